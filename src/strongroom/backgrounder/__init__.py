@@ -1,0 +1,1 @@
+"""Runs jobs as durable workflows; the one door to dbos."""

@@ -1,0 +1,77 @@
+"""The composition root: reads environment and data directory, picks providers, hands out services.
+
+Everything is built at first use, and imported there: `tsm configuration get` must not pay for the repository.
+"""
+
+import os
+import pwd
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+
+from strongroom.clock import Clock, SystemClock
+from strongroom.errors import NotFoundError, PermissionDeniedError
+from strongroom.topology.paths import DataPaths
+
+HOME_VARIABLE = "STRONGROOM_HOME"
+_ROOT_HOME = Path("/var/opt/strongroom")
+
+
+def data_dir(option: str | None) -> Path:
+    """The data directory: `--data-dir`, else `STRONGROOM_HOME`, else root's place or the user's own."""
+    named = option or os.environ.get(HOME_VARIABLE)
+    if named:
+        return Path(named).absolute()
+    if os.geteuid() == 0:
+        return _ROOT_HOME
+    shared = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(shared) / "strongroom"
+
+
+def local_actor() -> str:
+    """The operating-system user who runs this process, as the actor of events."""
+    try:
+        return f"os:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"os:{os.getuid()}"
+
+
+def open_node(option: str | None) -> "Node":
+    """The node whose data directory is named.
+
+    Raises:
+        NotFoundError: There is no node.
+        PermissionDeniedError: The directory belongs to somebody else (local authority).
+    """
+    root = data_dir(option)
+    paths = DataPaths(root)
+    try:
+        owner = paths.coordination.parent.stat().st_uid
+    except FileNotFoundError as error:
+        hint = (
+            f"create one with 'strongroom init', or name another with --data-dir or {HOME_VARIABLE}"
+        )
+        raise NotFoundError(f"there is no node in {root}", hint=hint) from error
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{root} may not be entered by {local_actor()}",
+            hint="run this as the directory's owner",
+        ) from error
+    if os.geteuid() not in {0, owner}:
+        raise PermissionDeniedError(
+            f"{root} belongs to another user", hint="run this as the directory's owner"
+        )
+    return Node(paths, SystemClock())
+
+
+class Node:
+    """One node's ports and services."""
+
+    def __init__(self, paths: DataPaths, clock: Clock) -> None:
+        self.paths = paths
+        self.clock = clock
+        self._closing = ExitStack()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._closing.close()

@@ -1,0 +1,98 @@
+"""Finds the module of a verb, lets it parse and run, and turns every error into a sentence and an exit code.
+
+Each module in `COMMANDS` offers `build_parser(prog: str, verb: str) -> argparse.ArgumentParser`; each leaf of that parser
+sets a default `run`: a function of (arguments, session) that returns the exit code. Only the chosen module is imported (F13).
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from strongroom.cli.session import Session, SessionOptions
+from strongroom.errors import StrongroomError, UsageError
+
+_PACKAGE = "strongroom.cli."
+_INTERRUPTED = 130
+
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "strongroom": {
+        "init": ("setup", "create a node: keystore, keys, secrets, first administrator"),
+        "serve": ("serve", "run the node: web service and backgrounder"),
+        "encrypt": ("files", "encrypt a file or a stream"),
+        "decrypt": ("files", "decrypt a file or a stream"),
+        "inspect": ("files", "show the header of an encrypted file, without a key"),
+        "rewrap": ("files", "bring the data key of encrypted files under the active MEK"),
+        "verify": ("files", "authenticate every byte of encrypted files"),
+        "sites": ("sites", "list, create and set the encryption mode of sites"),
+        "users": ("users", "list and create users, set passwords and roles"),
+        "tokens": ("tokens", "personal access tokens"),
+        "extracts": ("extracts", "list, encrypt, decrypt, re-encrypt and rewrap extracts"),
+        "jobs": ("jobs", "list, show, cancel and wait for jobs"),
+        "events": ("events", "show and verify the event log"),
+    },
+    "tsm": {
+        "configuration": ("configuration", "get, set and list configuration keys"),
+        "pending-changes": ("pending_changes", "list, apply and discard pending changes"),
+        "security": ("security", "key management, keystore, regeneration of internal tokens"),
+        "status": ("status", "state of the node and its services"),
+        "jobs": ("jobs", "list, show, cancel and wait for jobs"),
+        "version": ("version", "the version"),
+    },
+    "initialize-tsm": {"": ("setup", "create a node")},
+}
+
+
+def main(tool: str, argv: Sequence[str]) -> int:
+    """Run one command line; returns its exit code."""
+    try:
+        return _run(tool, list(argv))
+    except StrongroomError as error:
+        _complain(tool, error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{tool}: interrupted\n")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output went away; what was not read was not wanted
+        sys.stderr.close()
+        return 1
+
+
+def _run(tool: str, argv: list[str]) -> int:
+    options, rest = SessionOptions.take_from(argv)
+    verbs = COMMANDS[tool]
+    if "" in verbs:
+        verb, arguments = "", rest
+    elif not rest or rest[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(_overview(tool))
+        return 0
+    elif rest[0] in {"-v", "--version"} and "version" not in verbs:
+        return _version()
+    else:
+        verb, arguments = rest[0], rest[1:]
+    if verb not in verbs:
+        raise UsageError(f"unknown command {verb!r}", hint=f"run '{tool} --help' for the list")
+    module = importlib.import_module(_PACKAGE + verbs[verb][0])
+    parser = module.build_parser(f"{tool} {verb}".strip(), verb)
+    parsed = parser.parse_args(arguments)
+    with Session(options) as session:
+        code: int = parsed.run(parsed, session)
+    return code
+
+
+def _version() -> int:
+    from strongroom.cli import version
+
+    sys.stdout.write(version.text())
+    return 0
+
+
+def _overview(tool: str) -> str:
+    rows = "".join(f"  {verb:<18}{text}\n" for verb, (_, text) in sorted(COMMANDS[tool].items()))
+    return f"usage: {tool} [--data-dir DIR] COMMAND ...\n\n{rows}\n'{tool} COMMAND --help' shows one command\n"
+
+
+def _complain(tool: str, error: StrongroomError) -> None:
+    sys.stderr.write(f"{tool}: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")

@@ -1,0 +1,54 @@
+"""Time as an argument: a port, the system's clock, and the one text form of a moment (K-12)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from strongroom.errors import FormatError
+
+_FORM = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC, cut to whole seconds as every stored time is (K-12)."""
+        return datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 the one home of the system's time
+
+
+@dataclass
+class FixedClock:
+    """A clock that stands still until it is moved; for tests and replays."""
+
+    moment: datetime
+
+    def now(self) -> datetime:
+        """The moment it was set to."""
+        return self.moment
+
+
+def format_utc(moment: datetime) -> str:
+    """A moment as `YYYY-MM-DDTHH:MM:SSZ` (K-12); the real clients read no other form."""
+    return moment.astimezone(UTC).strftime(_FORM)
+
+
+def parse_utc(text: str) -> datetime:
+    """The moment that `format_utc` wrote.
+
+    Raises:
+        FormatError: The text has another form.
+    """
+    try:
+        return datetime.strptime(text, _FORM).replace(tzinfo=UTC)
+    except ValueError as error:
+        message = f"not a UTC time of the form YYYY-MM-DDTHH:MM:SSZ: {text!r}"
+        raise FormatError(message) from error

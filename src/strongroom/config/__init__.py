@@ -1,0 +1,1 @@
+"""The configuration: document, catalog of ordinary keys, pending changes, YAML projections."""

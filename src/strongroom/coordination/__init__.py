@@ -1,0 +1,1 @@
+"""The coordination service: versioned values, transactions and locks."""

@@ -1,0 +1,1 @@
+"""The only door to `cryptography`: no file or network IO, no clock."""

@@ -1,0 +1,157 @@
+"""The one tree of errors.
+
+Every class has an exit code for the command line, an HTTP status for the web, and takes a `hint`: what to do.
+
+    StrongroomError               1 / 400
+    ├── UsageError                2 / 400
+    ├── AuthenticationError       3 / 401
+    ├── PermissionDeniedError     4 / 403
+    ├── NotFoundError             5 / 404
+    ├── ConflictError             6 / 409
+    ├── StateError                7 / 409
+    ├── WaitTimeoutError          8 / 504   the work goes on
+    ├── IntegrityError           20 / 422   one message: wrong tag, key and context are not told apart
+    ├── FormatError              21 / 422
+    ├── KeyNotFoundError         22 / 503
+    ├── RootError                30 / 503
+    │   ├── RootUnavailableError 31 / 503   retryable
+    │   └── RootRefusedError     32 / 503
+    ├── KeystoreError            33 / 503
+    ├── CoordinationError        40 / 503
+    └── StorageError             41 / 503
+
+Anything else ends with exit code 1 and HTTP status 500.
+"""
+
+from typing import ClassVar
+
+INTEGRITY_MESSAGE = "authentication failed: wrong key, wrong context or damaged data"
+
+
+class StrongroomError(Exception):
+    """Base of all errors that strongroom raises on purpose.
+
+    Attributes:
+        message: What happened, and to which id.
+        hint: What to do about it; may be empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 400
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(StrongroomError):
+    """The request itself is wrong: an option, a name, a value."""
+
+    exit_code = 2
+
+
+class AuthenticationError(StrongroomError):
+    """Who asks is not known, or the credential is wrong or expired."""
+
+    exit_code = 3
+    http_status = 401
+
+
+class PermissionDeniedError(StrongroomError):
+    """Who asks is known and may not do this."""
+
+    exit_code = 4
+    http_status = 403
+
+
+class NotFoundError(StrongroomError):
+    """The named thing does not exist."""
+
+    exit_code = 5
+    http_status = 404
+
+
+class ConflictError(StrongroomError):
+    """The thing exists already, or somebody else changed it first."""
+
+    exit_code = 6
+    http_status = 409
+
+
+class StateError(StrongroomError):
+    """The request is fine, but not in the present state."""
+
+    exit_code = 7
+    http_status = 409
+
+
+class WaitTimeoutError(StrongroomError):
+    """Waiting ended before the work did; the work goes on."""
+
+    exit_code = 8
+    http_status = 504
+
+
+class IntegrityError(StrongroomError):
+    """A tag, key or context did not fit. Always the same message, so that nothing can be learnt from it."""
+
+    exit_code = 20
+    http_status = 422
+
+    def __init__(self, message: str = INTEGRITY_MESSAGE, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+
+
+class FormatError(StrongroomError):
+    """Bytes are not in the format they should be in, or in a version that is not known here."""
+
+    exit_code = 21
+    http_status = 422
+
+
+class KeyNotFoundError(StrongroomError):
+    """A key that a ciphertext names is not in the key store."""
+
+    exit_code = 22
+    http_status = 503
+
+
+class RootError(StrongroomError):
+    """The root that protects the RMK failed."""
+
+    exit_code = 30
+    http_status = 503
+
+
+class RootUnavailableError(RootError):
+    """The root cannot be reached now; worth another try."""
+
+    exit_code = 31
+
+
+class RootRefusedError(RootError):
+    """The root answered, and said no."""
+
+    exit_code = 32
+
+
+class KeystoreError(StrongroomError):
+    """The keystore file or its password cannot be used."""
+
+    exit_code = 33
+    http_status = 503
+
+
+class CoordinationError(StrongroomError):
+    """The coordination store cannot be used."""
+
+    exit_code = 40
+    http_status = 503
+
+
+class StorageError(StrongroomError):
+    """A file, directory or database cannot be read or written."""
+
+    exit_code = 41
+    http_status = 503

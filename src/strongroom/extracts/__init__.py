@@ -1,0 +1,1 @@
+"""Extracts: placement, policy and the vault that stores them encrypted."""

@@ -1,0 +1,48 @@
+"""Identifiers: distinct types over text, so that one kind is not passed for another."""
+
+import os
+import re
+from typing import NewType
+
+from strongroom.errors import FormatError
+
+InstallationId = NewType("InstallationId", str)
+MekId = NewType("MekId", str)
+RmkId = NewType("RmkId", str)
+SiteId = NewType("SiteId", str)
+ExtractId = NewType("ExtractId", str)
+JobId = NewType("JobId", str)
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def new_id() -> str:
+    """A random UUID (version 4) in its canonical lower-case form (K-10)."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_id(text: str) -> bool:
+    """Whether the text is a UUID in canonical form."""
+    return _UUID.fullmatch(text) is not None
+
+
+def id_bytes(text: str) -> bytes:
+    """The 16 bytes of a UUID, for fixed-width fields.
+
+    Raises:
+        FormatError: The text is no UUID in canonical form.
+    """
+    if not is_id(text):
+        message = f"not an id: {text!r}"
+        raise FormatError(message)
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def id_text(raw: bytes) -> str:
+    """The canonical text of 16 bytes that `id_bytes` gave."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

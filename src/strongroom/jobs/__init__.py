@@ -1,0 +1,1 @@
+"""Jobs: kinds, states, progress, and the port that enqueues them."""

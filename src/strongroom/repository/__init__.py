@@ -1,0 +1,1 @@
+"""The repository: sites, users, content, jobs; SQLAlchemy Core."""

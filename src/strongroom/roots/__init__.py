@@ -1,0 +1,1 @@
+"""Who protects the RMK: the RootProvider port beside its implementations."""

@@ -1,0 +1,88 @@
+"""The port to whoever protects the RMK, and the record of one wrap."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from strongroom.crypto.secret import SecretBytes
+
+WrapForm = Literal["direct", "indirect"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a wrap of the RMK is bound to: canonical, so that it serves as AAD and as a provider's encryption context."""
+
+    installation_id: str
+    rmk_id: str
+    wrap_id: str
+
+    def pairs(self) -> dict[str, str]:
+        """The pairs that a provider with an encryption context binds, sorted by name."""
+        return {"installation": self.installation_id, "rmk": self.rmk_id, "wrap": self.wrap_id}
+
+
+@dataclass(frozen=True)
+class WrapRecord:
+    """One wrap of the RMK, with all that is needed to open it later, elsewhere.
+
+    Attributes:
+        id: UUID of this wrap; part of its context.
+        kind: Which provider: `local`, `aws`, `azure` …
+        form: `direct`: the provider wrapped the RMK; `indirect`: a data key of the provider seals it.
+        root_key_id: The provider's name of its key: configuration-key id, ARN, versioned kid.
+        region: Provider's region, or empty.
+        blob: What the provider gave (ciphertext of the RMK, or of the data key).
+        inner: Indirect form: nonce, ciphertext and tag of the RMK under the data key; else empty.
+        context: The exact pairs bound, kept for a restore elsewhere (A-25).
+        added_at: UTC, K-12 form.
+        last_verified: UTC, K-12 form: when a real unwrap last gave the RMK.
+    """
+
+    id: str
+    kind: str
+    form: WrapForm
+    root_key_id: str
+    region: str
+    blob: bytes
+    inner: bytes
+    context: Mapping[str, str]
+    added_at: str
+    last_verified: str
+
+
+@dataclass(frozen=True)
+class RootDescription:
+    """What one may show of a root: its kind and the public names of its key, identity and endpoint."""
+
+    kind: str
+    root_key_id: str
+    details: Mapping[str, str]
+
+
+class RootProvider(Protocol):
+    """Wraps and unwraps the RMK.
+
+    Every foreign exception becomes a `RootError`, from the cause: `RootUnavailableError` if another try may help,
+    `RootRefusedError` if not; a blob that does not open is an `IntegrityError`.
+    """
+
+    def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
+        """A fresh 32-byte key and its wrap. Providers that only wrap refuse with `StateError`."""
+        ...
+
+    def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
+        """Wrap a given key."""
+        ...
+
+    def unwrap(self, record: WrapRecord) -> SecretBytes:
+        """The key of a record; its stored context is bound again."""
+        ...
+
+    def describe(self) -> RootDescription:
+        """The root without its secrets; asks nobody."""
+        ...
+
+    def check(self) -> None:
+        """A real round trip: generate or wrap, unwrap, compare."""
+        ...

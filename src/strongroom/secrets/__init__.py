@@ -1,0 +1,1 @@
+"""Secret values: ENC(...), the registry of secret parameters, generation."""

@@ -1,0 +1,1 @@
+"""Nodes and the services that run on them."""

@@ -1,0 +1,86 @@
+"""Where everything of a node lies below its data directory (architecture, section 6)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom.topology import product
+
+
+@dataclass(frozen=True)
+class DataPaths:
+    """The places of one node.
+
+    Attributes:
+        root: The data directory.
+        node_id: `node1` …
+    """
+
+    root: Path
+    node_id: str = "node1"
+
+    @property
+    def tabsvc(self) -> Path:
+        """Everything of the services."""
+        return self.root / "tabsvc"
+
+    @property
+    def config(self) -> Path:
+        """One folder per service and version below it (C-09)."""
+        return self.tabsvc / "config"
+
+    def service_config(self, service: str, number: int = 0) -> Path:
+        """`<service>_<n>.<version>`: the YAML files and the keystore replica of one service (C-09)."""
+        return self.config / f"{service}_{number}.{product.VERSION}"
+
+    def keystores(self, service: str, number: int = 0) -> Path:
+        """The folder of a service's keystore replica (C-09)."""
+        return self.service_config(service, number) / "tabsvc" / "keystores"
+
+    @property
+    def keystore_password(self) -> Path:
+        """The file with the keystore's password: 256 random bits, a file of its own."""
+        return self.tabsvc / "keystore" / "password"
+
+    @property
+    def coordination(self) -> Path:
+        """The embedded coordination service's database."""
+        return self.tabsvc / "coordination" / "coordination.db"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of the node."""
+        return self.tabsvc / "coordination" / "locks"
+
+    @property
+    def repository(self) -> Path:
+        """The repository's database."""
+        return self.tabsvc / "repository" / "repository.db"
+
+    @property
+    def workflows(self) -> Path:
+        """The backgrounder's workflow database."""
+        return self.tabsvc / "repository" / "workflows.db"
+
+    @property
+    def extracts(self) -> Path:
+        """The file store."""
+        return self.tabsvc / "extracts"
+
+    @property
+    def backups(self) -> Path:
+        """Backups (`basefilepath.backuprestore`)."""
+        return self.tabsvc / "files" / "backups"
+
+    @property
+    def logs(self) -> Path:
+        """Service logs: `<service>_<node>-<n>.log`."""
+        return self.tabsvc / "logs"
+
+    def service_log(self, service: str, number: int = 0) -> Path:
+        """The log of one service (A-16, A-17)."""
+        return self.logs / f"{service}_{self.node_id}-{number}.log"
+
+    @property
+    def events(self) -> Path:
+        """The event log of this node."""
+        return self.tabsvc / "events" / f"{self.node_id}.jsonl"

@@ -1,0 +1,1 @@
+"""The REST interface that tabcmd and tableauserverclient speak."""
