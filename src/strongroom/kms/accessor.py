@@ -1,0 +1,170 @@
+"""Data keys for envelopes: makes them under the active MEK and opens them again.
+
+The one holder of the RMK and the MEKs in a process. They are kept in memory for a limited time; a new version of the
+store is noticed at the next call. Names of the log channels and their sentences are the seeds' (A-16).
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.envelope import header as envelope_header
+from strongroom.envelope import slots
+from strongroom.envelope.header import Header, KeySlot, Placement
+from strongroom.errors import IntegrityError, KeyNotFoundError
+from strongroom.kms import store as kms_store
+from strongroom.kms.keys import Mek
+from strongroom.kms.opening import FindRoot, Log, OpenStore, open_store
+from strongroom.kms.store import SealedStore
+
+DEFAULT_SEGMENT_BYTES = 1 << 18
+RMK_LIMIT_S = 3600.0
+_SALT_BYTES = 32
+_NONCE_BYTES = 12
+_FILE_ID_BYTES = 16
+
+
+@dataclass(frozen=True)
+class _Cached:
+    version: int
+    opened: OpenStore
+    until: float
+
+
+class KmsAccessor:
+    """Opens the key store when it must and hands out data keys."""
+
+    def __init__(
+        self,
+        sealed: SealedStore,
+        find_root: FindRoot,
+        *,
+        monotonic: Callable[[], float],
+        log: Log,
+        limit_s: float = RMK_LIMIT_S,
+    ) -> None:
+        """Build the accessor; opens nothing yet.
+
+        Args:
+            sealed: Where the store's bytes come from.
+            find_root: The provider of a wrap record.
+            monotonic: Seconds of a clock that never goes back.
+            log: Where the seeds' sentences go.
+            limit_s: Seconds that the RMK and the MEKs stay in memory.
+        """
+        self._sealed = sealed
+        self._find_root = find_root
+        self._monotonic = monotonic
+        self._log = log
+        self._limit_s = limit_s
+        self._lock = threading.Lock()
+        self._cached: _Cached | None = None
+
+    @property
+    def active_mek_id(self) -> str:
+        """The id of the MEK that encrypts (K-11)."""
+        return self.opened().ring.active.id
+
+    def known_mek_ids(self) -> frozenset[str]:
+        """Ids of all MEKs in the ring."""
+        return frozenset(mek.id for mek in self.opened().ring)
+
+    def new_envelope(
+        self, placement: Placement, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    ) -> tuple[Header, SecretBytes]:
+        """A fresh data key and the header that holds it under the active MEK."""
+        dek = rng.new_key()
+        prelude = envelope_header.new_prelude(
+            dek, file_id=rng.random_bytes(_FILE_ID_BYTES), segment_bytes=segment_bytes
+        )
+        slot = self._seal(self.opened().ring.active, dek, prelude, placement, sequence=1)
+        return Header(prelude, (slot, None)), dek
+
+    def open_envelope(self, header: Header, placement: Placement | None) -> SecretBytes:
+        """The data key of a header.
+
+        The newest slot comes first; the other one is tried if it does not open, since a rewrap may have been cut.
+
+        Args:
+            header: A parsed header.
+            placement: Where the file must belong; None trusts the header (standalone commands only).
+
+        Raises:
+            IntegrityError: No slot opens, or the file belongs elsewhere, which is said in words.
+            KeyNotFoundError: The MEKs it names are not in the store.
+        """
+        failure: IntegrityError | KeyNotFoundError = IntegrityError()
+        for slot in header.slots_newest_first():
+            _check_placement(slot, placement)
+            try:
+                mek = self.opened().ring.get(slot.mek_id)
+                dek = slots.open_slot(slot, header.prelude, mek=mek.material)
+                envelope_header.check_commitment(header.prelude, dek)
+            except (IntegrityError, KeyNotFoundError) as error:
+                failure = error
+                continue
+            return dek
+        raise failure
+
+    def rewrapped_slot(self, header: Header, placement: Placement | None) -> KeySlot:
+        """The header's data key under the active MEK, as the slot to write next.
+
+        Args:
+            header: A parsed header.
+            placement: Where the file must belong; None keeps the header's own.
+        """
+        dek = self.open_envelope(header, placement)
+        active = self.opened().ring.active
+        place = header.newest.placement if placement is None else placement
+        return self._seal(active, dek, header.prelude, place, sequence=header.newest.sequence + 1)
+
+    def opened(self) -> OpenStore:
+        """The open store: from memory while it is fresh, else opened anew; one opening at a time."""
+        with self._lock:
+            now = self._monotonic()
+            version = self._sealed.version()
+            cached = self._cached
+            if cached is not None and cached.version == version and now < cached.until:
+                return cached.opened
+            raw, version = self._sealed.load()
+            opened = open_store(kms_store.parse(raw), self._find_root, self._log)
+            self._cached = _Cached(version, opened, now + self._limit_s)
+            return opened
+
+    def forget(self) -> None:
+        """Drop the RMK and the MEKs from memory; the next call opens the store again."""
+        with self._lock:
+            self._cached = None
+
+    @staticmethod
+    def _seal(
+        mek: Mek,
+        dek: SecretBytes,
+        prelude: envelope_header.Prelude,
+        placement: Placement,
+        *,
+        sequence: int,
+    ) -> KeySlot:
+        return slots.seal_slot(
+            mek=mek.material,
+            mek_id=mek.id,
+            dek=dek,
+            prelude=prelude,
+            placement=placement,
+            sequence=sequence,
+            salt=rng.random_bytes(_SALT_BYTES),
+            nonce=rng.random_bytes(_NONCE_BYTES),
+        )
+
+
+def _check_placement(slot: KeySlot, placement: Placement | None) -> None:
+    if placement is None or slot.placement == placement:
+        return
+    owner = slot.placement
+    message = (
+        f"the file belongs to site {owner.site_id or '-'}, extract {owner.extract_id or '-'}, "
+        f"not to site {placement.site_id or '-'}, extract {placement.extract_id or '-'}"
+    )
+    raise IntegrityError(message, hint="a file was moved or replaced in the file store")

@@ -1,0 +1,100 @@
+"""The set of MEKs: one encrypts, the others only decrypt (K-10, K-11, Q-19); pure and immutable."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, FormatError, KeyNotFoundError, StateError
+from strongroom.ids import MekId
+from strongroom.kms.keys import KEY_BYTES, Mek
+from strongroom.kms.states import MekState
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """MEKs in the order of their making; every change returns a new ring."""
+
+    meks: tuple[Mek, ...]
+
+    def __post_init__(self) -> None:
+        self._check_one_active()
+        self._check_keys()
+
+    @classmethod
+    def with_first(cls, mek_id: MekId, material: SecretBytes, now: datetime) -> "KeyRing":
+        """A ring of one key, which encrypts."""
+        return cls((_new_active(mek_id, material, now),))
+
+    @property
+    def active(self) -> Mek:
+        """The one key that encrypts."""
+        return next(mek for mek in self.meks if mek.state is MekState.ENCRYPT_OR_DECRYPT)
+
+    def __iter__(self) -> Iterator[Mek]:
+        return iter(self.meks)
+
+    def get(self, mek_id: str) -> Mek:
+        """The key of an id.
+
+        Raises:
+            KeyNotFoundError: It is not in the ring.
+        """
+        for mek in self.meks:
+            if mek.id == mek_id:
+                return mek
+        message = f"MEK {mek_id} is not in the key store"
+        hint = "it was retired, or belongs to another installation or to a backup not restored here"
+        raise KeyNotFoundError(message, hint=hint)
+
+    def with_new_active(self, mek_id: MekId, material: SecretBytes, now: datetime) -> "KeyRing":
+        """The ring in which a new key encrypts and the one before it only decrypts.
+
+        Raises:
+            ConflictError: The id is taken.
+        """
+        if any(mek.id == mek_id for mek in self.meks):
+            message = f"MEK {mek_id} is in the key store already"
+            raise ConflictError(message)
+        old = tuple(
+            mek.with_state(MekState.DECRYPT_ONLY, now) if mek is self.active else mek
+            for mek in self.meks
+        )
+        return KeyRing((*old, _new_active(mek_id, material, now)))
+
+    def without(self, mek_id: str) -> "KeyRing":
+        """The ring without a decrypt-only key.
+
+        Raises:
+            KeyNotFoundError: It is not in the ring.
+            StateError: It is the key that encrypts.
+        """
+        mek = self.get(mek_id)
+        if mek.state is MekState.ENCRYPT_OR_DECRYPT:
+            message = f"MEK {mek_id} encrypts new data and cannot be retired"
+            raise StateError(message, hint="rotate first: tsm security kms rotate")
+        return KeyRing(tuple(other for other in self.meks if other.id != mek_id))
+
+    def _check_one_active(self) -> None:
+        active = sum(mek.state is MekState.ENCRYPT_OR_DECRYPT for mek in self.meks)
+        if active != 1:
+            message = f"the key store has {active} keys that encrypt instead of one"
+            raise FormatError(message)
+
+    def _check_keys(self) -> None:
+        if len({mek.id for mek in self.meks}) != len(self.meks):
+            message = "the key store has two MEKs with one id"
+            raise FormatError(message)
+        for mek in self.meks:
+            times = [mek.created_at, mek.encrypting_since, mek.decrypt_only_since]
+            known = [time for time in times if time is not None]
+            if known != sorted(known):
+                message = f"the times of MEK {mek.id} are out of order"
+                raise FormatError(message)
+            if len(mek.material) != KEY_BYTES:
+                message = f"MEK {mek.id} has {len(mek.material)} bytes instead of {KEY_BYTES}"
+                raise FormatError(message)
+
+
+def _new_active(mek_id: MekId, material: SecretBytes, now: datetime) -> Mek:
+    return Mek(mek_id, MekState.ENCRYPT_OR_DECRYPT, now, now, None, material)

@@ -1,0 +1,52 @@
+"""Open a store through its wraps: any one of them gives the RMK."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from strongroom.errors import RootError, StrongroomError
+from strongroom.kms.keyring import KeyRing
+from strongroom.kms.keys import Rmk
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import RootProvider, WrapRecord
+
+FindRoot = Callable[[WrapRecord], RootProvider]
+#: Takes the name of a log channel and a sentence. Injected, since importing `logging` costs each command 30 ms.
+Log = Callable[[str, str], None]
+
+#: Kind of root → prefix of the log channels, and what the RMK was decrypted with (A-16).
+_WORDS = {"local": ("LocalKms", "configuration key with ID")}
+
+
+@dataclass(frozen=True)
+class OpenStore:
+    """A store whose MAC was checked, with its keys."""
+
+    store: KmsStore
+    rmk: Rmk
+    ring: KeyRing
+
+
+def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
+    """Open by the first wrap that gives the RMK.
+
+    Raises:
+        StrongroomError: What the last wrap failed with; wraps that can be asked are all asked.
+    """
+    failure: StrongroomError = RootError(f"the RMK {store.rmk_id} has no wrap that can be opened")
+    for wrap in store.wraps:
+        channel, key_words = _WORDS[wrap.kind]
+        try:
+            rmk = store.rmk(find_root(wrap).unwrap(wrap))
+            opened = OpenStore(store, rmk, store.open_ring(rmk))
+        except StrongroomError as error:
+            log(
+                f"{channel}EncryptionEnvelopeAccessor",
+                f"Wrap {wrap.id} did not open the RMK: {error}",
+            )
+            failure = error
+            continue
+        words = f"Decrypted the RMK with ID {rmk.id} using the {key_words} {wrap.root_key_id}"
+        log(f"{channel}EncryptionEnvelopeAccessor", words)
+        log(f"{channel}EncryptionEnvelope", f"Using RMK with ID {rmk.id} to decrypt KMS store")
+        return opened
+    raise failure

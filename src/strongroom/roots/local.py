@@ -1,0 +1,86 @@
+"""The local root: the configuration key, and so the keystore, protects the RMK (K-05, Q-02)."""
+
+from collections.abc import Callable
+
+from strongroom.clock import Clock, format_utc
+from strongroom.crypto import aead, rng
+from strongroom.crypto.kdf import hkdf
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import IntegrityError, RootError
+from strongroom.ids import id_bytes, new_id
+from strongroom.roots.base import Context, RootDescription, WrapRecord
+
+KIND = "local"
+_LABEL = b"strongroom/v1/root/local"
+
+
+class LocalRoot:
+    """Wraps the RMK under a subkey of one configuration key (docs/format/kms-store.md 3)."""
+
+    def __init__(self, key_id: str, open_key: Callable[[str], SecretBytes], clock: Clock) -> None:
+        """Build the root.
+
+        Args:
+            key_id: The configuration key that wraps; records name the one that unwraps.
+            open_key: Gives a configuration key by its id.
+            clock: For the times in records.
+        """
+        self._key_id = key_id
+        self._open_key = open_key
+        self._clock = clock
+
+    def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
+        """A fresh key of our own generator, and its wrap."""
+        key = rng.new_key()
+        return key, self.wrap(key, context)
+
+    def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
+        """Wrap a key under the configuration key."""
+        now = format_utc(self._clock.now())
+        return WrapRecord(
+            id=context.wrap_id,
+            kind=KIND,
+            form="direct",
+            root_key_id=self._key_id,
+            region="",
+            blob=aead.wrap(key, kek=self._kek(self._key_id), aad=_aad(context.pairs())),
+            inner=b"",
+            context=context.pairs(),
+            added_at=now,
+            last_verified=now,
+        )
+
+    def unwrap(self, record: WrapRecord) -> SecretBytes:
+        """The key of a record, under the configuration key that the record names.
+
+        Raises:
+            IntegrityError: The record does not open.
+            KeyNotFoundError: Its configuration key is gone.
+        """
+        aad = _aad(record.context)
+        return aead.unwrap(record.blob, kek=self._kek(record.root_key_id), aad=aad)
+
+    def describe(self) -> RootDescription:
+        """The configuration key's id."""
+        return RootDescription(KIND, self._key_id, {})
+
+    def check(self) -> None:
+        """Wrap and unwrap a fresh key.
+
+        Raises:
+            RootError: Another key came back.
+        """
+        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
+        if self.unwrap(record) != key:
+            message = f"the configuration key {self._key_id} gave back another key than it wrapped"
+            raise RootError(message)
+
+    def _kek(self, key_id: str) -> SecretBytes:
+        return hkdf(self._open_key(key_id), salt=b"", info=_LABEL)
+
+
+def _aad(pairs: object) -> bytes:
+    if not isinstance(pairs, dict) or set(pairs) != {"installation", "rmk", "wrap"}:
+        raise IntegrityError
+    parts = (id_bytes(pairs[name]) for name in ("installation", "rmk", "wrap"))
+    return _LABEL + b"".join(parts)
