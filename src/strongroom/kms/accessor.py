@@ -1,7 +1,7 @@
 """Data keys for envelopes: makes them under the active MEK and opens them again.
 
-The one holder of the RMK and the MEKs in a process. They are kept in memory for a limited time; a new version of the
-store is noticed at the next call. Names of the log channels and their sentences are the seeds' (A-16).
+The one holder of the RMK and the MEKs in a process. They are kept in memory for a limited time; a
+new version of the store is noticed at the next call. It never reads or writes a file.
 """
 
 import threading
@@ -12,14 +12,13 @@ from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as envelope_header
 from strongroom.envelope import slots
-from strongroom.envelope.header import Header, KeySlot, Placement
+from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, KeySlot, Placement
 from strongroom.errors import IntegrityError, KeyNotFoundError
 from strongroom.kms import store as kms_store
 from strongroom.kms.keys import Mek
 from strongroom.kms.opening import FindRoot, Log, OpenStore, open_store
 from strongroom.kms.store import SealedStore
 
-DEFAULT_SEGMENT_BYTES = 1 << 18
 RMK_LIMIT_S = 3600.0
 _SALT_BYTES = 32
 _NONCE_BYTES = 12
@@ -85,18 +84,19 @@ class KmsAccessor:
     def open_envelope(self, header: Header, placement: Placement | None) -> SecretBytes:
         """The data key of a header.
 
-        The newest slot comes first; the other one is tried if it does not open, since a rewrap may have been cut.
+        The newest slot comes first; the other one is tried if it does not open, since a rewrap may
+        have been cut.
 
         Args:
             header: A parsed header.
-            placement: Where the file must belong; None trusts the header (standalone commands only).
+            placement: Where the file must belong; None trusts the header (standalone files only).
 
         Raises:
-            IntegrityError: No slot opens, or the file belongs elsewhere, which is said in words.
+            IntegrityError: No slot opens, or the file belongs elsewhere, said in words.
             KeyNotFoundError: The MEKs it names are not in the store.
         """
         failure: IntegrityError | KeyNotFoundError = IntegrityError()
-        for slot in header.slots_newest_first():
+        for _, slot in header.intact:
             _check_placement(slot, placement)
             try:
                 mek = self.opened().ring.get(slot.mek_id)
@@ -118,10 +118,12 @@ class KmsAccessor:
         dek = self.open_envelope(header, placement)
         active = self.opened().ring.active
         place = header.newest.placement if placement is None else placement
-        return self._seal(active, dek, header.prelude, place, sequence=header.newest.sequence + 1)
+        return self._seal(
+            active, dek, header.prelude, place, sequence=envelope_header.next_sequence(header)
+        )
 
     def opened(self) -> OpenStore:
-        """The open store: from memory while it is fresh, else opened anew; one opening at a time."""
+        """The open store: from memory while it is fresh, else opened anew."""
         with self._lock:
             now = self._monotonic()
             version = self._sealed.version()
@@ -163,8 +165,7 @@ def _check_placement(slot: KeySlot, placement: Placement | None) -> None:
     if placement is None or slot.placement == placement:
         return
     owner = slot.placement
-    message = (
-        f"the file belongs to site {owner.site_id or '-'}, extract {owner.extract_id or '-'}, "
-        f"not to site {placement.site_id or '-'}, extract {placement.extract_id or '-'}"
+    raise IntegrityError(
+        f"the file belongs to {owner.describe()}, not to {placement.describe()}",
+        hint="a file was moved or replaced in the file store",
     )
-    raise IntegrityError(message, hint="a file was moved or replaced in the file store")

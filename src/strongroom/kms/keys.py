@@ -1,4 +1,7 @@
-"""The RMK and the MEKs as values, and the wrap of one under the other (docs/format/kms-store.md 2); pure."""
+"""The RMK and the MEKs as values, and the wrap of one under the other; pure.
+
+Format: docs/format/kms-store.md section 2.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +21,7 @@ _MEK_LABEL = b"strongroom/v1/kms/mek"
 
 @dataclass(frozen=True)
 class Rmk:
-    """The root master key (K-09): wraps MEKs and authenticates the store, each by a subkey of its own."""
+    """The root master key (K-09): wraps MEKs and authenticates the store, each by a subkey."""
 
     id: RmkId
     installation_id: InstallationId

@@ -10,7 +10,7 @@ from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider, WrapRecord
 
 FindRoot = Callable[[WrapRecord], RootProvider]
-#: Takes the name of a log channel and a sentence. Injected, since importing `logging` costs each command 30 ms.
+#: Takes the name of a log channel and a sentence. Injected: importing `logging` costs 30 ms.
 Log = Callable[[str, str], None]
 
 #: Kind of root → prefix of the log channels, and what the RMK was decrypted with (A-16).

@@ -12,7 +12,7 @@ class MekState(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-#: The only step there is: a key that no longer encrypts never encrypts again (NIST SP 800-57, 5.3.4).
+#: The only step: a key that no longer encrypts never encrypts again (NIST SP 800-57-1, 5.3.4).
 NEXT = {
     MekState.ENCRYPT_OR_DECRYPT: frozenset({MekState.DECRYPT_ONLY}),
     MekState.DECRYPT_ONLY: frozenset[MekState](),

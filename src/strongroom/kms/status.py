@@ -1,4 +1,4 @@
-"""What can be said of the key store: a proof made now, and the text of `tsm security kms status` (Q-01); pure."""
+"""What can be said of the key store, as values, JSON and text (Q-01); pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """The KMS store: serialise, parse, authenticate (docs/format/kms-store.md); pure.
 
-A parsed store is a claim until `open_ring` has checked its MAC; only its wraps may be used before that (2.3).
+A parsed store is a claim until `open_ring` has checked its MAC; before that only its wraps may be
+used (2.3).
 """
 
 import base64
@@ -31,7 +32,7 @@ MODES = ("local", "aws", "azure", "openbao", "pkcs11", "gcp", "tpm")
 
 
 class SealedStore(Protocol):
-    """Where the store's bytes come from: the value of `kms.persistent_store`, its ENC layer taken off."""
+    """Where the store's bytes come from: `kms.persistent_store` with its ENC layer taken off."""
 
     def version(self) -> int:
         """A number that changes with every change of the bytes; cheap to ask."""

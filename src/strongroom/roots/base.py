@@ -11,7 +11,7 @@ WrapForm = Literal["direct", "indirect"]
 
 @dataclass(frozen=True)
 class Context:
-    """What a wrap of the RMK is bound to: canonical, so that it serves as AAD and as a provider's encryption context."""
+    """What a wrap of the RMK is bound to: a provider's encryption context, or an AAD."""
 
     installation_id: str
     rmk_id: str
@@ -29,7 +29,7 @@ class WrapRecord:
     Attributes:
         id: UUID of this wrap; part of its context.
         kind: Which provider: `local`, `aws`, `azure` …
-        form: `direct`: the provider wrapped the RMK; `indirect`: a data key of the provider seals it.
+        form: `direct`: the provider wrapped the RMK; `indirect`: its data key seals the RMK.
         root_key_id: The provider's name of its key: configuration-key id, ARN, versioned kid.
         region: Provider's region, or empty.
         blob: What the provider gave (ciphertext of the RMK, or of the data key).
@@ -53,7 +53,7 @@ class WrapRecord:
 
 @dataclass(frozen=True)
 class RootDescription:
-    """What one may show of a root: its kind and the public names of its key, identity and endpoint."""
+    """What one may show of a root: its kind and the public names of its key and identity."""
 
     kind: str
     root_key_id: str
@@ -63,8 +63,8 @@ class RootDescription:
 class RootProvider(Protocol):
     """Wraps and unwraps the RMK.
 
-    Every foreign exception becomes a `RootError`, from the cause: `RootUnavailableError` if another try may help,
-    `RootRefusedError` if not; a blob that does not open is an `IntegrityError`.
+    Every foreign exception becomes a `RootError`, from the cause: `RootUnavailableError` if another
+    try may help, `RootRefusedError` if not; a blob that does not open is an `IntegrityError`.
     """
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:

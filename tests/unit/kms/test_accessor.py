@@ -1,0 +1,172 @@
+"""Access to data keys: K-11, K-13, E-17."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from strongroom.clock import FixedClock
+from strongroom.crypto import rng
+from strongroom.envelope.header import Placement, parse, serialize
+from strongroom.errors import IntegrityError, KeyNotFoundError
+from strongroom.ids import InstallationId, MekId, RmkId, new_id
+from strongroom.kms import store as kms_store
+from strongroom.kms.accessor import KmsAccessor
+from strongroom.kms.keyring import KeyRing
+from strongroom.kms.keys import Rmk
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import Context, RootProvider, WrapRecord
+from strongroom.roots.local import LocalRoot
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HERE = Placement(new_id(), new_id())
+THERE = Placement(HERE.site_id, new_id())
+
+
+@dataclass
+class Bench:
+    """A key store in memory that can be rotated, with a clock that is moved by hand."""
+
+    root: RootProvider
+    store: KmsStore
+    ring: KeyRing
+    rmk: Rmk
+    version: int = 1
+    seconds: float = 0.0
+    loads: int = 0
+    said: list[str] = field(default_factory=list)
+
+    def put(self, ring: KeyRing) -> None:
+        self.ring = ring
+        self.store = kms_store.seal_ring(
+            replace(self.store, epoch=self.store.epoch + 1), ring, self.rmk
+        )
+        self.version += 1
+
+    def rotate(self) -> None:
+        self.put(self.ring.with_new_active(MekId(new_id()), rng.new_key(), NOW))
+
+    def find_root(self, wrap: WrapRecord) -> RootProvider:
+        assert wrap.kind == "local"
+        return self.root
+
+    def load(self) -> tuple[bytes, int]:
+        self.loads += 1
+        return kms_store.serialize(self.store), self.version
+
+    def accessor(self, limit_s: float = 60) -> KmsAccessor:
+        bench = self
+
+        class Sealed:
+            def version(self) -> int:
+                return bench.version
+
+            def load(self) -> tuple[bytes, int]:
+                return bench.load()
+
+        return KmsAccessor(
+            Sealed(),
+            self.find_root,
+            monotonic=lambda: self.seconds,
+            log=lambda _, sentence: self.said.append(sentence),
+            limit_s=limit_s,
+        )
+
+
+@pytest.fixture
+def bench() -> Bench:
+    key, installation, rmk_id = rng.new_key(), InstallationId(new_id()), RmkId(new_id())
+    root = LocalRoot(new_id(), lambda _: key, FixedClock(NOW))
+    material, wrap = root.generate_data_key(Context(installation, rmk_id, new_id()))
+    ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
+    store = KmsStore(1, installation, "local", rmk_id, "2026-01-02T03:04:05Z", (wrap,), ())
+    rmk = store.rmk(material)
+    return Bench(root, kms_store.seal_ring(store, ring, rmk), ring, rmk)
+
+
+def test_a_new_envelope_opens_where_it_belongs(bench: Bench) -> None:
+    keys = bench.accessor()
+    header, dek = keys.new_envelope(HERE)
+    page = parse(serialize(header))
+    assert keys.open_envelope(page, HERE) == dek
+    assert keys.open_envelope(page, None) == dek
+    assert page.newest.mek_id == keys.active_mek_id
+    assert keys.known_mek_ids() == {keys.active_mek_id}
+
+
+def test_elsewhere_it_is_refused_in_words(bench: Bench) -> None:
+    keys = bench.accessor()
+    header, _ = keys.new_envelope(HERE)
+    with pytest.raises(IntegrityError, match=f"belongs to .*{HERE.extract_id}"):
+        keys.open_envelope(header, THERE)
+
+
+def test_a_placement_written_over_the_right_one_does_not_open(bench: Bench) -> None:
+    """The placement is bound by the wrap, so editing the header's text of it does not help."""
+    keys = bench.accessor()
+    header, _ = keys.new_envelope(HERE)
+    slot = replace(header.newest, placement=THERE)
+    forged = replace(header, slots=(slot, None))
+    with pytest.raises(IntegrityError, match="authentication failed"):
+        keys.open_envelope(forged, THERE)
+
+
+def test_after_a_rotation_new_files_get_the_new_key_and_old_ones_still_open(bench: Bench) -> None:
+    """K-11; the accessor notices the new version of the store by itself."""
+    keys = bench.accessor()
+    old, dek = keys.new_envelope(HERE)
+    bench.rotate()
+    new, _ = keys.new_envelope(HERE)
+    assert keys.open_envelope(old, HERE) == dek
+    assert new.newest.mek_id == bench.ring.active.id != old.newest.mek_id
+
+
+def test_a_rewrap_keeps_the_data_key_and_takes_the_active_key(bench: Bench) -> None:
+    keys = bench.accessor()
+    header, dek = keys.new_envelope(HERE)
+    bench.rotate()
+    slot = keys.rewrapped_slot(header, HERE)
+    assert slot.mek_id == bench.ring.active.id
+    assert slot.sequence == header.newest.sequence + 1
+    assert keys.open_envelope(header.with_slot(slot), HERE) == dek
+    assert keys.rewrapped_slot(header, None).placement == HERE
+
+
+def test_a_reader_tries_the_other_slot(bench: Bench) -> None:
+    keys = bench.accessor()
+    header, dek = keys.new_envelope(HERE)
+    slot = keys.rewrapped_slot(header, HERE)
+    broken = header.with_slot(replace(slot, wrapped_dek=bytes(48)))
+    assert keys.open_envelope(broken, HERE) == dek
+
+
+def test_without_its_key_a_file_does_not_open(bench: Bench) -> None:
+    keys = bench.accessor()
+    header, _ = keys.new_envelope(HERE)
+    bench.rotate()
+    bench.put(bench.ring.without(header.newest.mek_id))
+    with pytest.raises(KeyNotFoundError, match=header.newest.mek_id):
+        keys.open_envelope(header, HERE)
+
+
+def test_a_prelude_that_commits_to_another_key_is_refused(bench: Bench) -> None:
+    """Key commitment: a wrapped key that opens is still compared with the prelude."""
+    keys = bench.accessor()
+    header, _ = keys.new_envelope(HERE)
+    other, _ = keys.new_envelope(HERE)
+    with pytest.raises(IntegrityError):
+        keys.open_envelope(replace(other, slots=header.slots), HERE)
+
+
+def test_the_store_is_opened_once_while_it_is_fresh(bench: Bench) -> None:
+    keys = bench.accessor(limit_s=60)
+    for _ in range(5):
+        keys.new_envelope(HERE)
+    assert bench.loads == 1
+    bench.seconds = 60
+    keys.new_envelope(HERE)
+    assert bench.loads == 2
+    keys.forget()
+    keys.new_envelope(HERE)
+    assert bench.loads == 3
+    assert bench.said[-1] == f"Using RMK with ID {bench.rmk.id} to decrypt KMS store"

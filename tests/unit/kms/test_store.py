@@ -1,0 +1,216 @@
+"""The KMS store: docs/format/kms-store.md; K-04, K-09, K-13."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from strongroom.clock import FixedClock
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError, IntegrityError, RootError, StrongroomError
+from strongroom.ids import InstallationId, MekId, RmkId, new_id
+from strongroom.kms import store as kms_store
+from strongroom.kms.keyring import KeyRing
+from strongroom.kms.keys import Rmk
+from strongroom.kms.opening import open_store
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import Context
+from strongroom.roots.local import LocalRoot
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+KEY_ID = new_id()
+KEY = rng.new_key()
+
+
+def local_root(key: SecretBytes = KEY) -> LocalRoot:
+    return LocalRoot(KEY_ID, lambda _: key, FixedClock(NOW))
+
+
+def make_store(count: int = 2) -> tuple[KmsStore, KeyRing, Rmk]:
+    installation, rmk_id = InstallationId(new_id()), RmkId(new_id())
+    material, wrap = local_root().generate_data_key(Context(installation, rmk_id, new_id()))
+    ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
+    for _ in range(count - 1):
+        ring = ring.with_new_active(MekId(new_id()), rng.new_key(), NOW)
+    empty = KmsStore(1, installation, "local", rmk_id, "2026-01-02T03:04:05Z", (wrap,), ())
+    rmk = empty.rmk(material)
+    return kms_store.seal_ring(empty, ring, rmk), ring, rmk
+
+
+def quiet(channel: str, sentence: str) -> None:
+    del channel, sentence
+
+
+def test_a_store_comes_back_from_its_bytes_with_every_key() -> None:
+    store, ring, _ = make_store(3)
+    parsed = kms_store.parse(kms_store.serialize(store))
+    assert parsed == store
+    said: list[tuple[str, str]] = []
+    opened = open_store(parsed, lambda _: local_root(), lambda *line: said.append(line))
+    assert [(mek.id, mek.material) for mek in opened.ring] == [
+        (mek.id, mek.material) for mek in ring
+    ]
+    rmk_words = f"RMK with ID {store.rmk_id}"
+    key_words = f"configuration key with ID {KEY_ID}"
+    assert dict(said) == {
+        "LocalKmsEncryptionEnvelopeAccessor": f"Decrypted the {rmk_words} using the {key_words}",
+        "LocalKmsEncryptionEnvelope": f"Using {rmk_words} to decrypt KMS store",
+    }
+
+
+def test_no_key_material_stands_in_the_bytes() -> None:
+    """K-04, K-13."""
+    store, ring, rmk = make_store()
+    raw = kms_store.serialize(store)
+    for secret in [rmk.material, *(mek.material for mek in ring)]:
+        for form in (
+            secret.reveal(),
+            base64.b64encode(secret.reveal()),
+            secret.reveal().hex().encode(),
+        ):
+            assert form not in raw
+
+
+def test_another_configuration_key_opens_nothing() -> None:
+    store, _, _ = make_store()
+    with pytest.raises(IntegrityError):
+        open_store(store, lambda _: local_root(rng.new_key()), quiet)
+
+
+def test_any_one_wrap_opens_the_store() -> None:
+    """The RMK may be wrapped by several roots; a broken wrap does not hide a good one."""
+    store, _, rmk = make_store()
+    (good,) = store.wraps
+    broken = replace(good, id=new_id(), blob=bytes(60))
+    both = kms_store.seal_ring(replace(store, wraps=(broken, good)), store.open_ring(rmk), rmk)
+    assert open_store(both, lambda _: local_root(), quiet).rmk.material == rmk.material
+
+
+def test_a_store_without_wraps_says_so() -> None:
+    store, _, _ = make_store()
+    with pytest.raises(RootError, match="has no wrap"):
+        open_store(replace(store, wraps=()), lambda _: local_root(), quiet)
+
+
+def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def apply(document: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        target: Any = document
+        for name in parents:
+            target = target[int(name) if name.isdigit() else name]
+        target[last] = value
+
+    return apply
+
+
+#: Every field an attacker could wish to change, with a value that still parses.
+FORGERIES = {
+    "epoch": change("epoch", 7),
+    "installation": change("installation", new_id()),
+    "mode": change("mode", "aws"),
+    "rmk id": change("rmk.id", new_id()),
+    "rmk time": change("rmk.created_at", "2020-01-01T00:00:00Z"),
+    "mek id": change("meks.0.id", new_id()),
+    "mek state": change("meks.0.state", "encrypt or decrypt"),
+    "mek time": change("meks.0.created_at", "2020-01-01T00:00:00Z"),
+    "mek wrap": change("meks.0.wrapped", base64.b64encode(bytes(60)).decode()),
+    "no meks": change("meks", []),
+    "former": change("former", ["AAAA"]),
+    "mac": change("mac", base64.b64encode(bytes(32)).decode()),
+}
+
+
+@pytest.mark.parametrize("field", sorted(FORGERIES))
+def test_a_changed_field_breaks_the_mac(field: str) -> None:
+    """2.3: nothing is believed before the MAC is checked."""
+    store, _, _ = make_store()
+    document = json.loads(kms_store.serialize(store))
+    FORGERIES[field](document)
+    raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(StrongroomError):
+        open_store(kms_store.parse(raw), lambda _: local_root(), quiet)
+
+
+def test_two_meks_cannot_be_exchanged() -> None:
+    """2.2: a wrapped MEK is bound to its id; even with a right MAC it does not open elsewhere."""
+    store, _, rmk = make_store()
+    first, second = store.meks
+    swapped = replace(
+        store,
+        meks=(replace(first, wrapped=second.wrapped), replace(second, wrapped=first.wrapped)),
+    )
+    forged = replace(swapped, mac=kms_store._mac(swapped, rmk))
+    with pytest.raises(IntegrityError):
+        forged.open_ring(rmk)
+
+
+REFUSED: dict[str, Callable[[dict[str, Any]], None]] = {
+    "version": change("v", 2),
+    "mode": change("mode", "cardboard"),
+    "epoch": change("epoch", 0),
+    "id": change("installation", "x"),
+    "id type": change("installation", 7),
+    "time": change("rmk.created_at", "yesterday"),
+    "no wraps": change("rmk.wraps", []),
+    "base64": change("mac", "***"),
+    "state": change("meks.0.state", "unavailable"),
+    "too many meks": change("meks", [{}] * 4097),
+    "too many wraps": change("rmk.wraps", [{}] * 33),
+    "too many former": change("former", [""] * 17),
+    "extra field": change("extra", 1),
+    "missing field": lambda document: document.pop("meks"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_a_store_that_breaks_the_format_is_refused(case: str) -> None:
+    store, _, _ = make_store()
+    document = json.loads(kms_store.serialize(store))
+    REFUSED[case](document)
+    raw = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(FormatError):
+        kms_store.parse(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_bytes_that_are_no_store_are_refused(raw: bytes) -> None:
+    with pytest.raises(FormatError):
+        kms_store.parse(raw)
+
+
+def test_white_space_is_not_canonical() -> None:
+    store, _, _ = make_store()
+    with pytest.raises(FormatError, match="canonical"):
+        kms_store.parse(kms_store.serialize(store) + b"\n")
+
+
+def test_a_store_beyond_its_bound_is_not_read() -> None:
+    with pytest.raises(FormatError, match="more than 1048576"):
+        kms_store.parse(bytes((1 << 20) + 1))
+
+
+def test_a_short_rmk_is_refused() -> None:
+    store, _, _ = make_store()
+    with pytest.raises(FormatError, match="instead of 32"):
+        store.rmk(SecretBytes(b"short"))
+
+
+def test_former_stores_are_kept_byte_for_byte_and_their_keys_are_named() -> None:
+    old, old_ring, _ = make_store()
+    store, ring, rmk = make_store()
+    raw = kms_store.serialize(old)
+    kept = kms_store.seal_ring(replace(store, former=(raw,)), ring, rmk)
+    parsed = kms_store.parse(kms_store.serialize(kept))
+    assert parsed.former == (raw,)
+    assert parsed.former_mek_ids() == tuple(mek.id for mek in old_ring)
+
+
+def test_digest_is_that_of_the_bytes() -> None:
+    assert kms_store.digest(b"") == (
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
