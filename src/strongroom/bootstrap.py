@@ -8,10 +8,14 @@ import pwd
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.clock import Clock, SystemClock
 from strongroom.errors import NotFoundError, PermissionDeniedError
 from strongroom.topology.paths import DataPaths
+
+if TYPE_CHECKING:
+    from strongroom.repository.unit_of_work import Repository
 
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
@@ -71,6 +75,16 @@ class Node:
         self.paths = paths
         self.clock = clock
         self._closing = ExitStack()
+
+    @cached_property
+    def repository(self) -> "Repository":
+        """The repository: sites, users, content, jobs."""
+        from strongroom.repository import engine
+        from strongroom.repository.unit_of_work import Repository
+
+        repository = Repository(engine.sqlite_url(self.paths.repository))
+        self._closing.callback(repository.close)
+        return repository
 
     def close(self) -> None:
         """Close what was opened."""

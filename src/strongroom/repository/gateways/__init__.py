@@ -1,0 +1,1 @@
+"""One class per table: small typed methods, all SQL of the product."""

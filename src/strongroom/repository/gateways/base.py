@@ -1,0 +1,234 @@
+"""What all table gateways share: rows as dataclasses, look-up by id, filtered and paged lists."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from strongroom.errors import ConflictError, NotFoundError, UsageError
+from strongroom.repository.engine import translated
+from strongroom.repository.folding import fold
+from strongroom.repository.rows import Filter, Page, Query
+
+RowT = TypeVar("RowT")
+_FOLDED = "_folded"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field that lists may be filtered and sorted by.
+
+    Attributes:
+        column: What is compared.
+        convert: From the text of a filter to the column's type.
+    """
+
+    column: ColumnElement[Any]
+    convert: Callable[[str], object] = str
+
+
+class TableGateway(Generic[RowT]):
+    """Reads and writes the rows of one table within one transaction."""
+
+    table: ClassVar[Table]
+    row_type: ClassVar[type[Any]]
+    noun: ClassVar[str]
+    key: ClassVar[str] = "id"
+    # columns that may be null, and the column beside each that holds "" then and can be unique
+    null_keys: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def find(self, key: str) -> RowT | None:
+        """The row of that key, or None."""
+        return self._find(self.table.c[self.key] == key)
+
+    def get(self, key: str) -> RowT:
+        """The row of that key.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        row = self.find(key)
+        if row is None:
+            raise NotFoundError(f"there is no {self.noun} {key!r}")
+        return row
+
+    def insert(self, row: RowT) -> RowT:
+        """Add a row.
+
+        Raises:
+            ConflictError: Its key or name is taken, or what it refers to does not exist.
+        """
+        values = {field.name: getattr(row, field.name) for field in self._fields()}
+        with self._conflicts(values):
+            self._connection.execute(insert(self.table).values(self._stored(values)))
+        return row
+
+    def update(self, key: str, **changes: object) -> RowT:
+        """Change columns of one row and return it as it is then.
+
+        Raises:
+            NotFoundError: There is no such row.
+            ConflictError: The new name is taken.
+        """
+        if changes:
+            self._change(self.table.c[self.key] == key, changes)
+        return self.get(key)
+
+    def delete(self, key: str) -> bool:
+        """Remove a row and what refers to it; says whether there was one.
+
+        Raises:
+            ConflictError: Something that must not vanish refers to it.
+        """
+        with self._conflicts({}):
+            found = self._connection.execute(
+                delete(self.table).where(self.table.c[self.key] == key)
+            )
+        return found.rowcount > 0
+
+    def _fields(self) -> tuple[dataclasses.Field[Any], ...]:
+        return dataclasses.fields(self.row_type)
+
+    def _stored(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Values as the columns hold them, with the derived neighbours of names and null keys."""
+        unknown = values.keys() - {field.name for field in self._fields()}
+        if unknown:
+            message = f"{self.table.name} has no column {sorted(unknown)}"
+            raise TypeError(message)
+        stored = {name: _plain(value) for name, value in values.items()}
+        for name, value in values.items():
+            if name + _FOLDED in self.table.c:
+                stored[name + _FOLDED] = fold(str(value))
+            if name in self.null_keys:
+                stored[self.null_keys[name]] = value or ""
+        return stored
+
+    def _change(self, condition: ColumnElement[bool], changes: Mapping[str, object]) -> int:
+        with self._conflicts(changes):
+            statement = update(self.table).where(condition).values(self._stored(changes))
+            return self._connection.execute(statement).rowcount
+
+    def _find(self, *conditions: ColumnElement[bool]) -> RowT | None:
+        rows = self._all(select(self.table).where(*conditions))
+        return rows[0] if rows else None
+
+    def _all(self, statement: Select[Any]) -> list[RowT]:
+        names = [field.name for field in self._fields()]
+        found = self._connection.execute(statement).mappings()
+        return [self.row_type(**{name: row[name] for name in names}) for row in found]
+
+    def _page(
+        self, conditions: Sequence[ColumnElement[bool]], query: Query, fields: Mapping[str, Field]
+    ) -> Page[RowT]:
+        where = [*conditions, *(_condition(part, fields) for part in query.filters)]
+        total = self._count(*where)
+        order = [_order(name, fields, descending=down) for name, down in query.sort]
+        statement = select(self.table).where(*where).order_by(*order, *self.table.primary_key)
+        statement = statement.offset(query.offset).limit(query.limit)
+        return Page(self._all(statement), total)
+
+    def _count(self, *conditions: ColumnElement[bool]) -> int:
+        statement = select(func.count()).select_from(self.table).where(*conditions)
+        return self._connection.execute(statement).scalar_one()
+
+    def _conflicts(self, values: Mapping[str, object]) -> "_Conflicts":
+        return _Conflicts(self.noun, values.get("name"))
+
+
+class _Conflicts:
+    """Names the thing when the database refuses a row."""
+
+    def __init__(self, noun: str, name: object) -> None:
+        self._what = f"a {noun} named {name!r}" if name is not None else f"this {noun}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, IntegrityError):
+            return
+        if "foreign key" in str(error.orig).lower():
+            raise translated(error) from error
+        raise ConflictError(f"{self._what} exists already", hint="choose another name") from error
+
+
+def folded(column: ColumnElement[Any]) -> Field:
+    """A filter field over a folded column."""
+    return Field(column, fold)
+
+
+def number(text: str) -> int:
+    """A filter's value as an integer.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"not a whole number in a filter: {text!r}") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+def _field(name: str, fields: Mapping[str, Field]) -> Field:
+    try:
+        return fields[name]
+    except KeyError as error:
+        known = ", ".join(sorted(fields))
+        raise UsageError(f"unknown field {name!r} in a list", hint=f"known: {known}") from error
+
+
+def _condition(part: Filter, fields: Mapping[str, Field]) -> ColumnElement[bool]:
+    field = _field(part.field, fields)
+    values = [field.convert(value) for value in part.values]
+    if part.operator == "in":
+        return field.column.in_(values)
+    if len(values) != 1:
+        raise UsageError(f"the filter on {part.field!r} takes one value")
+    return _comparison(part.operator, field.column, values[0])
+
+
+def _comparison(operator: str, column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+    comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
+        "eq": lambda: column == value,
+        "cieq": lambda: column == value,
+        "gt": lambda: column > value,
+        "gte": lambda: column >= value,
+        "lt": lambda: column < value,
+        "lte": lambda: column <= value,
+        "has": lambda: column.contains(str(value), autoescape=True),
+    }
+    if operator not in comparisons:
+        raise UsageError(
+            f"unknown operator {operator!r} in a filter",
+            hint=f"known: in, {', '.join(comparisons)}",
+        )
+    return comparisons[operator]()
+
+
+def _order(name: str, fields: Mapping[str, Field], *, descending: bool) -> ColumnElement[Any]:
+    column = _field(name, fields).column
+    return column.desc() if descending else column.asc()

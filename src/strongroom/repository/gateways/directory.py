@@ -1,0 +1,163 @@
+"""Sites, users and groups: who there is, and where."""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from sqlalchemy import delete, func, insert, select
+
+from strongroom.repository import tables
+from strongroom.repository.folding import fold
+from strongroom.repository.gateways.base import Field, TableGateway, folded
+from strongroom.repository.rows import GroupRow, Page, Query, SiteRow, SiteUserRow, UserRow
+
+_USER = tables.users.c
+_MEMBER = tables.site_users.c
+
+
+class SitesTable(TableGateway[SiteRow]):
+    """The sites."""
+
+    table = tables.sites
+    row_type = SiteRow
+    noun = "site"
+
+    def find_by_content_url(self, content_url: str) -> SiteRow | None:
+        """The site of that content URL, whatever its case."""
+        return self._find(tables.sites.c.content_url_folded == fold(content_url))
+
+    def find_by_name(self, name: str) -> SiteRow | None:
+        """The site of that name, whatever its case."""
+        return self._find(tables.sites.c.name_folded == fold(name))
+
+    def page(self, query: Query | None = None) -> Page[SiteRow]:
+        """Sites by name."""
+        site = tables.sites.c
+        fields = {
+            "name": folded(site.name_folded),
+            "content_url": folded(site.content_url_folded),
+            "created_at": Field(site.created_at),
+        }
+        return self._page([], query or Query(sort=(("name", False),)), fields)
+
+    def list(self) -> list[SiteRow]:
+        """All sites by name."""
+        return self.page().rows
+
+
+class UsersTable(TableGateway[UserRow]):
+    """The users, and their roles on sites."""
+
+    table = tables.users
+    row_type = UserRow
+    noun = "user"
+
+    _fields_of_lists: ClassVar[Mapping[str, Field]] = {
+        "name": folded(_USER.name_folded),
+        "full_name": Field(_USER.full_name),
+        "created_at": Field(_USER.created_at),
+    }
+
+    def find_by_name(self, name: str) -> UserRow | None:
+        """The user of that name, whatever its case."""
+        return self._find(_USER.name_folded == fold(name))
+
+    def page(self, query: Query | None = None) -> Page[UserRow]:
+        """All users of the installation by name."""
+        return self._page([], query or Query(sort=(("name", False),)), self._fields_of_lists)
+
+    def page_of_site(self, site_id: str, query: Query) -> Page[UserRow]:
+        """Users with a role on the site, and the server administrators, who are everywhere."""
+        members = select(_MEMBER.user_id).where(_MEMBER.site_id == site_id)
+        condition = _USER.is_server_admin | _USER.id.in_(members)
+        return self._page([condition], query, self._fields_of_lists)
+
+    def page_of_group(self, group_id: str, query: Query) -> Page[UserRow]:
+        """The members of a group."""
+        member = tables.group_users.c
+        members = select(member.user_id).where(member.group_id == group_id)
+        return self._page([_USER.id.in_(members)], query, self._fields_of_lists)
+
+    def names(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Names of users by id."""
+        statement = select(_USER.id, _USER.name).where(_USER.id.in_(list(user_ids)))
+        return {row.id: row.name for row in self._connection.execute(statement)}
+
+    def count_administrators(self) -> int:
+        """How many server administrators there are."""
+        return self._count(_USER.is_server_admin)
+
+    def site_role(self, site_id: str, user_id: str) -> str | None:
+        """The role that was given to a user on a site, or None."""
+        statement = select(_MEMBER.site_role).where(
+            _MEMBER.site_id == site_id, _MEMBER.user_id == user_id
+        )
+        return self._connection.execute(statement).scalar_one_or_none()
+
+    def site_roles(self, site_id: str) -> dict[str, str]:
+        """The roles given on a site, by user id."""
+        statement = select(_MEMBER.user_id, _MEMBER.site_role).where(_MEMBER.site_id == site_id)
+        return {row.user_id: row.site_role for row in self._connection.execute(statement)}
+
+    def memberships(self, user_id: str) -> list[SiteUserRow]:
+        """The sites where a user has a role."""
+        statement = select(tables.site_users).where(_MEMBER.user_id == user_id)
+        found = self._connection.execute(statement.order_by(_MEMBER.site_id)).mappings()
+        return [SiteUserRow(**row) for row in found]
+
+    def set_site_role(self, site_id: str, user_id: str, site_role: str) -> None:
+        """Give a user a role on a site, in place of the one before."""
+        self.remove_from_site(site_id, user_id)
+        with self._conflicts({}):
+            self._connection.execute(
+                insert(tables.site_users).values(
+                    site_id=site_id, user_id=user_id, site_role=site_role
+                )
+            )
+
+    def remove_from_site(self, site_id: str, user_id: str) -> bool:
+        """Take a user's role on a site away; says whether there was one."""
+        statement = delete(tables.site_users).where(
+            _MEMBER.site_id == site_id, _MEMBER.user_id == user_id
+        )
+        return self._connection.execute(statement).rowcount > 0
+
+    def count_of_site(self, site_id: str) -> int:
+        """How many users have a role on the site."""
+        statement = select(func.count()).select_from(tables.site_users)
+        return self._connection.execute(statement.where(_MEMBER.site_id == site_id)).scalar_one()
+
+
+class GroupsTable(TableGateway[GroupRow]):
+    """The groups of sites, and their members."""
+
+    table = tables.groups
+    row_type = GroupRow
+    noun = "group"
+
+    def find_by_name(self, site_id: str, name: str) -> GroupRow | None:
+        """The group of that name on a site, whatever its case."""
+        group = tables.groups.c
+        return self._find(group.site_id == site_id, group.name_folded == fold(name))
+
+    def page(self, site_id: str, query: Query | None = None) -> Page[GroupRow]:
+        """Groups of a site by name."""
+        group = tables.groups.c
+        fields = {"name": folded(group.name_folded), "created_at": Field(group.created_at)}
+        default = Query(sort=(("name", False),))
+        return self._page([group.site_id == site_id], query or default, fields)
+
+    def add_user(self, group_id: str, user_id: str) -> None:
+        """Make a user a member; a member stays one."""
+        self.remove_user(group_id, user_id)
+        with self._conflicts({}):
+            self._connection.execute(
+                insert(tables.group_users).values(group_id=group_id, user_id=user_id)
+            )
+
+    def remove_user(self, group_id: str, user_id: str) -> bool:
+        """End a membership; says whether there was one."""
+        member = tables.group_users.c
+        statement = delete(tables.group_users).where(
+            member.group_id == group_id, member.user_id == user_id
+        )
+        return self._connection.execute(statement).rowcount > 0

@@ -1,0 +1,302 @@
+"""What the repository's tables hold: one frozen dataclass per table; pure.
+
+Times are texts of the K-12 form. Field names are the column names; folded columns are the tables'
+own business.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Generic, Protocol, TypeVar
+
+Json = Mapping[str, object]
+RowT = TypeVar("RowT")
+
+
+class SiteMode(IntEnum):
+    """Encryption mode of a site (E-01); the integers of Q-17."""
+
+    DISABLED = 0
+    ENABLED = 1
+    ENFORCED = 2
+
+    @property
+    def word(self) -> str:
+        """The lower-case word that the clients print."""
+        return self.name.lower()
+
+
+class ContentState(IntEnum):
+    """Encryption state of an extract (E-12); 4 is reserved (Q-16)."""
+
+    UNENCRYPTED = 0
+    ENCRYPTED = 1
+    PENDING_ENCRYPTION = 2
+    PENDING_DECRYPTION = 3
+    PENDING_REKEY = 5
+
+    @property
+    def words(self) -> str:
+        """The words that scripts see."""
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """A site; the default site has the content URL `""`."""
+
+    id: str
+    name: str
+    content_url: str
+    mode: int
+    created_at: str
+    state: str = "Active"
+    admin_mode: str = "ContentAndUsers"
+    user_quota: int | None = None
+    storage_quota: int | None = None
+    attributes: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """A user of the installation, known on sites by `SiteUserRow`.
+
+    Without a password hash it can sign in with an access token only.
+    """
+
+    id: str
+    name: str
+    full_name: str
+    password_hash: str | None
+    is_server_admin: bool
+    created_at: str
+    failed_logins: int = 0
+    locked_until: str | None = None
+
+
+@dataclass(frozen=True)
+class SiteUserRow:
+    """A user's role on a site."""
+
+    site_id: str
+    user_id: str
+    site_role: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group of a site's users."""
+
+    id: str
+    site_id: str
+    name: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class ProjectRow:
+    """A project; names are unique below one parent."""
+
+    id: str
+    site_id: str
+    name: str
+    parent_id: str | None
+    description: str
+    owner_id: str
+    content_permissions: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True)
+class ContentRow:
+    """A published data source or workbook and the one file that is stored for it.
+
+    Attributes:
+        kind: `datasource` or `workbook`.
+        file_type: `hyper`, `tdsx`, `parquet` …
+        storage_key: The file's key in the file store; empty if there is none.
+        file_id: The envelope's file id; empty if the file is plain.
+        mek_id: The MEK that the envelope's newest slot names; empty if the file is plain.
+        state: `ContentState`.
+    """
+
+    id: str
+    site_id: str
+    project_id: str
+    owner_id: str
+    kind: str
+    name: str
+    content_url: str
+    file_name: str
+    file_type: str
+    storage_key: str
+    file_id: str
+    mek_id: str
+    plaintext_bytes: int
+    stored_bytes: int
+    state: int
+    has_extract: bool
+    created_at: str
+    updated_at: str
+    tags: Sequence[str] = ()
+    attributes: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CredentialRow:
+    """A credential embedded in published content, sealed under an asset key (C-08)."""
+
+    id: str
+    content_id: str
+    name: str
+    sealed: str
+    asset_key_id: str
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """A personal access token; only the hash of its secret is kept."""
+
+    id: str
+    user_id: str
+    name: str
+    secret_hash: str
+    created_at: str
+    expires_at: str | None = None
+    last_used_at: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A signed-in session, by its token's hash; `token_id` names the access token it came from."""
+
+    token_hash: str
+    user_id: str
+    site_id: str
+    token_id: str | None
+    created_at: str
+    last_seen_at: str
+
+
+@dataclass(frozen=True)
+class UploadRow:
+    """A chunked upload; `bytes` counts plaintext of the parts that are whole."""
+
+    id: str
+    site_id: str
+    user_id: str
+    created_at: str
+    last_at: str
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class UploadPartRow:
+    """One part of an upload: an envelope of its own."""
+
+    upload_id: str
+    number: int
+    storage_key: str
+    file_id: str
+    mek_id: str
+    plaintext_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job on extracts (E-11); `kind` and `state` are the words of `jobs.model`."""
+
+    id: str
+    kind: str
+    site_id: str
+    content_id: str | None
+    title: str
+    state: str
+    actor: str
+    created_at: str
+    done: int = 0
+    total: int = 0
+    bytes_done: int = 0
+    note: str = ""
+    cancel_requested: bool = False
+    receipt: Json | None = None
+    options: Json = field(default_factory=dict)
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True)
+class IntentRow:
+    """A file that is being written and has no row yet: known, and a use of its MEK."""
+
+    storage_key: str
+    file_id: str
+    mek_id: str
+    purpose: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class MekCount:
+    """How many things a MEK protects, and their plaintext bytes."""
+
+    count: int
+    bytes: int
+
+
+class StoredFields(Protocol):
+    """What the file store tells about a file; `extracts.vault.StoredFile` is one."""
+
+    @property
+    def storage_key(self) -> str:
+        """Key in the file store."""
+        ...
+
+    @property
+    def file_id(self) -> str:
+        """Envelope's file id, or empty."""
+        ...
+
+    @property
+    def mek_id(self) -> str:
+        """MEK, or empty."""
+        ...
+
+    @property
+    def plaintext_bytes(self) -> int:
+        """Plaintext size."""
+        ...
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size in the store."""
+        ...
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One condition of a list: operators eq, cieq, in (several values), gt, gte, lt, lte, has."""
+
+    field: str
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a list shall show: all filters hold, sorted by (field, descending), one window."""
+
+    filters: tuple[Filter, ...] = ()
+    sort: tuple[tuple[str, bool], ...] = ()
+    offset: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Page(Generic[RowT]):
+    """A window of a list, and how many rows there are in all."""
+
+    rows: list[RowT]
+    total: int

@@ -1,0 +1,278 @@
+"""The repository's tables as SQLAlchemy Core describes them: one schema for SQLite and PostgreSQL.
+
+A change here needs a migration; a test compares the two. Ids and times are texts (K-10, K-12). A
+`_folded` column holds `folding.fold` of its neighbour.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _reference(name: str, target: str, *, nullable: bool = False) -> Column[str]:
+    """A reference whose row goes with its target."""
+    return Column(name, Text, ForeignKey(target, ondelete="CASCADE"), nullable=nullable)
+
+
+def _owner() -> Column[str]:
+    """A reference that keeps its target from being deleted."""
+    return Column("owner_id", Text, ForeignKey("users.id"), nullable=False)
+
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("name_folded"),
+    _text("content_url"),
+    _text("content_url_folded"),
+    Column("mode", Integer, nullable=False),
+    _text("state"),
+    _text("admin_mode"),
+    Column("user_quota", BigInteger),
+    Column("storage_quota", BigInteger),
+    Column("attributes", JSON, nullable=False),
+    _text("created_at"),
+    UniqueConstraint("name_folded"),
+    UniqueConstraint("content_url_folded"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("name_folded"),
+    _text("full_name"),
+    Column("password_hash", Text),
+    _flag("is_server_admin"),
+    _text("created_at"),
+    Column("failed_logins", Integer, nullable=False),
+    Column("locked_until", Text),
+    UniqueConstraint("name_folded"),
+)
+
+site_users = Table(
+    "site_users",
+    metadata,
+    _reference("site_id", "sites.id"),
+    _reference("user_id", "users.id"),
+    _text("site_role"),
+    PrimaryKeyConstraint("site_id", "user_id"),
+    Index(None, "user_id"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _reference("site_id", "sites.id"),
+    _text("name"),
+    _text("name_folded"),
+    _text("created_at"),
+    UniqueConstraint("site_id", "name_folded"),
+)
+
+group_users = Table(
+    "group_users",
+    metadata,
+    _reference("group_id", "groups.id"),
+    _reference("user_id", "users.id"),
+    PrimaryKeyConstraint("group_id", "user_id"),
+    Index(None, "user_id"),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _reference("site_id", "sites.id"),
+    _text("name"),
+    _text("name_folded"),
+    _reference("parent_id", "projects.id", nullable=True),
+    # parent_id, or "" at the top: SQL's uniqueness does not count nulls as equal
+    _text("parent_key"),
+    _text("description"),
+    _owner(),
+    _text("content_permissions"),
+    _text("created_at"),
+    _text("updated_at"),
+    UniqueConstraint("site_id", "parent_key", "name_folded"),
+    Index(None, "parent_id"),
+    Index(None, "owner_id"),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _reference("site_id", "sites.id"),
+    _reference("project_id", "projects.id"),
+    _owner(),
+    _text("kind"),
+    _text("name"),
+    _text("name_folded"),
+    _text("content_url"),
+    _text("content_url_folded"),
+    _text("file_name"),
+    _text("file_type"),
+    _text("storage_key"),
+    _text("file_id"),
+    _text("mek_id"),
+    _number("plaintext_bytes"),
+    _number("stored_bytes"),
+    Column("state", Integer, nullable=False),
+    _flag("has_extract"),
+    Column("tags", JSON, nullable=False),
+    Column("attributes", JSON, nullable=False),
+    _text("created_at"),
+    _text("updated_at"),
+    UniqueConstraint("project_id", "kind", "name_folded"),
+    UniqueConstraint("site_id", "kind", "content_url_folded"),
+    Index(None, "site_id", "id"),
+    Index(None, "owner_id"),
+    Index(None, "mek_id"),
+    Index(None, "storage_key"),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _reference("content_id", "contents.id"),
+    _text("name"),
+    _text("sealed"),
+    _text("asset_key_id"),
+    Index(None, "content_id"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _reference("user_id", "users.id"),
+    _text("name"),
+    _text("name_folded"),
+    _text("secret_hash"),
+    _text("created_at"),
+    Column("expires_at", Text),
+    Column("last_used_at", Text),
+    UniqueConstraint("user_id", "name_folded"),
+    UniqueConstraint("secret_hash"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    _reference("user_id", "users.id"),
+    _reference("site_id", "sites.id"),
+    _reference("token_id", "tokens.id", nullable=True),
+    _text("created_at"),
+    _text("last_seen_at"),
+    Index(None, "user_id", "last_seen_at"),
+    Index(None, "site_id"),
+    Index(None, "token_id"),
+    Index(None, "last_seen_at"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _reference("site_id", "sites.id"),
+    _reference("user_id", "users.id"),
+    _text("created_at"),
+    _text("last_at"),
+    _number("bytes"),
+    Index(None, "site_id"),
+    Index(None, "user_id"),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    _reference("upload_id", "uploads.id"),
+    Column("number", Integer, nullable=False),
+    _text("storage_key"),
+    _text("file_id"),
+    _text("mek_id"),
+    _number("plaintext_bytes"),
+    _number("stored_bytes"),
+    PrimaryKeyConstraint("upload_id", "number"),
+)
+
+# no reference to sites or contents: a job and its receipt outlive what they were about
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("kind"),
+    _text("site_id"),
+    Column("content_id", Text),
+    _text("title"),
+    _text("state"),
+    _text("actor"),
+    _text("created_at"),
+    _number("done"),
+    _number("total"),
+    _number("bytes_done"),
+    _text("note"),
+    _flag("cancel_requested"),
+    Column("receipt", JSON(none_as_null=True)),
+    Column("options", JSON, nullable=False),
+    Column("started_at", Text),
+    Column("finished_at", Text),
+    Index(None, "state", "created_at"),
+    Index(None, "site_id", "created_at"),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("storage_key", Text, primary_key=True),
+    _text("file_id"),
+    _text("mek_id"),
+    _text("purpose"),
+    _text("created_at"),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("value"),
+)

@@ -1,0 +1,154 @@
+"""The repository: transactions over all tables, and the schema they need.
+
+A transaction commits when its block ends and rolls back when it raises; errors of the database come
+out as ours.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from strongroom.errors import StateError, StorageError
+from strongroom.repository import engine as database
+from strongroom.repository.gateways.content import (
+    ContentsTable,
+    CredentialsTable,
+    ProjectsTable,
+)
+from strongroom.repository.gateways.directory import GroupsTable, SitesTable, UsersTable
+from strongroom.repository.gateways.signin import SessionsTable, TokensTable
+from strongroom.repository.gateways.work import (
+    IntentsTable,
+    JobsTable,
+    MarksTable,
+    UploadsTable,
+)
+
+REVISION = "0001"
+_VERSION_TABLE = "alembic_version"
+
+
+class Transaction:
+    """The tables within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.sites = SitesTable(connection)
+        self.users = UsersTable(connection)
+        self.groups = GroupsTable(connection)
+        self.projects = ProjectsTable(connection)
+        self.contents = ContentsTable(connection)
+        self.credentials = CredentialsTable(connection)
+        self.tokens = TokensTable(connection)
+        self.sessions = SessionsTable(connection)
+        self.uploads = UploadsTable(connection)
+        self.jobs = JobsTable(connection)
+        self.intents = IntentsTable(connection)
+        self.marks = MarksTable(connection)
+
+    def storage_keys(self) -> set[str]:
+        """Every file that anything here knows: content, upload parts and files being written."""
+        known = self.contents.storage_keys() | self.uploads.storage_keys()
+        return known | self.intents.storage_keys()
+
+
+class Repository:
+    """The database of one installation; safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._schema_lock = threading.Lock()
+        self._schema_checked = False
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return database.open_engine(self._url)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that may write; writers go one after the other.
+
+        Raises:
+            StorageError: The database is locked, full, damaged or not there.
+            ConflictError: A rule of the schema forbids it.
+        """
+        self._check_schema()
+        with self._begin(read_only=False) as connection:
+            yield Transaction(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that only reads: one consistent view, and it waits for nobody.
+
+        Raises:
+            StorageError: The database is damaged or not there.
+        """
+        self._check_schema()
+        with self._begin(read_only=True) as connection:
+            yield Transaction(connection)
+
+    def ensure_schema(self) -> None:
+        """Create the database if need be and bring its schema up to date, all or nothing.
+
+        Raises:
+            StorageError: The database cannot be created or written.
+            StateError: Its schema belongs to a newer program.
+        """
+        from strongroom.repository.migrations import runner
+
+        database.create_file(self._url)
+        with self._begin(read_only=False) as connection:
+            if _revision(connection) not in {None, *runner.revisions()}:
+                raise _foreign_schema(_revision(connection))
+            runner.upgrade(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, *, read_only: bool) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(**{database.READ_ONLY: read_only})
+                with connection.begin():
+                    yield connection
+        except SQLAlchemyError as error:
+            raise database.translated(error) from error
+
+    def _check_schema(self) -> None:
+        """Once per process: refuse to work on tables of another program version."""
+        if self._schema_checked:
+            return
+        with self._schema_lock:
+            missing = database.missing_file(self._url)
+            if missing is not None:
+                raise StorageError(
+                    f"there is no repository at {missing}",
+                    hint="restore it from a backup, or create the node with 'strongroom init'",
+                )
+            with self._begin(read_only=True) as connection:
+                revision = _revision(connection)
+            if revision != REVISION:
+                raise _foreign_schema(revision)
+            self._schema_checked = True
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(_VERSION_TABLE):
+        return None
+    found: str | None = connection.execute(
+        text(f"SELECT version_num FROM {_VERSION_TABLE}")  # noqa: S608 a constant
+    ).scalar_one_or_none()
+    return found
+
+
+def _foreign_schema(revision: str | None) -> StateError:
+    return StateError(
+        f"the repository has schema {revision or 'none'}, this program needs {REVISION}",
+        hint="use the program version that wrote it, or restart 'strongroom serve' to upgrade it",
+    )
