@@ -1,0 +1,282 @@
+"""The contract of the Coordinator port, run over every implementation.
+
+A new implementation adds one function that opens it and one row in `OPENERS`. Processes that race
+reach the same store by the same function, so an opener takes nothing but a folder (a server's
+address can stand in a file there).
+"""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom.coordination.base import Change, Coordinator, Versioned
+from strongroom.coordination.local import LocalCoordinator
+from strongroom.errors import ConflictError, UsageError
+
+Opener = Callable[[Path], Coordinator]
+
+RACERS = 2
+ROUNDS = 40
+
+
+def open_local(folder: Path) -> Coordinator:
+    path, locks = folder / "coordination.db", folder / "locks"
+    LocalCoordinator.create(path, locks)
+    return LocalCoordinator(path, locks)
+
+
+OPENERS = [pytest.param(open_local, id="local")]
+
+
+@pytest.fixture(params=OPENERS)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    chosen: Opener = request.param
+    return chosen
+
+
+@pytest.fixture
+def coordinator(opener: Opener, tmp_path: Path) -> Iterator[Coordinator]:
+    opened = opener(tmp_path)
+    yield opened
+    if isinstance(opened, LocalCoordinator):
+        opened.close()
+
+
+def test_an_unknown_key(coordinator: Coordinator) -> None:
+    assert coordinator.get("config") is None
+
+
+def test_versions_count_from_one(coordinator: Coordinator) -> None:
+    coordinator.put({"config": Change(b"first", 0)})
+    assert coordinator.get("config") == Versioned(b"first", 1)
+    coordinator.put({"config": Change(b"", 1)})
+    assert coordinator.get("config") == Versioned(b"", 2)
+
+
+def test_delete(coordinator: Coordinator) -> None:
+    coordinator.put({"config/previous": Change(b"x", 0)})
+    coordinator.put({"config/previous": Change(None, 1)})
+    assert coordinator.get("config/previous") is None
+
+
+def test_deleting_what_is_not_there(coordinator: Coordinator) -> None:
+    coordinator.put({"pending": Change(None, 0)})
+    assert coordinator.get("pending") is None
+
+
+@pytest.mark.parametrize("expected", [0, 2])
+def test_another_version_is_refused(coordinator: Coordinator, expected: int) -> None:
+    coordinator.put({"config": Change(b"first", 0)})
+    with pytest.raises(ConflictError, match="config"):
+        coordinator.put({"config": Change(b"second", expected)})
+    assert coordinator.get("config") == Versioned(b"first", 1)
+
+
+def test_all_or_nothing(coordinator: Coordinator) -> None:
+    """One wrong version undoes the whole transaction, deletions too."""
+    coordinator.put({"a": Change(b"a", 0), "b": Change(b"b", 0)})
+    with pytest.raises(ConflictError):
+        coordinator.put({"a": Change(b"A", 1), "b": Change(None, 1), "c": Change(b"C", 7)})
+    assert coordinator.get("a") == Versioned(b"a", 1)
+    assert coordinator.get("b") == Versioned(b"b", 1)
+    coordinator.put({"a": Change(b"A", 1), "b": Change(None, 1), "c": Change(b"C", 0)})
+    assert coordinator.get("b") is None
+    assert coordinator.get("c") == Versioned(b"C", 1)
+
+
+def test_values_outlive_the_connection(opener: Opener, tmp_path: Path) -> None:
+    opener(tmp_path).put({"config": Change(bytes(range(256)) * 1000, 0)})
+    assert opener(tmp_path).get("config") == Versioned(bytes(range(256)) * 1000, 1)
+
+
+def test_members(coordinator: Coordinator) -> None:
+    assert coordinator.members() == ["node1"]
+
+
+def test_threads_share_one_coordinator(coordinator: Coordinator) -> None:
+    coordinator.put({"count": Change(b"0", 0)})
+    threads = [threading.Thread(target=_count_up, args=(coordinator, 20)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert coordinator.get("count") == Versioned(b"80", 81)
+
+
+def test_processes_race_without_a_lost_update(opener: Opener, tmp_path: Path) -> None:
+    """Compare-and-set alone, no lock: every success counts exactly once."""
+    opener(tmp_path).put({"count": Change(b"0", 0)})
+    _run_racers(_race_compare_and_set, opener, tmp_path)
+    assert opener(tmp_path).get("count") == Versioned(b"80", RACERS * ROUNDS + 1)
+
+
+def test_processes_race_for_a_lock(opener: Opener, tmp_path: Path) -> None:
+    """Under the lock nobody ever sees another's half-done work: no ConflictError at all."""
+    opener(tmp_path).put({"count": Change(b"0", 0)})
+    _run_racers(_race_locked, opener, tmp_path)
+    assert opener(tmp_path).get("count") == Versioned(b"80", RACERS * ROUNDS + 1)
+
+
+def test_a_held_lock_names_its_holder(opener: Opener, tmp_path: Path) -> None:
+    first, second = opener(tmp_path), opener(tmp_path)
+    with first.lock("configuration", wait_s=0):
+        start = time.monotonic()
+        with (
+            pytest.raises(ConflictError, match=rf"configuration is locked by .*{os.getpid()}"),
+            second.lock("configuration", wait_s=0.2),
+        ):
+            pytest.fail("two hold it")
+        assert time.monotonic() - start >= 0.2
+        with second.lock("another", wait_s=0):
+            pass
+    with second.lock("configuration", wait_s=0):
+        pass
+
+
+def test_a_waiter_gets_the_lock(opener: Opener, tmp_path: Path) -> None:
+    first, second = opener(tmp_path), opener(tmp_path)
+    held, got = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with first.lock("configuration", wait_s=0):
+            held.set()
+            time.sleep(0.1)
+
+    def wait() -> None:
+        held.wait(5)
+        with second.lock("configuration", wait_s=5):
+            got.set()
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=wait)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert got.is_set()
+
+
+def test_a_lock_is_freed_by_an_error(coordinator: Coordinator) -> None:
+    def fail() -> None:
+        with coordinator.lock("configuration", wait_s=0):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with coordinator.lock("configuration", wait_s=0):
+        pass
+
+
+def test_a_lock_is_freed_by_death(opener: Opener, tmp_path: Path) -> None:
+    """kill -9 leaves no lock behind."""
+    script = (
+        "import sys, time, importlib.util as u\n"
+        "from pathlib import Path\n"
+        f"spec = u.spec_from_file_location('suite', {__file__!r})\n"
+        "suite = u.module_from_spec(spec); spec.loader.exec_module(suite)\n"
+        f"c = suite.{opener.__name__}(Path({str(tmp_path)!r}))\n"
+        "with c.lock('configuration', wait_s=0):\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(ConflictError, match=str(holder.pid)),
+            opener(tmp_path).lock("configuration", wait_s=0),
+        ):
+            pytest.fail("two hold it")
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with opener(tmp_path).lock("configuration", wait_s=5):
+            pass
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "UPPER", "-x", "x" * 64])
+def test_names_of_locks(coordinator: Coordinator, name: str) -> None:
+    """A name never leads out of the folder of locks."""
+    with pytest.raises(UsageError):
+        coordinator.lock(name, wait_s=0)
+
+
+def test_watch(opener: Opener, tmp_path: Path) -> None:
+    watcher, writer = opener(tmp_path), opener(tmp_path)
+    writer.put({"config": Change(b"old", 0)})
+    seen: list[Versioned | None] = []
+    noticed = threading.Event()
+
+    def notice(value: Versioned | None) -> None:
+        seen.append(value)
+        noticed.set()
+
+    stop = watcher.watch("config", notice)
+    for change, expected in (
+        (Change(b"new", 1), Versioned(b"new", 2)),
+        (Change(None, 2), None),
+    ):
+        noticed.clear()
+        writer.put({"config": change})
+        assert noticed.wait(5)
+        assert seen[-1] == expected
+    stop()
+    writer.put({"config": Change(b"unseen", 0)})
+    time.sleep(0.4)
+    assert len(seen) == 2
+
+
+def test_a_watch_may_stop_itself(coordinator: Coordinator) -> None:
+    stops: list[Callable[[], None]] = []
+    stopped = threading.Event()
+
+    def notice(value: Versioned | None) -> None:
+        del value
+        stops[0]()
+        stopped.set()
+
+    stops.append(coordinator.watch("config", notice))
+    coordinator.put({"config": Change(b"x", 0)})
+    assert stopped.wait(5)
+
+
+def _count_up(coordinator: Coordinator, rounds: int) -> None:
+    done = 0
+    while done < rounds:
+        present = coordinator.get("count")
+        assert present is not None
+        number = str(int(present.value) + 1).encode()
+        try:
+            coordinator.put({"count": Change(number, present.version)})
+        except ConflictError:
+            continue
+        done += 1
+
+
+def _race_compare_and_set(opener: Opener, folder: Path) -> None:
+    _count_up(opener(folder), ROUNDS)
+
+
+def _race_locked(opener: Opener, folder: Path) -> None:
+    coordinator = opener(folder)
+    for _ in range(ROUNDS):
+        with coordinator.lock("configuration", wait_s=30):
+            present = coordinator.get("count")
+            assert present is not None
+            number = str(int(present.value) + 1).encode()
+            coordinator.put({"count": Change(number, present.version)})
+
+
+def _run_racers(target: Callable[[Opener, Path], None], opener: Opener, folder: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    racers = [context.Process(target=target, args=(opener, folder)) for _ in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    assert [racer.exitcode for racer in racers] == [0] * RACERS
