@@ -1,0 +1,85 @@
+"""The opened keystore: master keys by alias. A change gives a new one; no file is touched here."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, KeystoreError
+from strongroom.keystore.pkcs12 import SecretKeyEntry
+
+_ALIAS = "master-key-"
+_NUMBERED = re.compile(rf"{_ALIAS}([1-9][0-9]{{0,8}})")
+
+
+def new_master_key(created_at: datetime, taken: Sequence[str] = ()) -> SecretKeyEntry:
+    """A fresh master key under the next free alias: `master-key-1`, `master-key-2` and so on."""
+    numbers = [int(match[1]) for alias in taken if (match := _NUMBERED.fullmatch(alias))]
+    return SecretKeyEntry(f"{_ALIAS}{max(numbers, default=0) + 1}", rng.new_key(), created_at)
+
+
+@dataclass(frozen=True)
+class Keystore:
+    """Master keys, in the order of the file."""
+
+    entries: tuple[SecretKeyEntry, ...]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """All aliases, in the order of the file."""
+        return tuple(entry.alias for entry in self.entries)
+
+    @property
+    def newest(self) -> str:
+        """The alias of the master key created last: the one that wraps new keys.
+
+        Raises:
+            KeystoreError: The keystore has no master key.
+        """
+        if not self.entries:
+            raise KeystoreError("the keystore has no master key")
+        return max(enumerate(self.entries), key=lambda item: (item[1].created_at, item[0]))[1].alias
+
+    def find(self, alias: str) -> SecretKeyEntry | None:
+        """The entry under an alias, or None."""
+        return next((entry for entry in self.entries if entry.alias == alias), None)
+
+    def master_key(self, alias: str) -> SecretBytes:
+        """The master key under an alias.
+
+        Raises:
+            KeystoreError: There is none.
+        """
+        entry = self.find(alias)
+        if entry is None:
+            raise KeystoreError(
+                f"the keystore has no master key {alias!r}",
+                hint="restore the keystore that belongs to this node from a backup",
+            )
+        return entry.key
+
+    def with_entry(self, entry: SecretKeyEntry) -> "Keystore":
+        """With one more master key; the same key under the same alias changes nothing.
+
+        Raises:
+            ConflictError: Another key has this alias.
+        """
+        present = self.find(entry.alias)
+        if present is None:
+            return Keystore((*self.entries, entry))
+        if present.key != entry.key:
+            raise ConflictError(f"the keystore has another master key {entry.alias!r} already")
+        return self
+
+    def without(self, alias: str) -> "Keystore":
+        """Without a master key; one that is not there changes nothing.
+
+        Raises:
+            ConflictError: It is the last one.
+        """
+        rest = tuple(entry for entry in self.entries if entry.alias != alias)
+        if not rest:
+            raise ConflictError(f"{alias!r} is the last master key of the keystore")
+        return Keystore(rest)
