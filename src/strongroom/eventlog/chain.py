@@ -1,0 +1,122 @@
+"""Lines of the event log: made, parsed and verified (format/events.md §1, §5); no file IO."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from strongroom.errors import FormatError
+from strongroom.eventlog.base import Event
+
+VERSION = 1
+MAX_LINE_BYTES = 16_384
+FIRST_PREV = "0" * 64
+_FIELDS = {"v", "seq", "prev", "time", "node", "actor", "id", "details"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of a chain: number and digest of its last line."""
+
+    seq: int = 0
+    digest: str = FIRST_PREV
+
+
+@dataclass(frozen=True)
+class Break:
+    """A line where the chain does not hold.
+
+    Attributes:
+        line: Its number in the file, from 1.
+        what: What is wrong.
+    """
+
+    line: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What verifying found.
+
+    Attributes:
+        head: The last good line.
+        breaks: Every line that does not continue the one before.
+    """
+
+    head: Head
+    breaks: tuple[Break, ...]
+
+
+def make_line(event: Event, head: Head, *, time: str, node: str) -> bytes:
+    """The line of an event, without its newline.
+
+    Raises:
+        FormatError: It is too long, or holds something else than text, whole numbers and truth.
+    """
+    if not all(isinstance(value, str | int | None) for value in event.details.values()):
+        raise FormatError(f"a detail of the event {event.id} is no text and no whole number")
+    line = _canonical(
+        {
+            "v": VERSION,
+            "seq": head.seq + 1,
+            "prev": head.digest,
+            "time": time,
+            "node": node,
+            "actor": event.actor,
+            "id": event.id,
+            "details": dict(event.details),
+        }
+    )
+    if len(line) >= MAX_LINE_BYTES:
+        raise FormatError(f"the event {event.id} has over {MAX_LINE_BYTES} bytes")
+    return line
+
+
+def parse_line(line: bytes) -> Mapping[str, object]:
+    """The record of a line.
+
+    Raises:
+        FormatError: It is no canonical line of this version.
+    """
+    try:
+        record = json.loads(line)
+        canonical = _canonical(record) == line
+    except (ValueError, RecursionError) as error:
+        raise FormatError("not a line of the event log") from error
+    if not canonical or not isinstance(record, dict) or record.keys() != _FIELDS:
+        raise FormatError("not a line of the event log")
+    if record["v"] != VERSION or not isinstance(record["seq"], int):
+        raise FormatError("a line of an unknown version")
+    return record
+
+
+def head_of(line: bytes) -> Head:
+    """The end of the chain after this line.
+
+    Raises:
+        FormatError: It is no line of the event log.
+    """
+    seq = parse_line(line)["seq"]
+    return Head(seq if isinstance(seq, int) else 0, hashlib.sha256(line).hexdigest())
+
+
+def verify(lines: Iterable[bytes]) -> Report:
+    """Recompute a chain from its lines, without their newlines."""
+    head, breaks = Head(), []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = parse_line(line)
+        except FormatError as error:
+            breaks.append(Break(number, error.message))
+            continue
+        if record["prev"] != head.digest:
+            breaks.append(Break(number, "it does not follow from the line before"))
+        elif record["seq"] != head.seq + 1:
+            breaks.append(Break(number, f"its number is {record['seq']}, not {head.seq + 1}"))
+        head = head_of(line)
+    return Report(head, tuple(breaks))
+
+
+def _canonical(record: object) -> bytes:
+    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")

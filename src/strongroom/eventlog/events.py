@@ -1,0 +1,214 @@
+"""What can happen to keys and secrets: ids and factories of events (C-23, requirements section 10).
+
+One function per event, so that each always carries the same ids and nothing else. Never a value.
+"""
+
+from strongroom.eventlog.base import Detail, Event
+
+KEY_GENERATED = "KEY_GENERATED"
+KEY_MOVED = "KEY_MOVED"
+KEY_CHANGED = "KEY_CHANGED"
+KEY_REMOVED = "KEY_REMOVED"
+SECRET_ENCRYPTED = "SECRET_ENCRYPTED"  # noqa: S105 the name of an event, as the next line
+SECRET_REVEALED = "SECRET_REVEALED"  # noqa: S105
+KMS_MODE_CHANGED = "KMS_MODE_CHANGED"
+KMS_STORE_CHANGED = "KMS_STORE_CHANGED"
+KMS_EPOCH_ACCEPTED = "KMS_EPOCH_ACCEPTED"
+RMK_UNWRAPPED = "RMK_UNWRAPPED"
+MEK_RETIRED = "MEK_RETIRED"
+EXTRACT_ENCRYPTED = "EXTRACT_ENCRYPTED"
+EXTRACT_DECRYPTED = "EXTRACT_DECRYPTED"
+EXTRACT_REKEYED = "EXTRACT_REKEYED"
+EXTRACT_REWRAPPED = "EXTRACT_REWRAPPED"
+DATA_KEY_REVEALED = "DATA_KEY_REVEALED"
+SITE_MODE_CHANGED = "SITE_MODE_CHANGED"
+USER_CREATED = "USER_CREATED"
+PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105
+TOKEN_CREATED = "TOKEN_CREATED"  # noqa: S105
+TOKEN_REVOKED = "TOKEN_REVOKED"  # noqa: S105
+SIGNED_IN = "SIGNED_IN"
+SIGN_IN_FAILED = "SIGN_IN_FAILED"
+CONFIGURATION_APPLIED = "CONFIGURATION_APPLIED"
+JOB_QUEUED = "JOB_QUEUED"
+JOB_FINISHED = "JOB_FINISHED"
+JOB_CANCELLED = "JOB_CANCELLED"
+NODE_INITIALISED = "NODE_INITIALISED"
+EVENT_LOG_TORN = "EVENT_LOG_TORN"
+IMPORT = "IMPORT"
+EXPORT_PLAINTEXT = "EXPORT_PLAINTEXT"
+RESTORE = "RESTORE"
+
+SYSTEM = "system"
+"""The actor of what we do ourselves."""
+
+
+def key_generated(actor: str, kind: str, key_id: str) -> Event:
+    """A new key; `kind` is such as `master key`, `configuration key`, `RMK`, `MEK`, `asset key`."""
+    return _event(KEY_GENERATED, actor, kind=kind, key_id=key_id)
+
+
+def key_moved(actor: str, kind: str, key_id: str, *, place: str) -> Event:
+    """A key was copied or wrapped to another place: a replica's folder, another root."""
+    return _event(KEY_MOVED, actor, kind=kind, key_id=key_id, place=place)
+
+
+def key_changed(actor: str, kind: str, key_id: str, *, state: str) -> Event:
+    """A key entered another state, such as `decrypt-only`."""
+    return _event(KEY_CHANGED, actor, kind=kind, key_id=key_id, state=state)
+
+
+def key_removed(actor: str, kind: str, key_id: str) -> Event:
+    """A key that nothing needs any longer was removed."""
+    return _event(KEY_REMOVED, actor, kind=kind, key_id=key_id)
+
+
+def secret_encrypted(actor: str, parameter: str, key_id: str) -> Event:
+    """A new value of a secret parameter was encrypted under a configuration key."""
+    return _event(SECRET_ENCRYPTED, actor, parameter=parameter, key_id=key_id)
+
+
+def secret_revealed(actor: str, parameter: str) -> Event:
+    """A secret parameter's value was shown."""
+    return _event(SECRET_REVEALED, actor, parameter=parameter)
+
+
+def kms_mode_changed(actor: str, *, before: str, after: str) -> Event:
+    """Another root protects the RMK."""
+    return _event(KMS_MODE_CHANGED, actor, before=before, after=after)
+
+
+def kms_store_changed(actor: str, *, epoch: int, digest: str) -> Event:
+    """There is a new version of the KMS store (docs/format/kms-store.md 4.3)."""
+    return _event(KMS_STORE_CHANGED, actor, epoch=epoch, sha256=digest)
+
+
+def kms_epoch_accepted(actor: str, *, epoch: int) -> Event:
+    """An older KMS store was made the one that counts."""
+    return _event(KMS_EPOCH_ACCEPTED, actor, epoch=epoch)
+
+
+def rmk_unwrapped(actor: str, rmk_id: str, root: str) -> Event:
+    """A root opened the RMK."""
+    return _event(RMK_UNWRAPPED, actor, rmk_id=rmk_id, root=root)
+
+
+def mek_retired(actor: str, mek_id: str) -> Event:
+    """A MEK that nothing uses left the store."""
+    return _event(MEK_RETIRED, actor, mek_id=mek_id)
+
+
+def extract_encrypted(
+    actor: str, site_id: str, extract_id: str, mek_id: str, *, size: int
+) -> Event:
+    """An extract was encrypted; `size` is in plaintext bytes."""
+    return _extract(EXTRACT_ENCRYPTED, actor, site_id, extract_id, mek_id=mek_id, bytes=size)
+
+
+def extract_decrypted(actor: str, site_id: str, extract_id: str, *, size: int) -> Event:
+    """An extract was turned into plain data, for good."""
+    return _extract(EXTRACT_DECRYPTED, actor, site_id, extract_id, bytes=size)
+
+
+def extract_rekeyed(actor: str, site_id: str, extract_id: str, mek_id: str, *, size: int) -> Event:
+    """An extract got a new data key."""
+    return _extract(EXTRACT_REKEYED, actor, site_id, extract_id, mek_id=mek_id, bytes=size)
+
+
+def extract_rewrapped(
+    actor: str, site_id: str, extract_id: str, *, before: str, after: str
+) -> Event:
+    """An extract's data key was brought under another MEK."""
+    return _extract(EXTRACT_REWRAPPED, actor, site_id, extract_id, before=before, after=after)
+
+
+def data_key_revealed(actor: str, file_id: str, mek_id: str) -> Event:
+    """A file's data key was shown."""
+    return _event(DATA_KEY_REVEALED, actor, file_id=file_id, mek_id=mek_id)
+
+
+def site_mode_changed(actor: str, site_id: str, *, before: str, after: str) -> Event:
+    """A site has another encryption mode."""
+    return _event(SITE_MODE_CHANGED, actor, site_id=site_id, before=before, after=after)
+
+
+def user_created(actor: str, user_id: str, name: str) -> Event:
+    """A user was created."""
+    return _event(USER_CREATED, actor, user_id=user_id, name=name)
+
+
+def password_changed(actor: str, user_id: str) -> Event:
+    """A user's password was set."""
+    return _event(PASSWORD_CHANGED, actor, user_id=user_id)
+
+
+def token_created(actor: str, token_id: str, user_id: str) -> Event:
+    """A personal access token was made."""
+    return _event(TOKEN_CREATED, actor, token_id=token_id, user_id=user_id)
+
+
+def token_revoked(actor: str, token_id: str, user_id: str) -> Event:
+    """A personal access token was revoked."""
+    return _event(TOKEN_REVOKED, actor, token_id=token_id, user_id=user_id)
+
+
+def signed_in(actor: str, user_id: str, site_id: str, *, method: str) -> Event:
+    """A user signed in by `password` or `token`."""
+    return _event(SIGNED_IN, actor, user_id=user_id, site_id=site_id, method=method)
+
+
+def sign_in_failed(name: str, *, method: str, reason: str) -> Event:
+    """Somebody gave a wrong credential; the name is what was claimed, cut to 128 characters."""
+    return _event(SIGN_IN_FAILED, SYSTEM, name=name[:128], method=method, reason=reason)
+
+
+def configuration_applied(actor: str, *, version: int, keys: int) -> Event:
+    """Pending changes became the current configuration."""
+    return _event(CONFIGURATION_APPLIED, actor, version=version, keys=keys)
+
+
+def job_queued(actor: str, job_id: str, kind: str, site_id: str) -> Event:
+    """A job was asked for."""
+    return _event(JOB_QUEUED, actor, job_id=job_id, kind=kind, site_id=site_id)
+
+
+def job_finished(actor: str, job_id: str, kind: str, *, state: str, remaining: int) -> Event:
+    """A job ended; `remaining` counts what it left behind."""
+    return _event(JOB_FINISHED, actor, job_id=job_id, kind=kind, state=state, remaining=remaining)
+
+
+def job_cancelled(actor: str, job_id: str, kind: str) -> Event:
+    """Somebody asked for a job's end."""
+    return _event(JOB_CANCELLED, actor, job_id=job_id, kind=kind)
+
+
+def node_initialised(actor: str, installation_id: str, node_id: str) -> Event:
+    """A node was created."""
+    return _event(NODE_INITIALISED, actor, installation_id=installation_id, node_id=node_id)
+
+
+def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:
+    """The end of the event log was no valid line and was set aside."""
+    return _event(EVENT_LOG_TORN, SYSTEM, offset=offset, bytes=size, sha256=sha256, file=file)
+
+
+def imported(actor: str, *, source: str, keys: int) -> Event:
+    """Settings were imported."""
+    return _event(IMPORT, actor, source=source, keys=keys)
+
+
+def exported_plaintext(actor: str, *, target: str, keys: int) -> Event:
+    """Settings were exported with their secrets in plain text."""
+    return _event(EXPORT_PLAINTEXT, actor, target=target, keys=keys)
+
+
+def restored(actor: str, *, source: str) -> Event:
+    """A backup was restored."""
+    return _event(RESTORE, actor, source=source)
+
+
+def _event(event_id: str, actor: str, **details: Detail) -> Event:
+    return Event(event_id, actor, details)
+
+
+def _extract(event_id: str, actor: str, site_id: str, extract_id: str, **details: Detail) -> Event:
+    return Event(event_id, actor, {"site_id": site_id, "extract_id": extract_id, **details})

@@ -1,0 +1,152 @@
+"""The event log of one node as a file of JSON lines, hash-chained, only ever appended (C-23).
+
+format/events.md. Appending reads the end of the file, never the whole of it.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from strongroom import durable
+from strongroom.clock import Clock, format_utc
+from strongroom.errors import FormatError, StorageError
+from strongroom.eventlog import chain, events
+from strongroom.eventlog.base import Event
+
+_TAIL_BYTES = 65_536  # holds at least three of the longest lines
+_HINT = "check the disk's space and health; nothing was reported as done"
+
+
+class JsonlEventLog:
+    """Appends to one file and reads it back."""
+
+    def __init__(
+        self, path: Path, node_id: str, clock: Clock, access: durable.Access = durable.PRIVATE
+    ) -> None:
+        self.path = path
+        self._node_id = node_id
+        self._clock = clock
+        self._access = access
+
+    def append(self, new: Sequence[Event]) -> None:
+        """Write all events, in order, synced to the disk when it returns.
+
+        Raises:
+            StorageError: The log cannot be written; the operation must then not report success.
+        """
+        if not new:
+            return
+        try:
+            with self._locked() as handle:
+                self._append(handle, new)
+        except OSError as error:
+            raise StorageError(
+                f"the event log {self.path} cannot be written: {error.strerror}", hint=_HINT
+            ) from error
+
+    def read(self) -> Iterator[Mapping[str, object]]:
+        """Every record from the first on, as stored; a torn end is left out.
+
+        Raises:
+            FormatError: A line in the middle is damaged.
+        """
+        for number, line in enumerate(self._lines(), 1):
+            try:
+                yield chain.parse_line(line)
+            except FormatError as error:
+                raise FormatError(
+                    f"line {number} of the event log {self.path} is damaged",
+                    hint="run 'strongroom events verify'",
+                ) from error
+
+    def verify(self) -> chain.Report:
+        """Recompute the whole chain."""
+        return chain.verify(self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                while line := file.readline(chain.MAX_LINE_BYTES + 1):
+                    if line.endswith(b"\n"):
+                        yield line[:-1]
+                    elif len(line) > chain.MAX_LINE_BYTES:
+                        yield line
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(
+                f"the event log {self.path} cannot be read: {error.strerror}"
+            ) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        handle = self._open()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path, flags)
+        except FileNotFoundError:
+            durable.make_folder(self.path.parent, self._access)
+        handle = os.open(self.path, flags | os.O_CREAT, 0o600)
+        if self._access.group is not None:
+            os.fchown(handle, -1, self._access.group)
+        os.fchmod(handle, self._access.file_mode)
+        durable.sync_folder(self.path.parent)
+        return handle
+
+    def _append(self, handle: int, new: Sequence[Event]) -> None:
+        size = os.fstat(handle).st_size
+        start = max(0, size - _TAIL_BYTES)
+        head, good = self._last_good(os.pread(handle, _TAIL_BYTES, start), whole=start == 0)
+        offset = start + good
+        batch = list(new)
+        if offset < size:
+            batch.insert(0, self._set_aside(os.pread(handle, size - offset, offset), offset))
+        data = self._lines_of(batch, head)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(handle, data[written:], offset + written)
+        if offset + len(data) < size:
+            os.ftruncate(handle, offset + len(data))
+        os.fdatasync(handle)
+
+    def _last_good(self, tail: bytes, *, whole: bool) -> tuple[chain.Head, int]:
+        """The last valid line in the tail, and where it ends there."""
+        end = tail.rfind(b"\n")
+        while end >= 0:
+            begin = tail.rfind(b"\n", 0, end) + 1
+            try:
+                return chain.head_of(tail[begin:end]), end + 1
+            except FormatError:
+                end = begin - 1
+        if whole and (not tail or b"\n" not in tail):
+            return chain.Head(), 0
+        raise StorageError(
+            f"the event log {self.path} has no valid line at its end",
+            hint="move it away and keep it: a new chain then begins",
+        )
+
+    def _set_aside(self, torn: bytes, offset: int) -> Event:
+        """Keep what is no valid line in a file of its own (format/events.md §3)."""
+        digest = hashlib.sha256(torn).hexdigest()
+        aside = self.path.with_name(f"{self.path.name}.torn-{offset}-{digest[:8]}")
+        durable.write_file(aside, torn, self._access)
+        return events.event_log_torn(offset=offset, size=len(torn), sha256=digest, file=aside.name)
+
+    def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> bytes:
+        time = format_utc(self._clock.now())
+        lines = []
+        for event in batch:
+            line = chain.make_line(event, head, time=time, node=self._node_id)
+            head = chain.Head(head.seq + 1, hashlib.sha256(line).hexdigest())
+            lines.append(line)
+        return b"\n".join(lines) + b"\n"
