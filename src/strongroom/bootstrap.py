@@ -3,6 +3,7 @@
 Everything is built at first use, and imported there: `tsm configuration get` must not pay for the repository.
 """
 
+import grp
 import os
 import pwd
 from contextlib import ExitStack
@@ -10,15 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom import durable
 from strongroom.clock import Clock, SystemClock
 from strongroom.errors import NotFoundError, PermissionDeniedError
 from strongroom.topology.paths import DataPaths
 
 if TYPE_CHECKING:
+    from strongroom.eventlog.jsonl import JsonlEventLog
+    from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.repository.unit_of_work import Repository
 
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
+_GROUP = "strongroom"
 
 
 def data_dir(option: str | None) -> Path:
@@ -38,6 +43,16 @@ def local_actor() -> str:
         return f"os:{pwd.getpwuid(os.getuid()).pw_name}"
     except KeyError:
         return f"os:{os.getuid()}"
+
+
+def installation_access() -> durable.Access:
+    """Modes and group of new folders and files (C-10): root shares with the group `strongroom`."""
+    if os.geteuid() != 0:
+        return durable.PRIVATE
+    try:
+        return durable.shared_with(grp.getgrnam(_GROUP).gr_gid)
+    except KeyError:
+        return durable.PRIVATE
 
 
 def open_node(option: str | None) -> "Node":
@@ -85,6 +100,27 @@ class Node:
         repository = Repository(engine.sqlite_url(self.paths.repository))
         self._closing.callback(repository.close)
         return repository
+
+    @cached_property
+    def access(self) -> durable.Access:
+        """Modes and group of new folders and files (C-10)."""
+        return installation_access()
+
+    @cached_property
+    def events(self) -> "JsonlEventLog":
+        """The event log of this node."""
+        from strongroom.eventlog.jsonl import JsonlEventLog
+
+        return JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access)
+
+    @cached_property
+    def keystore(self) -> "KeystoreDirectory":
+        """The keystore replicas of this node's services."""
+        from strongroom.keystore.replicas import KeystoreDirectory
+        from strongroom.topology.processes import SERVICES
+
+        folders = [self.paths.keystores(service) for service in SERVICES]
+        return KeystoreDirectory(folders, self.paths.keystore_password, self.access)
 
     def close(self) -> None:
         """Close what was opened."""
