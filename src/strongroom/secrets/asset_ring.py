@@ -1,4 +1,7 @@
-"""The ring of asset keys, and credentials sealed by them (docs/format/asset-keys.md, C-08); pure."""
+"""The ring of asset keys, and credentials sealed by them (C-08); pure.
+
+Format: docs/format/asset-keys.md.
+"""
 
 import base64
 import binascii
@@ -107,13 +110,13 @@ def parse(raw: bytes) -> AssetRing:
     return ring
 
 
-def _read(document: Any) -> AssetRing:  # noqa: ANN401 what JSON gave
+def _read(document: Any) -> AssetRing:
     if document["v"] != VERSION:
         raise FormatError("the asset keys have a version that is not known here")
     return AssetRing(document["active"], tuple(_read_key(item) for item in document["keys"]))
 
 
-def _read_key(item: Any) -> AssetKey:  # noqa: ANN401 what JSON gave
+def _read_key(item: Any) -> AssetKey:
     parse_utc(item["created_at"])
     material = base64.b64decode(item["key"], validate=True)
     if not is_id(item["id"]) or len(material) != KEY_BYTES:

@@ -1,11 +1,11 @@
-"""Key management: status, rotation, mode, usage and retirement of MEKs (K-02, K-09 – K-11, P6).
+"""Key management: status, rotation, mode, usage and retirement of MEKs (K-02, K-09 to K-11, P6).
 
 Every change is built and proved first (`services.kms_change`); one compare-and-set commits it. It
 never touches an extract.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from strongroom.clock import Clock
@@ -13,7 +13,6 @@ from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Coordinator
 from strongroom.errors import (
     ConflictError,
-    FormatError,
     IntegrityError,
     StateError,
     StrongroomError,
@@ -24,6 +23,7 @@ from strongroom.kms import status as kms_status
 from strongroom.kms import store as kms_store
 from strongroom.kms.accessor import KmsAccessor
 from strongroom.kms.opening import OpenStore
+from strongroom.kms.states import MekState
 from strongroom.kms.status import KmsStatus
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.services import kms_change
@@ -91,7 +91,7 @@ CountUse = Callable[[], tuple[Mapping[str, MekUse], tuple[str, ...]]]
 
 
 class ConfiguredStore:
-    """The KMS store as the value of `kms.persistent_store` (K-04); implements `kms.store.SealedStore`."""
+    """The KMS store as a configuration value (K-04); implements `kms.store.SealedStore`."""
 
     def __init__(self, configuration: ConfigurationService) -> None:
         self._configuration = configuration
@@ -106,27 +106,34 @@ class ConfiguredStore:
         return self._configuration.open_secret(STORE, document).reveal(), document.version
 
 
+@dataclass(frozen=True)
+class KmsPorts:
+    """What key management works through besides the configuration."""
+
+    coordinator: Coordinator
+    log: EventLog
+    marks: EpochMarks
+    clock: Clock
+
+
 class KmsService:
     """The use cases of `tsm security kms`."""
 
-    def __init__(  # noqa: PLR0913 the ports it works through
+    def __init__(
         self,
         configuration: ConfigurationService,
-        coordinator: Coordinator,
         keys: KmsAccessor,
         roots: Roots,
-        log: EventLog,
-        marks: EpochMarks,
-        clock: Clock,
+        ports: KmsPorts,
         count_use: CountUse,
     ) -> None:
         self._configuration = configuration
-        self._coordinator = coordinator
         self._keys = keys
         self._roots = roots
-        self._log = log
-        self._marks = marks
-        self._clock = clock
+        self._coordinator = ports.coordinator
+        self._log = ports.log
+        self._marks = ports.marks
+        self._clock = ports.clock
         self._count_use = count_use
 
     def status(self) -> KmsStatus:
@@ -153,7 +160,7 @@ class KmsService:
             root = self._roots.for_mode(mode)
             return kms_change.rotated(opened, mode, root, self._clock.now())
 
-        return self._change(change, lambda old, new: _rotation_events(actor, old, new))
+        return self._change(change, lambda old, new: rotation_events(actor, old, new))
 
     def set_mode_local(self, actor: str) -> bool:
         """Make the keystore the root (A-20).
@@ -169,8 +176,8 @@ class KmsService:
             return kms_change.rotated(opened, "local", root, self._clock.now())
 
         def told(old: OpenStore, new: NextStore) -> list[Event]:
-            changed = events.kms_mode_changed(actor, old.store.mode, "local")
-            return [changed, *_rotation_events(actor, old, new)]
+            changed = events.kms_mode_changed(actor, before=old.store.mode, after="local")
+            return [changed, *rotation_events(actor, old, new)]
 
         self._change(change, told)
         return True
@@ -205,16 +212,19 @@ class KmsService:
             IntegrityError: The store was rolled back or replaced.
         """
         store, raw = self._current()
-        digest = kms_store.digest(raw)
+        seen = (store.epoch, kms_store.digest(raw))
         mark = self._marks.read()
-        if mark is not None and (store.epoch, digest) != mark and store.epoch <= mark[0]:
+        if mark == seen:
+            return
+        if mark is not None and store.epoch <= mark[0]:
             raise IntegrityError(
                 f"the KMS store has epoch {store.epoch}, but epoch {mark[0]} was seen before: "
                 "it was rolled back or replaced",
                 hint=f"find out why; then 'strongroom recover --accept-epoch {store.epoch}'",
             )
-        if mark != (store.epoch, digest):
-            self._marks.write(store.epoch, digest)
+        # whoever changed it was killed before it could tell
+        self._log.append([events.kms_store_changed(events.SYSTEM, epoch=seen[0], digest=seen[1])])
+        self._marks.write(*seen)
 
     def accept_epoch(self, epoch: int, actor: str) -> None:
         """Take the present store as the one that counts, though an epoch above it was seen.
@@ -225,7 +235,7 @@ class KmsService:
         store, raw = self._current()
         if store.epoch != epoch:
             raise StateError(f"the KMS store has epoch {store.epoch}, not {epoch}")
-        self._log.append([events.kms_epoch_accepted(actor, epoch)])
+        self._log.append([events.kms_epoch_accepted(actor, epoch=epoch)])
         self._marks.write(epoch, kms_store.digest(raw))
 
     def settle(self) -> None:
@@ -238,9 +248,11 @@ class KmsService:
         if not status.is_ok:
             raise IntegrityError(f"the new KMS store does not prove: {status.problems[0]}")
         self._configuration.compare_and_put(
-            lambda document: document.with_values({PREVIOUS_STORE: None})
-            if PREVIOUS_STORE in document.values
-            else document
+            lambda document: (
+                document.with_values({PREVIOUS_STORE: None})
+                if PREVIOUS_STORE in document.values
+                else document
+            )
         )
 
     def _change(
@@ -253,12 +265,18 @@ class KmsService:
             change = mutation(opened)
             kms_change.prove(change, self._roots.find)
             self._put(document, change)
-            # the mark and the events follow the commit: a kill between leaves an older mark,
-            # which the next check brings forward
-            self.check_epoch()
-            self._log.append(told(opened, change))
+            # a kill between the commit and here leaves an older mark: `check_epoch` will tell
+            self.tell(told(opened, change), change)
             self.settle()
         return change
+
+    def tell(self, told: list[Event], change: NextStore) -> None:
+        """Log a change of the store that was committed, then keep its epoch."""
+        epoch, digest = change.store.epoch, kms_store.digest(change.raw)
+        self._log.append(
+            [*told, events.kms_store_changed(told[0].actor, epoch=epoch, digest=digest)]
+        )
+        self._marks.write(epoch, digest)
 
     def _put(self, expected: ConfigDocument, change: NextStore) -> None:
         before = self._configuration.open_secret(STORE, expected).reveal()
@@ -299,7 +317,8 @@ class KmsService:
         use = report.by_mek[mek_id]
         if use.extracts:
             raise StateError(
-                f"MEK {mek_id} cannot be retired: {use.extracts} extracts ({use.bytes} bytes) use it",
+                f"MEK {mek_id} cannot be retired: {use.extracts} extracts use it "
+                f"({use.bytes} bytes)",
                 hint="bring them to the active key: strongroom extracts rewrap --site SITE --wait",
             )
 
@@ -313,9 +332,6 @@ def rotation_events(actor: str, old: OpenStore, new: NextStore) -> list[Event]:
     return [
         events.key_generated(actor, "rmk", new.store.rmk_id),
         events.key_generated(actor, "mek", new.ring.active.id),
-        events.key_changed(actor, "rmk", old.store.rmk_id, new.store.rmk_id),
-        events.kms_store_changed(actor, new.store.epoch, kms_store.digest(new.raw)),
+        events.key_removed(actor, "rmk", old.store.rmk_id),
+        events.key_changed(actor, "mek", old.ring.active.id, state=MekState.DECRYPT_ONLY.value),
     ]
-
-
-_rotation_events = rotation_events

@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from typing_extensions import override
 
 from strongroom.clock import FixedClock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, RootError
 from strongroom.ids import new_id
-from strongroom.roots.base import Context
+from strongroom.roots.base import Context, WrapRecord
 from strongroom.roots.local import LocalRoot
 
 CLOCK = FixedClock(datetime(2026, 1, 2, tzinfo=UTC))
@@ -64,7 +65,8 @@ def test_check_notices_a_key_that_changes_under_it() -> None:
 
 def test_check_compares_what_comes_back() -> None:
     class Forgetful(LocalRoot):
-        def unwrap(self, record: object) -> SecretBytes:
+        @override
+        def unwrap(self, record: WrapRecord) -> SecretBytes:
             del record
             return rng.new_key()
 

@@ -1,0 +1,273 @@
+"""`tsm security regenerate-internal-tokens` (A-22, A-23, C-24, Q-04): all internal keys anew.
+
+A journal in the coordination service names the step reached and the ids of the new keys, so that a
+run that was killed is taken up where it stopped. Each step is idempotent; step 3 is the one that
+changes what counts, in a single put. Admin-supplied secrets keep their values.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from strongroom.config.document import ConfigDocument
+from strongroom.coordination.base import Change
+from strongroom.crypto import rng
+from strongroom.errors import FormatError, StateError
+from strongroom.eventlog import events
+from strongroom.eventlog.base import Event
+from strongroom.ids import new_id
+from strongroom.keystore import master_key
+from strongroom.keystore.configuration_key import ConfigurationKeys
+from strongroom.keystore.replicas import KeystoreDirectory
+from strongroom.kms.accessor import KmsAccessor
+from strongroom.roots.base import RootProvider, WrapRecord
+from strongroom.secrets import asset_ring, enc, generate
+from strongroom.services import assets, kms_change
+from strongroom.services.assets import AssetService
+from strongroom.services.configuration import ConfigurationService
+from strongroom.services.kms import (
+    LOCK,
+    LOCK_WAIT_S,
+    PREVIOUS_STORE,
+    STORE,
+    KmsPorts,
+    KmsService,
+    rotation_events,
+)
+
+JOURNAL = "journal/regenerate"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a run has decided and how far it came.
+
+    Attributes:
+        step: The last step that is done.
+        alias: The new master key's alias.
+        key_id: The new configuration key's id.
+        old_key_id: The configuration key that was active before.
+    """
+
+    step: int
+    alias: str
+    key_id: str
+    old_key_id: str
+
+    def serialize(self) -> bytes:
+        """Canonical bytes."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Journal":
+        """The journal of its bytes.
+
+        Raises:
+            FormatError: It is damaged.
+        """
+        try:
+            return cls(**json.loads(raw))
+        except (ValueError, TypeError) as error:
+            raise FormatError("the journal of the regeneration is damaged") from error
+
+
+@dataclass(frozen=True)
+class KeyHolders:
+    """The key files of the node, opened afresh each time, since the steps change them."""
+
+    directory: KeystoreDirectory
+    accessor: KmsAccessor
+    open_keys: Callable[[], ConfigurationKeys]
+    root_for_key: Callable[[str, str], RootProvider]
+    find_root: Callable[[WrapRecord], RootProvider]
+
+
+@dataclass(frozen=True)
+class Regenerated:
+    """What a run did."""
+
+    resumed: bool
+    alias: str
+    configuration_key_id: str
+    secrets: int
+
+
+class RegenerateService:
+    """The steps and their order (architecture, section 5, Keystore)."""
+
+    def __init__(
+        self,
+        configuration: ConfigurationService,
+        holders: KeyHolders,
+        kms: KmsService,
+        assets_service: AssetService,
+        ports: KmsPorts,
+    ) -> None:
+        self._configuration = configuration
+        self._holders = holders
+        self._kms = kms
+        self._assets = assets_service
+        self._coordinator = ports.coordinator
+        self._log = ports.log
+        self._clock = ports.clock
+
+    def run(self, actor: str, say: Callable[[str], None]) -> Regenerated:
+        """Make every internal key anew, or finish the run that was cut.
+
+        Args:
+            actor: Who asks.
+            say: Takes one sentence per step.
+
+        Raises:
+            StateError: Changes are pending, or the keys are not in order now.
+        """
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            journal, resumed = self._begin()
+            steps = (
+                (self._add_master_key, "adding a new master key to every keystore replica"),
+                (self._add_configuration_key, "adding a new configuration key"),
+                (self._replace_values, "encrypting the configuration under the new keys"),
+                (self._project, "distributing the configuration"),
+                (self._retire_configuration_key, "removing the old configuration key"),
+                (self._retire_master_keys, "removing old master keys"),
+            )
+            for number, (step, sentence) in enumerate(steps, start=1):
+                say(f"{number * 100 // len(steps)}% - {sentence}")
+                if journal.step < number:
+                    step(journal, actor)
+                    journal = self._advance(journal, number)
+            self._end()
+            secrets = len(generate.names())
+            return Regenerated(resumed, journal.alias, journal.key_id, secrets)
+
+    # ---- the journal -----------------------------------------------------------------------------
+
+    def _begin(self) -> tuple[Journal, bool]:
+        found = self._coordinator.get(JOURNAL)
+        if found is not None:
+            return Journal.parse(found.value), True
+        if self._configuration.has_pending():
+            raise StateError(
+                "changes to the configuration are pending",
+                hint="apply or discard them first: tsm pending-changes apply|discard",
+            )
+        status = self._kms.status()
+        if not status.is_ok:
+            raise StateError(
+                f"the keys are not in order: {status.problems[0]}",
+                hint="see 'tsm security kms status'",
+            )
+        entry = master_key.new_master_key(self._clock.now(), self._holders.directory.load().aliases)
+        old_key_id = self._configuration.document().configuration_key_id
+        journal = Journal(0, entry.alias, new_id(), old_key_id)
+        self._coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
+        return journal, False
+
+    def _advance(self, journal: Journal, step: int) -> Journal:
+        found = self._coordinator.get(JOURNAL)
+        version = 0 if found is None else found.version
+        done = replace(journal, step=step)
+        self._coordinator.put({JOURNAL: Change(done.serialize(), version)})
+        return done
+
+    def _end(self) -> None:
+        found = self._coordinator.get(JOURNAL)
+        if found is not None:
+            self._coordinator.put({JOURNAL: Change(None, found.version)})
+
+    # ---- the steps -------------------------------------------------------------------------------
+
+    def _add_master_key(self, journal: Journal, actor: str) -> None:
+        directory = self._holders.directory
+        if directory.load().find(journal.alias) is None:
+            directory.add_alias(journal.alias, rng.new_key(), created_at=self._clock.now())
+        else:
+            directory.replicate()
+        self._log.append([events.key_generated(actor, "master", journal.alias)])
+
+    def _add_configuration_key(self, journal: Journal, actor: str) -> None:
+        keys = self._holders.open_keys()
+        present = next((item for item in keys.records if item.id == journal.key_id), None)
+        record = present or keys.new_record(
+            rng.new_key(),
+            key_id=journal.key_id,
+            created_at=self._clock.now(),
+            alias=journal.alias,
+        )
+        keys.add(record)
+        self._log.append([events.key_generated(actor, "configuration", journal.key_id)])
+
+    def _replace_values(self, journal: Journal, actor: str) -> None:
+        before = self._configuration.document()
+        if before.configuration_key_id == journal.key_id:
+            # killed between the put and its events; the store's own is told by `check_epoch`
+            self._kms.check_epoch()
+            self._log.append(_value_events(actor, journal, before))
+            return
+        opened = self._holders.accessor.opened()
+        mode = opened.store.mode
+        root = self._holders.root_for_key(mode, journal.key_id)
+        change = kms_change.rotated(opened, mode, root, self._clock.now())
+        kms_change.prove(change, self._holders.find_root)
+        ring = self._assets.ring().with_new_active(assets.new_key(self._clock))
+        values = {
+            **generate.generate_all(),
+            STORE: change.raw,
+            PREVIOUS_STORE: self._configuration.open_secret(STORE, before).reveal(),
+            assets.PARAMETER: asset_ring.serialize(ring),
+        }
+        after = self._configuration.resealed(before, journal.key_id, values)
+        self._configuration.replace(before, after)
+        self._kms.tell(rotation_events(actor, opened, change), change)
+        asset = events.key_generated(actor, "asset", ring.active_id)
+        self._log.append([asset, *_value_events(actor, journal, after)])
+
+    def _project(self, journal: Journal, actor: str) -> None:
+        del journal, actor
+        self._configuration.project()
+        self._assets.reseal_all()
+        self._drop_old_asset_keys()
+
+    def _retire_configuration_key(self, journal: Journal, actor: str) -> None:
+        keys = self._holders.open_keys()
+        keys.set_state(journal.key_id)
+        self._kms.settle()
+        self._configuration.forget_previous()
+        in_use = self._configuration.named_key_ids()
+        for record in keys.load():
+            if record.id not in in_use:
+                keys.remove(record.id)
+                self._log.append([events.key_removed(actor, "configuration", record.id)])
+
+    def _retire_master_keys(self, journal: Journal, actor: str) -> None:
+        keys = self._holders.open_keys()
+        keys.rewrap(journal.alias)
+        directory = self._holders.directory
+        for alias in directory.load().aliases:
+            if alias not in keys.used_aliases:
+                directory.remove_alias(alias)
+                self._log.append([events.key_removed(actor, "master", alias)])
+
+    def _drop_old_asset_keys(self) -> None:
+        ring = self._assets.ring()
+        if ring == ring.only_active():
+            return
+        sealed = self._configuration.seal_secret(
+            assets.PARAMETER, asset_ring.serialize(ring.only_active())
+        )
+        self._configuration.compare_and_put(
+            lambda document: document.with_values({assets.PARAMETER: sealed})
+        )
+
+
+def _value_events(actor: str, journal: Journal, document: ConfigDocument) -> list[Event]:
+    changed = [
+        events.key_changed(actor, "configuration", journal.key_id, state="active"),
+        events.key_changed(actor, "configuration", journal.old_key_id, state="decrypt-only"),
+    ]
+    secrets = [
+        events.secret_encrypted(actor, name, journal.key_id)
+        for name, text in sorted(document.values.items())
+        if enc.is_enc(text)
+    ]
+    return [*changed, *secrets]
