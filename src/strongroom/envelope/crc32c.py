@@ -1,4 +1,4 @@
-"""CRC32C (Castagnoli) of a key slot: finds torn sectors, keeps nobody out (format/envelope.md §3.3)."""
+"""CRC32C (Castagnoli) of a key slot: finds torn sectors, keeps nobody out (envelope.md §3.3)."""
 
 _POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41, reflected
 

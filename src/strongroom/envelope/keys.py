@@ -29,6 +29,6 @@ class EnvelopeKeys(Protocol):
         """
         ...
 
-    def rewrapped_slot(self, header: Header, placement: Placement) -> KeySlot:
-        """The same DEK under the active MEK and this placement, with the next sequence."""
+    def rewrapped_slot(self, header: Header, placement: Placement | None) -> KeySlot:
+        """The same DEK and placement under the active MEK, with the next sequence."""
         ...

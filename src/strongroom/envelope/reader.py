@@ -1,0 +1,211 @@
+"""Reads envelopes: seekable with authenticated ranges, or a stream (format/envelope.md §4).
+
+No byte leaves before its segment's tag is verified; no size is told before the last segment is.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.stream import STREAM_HEADER_BYTES, TAG_BYTES, Layout, SegmentOpener
+from strongroom.crypto.workers import page_buffer
+from strongroom.envelope import spans
+from strongroom.envelope.header import HEADER_BYTES, Header, body_aad, parse
+from strongroom.envelope.spans import Source
+from strongroom.errors import FormatError, IntegrityError
+
+_NONE = -1
+
+
+def read_header(source: Source) -> Header:
+    """The header of a file; unauthenticated.
+
+    Raises:
+        FormatError: It has none.
+    """
+    page = bytearray(HEADER_BYTES)
+    if source.read_into_at(0, memoryview(page)) != HEADER_BYTES:
+        raise FormatError("not an encrypted file of strongroom: shorter than a header page")  # §1.4
+    return parse(bytes(page))
+
+
+@dataclass
+class _Scratch:
+    """One thread's buffers: ciphertext of some segments, plaintext of one, and which one that is."""
+
+    sealed: memoryview
+    plain: memoryview
+    cached: int = _NONE
+
+
+class EnvelopeReader:
+    """The plaintext of an envelope as a source: any range, from any thread.
+
+    The last segment is authenticated before the constructor returns (§4.9).
+
+    Args:
+        source: The whole file, header page and body, through one handle.
+        header: Its header.
+        dek: Its data key.
+
+    Raises:
+        IntegrityError: Wrong key, or the file was cut or changed.
+    """
+
+    def __init__(self, source: Source, header: Header, dek: SecretBytes) -> None:
+        self.layout = Layout(header.prelude.segment_bytes)
+        self._source = source
+        self._size = self.layout.plaintext_bytes(max(source.size - HEADER_BYTES, 0))
+        self._last = self.layout.segments(self._size) - 1
+        self._batch = min(spans.segments_per_unit(self.layout), self._last + 1)
+        stream_header = bytearray(STREAM_HEADER_BYTES)
+        self._read_sealed(HEADER_BYTES, memoryview(stream_header))
+        self._opener = SegmentOpener(dek, body_aad(header.prelude), bytes(stream_header))
+        self._idle: list[_Scratch] = []  # append and pop are single steps: threads share it
+        scratch = self._new_scratch()
+        self._open_segment(self._last, scratch)
+        self._idle.append(scratch)
+
+    @property
+    def size(self) -> int:
+        """Plaintext bytes."""
+        return self._size
+
+    def read_into_at(self, offset: int, target: memoryview) -> int:
+        """Fill the buffer with verified plaintext from this offset on; less only at the end.
+
+        Raises:
+            IntegrityError: A segment does not verify; the buffer's content is then worth nothing.
+        """
+        end = min(offset + len(target), self._size)
+        if offset >= end:
+            return 0
+        scratch = self._idle.pop() if self._idle else self._new_scratch()
+        position = offset
+        while position < end:
+            position += self._read_some(position, end, target[position - offset :], scratch)
+        self._idle.append(scratch)
+        return end - offset
+
+    def _read_some(self, position: int, end: int, target: memoryview, scratch: _Scratch) -> int:
+        index = self.layout.segment_at(position)
+        start, stop = self._span(index)
+        if position == start and stop <= end:
+            return self._open_whole(index, end, target, scratch)
+        if scratch.cached != index:
+            self._open_segment(index, scratch)
+        count = min(stop, end) - position
+        target[:count] = scratch.plain[position - start : position - start + count]
+        return count
+
+    def _open_whole(self, index: int, end: int, target: memoryview, scratch: _Scratch) -> int:
+        """Open as many whole segments as the buffers take, straight into the target."""
+        count = 1
+        while (
+            count < self._batch
+            and index + count <= self._last
+            and self._span(index + count)[1] <= end
+        ):
+            count += 1
+        sealed = self._read_segments(index, count, scratch)
+        position = done = 0
+        for number in range(index, index + count):
+            start, stop = self._span(number)
+            length = stop - start
+            self._opener.open_into(
+                number,
+                sealed[position : position + length + TAG_BYTES],
+                target[done : done + length],
+                last=number == self._last,
+            )
+            position, done = position + length + TAG_BYTES, done + length
+        return done
+
+    def _open_segment(self, index: int, scratch: _Scratch) -> None:
+        start, stop = self._span(index)
+        scratch.cached = _NONE  # if it fails, nothing is cached
+        sealed = self._read_segments(index, 1, scratch)
+        self._opener.open_into(
+            index, sealed, scratch.plain[: stop - start], last=index == self._last
+        )
+        scratch.cached = index
+
+    def _read_segments(self, index: int, count: int, scratch: _Scratch) -> memoryview:
+        """The ciphertext of neighbouring segments."""
+        start, stop = self._span(index)[0], self._span(index + count - 1)[1]
+        sealed = scratch.sealed[: stop - start + TAG_BYTES * count]
+        self._read_sealed(HEADER_BYTES + self.layout.body_offset(index), sealed)
+        return sealed
+
+    def _read_sealed(self, offset: int, target: memoryview) -> None:
+        if self._source.read_into_at(offset, target) != len(target):
+            raise IntegrityError  # cut while we read
+
+    def _span(self, index: int) -> tuple[int, int]:
+        stop = self.layout.plaintext_offset(index + 1)
+        return self.layout.plaintext_offset(index), min(stop, self._size)
+
+    def _new_scratch(self) -> _Scratch:
+        segment = self.layout.segment_bytes
+        return _Scratch(page_buffer(segment * self._batch), page_buffer(segment))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._idle.clear()
+
+
+class StreamReader:
+    """The plaintext of an envelope that comes through a pipe, segment by verified segment.
+
+    Args:
+        read_into: Fills a buffer; returns how much, less only at the end.
+    """
+
+    def __init__(self, read_into: Callable[[memoryview], int]) -> None:
+        self._read_into = read_into
+        page = memoryview(bytearray(HEADER_BYTES))
+        if read_into(page) != HEADER_BYTES:
+            raise FormatError("not an encrypted file of strongroom: shorter than a header page")
+        self.header = parse(bytes(page))
+
+    def plaintext(self, dek: SecretBytes) -> Iterator[memoryview]:
+        """Verified pieces; each is overwritten by the next.
+
+        Raises:
+            IntegrityError: Wrong key, changed or cut; what came before is genuine, and not all.
+        """
+        layout = Layout(self.header.prelude.segment_bytes)
+        stream_header = memoryview(bytearray(STREAM_HEADER_BYTES))
+        if self._read_into(stream_header) != STREAM_HEADER_BYTES:
+            raise IntegrityError
+        opener = SegmentOpener(dek, body_aad(self.header.prelude), bytes(stream_header))
+        plain = page_buffer(layout.segment_bytes)
+        for index, sealed, last in self._segments(layout):
+            if len(sealed) < TAG_BYTES or (index and len(sealed) == TAG_BYTES):
+                raise IntegrityError  # §4.8
+            target = plain[: len(sealed) - TAG_BYTES]
+            opener.open_into(index, sealed, target, last=last)
+            yield target
+
+    def _segments(self, layout: Layout) -> Iterator[tuple[int, memoryview, bool]]:
+        """Each segment's number and ciphertext, and whether the input ends after it: known only by reading on."""
+        size = layout.segment_bytes
+        current, ahead = page_buffer(size), page_buffer(size)
+        room = size - STREAM_HEADER_BYTES
+        count, index = self._read_into(current[:room]), 0
+        while True:
+            following = self._read_into(ahead) if count == room else 0
+            yield index, current[:count], following == 0
+            if not following:
+                return
+            current, ahead = ahead, current
+            count, room, index = following, size, index + 1
