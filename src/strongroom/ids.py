@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from typing import NewType
 
 from strongroom.errors import FormatError
@@ -23,6 +24,21 @@ def new_id() -> str:
     raw[8] = raw[8] & 0x3F | 0x80
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_ordered_id() -> str:
+    """A UUID (version 7) that sorts behind those made before it on this machine.
+
+    RFC 9562, section 6.2, method 3: milliseconds, then 12 bits of their fraction, then chance. For
+    rows that must keep their order within one second, such as jobs; the moment in it is no secret.
+    """
+    millis, rest = divmod(time.time_ns(), 1_000_000)
+    raw = bytearray(
+        millis.to_bytes(6, "big") + ((rest << 12) // 1_000_000).to_bytes(2, "big") + os.urandom(8)
+    )
+    raw[6] |= 0x70
+    raw[8] = raw[8] & 0x3F | 0x80
+    return id_text(bytes(raw))
 
 
 def is_id(text: str) -> bool:
