@@ -1,0 +1,186 @@
+"""Writes `docs/reference/`: commands, exit codes and events, from the code that defines them.
+
+Without `--write` it only says whether the files are as they should be. It does not copy argparse's help text, whose line breaks
+differ between versions of Python, but reads the parsers themselves.
+"""
+
+import argparse
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from strongroom import errors
+from strongroom.cli import dispatch
+from strongroom.eventlog import events
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+_NOTE = "<!-- written by `make docs` from the code; do not edit -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference by its file name."""
+    return {
+        "cli.md": _NOTE + cli_page(),
+        "exit-codes.md": _NOTE + exit_codes_page(),
+        "events.md": _NOTE + events_page(),
+    }
+
+
+def cli_page() -> str:
+    """All commands with their options."""
+    head = (
+        "# Commands\n\n"
+        "Every command takes `--data-dir DIR` anywhere on its line; without it the data directory is `STRONGROOM_HOME`, "
+        "else `/var/opt/strongroom` for root and `~/.local/share/strongroom` for everybody else. Results go to standard "
+        "output, everything else to standard error. [Exit codes](exit-codes.md).\n"
+    )
+    parts = [head]
+    for tool, verbs in dispatch.COMMANDS.items():
+        for verb in sorted(verbs):
+            parser = _parser(tool, verb)
+            parts.extend(_sections(parser, parser.description or verbs[verb][1]))
+    return "\n".join(parts)
+
+
+def exit_codes_page() -> str:
+    """The tree of errors as a table."""
+    rows = ["| code | HTTP | name | when |", "| --- | --- | --- | --- |", "| 0 | 2xx | – | done |"]
+    classes = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.StrongroomError)
+    ]
+    for kind in sorted(classes, key=lambda each: (each.exit_code, each.__name__)):
+        name = kind.__name__.removesuffix("Error")
+        rows.append(f"| {kind.exit_code} | {kind.http_status} | {name} | {_first_line(kind)} |")
+    rows.append("| 130 | – | – | interrupted from the keyboard |")
+    foot = (
+        "\nAnything that is not foreseen ends with 1, and with 500 over HTTP. Towards tabcmd and TSC the 503 of this "
+        "table is a 4xx, because they show the body of a 5xx as raw bytes.\n"
+    )
+    return "# Exit codes\n\n" + "\n".join(rows) + "\n" + foot
+
+
+def events_page() -> str:
+    """What can happen, from the factories of events."""
+    rows = ["| id | when | details |", "| --- | --- | --- |", *_event_rows()]
+    head = (
+        "# Events\n\nOne JSON line each in the event log ([format](../format/events.md)); "
+        "`strongroom events` shows and verifies it.\n\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
+def _parser(tool: str, verb: str) -> argparse.ArgumentParser:
+    module = importlib.import_module("strongroom.cli." + dispatch.COMMANDS[tool][verb][0])
+    parser: argparse.ArgumentParser = module.build_parser(f"{tool} {verb}".strip(), verb)
+    return parser
+
+
+def _sections(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
+    nested = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001 - argparse offers no public way to walk its parsers
+    if not nested:
+        yield _leaf(parser, summary)
+    for group in nested:
+        helps = {choice.dest: choice.help or "" for choice in group._choices_actions}  # noqa: SLF001
+        for name, child in group.choices.items():
+            yield from _sections(child, helps.get(name) or child.description or "")
+
+
+def _leaf(parser: argparse.ArgumentParser, summary: str) -> str:
+    shown = [one for one in parser._actions if one.dest != "help"]  # noqa: SLF001
+    usage = " ".join(
+        [parser.prog, *(_usage(one) for one in shown if one.help != argparse.SUPPRESS)]
+    )
+    lines = [
+        f"## {parser.prog}\n",
+        f"{_sentence(parser.description or summary)}\n",
+        f"```\n{usage}\n```\n",
+    ]
+    table = [
+        f"| `{_name(one)}` | {_help(one)} |"
+        for one in shown
+        if one.help and one.help != argparse.SUPPRESS
+    ]
+    if table:
+        lines.append("\n".join(["| argument | meaning |", "| --- | --- |", *table]) + "\n")
+    return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    flat = " ".join(text.split())
+    flat = flat[:1].upper() + flat[1:]
+    return flat if flat.endswith(".") else flat + "."
+
+
+def _help(action: argparse.Action) -> str:
+    text = " ".join((action.help or "").split()).replace("%(default)s", str(action.default))
+    return text.replace("|", "\\|").replace("%%", "%")
+
+
+def _name(action: argparse.Action) -> str:
+    value = "" if action.nargs == 0 else _value(action)
+    if not action.option_strings:
+        return value
+    return ", ".join(f"{flag} {value}".strip() for flag in action.option_strings).replace(
+        "|", "\\|"
+    )
+
+
+def _usage(action: argparse.Action) -> str:
+    word = _value(action)
+    if not action.option_strings:
+        many = {"*": f"[{word} …]", "+": f"{word} […]", "?": f"[{word}]"}
+        return many.get(str(action.nargs), word)
+    option = f"{action.option_strings[-1]} {'' if action.nargs == 0 else word}".strip()
+    return option if action.required else f"[{option}]"
+
+
+def _value(action: argparse.Action) -> str:
+    if action.choices is not None:
+        return "{" + ",".join(str(one) for one in action.choices) + "}"
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
+    return action.metavar or (action.dest.upper() if action.option_strings else action.dest)
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").splitlines()[0]
+
+
+def _event_rows() -> Iterator[str]:
+    """Each factory of `eventlog/events.py`: the id it uses, its details, its docstring's first line."""
+    for function in ast.parse(inspect.getsource(events)).body:
+        if not isinstance(function, ast.FunctionDef) or function.name.startswith("_"):
+            continue
+        for call in (one for one in ast.walk(function) if isinstance(one, ast.Call)):
+            name = call.args[0].id if call.args and isinstance(call.args[0], ast.Name) else ""
+            if name.isupper():
+                details = ", ".join(f"`{word.arg}`" for word in call.keywords if word.arg)
+                text = (ast.get_docstring(function) or "").splitlines()[0]
+                yield f"| `{getattr(events, name)}` | {text} | {details} |"
+
+
+def main() -> int:
+    """Write or compare; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true")
+    write = parser.parse_args().write
+    stale = []
+    for name, text in pages().items():
+        path = FOLDER / name
+        if path.is_file() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    print(f"{'written' if write else 'stale'}: {', '.join(stale) or 'nothing'}")
+    return 0 if write or not stale else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What every test may use: hypothesis' profiles, and the choice among enumerated faults."""
+
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+T = TypeVar("T")
+
+settings.register_profile(
+    "dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True)
+settings.register_profile("nightly", settings.get_profile("dev"), max_examples=5000)
+settings.load_profile("dev")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("torture", "enumerated faults")
+    group.addoption("--torture", choices=["sample", "whole"], default="sample")
+    group.addoption("--torture-seed", type=int, default=None)
+    group.addoption("--torture-size", type=int, default=12, help="points per enumeration")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # xdist hands the options of this process to its workers, so all of them choose alike
+    if config.option.torture_seed is None:
+        config.option.torture_seed = secrets.randbelow(2**32)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"torture: {config.option.torture}, --torture-seed {config.option.torture_seed}"
+
+
+@dataclass(frozen=True)
+class Torture:
+    """Chooses the points of an enumeration that this run tries."""
+
+    whole: bool
+    seed: int
+    size: int
+
+    def choose(self, points: Sequence[T]) -> list[T]:
+        """All points, or a seeded sample in their order; the first and the last are always tried."""
+        if self.whole or len(points) <= self.size:
+            return list(points)
+        inner = range(1, len(points) - 1)
+        chosen = random.Random(self.seed).sample(inner, self.size - 2)
+        return [points[i] for i in sorted({0, len(points) - 1, *chosen})]
+
+
+@pytest.fixture
+def torture(request: pytest.FixtureRequest) -> Torture:
+    option = request.config.option
+    return Torture(option.torture == "whole", option.torture_seed, option.torture_size)

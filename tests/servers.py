@@ -1,0 +1,143 @@
+"""Starts and stops real commands and real servers for the tests; ends only what it started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parent.parent
+ADMIN = "admin"
+PASSWORD = "correct horse battery"
+_STOP_LIMIT_S = 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_word(self) -> str:
+        return self.out.split()[-1]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class TestNode:
+    """A node in a temporary directory, its commands, and its server while one runs."""
+
+    __test__ = False
+
+    folder: Path
+    url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "node"
+
+    @property
+    def password_file(self) -> Path:
+        return self.folder / "password"
+
+    def run(
+        self,
+        *words: str | Path,
+        stdin: str | None = None,
+        check: bool = True,
+        limit: float = 120,
+    ) -> Answer:
+        """Run a command of `.venv/bin`; its home directory is the test's folder."""
+        done = subprocess.run(
+            [str(BIN / words[0]), *map(str, words[1:])],
+            cwd=self.folder,
+            env=self.variables(),
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+        answer = Answer(done.returncode, done.stdout, done.stderr)
+        if check and answer.code != 0:
+            raise AssertionError(f"{words} ended with {answer.code}: {answer.err or answer.out}")
+        return answer
+
+    def variables(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of every process of this node."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("STRONGROOM")}
+        home = {"STRONGROOM_HOME": str(self.home), "HOME": str(self.folder)}
+        return {**kept, **home, **self.environment, **(more or {})}
+
+    def tabcmd(self, *words: str | Path, check: bool = True) -> Answer:
+        """Run the real tabcmd against the server."""
+        return self.run("tabcmd", *words, check=check)
+
+    def login(self, site: str = "") -> None:
+        """Sign in the real tabcmd; the session file lands in the test's folder."""
+        options = ["-t", site] if site else []
+        self.tabcmd(
+            "login", "-s", self.url, "-u", ADMIN, "--password-file", self.password_file, *options
+        )
+
+
+def create_node(folder: Path) -> TestNode:
+    """A new node with an administrator."""
+    node = TestNode(folder)
+    node.password_file.write_text(PASSWORD + "\n")
+    node.password_file.chmod(0o600)
+    node.run("strongroom", "init", "--admin", ADMIN, "--admin-password-file", node.password_file)
+    return node
+
+
+@contextmanager
+def serving(node: TestNode, *options: str) -> Iterator[TestNode]:
+    """Serve a node on a port that the kernel picks, until the end of the block."""
+    with (node.folder / "serve.err").open("ab") as errors:
+        process = subprocess.Popen(
+            [str(BIN / "strongroom"), "serve", "--host", "127.0.0.1", "--port", "0", *options],
+            cwd=node.folder,
+            env=node.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("ready: "):
+            told = (node.folder / "serve.err").read_text()
+            raise AssertionError(f"the server did not start: {line!r} {told}")
+        node.url = line.removeprefix("ready: ").strip()
+        yield node
+    finally:
+        node.url = ""
+        stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """End a server as an operator does; returns its exit code."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(_STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()

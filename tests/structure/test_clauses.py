@@ -1,0 +1,45 @@
+"""Every rule of a format that says MUST is cited by the code or the test that keeps it (style rule 32)."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FORMATS = sorted((ROOT / "docs/format").glob("*.md"))
+_CLAUSE = re.compile(r"^\W*(?:§)?(\d+(?:\.\d+)?)\.?[\s*]", re.MULTILINE)
+_SECTION = re.compile(r"^## (\d+)\. ")
+
+
+def clauses_with_must(path: Path) -> set[str]:
+    """Numbers of the clauses that hold the word MUST: `2.1`, or `2` where a section's items are numbered by themselves."""
+    section, clause, found = "", "", set()
+    for line in path.read_text().splitlines():
+        heading = _SECTION.match(line)
+        if heading:
+            section = clause = heading.group(1)
+        elif number := _CLAUSE.match(line):
+            text = number.group(1)
+            clause = text if "." in text else f"{section}.{text}"
+        if re.search(r"\bMUST\b", line) and clause:
+            found.add(clause)
+    return found
+
+
+def cited(path: Path) -> set[str]:
+    """Numbers that any code or test cites of one format, as `format/envelope.md §2.1` or `envelope.md 2.1, 2.3`."""
+    pattern = re.compile(
+        re.escape(path.name) + r"((?:,?\s*(?:and\s+)?§?\d+(?:\.\d+)?(?:\s*[–-]\s*§?\d+\.\d+)?)+)"
+    )
+    numbers: set[str] = set()
+    for folder in ("src", "tests"):
+        for source in (ROOT / folder).rglob("*.py"):
+            for run in pattern.findall(source.read_text()):
+                numbers |= set(re.findall(r"\d+(?:\.\d+)?", run))
+    return numbers
+
+
+@pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.stem)
+def test_every_must_is_cited(path: Path) -> None:
+    uncited = {one for one in clauses_with_must(path) if not cited(path) & {one, one.split(".")[0]}}
+    assert uncited == set()
