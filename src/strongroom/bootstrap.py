@@ -17,9 +17,12 @@ from strongroom.errors import NotFoundError, PermissionDeniedError
 from strongroom.topology.paths import DataPaths
 
 if TYPE_CHECKING:
+    from strongroom.coordination.local import LocalCoordinator
     from strongroom.eventlog.jsonl import JsonlEventLog
+    from strongroom.keystore.configuration_key import ConfigurationKeys
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.repository.unit_of_work import Repository
+    from strongroom.services.configuration import ConfigurationService
 
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
@@ -121,6 +124,46 @@ class Node:
 
         folders = [self.paths.keystores(service) for service in SERVICES]
         return KeystoreDirectory(folders, self.paths.keystore_password, self.access)
+
+    @cached_property
+    def coordinator(self) -> "LocalCoordinator":
+        """The coordination service; `create_coordinator` made it."""
+        from strongroom.coordination.local import LocalCoordinator
+
+        coordinator = LocalCoordinator(
+            self.paths.coordination,
+            self.paths.locks,
+            node_id=self.paths.node_id,
+            holder=f"{local_actor()}, process {os.getpid()}",
+        )
+        self._closing.callback(coordinator.close)
+        return coordinator
+
+    def create_coordinator(self) -> None:
+        """Make the empty coordination database; keeps one that is there."""
+        from strongroom.coordination.local import LocalCoordinator
+
+        LocalCoordinator.create(self.paths.coordination, self.paths.locks)
+
+    def open_configuration_keys(self, installation_id: str) -> "ConfigurationKeys":
+        """The configuration keys, opened by the keystore as it is now."""
+        from strongroom.keystore.configuration_key import ConfigurationKeys
+
+        return ConfigurationKeys(self.keystore, self.keystore.load(), installation_id)
+
+    @cached_property
+    def configuration(self) -> "ConfigurationService":
+        """Configuration keys, pending changes, secrets."""
+        from strongroom.services.configuration import ConfigurationService
+        from strongroom.topology.processes import SERVICES
+
+        return ConfigurationService(
+            self.coordinator,
+            self.open_configuration_keys,
+            self.events,
+            [self.paths.service_config(service) for service in SERVICES],
+            self.access,
+        )
 
     def close(self) -> None:
         """Close what was opened."""

@@ -21,8 +21,12 @@ EXTRACT_DECRYPTED = "EXTRACT_DECRYPTED"
 EXTRACT_REKEYED = "EXTRACT_REKEYED"
 EXTRACT_REWRAPPED = "EXTRACT_REWRAPPED"
 DATA_KEY_REVEALED = "DATA_KEY_REVEALED"
+SITE_CREATED = "SITE_CREATED"
 SITE_MODE_CHANGED = "SITE_MODE_CHANGED"
+SITE_DELETED = "SITE_DELETED"
 USER_CREATED = "USER_CREATED"
+USER_ROLE_CHANGED = "USER_ROLE_CHANGED"
+USER_DELETED = "USER_DELETED"
 PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105
 TOKEN_CREATED = "TOKEN_CREATED"  # noqa: S105
 TOKEN_REVOKED = "TOKEN_REVOKED"  # noqa: S105
@@ -67,9 +71,9 @@ def secret_encrypted(actor: str, parameter: str, key_id: str) -> Event:
     return _event(SECRET_ENCRYPTED, actor, parameter=parameter, key_id=key_id)
 
 
-def secret_revealed(actor: str, parameter: str) -> Event:
-    """A secret parameter's value was shown."""
-    return _event(SECRET_REVEALED, actor, parameter=parameter)
+def secret_revealed(actor: str, parameter: str, *, reason: str = "") -> Event:
+    """A secret parameter's value was shown; the reason is what its reader said, cut to 256."""
+    return _event(SECRET_REVEALED, actor, parameter=parameter, reason=reason[:256])
 
 
 def kms_mode_changed(actor: str, *, before: str, after: str) -> Event:
@@ -126,6 +130,16 @@ def data_key_revealed(actor: str, file_id: str, mek_id: str) -> Event:
     return _event(DATA_KEY_REVEALED, actor, file_id=file_id, mek_id=mek_id)
 
 
+def site_created(actor: str, site_id: str, name: str, *, mode: str) -> Event:
+    """A site was created."""
+    return _event(SITE_CREATED, actor, site_id=site_id, name=name, mode=mode)
+
+
+def site_deleted(actor: str, site_id: str, name: str, *, files: int) -> Event:
+    """A site was deleted with its content."""
+    return _event(SITE_DELETED, actor, site_id=site_id, name=name, files=files)
+
+
 def site_mode_changed(actor: str, site_id: str, *, before: str, after: str) -> Event:
     """A site has another encryption mode."""
     return _event(SITE_MODE_CHANGED, actor, site_id=site_id, before=before, after=after)
@@ -134,6 +148,16 @@ def site_mode_changed(actor: str, site_id: str, *, before: str, after: str) -> E
 def user_created(actor: str, user_id: str, name: str) -> Event:
     """A user was created."""
     return _event(USER_CREATED, actor, user_id=user_id, name=name)
+
+
+def user_role_changed(actor: str, user_id: str, *, site_id: str, role: str) -> Event:
+    """A user has another role on a site (or, without a site, everywhere); empty if none any more."""
+    return _event(USER_ROLE_CHANGED, actor, user_id=user_id, site_id=site_id, role=role)
+
+
+def user_deleted(actor: str, user_id: str, name: str) -> Event:
+    """A user was deleted."""
+    return _event(USER_DELETED, actor, user_id=user_id, name=name)
 
 
 def password_changed(actor: str, user_id: str) -> Event:

@@ -1,0 +1,172 @@
+"""The configuration keys: which exist, what they default to, and which change without a restart.
+
+Secret parameters are in `secrets.catalog`; here both kinds are one name space.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from strongroom.errors import NotFoundError, UsageError
+from strongroom.secrets import catalog as secrets
+
+MAX_TEXT_CHARACTERS = 64 << 10
+_MAX_INTEGER = 2**53
+_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "off")
+_LOGGING_SERVICES = (
+    "backgrounder",
+    "clustercontroller",
+    "filestore",
+    "gateway",
+    "tabadmincontroller",
+    "vizportal",
+    "vizqlserver",
+)
+
+
+@dataclass(frozen=True)
+class ConfigKey:
+    """One ordinary configuration key.
+
+    Attributes:
+        name: Its name, case-sensitive.
+        default: The value in force while it is not set; None if there is none.
+        check: Gives the value in its one spelling, or raises `ValueError` saying what it should be.
+        dynamic: Whether a change needs no restart.
+        summary: What it does.
+    """
+
+    name: str
+    default: str | None
+    check: Callable[[str], str]
+    dynamic: bool
+    summary: str
+
+
+def _text(value: str) -> str:
+    if len(value) > MAX_TEXT_CHARACTERS:
+        message = f"a text of at most {MAX_TEXT_CHARACTERS} characters"
+        raise ValueError(message)
+    return value
+
+
+def _integer(value: str) -> str:
+    # int() would also take " 7", "1_000" and other scripts' digits: one spelling only
+    if not (value.isascii() and value.isdigit()) or int(value) > _MAX_INTEGER:
+        message = "a whole number from 0"
+        raise ValueError(message)
+    return str(int(value))
+
+
+def _boolean(value: str) -> str:
+    if value.lower() not in {"true", "false"}:
+        message = "true or false"
+        raise ValueError(message)
+    return value.lower()
+
+
+def _level(value: str) -> str:
+    if value.lower() not in _LEVELS:
+        message = f"one of {', '.join(_LEVELS)}"
+        raise ValueError(message)
+    return value.lower()
+
+
+def _all() -> dict[str, ConfigKey]:
+    keys = [
+        ConfigKey("backgrounder.querylimit", "7200", _integer, False, "longest query, seconds"),
+        ConfigKey(
+            "backgrounder.extra_timeout_in_seconds", "1800", _integer, False, "grace of a job"
+        ),
+        ConfigKey("backgrounder.timeout_tasks", None, _text, False, "job kinds with a time limit"),
+        ConfigKey(
+            "backgrounder.extracts.concurrency", "2", _integer, True, "extracts at a time in a job"
+        ),
+        ConfigKey(
+            "backgrounder.extracts.bytes_per_second",
+            "0",
+            _integer,
+            True,
+            "throttle of jobs over extracts; 0 is none",
+        ),
+        ConfigKey(
+            "basefilepath.backuprestore",
+            "tabsvc/files/backups",
+            _text,
+            False,
+            "backups; below the data directory",
+        ),
+        ConfigKey("basefilepath.log_archive", None, _text, False, "log archives"),
+        ConfigKey("basefilepath.site_export.exports", None, _text, False, "site exports"),
+        ConfigKey("basefilepath.site_import.exports", None, _text, False, "site imports"),
+        ConfigKey(
+            "features.PasswordlessBootstrapInit", "true", _boolean, False, "nodes join by file"
+        ),
+        ConfigKey("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
+        ConfigKey("kms.rmk_cache_seconds", "3600", _integer, True, "how long the RMK is held"),
+        ConfigKey("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
+        ConfigKey(
+            "tabadmincontroller.auth.expiration.minutes", "120", _integer, True, "life of a session"
+        ),
+        ConfigKey(
+            "vizqlserver.trustedticket.log_level", "info", _level, False, "log of trusted tickets"
+        ),
+        *(
+            ConfigKey(f"{service}.log.level", "info", _level, True, f"log level of {service}")
+            for service in _LOGGING_SERVICES
+        ),
+    ]
+    return {key.name: key for key in sorted(keys, key=lambda key: key.name)}
+
+
+KEYS = _all()
+"""All ordinary keys by name."""
+
+
+def names() -> list[str]:
+    """Every known key, ordinary and secret, sorted."""
+    return sorted({*KEYS, *secrets.SECRETS})
+
+
+def is_known(name: str) -> bool:
+    """Whether the name is in one of the registries; case matters."""
+    return name in KEYS or name in secrets.SECRETS
+
+
+def default_of(name: str) -> str | None:
+    """The value in force while the key is not set."""
+    key = KEYS.get(name)
+    return key.default if key else None
+
+
+def needs_restart(name: str) -> bool:
+    """Whether a change comes into force with a restart only; of a key nobody knows, to be safe."""
+    key = KEYS.get(name)
+    return key is None or not key.dynamic
+
+
+def check_value(name: str, value: str) -> str:
+    """An ordinary key's value in its one spelling.
+
+    Raises:
+        UsageError: The key cannot have this value.
+    """
+    key = KEYS.get(name)
+    try:
+        return key.check(value) if key else _text(value)
+    except ValueError as error:
+        raise UsageError(
+            f"{name!r} cannot be {value[:80]!r}", hint=f"it should be {error}"
+        ) from error
+
+
+def unknown_key(name: str) -> NotFoundError:
+    """The error about a key that nobody knows, with the nearest names (P11)."""
+    import difflib
+
+    folded = {known.lower(): known for known in names()}
+    near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.7)
+    hint = "run 'tsm configuration list' for all keys"
+    if near:
+        hint = f"did you mean {' or '.join(repr(folded[one]) for one in near)}?"
+    # capital, unlike our other messages: scripts look for these words (requirements 3.3)
+    return NotFoundError(f"Unknown key {name[:255]!r}", hint=hint)

@@ -1,0 +1,61 @@
+"""Bringing all secrets of a configuration under a new configuration key (C-24); pure."""
+
+from collections.abc import Callable, Mapping
+
+from strongroom.config.document import ConfigDocument
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StateError
+from strongroom.secrets import catalog as secrets
+from strongroom.secrets import enc
+
+
+def reseal_all(
+    document: ConfigDocument,
+    open_key: Callable[[str], SecretBytes],
+    new_key: SecretBytes,
+    new_key_id: str,
+    regenerated: Mapping[str, bytes],
+) -> ConfigDocument:
+    """The next version, with every secret sealed under the new key and that key named as active.
+
+    Args:
+        document: The present configuration; its values may be sealed under several older keys.
+        open_key: Gives the configuration key of an id.
+        new_key: The new configuration key.
+        new_key_id: Its id.
+        regenerated: New values by name; every other secret keeps its value.
+
+    Raises:
+        IntegrityError: A present value does not open.
+    """
+    opened = {
+        name: enc.open_value(open_key(enc.key_id_of(text)), name, text)
+        for name, text in document.values.items()
+        if secrets.is_secret(name) and name not in regenerated
+    }
+    sealed = {
+        name: enc.seal_value(new_key, new_key_id, name, value)
+        for name, value in {**opened, **regenerated}.items()
+    }
+    return document.with_values(sealed, configuration_key_id=new_key_id)
+
+
+def key_ids_in(values: Mapping[str, str | None]) -> frozenset[str]:
+    """The ids of the configuration keys that open the encrypted values among some texts."""
+    return frozenset(
+        enc.key_id_of(text) for text in values.values() if text is not None and enc.is_enc(text)
+    )
+
+
+def check_sealed(document: ConfigDocument) -> None:
+    """Refuse a document in which a secret is not encrypted, or an ordinary value poses as one.
+
+    Raises:
+        StateError: It holds such a value; which, is said, not what.
+    """
+    for name, text in document.values.items():
+        if secrets.is_secret(name) != enc.is_enc(text):
+            raise StateError(
+                f"the value of {name!r} must {'' if secrets.is_secret(name) else 'not '}be encrypted",
+                hint="this is an error in the program; nothing was changed",
+            )

@@ -1,0 +1,100 @@
+"""`tabsvc.yml` and `workgroup.yml`: projections of the configuration in each service folder.
+
+They are written from the truth and never read back as truth (docs/format/configuration.md §4).
+Secrets stay the `ENC(...)` texts they are.
+"""
+
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from strongroom import durable
+from strongroom.config import catalog
+from strongroom.config.document import ConfigDocument
+from strongroom.errors import FormatError, StorageError
+
+CLUSTER_FILE = "tabsvc.yml"
+SERVICE_FILE = "workgroup.yml"
+
+_HEAD = (
+    "# Configuration version {version}, written by strongroom.\n"
+    "# A projection: changes made here are lost. Use 'tsm configuration set'.\n"
+)
+
+
+def render(document: ConfigDocument) -> dict[str, bytes]:
+    """The contents of both files by name (§4.1)."""
+    defaults = {name: key.default for name, key in catalog.KEYS.items() if key.default is not None}
+    return {
+        CLUSTER_FILE: _dump(document.version, document.values),
+        SERVICE_FILE: _dump(document.version, {**defaults, **document.values}),
+    }
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """What a file says; for whoever wants to look at one.
+
+    Raises:
+        FormatError: It is damaged.
+    """
+    import yaml
+
+    try:
+        values: object = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise FormatError("a configuration file is damaged: it is no YAML") from error
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(text, str) for name, text in values.items()
+    ):
+        raise FormatError("a configuration file is damaged: it is no mapping of name to text")
+    return values
+
+
+def differing(
+    folders: Iterable[Path], document: ConfigDocument, access: durable.Access
+) -> list[Path]:
+    """The files that are missing or not what they should be: bytes or mode (§4.4)."""
+    contents = render(document)
+    return [
+        folder / name
+        for folder in folders
+        for name, data in contents.items()
+        if not _is_as_it_should_be(folder / name, data, access)
+    ]
+
+
+def project(
+    folders: Iterable[Path], document: ConfigDocument, access: durable.Access
+) -> list[Path]:
+    """Rewrite the files that differ; gives those it wrote, each read back and compared.
+
+    Raises:
+        StorageError: A file cannot be written, or is not what was written.
+    """
+    contents = render(document)
+    written = differing(folders, document, access)
+    for path in written:
+        durable.make_folder(path.parent, access)
+        durable.write_file(path, contents[path.name], access)
+        if path.read_bytes() != contents[path.name]:
+            raise StorageError(
+                f"{path} does not hold what was written to it", hint="check the disk"
+            )
+    return written
+
+
+def _dump(version: int, values: Mapping[str, str]) -> bytes:
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    body: str = yaml.dump(
+        dict(values), Dumper=dumper, sort_keys=True, allow_unicode=True, width=2**30
+    )
+    return (_HEAD.format(version=version) + body).encode("utf-8")
+
+
+def _is_as_it_should_be(path: Path, data: bytes, access: durable.Access) -> bool:
+    try:
+        return path.read_bytes() == data and stat.S_IMODE(path.lstat().st_mode) == access.file_mode
+    except OSError:
+        return False

@@ -1,0 +1,135 @@
+"""The internal certificate authority: a root, an admin and a node certificate (P-384, PEM).
+
+Deterministic but for keys and serial numbers: times come in as arguments. It touches no file.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from strongroom.crypto.secret import SecretBytes
+
+ROOT_DAYS = 3650
+LEAF_DAYS = 1825
+"""Five years: each regeneration of internal tokens renews them long before (P12)."""
+_BACKDATE = timedelta(minutes=5)
+"""Nodes' clocks differ by some seconds; a certificate must be valid on all of them at once."""
+
+
+@dataclass(frozen=True)
+class IssuedCertificate:
+    """A certificate and its private key.
+
+    Attributes:
+        certificate: PEM.
+        key: PEM, PKCS#8, not encrypted: it is kept as a secret parameter.
+    """
+
+    certificate: bytes
+    key: SecretBytes
+
+
+@dataclass(frozen=True)
+class InternalCertificates:
+    """The internal authority and what it signed."""
+
+    root: IssuedCertificate
+    admin: IssuedCertificate
+    node: IssuedCertificate
+
+
+def new_internal_certificates(moment: datetime) -> InternalCertificates:
+    """A new root, and an admin and a node certificate signed by it.
+
+    Args:
+        moment: The present, aware.
+    """
+    root_key = ec.generate_private_key(ec.SECP384R1())
+    root_name = _name("strongroom internal root")
+    root = (
+        _builder(root_name, root_name, root_key, moment, ROOT_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .sign(root_key, hashes.SHA384())
+    )
+    return InternalCertificates(
+        root=_issued(root, root_key),
+        admin=_leaf("strongroom internal admin", root, root_key, moment),
+        node=_leaf("strongroom internal node", root, root_key, moment),
+    )
+
+
+def _leaf(
+    common_name: str,
+    root: x509.Certificate,
+    root_key: ec.EllipticCurvePrivateKey,
+    moment: datetime,
+) -> IssuedCertificate:
+    key = ec.generate_private_key(ec.SECP384R1())
+    uses = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    certificate = (
+        _builder(_name(common_name), root.subject, key, moment, LEAF_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()),
+            critical=False,
+        )
+        .sign(root_key, hashes.SHA384())
+    )
+    return _issued(certificate, key)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    moment: datetime,
+    days: int,
+) -> x509.CertificateBuilder:
+    public = key.public_key()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - _BACKDATE)
+        .not_valid_after(moment + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> IssuedCertificate:
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return IssuedCertificate(
+        certificate.public_bytes(serialization.Encoding.PEM), SecretBytes(private)
+    )
