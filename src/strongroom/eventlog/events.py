@@ -21,6 +21,9 @@ EXTRACT_DECRYPTED = "EXTRACT_DECRYPTED"
 EXTRACT_REKEYED = "EXTRACT_REKEYED"
 EXTRACT_REWRAPPED = "EXTRACT_REWRAPPED"
 DATA_KEY_REVEALED = "DATA_KEY_REVEALED"
+FILE_ENCRYPTED = "FILE_ENCRYPTED"
+FILE_DECRYPTED = "FILE_DECRYPTED"
+FILE_REWRAPPED = "FILE_REWRAPPED"
 SITE_CREATED = "SITE_CREATED"
 SITE_MODE_CHANGED = "SITE_MODE_CHANGED"
 SITE_DELETED = "SITE_DELETED"
@@ -123,6 +126,21 @@ def extract_rewrapped(
 ) -> Event:
     """An extract's data key was brought under another MEK."""
     return _extract(EXTRACT_REWRAPPED, actor, site_id, extract_id, before=before, after=after)
+
+
+def file_encrypted(actor: str, file_id: str, mek_id: str, *, size: int) -> Event:
+    """A standalone file was encrypted; `size` is in plaintext bytes."""
+    return _event(FILE_ENCRYPTED, actor, file_id=file_id, mek_id=mek_id, bytes=size)
+
+
+def file_decrypted(actor: str, file_id: str, mek_id: str) -> Event:
+    """A file was opened by a standalone command; what it holds goes to whoever asked."""
+    return _event(FILE_DECRYPTED, actor, file_id=file_id, mek_id=mek_id)
+
+
+def file_rewrapped(actor: str, file_id: str, *, before: str, after: str) -> Event:
+    """A file's data key was brought under another MEK by a standalone command."""
+    return _event(FILE_REWRAPPED, actor, file_id=file_id, before=before, after=after)
 
 
 def data_key_revealed(actor: str, file_id: str, mek_id: str) -> Event:
