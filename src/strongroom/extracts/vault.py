@@ -38,8 +38,9 @@ class ExtractVault:
         files: Where they lie.
         keys: Who wraps their data keys.
         threads: How many seal and open one extract; as many as cores if not said.
-        intent: Told of each new envelope (key, file id, MEK; sizes 0) before anything is written,
-            so that a MEK in use is never retired.
+        intent: Told of each new envelope (key, file id, MEK; sizes 0), and of the plain file of a
+            decryption, before anything is written: so a MEK in use is never retired, and what a
+            killed process leaves is known.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class ExtractVault:
             raise StateError(f"{stored.storage_key} is not encrypted")
         size = stored.plaintext_bytes
         planned = StoredFile(_new_key(placement, _PLAIN), "", "", size, size)
+        if self._intent is not None:
+            self._intent(planned)  # a plain leftover of a killed process is the worst one
 
         def fill(source: VaultReader, pending: PendingFile) -> None:
             spans.copy(source, pending, _PLAIN_LAYOUT, threads=self._threads, progress=throttle)
@@ -163,9 +166,7 @@ class ExtractVault:
         _check_file_id(header, stored)
         return EnvelopeReader(file, header, self._keys.open_envelope(header, placement))
 
-    def _new_envelope(
-        self, placement: Placement
-    ) -> tuple[StoredFile, Header, SegmentSealer]:
+    def _new_envelope(self, placement: Placement) -> tuple[StoredFile, Header, SegmentSealer]:
         header, dek = self._keys.new_envelope(placement)
         file_id = header.prelude.file_id.hex()
         key = _new_key(placement, _SEALED)

@@ -7,35 +7,28 @@ safe by itself. What lies in the store without a row after a kill is removed at 
 (`services.recovery`).
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from strongroom.clock import Clock
 from strongroom.envelope.header import Placement
+from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.errors import NotFoundError, StateError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.extracts.vault import ExtractVault, StoredFile, Throttle
+from strongroom.filestore.base import FileStore
 from strongroom.jobs.model import JobKind, JobOptions
 from strongroom.repository.rows import ContentRow, ContentState, JobRow
 from strongroom.repository.unit_of_work import Repository
 from strongroom.services import extract_plan
 from strongroom.services import jobs as job_service
 from strongroom.services.extract_plan import Action
+from strongroom.services.job_journal import JobJournal
 from strongroom.services.job_pulse import Pulse
 
 _ATTEMPTS: Final = 5
 """Times that one extract is looked at again because somebody else changed it."""
-
-
-class Keys(Protocol):
-    """What the work has to know of the keys."""
-
-    @property
-    def active_mek_id(self) -> str:
-        """The MEK that encrypts now."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,8 @@ class Ports:
     """What the work works on."""
 
     repository: Repository
-    vault: ExtractVault
-    keys: Keys
+    files: FileStore
+    keys: EnvelopeKeys
     events: EventLog
     clock: Clock
 
@@ -54,6 +47,8 @@ class ItemWork:
 
     def __init__(self, ports: Ports, job: JobRow) -> None:
         self._ports = ports
+        self._journal = JobJournal(ports.repository, ports.files, ports.clock)
+        self._vault = ExtractVault(ports.files, ports.keys)
         self._job = job
         self._kind = JobKind(job.kind)
         self._new_data_key = JobOptions.from_dict(job.options).new_data_key
@@ -124,40 +119,54 @@ class ItemWork:
                 return ""
         return _busy(content_id).message
 
+    def tidy(self) -> None:
+        """Forget the files that went: their intents are kept until here, to spare a commit for each."""
+        self._journal.forget_dropped()
+
     def _change(self, row: ContentRow, action: Action, pulse: Pulse) -> bool:
         """Make the new file and let the row have it; False if the row names another file meanwhile."""
-        vault, old = self._ports.vault, stored_file(row)
-        place = Placement(row.site_id, row.id)
-        new = _applied(vault, action, old, place, pulse.throttle(row.id, row.plaintext_bytes))
-        if new.mek_id and new.mek_id != self._ports.keys.active_mek_id:
-            # rotated while it was written. Asked after the file came into the store, where a retire
-            # counts it: either
-            # the retire saw it, or it is seen here
-            new = vault.rewrap(new, place)
+        new = self._written(row, action, pulse.throttle(row.id, row.plaintext_bytes))
         # if this raises, nobody knows whether the row was switched: no file may go then
         if self._switch(row, action, new):
-            self._drop(old, new)
+            self._journal.drop(row.storage_key, kept=new.storage_key)
             return True
-        self._drop(new, old)
+        self._journal.drop(new.storage_key, kept=row.storage_key)
         return False
+
+    def _written(self, row: ContentRow, action: Action, throttle: Throttle) -> StoredFile:
+        planned: list[str] = []
+
+        def announce(new: StoredFile) -> None:
+            planned.append(new.storage_key)
+            self._journal.announce(new)
+
+        vault = ExtractVault(self._ports.files, self._ports.keys, intent=announce)
+        place = Placement(row.site_id, row.id)
+        try:
+            new = _applied(vault, action, stored_file(row), place, throttle)
+            if new.mek_id and new.mek_id != self._ports.keys.active_mek_id:
+                # rotated while it was written; asked when the file is in the store, where a retire
+                # counts it: either the retire saw it, or it is seen here
+                new = vault.rewrap(new, place)
+        except BaseException:
+            for storage_key in planned:
+                self._journal.drop(storage_key, kept=row.storage_key)
+            raise
+        return new
 
     def _switch(self, row: ContentRow, action: Action, new: StoredFile) -> bool:
         state = extract_plan.settled_state(encrypted=new.encrypted)
         with self._ports.repository.transaction() as tx:
             if not tx.contents.switch_file(row.id, row.storage_key, new, state):
                 return False
+            self._journal.switched(tx, old=stored_file(row), new=new)
             # before the commit: an event of a change that was not made is harmless, a change
             # without one is not
             self._ports.events.append([_event(self._job.actor, row, action, new)])
         return True
 
-    def _drop(self, unwanted: StoredFile, kept: StoredFile) -> None:
-        if unwanted.storage_key != kept.storage_key:
-            with suppress(StrongroomError):  # the next start removes what no row names
-                self._ports.vault.delete(unwanted.storage_key)
-
     def _open(self, row: ContentRow) -> None:
-        reader = self._ports.vault.open(stored_file(row), Placement(row.site_id, row.id))
+        reader = self._vault.open(stored_file(row), Placement(row.site_id, row.id))
         try:
             if reader.size != row.plaintext_bytes:
                 raise StateError(f"{reader.size} bytes instead of {row.plaintext_bytes}")
@@ -168,7 +177,7 @@ class ItemWork:
         if not row.file_id or self._kind is JobKind.DECRYPT:
             return self._action(row, current=False)
         active = self._ports.keys.active_mek_id
-        meks = self._ports.vault.mek_ids(row.storage_key)
+        meks = self._vault.mek_ids(row.storage_key)
         return self._action(row, current=meks == {active} and row.mek_id == active)
 
     def _action(self, row: ContentRow, *, current: bool) -> Action:

@@ -217,6 +217,7 @@ class ExtractJobs:
             wait(running, return_when=FIRST_EXCEPTION)
             for future in running:
                 future.cancel()
+        work.tidy()
         pulse.flush()
         return _outcome(running)
 
