@@ -3,30 +3,52 @@
 Everything is built at first use, and imported there: `tsm configuration get` must not pay for the repository.
 """
 
+import fcntl
 import grp
 import os
 import pwd
-from contextlib import ExitStack
+import sys
+import time
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom import durable
 from strongroom.clock import Clock, SystemClock
-from strongroom.errors import NotFoundError, PermissionDeniedError
+from strongroom.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    StateError,
+    StorageError,
+)
 from strongroom.topology.paths import DataPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.kms.accessor import KmsAccessor
+    from strongroom.roots.base import RootProvider, WrapRecord
+    from strongroom.services.assets import AssetService
+    from strongroom.services.initialise import NewNode, NewNodePorts
+    from strongroom.services.kms import KmsPorts, KmsService, UseCount
+    from strongroom.services.regenerate import RegenerateService
     from strongroom.coordination.local import LocalCoordinator
     from strongroom.eventlog.jsonl import JsonlEventLog
     from strongroom.keystore.configuration_key import ConfigurationKeys
+    from strongroom.extracts.vault import ExtractVault
+    from strongroom.filestore.local import LocalFileStore
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.repository.unit_of_work import Repository
+    from strongroom.services.files import StandaloneFiles
     from strongroom.services.configuration import ConfigurationService
 
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
 _GROUP = "strongroom"
+_STAGING = ".init-"
 
 
 def data_dir(option: str | None) -> Path:
@@ -165,6 +187,208 @@ class Node:
             self.access,
         )
 
+    @cached_property
+    def files(self) -> "LocalFileStore":
+        """The file store of this node."""
+        from strongroom.filestore.local import LocalFileStore
+
+        return LocalFileStore(self.paths.extracts, self.access)
+
+    @cached_property
+    def vault(self) -> "ExtractVault":
+        """Stored extracts."""
+        from strongroom.extracts.vault import ExtractVault
+
+        return ExtractVault(self.files, self.keys)
+
+    @cached_property
+    def standalone_files(self) -> "StandaloneFiles":
+        """Encrypts and decrypts files that belong to no site."""
+        from strongroom.services.files import StandaloneFiles
+
+        return StandaloneFiles(self.keys, self.events)
+
+    # ---- keys ------------------------------------------------------------------------------------
+
+    def local_root(
+        self, key_id: str, open_key: "Callable[[str], SecretBytes] | None" = None
+    ) -> "RootProvider":
+        """The local root that wraps by one configuration key."""
+        from strongroom.roots.local import LocalRoot
+
+        return LocalRoot(key_id, open_key or self.configuration.open_key, self.clock)
+
+    def root_for_key(self, mode: str, key_id: str) -> "RootProvider":
+        """The root of a KMS mode; the local one wraps by the given configuration key."""
+        if mode != "local":
+            raise StateError(f"this version has no root for the KMS mode {mode!r}")
+        return self.local_root(key_id)
+
+    @cached_property
+    def keys(self) -> "KmsAccessor":
+        """Data keys; the one holder of the RMK in this process."""
+        from strongroom.kms.accessor import KmsAccessor
+        from strongroom.services.kms import ConfiguredStore
+
+        sealed = ConfiguredStore(self.configuration, self.coordinator)
+        return KmsAccessor(sealed, _Roots(self).find, monotonic=time.monotonic, log=_say)
+
+    @cached_property
+    def _kms_ports(self) -> "KmsPorts":
+        from strongroom.services.epochs import RepositoryMarks
+        from strongroom.services.kms import KmsPorts
+
+        marks = RepositoryMarks(self.repository)
+        return KmsPorts(self.coordinator, self.events, marks, self.clock)
+
+    @cached_property
+    def kms(self) -> "KmsService":
+        """Key management."""
+        from strongroom.services.kms import KmsService
+
+        roots = _Roots(self)
+        return KmsService(self.configuration, self.keys, roots, self._kms_ports, self._count_use)
+
+    def _count_use(self) -> "UseCount":
+        raise StateError("the use of keys cannot be counted yet")
+
+    @cached_property
+    def assets(self) -> "AssetService":
+        """Credentials embedded in content."""
+        from strongroom.services.assets import AssetService
+
+        return AssetService(self.configuration, self.repository)
+
+    @cached_property
+    def regenerate(self) -> "RegenerateService":
+        """`regenerate-internal-tokens`."""
+        from strongroom.services.regenerate import KeyHolders, RegenerateService
+
+        def open_keys() -> "ConfigurationKeys":
+            return self.open_configuration_keys(self.configuration.document().installation_id)
+
+        roots = _Roots(self)
+        holders = KeyHolders(self.keystore, self.keys, open_keys, self.root_for_key, roots.find)
+        return RegenerateService(
+            self.configuration, holders, self.kms, self.assets, self._kms_ports
+        )
+
+    def new_node_ports(self) -> "NewNodePorts":
+        """What `services.initialise` works through; the coordination database is made here."""
+        from strongroom.services.initialise import NewNodePorts
+
+        self.create_coordinator()
+        paths = self.paths
+        return NewNodePorts(
+            directory=self.keystore,
+            open_keys=self.open_configuration_keys,
+            local_root=self.local_root,
+            configuration=self.configuration,
+            repository=self.repository,
+            marks=self._kms_ports.marks,
+            log=self.events,
+            clock=self.clock,
+            access=self.access,
+            folders=(paths.extracts, paths.backups, paths.logs, paths.repository.parent),
+            node_id=paths.node_id,
+        )
+
     def close(self) -> None:
         """Close what was opened."""
         self._closing.close()
+
+
+class _Roots:
+    """Which providers there are; implements `services.kms.Roots`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def for_mode(self, mode: str) -> "RootProvider":
+        """The provider that wraps in a KMS mode."""
+        document = self._node.configuration.document()
+        return self._node.root_for_key(mode, document.configuration_key_id)
+
+    def find(self, wrap: "WrapRecord") -> "RootProvider":
+        """The provider that opens a wrap."""
+        return self._node.root_for_key(wrap.kind, wrap.root_key_id)
+
+
+def _say(channel: str, sentence: str) -> None:
+    """To the service log, where one was set up: a command has none, and does not pay for it."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger(channel).info("%s", sentence)
+
+
+def check_new(option: str | None) -> Path:
+    """The data directory for a new node.
+
+    Raises:
+        ConflictError: There is a node in it, or something else.
+    """
+    root = data_dir(option)
+    if DataPaths(root).tabsvc.exists():
+        raise ConflictError(
+            f"there is a node in {root} already", hint="it is never replaced; name another place"
+        )
+    try:
+        strange = [path.name for path in root.iterdir() if not path.name.startswith(_STAGING)]
+    except FileNotFoundError:
+        return root
+    except OSError as error:
+        raise StorageError(f"cannot look into {root}: {error.strerror}") from error
+    if strange:
+        raise ConflictError(
+            f"{root} is not empty: {strange[0]!r} is in it", hint="name an empty directory"
+        )
+    return root
+
+
+def create_node(option: str | None, admin: str, password: "SecretBytes") -> "NewNode":
+    """Create a node: it is built aside and appears by one rename, whole or not at all.
+
+    Raises:
+        ConflictError: There is a node already, or another command is creating one.
+        StorageError: The disk refuses.
+    """
+    import shutil
+
+    from strongroom.ids import new_id
+    from strongroom.services import initialise
+
+    root, access = check_new(option), installation_access()
+    durable.make_folder(root, access)
+    with _sole_creator(root):
+        check_new(option)
+        for leftover in root.glob(f"{_STAGING}*"):
+            shutil.rmtree(leftover)
+        staging = root / f"{_STAGING}{new_id()}"
+        durable.make_folder(staging, durable.PRIVATE)
+        try:
+            node = Node(DataPaths(staging), SystemClock())
+            try:
+                made = initialise.initialise(
+                    node.new_node_ports(), root, admin, password, local_actor()
+                )
+            finally:
+                node.close()
+            node.paths.tabsvc.rename(DataPaths(root).tabsvc)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        durable.sync_folder(root)
+    return made
+
+
+@contextmanager
+def _sole_creator(root: Path) -> "Iterator[None]":
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ConflictError(f"another command is creating a node in {root}") from error
+    try:
+        yield
+    finally:
+        os.close(handle)

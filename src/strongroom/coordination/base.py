@@ -38,6 +38,14 @@ class Coordinator(Protocol):
         """
         ...
 
+    def version(self, key: str) -> int:
+        """The version of a key's value without the value, 0 if there is none; cheap.
+
+        Raises:
+            CoordinationError: The store cannot be read.
+        """
+        ...
+
     def put(self, changes: Mapping[str, Change]) -> None:
         """Apply all changes, or none; durable when it returns.
 

@@ -87,6 +87,13 @@ class LocalCoordinator:
         with self._guard, _translated(self._path):
             return self._read(self._open(), key)
 
+    def version(self, key: str) -> int:
+        """The version of a key's value, 0 if there is none."""
+        with self._guard, _translated(self._path):
+            query = "SELECT version FROM entries WHERE key = ?"
+            row = self._open().execute(query, (key,)).fetchone()
+            return row[0] if row else 0
+
     def put(self, changes: Mapping[str, Change]) -> None:
         """Apply all changes in one transaction, or none; synced when it returns."""
         with self._guard, _translated(self._path):

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from strongroom.clock import Clock
+from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Coordinator
-from strongroom.errors import (
-    ConflictError,
-    IntegrityError,
-    StateError,
-    StrongroomError,
-)
+from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.kms import status as kms_status
@@ -87,23 +83,26 @@ class UsageReport:
         )
 
 
-CountUse = Callable[[], tuple[Mapping[str, MekUse], tuple[str, ...]]]
+#: Use by MEK id, and the files that cannot be read.
+UseCount = tuple[Mapping[str, MekUse], tuple[str, ...]]
+CountUse = Callable[[], UseCount]
 
 
 class ConfiguredStore:
     """The KMS store as a configuration value (K-04); implements `kms.store.SealedStore`."""
 
-    def __init__(self, configuration: ConfigurationService) -> None:
+    def __init__(self, configuration: ConfigurationService, coordinator: Coordinator) -> None:
         self._configuration = configuration
+        self._coordinator = coordinator
 
     def version(self) -> int:
-        """The version of the configuration document."""
-        return self._configuration.version
+        """The version of the configuration; grows with every change of it."""
+        return self._coordinator.version(versions.CURRENT)
 
     def load(self) -> tuple[bytes, int]:
-        """The store's bytes, and the version of the document they stand in."""
-        document = self._configuration.document()
-        return self._configuration.open_secret(STORE, document).reveal(), document.version
+        """The store's bytes, and a version that is not newer than they are."""
+        version = self.version()
+        return self._configuration.open_secret(STORE).reveal(), version
 
 
 @dataclass(frozen=True)
@@ -142,8 +141,7 @@ class KmsService:
         Raises:
             StrongroomError: There is no store that could be shown at all.
         """
-        raw, _ = ConfiguredStore(self._configuration).load()
-        store = kms_store.parse(raw)
+        store, raw = self._current()
         problems = list(self._check_wraps(store))
         for check in (lambda: kms_change.check_canary(raw, self._roots.find), self.check_epoch):
             try:
@@ -247,13 +245,12 @@ class KmsService:
         status = self.status()
         if not status.is_ok:
             raise IntegrityError(f"the new KMS store does not prove: {status.problems[0]}")
-        self._configuration.compare_and_put(
-            lambda document: (
-                document.with_values({PREVIOUS_STORE: None})
-                if PREVIOUS_STORE in document.values
-                else document
+        if PREVIOUS_STORE in self._configuration.document().values:
+            self._configuration.compare_and_put(
+                lambda document: document.with_values({PREVIOUS_STORE: None})
             )
-        )
+        # the version before holds the old store, and would hold on to its keys
+        self._configuration.forget_previous()
 
     def _change(
         self, mutation: Mutation, told: Callable[[OpenStore, NextStore], list[Event]]
@@ -279,22 +276,14 @@ class KmsService:
         self._marks.write(epoch, digest)
 
     def _put(self, expected: ConfigDocument, change: NextStore) -> None:
-        before = self._configuration.open_secret(STORE, expected).reveal()
-
-        def mutate(document: ConfigDocument) -> ConfigDocument:
-            if document.version != expected.version:
-                raise ConflictError(
-                    "somebody else changed the configuration meanwhile; the keys are as before",
-                    hint="run the command again",
-                )
-            return document.with_values(
-                {
-                    STORE: self._configuration.seal_secret(STORE, change.raw),
-                    PREVIOUS_STORE: self._configuration.seal_secret(PREVIOUS_STORE, before),
-                }
-            )
-
-        self._configuration.compare_and_put(mutate)
+        before = self._configuration.open_secret(STORE).reveal()
+        values = {
+            STORE: self._configuration.seal_secret(STORE, change.raw),
+            PREVIOUS_STORE: self._configuration.seal_secret(PREVIOUS_STORE, before),
+        }
+        self._configuration.compare_and_put(
+            lambda document: document.with_values(values), expected_version=expected.version
+        )
 
     def _check_wraps(self, store: kms_store.KmsStore) -> list[str]:
         problems = []
@@ -323,7 +312,7 @@ class KmsService:
             )
 
     def _current(self) -> tuple[kms_store.KmsStore, bytes]:
-        raw, _ = ConfiguredStore(self._configuration).load()
+        raw = self._configuration.open_secret(STORE).reveal()
         return kms_store.parse(raw), raw
 
 

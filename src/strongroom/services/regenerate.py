@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+from strongroom.config import reseal
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Change
 from strongroom.crypto import rng
@@ -137,8 +138,8 @@ class RegenerateService:
                     step(journal, actor)
                     journal = self._advance(journal, number)
             self._end()
-            secrets = len(generate.names())
-            return Regenerated(resumed, journal.alias, journal.key_id, secrets)
+            count = sum(map(enc.is_enc, self._configuration.document().values.values()))
+            return Regenerated(resumed, journal.alias, journal.key_id, count)
 
     # ---- the journal -----------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ class RegenerateService:
         found = self._coordinator.get(JOURNAL)
         if found is not None:
             return Journal.parse(found.value), True
-        if self._configuration.has_pending():
+        if self._configuration.pending() is not None:
             raise StateError(
                 "changes to the configuration are pending",
                 hint="apply or discard them first: tsm pending-changes apply|discard",
@@ -211,13 +212,19 @@ class RegenerateService:
         kms_change.prove(change, self._holders.find_root)
         ring = self._assets.ring().with_new_active(assets.new_key(self._clock))
         values = {
-            **generate.generate_all(),
+            **generate.generated_values(self._clock.now()),
             STORE: change.raw,
             PREVIOUS_STORE: self._configuration.open_secret(STORE, before).reveal(),
             assets.PARAMETER: asset_ring.serialize(ring),
         }
-        after = self._configuration.resealed(before, journal.key_id, values)
-        self._configuration.replace(before, after)
+        after = reseal.reseal_all(
+            before,
+            self._configuration.open_key,
+            self._configuration.open_key(journal.key_id),
+            journal.key_id,
+            values,
+        )
+        self._configuration.compare_and_put(lambda _: after, expected_version=before.version)
         self._kms.tell(rotation_events(actor, opened, change), change)
         asset = events.key_generated(actor, "asset", ring.active_id)
         self._log.append([asset, *_value_events(actor, journal, after)])
@@ -232,8 +239,7 @@ class RegenerateService:
         keys = self._holders.open_keys()
         keys.set_state(journal.key_id)
         self._kms.settle()
-        self._configuration.forget_previous()
-        in_use = self._configuration.named_key_ids()
+        in_use = self._configuration.configuration_keys_in_use()
         for record in keys.load():
             if record.id not in in_use:
                 keys.remove(record.id)

@@ -1,0 +1,185 @@
+"""`tsm security`: key management, the keystore, regeneration of internal tokens."""
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from strongroom.cli.session import Session
+from strongroom.errors import UsageError
+
+if TYPE_CHECKING:
+    from strongroom.services.kms import UsageReport
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `security`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: keys and their roots")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    kms = commands.add_parser("kms", help="the key management system of extracts")
+    _add_kms(kms.add_subparsers(required=True, metavar="COMMAND"))
+    keystore = commands.add_parser("keystore", help="the keystore of the master keys")
+    _add_keystore(keystore.add_subparsers(required=True, metavar="COMMAND"))
+    again = commands.add_parser(
+        "regenerate-internal-tokens",
+        help="make every internal key and every generated secret anew",
+    )
+    again.add_argument("--request-timeout", type=int, default=1800, help="accepted, not needed")
+    again.add_argument("--json", action="store_true")
+    again.set_defaults(run=_regenerate)
+    return parser
+
+
+def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    status = commands.add_parser("status", help="prove the keys now, and show them")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(run=_status)
+    mode = commands.add_parser("set-mode", help="choose the root that protects the RMK")
+    mode.add_argument("mode", help="local")
+    mode.set_defaults(run=_set_mode)
+    rotate = commands.add_parser("rotate", help="new RMK and new active MEK")
+    rotate.set_defaults(run=_rotate)
+    usage = commands.add_parser("usage", help="extracts and bytes per MEK")
+    usage.add_argument("--json", action="store_true")
+    usage.set_defaults(run=_usage)
+    retire = commands.add_parser("retire", help="remove a decrypt-only MEK that nothing uses")
+    retire.add_argument("mek_id", metavar="MEK_ID")
+    retire.set_defaults(run=_retire)
+
+
+def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    show = commands.add_parser("show", help="where the keystore is, and what is in it")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=_keystore_show)
+    verify = commands.add_parser("verify", help="open and compare every replica")
+    verify.add_argument("--json", action="store_true")
+    verify.set_defaults(run=_keystore_verify)
+    repair = commands.add_parser("repair", help="replace damaged replicas by an intact one")
+    repair.set_defaults(run=_keystore_repair)
+
+
+def _status(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.kms import status as kms_status
+
+    status = session.node.kms.status()
+    if arguments.json:
+        session.out_json(kms_status.as_json(status))
+    else:
+        session.out(kms_status.as_text(status))
+    return 0 if status.is_ok else 1
+
+
+def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.mode != "local":
+        raise UsageError(
+            f"this version has no KMS mode {arguments.mode!r}", hint="the one it has is 'local'"
+        )
+    if session.node.kms.set_mode_local(session.actor):
+        session.out("KMS mode set to local.")
+    else:
+        session.out("KMS mode is local already; nothing was changed.")
+    return 0
+
+
+def _rotate(arguments: argparse.Namespace, session: Session) -> int:
+    del arguments
+    change = session.node.kms.rotate(session.actor)
+    session.out(f"New RMK: {change.store.rmk_id}")
+    session.out(f"New MEK that encrypts: {change.ring.active.id}")
+    session.note(
+        "extracts stay under their MEKs until they are brought to the new one:"
+        " strongroom extracts rewrap --site SITE --wait"
+    )
+    return 0
+
+
+def _usage(arguments: argparse.Namespace, session: Session) -> int:
+    report = session.node.kms.usage()
+    if arguments.json:
+        session.out_json(
+            {
+                "active": report.active,
+                "meks": {mek: asdict(use) for mek, use in report.by_mek.items()},
+                "missing": {mek: asdict(use) for mek, use in report.missing.items()},
+                "unused": list(report.unused),
+                "unreadable": list(report.unreadable),
+            }
+        )
+    else:
+        _print_usage(session, report)
+    return 1 if report.missing or report.unreadable else 0
+
+
+def _print_usage(session: Session, report: "UsageReport") -> None:
+    for mek, use in report.by_mek.items():
+        idle = "unused" if mek in report.unused else "in use"
+        word = "encrypts" if mek == report.active else idle
+        session.out(f"{mek}  {use.extracts:>8} extracts  {use.bytes:>16} bytes  {word}")
+    for mek, use in report.missing.items():
+        session.out(f"{mek}  {use.extracts:>8} extracts  {use.bytes:>16} bytes  KEY MISSING")
+    for path in report.unreadable:
+        session.note(f"cannot be read: {path}")
+
+
+def _retire(arguments: argparse.Namespace, session: Session) -> int:
+    session.node.kms.retire(arguments.mek_id, session.actor)
+    session.out(f"MEK {arguments.mek_id} was removed from the key store.")
+    return 0
+
+
+def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
+    say = session.note if arguments.json else session.out
+    done = session.node.regenerate.run(session.actor, say)
+    if arguments.json:
+        session.out_json(asdict(done))
+        return 0
+    if done.resumed:
+        session.out("An earlier run that was interrupted is now finished.")
+    session.out("Internal tokens were regenerated.")
+    session.note(
+        "extracts stay under their MEKs until they are re-encrypted on every site:"
+        " strongroom extracts reencrypt --site SITE --wait"
+    )
+    return 0
+
+
+def _keystore_show(arguments: argparse.Namespace, session: Session) -> int:
+    directory = session.node.keystore
+    keystore = directory.load()
+    shown = {
+        "path": str(directory.primary),
+        "password_file": str(directory.password_file),
+        "aliases": list(keystore.aliases),
+    }
+    if arguments.json:
+        session.out_json(shown)
+    else:
+        session.out(f"path:          {shown['path']}")
+        session.out(f"password file: {shown['password_file']}")
+        session.out(f"aliases:       {', '.join(keystore.aliases)}")
+    return 0
+
+
+def _keystore_verify(arguments: argparse.Namespace, session: Session) -> int:
+    states = session.node.keystore.verify()
+    if arguments.json:
+        rows = [(str(state.path), state.condition.value, state.detail) for state in states]
+        session.out_json(
+            [dict(zip(("path", "condition", "detail"), row, strict=True)) for row in rows]
+        )
+    else:
+        for state in states:
+            session.out(f"{state.condition.value:<10} {state.path} {state.detail}".rstrip())
+    return 0 if all(state.condition.value == "intact" for state in states) else 1
+
+
+def _keystore_repair(arguments: argparse.Namespace, session: Session) -> int:
+    del arguments
+    node = session.node
+    written = node.keystore.repair()
+    installation_id = node.configuration.document().installation_id
+    written += node.open_configuration_keys(installation_id).repair()
+    for path in written:
+        session.out(f"repaired {path}")
+    if not written:
+        session.out("Every replica is intact; nothing was changed.")
+    return 0

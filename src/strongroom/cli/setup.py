@@ -1,0 +1,73 @@
+"""`strongroom init` and `initialize-tsm`: create a node in an empty data directory."""
+
+import argparse
+import getpass
+import sys
+
+from strongroom.cli.session import Session
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StorageError, UsageError
+
+_LONGEST_PASSWORD = 1024
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `init` and of `initialize-tsm`."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description="create a node: keystore, keys, secrets, first administrator"
+    )
+    if not verb:
+        parser.add_argument("--accepteula", action="store_true", help="accepted, not needed")
+        parser.add_argument("-d", metavar="DIR", dest="data", help="the data directory")
+    parser.add_argument("--admin", metavar="NAME", help="name of the first administrator")
+    parser.add_argument(
+        "--admin-password-file", metavar="FILE", help="file with the password; - is stdin"
+    )
+    parser.set_defaults(run=_run, data=None)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom import bootstrap
+
+    name = arguments.admin or bootstrap.local_actor().removeprefix("os:")
+    data_dir = arguments.data or session.options.data_dir
+    bootstrap.check_new(data_dir)
+    password = read_password(arguments.admin_password_file, f"password for {name}")
+    made = bootstrap.create_node(data_dir, name, password)
+    session.out(f"The node was created in {made.root}.")
+    session.out(f"Installation: {made.installation_id}")
+    session.out(f"Administrator: {name}")
+    session.note("start it with 'strongroom serve'; see its keys with 'tsm security kms status'")
+    return 0
+
+
+def read_password(file: str | None, prompt: str) -> SecretBytes:
+    """A new password from a file, from stdin (`-`) or asked for twice; one line break is cut off.
+
+    Raises:
+        UsageError: It is empty or too long, or nobody is there to be asked.
+        StorageError: The file cannot be read.
+    """
+    if file is None:
+        if not sys.stdin.isatty():
+            raise UsageError("a password is needed", hint="give it with --admin-password-file")
+        raw = getpass.getpass(f"{prompt}: ").encode()
+        if getpass.getpass("once more: ").encode() != raw:
+            raise UsageError("the two passwords differ")
+    elif file == "-":
+        raw = sys.stdin.buffer.readline(_LONGEST_PASSWORD + 2)
+    else:
+        raw = _read_file(file)
+    password = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if not 0 < len(password) <= _LONGEST_PASSWORD:
+        raise UsageError(f"a password has 1 to {_LONGEST_PASSWORD} bytes")
+    return SecretBytes(password)
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 also a pipe
+            return file.read(_LONGEST_PASSWORD + 2)
+    except OSError as error:
+        raise StorageError(f"cannot read the password file {path}: {error.strerror}") from error
