@@ -20,6 +20,7 @@ EXTRACT_ENCRYPTED = "EXTRACT_ENCRYPTED"
 EXTRACT_DECRYPTED = "EXTRACT_DECRYPTED"
 EXTRACT_REKEYED = "EXTRACT_REKEYED"
 EXTRACT_REWRAPPED = "EXTRACT_REWRAPPED"
+EXTRACT_DELETED = "EXTRACT_DELETED"
 DATA_KEY_REVEALED = "DATA_KEY_REVEALED"
 FILE_ENCRYPTED = "FILE_ENCRYPTED"
 FILE_DECRYPTED = "FILE_DECRYPTED"
@@ -141,6 +142,11 @@ def file_decrypted(actor: str, file_id: str, mek_id: str) -> Event:
 def file_rewrapped(actor: str, file_id: str, *, before: str, after: str) -> Event:
     """A file's data key was brought under another MEK by a standalone command."""
     return _event(FILE_REWRAPPED, actor, file_id=file_id, before=before, after=after)
+
+
+def extract_deleted(actor: str, site_id: str, extract_id: str, *, file_id: str) -> Event:
+    """An extract was deleted, and with its file the only wrapped copy of its data key; empty file id: it was plain."""
+    return _extract(EXTRACT_DELETED, actor, site_id, extract_id, file_id=file_id)
 
 
 def data_key_revealed(actor: str, file_id: str, mek_id: str) -> Event:
