@@ -28,22 +28,29 @@ from strongroom.topology.paths import DataPaths
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from strongroom.crypto.secret import SecretBytes
-    from strongroom.kms.accessor import KmsAccessor
-    from strongroom.roots.base import RootProvider, WrapRecord
-    from strongroom.services.assets import AssetService
-    from strongroom.services.initialise import NewNode, NewNodePorts
-    from strongroom.services.kms import KmsPorts, KmsService, UseCount
-    from strongroom.services.regenerate import RegenerateService
     from strongroom.coordination.local import LocalCoordinator
+    from strongroom.crypto.secret import SecretBytes
     from strongroom.eventlog.jsonl import JsonlEventLog
-    from strongroom.keystore.configuration_key import ConfigurationKeys
     from strongroom.extracts.vault import ExtractVault
     from strongroom.filestore.local import LocalFileStore
+    from strongroom.keystore.configuration_key import ConfigurationKeys
     from strongroom.keystore.replicas import KeystoreDirectory
+    from strongroom.kms.accessor import KmsAccessor
     from strongroom.repository.unit_of_work import Repository
-    from strongroom.services.files import StandaloneFiles
+    from strongroom.roots.base import RootProvider, WrapRecord
+    from strongroom.services.assets import AssetService
+    from strongroom.services.auth import AuthService
     from strongroom.services.configuration import ConfigurationService
+    from strongroom.services.files import StandaloneFiles
+    from strongroom.services.groups import GroupsService
+    from strongroom.services.initialise import NewNode, NewNodePorts
+    from strongroom.services.jobs import JobsService
+    from strongroom.services.kms import KmsPorts, KmsService, UseCount
+    from strongroom.services.projects import ProjectsService
+    from strongroom.services.regenerate import RegenerateService
+    from strongroom.services.sites import SitesService
+    from strongroom.services.tokens import TokensService
+    from strongroom.services.users import UsersService
 
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
@@ -122,7 +129,7 @@ class Node:
         from strongroom.repository import engine
         from strongroom.repository.unit_of_work import Repository
 
-        repository = Repository(engine.sqlite_url(self.paths.repository))
+        repository = Repository(engine.sqlite_url(self.paths.repository), self.access)
         self._closing.callback(repository.close)
         return repository
 
@@ -292,6 +299,55 @@ class Node:
             folders=(paths.extracts, paths.backups, paths.logs, paths.repository.parent),
             node_id=paths.node_id,
         )
+
+    @cached_property
+    def auth(self) -> "AuthService":
+        """Sign-in, sessions."""
+        from strongroom.services.auth import AuthService
+
+        return AuthService(self.repository, self.events, self.clock)
+
+    @cached_property
+    def sites(self) -> "SitesService":
+        """Sites and their encryption modes."""
+        from strongroom.services.sites import SitesService
+
+        return SitesService(self.repository, self.events, self.clock, self.jobs)
+
+    @cached_property
+    def users(self) -> "UsersService":
+        """Users, passwords, roles."""
+        from strongroom.services.users import UsersService
+
+        return UsersService(self.repository, self.events, self.clock)
+
+    @cached_property
+    def groups(self) -> "GroupsService":
+        """Groups of users."""
+        from strongroom.services.groups import GroupsService
+
+        return GroupsService(self.repository, self.clock)
+
+    @cached_property
+    def projects(self) -> "ProjectsService":
+        """Projects."""
+        from strongroom.services.projects import ProjectsService
+
+        return ProjectsService(self.repository, self.clock)
+
+    @cached_property
+    def tokens(self) -> "TokensService":
+        """Personal access tokens."""
+        from strongroom.services.tokens import TokensService
+
+        return TokensService(self.repository, self.events, self.clock)
+
+    @cached_property
+    def jobs(self) -> "JobsService":
+        """Jobs on extracts."""
+        from strongroom.services.jobs import JobsService
+
+        return JobsService(self.repository, self.events, self.clock)
 
     def close(self) -> None:
         """Close what was opened."""

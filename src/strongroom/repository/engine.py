@@ -9,7 +9,6 @@ read-modify-write is never lost and never fails half-way for a lock.
 import contextlib
 import os
 import sqlite3
-import stat
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -17,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from strongroom import durable
 from strongroom.errors import ConflictError, StorageError, StrongroomError
 
 READ_ONLY = "strongroom_read_only"
@@ -59,7 +59,7 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def create_file(url: str) -> None:
+def create_file(url: str, access: durable.Access) -> None:
     """Create SQLite's file with a mode that keeps others out; its log files take the same mode.
 
     Raises:
@@ -69,13 +69,13 @@ def create_file(url: str) -> None:
     if not url.startswith("sqlite") or not database:
         return
     path = Path(database)
+    durable.make_folder(path.parent, access)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # where the group may enter (an installation by root), it may read as well
-        shared = path.parent.stat().st_mode & stat.S_IXGRP
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            os.fchmod(descriptor, 0o640 if shared else 0o600)
+            if access.group is not None:
+                os.fchown(descriptor, -1, access.group)
+            os.fchmod(descriptor, access.file_mode)
         finally:
             os.close(descriptor)
     except OSError as error:

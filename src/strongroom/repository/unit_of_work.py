@@ -12,6 +12,7 @@ from functools import cached_property
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from strongroom import durable
 from strongroom.errors import StateError, StorageError
 from strongroom.repository import engine as database
 from strongroom.repository.gateways.content import (
@@ -58,8 +59,9 @@ class Transaction:
 class Repository:
     """The database of one installation; safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: durable.Access = durable.PRIVATE) -> None:
         self._url = url
+        self._access = access
         self._schema_lock = threading.Lock()
         self._schema_checked = False
 
@@ -99,7 +101,7 @@ class Repository:
         """
         from strongroom.repository.migrations import runner
 
-        database.create_file(self._url)
+        database.create_file(self._url, self._access)
         with self._begin(read_only=False) as connection:
             if _revision(connection) not in {None, *runner.revisions()}:
                 raise _foreign_schema(_revision(connection))

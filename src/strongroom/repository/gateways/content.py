@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from strongroom.repository import tables
 from strongroom.repository.folding import fold
@@ -54,9 +54,14 @@ class ProjectsTable(TableGateway[ProjectRow]):
         """The projects right below one."""
         return self._all(select(self.table).where(_PROJECT.parent_id == project_id))
 
-    def count_owned_by(self, user_id: str) -> int:
-        """How many projects a user owns."""
-        return self._count(_PROJECT.owner_id == user_id)
+    def count_owned_by(self, user_id: str, site_id: str) -> int:
+        """How many projects a user owns on a site."""
+        return self._count(_PROJECT.owner_id == user_id, _PROJECT.site_id == site_id)
+
+    def change_owner(self, from_user_id: str, to_user_id: str, site_id: str) -> int:
+        """Give a user's projects on a site to another; returns how many."""
+        condition = (_PROJECT.owner_id == from_user_id) & (_PROJECT.site_id == site_id)
+        return self._change(condition, {"owner_id": to_user_id})
 
 
 def _content_fields() -> dict[str, Field]:
@@ -166,23 +171,10 @@ class ContentsTable(TableGateway[ContentRow]):
         condition = (_CONTENT.id == content_id) & _CONTENT.state.in_([int(one) for one in expected])
         return self._change(condition, {"state": int(state)}) == 1
 
-    def set_states(self, site_id: str, expected: Collection[int], state: int) -> int:
-        """Move all of a site's content with a file from expected states; returns how many."""
-        condition = (
-            (_CONTENT.site_id == site_id)
-            & (_CONTENT.storage_key != "")
-            & _CONTENT.state.in_([int(one) for one in expected])
-        )
-        return self._change(condition, {"state": int(state)})
-
     def change_owner(self, from_user_id: str, to_user_id: str, site_id: str) -> int:
         """Give a user's content on a site to another; returns how many."""
-        statement = (
-            update(self.table)
-            .where(_CONTENT.owner_id == from_user_id, _CONTENT.site_id == site_id)
-            .values(owner_id=to_user_id)
-        )
-        return self._connection.execute(statement).rowcount
+        condition = (_CONTENT.owner_id == from_user_id) & (_CONTENT.site_id == site_id)
+        return self._change(condition, {"owner_id": to_user_id})
 
     def count_of_site(self, site_id: str, states: Collection[int] | None = None) -> int:
         """How many published items a site has, in these states if any are given."""
@@ -191,12 +183,9 @@ class ContentsTable(TableGateway[ContentRow]):
             conditions.append(_CONTENT.state.in_([int(state) for state in states]))
         return self._count(*conditions)
 
-    def count_owned_by(self, user_id: str, site_id: str | None = None) -> int:
-        """How many published items a user owns, on one site or everywhere."""
-        conditions = [_CONTENT.owner_id == user_id]
-        if site_id is not None:
-            conditions.append(_CONTENT.site_id == site_id)
-        return self._count(*conditions)
+    def count_owned_by(self, user_id: str, site_id: str) -> int:
+        """How many published items a user owns on a site."""
+        return self._count(_CONTENT.owner_id == user_id, _CONTENT.site_id == site_id)
 
     def bytes_of_site(self, site_id: str) -> int:
         """Plaintext bytes of a site's content, for its storage quota."""

@@ -82,6 +82,12 @@ class UsersTable(TableGateway[UserRow]):
         statement = select(_USER.id, _USER.name).where(_USER.id.in_(list(user_ids)))
         return {row.id: row.name for row in self._connection.execute(statement)}
 
+    def find_administrator(self) -> UserRow | None:
+        """The server administrator who was there first."""
+        statement = select(self.table).where(_USER.is_server_admin)
+        rows = self._all(statement.order_by(_USER.created_at, _USER.id).limit(1))
+        return rows[0] if rows else None
+
     def count_administrators(self) -> int:
         """How many server administrators there are."""
         return self._count(_USER.is_server_admin)
@@ -146,9 +152,20 @@ class GroupsTable(TableGateway[GroupRow]):
         default = Query(sort=(("name", False),))
         return self._page([group.site_id == site_id], query or default, fields)
 
+    def has_user(self, group_id: str, user_id: str) -> bool:
+        """Whether a user is a member."""
+        member = tables.group_users.c
+        statement = select(member.user_id).where(
+            member.group_id == group_id, member.user_id == user_id
+        )
+        return self._connection.execute(statement).first() is not None
+
     def add_user(self, group_id: str, user_id: str) -> None:
-        """Make a user a member; a member stays one."""
-        self.remove_user(group_id, user_id)
+        """Make a user a member.
+
+        Raises:
+            ConflictError: It is one already, or there is no such user or group.
+        """
         with self._conflicts({}):
             self._connection.execute(
                 insert(tables.group_users).values(group_id=group_id, user_id=user_id)

@@ -1,0 +1,130 @@
+"""Groups of a site's users."""
+
+from strongroom.access import names, permissions
+from strongroom.access.permissions import Action, Resource, Subject
+from strongroom.clock import Clock, format_utc
+from strongroom.errors import ConflictError, NotFoundError
+from strongroom.ids import new_id
+from strongroom.repository.rows import GroupRow, Page, Query, UserRow
+from strongroom.repository.unit_of_work import Repository, Transaction
+from strongroom.services.auth import role_of
+from strongroom.services.users import SiteUser
+
+
+class GroupsService:
+    """Everything about groups."""
+
+    def __init__(self, repository: Repository, clock: Clock) -> None:
+        self._repository = repository
+        self._clock = clock
+
+    def page(self, subject: Subject, site_id: str, query: Query | None = None) -> Page[GroupRow]:
+        """The groups of a site.
+
+        Raises:
+            PermissionDeniedError: The subject is not of that site.
+        """
+        permissions.check(subject, Action.LIST_GROUPS, Resource(site_id))
+        with self._repository.reading() as tx:
+            return tx.groups.page(site_id, query)
+
+    def create(self, subject: Subject, site_id: str, name: str) -> GroupRow:
+        """Create a group.
+
+        Raises:
+            PermissionDeniedError: The subject may not manage the site's groups.
+            UsageError: The name is not allowed.
+            ConflictError: The name is taken.
+        """
+        permissions.check(subject, Action.MANAGE_GROUPS, Resource(site_id))
+        form = names.canonical(name, "group")
+        with self._repository.transaction() as tx:
+            site = tx.sites.get(site_id)
+            now = format_utc(self._clock.now())
+            return tx.groups.insert(GroupRow(new_id(), site.id, form, now))
+
+    def rename(self, subject: Subject, site_id: str, group_id: str, name: str) -> GroupRow:
+        """Give a group another name.
+
+        Raises:
+            PermissionDeniedError: The subject may not manage the site's groups.
+            NotFoundError: The site has no such group.
+            UsageError: The name is not allowed.
+            ConflictError: The name is taken.
+        """
+        permissions.check(subject, Action.MANAGE_GROUPS, Resource(site_id))
+        with self._repository.transaction() as tx:
+            group = _group_of_site(tx, site_id, group_id)
+            return tx.groups.update(group.id, name=names.canonical(name, "group"))
+
+    def delete(self, subject: Subject, site_id: str, group_id: str) -> None:
+        """Delete a group; its members stay users.
+
+        Raises:
+            PermissionDeniedError: The subject may not manage the site's groups.
+            NotFoundError: The site has no such group.
+        """
+        permissions.check(subject, Action.MANAGE_GROUPS, Resource(site_id))
+        with self._repository.transaction() as tx:
+            tx.groups.delete(_group_of_site(tx, site_id, group_id).id)
+
+    def members(
+        self, subject: Subject, site_id: str, group_id: str, query: Query
+    ) -> Page[SiteUser]:
+        """The members of a group, with their roles on the site.
+
+        Raises:
+            PermissionDeniedError: The subject is not of that site.
+            NotFoundError: The site has no such group.
+        """
+        permissions.check(subject, Action.LIST_GROUPS, Resource(site_id))
+        with self._repository.reading() as tx:
+            group = _group_of_site(tx, site_id, group_id)
+            found = tx.users.page_of_group(group.id, query)
+            rows = [SiteUser(user, role_of(tx, user, site_id) or "") for user in found.rows]
+        return Page(rows, found.total)
+
+    def add_user(self, subject: Subject, site_id: str, group_id: str, user_id: str) -> SiteUser:
+        """Make a user of the site a member.
+
+        Raises:
+            PermissionDeniedError: The subject may not manage the site's groups.
+            NotFoundError: The site has no such group or user.
+            ConflictError: It is a member already.
+        """
+        permissions.check(subject, Action.MANAGE_GROUPS, Resource(site_id))
+        with self._repository.transaction() as tx:
+            group = _group_of_site(tx, site_id, group_id)
+            user, role = _user_of_site(tx, site_id, user_id)
+            if tx.groups.has_user(group.id, user.id):
+                raise ConflictError(f"{user.name!r} is in the group {group.name!r} already")
+            tx.groups.add_user(group.id, user.id)
+            return SiteUser(user, role)
+
+    def remove_user(self, subject: Subject, site_id: str, group_id: str, user_id: str) -> None:
+        """End a membership.
+
+        Raises:
+            PermissionDeniedError: The subject may not manage the site's groups.
+            NotFoundError: The site has no such group, or the user is no member.
+        """
+        permissions.check(subject, Action.MANAGE_GROUPS, Resource(site_id))
+        with self._repository.transaction() as tx:
+            group = _group_of_site(tx, site_id, group_id)
+            if not tx.groups.remove_user(group.id, user_id):
+                raise NotFoundError(f"there is no user {user_id!r} in the group {group.name!r}")
+
+
+def _group_of_site(tx: Transaction, site_id: str, group_id: str) -> GroupRow:
+    group = tx.groups.find(group_id)
+    if group is None or group.site_id != site_id:
+        raise NotFoundError(f"there is no group {group_id!r} on this site")
+    return group
+
+
+def _user_of_site(tx: Transaction, site_id: str, user_id: str) -> tuple[UserRow, str]:
+    user = tx.users.find(user_id)
+    role = None if user is None else role_of(tx, user, site_id)
+    if user is None or role is None:
+        raise NotFoundError(f"there is no user {user_id!r} on this site")
+    return user, role
