@@ -1,4 +1,4 @@
-"""Tink's AES256-GCM-HKDF streaming AEAD, byte for byte (format/envelope.md §4): segments by number, in any order.
+"""Tink's AES256-GCM-HKDF streaming AEAD (format/envelope.md §4): segments by number, in any order.
 
 It computes on buffers that its callers own and reuse: no file, no thread, no allocation of a segment's size. One sealer
 never seals a segment number twice; AES-GCM frees the interpreter's lock for a whole segment, so threads scale.
@@ -99,7 +99,7 @@ class SegmentSealer:
         self._next = 0
 
     def claim(self, count: int = 1) -> int:
-        """Take the next `count` segment numbers; returns the first. What was claimed is never given again.
+        """Take the next segment numbers, never to be given again; returns the first.
 
         Raises:
             StateError: The stream would have too many segments.
@@ -135,7 +135,7 @@ class SegmentOpener:
         self._cipher = _cipher(dek, stream_header[1 : 1 + SALT_BYTES], aad)
 
     def open_into(self, index: int, data: memoryview, target: memoryview, *, last: bool) -> None:
-        """Verify and decrypt a segment; `target` is 16 bytes shorter than `data`, zeroed if it fails.
+        """Verify and decrypt a segment; `target` is 16 bytes shorter, and zeroed on failure.
 
         Raises:
             IntegrityError: Wrong key, wrong place or changed bytes (§4.10: nothing of it may be used).

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def page_buffer(count: int) -> memoryview:
-    """A page-aligned buffer of at least `count` bytes; unlucky alignment costs copies a factor of ten."""
+    """A page-aligned buffer of `count` bytes; unlucky alignment costs copies a factor of ten."""
     return memoryview(mmap.mmap(-1, max(count, 1)))[:count]
 
 

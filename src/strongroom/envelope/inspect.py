@@ -1,4 +1,4 @@
-"""What the header page says without a key: unauthenticated, and called so (format/envelope.md §6)."""
+"""What the header page says without a key: unauthenticated (format/envelope.md §6)."""
 
 from dataclasses import dataclass
 

@@ -33,7 +33,7 @@ def read_header(source: Source) -> Header:
 
 @dataclass
 class _Scratch:
-    """One thread's buffers: ciphertext of some segments, plaintext of one, and which one that is."""
+    """One thread's buffers: ciphertext of some segments, plaintext of one, and which one it is."""
 
     sealed: memoryview
     plain: memoryview
@@ -197,7 +197,7 @@ class StreamReader:
             yield target
 
     def _segments(self, layout: Layout) -> Iterator[tuple[int, memoryview, bool]]:
-        """Each segment's number and ciphertext, and whether the input ends after it: known only by reading on."""
+        """Each segment's number and ciphertext, and whether the input ends after it."""
         size = layout.segment_bytes
         current, ahead = page_buffer(size), page_buffer(size)
         room = size - STREAM_HEADER_BYTES

@@ -42,7 +42,7 @@ class Sink(Protocol):
 
 
 class Meter:
-    """Counts bytes for many threads; a throttle that sleeps in `progress` holds all of them, as it should."""
+    """Counts bytes for many threads; a throttle that sleeps in `progress` holds all of them."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""Writes envelopes: a source of known size in parallel, or a stream of unknown length (format/envelope.md §4).
+"""Writes envelopes: a source of known size, or a stream of unknown length (format/envelope.md §4).
 
 It never writes a plaintext byte, and never continues a stream that was cut: whoever fails begins anew, with a new DEK.
 """
@@ -151,7 +151,7 @@ class SealingWriter:
         return len(view)
 
     def finish(self) -> int:
-        """Seal the last segment; returns the plaintext bytes. The sink has everything when it returns."""
+        """Seal the last segment; returns the plaintext bytes. The sink then has everything."""
         if self._closed:
             raise StateError("the envelope is finished already")
         self._closed = True

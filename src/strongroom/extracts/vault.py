@@ -15,6 +15,7 @@ from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.envelope.rewrap import Rewrap
+from strongroom.envelope.spans import Source
 from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.extracts.stored import StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore, PendingFile, ReadableFile
@@ -81,9 +82,7 @@ class ExtractVault:
         """
         file = self._files.open(stored.storage_key)
         try:
-            source = self._envelope(file, stored, placement) if stored.encrypted else file
-            if source.size != stored.plaintext_bytes:
-                raise IntegrityError
+            source = self._source(file, stored, placement)
         except BaseException:
             file.close()
             raise
@@ -159,12 +158,15 @@ class ExtractVault:
         """Storage keys that are in the store and not among the known ones."""
         return sorted(key for key in self._files.list() if key not in known)
 
-    def _envelope(
-        self, file: ReadableFile, stored: StoredFile, placement: Placement
-    ) -> EnvelopeReader:
-        header = read_header(file)
-        _check_file_id(header, stored)
-        return EnvelopeReader(file, header, self._keys.open_envelope(header, placement))
+    def _source(self, file: ReadableFile, stored: StoredFile, placement: Placement) -> Source:
+        source: Source = file
+        if stored.encrypted:
+            header = read_header(file)
+            _check_file_id(header, stored)
+            source = EnvelopeReader(file, header, self._keys.open_envelope(header, placement))
+        if source.size != stored.plaintext_bytes:
+            raise IntegrityError
+        return source
 
     def _new_envelope(self, placement: Placement) -> tuple[StoredFile, Header, SegmentSealer]:
         header, dek = self._keys.new_envelope(placement)

@@ -66,6 +66,15 @@ class HeaderPage(Protocol):
         """Make all written sectors durable."""
         ...
 
+    def sync_all(self) -> None:
+        """Make everything on its file system durable: one call for many pages."""
+        ...
+
+    @property
+    def device(self) -> int:
+        """Which file system it is on."""
+        ...
+
 
 class FileStore(Protocol):
     """Immutable files under path-like keys, but for their header pages."""

@@ -1,4 +1,4 @@
-"""Local files by position: read, write behind the scenes and appear whole, lock and change a header page.
+"""Local files by position: read; write and appear whole; lock and change a header page.
 
 A new file has no name until `commit` links it, so a killed process leaves nothing behind; where the file system cannot do
 that, it has a hidden name, which its lock tells from a dead process's leftover. Modes do not depend on the umask. Every
