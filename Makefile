@@ -54,7 +54,7 @@ clean:  ## remove the environments and every cache
 # ---------------------------------------------------------------- show
 
 demo: venv  ## a node in a temporary directory, driven by the real tabcmd and TSC
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python -m demo.run
 
 # ---------------------------------------------------------------- prove
 

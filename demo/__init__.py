@@ -1,0 +1,1 @@
+"""A node in a temporary directory, driven by the real clients: `make demo`."""
