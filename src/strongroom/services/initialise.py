@@ -16,7 +16,8 @@ from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.ids import InstallationId, new_id
 from strongroom.keystore import master_key
-from strongroom.keystore.configuration_key import ConfigurationKeys, ConfigurationKeyState
+from strongroom.keystore.configuration_key import ConfigurationKeys
+from strongroom.keystore.key_records import ConfigurationKeyState
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms import store as kms_store
 from strongroom.repository.unit_of_work import Repository
@@ -74,8 +75,14 @@ def initialise(
     installation_id, key_id = InstallationId(new_id()), new_id()
     key = _make_keys(ports, installation_id, key_id)
     change = _make_configuration(ports, installation_id, key, key_id)
-    ports.repository.ensure_schema()
-    platform.create_platform(ports.repository, admin, password, ports.clock, ports.log)
+    platform.create_platform(
+        ports.repository,
+        ports.log,
+        ports.clock,
+        actor,
+        admin_name=admin,
+        admin_password=password,
+    )
     ports.marks.write(change.store.epoch, kms_store.digest(change.raw))
     ports.configuration.project()
     made = NewNode(root, installation_id, key_id, change.store.rmk_id, change.ring.active.id)

@@ -143,7 +143,11 @@ class KmsService:
         """
         store, raw = self._current()
         problems = list(self._check_wraps(store))
-        for check in (lambda: kms_change.check_canary(raw, self._roots.find), self.check_epoch):
+        checks: tuple[Callable[[], None], ...] = (
+            lambda: kms_change.check_canary(raw, self._roots.find),
+            self.check_epoch,
+        )
+        for check in checks:
             try:
                 check()
             except StrongroomError as error:
@@ -184,7 +188,7 @@ class KmsService:
         """Extracts and bytes per MEK, from both slots of every header (P6)."""
         ring = self._keys.opened().ring
         found, unreadable = self._count_use()
-        known = {mek.id: found.get(mek.id, MekUse(0, 0)) for mek in ring}
+        known = {str(mek.id): found.get(mek.id, MekUse(0, 0)) for mek in ring}
         missing = {mek: use for mek, use in found.items() if mek not in known}
         return UsageReport(ring.active.id, known, missing, unreadable)
 
@@ -251,6 +255,7 @@ class KmsService:
             )
         # the version before holds the old store, and would hold on to its keys
         self._configuration.forget_previous()
+        self._configuration.project()
 
     def _change(
         self, mutation: Mutation, told: Callable[[OpenStore, NextStore], list[Event]]

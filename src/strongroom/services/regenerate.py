@@ -214,7 +214,7 @@ class RegenerateService:
         values = {
             **generate.generated_values(self._clock.now()),
             STORE: change.raw,
-            PREVIOUS_STORE: self._configuration.open_secret(STORE, before).reveal(),
+            PREVIOUS_STORE: self._configuration.open_secret(STORE).reveal(),
             assets.PARAMETER: asset_ring.serialize(ring),
         }
         after = reseal.reseal_all(
