@@ -19,7 +19,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `configuration`."""
     del verb
     parser = argparse.ArgumentParser(prog=prog, description="configuration keys and secrets")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    # a prog of its own spares argparse a formatter, and us the import of shutil (F13)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", prog=prog)
     _add_get(verbs.add_parser("get", help="print the applied value of a key"))
     _add_set(verbs.add_parser("set", help="set a key: a pending change until it is applied"))
     listing = verbs.add_parser("list", help="all keys, secrets masked")
