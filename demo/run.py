@@ -179,7 +179,7 @@ class Demo:
         self.story.section(
             "Make every key new",
             "tsm security regenerate-internal-tokens makes a new master key, a new configuration key, a new RMK and a "
-            "new MEK, and renews the generated secrets, while the server runs. Extracts still open: the old MEK is decrypt-only now.",
+            "new MEK, while the server runs. Extracts still open: the old MEK is decrypt-only now.",
         )
         before = self.clients.ask("tsm", "security", "kms", "status")
         self.clients.run("tsm", "security", "regenerate-internal-tokens")
