@@ -1,0 +1,1 @@
+"""Programs of the project: reference writer, link check, fuzzing."""

@@ -1,0 +1,83 @@
+"""Every command in the documents runs as written; every link leads somewhere; the reference is what the code says."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from scripts import links, reference
+from tests.docs import transcript
+from tests.servers import BIN, TestNode, create_node, serving
+
+DOCUMENTS = [path for path in links.documents() if transcript.setup_of(path)]
+SITE = "Sales"
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_command_in_the_documents_runs_as_written(
+    path: Path, tmp_path: Path, small_hyper: Path, small_parquet: Path
+) -> None:
+    shutil.copy(small_hyper, tmp_path / "flights.hyper")
+    shutil.copy(small_parquet, tmp_path / "flights.parquet")
+    with _prepared(transcript.setup_of(path), tmp_path) as node:
+        shell = transcript.Shell(tmp_path, _environment(node))
+        try:
+            for step in transcript.steps(path):
+                code, lines = shell.run(step)
+                said = "\n".join(lines)
+                assert code == step.code, f"$ {step.command}\n{said}"
+                assert transcript.agrees(step.expected, lines), f"$ {step.command}\n{said}"
+        finally:
+            shell.close()
+
+
+def test_the_readme_and_every_howto_have_a_transcript() -> None:
+    names = {path.name for path in DOCUMENTS}
+    howtos = {path.name for path in (links.ROOT / "docs/howto").glob("*.md")} - {"systemd.md"}
+    assert {"README.md", *howtos} <= names
+
+
+def test_the_setups_are_known() -> None:
+    assert {transcript.setup_of(path) for path in DOCUMENTS} <= {
+        "empty",
+        "node",
+        "served",
+        "published",
+    }
+
+
+def test_every_link_leads_somewhere() -> None:
+    assert [line for path in links.documents() for line in links.broken(path)] == []
+
+
+@pytest.mark.parametrize("name", ["cli.md", "exit-codes.md", "events.md"])
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    """`make docs` writes it anew."""
+    assert (reference.FOLDER / name).read_text() == reference.pages()[name]
+
+
+def _environment(node: TestNode) -> dict[str, str]:
+    path = node.variables()["PATH"]
+    server = {"SERVER": node.url} if node.url else {}
+    return node.variables({"PATH": f"{BIN}:{path}", "NO_COLOR": "1", "COLUMNS": "100", **server})
+
+
+@contextmanager
+def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
+    """What a document's commands find."""
+    if setup == "empty":
+        yield TestNode(folder)
+        return
+    node = create_node(folder)
+    with ExitStack() as stack:
+        if setup != "node":
+            stack.enter_context(serving(node))
+            node.run("strongroom", "sites", "create", SITE)
+            node.run("strongroom", "sites", "set-mode", SITE, "enforced")
+        if setup == "published":
+            node.login(SITE.lower())
+            node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
+        yield node
