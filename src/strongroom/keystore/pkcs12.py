@@ -95,7 +95,7 @@ def parse(data: bytes, password: SecretBytes) -> tuple[SecretKeyEntry, ...]:
             entries.append(_entry(bags.inside(der.SEQUENCE), password))
         _check_aliases([entry.alias for entry in entries])
     except FormatError as error:
-        raise KeystoreError(f"the keystore is damaged: {error.message}") from error
+        raise KeystoreError(f"the keystore is damaged or of another kind: {error.message}") from error
     return tuple(entries)
 
 
@@ -136,7 +136,8 @@ def _authenticated(data: bytes, password: SecretBytes) -> der.Reader:
         raise KeystoreError(f"the keystore cannot be opened: {WRONG_PASSWORD}")
     contents = der.Reader(der.Reader(safe).only(der.SEQUENCE))
     bags = der.Reader(_read_content(contents)).only(der.SEQUENCE)
-    contents.end()
+    if contents.more:
+        raise FormatError("it holds certificates or other contents beside secret keys")
     return der.Reader(bags)
 
 
