@@ -121,6 +121,8 @@ class Node:
     def __init__(self, paths: DataPaths, clock: Clock) -> None:
         self.paths = paths
         self.clock = clock
+        #: Service whose log gets the sentences about the RMK (A-16); the backgrounder names itself.
+        self.key_log = "vizqlserver"
         self._closing = ExitStack()
 
     @cached_property
@@ -215,6 +217,12 @@ class Node:
 
         return StandaloneFiles(self.keys, self.events)
 
+    def _say(self, channel: str, sentence: str) -> None:
+        """To the service log, where one was set up: a command has none, and does not pay for it."""
+        logging = sys.modules.get("logging")
+        if logging is not None:
+            logging.getLogger(f"{self.key_log}.{channel}").info("%s", sentence)
+
     # ---- keys ------------------------------------------------------------------------------------
 
     def local_root(
@@ -238,7 +246,7 @@ class Node:
         from strongroom.services.kms import ConfiguredStore
 
         sealed = ConfiguredStore(self.configuration, self.coordinator)
-        return KmsAccessor(sealed, _Roots(self).find, monotonic=time.monotonic, log=_say)
+        return KmsAccessor(sealed, _Roots(self).find, monotonic=time.monotonic, log=self._say)
 
     @cached_property
     def _kms_ports(self) -> "KmsPorts":
@@ -368,13 +376,6 @@ class _Roots:
     def find(self, wrap: "WrapRecord") -> "RootProvider":
         """The provider that opens a wrap."""
         return self._node.root_for_key(wrap.kind, wrap.root_key_id)
-
-
-def _say(channel: str, sentence: str) -> None:
-    """To the service log, where one was set up: a command has none, and does not pay for it."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger(channel).info("%s", sentence)
 
 
 def check_new(option: str | None) -> Path:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "tokens": ("tokens", "personal access tokens"),
         "extracts": ("extracts", "list, encrypt, decrypt, re-encrypt and rewrap extracts"),
         "jobs": ("jobs", "list, show, cancel and wait for jobs"),
+        "recover": ("recover", "say which key store counts after it was put back"),
         "events": ("events", "show and verify the event log"),
     },
     "tsm": {

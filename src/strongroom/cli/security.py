@@ -60,7 +60,7 @@ def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 def _status(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.kms import status as kms_status
 
-    status = session.node.kms.status()
+    status = session.node.kms.prove()
     if arguments.json:
         session.out_json(kms_status.as_json(status))
     else:

@@ -1,0 +1,61 @@
+"""`tsm status`: whether the node is served, and whether its keys are proved now."""
+
+import argparse
+
+from strongroom.cli.session import Session
+from strongroom.errors import StrongroomError
+
+_STOPPED, _RUNNING, _DEGRADED = "STOPPED", "RUNNING", "DEGRADED"
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `status`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb} of the node and its services")
+    parser.add_argument("-v", "--verbose", action="store_true", help="one line per service")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_run)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.topology import running
+
+    node = session.node
+    found = running.find(node.paths)
+    problem = _key_problem(session)
+    word = _STOPPED if found is None else _DEGRADED if problem else _RUNNING
+    if arguments.json:
+        session.out_json(
+            {
+                "status": word,
+                "node": node.paths.node_id,
+                "url": found.url if found else None,
+                "keys": problem or "OK",
+            }
+        )
+    elif arguments.verbose:
+        _print_services(session, word, problem)
+    else:
+        session.out(f"Status: {word}")
+    if problem:
+        session.note(f"keys: {problem}")
+    return 1 if problem else 0
+
+
+def _print_services(session: Session, word: str, problem: str) -> None:
+    """The form that public parsers of `tsm status -v` read (requirements 3.7)."""
+    session.out(f"{session.node.paths.node_id}: localhost")
+    session.out(f"\tStatus: {word}")
+    phrase = "is stopped" if word == _STOPPED else "is running"
+    session.out(f"\t'Strongroom Web Service 0' {phrase}.")
+    session.out(f"\t'Strongroom Backgrounder 0' {phrase}.")
+    keys = "is in an error state" if problem else "is running"
+    session.out(f"\t'Strongroom Key Management 0' {keys}.")
+
+
+def _key_problem(session: Session) -> str:
+    try:
+        status = session.node.kms.status()
+    except StrongroomError as error:
+        return error.message
+    return "" if status.is_ok else status.problems[0]
