@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from strongroom.errors import UsageError
 
 if TYPE_CHECKING:
+    from strongroom.access.permissions import Subject
     from strongroom.bootstrap import Node
 
 
@@ -58,6 +59,13 @@ class Session:
         from strongroom import bootstrap
 
         return bootstrap.local_actor()
+
+    @property
+    def subject(self) -> "Subject":
+        """The same as permissions see it: whoever owns the data directory may do everything."""
+        from strongroom.access.permissions import Subject
+
+        return Subject.local(self.actor)
 
     def out(self, text: str) -> None:
         """A result, with a newline."""

@@ -25,12 +25,12 @@ class Platform:
 
 def create_platform(
     repository: Repository,
+    events_log: EventLog,
+    clock: Clock,
+    actor: str,
+    *,
     admin_name: str,
     admin_password: SecretBytes,
-    clock: Clock,
-    events_log: EventLog,
-    *,
-    actor: str = events.SYSTEM,
 ) -> Platform:
     """Create the schema, the default site and the first server administrator, all or nothing.
 

@@ -140,24 +140,21 @@ class UsersService:
         wanted = _check_role(role)
         with self._repository.transaction() as tx:
             user = _user_of_site(tx, site_id, user_id).user
-            if user.is_server_admin and wanted != SERVER_ADMINISTRATOR:
-                self._set_admin(tx, subject, user, is_server_admin=False)
-                user = tx.users.get(user_id)
-            return self._set_role(tx, subject, site_id, user, wanted)
+            return self._new_role(tx, subject, site_id, user, wanted)
 
-    def set_server_admin(self, subject: Subject, user_id: str, *, is_server_admin: bool) -> UserRow:
-        """Make a user a server administrator, or no longer one.
+    def give_role(self, subject: Subject, site_id: str, user_id: str, role: str) -> SiteUser:
+        """Give a user a role on a site, whether it has one there or not.
 
         Raises:
             PermissionDeniedError: The subject is no server administrator.
             NotFoundError: There is no such user.
-            StateError: It is the last one.
+            UsageError: There is no such role.
+            StateError: It is the last server administrator.
         """
+        permissions.check(subject, Action.MANAGE_USERS)
         with self._repository.transaction() as tx:
-            user = tx.users.get(user_id)
-            if user.is_server_admin != is_server_admin:
-                self._set_admin(tx, subject, user, is_server_admin=is_server_admin)
-            return tx.users.get(user_id)
+            user, site = tx.users.get(user_id), tx.sites.get(site_id)
+            return self._new_role(tx, subject, site.id, user, _check_role(role))
 
     def set_password(self, subject: Subject, user_id: str, password: SecretBytes) -> None:
         """Set a user's password; its sessions end, a pause after failures as well.
@@ -225,6 +222,15 @@ class UsersService:
             self._give_away(tx, user, give_to, sites)
             tx.users.delete(user_id)
             self._events.append([events.user_deleted(subject.actor, user_id, user.name)])
+
+    def _new_role(
+        self, tx: Transaction, subject: Subject, site_id: str, user: UserRow, role: str
+    ) -> SiteUser:
+        """Another role in place of the one before, which may have been that of the whole server."""
+        if user.is_server_admin and role != SERVER_ADMINISTRATOR:
+            self._set_admin(tx, subject, user, is_server_admin=False)
+            user = tx.users.get(user.id)
+        return self._set_role(tx, subject, site_id, user, role)
 
     def _set_role(
         self, tx: Transaction, subject: Subject, site_id: str, user: UserRow, role: str
