@@ -41,15 +41,19 @@ if TYPE_CHECKING:
     from strongroom.services.assets import AssetService
     from strongroom.services.auth import AuthService
     from strongroom.services.configuration import ConfigurationService
+    from strongroom.services.content import ContentService
     from strongroom.services.files import StandaloneFiles
     from strongroom.services.groups import GroupsService
     from strongroom.services.initialise import NewNode, NewNodePorts
     from strongroom.services.jobs import JobsService
     from strongroom.services.kms import KmsPorts, KmsService, UseCount
     from strongroom.services.projects import ProjectsService
+    from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
     from strongroom.services.sites import SitesService
+    from strongroom.services.stored_files import StoredFiles
     from strongroom.services.tokens import TokensService
+    from strongroom.services.uploads import UploadsService
     from strongroom.services.users import UsersService
 
 HOME_VARIABLE = "STRONGROOM_HOME"
@@ -356,6 +360,38 @@ class Node:
         from strongroom.services.jobs import JobsService
 
         return JobsService(self.repository, self.events, self.clock)
+
+    @cached_property
+    def stored_files(self) -> "StoredFiles":
+        """Files of content on their way in and out."""
+        from strongroom.services.stored_files import StoredFiles
+
+        return StoredFiles(self.repository, self.files, self.keys, self.clock)
+
+    @cached_property
+    def publishing(self) -> "PublishingService":
+        """Publishing."""
+        from strongroom.services.publishing import PublishingService
+
+        return PublishingService(
+            self.repository, self.stored_files, self.assets, self.events, self.clock
+        )
+
+    @cached_property
+    def uploads(self) -> "UploadsService":
+        """Chunked uploads."""
+        from strongroom.services.uploads import UploadsService
+
+        return UploadsService(self.repository, self.stored_files, self.publishing, self.clock)
+
+    @cached_property
+    def content(self) -> "ContentService":
+        """Published content."""
+        from strongroom.services.content import ContentService
+
+        return ContentService(
+            self.repository, self.stored_files, self.jobs, self.events, self.clock
+        )
 
     def close(self) -> None:
         """Close what was opened."""

@@ -1,0 +1,99 @@
+"""Files of published content on their way in and out, with a journal so that none is lost or left (architecture 9 rules 1 and 4).
+
+A file that is being written is announced as an intent before its header exists: whoever retires a MEK counts it, whoever
+looks for leftovers knows it. A file that is to go is announced in the transaction that takes its row away. `recover` brings
+both to their end after a crash. Rows themselves are the callers' business.
+"""
+
+from strongroom.clock import Clock, format_utc
+from strongroom.envelope.header import Placement
+from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
+from strongroom.filestore.base import FileStore
+from strongroom.repository.rows import IntentRow, StoredFields
+from strongroom.repository.unit_of_work import Repository, Transaction
+
+PUBLISH = "publish"
+DELETE = "delete"
+_OURS = frozenset({PUBLISH, DELETE})
+
+
+class StoredFiles:
+    """A vault with a journal."""
+
+    def __init__(
+        self, repository: Repository, files: FileStore, keys: EnvelopeKeys, clock: Clock
+    ) -> None:
+        self._repository = repository
+        self._vault = ExtractVault(files, keys, intent=self._announce)
+        self._keys = keys
+        self._clock = clock
+
+    def create(self, placement: Placement, *, encrypted: bool) -> VaultWriter:
+        """Begin a new file; the intent of an envelope is written before its header."""
+        writer = self._vault.create(placement, encrypted=encrypted)
+        if not encrypted:
+            self._announce(writer.planned)  # nothing has been written yet, nor is visible
+        return writer
+
+    def open(self, stored: StoredFields, placement: Placement) -> VaultReader:
+        """Open a stored file for reading."""
+        return self._vault.open(stored_file(stored), placement)
+
+    def current(self, stored: StoredFile, placement: Placement) -> StoredFile:
+        """The file under the MEK that encrypts now: the one it was begun under may have become decrypt-only meanwhile."""
+        if not stored.encrypted or stored.mek_id == self._keys.active_mek_id:
+            return stored
+        return self._vault.rewrap(stored, placement)
+
+    def abandon(self, storage_key: str) -> None:
+        """Remove a file that got no row, and its intent."""
+        self._vault.delete(storage_key)
+        with self._repository.transaction() as tx:
+            tx.intents.delete(storage_key)
+
+    def discard_later(self, tx: Transaction, storage_key: str) -> None:
+        """Note, in the transaction that takes the row away, that the file has to go."""
+        if storage_key:
+            tx.intents.delete(storage_key)  # a job may have noted it for a reason of its own
+            tx.intents.insert(IntentRow(storage_key, "", "", DELETE, self._now()))
+
+    def discard(self, storage_key: str) -> None:
+        """Remove a file that `discard_later` noted; readers that have it open may finish."""
+        if storage_key:
+            self.abandon(storage_key)
+
+    def recover(self) -> int:
+        """Finish what a dead process left; returns how many files went. Only while no other process publishes."""
+        with self._repository.reading() as tx:
+            left = [intent for intent in tx.intents.list() if intent.purpose in _OURS]
+            known = tx.contents.storage_keys() | tx.uploads.storage_keys()
+        for intent in left:
+            if intent.storage_key in known:
+                with self._repository.transaction() as tx:
+                    tx.intents.delete(intent.storage_key)
+            else:
+                self.abandon(intent.storage_key)
+        return sum(intent.storage_key not in known for intent in left)
+
+    def _announce(self, planned: StoredFile) -> None:
+        with self._repository.transaction() as tx:
+            tx.intents.insert(
+                IntentRow(
+                    planned.storage_key, planned.file_id, planned.mek_id, PUBLISH, self._now()
+                )
+            )
+
+    def _now(self) -> str:
+        return format_utc(self._clock.now())
+
+
+def stored_file(fields: StoredFields) -> StoredFile:
+    """What a row says of its file, as the vault takes it."""
+    return StoredFile(
+        fields.storage_key,
+        fields.file_id,
+        fields.mek_id,
+        fields.plaintext_bytes,
+        fields.stored_bytes,
+    )

@@ -1,0 +1,119 @@
+"""Every failure as the error XML that tabcmd and TSC can show (clients.md 1.1); the one place that knows their codes.
+
+The clients print a 5xx answer as raw bytes with a traceback, so an expected failure never is one: a sealed key store or an
+unreachable root is 423. Codes beginning with 409 mean "exists already" to tabcmd (`--continue-if-exists`).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from strongroom.errors import (
+    AuthenticationError,
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    PermissionDeniedError,
+    StateError,
+    StrongroomError,
+    UsageError,
+    WaitTimeoutError,
+)
+from strongroom.web.api import xml
+
+SEALED_STATUS = 423
+
+
+class Noun(Enum):
+    """What a route is about: its codes for "not found" and for "exists already"."""
+
+    NOTHING = ("404003", "409000")
+    SITE = ("404000", "409001")
+    USER = ("404002", "409017")
+    DATASOURCE = ("404004", "409004")
+    PROJECT = ("404005", "409006")
+    WORKBOOK = ("404006", "409004")
+    UPLOAD = ("404007", "409007")
+    JOB = ("404009", "409010")
+    GROUP = ("404012", "409009")
+
+    @property
+    def missing_code(self) -> str:
+        """The code of 404."""
+        return str(self.value[0])
+
+    @property
+    def exists_code(self) -> str:
+        """The code of 409."""
+        return str(self.value[1])
+
+
+class RefusalError(Exception):
+    """An answer with a code of its own that clients act upon; never leaves the web layer."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = Fault(status, code, detail)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What an error answer says."""
+
+    status: int
+    code: str
+    detail: str
+
+    def render(self) -> bytes:
+        """As XML."""
+        summary = _SUMMARIES.get(self.status, "Request failed")
+        return xml.render(
+            xml.element(
+                "error",
+                {"code": self.code},
+                xml.text_element("summary", summary),
+                xml.text_element("detail", self.detail),
+            )
+        )
+
+
+_SUMMARIES = {
+    400: "Bad Request",
+    401: "Signin Error",
+    403: "Forbidden",
+    404: "Resource Not Found",
+    405: "Invalid Request Method",
+    409: "Resource Conflict",
+    422: "Data Damaged or Unreadable",
+    423: "Keys or Storage Unavailable",
+    500: "Internal Error",
+}
+
+# in order: the first class that fits decides
+_TABLE: tuple[tuple[type[StrongroomError], int, str], ...] = (
+    (AuthenticationError, 401, "401002"),
+    (PermissionDeniedError, 403, "403004"),
+    (StateError, 409, "409110"),
+    (UsageError, 400, "400003"),
+    (IntegrityError, 422, "422020"),
+    (FormatError, 400, "400011"),
+    (WaitTimeoutError, 408, "408000"),
+)
+
+
+def fault_of(error: StrongroomError, noun: Noun) -> Fault:
+    """The answer for an error that was raised on purpose."""
+    detail = f"{error.message} ({error.hint})" if error.hint else error.message
+    if isinstance(error, NotFoundError):
+        return Fault(404, noun.missing_code, detail)
+    if isinstance(error, ConflictError):
+        return Fault(409, noun.exists_code, detail)
+    for kind, status, code in _TABLE:
+        if isinstance(error, kind):
+            return Fault(status, code, detail)
+    if error.http_status >= 500:
+        return Fault(SEALED_STATUS, f"{SEALED_STATUS}0{error.exit_code:02}", detail)
+    return Fault(400, "400000", detail)
+
+
+UNEXPECTED = Fault(500, "500000", "an unexpected error; the server's log says more")

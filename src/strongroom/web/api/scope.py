@@ -1,0 +1,19 @@
+"""A session belongs to one site: what lies on a site is reached through that site's sessions only."""
+
+from strongroom.errors import PermissionDeniedError
+from strongroom.repository.rows import SiteRow
+from strongroom.web.api.routing import Call
+
+
+def own_site(call: Call) -> SiteRow:
+    """The site of the path, which must be the one that was signed in to.
+
+    Raises:
+        PermissionDeniedError: It is another one, or none; which, is not said.
+    """
+    site = call.identity.site
+    if call.path["site"] != site.id:
+        raise PermissionDeniedError(
+            "the session is of another site", hint="sign in to that site, or switch to it"
+        )
+    return site

@@ -1,0 +1,156 @@
+"""A request body on its way from the event loop to the worker thread that parses and seals it.
+
+The loop only moves buffers; the thread does the rest, most of it without the interpreter's lock. At most `LIMIT_BYTES` wait
+between the two, so a slow disk slows the client and memory stays bounded. A body that stops arriving is given up.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+from strongroom.errors import FormatError, UsageError
+
+BATCH_BYTES = 512 * 1024  # fewer hand-overs between loop and thread
+LIMIT_BYTES = 4 * 1024 * 1024
+DRAIN_BYTES = (
+    256 * 1024 * 1024
+)  # what is read and dropped after an early refusal, so that the client sees the answer
+DRAIN_S = 30.0
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+
+class BodyCutError(Exception):
+    """The client went away or fell silent; nobody waits for an answer."""
+
+
+class BodyFeed:
+    """One body; `pump` runs on the loop, `chunks` in one thread."""
+
+    def __init__(self, receive: Receive, idle_s: float) -> None:
+        self._receive = receive
+        self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._ready: queue.SimpleQueue[list[bytes] | BodyCutError | None] = queue.SimpleQueue()
+        self._room = asyncio.Event()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._discarding = False
+        self._ended = False
+        self.timed_out = False
+
+    def read(self) -> bytes:
+        """Streamed bodies are read by `chunks`."""
+        raise UsageError("this body is read as it comes")
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes in the worker thread.
+
+        Raises:
+            FormatError: The body was cut or did not arrive in time.
+        """
+        while (batch := self._ready.get()) is not None:
+            if isinstance(batch, BodyCutError):
+                raise FormatError("the request's body was cut") from batch
+            yield from batch
+            self._taken(sum(map(len, batch)))
+
+    async def pump(self) -> None:
+        """Receive to the end, or until nothing came for `idle_s` seconds."""
+        try:
+            async with asyncio.timeout(self._idle_s) as deadline:
+                is_whole = await self._receive_all(deadline)
+        except TimeoutError:
+            self.timed_out = True
+            is_whole = False
+        self._ready.put(None if is_whole else BodyCutError())
+
+    async def _receive_all(self, deadline: asyncio.Timeout) -> bool:
+        """Whether the body came whole; the time in which the thread is busy does not count as silence."""
+        batch: list[bytes] = []
+        size = 0
+        while not (self._ended or self._discarding):
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._ended = True
+                return False
+            self._ended = not message.get("more_body", False)
+            chunk = message.get("body", b"")
+            if chunk:
+                batch.append(chunk)
+                size += len(chunk)
+            if batch and (self._ended or size >= BATCH_BYTES or self._waiting == 0):
+                deadline.reschedule(None)
+                await self._hand_over(batch, size)
+                batch, size = [], 0
+            deadline.reschedule(self._loop.time() + self._idle_s)
+        return self._ended
+
+    async def drain(self) -> None:
+        """After an early answer: drop what still comes, within bounds."""
+        left = DRAIN_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while not self._ended and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._ended = not message.get("more_body", False)
+        except TimeoutError:
+            return
+
+    def discard(self) -> None:
+        """Nobody reads any more; lets `pump` end."""
+        self._discarding = True
+        self._room.set()
+
+    def abort(self) -> None:
+        """End the thread's reading, whatever it waits for."""
+        self.discard()
+        self._ready.put(BodyCutError())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole body has been received."""
+        return self._ended
+
+    async def _hand_over(self, batch: list[bytes], size: int) -> None:
+        while self._waiting >= LIMIT_BYTES and not self._discarding:
+            self._room.clear()
+            if self._waiting >= LIMIT_BYTES:
+                await self._room.wait()
+        with self._lock:
+            self._waiting += size
+        self._ready.put(batch)
+
+    def _taken(self, size: int) -> None:
+        with self._lock:
+            was_full = self._waiting >= LIMIT_BYTES
+            self._waiting -= size
+            has_room = self._waiting < LIMIT_BYTES
+        if was_full and has_room:
+            self._loop.call_soon_threadsafe(self._room.set)
+
+
+async def read_bounded(receive: Receive, limit: int, idle_s: float) -> bytes:
+    """A whole small body.
+
+    Raises:
+        FormatError: It is longer than `limit`, was cut, or did not arrive in time.
+    """
+    content = bytearray()
+    try:
+        async with asyncio.timeout(idle_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise FormatError("the request's body was cut")
+                content += message.get("body", b"")
+                if len(content) > limit:
+                    raise FormatError(f"the request's body is longer than {limit} bytes")
+                if not message.get("more_body", False):
+                    return bytes(content)
+    except TimeoutError as error:
+        raise FormatError("the request's body did not arrive in time") from error

@@ -1,0 +1,161 @@
+"""Serves the web application of one node: uvicorn on httptools and uvloop, plain HTTP on loopback only.
+
+It bounds what a request's head may hold before any of our code sees it, and never logs requests itself.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from strongroom.bootstrap import Node
+from strongroom.errors import ConflictError, UsageError
+from strongroom.web.app import WebSettings, create_app
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:  # typing has it from Python 3.12 on
+
+    def override(method):  # noqa: ANN001, ANN201, D103
+        return method
+
+
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_S = 30.0  # for a request's head to arrive
+KEEP_ALIVE_S = 75
+SHUTDOWN_S = 10
+_TOO_LARGE = "The head of the request is too large."
+BACKLOG = 512
+
+
+def run(
+    node: Node,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    settings: WebSettings | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        node: The node.
+        host: An address of the loopback interface, or `localhost`.
+        port: 0 picks a free one.
+        on_ready: Told the base URL when connections are accepted.
+        settings: What may differ.
+
+    Raises:
+        UsageError: The host is not loopback.
+        ConflictError: The port is taken.
+    """
+    listener = listen(host, port)
+    address = listener.getsockname()
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    config = uvicorn.Config(
+        create_app(node, settings),
+        http=_BoundedProtocol,
+        loop="uvloop",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        backlog=BACKLOG,
+    )
+    with listener:
+        _Server(config, lambda: on_ready(f"http://{shown}:{address[1]}")).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket on loopback."""
+    literal = "127.0.0.1" if host == "localhost" else host
+    try:
+        address = ipaddress.ip_address(literal)
+    except ValueError as error:
+        raise UsageError(f"not an address: {host!r}") from error
+    if not address.is_loopback:
+        raise UsageError(
+            f"plain HTTP is served on loopback only, not on {host}",
+            hint="put a TLS-terminating proxy in front, and serve on 127.0.0.1",
+        )
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((literal, port))
+    except OSError as error:
+        listener.close()
+        raise ConflictError(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port"
+        ) from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._on_ready()
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """Refuses heads that are too large, and gives up those that do not arrive; the parser itself has no bound."""
+
+    _head_bytes = 0
+    _in_head = True
+    _head_timer: Any = None
+
+    @override
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_S, transport.close)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            # the parser keeps what it has of an unfinished head
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response(_TOO_LARGE)
+
+    @override
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if sum(len(key) + len(text) for key, text in self.headers) > MAX_HEAD_BYTES:
+            raise ValueError(_TOO_LARGE)  # the parser answers 400
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_timer()
+        if len(self.url) > MAX_HEAD_BYTES:
+            raise ValueError(_TOO_LARGE)
+        super().on_headers_complete()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
