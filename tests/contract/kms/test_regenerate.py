@@ -1,0 +1,204 @@
+"""`regenerate-internal-tokens`: A-22, A-23, C-08, C-23, C-24, Q-04."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from strongroom.bootstrap import Node
+from strongroom.envelope.header import Placement
+from strongroom.errors import KeyNotFoundError, StateError
+from strongroom.eventlog import events
+from strongroom.ids import new_id
+from strongroom.repository.rows import CredentialRow
+from strongroom.secrets import enc
+from strongroom.secrets.generate import generated_names
+from strongroom.services.regenerate import JOURNAL, RegenerateService
+
+HERE = Placement(new_id(), new_id())
+STEPS = [
+    name
+    for name in vars(RegenerateService)
+    if name
+    in {
+        "_add_master_key",
+        "_add_configuration_key",
+        "_replace_values",
+        "_project",
+        "_retire_configuration_key",
+        "_retire_master_keys",
+    }
+]
+
+
+def quiet(sentence: str) -> None:
+    del sentence
+
+
+def details(record: Mapping[str, object]) -> Mapping[str, object]:
+    found = record["details"]
+    assert isinstance(found, Mapping)
+    return found
+
+
+def secrets_of(node: Node) -> dict[str, bytes]:
+    values = node.configuration.document().values
+    return {
+        name: node.configuration.open_secret(name).reveal()
+        for name, text in values.items()
+        if enc.is_enc(text)
+    }
+
+
+def set_secret(node: Node, name: str, value: str) -> None:
+    node.configuration.set(name, value, actor="os:tester")
+    node.configuration.apply(actor="os:tester")
+
+
+def check_all_new(node: Node, before: dict[str, bytes], old_key_id: str) -> None:
+    after = secrets_of(node)
+    assert after["ssl.key.passphrase"] == before["ssl.key.passphrase"] == b"entered by hand"
+    assert {name for name in before if before[name] == after[name]} == {"ssl.key.passphrase"}
+    assert node.kms.status().is_ok
+    assert node.coordinator.get(JOURNAL) is None
+    assert len(node.keystore.load().aliases) == 1
+    document = node.configuration.document()
+    assert document.configuration_key_id != old_key_id
+    keys = node.open_configuration_keys(document.installation_id)
+    assert [record.id for record in keys.records] == [document.configuration_key_id]
+    assert not node.configuration.differing_files()
+    keys.verify()
+
+
+def test_every_internal_key_is_new_and_entered_secrets_are_as_they_were(node: Node) -> None:
+    """A-23, C-24."""
+    set_secret(node, "ssl.key.passphrase", "entered by hand")
+    before = secrets_of(node)
+    document = node.configuration.document()
+    status = node.kms.status()
+    alias = node.keystore.load().newest
+    header, dek = node.keys.new_envelope(HERE)
+
+    said: list[str] = []
+    done = node.regenerate.run("os:tester", said.append)
+
+    assert generated_names() < before.keys()
+    check_all_new(node, before, document.configuration_key_id)
+    assert node.keystore.load().newest == done.alias != alias
+    after = node.kms.status()
+    assert after.rmk_id != status.rmk_id
+    assert [mek.state.value for mek in after.meks] == ["decrypt-only", "encrypt or decrypt"]
+    assert node.keys.open_envelope(header, HERE) == dek
+    assert not done.resumed
+    assert len(said) == 6
+    assert said[-1].startswith("100% - ")
+
+
+def test_the_event_log_tells_of_every_key_and_of_no_value(node: Node) -> None:
+    """C-23."""
+    done = node.regenerate.run("os:tester", quiet)
+    records = list(node.events.read())
+    told = {(record["id"], details(record).get("kind")) for record in records}
+    for kind in ("master", "configuration", "rmk", "mek", "asset"):
+        assert (events.KEY_GENERATED, kind) in told
+    for kind in ("master", "configuration"):
+        assert (events.KEY_REMOVED, kind) in told
+    named = {
+        details(record)["parameter"]
+        for record in records
+        if record["id"] == events.SECRET_ENCRYPTED
+        and details(record)["key_id"] == done.configuration_key_id
+    }
+    assert generated_names() <= named
+    text = str(records)
+    assert not [name for name, value in secrets_of(node).items() if value.decode() in text]
+
+
+def test_credentials_are_sealed_again_under_the_new_asset_key(node: Node) -> None:
+    """C-08: the asset key is renewed with the others, and the old one goes."""
+    content_id = new_id()
+    key_id, sealed = node.assets.seal(b"hunter2", content_id=content_id)
+    row = _credential(node, content_id, key_id, sealed)
+    node.regenerate.run("os:tester", quiet)
+    with node.repository.reading() as tx:
+        (found,) = tx.credentials.list()
+    assert found.asset_key_id != key_id
+    assert found.id == row.id
+    opened = node.assets.open_(found.asset_key_id, found.sealed, content_id=content_id)
+    assert opened.reveal() == b"hunter2"
+    with pytest.raises(KeyNotFoundError):
+        node.assets.open_(key_id, sealed, content_id=content_id)
+
+
+def _credential(node: Node, content_id: str, key_id: str, sealed: str) -> CredentialRow:
+    from strongroom.repository.rows import ContentRow
+
+    with node.repository.transaction() as tx:
+        (site,) = tx.sites.list()
+        (project,) = tx.projects.page(site.id).rows
+        now = "2026-01-02T03:04:05Z"
+        tx.contents.insert(
+            ContentRow(
+                id=content_id,
+                site_id=site.id,
+                project_id=project.id,
+                owner_id=project.owner_id,
+                kind="datasource",
+                name="a",
+                content_url="a",
+                file_name="a.hyper",
+                file_type="hyper",
+                storage_key="",
+                file_id="",
+                mek_id="",
+                plaintext_bytes=0,
+                stored_bytes=0,
+                state=0,
+                has_extract=True,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        return tx.credentials.insert(CredentialRow(new_id(), content_id, "u", sealed, key_id))
+
+
+@pytest.mark.parametrize("step", range(len(STEPS)))
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_that_was_cut_is_finished_by_the_next(
+    node: Node, step: int, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut before a step begins, and after its work but before the journal knows of it."""
+
+    class CutError(Exception):
+        pass
+
+    set_secret(node, "ssl.key.passphrase", "entered by hand")
+    before, old_key_id = secrets_of(node), node.configuration.document().configuration_key_id
+    original = getattr(RegenerateService, STEPS[step])
+
+    def cut(service: RegenerateService, *arguments: object) -> None:
+        if moment == "after":
+            original(service, *arguments)
+        raise CutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RegenerateService, STEPS[step], cut)
+        with pytest.raises(CutError):
+            node.regenerate.run("os:tester", quiet)
+    assert node.kms.status().is_ok
+    assert secrets_of(node)["ssl.key.passphrase"] == b"entered by hand"
+    assert node.regenerate.run("os:tester", quiet).resumed
+    check_all_new(node, before, old_key_id)
+
+
+def test_pending_changes_stand_in_the_way(node: Node) -> None:
+    node.configuration.set("gateway.timeout", "7", actor="os:tester")
+    with pytest.raises(StateError, match="pending"):
+        node.regenerate.run("os:tester", quiet)
+
+
+def test_keys_that_are_not_in_order_stand_in_the_way(node: Node) -> None:
+    marks = node._kms_ports.marks
+    marks.write(99, "0" * 64)
+    with pytest.raises(StateError, match="not in order"):
+        node.regenerate.run("os:tester", quiet)
+    assert node.coordinator.get(JOURNAL) is None
