@@ -69,8 +69,9 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
     for found in report.breaks:
         session.note(f"line {found.line}: {found.what}")
     if report.breaks:
+        count = len(report.breaks)
         raise IntegrityError(
-            f"the event log is damaged in {len(report.breaks)} places",
+            f"the event log was changed: {count} {'line does' if count == 1 else 'lines do'} not fit",
             hint="keep the file: compare it with a backup to see what was changed",
         )
     session.out(f"verified {report.head.seq} events, last digest {report.head.digest}")

@@ -1,0 +1,54 @@
+"""The catalogue of events."""
+
+import inspect
+
+from strongroom.eventlog import events
+from strongroom.eventlog.base import Event
+
+
+def _ids() -> set[str]:
+    return {name for name, value in vars(events).items() if name == value}
+
+
+def _example(factory: object) -> Event:
+    assert callable(factory)
+    names = inspect.signature(factory).parameters
+    numbers = {"size", "version", "keys", "remaining", "offset"}
+    event = factory(**{name: 5 if name in numbers else f"<{name}>" for name in names})
+    assert isinstance(event, Event)
+    return event
+
+
+def _factories() -> dict[str, object]:
+    return {
+        name: value
+        for name, value in vars(events).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    }
+
+
+def test_every_event_of_the_requirements_is_there() -> None:
+    """C-23, requirements section 10."""
+    required = {"KEY_GENERATED", "KEY_MOVED", "KEY_CHANGED", "SECRET_ENCRYPTED", "SECRET_REVEALED"}
+    required |= {"KMS_MODE_CHANGED", "RMK_UNWRAPPED", "EXTRACT_ENCRYPTED", "EXTRACT_DECRYPTED"}
+    required |= {"EXTRACT_REKEYED", "IMPORT", "EXPORT_PLAINTEXT", "RESTORE"}
+    assert required <= _ids()
+
+
+def test_each_id_has_exactly_one_factory() -> None:
+    made = [_example(factory).id for factory in _factories().values()]
+    assert sorted(made) == sorted(_ids())
+
+
+def test_a_factory_puts_everything_it_is_given_into_the_event() -> None:
+    for name, factory in _factories().items():
+        assert callable(factory)
+        event = _example(factory)
+        given = set(inspect.signature(factory).parameters) - {"actor"}
+        assert len(event.details) == len(given), name
+        assert event.actor in {"<actor>", events.SYSTEM}
+
+
+def test_a_claimed_name_is_cut() -> None:
+    event = events.sign_in_failed("x" * 5000, method="password", reason="unknown user")
+    assert event.details["name"] == "x" * 128

@@ -1,0 +1,136 @@
+"""Service logs (A-16, A-17): names, form, masking, rotation."""
+
+import logging
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom import durable
+from strongroom.topology import service_logs
+from strongroom.topology.paths import DataPaths
+from strongroom.topology.processes import SERVICES
+from strongroom.topology.service_logs import ServiceLogHandler
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Iterator[DataPaths]:
+    loggers = [logging.getLogger(name) for name in (*SERVICES, None)]
+    before = [(logger, logger.level, logger.propagate) for logger in loggers]
+    yield DataPaths(tmp_path)
+    for logger, level, propagate in before:
+        for handler in [item for item in logger.handlers if isinstance(item, ServiceLogHandler)]:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def test_lines_go_to_the_log_of_their_service_under_the_seeds_names(paths: DataPaths) -> None:
+    """A-16."""
+    service_logs.configure(paths, "vizportal")
+    logging.getLogger("vizqlserver.AwsKmsEncryptionEnvelope").info("Using RMK with ID %s", "r")
+    logging.getLogger("uvicorn.error").warning("elsewhere")
+    assert sorted(path.name for path in paths.logs.iterdir()) == [
+        "vizportal_node1-0.log",
+        "vizqlserver_node1-0.log",
+    ]
+    line = paths.service_log("vizqlserver").read_text()
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    \d+ AwsKmsEncryptionEnvelope: "
+    assert re.fullmatch(form + r"Using RMK with ID r\n", line)
+    assert "uvicorn.error: elsewhere" in paths.service_log("vizportal").read_text()
+
+
+def test_configuring_twice_writes_each_line_once(paths: DataPaths) -> None:
+    service_logs.configure(paths, "vizportal")
+    service_logs.configure(paths, "backgrounder")
+    logging.getLogger("x").warning("once")
+    assert paths.service_log("backgrounder").read_text().count("once") == 1
+    assert not paths.service_log("vizportal").exists()
+
+
+def test_files_have_their_mode(paths: DataPaths) -> None:
+    service_logs.configure(paths, "vizportal", access=durable.Access(0o750, 0o640))
+    logging.getLogger("x").warning("y")
+    assert stat.S_IMODE(paths.service_log("vizportal").stat().st_mode) == 0o640
+    assert stat.S_IMODE(paths.logs.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("password=geheim, x=1", "password=********, x=1"),
+        ('{"password": "geheim 2", "user": "x"}', '{"password": ********, "user": "x"}'),
+        ("<credentials name='a' password='geheim'/>", "<credentials name='a' password=********/>"),
+        ("X-Tableau-Auth: geheim|geheim|x", "X-Tableau-Auth: ********"),
+        ("Authorization: Bearer geheim", "Authorization: ********"),
+        ("postgres://u:geheim@h/db", "postgres://u:********@h/db"),
+        ("kms.persistent_store: ENC(AZgeheim+/=)", "kms.persistent_store: ENC(********)"),
+        ("pgsql.readonly_password: geheim", "pgsql.readonly_password: ********"),
+        ('personalAccessTokenSecret="geheim"', "personalAccessTokenSecret=********"),
+        ("-----BEGIN EC PRIVATE KEY-----\ngeheim\n-----END EC PRIVATE KEY-----", "********"),
+        ("-----BEGIN PRIVATE KEY-----\ngeheim", "********"),
+        ("token_id=5 mek_id=9", "token_id=5 mek_id=9"),
+        ("Using RMK with ID x to decrypt KMS store", "Using RMK with ID x to decrypt KMS store"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(text: str, shown: str) -> None:
+    assert service_logs.redact(text) == shown
+    assert "geheim" not in service_logs.redact(text)
+
+
+def test_a_traceback_is_kept_and_masked(paths: DataPaths) -> None:
+    service_logs.configure(paths, "vizportal")
+    try:
+        int("password=" + "geheim")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    text = paths.service_log("vizportal").read_text()
+    assert "Traceback (most recent call last)" in text
+    assert "password=********" in text
+    assert "password=geheim" not in text
+
+
+def test_a_message_cannot_forge_a_line(paths: DataPaths) -> None:
+    service_logs.configure(paths, "vizportal")
+    logging.getLogger("x").warning("a\n2026-11-21T20:00:00.000Z INFO\x1b[31m\r forged")
+    text = paths.service_log("vizportal").read_text()
+    assert text.count("\n") == 1
+    assert r"a\n2026" in text
+    assert r"\x1b[31m\r" in text
+
+
+def test_a_full_file_is_rotated_and_a_few_are_kept(tmp_path: Path) -> None:
+    handler = ServiceLogHandler(tmp_path / "s.log", max_bytes=200)
+    # another process with the same file
+    other = ServiceLogHandler(tmp_path / "s.log", max_bytes=10_000)
+    logger = logging.getLogger("strongroom.tests.rotation")
+    logger.propagate = False
+    logger.addHandler(handler)
+    logger.addHandler(other)
+    for number in range(20):
+        logger.warning("line %s %s", number, "x" * 60)
+    handler.close()
+    other.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"s.log.{n}" for n in range(1, 6)] or names == [
+        "s.log", *(f"s.log.{n}" for n in range(1, 6)),
+    ]  # fmt: skip
+    lines = "".join(path.read_text() for path in tmp_path.iterdir()).splitlines()
+    last = [line for line in lines if "line 19" in line]
+    assert len(last) == 2
+    assert all(len(line) > 60 for line in lines)
+
+
+def test_a_line_that_cannot_be_written_stops_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.log").mkdir()
+    handler = ServiceLogHandler(tmp_path / "s.log")
+    logger = logging.getLogger("strongroom.tests.lost")
+    logger.propagate = False
+    logger.addHandler(handler)
+    logger.warning("lost")
+    assert "IsADirectoryError" in capsys.readouterr().err
