@@ -1,0 +1,80 @@
+"""The known keys: P11, requirements 2.4 and 3.3."""
+
+import pytest
+
+from strongroom.config import catalog
+from strongroom.errors import NotFoundError, UsageError
+from strongroom.secrets.catalog import SECRETS
+
+
+def test_defaults_have_their_own_form() -> None:
+    for key in catalog.KEYS.values():
+        if key.default is not None:
+            assert catalog.check_value(key.name, key.default) == key.default
+
+
+def test_one_name_space() -> None:
+    assert not catalog.KEYS.keys() & SECRETS.keys()
+    assert catalog.names() == sorted({*catalog.KEYS, *SECRETS})
+    assert catalog.is_known("redis.password")
+    assert not catalog.is_known("Redis.password")
+
+
+def test_restart() -> None:
+    assert not catalog.needs_restart("backgrounder.log.level")
+    assert catalog.needs_restart("gateway.timeout")
+    assert catalog.needs_restart("redis.password")
+    assert catalog.needs_restart("nobody.knows")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"),
+    [
+        ("gateway.timeout", "007", "7"),
+        ("service.jmx_enabled", "TRUE", "true"),
+        ("vizqlserver.log.level", "Debug", "debug"),
+        ("basefilepath.log_archive", " /a b ", " /a b "),
+        ("nobody.knows", "x", "x"),
+    ],
+)
+def test_values(key: str, given: str, kept: str) -> None:
+    assert catalog.check_value(key, given) == kept
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gateway.timeout", "soon"),
+        ("gateway.timeout", "-1"),
+        ("gateway.timeout", ""),
+        ("gateway.timeout", "\u0663"),
+        ("gateway.timeout", "9" * 30),
+        ("service.jmx_enabled", "yes"),
+        ("vizqlserver.log.level", "loud"),
+        ("nobody.knows", "x" * (catalog.MAX_TEXT_CHARACTERS + 1)),
+    ],
+)
+def test_no_values(key: str, value: str) -> None:
+    with pytest.raises(UsageError, match="cannot be") as caught:
+        catalog.check_value(key, value)
+    assert caught.value.hint.startswith("it should be")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("pgsql.readonly_pasword", "pgsql.readonly_password"),
+        ("Gateway.Timeout", "gateway.timeout"),
+        ("features.passwordlessbootstrapinit", "features.PasswordlessBootstrapInit"),
+    ],
+)
+def test_did_you_mean(typed: str, meant: str) -> None:
+    """P11; the words that scripts look for come first (requirements 3.3)."""
+    error = catalog.unknown_key(typed)
+    assert isinstance(error, NotFoundError)
+    assert error.message.startswith("Unknown key")
+    assert f"did you mean '{meant}'" in error.hint
+
+
+def test_nothing_near() -> None:
+    assert "list" in catalog.unknown_key("zzzzzzzz").hint
