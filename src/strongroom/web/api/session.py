@@ -47,7 +47,9 @@ def _enter(call: Call, credentials: xml.Element, content_url: str) -> tuple[str,
     if token_name is not None:
         secret = SecretBytes(credentials.get("personalAccessTokenSecret", "").encode())
         return call.node.auth.sign_in_with_token(token_name, secret, content_url)
-    password = SecretBytes(credentials.get("password", "").encode())
+    # tabcmd sends the line break of its --password-file along; no password of ours ends with one
+    typed = credentials.get("password", "").removesuffix("\n").removesuffix("\r")
+    password = SecretBytes(typed.encode())
     return call.node.auth.sign_in(credentials.get("name", ""), password, content_url)
 
 
