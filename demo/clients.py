@@ -103,8 +103,9 @@ class Clients:
             yield server
 
     def _environment(self) -> dict[str, str]:
-        mine = {"STRONGROOM_HOME": str(self.home), "HOME": str(self.folder)}
-        return {**os.environ, **mine, "NO_COLOR": "1"}
+        mine = {"STRONGROOM_HOME": str(self.home), "HOME": str(self.folder), "NO_COLOR": "1"}
+        # TSC warns of options of its own that it has renamed
+        return {**os.environ, **mine, "PYTHONWARNINGS": "ignore"}
 
 
 def pause_until_idle(clients: Clients, known: set[str]) -> list[str]:

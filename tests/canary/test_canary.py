@@ -124,13 +124,7 @@ class Scenario:
                 "--save-db-password",
             )
         script = self.client_file("chunks.py", _CHUNKS)
-        words = [
-            self.node.url,
-            SITE.lower(),
-            ADMIN,
-            str(self.node.password_file),
-            "chunked.parquet",
-        ]
+        client: list[str | Path] = [self.node.url, SITE.lower(), ADMIN, self.node.password_file]
         self.run("python", script, *client, "chunked.parquet")
         self.cut_upload()
 
