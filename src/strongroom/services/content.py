@@ -4,6 +4,7 @@ Encryption that somebody decides on is a job; this module only asks for it. Dele
 header goes the only wrapped copy of its data key.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ from strongroom.services.jobs import JobsService
 from strongroom.services.resources import content_resource, project_resource
 from strongroom.services.stored_files import StoredFiles
 
+# opening extracts is told in the log of vizqlserver (A-16)
+_log = logging.getLogger("vizqlserver.ExtractReader")
 _ENCRYPTED_OR_SOON = {
     ContentState.ENCRYPTED,
     ContentState.PENDING_ENCRYPTION,
@@ -115,12 +118,20 @@ class ContentService:
             row = _find(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.DOWNLOAD_CONTENT, content_resource(tx, row))
         try:
-            return row, self._files.open(row, placement_of(row))
+            reader = self._files.open(row, placement_of(row))
         except NotFoundError:
             # a job may have switched the file between the two steps
             with self._repository.reading() as tx:
                 row = _find(tx, identity, kind, content_id)
-            return row, self._files.open(row, placement_of(row))
+            reader = self._files.open(row, placement_of(row))
+        _log.info(
+            "opened %s %s of site %s: %s",
+            row.kind,
+            row.id,
+            row.site_id,
+            f"encrypted under MEK {row.mek_id}" if row.mek_id else "not encrypted",
+        )
+        return row, reader
 
     def update(
         self, identity: Identity, kind: ContentKind, content_id: str, changes: ContentChanges

@@ -6,6 +6,7 @@ transaction with its row; whatever ends early leaves no file. Names are only eve
 
 import io
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -39,6 +40,8 @@ from strongroom.services.resources import content_resource, project_resource
 from strongroom.services.sites import DEFAULT_PROJECT
 from strongroom.services.stored_files import StoredFiles
 
+# publishing is told in the backgrounder's log
+_log = logging.getLogger("backgrounder.Publishing")
 MEBIBYTE = 1024 * 1024
 MAX_LOGINS = 16
 
@@ -170,6 +173,14 @@ class PublishingService:
             tx.intents.delete(stored.storage_key)
         if now_plan.existing is not None:
             self._files.discard(now_plan.existing.storage_key)
+        _log.info(
+            "published %s %s on site %s: %d bytes, %s",
+            row.kind,
+            row.id,
+            row.site_id,
+            row.plaintext_bytes,
+            f"encrypted under MEK {row.mek_id}" if row.mek_id else "not encrypted",
+        )
         return row
 
     def _sealed(self, plan: _Plan, login: Login) -> CredentialRow:

@@ -25,6 +25,7 @@ class StoredFiles:
         self, repository: Repository, files: FileStore, keys: EnvelopeKeys, clock: Clock
     ) -> None:
         self._repository = repository
+        self._files = files
         self._vault = ExtractVault(files, keys, intent=self._announce)
         self._keys = keys
         self._clock = clock
@@ -64,7 +65,20 @@ class StoredFiles:
             self.abandon(storage_key)
 
     def recover(self) -> int:
-        """Finish what a dead process left; returns how many files went. Only while no other process publishes."""
+        """Finish what dead processes left; returns how many files went. Only while no other process publishes.
+
+        Every file is announced before it is visible, whoever writes it: so what is in the store first, and unknown after
+        that, belongs to nobody.
+        """
+        present = set(self._files.list())
+        gone = self._finish_intents()
+        with self._repository.reading() as tx:
+            orphans = present - tx.storage_keys()
+        for storage_key in orphans:
+            self._vault.delete(storage_key)
+        return gone + len(orphans)
+
+    def _finish_intents(self) -> int:
         with self._repository.reading() as tx:
             left = [intent for intent in tx.intents.list() if intent.purpose in _OURS]
             known = tx.contents.storage_keys() | tx.uploads.storage_keys()

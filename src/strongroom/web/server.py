@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from strongroom.bootstrap import Node
 from strongroom.errors import ConflictError, UsageError
+from strongroom.web import upkeep
 from strongroom.web.app import WebSettings, create_app
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run(
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )
-    with listener:
+    with listener, upkeep.kept_up(node):
         _Server(config, lambda: on_ready(f"http://{shown}:{address[1]}")).run(sockets=[listener])
 
 
