@@ -1,5 +1,7 @@
 """The node's commands, its server, the real tabcmd and the real TSC, as the demo uses them."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -16,6 +18,8 @@ from demo.show import DemoError, Story
 BIN = Path(sys.executable).parent
 ADMIN = "admin"
 _LIMIT_S = 120
+#: lines of tabcmd that are the same before every answer
+_NOISE = ("logging:", "=====", "Tabcmd ", "Tableau Server Site:", "Connecting to the server")
 
 
 class Clients:
@@ -29,7 +33,7 @@ class Clients:
         self._story = story
 
     def run(self, *words: str, expect: int = 0, show: int = 40, quiet: bool = False) -> str:
-        """Run one command; returns its standard output. Another exit code ends the demo."""
+        """Run one command; returns what it said. Another exit code ends the demo."""
         if not quiet:
             self._story.command(" ".join(_shortened(words)))
         done = subprocess.run(
@@ -47,7 +51,8 @@ class Clients:
         if done.returncode != expect:
             text = f"'{' '.join(words)}' ended with {done.returncode} instead of {expect}"
             raise DemoError(f"{text}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        # tabcmd says everything on standard error, and `ask` must not read notes
+        return done.stdout if quiet else done.stdout + done.stderr
 
     def ask(self, *words: str) -> Any:
         """Run a command with `--json`, unseen, and read its answer."""
@@ -99,7 +104,11 @@ class Clients:
 
         server = tsc.Server(self.url, use_server_version=True)
         secret = self.password.read_text().strip()
-        with server.auth.sign_in(tsc.TableauAuth(ADMIN, secret, site)):
+        # TSC prints ids of its own accord
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            server.auth.sign_in(tsc.TableauAuth(ADMIN, secret, site)),
+        ):
             yield server
 
     def _environment(self) -> dict[str, str]:
@@ -134,6 +143,6 @@ def _readable(text: str) -> str:
         elif inside and line and not line.startswith(" "):
             inside = False
             kept.append(f"[traceback] {line}")
-        elif not inside and line.strip("= \t"):
+        elif not inside and not line.startswith(_NOISE):
             kept.append(line)
     return "\n".join(kept)

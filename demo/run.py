@@ -8,6 +8,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,8 @@ def main() -> int:
     )
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
     keep = parser.parse_args().keep
+    # TSC warns of options of its own that it has renamed
+    warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp(prefix="strongroom-demo-"))
     story = Story()
     story.say(

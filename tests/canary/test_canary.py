@@ -199,7 +199,7 @@ def token(scenario: Scenario) -> None:
     made = scenario.node.run("strongroom", "tokens", "create", "script", "--user", ADMIN).last_word
     scenario.planted["token"] = made.encode()
     file = scenario.client_file("token", made + "\n")
-    words = [
+    words: list[str | Path] = [
         "-s",
         scenario.node.url,
         "-t",
