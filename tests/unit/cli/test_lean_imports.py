@@ -1,0 +1,70 @@
+"""F13: `tsm configuration get` of a secret pays for nothing that it does not use."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.small_node import create_small_node
+
+BANNED = {
+    "alembic",
+    "argon2",
+    "asyncio",
+    "concurrent.futures",
+    "cryptography.x509",
+    "dbos",
+    "difflib",
+    "email",
+    "getpass",
+    "http",
+    "httptools",
+    "importlib.metadata",
+    "logging",
+    "multipart",
+    "rich",
+    "shutil",
+    "socket",
+    "sqlalchemy",
+    "ssl",
+    "starlette",
+    "strongroom.config.pending",
+    "strongroom.config.yaml_files",
+    "strongroom.kms",
+    "strongroom.repository",
+    "strongroom.web",
+    "subprocess",
+    "tempfile",
+    "uuid",
+    "uvicorn",
+    "yaml",
+    "_strptime",
+}
+
+SCRIPT = """
+import sys
+before = set(sys.modules)
+from strongroom.cli import dispatch
+code = dispatch.main("tsm", ["configuration", "get", "-k", "redis.password"])
+sys.stderr.write("\\n".join(sorted(set(sys.modules) - before)))
+sys.exit(code)
+"""
+
+
+def test_get_of_a_secret_imports_little(tmp_path: Path) -> None:
+    node = create_small_node(tmp_path)
+    secret = node.configuration.open_secret("redis.password").reveal().decode()
+    node.close()
+    # whoever measures coverage imports what they like
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")
+    }
+    environment["STRONGROOM_HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{secret}\n"
+    imported = set(done.stderr.split())
+    assert "strongroom.secrets.enc" in imported
+    assert imported & BANNED == set()
+    assert len(imported) < 180
