@@ -1,0 +1,138 @@
+"""SQLite as we open it, and its errors in our words."""
+
+import contextlib
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import (
+    IntegrityError,
+    InvalidRequestError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from strongroom.durable import PRIVATE, Access, shared_with
+from strongroom.errors import ConflictError, StorageError
+from strongroom.repository import engine, tables
+from strongroom.repository.migrations import runner
+from strongroom.repository.unit_of_work import REVISION, Repository
+from tests.rows import new_repository
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "repository.db"
+
+
+def new(path: Path) -> Repository:
+    return new_repository(engine.sqlite_url(path))
+
+
+def test_the_migrations_make_what_the_tables_say(path: Path) -> None:
+    repository = new(path)
+    with repository._begin(read_only=True) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    repository.close()
+
+
+def test_the_program_needs_the_newest_revision() -> None:
+    assert runner.revisions()[0] == REVISION
+
+
+def test_every_commit_is_synced_and_references_are_checked(path: Path) -> None:
+    repository = new(path)
+    with repository._begin(read_only=True) as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    repository.close()
+
+
+@pytest.mark.parametrize(
+    ("access", "mode"),
+    [(PRIVATE, 0o600), (shared_with(os.getgid()), 0o640)],
+    ids=["private", "shared"],
+)
+def test_files_keep_others_out_from_the_start(path: Path, access: Access, mode: int) -> None:
+    """C-10, whatever the umask: the log files take the mode of the database."""
+    repository = Repository(engine.sqlite_url(path), access)
+    repository.ensure_schema()
+    modes = [stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()]
+    assert modes == [mode] * 3
+    repository.close()
+
+
+def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "repository.db").mkdir()
+    repository = Repository(engine.sqlite_url(tmp_path / "repository.db"))
+    with pytest.raises(StorageError, match="cannot be created"):
+        repository.ensure_schema()
+    repository.close()
+
+
+def test_a_missing_file_is_not_made_in_silence(path: Path) -> None:
+    repository = Repository(engine.sqlite_url(path))
+    with pytest.raises(StorageError, match="no repository at"), repository.transaction():
+        pass
+    assert not path.exists()
+    repository.close()
+
+
+@pytest.mark.parametrize("kept", [0, 100, 4096])
+def test_a_damaged_file_is_told(path: Path, kept: int) -> None:
+    new(path).close()
+    data = path.read_bytes()
+    path.write_bytes(data[:kept] + b"\xff" * (len(data) - kept))
+    repository = Repository(engine.sqlite_url(path))
+    with pytest.raises(StorageError, match="damaged"), repository.reading() as tx:
+        tx.sites.list()
+    repository.close()
+
+
+def test_a_lock_that_is_not_given_back_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0)
+    repository = new(path)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked") as caught, repository.transaction():
+            pass
+        assert caught.value.hint == "try again"
+    repository.close()
+
+
+def test_values_do_not_get_into_errors(path: Path) -> None:
+    repository = new(path)
+    with pytest.raises(ConflictError) as caught, repository.transaction() as tx:
+        tx.sites.insert(tx.sites.get("site"))
+    assert "Default" not in str(caught.value.__cause__)
+    repository.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "words"),
+    [
+        (OperationalError("", {}, Exception("disk I/O error")), StorageError, "disk"),
+        (OperationalError("", {}, Exception("no such table: x")), StorageError, "no tables"),
+        (OperationalError("", {}, Exception("unable to open database")), StorageError, "opened"),
+        (OperationalError("", {}, Exception("readonly database")), StorageError, "written"),
+        (OperationalError("", {}, Exception("server closed\nmore")), StorageError, "closed"),
+        (IntegrityError("", {}, Exception("FOREIGN KEY failed")), ConflictError, "refers"),
+        (IntegrityError("", {}, Exception("UNIQUE failed")), ConflictError, "exists"),
+        (PoolTimeoutError("QueuePool limit"), StorageError, "too many"),
+        (InvalidRequestError("closed"), StorageError, "closed"),
+    ],
+    ids=["io", "tables", "open", "readonly", "other", "foreign", "unique", "pool", "request"],
+)
+def test_errors_in_our_words(error: SQLAlchemyError, expected: type[Exception], words: str) -> None:
+    found = engine.translated(error)
+    assert isinstance(found, expected)
+    assert words in found.message
+    assert "\n" not in found.message
