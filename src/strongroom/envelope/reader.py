@@ -151,6 +151,10 @@ class EnvelopeReader:
         segment = self.layout.segment_bytes
         return _Scratch(page_buffer(segment * self._batch), page_buffer(segment))
 
+    def close(self) -> None:
+        """Forget the plaintext that is kept; the source stays open, for it is its owner's."""
+        self._idle.clear()
+
     def __enter__(self) -> Self:
         return self
 
@@ -160,7 +164,7 @@ class EnvelopeReader:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._idle.clear()
+        self.close()
 
 
 class StreamReader:

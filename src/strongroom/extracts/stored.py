@@ -4,14 +4,11 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from strongroom.envelope.writer import SealingWriter, stored_bytes
 from strongroom.errors import StateError
 from strongroom.filestore.base import PendingFile, ReadableFile
-
-if TYPE_CHECKING:
-    from strongroom.envelope.spans import Source
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -102,7 +99,7 @@ class VaultWriter:
 class VaultReader:
     """Random access to a stored file's plaintext, from any thread; a context manager."""
 
-    def __init__(self, source: "Source", file: ReadableFile) -> None:
+    def __init__(self, source: ReadableFile, file: ReadableFile) -> None:
         self._source, self._file = source, file
 
     @property
@@ -140,7 +137,8 @@ class VaultReader:
         return VaultFile(self)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of the plaintext that is kept."""
+        self._source.close()
         self._file.close()
 
     def __enter__(self) -> Self:

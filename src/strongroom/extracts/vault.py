@@ -15,7 +15,6 @@ from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.envelope.rewrap import Rewrap
-from strongroom.envelope.spans import Source
 from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.extracts.stored import StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore, PendingFile, ReadableFile
@@ -158,8 +157,8 @@ class ExtractVault:
         """Storage keys that are in the store and not among the known ones."""
         return sorted(key for key in self._files.list() if key not in known)
 
-    def _source(self, file: ReadableFile, stored: StoredFile, placement: Placement) -> Source:
-        source: Source = file
+    def _source(self, file: ReadableFile, stored: StoredFile, placement: Placement) -> ReadableFile:
+        source: ReadableFile = file
         if stored.encrypted:
             header = read_header(file)
             _check_file_id(header, stored)
