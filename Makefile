@@ -89,8 +89,8 @@ bench: venv  ## measure the data path and the commands beside the tools that peo
 	@$(BIN)/python -m benchmarks.run
 
 fuzz: venv  ## fuzz every parser of foreign bytes; FUZZ_SECONDS each (default 60)
-	@$(BIN)/python scripts/fuzz.py --seconds $${FUZZ_SECONDS:-60}
+	@$(BIN)/python -m scripts.fuzz --seconds $${FUZZ_SECONDS:-60}
 
 docs: venv  ## write the reference anew, then check every link
-	@$(BIN)/python scripts/reference.py --write
-	@$(BIN)/python scripts/links.py
+	@$(BIN)/python -m scripts.reference --write
+	@$(BIN)/python -m scripts.links

@@ -1,0 +1,241 @@
+"""Fuzzes every parser of bytes that others may have written: `make fuzz`.
+
+A parser may refuse its input by one of our own errors, and by nothing else; what it accepts must serialise to the same
+bytes where its format is canonical. Each target runs in a process of its own, for it ends by a limit of time. A finding is
+written to `fuzz-findings/` and belongs, with a test, among the vectors.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FINDINGS = ROOT / "fuzz-findings"
+_INSTALLATION = "6f6b1c1e-3f0a-4b52-9f0d-111111111111"
+_LONGEST = 16_384
+
+Target = tuple[Callable[[bytes], None], Callable[[], list[bytes]]]
+
+
+def envelope_header() -> Target:
+    """The header page of an encrypted file."""
+    from strongroom.envelope import header
+
+    def run(data: bytes) -> None:
+        page = data[: header.HEADER_BYTES].ljust(header.HEADER_BYTES, b"\0")
+        if header.serialize(header.parse(page)) != page:
+            raise AssertionError("accepted a header page that is not canonical")
+
+    return run, lambda: [path.read_bytes()[:4096] for path in _vectors("envelope")]
+
+
+def enc_value() -> Target:
+    """The text of an encrypted configuration value."""
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.secrets import enc
+
+    key = SecretBytes(bytes(range(32)))
+    sample = enc.seal_value(key, _INSTALLATION, "a.password", b"value").encode()
+
+    def run(data: bytes) -> None:
+        enc.open_value(key, "a.password", data.decode("utf-8", "replace"))
+
+    return run, lambda: [sample]
+
+
+def pkcs12() -> Target:
+    """The keystore."""
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.keystore import pkcs12 as codec
+
+    password = SecretBytes(b"password")
+
+    def run(data: bytes) -> None:
+        codec.parse(data, password)
+
+    def seeds() -> list[bytes]:
+        moment = datetime(2026, 11, 21, tzinfo=UTC)
+        entry = codec.SecretKeyEntry("master-key-1", SecretBytes(bytes(32)), moment)
+        return [codec.serialize([entry], password, iterations=1)]
+
+    return run, seeds
+
+
+def kms_store() -> Target:
+    """The KMS store."""
+    from strongroom.kms import store
+
+    def run(data: bytes) -> None:
+        if store.serialize(store.parse(data)) != data:
+            raise AssertionError("accepted a store that is not canonical")
+
+    return run, lambda: [path.read_bytes() for path in _vectors("kms")]
+
+
+def configuration() -> Target:
+    """The configuration document."""
+    from strongroom.config.document import ConfigDocument
+
+    sample = ConfigDocument(
+        version=1,
+        installation_id=_INSTALLATION,
+        configuration_key_id=_INSTALLATION,
+        values={"a": "b"},
+    )
+
+    def run(data: bytes) -> None:
+        if ConfigDocument.parse(data).serialize() != data:
+            raise AssertionError("accepted a document that is not canonical")
+
+    return run, lambda: [sample.serialize()]
+
+
+def key_records() -> Target:
+    """The configuration keys' file."""
+    from strongroom.keystore import key_records as records
+
+    def run(data: bytes) -> None:
+        records.serialize(_INSTALLATION, records.parse(data, _INSTALLATION))
+
+    return run, lambda: [records.serialize(_INSTALLATION, ())]
+
+
+def request_xml() -> Target:
+    """A request of tabcmd or TSC."""
+    from strongroom.web.api import xml
+
+    def run(data: bytes) -> None:
+        xml.parse_request(data)
+
+    return run, lambda: [
+        b"<tsRequest><site name='a'/></tsRequest>",
+        b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+    ]
+
+
+def multipart() -> Target:
+    """The body of a publish request."""
+    from strongroom.web.api import multipart as parser
+
+    sample = (
+        b'--B\r\ncontent-disposition: form-data; name="a"; filename="b"\r\n\r\nbytes\r\n--B--\r\n'
+    )
+
+    def run(data: bytes) -> None:
+        for part in parser.read_parts(iter([data[:40], data[40:]]), b"B"):
+            for _ in part.chunks():
+                pass
+
+    return run, lambda: [sample]
+
+
+def package() -> Target:
+    """A .tdsx or .twbx archive."""
+    import io
+    import zipfile
+
+    from strongroom.extracts import packages
+
+    def run(data: bytes) -> None:
+        packages.inspect_package(io.BytesIO(data), len(data))
+
+    def seeds() -> list[bytes]:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            archive.writestr("Data/a.hyper", b"Hyper")
+        return [made.getvalue()]
+
+    return run, seeds
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "envelope-header": envelope_header,
+    "enc-value": enc_value,
+    "pkcs12": pkcs12,
+    "kms-store": kms_store,
+    "configuration": configuration,
+    "key-records": key_records,
+    "request-xml": request_xml,
+    "multipart": multipart,
+    "package": package,
+}
+
+
+def fuzz(name: str, seconds: int) -> None:
+    """Fuzz one target in this process; ends the process."""
+    import atheris
+
+    with atheris.instrument_imports(include=["strongroom"]):
+        from strongroom.errors import StrongroomError
+
+        run, seeds = TARGETS[name]()
+
+    def once(data: bytes) -> None:
+        try:
+            run(data)
+        except StrongroomError:
+            return
+
+    FINDINGS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(seeds()):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        options = [
+            f"-max_total_time={seconds}",
+            f"-max_len={_LONGEST}",
+            "-timeout=5",
+            "-rss_limit_mb=1024",
+        ]
+        prefix = f"-artifact_prefix={FINDINGS}/{name}-"
+        atheris.Setup(
+            [name, corpus, prefix, "-verbosity=0", "-print_final_stats=1", *options], once
+        )
+        atheris.Fuzz()
+
+
+def _vectors(kind: str) -> Iterator[Path]:
+    for path in sorted((ROOT / "tests" / "vectors").rglob("*")):
+        if (
+            path.is_file()
+            and kind in path.as_posix()
+            and path.suffix in {".bin", ".sealed", ".jks", ".p12"}
+        ):
+            yield path
+
+
+def main() -> int:
+    """Fuzz all targets, or the one that is named; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--target", choices=list(TARGETS))
+    arguments = parser.parse_args()
+    if arguments.target:
+        fuzz(arguments.target, arguments.seconds)
+        return 0
+    failed = []
+    for name in TARGETS:
+        words = [
+            sys.executable,
+            "-m",
+            "scripts.fuzz",
+            "--target",
+            name,
+            "--seconds",
+            str(arguments.seconds),
+        ]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        stats = [line for line in done.stderr.splitlines() if "number_of_executed_units" in line]
+        runs = stats[0].split()[-1] if stats else "?"
+        print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {name}: {runs} inputs", flush=True)
+        if done.returncode:
+            failed.append(name)
+            print(done.stdout + done.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
