@@ -36,17 +36,20 @@ if TYPE_CHECKING:
     from strongroom.keystore.configuration_key import ConfigurationKeys
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.kms.accessor import KmsAccessor
+    from strongroom.kms.store import KmsStore
     from strongroom.repository.unit_of_work import Repository
     from strongroom.roots.base import RootProvider, WrapRecord
     from strongroom.services.assets import AssetService
     from strongroom.services.auth import AuthService
     from strongroom.services.configuration import ConfigurationService
     from strongroom.services.content import ContentService
+    from strongroom.services.extract_item import Ports as JobPorts
     from strongroom.services.files import StandaloneFiles
     from strongroom.services.groups import GroupsService
     from strongroom.services.initialise import NewNode, NewNodePorts
     from strongroom.services.jobs import JobsService
     from strongroom.services.kms import KmsPorts, KmsService, UseCount
+    from strongroom.services.kms_change import RootSet
     from strongroom.services.projects import ProjectsService
     from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
@@ -269,7 +272,9 @@ class Node:
         return KmsService(self.configuration, self.keys, roots, self._kms_ports, self._count_use)
 
     def _count_use(self) -> "UseCount":
-        raise StateError("the use of keys cannot be counted yet")
+        from strongroom.services import extract_usage
+
+        return extract_usage.scan(self.repository, self.files, self.vault)
 
     @cached_property
     def assets(self) -> "AssetService":
@@ -287,7 +292,7 @@ class Node:
             return self.open_configuration_keys(self.configuration.document().installation_id)
 
         roots = _Roots(self)
-        holders = KeyHolders(self.keystore, self.keys, open_keys, self.root_for_key, roots.find)
+        holders = KeyHolders(self.keystore, self.keys, open_keys, roots)
         return RegenerateService(
             self.configuration, holders, self.kms, self.assets, self._kms_ports
         )
@@ -362,6 +367,13 @@ class Node:
         return JobsService(self.repository, self.events, self.clock)
 
     @cached_property
+    def job_ports(self) -> "JobPorts":
+        """What the work of jobs goes through."""
+        from strongroom.services.extract_item import Ports
+
+        return Ports(self.repository, self.files, self.keys, self.events, self.clock)
+
+    @cached_property
     def stored_files(self) -> "StoredFiles":
         """Files of content on their way in and out."""
         from strongroom.services.stored_files import StoredFiles
@@ -404,10 +416,13 @@ class _Roots:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    def for_mode(self, mode: str) -> "RootProvider":
-        """The provider that wraps in a KMS mode."""
-        document = self._node.configuration.document()
-        return self._node.root_for_key(mode, document.configuration_key_id)
+    def all_for(self, store: "KmsStore", mode: str, key_id: str | None = None) -> "RootSet":
+        """The roots of the next store (this version has the local one only)."""
+        from strongroom.services.kms_change import RootSet
+
+        del store
+        active = key_id or self._node.configuration.document().configuration_key_id
+        return RootSet(mode, self._node.root_for_key(mode, active))
 
     def find(self, wrap: "WrapRecord") -> "RootProvider":
         """The provider that opens a wrap."""

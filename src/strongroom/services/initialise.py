@@ -26,6 +26,7 @@ from strongroom.secrets import asset_ring, enc
 from strongroom.services import assets, kms_change, platform
 from strongroom.services.configuration import ConfigurationService
 from strongroom.services.kms import STORE, EpochMarks
+from strongroom.services.kms_change import RootSet
 
 OpenKey = Callable[[str], SecretBytes]
 
@@ -114,7 +115,7 @@ def _make_configuration(
 ) -> kms_change.NextStore:
     now = ports.clock.now()
     root = ports.local_root(key_id, lambda _: key)
-    change = kms_change.first(installation_id, "local", root, now)
+    change = kms_change.first(installation_id, RootSet("local", root), now)
     kms_change.prove(change, lambda _: root)
     hierarchy = {
         STORE: change.raw,

@@ -21,10 +21,11 @@ from strongroom.kms.accessor import KmsAccessor
 from strongroom.kms.opening import OpenStore
 from strongroom.kms.states import MekState
 from strongroom.kms.status import KmsStatus
+from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.services import kms_change
 from strongroom.services.configuration import ConfigurationService
-from strongroom.services.kms_change import Mutation, NextStore
+from strongroom.services.kms_change import Mutation, NextStore, RootSet
 
 STORE = "kms.persistent_store"
 PREVIOUS_STORE = "kms.previous_store"
@@ -35,8 +36,14 @@ LOCK_WAIT_S = 30.0
 class Roots(Protocol):
     """Which providers there are."""
 
-    def for_mode(self, mode: str) -> RootProvider:
-        """The provider of a KMS mode."""
+    def all_for(self, store: KmsStore, mode: str, key_id: str | None = None) -> RootSet:
+        """The roots of the next store: that of the mode, and the recovery roots of this store.
+
+        Args:
+            store: The present store.
+            mode: The KMS mode of the next one.
+            key_id: The configuration key that the local root wraps by; None is the active one.
+        """
         ...
 
     def find(self, wrap: WrapRecord) -> RootProvider:
@@ -166,9 +173,8 @@ class KmsService:
         """New RMK, new active MEK; the MEKs before it only decrypt (K-11, Q-19)."""
 
         def change(opened: OpenStore) -> NextStore:
-            mode = opened.store.mode
-            root = self._roots.for_mode(mode)
-            return kms_change.rotated(opened, mode, root, self._clock.now())
+            roots = self._roots.all_for(opened.store, opened.store.mode)
+            return kms_change.rotated(opened, roots, self._clock.now())
 
         return self._change(change, lambda old, new: rotation_events(actor, old, new))
 
@@ -182,8 +188,8 @@ class KmsService:
             return False
 
         def change(opened: OpenStore) -> NextStore:
-            root = self._roots.for_mode("local")
-            return kms_change.rotated(opened, "local", root, self._clock.now())
+            roots = self._roots.all_for(opened.store, "local")
+            return kms_change.rotated(opened, roots, self._clock.now())
 
         def told(old: OpenStore, new: NextStore) -> list[Event]:
             changed = events.kms_mode_changed(actor, before=old.store.mode, after="local")
@@ -298,7 +304,7 @@ class KmsService:
             lambda document: document.with_values(values), expected_version=expected.version
         )
 
-    def _check_wraps(self, store: kms_store.KmsStore) -> list[str]:
+    def _check_wraps(self, store: KmsStore) -> list[str]:
         problems = []
         for wrap in store.wraps:
             try:
@@ -324,7 +330,7 @@ class KmsService:
                 hint="bring them to the active key: strongroom extracts rewrap --site SITE --wait",
             )
 
-    def _current(self) -> tuple[kms_store.KmsStore, bytes]:
+    def _current(self) -> tuple[KmsStore, bytes]:
         raw = self._configuration.open_secret(STORE).reveal()
         return kms_store.parse(raw), raw
 

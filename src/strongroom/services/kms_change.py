@@ -35,18 +35,31 @@ class NextStore:
         return kms_store.serialize(self.store)
 
 
-def first(
-    installation_id: InstallationId, mode: str, root: RootProvider, now: datetime
-) -> NextStore:
+@dataclass(frozen=True)
+class RootSet:
+    """The roots that a new RMK is wrapped by.
+
+    Attributes:
+        mode: The KMS mode.
+        primary: The mode's root: it gives the RMK.
+        others: Recovery roots: each wraps the same RMK.
+    """
+
+    mode: str
+    primary: RootProvider
+    others: tuple[RootProvider, ...] = ()
+
+
+def first(installation_id: InstallationId, roots: RootSet, now: datetime) -> NextStore:
     """The store of a new installation: one RMK, one MEK that encrypts."""
     ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), now)
-    return _under_new_rmk(installation_id, mode, root, ring, now)
+    return _under_new_rmk(installation_id, roots, ring, now)
 
 
-def rotated(opened: OpenStore, mode: str, root: RootProvider, now: datetime) -> NextStore:
-    """A new RMK from this root, all MEKs under it, and a new MEK that encrypts (Q-20, A-22)."""
+def rotated(opened: OpenStore, roots: RootSet, now: datetime) -> NextStore:
+    """A new RMK from these roots, all MEKs under it, and a new MEK that encrypts (Q-20, A-22)."""
     ring = opened.ring.with_new_active(MekId(new_id()), rng.new_key(), now)
-    built = _under_new_rmk(opened.store.installation_id, mode, root, ring, now)
+    built = _under_new_rmk(opened.store.installation_id, roots, ring, now)
     kept = replace(built.store, epoch=opened.store.epoch + 1, former=opened.store.former)
     return replace(built, store=kms_store.seal_ring(kept, ring, built.rmk))
 
@@ -109,11 +122,15 @@ def _say_nothing(channel: str, sentence: str) -> None:
 
 
 def _under_new_rmk(
-    installation_id: InstallationId, mode: str, root: RootProvider, ring: KeyRing, now: datetime
+    installation_id: InstallationId, roots: RootSet, ring: KeyRing, now: datetime
 ) -> NextStore:
     rmk_id = RmkId(new_id())
-    material, wrap = root.generate_data_key(Context(installation_id, rmk_id, new_id()))
-    empty = KmsStore(1, installation_id, mode, rmk_id, format_utc(now), (wrap,), ())
+    material, wrap = roots.primary.generate_data_key(Context(installation_id, rmk_id, new_id()))
+    others = (
+        other.wrap(material, Context(installation_id, rmk_id, new_id())) for other in roots.others
+    )
+    wraps = (wrap, *others)
+    empty = KmsStore(1, installation_id, roots.mode, rmk_id, format_utc(now), wraps, ())
     rmk = empty.rmk(material)
     return NextStore(kms_store.seal_ring(empty, ring, rmk), rmk, ring)
 

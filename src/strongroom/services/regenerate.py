@@ -21,7 +21,6 @@ from strongroom.keystore import master_key
 from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms.accessor import KmsAccessor
-from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.secrets import asset_ring, enc, generate
 from strongroom.services import assets, kms_change
 from strongroom.services.assets import AssetService
@@ -33,6 +32,7 @@ from strongroom.services.kms import (
     STORE,
     KmsPorts,
     KmsService,
+    Roots,
     rotation_events,
 )
 
@@ -79,8 +79,7 @@ class KeyHolders:
     directory: KeystoreDirectory
     accessor: KmsAccessor
     open_keys: Callable[[], ConfigurationKeys]
-    root_for_key: Callable[[str, str], RootProvider]
-    find_root: Callable[[WrapRecord], RootProvider]
+    roots: Roots
 
 
 @dataclass(frozen=True)
@@ -206,10 +205,9 @@ class RegenerateService:
             self._log.append(_value_events(actor, journal, before))
             return
         opened = self._holders.accessor.opened()
-        mode = opened.store.mode
-        root = self._holders.root_for_key(mode, journal.key_id)
-        change = kms_change.rotated(opened, mode, root, self._clock.now())
-        kms_change.prove(change, self._holders.find_root)
+        roots = self._holders.roots.all_for(opened.store, opened.store.mode, journal.key_id)
+        change = kms_change.rotated(opened, roots, self._clock.now())
+        kms_change.prove(change, self._holders.roots.find)
         ring = self._assets.ring().with_new_active(assets.new_key(self._clock))
         values = {
             **generate.generated_values(self._clock.now()),

@@ -19,7 +19,7 @@ from strongroom.kms.opening import open_store
 from strongroom.kms.states import MekState
 from strongroom.roots.local import LocalRoot
 from strongroom.services import kms_change
-from strongroom.services.kms_change import NextStore
+from strongroom.services.kms_change import NextStore, RootSet
 
 if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretBytes
@@ -50,7 +50,7 @@ class KeyRingMachine(RuleBasedStateMachine):
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.root = LocalRoot(new_id(), lambda _: key, self.clock)
         self.present = kms_change.first(
-            InstallationId(new_id()), "local", self.root, self.clock.now()
+            InstallationId(new_id()), RootSet("local", self.root), self.clock.now()
         )
         self.files: dict[str, tuple[Header, SecretBytes]] = {}
         self.retired: set[str] = set()
@@ -63,7 +63,7 @@ class KeyRingMachine(RuleBasedStateMachine):
     def rotate(self, hours: int) -> None:
         self.clock.moment += timedelta(hours=hours)
         opened = open_store(kms_store.parse(self.present.raw), lambda _: self.root, lambda *_: None)
-        self.put(kms_change.rotated(opened, "local", self.root, self.clock.now()))
+        self.put(kms_change.rotated(opened, RootSet("local", self.root), self.clock.now()))
 
     @rule()
     def publish(self) -> None:
