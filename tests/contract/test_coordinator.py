@@ -61,6 +61,13 @@ def test_versions_count_from_one(coordinator: Coordinator) -> None:
     assert coordinator.get("config") == Versioned(b"", 2)
 
 
+def test_version_without_the_value(coordinator: Coordinator) -> None:
+    assert coordinator.version("config") == 0
+    coordinator.put({"config": Change(b"first", 0)})
+    coordinator.put({"config": Change(b"second", 1)})
+    assert coordinator.version("config") == 2
+
+
 def test_delete(coordinator: Coordinator) -> None:
     coordinator.put({"config/previous": Change(b"x", 0)})
     coordinator.put({"config/previous": Change(None, 1)})

@@ -84,6 +84,7 @@ def key_id_of_pending(data: bytes) -> str:
     Raises:
         FormatError: The bytes are no sealed transaction of a known format.
     """
+    # format/pending-changes.md §2.1, §2.3: nothing is looked at before length, magic and format
     if len(data) > MAX_DOCUMENT_BYTES or len(data) < _HEAD_BYTES + aead.OVERHEAD_BYTES:
         raise FormatError("the pending changes are damaged: wrong length", hint=_DISCARD)
     if data[:4] != _MAGIC or data[4] != _FORMAT:

@@ -92,7 +92,7 @@ def _decode(text: str) -> bytes:
     # format/enc.md §1.2: the last character's unused bits could else change unnoticed
     if base64.b64encode(payload).decode("ascii") != inner:
         raise FormatError("an encrypted value is not canonical base64")
-    if payload[:1] != bytes([_VERSION]):
+    if payload[:1] != bytes([_VERSION]):  # format/enc.md §2.1
         raise FormatError(
             "an encrypted value has a version that is not known here",
             hint="it was written by a newer strongroom, or it is damaged",
