@@ -1,1 +1,1 @@
-"""Runs jobs as durable workflows; the one door to dbos."""
+"""Runs jobs: durable workflows and the process around them."""

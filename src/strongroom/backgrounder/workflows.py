@@ -1,0 +1,186 @@
+"""The one door to DBOS: makes the steps of a job durable, in a database of their own.
+
+What is stored there: ids of jobs and extracts, counts, reasons. Never a key, a secret or a byte of
+an extract. It is JSON, not the engine's pickles, so that reading it executes nothing. The engine
+opens no port, calls nobody, and its log goes where ours does.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos._serialization import Serializer  # the package offers it under this name only
+
+from strongroom.durable import Access
+from strongroom.errors import StrongroomError
+from strongroom.services.extract_jobs import Step
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:  # typing has it from Python 3.12 on
+
+    def override(method):  # noqa: ANN001, ANN201, D103
+        return method
+
+
+T = TypeVar("T")
+
+STEPS_VERSION: Final = "1"
+"""Version of the sequence of steps in `services.extract_jobs`: the engine goes on with what has the same only."""
+
+_NAME: Final = "extract_job"
+_LISTEN_S: Final = 0.5
+"""How often the engine's listener wakes up; the longest that its end takes."""
+_SCHEDULE_S: Final = 3600.0
+"""How often it looks for schedules; there are none."""
+_LEAVE_S: Final = 10.0
+"""How long running workflows may take to notice that the process ends."""
+
+
+class WorkflowEngine:
+    """Starts, resumes and ends workflows whose ids are those of their jobs."""
+
+    def __init__(
+        self,
+        database: Path,
+        node_id: str,
+        access: Access,
+        work: Callable[[str, Step], str],
+        may_go_on: Callable[[], None],
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            database: Of the engine alone.
+            node_id: Whose workflows a dead process of this node left.
+            access: Mode and group of the database.
+            work: Does a job by calling a step for each piece.
+            may_go_on: Raises a `BaseException` when the process is to end; asked before each step.
+        """
+        self._database = database
+        self._node_id = node_id
+        self._access = access
+        self._work = work
+        self._may_go_on = may_go_on
+        self._running = _Running()
+        self._workflow: Callable[[str], str] | None = None
+
+    def launch(self) -> None:
+        """Open the database and go on with what a dead process left."""
+        _quiet()
+        _create(self._database, self._access)
+        config: DBOSConfig = {
+            "name": "strongroom",
+            "system_database_url": f"sqlite:///{self._database}",
+            "executor_id": self._node_id,
+            "application_version": STEPS_VERSION,
+            "log_level": "WARNING",
+            "serializer": _JsonSerializer(),
+            "notification_listener_polling_interval_sec": _LISTEN_S,
+            "scheduler_polling_interval_sec": _SCHEDULE_S,
+        }
+        DBOS(config=config)
+
+        # a job may be resumed as often as its process dies: there is no attempt too many
+        @DBOS.workflow(name=_NAME, max_recovery_attempts=None)
+        def extract_job(job_id: str) -> str:
+            with self._running:
+                return self._work(job_id, self._step)
+
+        self._workflow = extract_job
+        DBOS.launch()
+
+    def start(self, job_id: str) -> None:
+        """Run a job's workflow; one that is there already is not run twice."""
+        if self._workflow is None:
+            raise RuntimeError("the engine was not launched")
+        with SetWorkflowID(job_id):
+            DBOS.start_workflow(self._workflow, job_id)
+
+    def is_known(self, job_id: str) -> bool:
+        """Whether the job has a workflow."""
+        return DBOS.get_workflow_status(job_id) is not None
+
+    def broken(self, job_id: str) -> str | None:
+        """Why a job's workflow ended without having ended its job; None if it goes on."""
+        status = DBOS.get_workflow_status(job_id)
+        if status is None or status.status in {"PENDING", "ENQUEUED", "DELAYED"}:
+            return None
+        return str(status.error) if status.error else f"the workflow is {status.status.lower()}"
+
+    def close(self) -> None:
+        """Stop; running workflows stay as they are, for the next process."""
+        DBOS.destroy(destroy_registry=True)
+        self._running.wait(_LEAVE_S)
+
+    def _step(self, name: str, work: Callable[[], T]) -> T:
+        self._may_go_on()
+        return DBOS.run_step({"name": name}, lambda: work())  # noqa: PLW0108 it wants a function's attributes
+
+
+class _Running:
+    """Counts the workflows that run in this process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0, seconds)
+
+
+class _JsonSerializer(Serializer):
+    """Inputs, results and errors as JSON."""
+
+    @override
+    def name(self) -> str:
+        return "strongroom_json"
+
+    @override
+    def serialize(self, data: Any) -> str:
+        if isinstance(data, BaseException):
+            known = isinstance(data, StrongroomError)
+            return json.dumps({"error": str(data) if known else f"{type(data).__name__}: {data}"})
+        return json.dumps({"value": data})
+
+    @override
+    def deserialize(self, serialized_data: str) -> Any:
+        stored = json.loads(serialized_data)
+        if "error" in stored:
+            return StrongroomError(stored["error"])
+        return stored["value"]
+
+
+def _create(database: Path, access: Access) -> None:
+    """Make the file with its mode; SQLite gives its journal the same."""
+    handle = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if access.group is not None:
+            os.fchown(handle, -1, access.group)
+        os.fchmod(handle, access.file_mode)
+    finally:
+        os.close(handle)
+
+
+def _quiet() -> None:
+    """Keep the engine off stderr: its own console handler goes, what it says reaches our log."""
+    logger = logging.getLogger("dbos")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = True
