@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FORMATS = sorted((ROOT / "docs/format").glob("*.md"))
 _CLAUSE = re.compile(r"^\W*(?:§)?(\d+(?:\.\d+)?)\.?[\s*]", re.MULTILINE)
 _SECTION = re.compile(r"^## (\d+)\. ")
+_ID = re.compile(r"\b[CKEAQ]-\d\d\b|\b[PF]1\d\b")
 
 
 def clauses_with_must(path: Path) -> set[str]:
@@ -27,15 +28,15 @@ def clauses_with_must(path: Path) -> set[str]:
 
 
 def cited(path: Path) -> set[str]:
-    """Numbers that any code or test cites of one format, as `format/envelope.md §2.1` or `envelope.md 2.1, 2.3`."""
-    pattern = re.compile(
-        re.escape(path.name) + r"((?:,?\s*(?:and\s+)?§?\d+(?:\.\d+)?(?:\s*[–-]\s*§?\d+\.\d+)?)+)"
-    )
+    """Numbers that any code or test cites of a format: behind its name, or behind § in a file that names it."""
+    behind = re.compile(re.escape(path.name) + r"((?:[,;]?\s*(?:and |to )?§?\d+(?:\.\d+)?)+)")
     numbers: set[str] = set()
     for folder in ("src", "tests"):
         for source in (ROOT / folder).rglob("*.py"):
-            for run in pattern.findall(source.read_text()):
-                numbers |= set(re.findall(r"\d+(?:\.\d+)?", run))
+            text = source.read_text()
+            if path.name in text and source != Path(__file__):
+                runs = [*behind.findall(text), *re.findall(r"§\d+(?:\.\d+)?", text)]
+                numbers |= {number for run in runs for number in re.findall(r"\d+(?:\.\d+)?", run)}
     return numbers
 
 
@@ -43,3 +44,24 @@ def cited(path: Path) -> set[str]:
 def test_every_must_is_cited(path: Path) -> None:
     uncited = {one for one in clauses_with_must(path) if not cited(path) & {one, one.split(".")[0]}}
     assert uncited == set()
+
+
+def test_every_requirement_that_is_cited_is_explained() -> None:
+    listed = set(_ID.findall((ROOT / "docs/reference/requirements.md").read_text()))
+    found = {
+        identifier
+        for folder in ("src", "tests")
+        for source in (ROOT / folder).rglob("*.py")
+        for identifier in _ID.findall(source.read_text())
+    }
+    assert found - listed == set()
+
+
+def test_every_document_that_is_cited_is_there() -> None:
+    there = {path.name for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]}
+    cited_names = {
+        name
+        for source in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"[\w-]+\.md\b", source.read_text())
+    }
+    assert cited_names - there == set()
