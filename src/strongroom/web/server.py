@@ -52,9 +52,14 @@ def run(
         UsageError: The host is not loopback.
         ConflictError: The port is taken.
     """
-    listener = listen(host, port)
-    address = listener.getsockname()
-    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    with listen(host, port) as listener, upkeep.kept_up(node):
+        build(node, on_ready, settings).run(sockets=[listener])
+
+
+def build(
+    node: Node, on_ready: Callable[[str], None], settings: WebSettings | None = None
+) -> uvicorn.Server:
+    """A server that is not yet running; its `should_exit` stops it."""
     config = uvicorn.Config(
         create_app(node, settings),
         http=_BoundedProtocol,
@@ -68,8 +73,7 @@ def run(
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )
-    with listener, upkeep.kept_up(node):
-        _Server(config, lambda: on_ready(f"http://{shown}:{address[1]}")).run(sockets=[listener])
+    return _Server(config, on_ready)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -98,15 +102,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        if not self.should_exit:
-            self._on_ready()
+        if sockets and not self.should_exit:
+            self._on_ready(_url(sockets[0]))
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _BoundedProtocol(HttpToolsProtocol):
