@@ -67,7 +67,7 @@ check: venv lint types  ## the quick round: lint, types, layers and the tests th
 lint:
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/ruff check $(CODE)
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 types:
 	@$(BIN)/mypy
