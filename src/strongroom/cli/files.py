@@ -150,6 +150,7 @@ def _inspect(arguments: argparse.Namespace, session: Session) -> int:
     shown = found.to_json()
     if arguments.reveal_data_key:
         dek = session.node.standalone_files.reveal_data_key(arguments.file, actor=session.actor)
+        shown["authenticated"] = True  # the key opened a slot that binds prelude and placement
         shown["data_key"] = dek.reveal().hex()
     if arguments.json:
         session.out_json(shown)
@@ -177,7 +178,8 @@ def _print_inspection(session: Session, found: "Inspection", shown: dict[str, ob
             )
     if "data_key" in shown:
         session.out(f"data key        {shown['data_key']}")
-    session.note("unauthenticated: no key was used to check this")
+    else:
+        session.note("unauthenticated: no key was used to check this")
 
 
 def _bar(title: str, *, unit: str = "bytes") -> "Bar":

@@ -151,9 +151,7 @@ def _claims(layout: Layout, size: int) -> Callable[[], Iterator[tuple[int, int]]
     total = layout.segments(size)
 
     def spans() -> Iterator[tuple[int, int]]:
-        for first in numbers:
-            if first >= total:
-                return
+        while (first := next(numbers)) < total:
             end = min(layout.plaintext_offset(first + step), size)
             yield layout.plaintext_offset(first), end
 
