@@ -1,0 +1,44 @@
+"""What names may be."""
+
+import pytest
+
+from strongroom.access import names
+from strongroom.errors import UsageError
+
+
+def test_names_are_composed_and_trimmed() -> None:
+    assert names.canonical("  Cafe\u0301 ", "site") == "Café"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a" * 256, "a\0b", "a\nb", "a\u202eb"])
+def test_names_that_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="the name of a user"):
+        names.canonical(name, "user")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "con", "💾", "a" * 255, "میشا\u200cم"])
+def test_names_are_data_and_may_look_like_anything(name: str) -> None:
+    assert names.canonical(name, "project") == name
+
+
+@pytest.mark.parametrize("word", ["", "default", "DEFAULT"])
+def test_default_means_the_empty_content_url(word: str) -> None:
+    assert names.content_url(word) == ""
+
+
+@pytest.mark.parametrize("url", ["a b", "a/b", "ä", "a.b", "a\n", "a" * 256])
+def test_content_urls_that_clients_refuse(url: str) -> None:
+    """clients.md section 1.5."""
+    with pytest.raises(UsageError, match="content URL"):
+        names.content_url(url)
+
+
+def test_a_description_has_an_end() -> None:
+    assert names.description("x\ny") == "x\ny"
+    with pytest.raises(UsageError):
+        names.description("x" * 4001)
+
+
+def test_the_closest_name_is_suggested() -> None:
+    assert names.did_you_mean("finanse", ["Finance", "Sales"]) == "did you mean 'Finance'?"
+    assert names.did_you_mean("xyz", ["Finance", "Sales"]) == ""
