@@ -128,6 +128,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.access_log = False  # it would write the query; the application has a log of its own
         self._head_timer = self.loop.call_later(HEAD_S, transport.close)
 
     @override

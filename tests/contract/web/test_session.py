@@ -4,7 +4,6 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from strongroom.crypto.secret import SecretBytes
 from strongroom.repository.rows import SiteMode
 from strongroom.services.sites import SiteChanges
 from tests.web_client import LOCAL, PASSWORD, Client, Served
@@ -53,7 +52,7 @@ def test_access_tokens_sign_in_side_by_side(served: Served) -> None:
     """Users' first complaint: a token allowed one session only (clients.md 5)."""
     user = served.node.users.find("admin")
     _, secret = served.node.tokens.create(LOCAL, user.id, "ci")
-    text = secret.reveal().decode() if isinstance(secret, SecretBytes) else str(secret)
+    text = secret.reveal().decode()
     body = (
         f"<tsRequest><credentials personalAccessTokenName='ci' "
         f"personalAccessTokenSecret={quoteattr(text)}><site contentUrl=''/></credentials></tsRequest>"

@@ -81,7 +81,7 @@ def _filters(text: str, renamed: Mapping[str, str]) -> list[Filter]:
     if not text:
         return []
     found = list(_CONDITION.finditer(text))
-    if not found or found[0].start() != 0:
+    if not found or found[0].start(1) != 0:
         raise UsageError(f"not a filter: {text[:80]!r}", hint="write field:operator:value")
     ends = [match.start() for match in found[1:]] + [len(text)]
     return [
