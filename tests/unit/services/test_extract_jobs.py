@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from strongroom.errors import StorageError
 from strongroom.jobs.model import JobKind
@@ -25,8 +26,8 @@ def work(bench: Bench, *, brake: Brake | None = None) -> ExtractJobs:
     return ExtractJobs(bench.ports, Limits(brake or Brake(0, threading.Event())))
 
 
-def run(bench: Bench, kind: JobKind, *ids: str, **options: object) -> str:
-    job = bench.start(kind, *ids, **options)
+def run(bench: Bench, kind: JobKind, *ids: str, new_data_key: bool = False) -> str:
+    job = bench.start(kind, *ids, new_data_key=new_data_key)
     work(bench).run(job.id, Memory())
     return job.id
 
@@ -161,7 +162,8 @@ def test_a_key_rotated_during_the_job_is_the_one_that_counts(bench: Bench) -> No
     for _ in range(4):
         bench.publish(b"x" * 100, encrypted=False)
     job = bench.start(JobKind.ENCRYPT)
-    steps, rotated = Memory(), []
+    steps = Memory()
+    rotated: list[str] = []
 
     def rotating(name: str, step: Callable[[], object]) -> object:
         result = steps(name, step)
@@ -214,6 +216,7 @@ def test_a_row_switched_while_its_new_file_was_written_is_looked_at_again(bench:
     met: list[int] = []
 
     class Meddling(Brake):
+        @override
         def take(self, count: int) -> None:
             super().take(count)
             if not met:
@@ -276,6 +279,7 @@ def test_a_cancelled_job_says_what_it_left(bench: Bench) -> None:
     job = bench.start(JobKind.ENCRYPT)
 
     class Cancelling(Brake):
+        @override
         def take(self, count: int) -> None:
             super().take(count)
             bench.jobs.cancel(job.id, "os:test")
@@ -309,6 +313,7 @@ def test_a_stopping_process_leaves_the_job_as_it_is(bench: Bench) -> None:
     stopping = threading.Event()
 
     class Stopping(Brake):
+        @override
         def take(self, count: int) -> None:
             stopping.set()
             super().take(count)
@@ -348,6 +353,7 @@ def test_an_unreadable_key_store_fails_the_job(bench: Bench) -> None:
 
     class Locked(FileRing):
         @property
+        @override
         def active_mek_id(self) -> str:
             raise StorageError("the key store is sealed", hint="unseal it")
 
