@@ -25,9 +25,8 @@ KEYS = MemoryKeys()
 def sizes(segment: int) -> list[int]:
     """Nine sizes around which something changes."""
     first, full = Layout(segment).first_capacity, Layout(segment).capacity
-    return [0, 1, first - 1, first, first + 1, first + full - 1, first + full, first + full + 1] + [
-        5 * segment + 17
-    ]
+    edges = [middle + step for middle in (first, first + full) for step in (-1, 0, 1)]
+    return [0, 1, *edges, 5 * segment + 17]
 
 
 def tink_primitive(dek: SecretBytes, segment_bytes: int) -> Any:
