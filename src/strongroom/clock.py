@@ -1,6 +1,5 @@
 """Time as an argument: a port, the system's clock, and the one text form of a moment (K-12)."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -25,11 +24,11 @@ class SystemClock:
         return datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 the one home of the system's time
 
 
-@dataclass
 class FixedClock:
     """A clock that stands still until it is moved; for tests and replays."""
 
-    moment: datetime
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
 
     def now(self) -> datetime:
         """The moment it was set to."""

@@ -7,16 +7,15 @@ behind is replaced by the next writer instead of staying for ever.
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from strongroom.errors import StorageError
 
 _NO_SPACE_HINT = "check free space, quota and permissions of the disk, then run the command again"
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """Who may use the folders and files of an installation (C-10).
 
     Attributes:

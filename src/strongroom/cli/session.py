@@ -2,10 +2,9 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from strongroom.errors import UsageError
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from strongroom.bootstrap import Node
 
 
-@dataclass(frozen=True)
-class SessionOptions:
+class SessionOptions(NamedTuple):
     """Options that stand before or after any verb."""
 
     data_dir: str | None = None

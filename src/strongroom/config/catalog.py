@@ -4,7 +4,7 @@ Secret parameters are in `secrets.catalog`; here both kinds are one name space.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.secrets import catalog as secrets
@@ -23,8 +23,7 @@ _LOGGING_SERVICES = (
 )
 
 
-@dataclass(frozen=True)
-class ConfigKey:
+class ConfigKey(NamedTuple):
     """One ordinary configuration key.
 
     Attributes:

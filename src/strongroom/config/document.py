@@ -6,8 +6,7 @@ Pure: it never opens an `ENC(...)` value and never asks who may change what.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import NamedTuple
 
 from strongroom import ids
 from strongroom.errors import FormatError, UsageError
@@ -21,8 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _MEMBERS = frozenset({"format", "version", "installation_id", "configuration_key_id", "values"})
 
 
-@dataclass(frozen=True)
-class ConfigDocument:
+class ConfigDocument(NamedTuple):
     """One version of the configuration.
 
     Attributes:
@@ -39,9 +37,6 @@ class ConfigDocument:
     version: int = 1
     format: str = FORMAT
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
-
     def with_values(
         self, changes: Mapping[str, str | None], *, configuration_key_id: str | None = None
     ) -> "ConfigDocument":
@@ -53,8 +48,7 @@ class ConfigDocument:
         """
         merged = {**self.values, **changes}
         kept = {name: text for name, text in merged.items() if text is not None}
-        return replace(
-            self,
+        return self._replace(
             version=self.version + 1,
             values=kept,
             configuration_key_id=configuration_key_id or self.configuration_key_id,

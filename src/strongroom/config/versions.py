@@ -1,7 +1,7 @@
 """Where the configuration stands in the coordination service, and what one change consists of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Change, Coordinator
@@ -14,8 +14,7 @@ RESTART = "restart"
 """Version of the document that asks a running server to reload (format/configuration.md §2.3)."""
 
 
-@dataclass(frozen=True)
-class StoredDocument:
+class StoredDocument(NamedTuple):
     """The present document and the version of its entry, for compare-and-set."""
 
     document: ConfigDocument

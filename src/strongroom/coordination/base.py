@@ -2,20 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True)
-class Versioned:
+class Versioned(NamedTuple):
     """A stored value and the number of its version; the first version is 1."""
 
     value: bytes
     version: int
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A new value for one key.
 
     Attributes:

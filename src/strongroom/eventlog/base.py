@@ -1,14 +1,13 @@
 """The port to the event log (C-23): every key and secret operation leaves one event; never a value."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 Detail = str | int | bool | None
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What happened, to which ids, by whom.
 
     Attributes:
@@ -19,7 +18,7 @@ class Event:
 
     id: str
     actor: str
-    details: Mapping[str, Detail] = field(default_factory=dict)
+    details: Mapping[str, Detail] = MappingProxyType({})
 
 
 class EventLog(Protocol):

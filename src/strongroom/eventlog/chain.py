@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from strongroom.errors import FormatError
 from strongroom.eventlog.base import Event
@@ -14,16 +14,14 @@ FIRST_PREV = "0" * 64
 _FIELDS = {"v", "seq", "prev", "time", "node", "actor", "id", "details"}
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The end of a chain: number and digest of its last line."""
 
     seq: int = 0
     digest: str = FIRST_PREV
 
 
-@dataclass(frozen=True)
-class Break:
+class Break(NamedTuple):
     """A line where the chain does not hold.
 
     Attributes:
@@ -35,8 +33,7 @@ class Break:
     what: str
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What verifying found.
 
     Attributes:

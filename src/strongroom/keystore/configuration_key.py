@@ -5,7 +5,6 @@ configuration document; the state here follows it.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -158,7 +157,7 @@ class ConfigurationKeys:
         self.get(active_id)
         states = {True: ConfigurationKeyState.ACTIVE, False: ConfigurationKeyState.DECRYPT_ONLY}
         self._change(
-            lambda old: [replace(record, state=states[record.id == active_id]) for record in old]
+            lambda old: [record._replace(state=states[record.id == active_id]) for record in old]
         )
 
     def rewrap(self, alias: str) -> None:
@@ -241,7 +240,7 @@ class ConfigurationKeys:
             return record
         key = self.open(record.id)
         kept = [wrap for wrap in record.wraps if wrap.kind is not WrapKind.MASTER_KEY]
-        return replace(record, wraps=(self._wrap(key, record.id, alias), *kept))
+        return record._replace(wraps=(self._wrap(key, record.id, alias), *kept))
 
     def _change(
         self,

@@ -8,9 +8,9 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from strongroom import ids
 from strongroom.clock import format_utc, parse_utc
@@ -41,8 +41,7 @@ class WrapKind(StrEnum):
     RECIPIENT = "recipient"
 
 
-@dataclass(frozen=True)
-class KeyWrap:
+class KeyWrap(NamedTuple):
     """One configuration key under one master key, or for one recovery recipient."""
 
     id: str
@@ -51,8 +50,7 @@ class KeyWrap:
     wrapped: bytes
 
 
-@dataclass(frozen=True)
-class ConfigurationKeyRecord:
+class ConfigurationKeyRecord(NamedTuple):
     """One configuration key and its wraps."""
 
     id: str

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -20,8 +20,7 @@ def new_master_key(created_at: datetime, taken: Sequence[str] = ()) -> SecretKey
     return SecretKeyEntry(f"{_ALIAS}{max(numbers, default=0) + 1}", rng.new_key(), created_at)
 
 
-@dataclass(frozen=True)
-class Keystore:
+class Keystore(NamedTuple):
     """Master keys, in the order of the file."""
 
     entries: tuple[SecretKeyEntry, ...]

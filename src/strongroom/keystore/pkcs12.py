@@ -7,8 +7,8 @@ written in format/keystore.md is refused. All errors are `KeystoreError`.
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -45,8 +45,7 @@ _KEY_PREFIX = der.integer(0) + _AES
 WRONG_PASSWORD = "its password does not fit, or the file was changed"  # noqa: S105 a sentence
 
 
-@dataclass(frozen=True)
-class SecretKeyEntry:
+class SecretKeyEntry(NamedTuple):
     """One AES-256 key under its alias."""
 
     alias: str
@@ -95,7 +94,9 @@ def parse(data: bytes, password: SecretBytes) -> tuple[SecretKeyEntry, ...]:
             entries.append(_entry(bags.inside(der.SEQUENCE), password))
         _check_aliases([entry.alias for entry in entries])
     except FormatError as error:
-        raise KeystoreError(f"the keystore is damaged or of another kind: {error.message}") from error
+        raise KeystoreError(
+            f"the keystore is damaged or of another kind: {error.message}"
+        ) from error
     return tuple(entries)
 
 

@@ -7,10 +7,10 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from strongroom import durable
 from strongroom.crypto import rng
@@ -35,8 +35,7 @@ class ReplicaCondition(StrEnum):
     UNUSABLE = "unusable"
 
 
-@dataclass(frozen=True)
-class ReplicaState:
+class ReplicaState(NamedTuple):
     """One replica and what was found there.
 
     Attributes:

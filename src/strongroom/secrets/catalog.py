@@ -1,7 +1,7 @@
 """The registry of secret parameters (C-01, requirements 2.4): origin, kind and consumer of each."""
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class SecretOrigin(Enum):
@@ -20,8 +20,7 @@ class SecretKind(Enum):
     KEY_STORE = "key store"
 
 
-@dataclass(frozen=True)
-class SecretParameter:
+class SecretParameter(NamedTuple):
     """One secret parameter.
 
     Attributes:
@@ -105,6 +104,7 @@ def _all() -> dict[str, SecretParameter]:
         *(_password(name, admin, consumer) for name, consumer in _ADMIN_PASSWORDS.items()),
         _key_store("kms.persistent_store", "the key management system: its MEKs"),
         _key_store("kms.previous_store", "the key management system: the value before the last"),
+        _key_store("kms.roots", "the key management system: how to reach its roots"),
         _key_store("asset.keys", "credentials embedded in published content (C-08)"),
         _certificate("ssl.cert.file_bytes", admin, "the HTTPS listener"),
         _certificate("ssl.chain.file_bytes", admin, "the HTTPS listener"),
@@ -125,9 +125,9 @@ def _all() -> dict[str, SecretParameter]:
 
 
 SECRETS = _all()
-"""All registered secret parameters by name: the seeds' 34 and two of our own."""
+"""All registered secret parameters by name: the seeds' 34 and those of our own."""
 
-OWN = frozenset({"kms.previous_store", "asset.keys"})
+OWN = frozenset({"kms.previous_store", "kms.roots", "asset.keys"})
 """Those that the seeds do not list."""
 
 

@@ -5,7 +5,6 @@ module only through `get` (with an event) and `open_secret` (for the program its
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -444,7 +443,7 @@ class ConfigurationService:
                     f" not {expected_version}",
                     hint="look at the present state and try again",
                 )
-            document = replace(mutate(present.document), version=present.document.version + 1)
+            document = mutate(present.document)._replace(version=present.document.version + 1)
             check_sealed(document)
             try:
                 versions.advance(self._coordinator, present, document, extra(document))

@@ -1,13 +1,12 @@
 """Where everything of a node lies below its data directory (architecture, section 6)."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from strongroom.topology import product
 
 
-@dataclass(frozen=True)
-class DataPaths:
+class DataPaths(NamedTuple):
     """The places of one node.
 
     Attributes:

@@ -39,11 +39,6 @@ def test_next_version() -> None:
     assert other.configuration_key_id == INSTALLATION
 
 
-def test_values_are_frozen() -> None:
-    with pytest.raises(TypeError):
-        SMALL.values["a"] = "b"  # type: ignore[index]
-
-
 @pytest.mark.parametrize("length", range(0, len(SMALL.serialize()), 7))
 def test_truncated(length: int) -> None:
     with pytest.raises(FormatError):

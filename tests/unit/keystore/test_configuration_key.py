@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def test_records_are_added_once(keys: ConfigurationKeys, directory: KeystoreDire
     keys.add(second)
     assert len(_reopened(directory).records) == 2
     with pytest.raises(ConflictError, match="another configuration key"):
-        keys.add(replace(second, wraps=_new(keys).wraps))
+        keys.add(second._replace(wraps=_new(keys).wraps))
 
 
 def test_exactly_one_key_is_active(keys: ConfigurationKeys, directory: KeystoreDirectory) -> None:
@@ -97,7 +96,7 @@ def test_rewrapping_lets_the_old_master_key_go(
     key = rng.new_key()
     record = _new(keys, key)
     recipient = KeyWrap(ids.new_id(), WrapKind.RECIPIENT, "master-key-1", b"anything")
-    keys.create(replace(record, wraps=(*record.wraps, recipient)))
+    keys.create(record._replace(wraps=(*record.wraps, recipient)))
     directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
     keys = _reopened(directory)
     keys.rewrap("master-key-2")
@@ -143,7 +142,7 @@ def test_a_wrap_moved_to_another_key_does_not_open(
 ) -> None:
     """format/configuration-keys.md §2."""
     first, second = _new(keys), _new(keys)
-    moved = [replace(first, wraps=second.wraps)]
+    moved = [first._replace(wraps=second.wraps)]
     for folder in directory.folders:
         (folder / FILE_NAME).write_bytes(key_records.serialize(_INSTALLATION, moved))
         (folder / FILE_NAME).chmod(0o600)
@@ -156,7 +155,7 @@ def test_a_wrap_moved_to_another_key_does_not_open(
 def test_what_does_not_open_again_is_not_reported_as_written(keys: ConfigurationKeys) -> None:
     first, second = _new(keys), _new(keys)
     with pytest.raises(KeystoreError, match=r"a wrap of .* does not open"):
-        keys.create(replace(first, wraps=second.wraps))
+        keys.create(first._replace(wraps=second.wraps))
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing"])
@@ -258,7 +257,7 @@ def test_a_document_that_is_too_large_or_not_canonical_is_refused() -> None:
 
 def test_ids_stand_once_and_one_key_is_active(keys: ConfigurationKeys) -> None:
     active = ConfigurationKeyState.ACTIVE
-    one, two = (replace(_new(keys), state=active) for _ in range(2))
+    one, two = (_new(keys)._replace(state=active) for _ in range(2))
     for records, why in (((one, one), "stands twice"), ((one, two), "more than one key is active")):
         with pytest.raises(KeystoreError, match=why):
             key_records.parse(key_records.serialize(_INSTALLATION, records), _INSTALLATION)
