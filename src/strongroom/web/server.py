@@ -4,8 +4,11 @@ It bounds what a request's head may hold before any of our code sees it, and nev
 """
 
 import ipaddress
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -28,6 +31,7 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_S = 30.0  # for a request's head to arrive
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 10
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _TOO_LARGE = "The head of the request is too large."
 BACKLOG = 512
 
@@ -111,6 +115,20 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if sockets and not self.should_exit:
             self._on_ready(_url(sockets[0]))
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As the base class, but a signal that ended the serving is not raised again: who called us has to clean up."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self.handle_exit) for one in _STOPPING}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
 
 def _url(listener: socket.socket) -> str:
