@@ -28,14 +28,14 @@ def clauses_with_must(path: Path) -> set[str]:
 
 
 def cited(path: Path) -> set[str]:
-    """Numbers that any code or test cites of a format: behind its name, or behind § in a file that names it."""
+    """Numbers that any code or test cites of a format: behind its name, or behind § or a bracket in a file that names it."""
     behind = re.compile(re.escape(path.name) + r"((?:[,;]?\s*(?:and |to )?§?\d+(?:\.\d+)?)+)")
     numbers: set[str] = set()
     for folder in ("src", "tests"):
         for source in (ROOT / folder).rglob("*.py"):
             text = source.read_text()
             if path.name in text and source != Path(__file__):
-                runs = [*behind.findall(text), *re.findall(r"§\d+(?:\.\d+)?", text)]
+                runs = [*behind.findall(text), *re.findall(r"[§(](?:\d+\.\d+(?:, )?)+|§\d+", text)]
                 numbers |= {number for run in runs for number in re.findall(r"\d+(?:\.\d+)?", run)}
     return numbers
 

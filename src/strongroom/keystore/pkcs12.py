@@ -107,6 +107,7 @@ def _check_password(password: SecretBytes) -> None:
 
 
 def _check_aliases(aliases: list[str]) -> None:
+    """Their form, and that each stands once (format/keystore.md §2.4)."""
     for alias in aliases:
         if not 0 < len(alias) <= _MAX_ALIAS or not alias.isprintable() or alias != alias.lower():
             raise KeystoreError(f"not an alias of a keystore: {alias!r}")

@@ -110,7 +110,7 @@ def digest(raw: bytes) -> str:
 
 
 def parse(raw: bytes) -> KmsStore:
-    """The store of its bytes.
+    """The store of its bytes; bounds and version come first (1.2, 1.5), states and times after (1.4).
 
     Raises:
         FormatError: Not a store, not a version known here, beyond a bound, or not canonical.
@@ -227,6 +227,7 @@ def _mek_fields(mek: WrappedMek) -> dict[str, object]:
 
 
 def _mac(store: KmsStore, rmk: Rmk) -> bytes:
+    """Over all but itself (2.3)."""
     return hmac.digest(rmk.mac_key().reveal(), _canonical(_fields(store)), hashlib.sha256)
 
 
