@@ -5,14 +5,17 @@ sets a default `run`: a function of (arguments, session) that returns the exit c
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from strongroom.cli.session import Session, SessionOptions
-from strongroom.errors import StrongroomError, UsageError
+from strongroom.errors import StorageError, StrongroomError, UsageError
 
 _PACKAGE = "strongroom.cli."
 _INTERRUPTED = 130
+_REFUSED_HINT = "check free space and health of the disk, then run the command again"
 
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "strongroom": {
@@ -46,7 +49,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 def main(tool: str, argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     try:
-        return _run(tool, list(argv))
+        code = _run(tool, list(argv))
+        sys.stdout.flush()  # a result that cannot be written is no success
     except StrongroomError as error:
         _complain(tool, error)
         return error.exit_code
@@ -55,8 +59,14 @@ def main(tool: str, argv: Sequence[str]) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # whoever read our output went away; what was not read was not wanted
-        sys.stderr.close()
+        _give_up_output()
         return 1
+    except OSError as error:
+        refused = StorageError(f"the system refused: {error}", hint=_REFUSED_HINT)
+        _give_up_output()
+        _complain(tool, refused)
+        return refused.exit_code
+    return code
 
 
 def _run(tool: str, argv: list[str]) -> int:
@@ -93,7 +103,15 @@ def _overview(tool: str) -> str:
     return f"usage: {tool} [--data-dir DIR] COMMAND ...\n\n{rows}\n'{tool} COMMAND --help' shows one command\n"
 
 
+def _give_up_output() -> None:
+    """Let what is left in the buffer go nowhere, or the interpreter tries and fails once more."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _complain(tool: str, error: StrongroomError) -> None:
-    sys.stderr.write(f"{tool}: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {error.hint}\n")
+    hint = f"hint: {error.hint}\n" if error.hint else ""
+    with suppress(OSError):  # the exit code says it as well
+        sys.stderr.write(f"{tool}: {error.message}\n{hint}")

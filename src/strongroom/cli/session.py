@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -74,8 +75,9 @@ class Session:
         self.out(json.dumps(value, indent=2, ensure_ascii=False))
 
     def note(self, text: str) -> None:
-        """A message for the person: lower case, no full stop."""
-        sys.stderr.write(text + "\n")
+        """A message for the person: lower case, no full stop; work is not lost for want of it."""
+        with suppress(OSError):
+            sys.stderr.write(text + "\n")
 
     def confirm(self, question: str) -> bool:
         """Ask for y or n; the end of the input is a no."""

@@ -209,8 +209,9 @@ class LocalCoordinator:
         try:
             self._acquire(handle, name, wait_s)
             # the file is never removed: else two processes could hold two files of one name
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, self._holder.encode()[:_HOLDER_BYTES], 0)
+            with suppress(OSError):  # only tells others who holds it; a full disk stops no lock
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, self._holder.encode()[:_HOLDER_BYTES], 0)
             yield
         finally:
             os.close(handle)

@@ -1,0 +1,53 @@
+"""Where results cannot be written: a full disk, a reader that went away."""
+
+import subprocess
+from pathlib import Path
+
+from strongroom.bootstrap import Node
+from strongroom.clock import SystemClock
+from strongroom.eventlog import events
+from strongroom.topology.paths import DataPaths
+from tests.servers import BIN
+
+
+def _command(home: Path) -> list[str]:
+    return [str(BIN / "strongroom"), "--data-dir", str(home), "events", "list"]
+
+
+def _node(home: Path, count: int) -> None:
+    node = Node(DataPaths(home), SystemClock())
+    node.paths.coordination.parent.mkdir(parents=True)
+    node.paths.coordination.touch()
+    node.events.append([events.secret_revealed("os:ada", "x" * 500)] * count)
+
+
+def test_a_result_that_does_not_fit_on_the_disk_is_no_success(tmp_path: Path) -> None:
+    _node(tmp_path, 2)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            _command(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 41
+    assert done.stderr.startswith("strongroom: the system refused: ")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_what_cannot_be_said_on_stderr_is_said_by_the_exit_code(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(_command(tmp_path / "missing"), stderr=full, check=False)
+    assert done.returncode == 5
+
+
+def test_a_reader_that_goes_away_is_no_error_message(tmp_path: Path) -> None:
+    _node(tmp_path, 1000)
+    with subprocess.Popen(
+        _command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(30) == 1
+    assert said == b""
