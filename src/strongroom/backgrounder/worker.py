@@ -172,13 +172,14 @@ def run(node: Node, stopping: threading.Event) -> None:
             _worker(node, stopping).run()
 
 
-def run_until_done(node: Node, job_id: str, *, give_up: Callable[[], bool]) -> bool:
+def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]) -> bool:
     """Run jobs in this process until one of them has ended; for commands while no `serve` runs.
 
     Args:
         node: The node.
         job_id: The job that is waited for.
-        give_up: Says when to stop before that; jobs then stay as they are.
+        give_up: Is shown the job again and again, and says when to stop before it has ended; jobs
+            then stay as they are.
 
     Returns:
         False if another process runs the node's jobs already.
@@ -186,7 +187,8 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[], bool]) -> b
     from strongroom.topology import service_logs
 
     def ended() -> bool:
-        return give_up() or JobState(node.jobs.show(job_id).state).is_final
+        job = node.jobs.show(job_id)
+        return give_up(job) or JobState(job.state).is_final
 
     with ExitStack() as stack:
         try:

@@ -1,0 +1,81 @@
+"""`strongroom jobs` and `tsm jobs`: list, show, cancel and wait for jobs."""
+
+import argparse
+
+from strongroom.cli.session import Session
+from strongroom.errors import StateError
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `jobs`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb} on extracts")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="show all jobs, newest first")
+    listing.add_argument("--site", metavar="SITE", help="name, content URL or id")
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", help="show one job and its receipt")
+    show.set_defaults(run=_show)
+    cancel = commands.add_parser("cancel", help="ask a job to stop")
+    cancel.set_defaults(run=_cancel)
+    wait = commands.add_parser(
+        "wait", help="wait for a job; runs it here if nobody else works on jobs"
+    )
+    wait.add_argument("--timeout", type=float, metavar="S", help="wait at most this long")
+    wait.set_defaults(run=_wait)
+    for command in (show, cancel, wait):
+        command.add_argument("id", metavar="ID")
+    for command in (listing, show, cancel, wait):
+        command.add_argument("--json", action="store_true")
+    return parser
+
+
+def _list(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.cli import columns, waiting
+
+    node = session.node
+    site_id = None if arguments.site is None else node.sites.find(arguments.site).id
+    found = node.jobs.list(site_id)
+    if arguments.json:
+        session.out_json([waiting.job_json(job) for job in found])
+        return 0
+    heads = ["ID", "STATE", "DONE", "CREATED", "WHAT"]
+    rows = [
+        [job.id, job.state, f"{job.done}/{job.total}", job.created_at, job.title] for job in found
+    ]
+    columns.show(session, heads, rows)
+    return 0
+
+
+def _show(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.cli import waiting
+
+    job = session.node.jobs.show(arguments.id)
+    if not arguments.json:
+        waiting.show(session, job)
+        return 0
+    session.out_json(waiting.job_json(job))
+    if job.note:
+        session.note(job.note)
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.cli import waiting
+
+    before = session.node.jobs.show(arguments.id)
+    if before.finished_at:
+        raise StateError(f"job {before.id} has ended already: {before.state}")
+    job = session.node.jobs.cancel(arguments.id, session.actor)
+    if arguments.json:
+        session.out_json(waiting.job_json(job))
+    else:
+        ending = "cancelled" if job.finished_at else "is asked to stop"
+        session.out(f"job {job.id} {ending}")
+    return 0
+
+
+def _wait(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.cli import waiting
+
+    ended = waiting.until_ended(session, arguments.id, arguments.timeout)
+    return waiting.tell(session, ended, as_json=arguments.json)
