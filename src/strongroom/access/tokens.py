@@ -11,6 +11,7 @@ from strongroom.crypto.secret import SecretBytes
 PREFIX = b"srpat_"  # lets secret scanners find one that was published by mistake
 SECRET_BYTES = 32
 DEFAULT_LIFETIME = timedelta(days=365)
+MAX_LIFETIME = timedelta(days=3650)
 
 
 def new_secret() -> SecretBytes:

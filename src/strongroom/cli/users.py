@@ -74,9 +74,11 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
 
 def _create(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli.setup import read_password
+    from strongroom.services.users import parse_role
 
     if (arguments.site is None) != (arguments.role is None):
         raise UsageError("--site and --role go together")
+    role = None if arguments.role is None else parse_role(arguments.role)
     if arguments.no_password and arguments.password_file is not None:
         raise UsageError("--no-password and --password-file exclude each other")
     users, subject = session.node.users, session.subject
@@ -91,8 +93,8 @@ def _create(arguments: argparse.Namespace, session: Session) -> int:
         full_name=arguments.full_name,
         is_server_admin=arguments.server_admin,
     )
-    if site is not None:
-        users.add_to_site(subject, site.id, user.name, arguments.role)
+    if site is not None and role is not None:
+        users.give_role(subject, site.id, user.id, role)
     session.out(f"user {user.name!r} created: {user.id}")
     return 0
 

@@ -270,6 +270,13 @@ intents = Table(
     _text("created_at"),
 )
 
+# the one row says which revision of this schema the database has
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("revision", Text, primary_key=True),
+)
+
 marks = Table(
     "marks",
     metadata,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom import durable
@@ -28,9 +28,9 @@ from strongroom.repository.gateways.work import (
     MarksTable,
     UploadsTable,
 )
+from strongroom.repository.tables import schema_version
 
 REVISION = "0001"
-_VERSION_TABLE = "alembic_version"
 
 
 class Transaction:
@@ -103,9 +103,13 @@ class Repository:
 
         database.create_file(self._url, self._access)
         with self._begin(read_only=False) as connection:
-            if _revision(connection) not in {None, *runner.revisions()}:
-                raise _foreign_schema(_revision(connection))
-            runner.upgrade(connection)
+            present = _revision(connection)
+            if present not in {None, *runner.revisions()}:
+                raise _foreign_schema(present)
+            if present != REVISION:
+                revision = runner.upgrade(connection, present)
+                connection.execute(delete(schema_version))
+                connection.execute(insert(schema_version).values(revision=revision))
 
     def close(self) -> None:
         """Close all connections."""
@@ -141,12 +145,9 @@ class Repository:
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(_VERSION_TABLE):
+    if not inspect(connection).has_table(schema_version.name):
         return None
-    found: str | None = connection.execute(
-        text(f"SELECT version_num FROM {_VERSION_TABLE}")  # noqa: S608 a constant
-    ).scalar_one_or_none()
-    return found
+    return connection.execute(select(schema_version.c.revision)).scalar_one_or_none()
 
 
 def _foreign_schema(revision: str | None) -> StateError:

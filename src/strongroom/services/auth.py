@@ -105,17 +105,11 @@ class AuthService:
             AuthenticationError: The session is unknown or has ended.
         """
         now = self._clock.now()
-        token_hash = _hash(raw_token)
         with self._repository.reading() as tx:
-            session = tx.sessions.find(token_hash)
-            if session is None or self._has_ended(tx, session, now):
-                raise _expired()
-            identity = identity_on(tx, tx.users.get(session.user_id), tx.sites.get(session.site_id))
-            if identity is None:
-                raise _expired()
+            session, identity = self._present(tx, raw_token)
         if sessions.needs_touch(session.last_seen_at, now):
             with self._repository.transaction() as tx:
-                tx.sessions.touch(token_hash, format_utc(now))
+                tx.sessions.touch(session.token_hash, format_utc(now))
         return identity
 
     def sign_out(self, raw_token: str) -> None:
@@ -131,11 +125,8 @@ class AuthService:
             StateError: The session is on that site.
             PermissionDeniedError: The user may not enter that site, or there is none.
         """
-        present = self.identify(raw_token)
         with self._repository.transaction() as tx:
-            session = tx.sessions.find(_hash(raw_token))
-            if session is None:
-                raise _expired()
+            session, present = self._present(tx, raw_token)
             site = site_for_sign_in(tx, content_url)
             identity = None if site is None else identity_on(tx, present.user, site)
             if identity is None:
@@ -149,6 +140,16 @@ class AuthService:
         """Remove sessions that were idle for too long; returns how many."""
         with self._repository.transaction() as tx:
             return tx.sessions.prune(format_utc(self._clock.now() - sessions.IDLE_LIMIT))
+
+    def _present(self, tx: Transaction, raw_token: str) -> tuple[SessionRow, Identity]:
+        session = tx.sessions.find(_hash(raw_token))
+        if session is None or self._has_ended(tx, session):
+            raise _expired()
+        user, site = tx.users.get(session.user_id), tx.sites.get(session.site_id)
+        identity = identity_on(tx, user, site)
+        if identity is None:
+            raise _expired()
+        return session, identity
 
     def _enter(
         self, tx: Transaction, user_id: str, content_url: str, name: str, method: str
@@ -175,7 +176,8 @@ class AuthService:
         self._events.append([events.signed_in(actor, user_id, site_id, method=method)])
         return token.reveal().decode("ascii")
 
-    def _has_ended(self, tx: Transaction, session: SessionRow, now: datetime) -> bool:
+    def _has_ended(self, tx: Transaction, session: SessionRow) -> bool:
+        now = self._clock.now()
         if sessions.is_idle(session.last_seen_at, now):
             return True
         if session.token_id is None:

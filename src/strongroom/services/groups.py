@@ -5,10 +5,10 @@ from strongroom.access.permissions import Action, Resource, Subject
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import ConflictError, NotFoundError
 from strongroom.ids import new_id
-from strongroom.repository.rows import GroupRow, Page, Query, UserRow
+from strongroom.repository.rows import GroupRow, Page, Query
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.auth import role_of
-from strongroom.services.users import SiteUser
+from strongroom.services.users import SiteUser, user_of_site
 
 
 class GroupsService:
@@ -95,11 +95,12 @@ class GroupsService:
         permissions.check(subject, Action.MANAGE_GROUPS, Resource(site_id))
         with self._repository.transaction() as tx:
             group = _group_of_site(tx, site_id, group_id)
-            user, role = _user_of_site(tx, site_id, user_id)
-            if tx.groups.has_user(group.id, user.id):
-                raise ConflictError(f"{user.name!r} is in the group {group.name!r} already")
-            tx.groups.add_user(group.id, user.id)
-            return SiteUser(user, role)
+            member = user_of_site(tx, site_id, user_id)
+            if tx.groups.has_user(group.id, user_id):
+                name = member.user.name
+                raise ConflictError(f"{name!r} is in the group {group.name!r} already")
+            tx.groups.add_user(group.id, user_id)
+            return member
 
     def remove_user(self, subject: Subject, site_id: str, group_id: str, user_id: str) -> None:
         """End a membership.
@@ -120,11 +121,3 @@ def _group_of_site(tx: Transaction, site_id: str, group_id: str) -> GroupRow:
     if group is None or group.site_id != site_id:
         raise NotFoundError(f"there is no group {group_id!r} on this site")
     return group
-
-
-def _user_of_site(tx: Transaction, site_id: str, user_id: str) -> tuple[UserRow, str]:
-    user = tx.users.find(user_id)
-    role = None if user is None else role_of(tx, user, site_id)
-    if user is None or role is None:
-        raise NotFoundError(f"there is no user {user_id!r} on this site")
-    return user, role

@@ -12,7 +12,12 @@ from strongroom.repository.folding import fold
 from strongroom.repository.rows import Page, ProjectRow, Query
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.auth import role_of
-from strongroom.services.resources import MAX_PROJECT_DEPTH, project_path, project_resource
+from strongroom.services.resources import (
+    MAX_PROJECT_DEPTH,
+    owner_for,
+    project_path,
+    project_resource,
+)
 from strongroom.services.sites import DEFAULT_PROJECT, PROJECT_PERMISSIONS
 
 CONTENT_PERMISSIONS = (
@@ -206,9 +211,4 @@ def _owner(tx: Transaction, subject: Subject, site_id: str, owner_id: str | None
         if user is None or role_of(tx, user, site_id) is None:
             raise NotFoundError(f"there is no user {owner_id!r} on this site")
         return user.id
-    if subject.user_id:
-        return subject.user_id
-    administrator = tx.users.find_administrator()
-    if administrator is None:
-        raise StateError("there is no server administrator")
-    return administrator.id
+    return owner_for(tx, subject)

@@ -1,6 +1,7 @@
 """Projects and content as permissions see them: whose they are, and whose the projects above are."""
 
-from strongroom.access.permissions import Resource
+from strongroom.access.permissions import Resource, Subject
+from strongroom.errors import StateError
 from strongroom.repository.rows import ContentRow, ProjectRow
 from strongroom.repository.unit_of_work import Transaction
 
@@ -32,3 +33,20 @@ def project_path(tx: Transaction, project_id: str | None) -> list[ProjectRow]:
         path.append(project)
         project_id = project.parent_id
     return path
+
+
+def owner_for(tx: Transaction, subject: Subject) -> str:
+    """Who shall own what the subject makes: itself, or for local commands the first administrator.
+
+    Raises:
+        StateError: A local command made it, and there is no administrator.
+    """
+    if subject.user_id:
+        return subject.user_id
+    administrator = tx.users.find_administrator()
+    if administrator is None:
+        raise StateError(
+            "there is no server administrator",
+            hint="create one with 'strongroom users create NAME --server-admin'",
+        )
+    return administrator.id

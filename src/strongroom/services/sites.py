@@ -12,7 +12,7 @@ from typing import Any
 from strongroom.access import names, permissions
 from strongroom.access.permissions import Action, Resource, Subject
 from strongroom.clock import Clock, format_utc
-from strongroom.errors import NotFoundError, StateError, UsageError
+from strongroom.errors import ConflictError, NotFoundError, StateError, UsageError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.ids import new_id
@@ -29,6 +29,7 @@ from strongroom.repository.rows import (
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services import jobs
 from strongroom.services.jobs import JobsService
+from strongroom.services.resources import owner_for
 
 DEFAULT_PROJECT = "Default"
 PROJECT_PERMISSIONS = "ManagedByOwner"
@@ -150,6 +151,11 @@ class SitesService:
         form = names.canonical(name, "site")
         url = names.content_url_of(form) if wanted.content_url is None else wanted.content_url
         with self._repository.transaction() as tx:
+            if tx.sites.find_by_name(form) is not None:
+                # told first: "Default" has no content URL that a second one could have
+                raise ConflictError(
+                    f"a site named {form!r} exists already", hint="choose another name"
+                )
             site = SiteRow(
                 id=new_id(),
                 name=form,
@@ -159,7 +165,7 @@ class SitesService:
             )
             fresh = dataclasses.replace(wanted, name=None, content_url=None, mode=None)
             site = dataclasses.replace(site, **_plain_changes(site, fresh))
-            insert_site(tx, site, _project_owner(tx, subject))
+            insert_site(tx, site, owner_for(tx, subject))
             mode = SiteMode(site.mode).word
             self._events.append([events.site_created(subject.actor, site.id, form, mode=mode)])
         return site
@@ -314,19 +320,6 @@ def insert_site(tx: Transaction, site: SiteRow, owner_id: str) -> None:
 
 def _default_mode(tx: Transaction) -> SiteMode:
     return SiteMode(int(tx.marks.find(_DEFAULT_MODE_MARK) or SiteMode.DISABLED))
-
-
-def _project_owner(tx: Transaction, subject: Subject) -> str:
-    """Who shall own what the subject makes: itself, or a server administrator for local commands."""
-    if subject.user_id:
-        return subject.user_id
-    administrator = tx.users.find_administrator()
-    if administrator is None:
-        raise StateError(
-            "there is no server administrator",
-            hint="create one with 'strongroom users create --server-admin'",
-        )
-    return administrator.id
 
 
 def _new_content_url(url: str) -> str:

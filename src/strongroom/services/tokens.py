@@ -48,8 +48,8 @@ class TokensService:
             ConflictError: The user has a token of that name.
         """
         permissions.check(subject, Action.MANAGE_TOKENS, Resource(owner_id=user_id))
-        if lifetime is not None and lifetime <= timedelta():
-            raise UsageError("an access token must be valid for some time")
+        if lifetime is not None and not timedelta() < lifetime <= tokens.MAX_LIFETIME:
+            raise UsageError(f"an access token is valid for 1 to {tokens.MAX_LIFETIME.days} days")
         now = self._clock.now()
         secret = tokens.new_secret()
         with self._repository.transaction() as tx:

@@ -70,7 +70,7 @@ class UsersService:
         """
         permissions.check(subject, Action.LIST_USERS, Resource(site_id))
         with self._repository.reading() as tx:
-            return _user_of_site(tx, site_id, user_id)
+            return user_of_site(tx, site_id, user_id)
 
     def find(self, name: str) -> UserRow:
         """The user of that name or id, in any case.
@@ -115,7 +115,7 @@ class UsersService:
             ConflictError: The user has a role on the site already.
         """
         permissions.check(subject, Action.MANAGE_SITE_USERS, Resource(site_id))
-        wanted = _check_role(role)
+        wanted = parse_role(role)
         with self._repository.transaction() as tx:
             site = tx.sites.get(site_id)
             user = tx.users.find_by_name(name.strip())
@@ -137,9 +137,9 @@ class UsersService:
             StateError: It is the last server administrator.
         """
         permissions.check(subject, Action.MANAGE_SITE_USERS, Resource(site_id))
-        wanted = _check_role(role)
+        wanted = parse_role(role)
         with self._repository.transaction() as tx:
-            user = _user_of_site(tx, site_id, user_id).user
+            user = user_of_site(tx, site_id, user_id).user
             return self._new_role(tx, subject, site_id, user, wanted)
 
     def give_role(self, subject: Subject, site_id: str, user_id: str, role: str) -> SiteUser:
@@ -154,7 +154,7 @@ class UsersService:
         permissions.check(subject, Action.MANAGE_USERS)
         with self._repository.transaction() as tx:
             user, site = tx.users.get(user_id), tx.sites.get(site_id)
-            return self._new_role(tx, subject, site.id, user, _check_role(role))
+            return self._new_role(tx, subject, site.id, user, parse_role(role))
 
     def set_password(self, subject: Subject, user_id: str, password: SecretBytes) -> None:
         """Set a user's password; its sessions end, a pause after failures as well.
@@ -191,7 +191,7 @@ class UsersService:
         """
         permissions.check(subject, Action.MANAGE_SITE_USERS, Resource(site_id))
         with self._repository.transaction() as tx:
-            user = _user_of_site(tx, site_id, user_id).user
+            user = user_of_site(tx, site_id, user_id).user
             if user.is_server_admin:
                 raise StateError(
                     f"{user.name!r} is a server administrator and so a user of every site",
@@ -321,7 +321,12 @@ def find_user(tx: Transaction, name: str) -> UserRow:
     return found
 
 
-def _user_of_site(tx: Transaction, site_id: str, user_id: str) -> SiteUser:
+def user_of_site(tx: Transaction, site_id: str, user_id: str) -> SiteUser:
+    """A user of that site with its role.
+
+    Raises:
+        NotFoundError: The user is not of that site.
+    """
     user = tx.users.find(user_id)
     role = None if user is None else role_of(tx, user, tx.sites.get(site_id).id)
     if user is None or role is None:
@@ -333,7 +338,12 @@ def _shown_role(user: UserRow, role: str | None) -> str:
     return SERVER_ADMINISTRATOR if user.is_server_admin else role or UNLICENSED
 
 
-def _check_role(role: str) -> str:
+def parse_role(role: str) -> str:
+    """The site role of that word, in any case.
+
+    Raises:
+        UsageError: There is no such role.
+    """
     for known in SITE_ROLES:
         if known.casefold() == role.casefold():
             return known

@@ -118,7 +118,7 @@ def test_two_processes_may_make_the_schema_at_once(url: str) -> None:
 
 def test_tables_of_another_version_are_not_touched(repository: Repository, url: str) -> None:
     with repository._begin(read_only=False) as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE schema_version SET revision = '9999'")
     other = Repository(url)
     with pytest.raises(StateError, match=f"schema 9999, this program needs {REVISION}"):
         other.reading().__enter__()
@@ -148,7 +148,10 @@ def test_a_disk_that_is_full_is_told_and_changes_nothing(repository: Repository)
         raw = connection.connection.driver_connection
         assert raw is not None
         raw.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageError, match="disk of the repository is full") as caught, repository.transaction() as tx:
+    with (
+        pytest.raises(StorageError, match="disk of the repository is full") as caught,
+        repository.transaction() as tx,
+    ):
         tx.marks.set("big", "x" * 1_000_000)
     assert "free some space" in caught.value.hint
     with repository.reading() as tx:

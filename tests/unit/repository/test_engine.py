@@ -42,7 +42,7 @@ def test_the_migrations_make_what_the_tables_say(path: Path) -> None:
 
 
 def test_the_program_needs_the_newest_revision() -> None:
-    assert runner.revisions()[0] == REVISION
+    assert runner.revisions()[-1] == REVISION
 
 
 def test_every_commit_is_synced_and_references_are_checked(path: Path) -> None:
@@ -136,3 +136,23 @@ def test_errors_in_our_words(error: SQLAlchemyError, expected: type[Exception], 
     assert isinstance(found, expected)
     assert words in found.message
     assert "\n" not in found.message
+
+
+def test_another_engine_is_left_to_its_own_ways(tmp_path: Path) -> None:
+    """PostgreSQL needs none of SQLite's settings, and has no file that could be missing."""
+    url = "postgresql+psycopg://postgres@/strongroom?host=/nowhere"
+    opened = engine.open_engine(url)
+    assert opened.dialect.name == "postgresql"
+    assert not opened.dispatch.begin
+    assert engine.missing_file(url) is None
+    engine.create_file(url, PRIVATE)
+    assert list(tmp_path.iterdir()) == []
+    opened.dispose()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    repository = Repository(engine.sqlite_url(tmp_path / "folder" / "repository.db"))
+    with pytest.raises(StorageError, match="folder"):
+        repository.ensure_schema()
+    repository.close()

@@ -1,38 +1,31 @@
-"""Runs Alembic in-process and in the caller's transaction, without ini file and `env.py`."""
+"""Runs the steps of the schema with Alembic's operations, within the caller's transaction.
 
-from collections.abc import Iterable
-from pathlib import Path
+There is no ini file, no `env.py` and no graph: one line of steps, and the revision in the database's own
+table of versions.
+"""
 
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import ScriptDirectory
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-_HEAD = "head"
+from strongroom.repository.migrations.versions import v0001_first
+
+STEPS = (v0001_first,)  # oldest first; each has a `revision` and an `upgrade`
 
 
 def revisions() -> list[str]:
-    """The known revisions, newest first."""
-    return [script.revision for script in _scripts().walk_revisions()]
+    """The known revisions, oldest first."""
+    return [step.revision for step in STEPS]
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema to the newest revision; the transaction decides whether it is kept."""
-    scripts = _scripts()
+def upgrade(connection: Connection, present: str | None) -> str:
+    """Take the steps after the present revision; returns the revision that the schema has then.
 
-    def steps(revision: tuple[str, ...], _context: MigrationContext) -> Iterable[RevisionStep]:
-        # what `alembic upgrade` itself calls; there is no public name for it
-        return scripts._upgrade_revs(_HEAD, revision)  # type: ignore[arg-type]  # noqa: SLF001
-
-    with EnvironmentContext(Config(), scripts, fn=steps) as environment:
-        environment.configure(
-            connection=connection,
-            transactional_ddl=True,  # true for SQLite too, since we say BEGIN ourselves
-            render_as_batch=True,
-        )
-        environment.run_migrations()
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(Path(__file__).parent))
+    The caller's transaction decides whether it is kept: statements that change tables are part of it on
+    every engine that we use.
+    """
+    done = 0 if present is None else revisions().index(present) + 1
+    with Operations.context(MigrationContext.configure(connection)):
+        for step in STEPS[done:]:
+            step.upgrade()
+    return revisions()[-1]

@@ -1,17 +1,18 @@
-"""The first schema.
-
-Revision ID: 0001
-"""
+"""The first schema."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
-down_revision = None
 
 
 def upgrade() -> None:
     """Create all tables."""
+    op.create_table(
+        "schema_version",
+        sa.Column("revision", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("revision", name=op.f("pk_schema_version")),
+    )
     op.create_table(
         "intents",
         sa.Column("storage_key", sa.Text(), nullable=False),
