@@ -20,6 +20,7 @@ from strongroom.errors import (
     ConflictError,
     NotFoundError,
     PermissionDeniedError,
+    RootError,
     StateError,
     StorageError,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from strongroom.kms.store import KmsStore
     from strongroom.repository.unit_of_work import Repository
     from strongroom.roots.base import RootProvider, WrapRecord
+    from strongroom.roots.settings import RootSettings
     from strongroom.services.assets import AssetService
     from strongroom.services.auth import AuthService
     from strongroom.services.configuration import ConfigurationService
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
     from strongroom.services.groups import GroupsService
     from strongroom.services.initialise import NewNode, NewNodePorts
     from strongroom.services.jobs import JobsService
-    from strongroom.services.kms import KmsPorts, KmsService, UseCount
+    from strongroom.services.kms import KmsService
     from strongroom.services.kms_change import RootSet
+    from strongroom.services.kms_keeper import KmsPorts, StoreKeeper, UseCount
+    from strongroom.services.kms_roots import RootsService
     from strongroom.services.projects import ProjectsService
     from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
@@ -240,17 +244,11 @@ class Node:
 
         return LocalRoot(key_id, open_key or self.configuration.open_key, self.clock)
 
-    def root_for_key(self, mode: str, key_id: str) -> "RootProvider":
-        """The root of a KMS mode; the local one wraps by the given configuration key."""
-        if mode != "local":
-            raise StateError(f"this version has no root for the KMS mode {mode!r}")
-        return self.local_root(key_id)
-
     @cached_property
     def keys(self) -> "KmsAccessor":
         """Data keys; the one holder of the RMK in this process."""
         from strongroom.kms.accessor import KmsAccessor
-        from strongroom.services.kms import ConfiguredStore
+        from strongroom.services.kms_keeper import ConfiguredStore
 
         sealed = ConfiguredStore(self.configuration, self.coordinator)
         return KmsAccessor(sealed, _Roots(self).find, monotonic=time.monotonic, log=self._say)
@@ -258,18 +256,31 @@ class Node:
     @cached_property
     def _kms_ports(self) -> "KmsPorts":
         from strongroom.services.epochs import RepositoryMarks
-        from strongroom.services.kms import KmsPorts
+        from strongroom.services.kms_keeper import KmsPorts
 
         marks = RepositoryMarks(self.repository)
         return KmsPorts(self.coordinator, self.events, marks, self.clock)
+
+    @cached_property
+    def keeper(self) -> "StoreKeeper":
+        """The KMS store."""
+        from strongroom.services.kms_keeper import StoreKeeper
+
+        return StoreKeeper(self.configuration, self.keys, _Roots(self), self._kms_ports)
 
     @cached_property
     def kms(self) -> "KmsService":
         """Key management."""
         from strongroom.services.kms import KmsService
 
-        roots = _Roots(self)
-        return KmsService(self.configuration, self.keys, roots, self._kms_ports, self._count_use)
+        return KmsService(self.keeper, self._count_use)
+
+    @cached_property
+    def roots(self) -> "RootsService":
+        """KMS mode and recovery roots."""
+        from strongroom.services.kms_roots import RootsService
+
+        return RootsService(self.keeper)
 
     def _count_use(self) -> "UseCount":
         from strongroom.services import extract_usage
@@ -291,11 +302,8 @@ class Node:
         def open_keys() -> "ConfigurationKeys":
             return self.open_configuration_keys(self.configuration.document().installation_id)
 
-        roots = _Roots(self)
-        holders = KeyHolders(self.keystore, self.keys, open_keys, roots)
-        return RegenerateService(
-            self.configuration, holders, self.kms, self.assets, self._kms_ports
-        )
+        holders = KeyHolders(self.keystore, open_keys)
+        return RegenerateService(holders, self.keeper, self.assets, self._kms_ports)
 
     def new_node_ports(self) -> "NewNodePorts":
         """What `services.initialise` works through; the coordination database is made here."""
@@ -411,22 +419,34 @@ class Node:
 
 
 class _Roots:
-    """Which providers there are; implements `services.kms.Roots`."""
+    """Which providers there are; implements `services.kms_keeper.Roots`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
 
     def all_for(self, store: "KmsStore", mode: str, key_id: str | None = None) -> "RootSet":
-        """The roots of the next store (this version has the local one only)."""
+        """The root of a mode, and the recovery roots of a store: all its wraps but the first."""
         from strongroom.services.kms_change import RootSet
 
-        del store
         active = key_id or self._node.configuration.document().configuration_key_id
-        return RootSet(mode, self._node.root_for_key(mode, active))
+        primary = self._node.local_root(active) if mode == "local" else self.find(store.wraps[0])
+        return RootSet(mode, primary, tuple(map(self.find, store.wraps[1:])))
 
     def find(self, wrap: "WrapRecord") -> "RootProvider":
         """The provider that opens a wrap."""
-        return self._node.root_for_key(wrap.kind, wrap.root_key_id)
+        if wrap.kind == "local":
+            return self._node.local_root(wrap.root_key_id)
+        for settings in self._node.keeper.settings():
+            if settings.opens(wrap):
+                return self.build(settings)
+        raise RootError(
+            f"nothing is known of the {wrap.kind} root {wrap.root_key_id}",
+            hint="set it again with 'tsm security kms set-mode' or 'kms roots add'",
+        )
+
+    def build(self, settings: "RootSettings") -> "RootProvider":
+        """The provider of some settings; each kind has its line here."""
+        raise StateError(f"this version has no root of the kind {settings.kind!r}")
 
 
 def check_new(option: str | None) -> Path:

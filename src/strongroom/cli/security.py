@@ -73,7 +73,8 @@ def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
         raise UsageError(
             f"this version has no KMS mode {arguments.mode!r}", hint="the one it has is 'local'"
         )
-    if session.node.kms.set_mode_local(session.actor):
+    change = session.node.roots.set_mode(None, session.actor)
+    if change.done:
         session.out("KMS mode set to local.")
     else:
         session.out("KMS mode is local already; nothing was changed.")

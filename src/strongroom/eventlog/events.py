@@ -14,6 +14,10 @@ SECRET_REVEALED = "SECRET_REVEALED"  # noqa: S105
 KMS_MODE_CHANGED = "KMS_MODE_CHANGED"
 KMS_STORE_CHANGED = "KMS_STORE_CHANGED"
 KMS_EPOCH_ACCEPTED = "KMS_EPOCH_ACCEPTED"
+ROOT_ADDED = "ROOT_ADDED"
+ROOT_REMOVED = "ROOT_REMOVED"
+ROOTS_VERIFIED = "ROOTS_VERIFIED"
+MEK_ADOPTED = "MEK_ADOPTED"
 RMK_UNWRAPPED = "RMK_UNWRAPPED"
 MEK_RETIRED = "MEK_RETIRED"
 EXTRACT_ENCRYPTED = "EXTRACT_ENCRYPTED"
@@ -93,6 +97,26 @@ def kms_store_changed(actor: str, *, epoch: int, digest: str) -> Event:
 def kms_epoch_accepted(actor: str, *, epoch: int) -> Event:
     """An older KMS store was made the one that counts."""
     return _event(KMS_EPOCH_ACCEPTED, actor, epoch=epoch)
+
+
+def root_added(actor: str, kind: str, root_key_id: str) -> Event:
+    """The RMK is wrapped by one root more."""
+    return _event(ROOT_ADDED, actor, kind=kind, root_key_id=root_key_id)
+
+
+def root_removed(actor: str, kind: str, root_key_id: str) -> Event:
+    """The RMK is no longer wrapped by a root."""
+    return _event(ROOT_REMOVED, actor, kind=kind, root_key_id=root_key_id)
+
+
+def roots_verified(actor: str, count: int) -> Event:
+    """So many roots were asked, and opened the RMK."""
+    return _event(ROOTS_VERIFIED, actor, count=count)
+
+
+def meks_adopted(actor: str, mek_id: str) -> Event:
+    """A MEK of a former store is available again."""
+    return _event(MEK_ADOPTED, actor, mek_id=mek_id)
 
 
 def rmk_unwrapped(actor: str, rmk_id: str, root: str) -> Event:

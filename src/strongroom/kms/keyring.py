@@ -62,6 +62,23 @@ class KeyRing:
         )
         return KeyRing((*old, _new_active(mek_id, material, now)))
 
+    def with_adopted(self, others: "KeyRing", now: datetime) -> "KeyRing":
+        """This ring with the keys of another one, which here only decrypt (A-26, Q-08).
+
+        Raises:
+            ConflictError: An id names two different keys: one of the rings is corrupt.
+        """
+        own = {mek.id: mek for mek in self.meks}
+        new = []
+        for mek in others:
+            present = own.get(mek.id)
+            if present is None:
+                active = mek.state is MekState.ENCRYPT_OR_DECRYPT
+                new.append(mek.with_state(MekState.DECRYPT_ONLY, now) if active else mek)
+            elif present.material != mek.material:
+                raise ConflictError(f"two different keys have the id of MEK {mek.id}")
+        return KeyRing((*new, *self.meks))
+
     def without(self, mek_id: str) -> "KeyRing":
         """The ring without a decrypt-only key.
 

@@ -13,8 +13,16 @@ FindRoot = Callable[[WrapRecord], RootProvider]
 #: Takes the name of a log channel and a sentence. Injected: importing `logging` costs 30 ms.
 Log = Callable[[str, str], None]
 
-#: Kind of root → prefix of the log channels, and what the RMK was decrypted with (A-16).
-_WORDS = {"local": ("LocalKms", "configuration key with ID")}
+#: Kind of root → log channels of its accessor and of its store, and what opened the RMK (A-16).
+_WORDS = {
+    "local": (
+        "LocalKmsEncryptionEnvelopeAccessor",
+        "LocalKmsEncryptionEnvelope",
+        "configuration key with ID",
+    ),
+    "aws": ("AwsKmsEncryptionEnvelopeAccessor", "AwsKmsEncryptionEnvelope", "CMK with ARN"),
+    "azure": ("AzureKeyVaultEnvelopeAccessor", "AzureKeyVaultEnvelope", "key with ID"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,19 +42,21 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
     """
     failure: StrongroomError = RootError(f"the RMK {store.rmk_id} has no wrap that can be opened")
     for wrap in store.wraps:
-        channel, key_words = _WORDS[wrap.kind]
+        accessor, envelope, key_words = _words(wrap.kind)
         try:
             rmk = store.rmk(find_root(wrap).unwrap(wrap))
             opened = OpenStore(store, rmk, store.open_ring(rmk))
         except StrongroomError as error:
-            log(
-                f"{channel}EncryptionEnvelopeAccessor",
-                f"Wrap {wrap.id} did not open the RMK: {error}",
-            )
+            log(accessor, f"Wrap {wrap.id} did not open the RMK: {error}")
             failure = error
             continue
         words = f"Decrypted the RMK with ID {rmk.id} using the {key_words} {wrap.root_key_id}"
-        log(f"{channel}EncryptionEnvelopeAccessor", words)
-        log(f"{channel}EncryptionEnvelope", f"Using RMK with ID {rmk.id} to decrypt KMS store")
+        log(accessor, words)
+        log(envelope, f"Using RMK with ID {rmk.id} to decrypt KMS store")
         return opened
     raise failure
+
+
+def _words(kind: str) -> tuple[str, str, str]:
+    name = f"{kind.capitalize()}KmsEncryptionEnvelope"
+    return _WORDS.get(kind, (f"{name}Accessor", name, f"{kind} key"))

@@ -58,6 +58,8 @@ class RootDescription:
     kind: str
     root_key_id: str
     details: Mapping[str, str]
+    #: Whether it can be asked to unwrap now; recovery recipients cannot, without what is kept apart.
+    online: bool = True
 
 
 class RootProvider(Protocol):

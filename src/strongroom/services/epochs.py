@@ -6,7 +6,7 @@ _NAME = "kms.epoch"
 
 
 class RepositoryMarks:
-    """Implements `services.kms.EpochMarks`."""
+    """Implements `services.kms_keeper.EpochMarks`."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository

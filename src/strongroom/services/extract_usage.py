@@ -11,7 +11,7 @@ from strongroom.errors import NotFoundError, StrongroomError
 from strongroom.extracts.vault import ExtractVault
 from strongroom.filestore.base import FileStore
 from strongroom.repository.unit_of_work import Repository
-from strongroom.services.kms import MekUse, UseCount
+from strongroom.services.kms_keeper import MekUse, UseCount
 
 
 def scan(repository: Repository, files: FileStore, vault: ExtractVault) -> UseCount:

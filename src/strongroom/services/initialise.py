@@ -25,8 +25,8 @@ from strongroom.roots.base import RootProvider
 from strongroom.secrets import asset_ring, enc
 from strongroom.services import assets, kms_change, platform
 from strongroom.services.configuration import ConfigurationService
-from strongroom.services.kms import STORE, EpochMarks
 from strongroom.services.kms_change import RootSet
+from strongroom.services.kms_keeper import STORE, EpochMarks
 
 OpenKey = Callable[[str], SecretBytes]
 

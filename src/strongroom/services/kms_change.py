@@ -3,14 +3,14 @@
 It never writes: the caller puts the proved bytes, which is the only commit point.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from strongroom.clock import format_utc
 from strongroom.crypto import rng
 from strongroom.envelope.header import Placement
-from strongroom.errors import IntegrityError, StateError
+from strongroom.errors import IntegrityError, NotFoundError, StateError
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.kms import store as kms_store
 from strongroom.kms.accessor import KmsAccessor
@@ -71,6 +71,70 @@ def without_mek(opened: OpenStore, mek_id: str) -> NextStore:
     return NextStore(kms_store.seal_ring(smaller, ring, opened.rmk), opened.rmk, ring)
 
 
+def with_wrap(opened: OpenStore, root: RootProvider) -> NextStore:
+    """The same RMK, wrapped by one root more."""
+    store = opened.store
+    wrap = root.wrap(opened.rmk.material, Context(store.installation_id, store.rmk_id, new_id()))
+    return _next(opened, replace(store, wraps=(*store.wraps, wrap)))
+
+
+def without_wrap(opened: OpenStore, wrap_id: str) -> NextStore:
+    """The same RMK without one of its wraps.
+
+    Raises:
+        NotFoundError: There is no such wrap.
+        StateError: It is the wrap of the mode's root.
+    """
+    first, *others = opened.store.wraps
+    kept = [wrap for wrap in others if wrap.id != wrap_id]
+    if wrap_id == first.id:
+        raise StateError(
+            f"wrap {wrap_id} is that of the KMS mode", hint="change the mode: set-mode"
+        )
+    if len(kept) == len(others):
+        raise NotFoundError(f"there is no wrap {wrap_id}", hint="see 'kms roots list'")
+    return _next(opened, replace(opened.store, wraps=(first, *kept)))
+
+
+def verified(opened: OpenStore, wrap_ids: frozenset[str], now: datetime) -> NextStore:
+    """The same store that says of these wraps that they were opened now."""
+    moment = format_utc(now)
+    wraps = tuple(
+        replace(wrap, last_verified=moment) if wrap.id in wrap_ids else wrap
+        for wrap in opened.store.wraps
+    )
+    return _next(opened, replace(opened.store, wraps=wraps))
+
+
+def abandoned(store: KmsStore, raw: bytes, roots: RootSet, now: datetime) -> NextStore:
+    """A new store in place of one that nothing opens; that one is kept, closed (Q-05).
+
+    Its MEKs show as unavailable and are adopted once one of its wraps opens again.
+    """
+    built = first(store.installation_id, roots, now)
+    kept = replace(built.store, epoch=store.epoch + 1, former=(*store.former, raw))
+    return replace(built, store=kms_store.seal_ring(kept, built.ring, built.rmk))
+
+
+def adopted(opened: OpenStore, found: Mapping[bytes, KeyRing], now: datetime) -> NextStore:
+    """The MEKs of former stores that open again, decrypt-only (Q-08); those stores go.
+
+    Raises:
+        ConflictError: Two different keys have one id.
+    """
+    ring = opened.ring
+    for former in found.values():
+        ring = ring.with_adopted(former, now)
+    left = tuple(raw for raw in opened.store.former if raw not in found)
+    store = replace(opened.store, epoch=opened.store.epoch + 1, former=left)
+    return NextStore(kms_store.seal_ring(store, ring, opened.rmk), opened.rmk, ring)
+
+
+def _next(opened: OpenStore, store: KmsStore) -> NextStore:
+    grown = replace(store, epoch=store.epoch + 1)
+    return NextStore(kms_store.seal_ring(grown, opened.ring, opened.rmk), opened.rmk, opened.ring)
+
+
 def prove(change: NextStore, find_root: FindRoot) -> None:
     """Open the bytes again by every wrap, compare every MEK, make and open a data key (4.1).
 
@@ -81,7 +145,10 @@ def prove(change: NextStore, find_root: FindRoot) -> None:
     raw = change.raw
     parsed = kms_store.parse(raw)
     for wrap in parsed.wraps:
-        rmk = parsed.rmk(find_root(wrap).unwrap(wrap))
+        root = find_root(wrap)
+        if not root.describe().online:
+            continue
+        rmk = parsed.rmk(root.unwrap(wrap))
         ring = parsed.open_ring(rmk)
         if [(mek.id, mek.material) for mek in ring] != [
             (mek.id, mek.material) for mek in change.ring
@@ -133,6 +200,3 @@ def _under_new_rmk(
     empty = KmsStore(1, installation_id, roots.mode, rmk_id, format_utc(now), wraps, ())
     rmk = empty.rmk(material)
     return NextStore(kms_store.seal_ring(empty, ring, rmk), rmk, ring)
-
-
-Mutation = Callable[[OpenStore], NextStore]

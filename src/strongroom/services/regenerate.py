@@ -20,19 +20,16 @@ from strongroom.ids import new_id
 from strongroom.keystore import master_key
 from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.replicas import KeystoreDirectory
-from strongroom.kms.accessor import KmsAccessor
 from strongroom.secrets import asset_ring, enc, generate
 from strongroom.services import assets, kms_change
 from strongroom.services.assets import AssetService
-from strongroom.services.configuration import ConfigurationService
-from strongroom.services.kms import (
+from strongroom.services.kms_keeper import (
     LOCK,
     LOCK_WAIT_S,
     PREVIOUS_STORE,
     STORE,
     KmsPorts,
-    KmsService,
-    Roots,
+    StoreKeeper,
     rotation_events,
 )
 
@@ -77,9 +74,7 @@ class KeyHolders:
     """The key files of the node, opened afresh each time, since the steps change them."""
 
     directory: KeystoreDirectory
-    accessor: KmsAccessor
     open_keys: Callable[[], ConfigurationKeys]
-    roots: Roots
 
 
 @dataclass(frozen=True)
@@ -97,15 +92,14 @@ class RegenerateService:
 
     def __init__(
         self,
-        configuration: ConfigurationService,
         holders: KeyHolders,
-        kms: KmsService,
+        keeper: StoreKeeper,
         assets_service: AssetService,
         ports: KmsPorts,
     ) -> None:
-        self._configuration = configuration
+        self._configuration = keeper.configuration
         self._holders = holders
-        self._kms = kms
+        self._keeper = keeper
         self._assets = assets_service
         self._coordinator = ports.coordinator
         self._log = ports.log
@@ -151,7 +145,7 @@ class RegenerateService:
                 "changes to the configuration are pending",
                 hint="apply or discard them first: tsm pending-changes apply|discard",
             )
-        status = self._kms.status()
+        status = self._keeper.status()
         if not status.is_ok:
             raise StateError(
                 f"the keys are not in order: {status.problems[0]}",
@@ -201,13 +195,13 @@ class RegenerateService:
         before = self._configuration.document()
         if before.configuration_key_id == journal.key_id:
             # killed between the put and its events; the store's own is told by `check_epoch`
-            self._kms.check_epoch()
+            self._keeper.check_epoch()
             self._log.append(_value_events(actor, journal, before))
             return
-        opened = self._holders.accessor.opened()
-        roots = self._holders.roots.all_for(opened.store, opened.store.mode, journal.key_id)
+        opened = self._keeper.keys.opened()
+        roots = self._keeper.roots.all_for(opened.store, opened.store.mode, journal.key_id)
         change = kms_change.rotated(opened, roots, self._clock.now())
-        kms_change.prove(change, self._holders.roots.find)
+        kms_change.prove(change, self._keeper.roots.find)
         ring = self._assets.ring().with_new_active(assets.new_key(self._clock))
         values = {
             **generate.generated_values(self._clock.now()),
@@ -223,7 +217,7 @@ class RegenerateService:
             values,
         )
         self._configuration.compare_and_put(lambda _: after, expected_version=before.version)
-        self._kms.tell(rotation_events(actor, opened, change), change)
+        self._keeper.tell(rotation_events(actor, opened, change), change)
         asset = events.key_generated(actor, "asset", ring.active_id)
         self._log.append([asset, *_value_events(actor, journal, after)])
 
@@ -236,7 +230,7 @@ class RegenerateService:
     def _retire_configuration_key(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
         keys.set_state(journal.key_id)
-        self._kms.settle()
+        self._keeper.settle()
         in_use = self._configuration.configuration_keys_in_use()
         for record in keys.load():
             if record.id not in in_use:

@@ -20,7 +20,7 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
-from strongroom.services.kms import PREVIOUS_STORE, STORE
+from strongroom.services.kms_keeper import PREVIOUS_STORE, STORE
 
 HERE = Placement(new_id(), new_id())
 
@@ -110,7 +110,7 @@ def test_a_change_of_the_configuration_meanwhile_is_a_conflict(
 def test_set_mode_local_in_local_mode_changes_nothing(node: Node) -> None:
     """A-20."""
     version = node.configuration.version
-    assert node.kms.set_mode_local("os:tester") is False
+    assert node.roots.set_mode(None, "os:tester").done is False
     assert node.configuration.version == version
 
 
