@@ -18,6 +18,7 @@ from strongroom.errors import FormatError, KeystoreError
 from strongroom.keystore import der
 
 ITERATIONS = 10_000  # the JDK's default; the password has 256 random bits and needs none
+MAC_ITERATIONS = 1_000  # this derivation is a loop of our own: 10,000 cost each command 4 ms
 MAX_ITERATIONS = 1_000_000  # over it, each start of a command would take a second and more
 MAX_BYTES = 1 << 20  # a file of one entry has half a kibibyte
 KEY_BYTES = 32
@@ -66,12 +67,13 @@ def serialize(
     bags = b"".join(_bag(entry, password, iterations) for entry in entries)
     safe = der.element(der.SEQUENCE, _content(der.element(der.SEQUENCE, bags)))
     salt = rng.random_bytes(_SALT_BYTES)
-    mac = _mac(safe, password, salt, iterations)
+    rounds = min(iterations, MAC_ITERATIONS)
+    mac = _mac(safe, password, salt, rounds)
     mac_data = der.element(
         der.SEQUENCE,
         der.element(der.SEQUENCE, _SHA256, der.element(der.OCTET_STRING, mac)),
         der.element(der.OCTET_STRING, salt),
-        der.integer(iterations),
+        der.integer(rounds),
     )
     return der.element(der.SEQUENCE, der.integer(3), _content(safe), mac_data)
 
