@@ -41,18 +41,19 @@ class Clients:
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            # together, as on a terminal: tabcmd says everything on standard error
+            stderr=subprocess.PIPE if quiet else subprocess.STDOUT,
             text=True,
             timeout=_LIMIT_S,
             check=False,
         )
         if not quiet:
-            self._story.answer(_readable(done.stdout + done.stderr), limit=show)
+            self._story.answer(_readable(done.stdout), limit=show)
         if done.returncode != expect:
             text = f"'{' '.join(words)}' ended with {done.returncode} instead of {expect}"
-            raise DemoError(f"{text}\n{done.stdout}{done.stderr}")
-        # tabcmd says everything on standard error, and `ask` must not read notes
-        return done.stdout if quiet else done.stdout + done.stderr
+            raise DemoError(f"{text}\n{done.stdout}{done.stderr or ''}")
+        return done.stdout
 
     def ask(self, *words: str) -> Any:
         """Run a command with `--json`, unseen, and read its answer."""

@@ -147,7 +147,8 @@ class Demo:
             "; ".join(found) or seen,
         )
         self.story.say("The header of an encrypted file names its key, and says nothing else:")
-        self.clients.run("strongroom", "inspect", str(next(iter(stored.values()))))
+        first = next(iter(stored.values())).relative_to(self.folder)
+        self.clients.run("strongroom", "inspect", str(first))
 
     def read_back(self, tag: str) -> None:
         """Download by both clients; compare bytes, and rows by the real engine."""

@@ -4,6 +4,7 @@ import textwrap
 import time
 
 _WIDTH = 100
+_WIDEST = 160
 
 
 class DemoError(Exception):
@@ -42,7 +43,7 @@ class Story:
 
     def answer(self, text: str, *, limit: int = 40) -> None:
         """What a command printed, indented."""
-        lines = [line.rstrip()[: _WIDTH + 40] for line in text.splitlines() if line.strip()]
+        lines = [_cut(line.rstrip()) for line in text.splitlines() if line.strip()]
         for line in lines[:limit]:
             print(f"    {line}")
         if len(lines) > limit:
@@ -65,3 +66,7 @@ class Story:
         for promise in self.proved:
             print(f"  ok  {promise}")
         print(f"\n{len(self.proved)} promises checked, all kept, in {self.seconds:.0f} seconds.")
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
