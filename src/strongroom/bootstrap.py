@@ -358,7 +358,7 @@ class Node:
         """Projects."""
         from strongroom.services.projects import ProjectsService
 
-        return ProjectsService(self.repository, self.clock)
+        return ProjectsService(self.repository, self.events, self.clock)
 
     @cached_property
     def tokens(self) -> "TokensService":

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
 
 Json = Mapping[str, object]
+DELETE_INTENT = "delete"  # the purpose of an intent: the file has to go
 RowT = TypeVar("RowT")
 
 
@@ -59,7 +60,7 @@ class SiteRow:
 
 @dataclass(frozen=True)
 class UserRow:
-    """A user of the installation, known on sites by `SiteUserRow`.
+    """A user of the installation; `site_users` gives it roles on sites.
 
     Without a password hash it can sign in with an access token only.
     """
@@ -72,15 +73,6 @@ class UserRow:
     created_at: str
     failed_logins: int = 0
     locked_until: str | None = None
-
-
-@dataclass(frozen=True)
-class SiteUserRow:
-    """A user's role on a site."""
-
-    site_id: str
-    user_id: str
-    site_role: str
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Signing in and out: from a password or an access token to a session, and from a session to who asks.
 
 Who gives a wrong credential learns nothing but that: unknown user, wrong password, pause after
-failures, unknown site and missing role all answer with the same words, after the same work.
+failures, unknown site and missing role all answer with the same words, after the same hashing.
 """
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +21,7 @@ from strongroom.repository.rows import SessionRow, SiteRow, UserRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 
 ACTIVE = "Active"
+MAX_HASHES_AT_ONCE = 4  # each takes 19 MiB and a core for a while
 _NO_ENTRY = {UNLICENSED, "UnlicensedWithPublish"}
 
 
@@ -50,6 +52,7 @@ class AuthService:
         self._repository = repository
         self._events = events_log
         self._clock = clock
+        self._hashing = threading.BoundedSemaphore(MAX_HASHES_AT_ONCE)
 
     def sign_in(self, name: str, password: SecretBytes, content_url: str) -> tuple[str, Identity]:
         """Sign in with a password.
@@ -70,7 +73,8 @@ class AuthService:
             user = tx.users.find_by_name(name)
         stored = None if user is None or _is_locked(user, now) else user.password_hash
         # outside of any transaction: it takes a while on purpose
-        right = passwords.verify(stored, password)
+        with self._hashing:
+            right = passwords.verify(stored, password)
         if user is None or not right:
             raise self._password_failed(name, user, now)
         if stored is not None and passwords.needs_rehash(stored):

@@ -215,10 +215,7 @@ class ContentService:
         self._files.discard(row.storage_key)
 
     def delete_files(self, storage_keys: Sequence[str]) -> None:
-        """Remove the files of a site or project that was deleted."""
-        with self._repository.transaction() as tx:
-            for key in storage_keys:
-                self._files.discard_later(tx, key)
+        """Remove the files of a site or project that was deleted; its transaction noted them."""
         for key in storage_keys:
             self._files.discard(key)
 

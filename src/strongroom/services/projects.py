@@ -7,10 +7,12 @@ from strongroom.access import names, permissions
 from strongroom.access.permissions import Action, Resource, Subject
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import NotFoundError, StateError, UsageError
+from strongroom.eventlog.base import EventLog
 from strongroom.ids import new_id
 from strongroom.repository.folding import fold
-from strongroom.repository.rows import Page, ProjectRow, Query
+from strongroom.repository.rows import ContentRow, Page, ProjectRow, Query
 from strongroom.repository.unit_of_work import Repository, Transaction
+from strongroom.services import removals
 from strongroom.services.auth import role_of
 from strongroom.services.resources import (
     MAX_PROJECT_DEPTH,
@@ -45,8 +47,9 @@ class ProjectChanges:
 class ProjectsService:
     """Everything about projects."""
 
-    def __init__(self, repository: Repository, clock: Clock) -> None:
+    def __init__(self, repository: Repository, events_log: EventLog, clock: Clock) -> None:
         self._repository = repository
+        self._events = events_log
         self._clock = clock
 
     def page(self, subject: Subject, site_id: str, query: Query | None = None) -> Page[ProjectRow]:
@@ -111,7 +114,7 @@ class ProjectsService:
         """Delete a project with those below it and all their content.
 
         Returns:
-            The file store's keys of that content.
+            The file store's keys of that content, noted as to be deleted.
 
         Raises:
             PermissionDeniedError: The subject may not delete it.
@@ -123,9 +126,11 @@ class ProjectsService:
             permissions.check(subject, Action.MANAGE_PROJECT, project_resource(tx, project))
             if _is_default(project):
                 raise StateError("the Default project cannot be deleted")
-            files = _files_below(tx, project)
+            content = _content_below(tx, project)
             tx.projects.delete(project.id)
-        return sorted(files)
+            noted = removals.note(tx, removals.files_of(content), format_utc(self._clock.now()))
+            self._events.append(removals.told(subject.actor, content))
+        return noted
 
     def _allowed_parent(
         self, tx: Transaction, subject: Subject, site_id: str, parent_id: str | None
@@ -185,15 +190,14 @@ def _is_default(project: ProjectRow) -> bool:
     return project.parent_id is None and fold(project.name) == fold(DEFAULT_PROJECT)
 
 
-def _files_below(tx: Transaction, project: ProjectRow) -> set[str]:
-    files: set[str] = set()
+def _content_below(tx: Transaction, project: ProjectRow) -> list[ContentRow]:
+    content: list[ContentRow] = []
     waiting = [project]
     while waiting:
         one = waiting.pop()
-        content = tx.contents.list_of_project(one.id)
-        files |= {row.storage_key for row in content if row.storage_key}
+        content += tx.contents.list_of_project(one.id)
         waiting += tx.projects.children(one.id)
-    return files
+    return content
 
 
 def _permissions(text: str | None) -> str:

@@ -27,7 +27,7 @@ from strongroom.repository.rows import (
     SiteRow,
 )
 from strongroom.repository.unit_of_work import Repository, Transaction
-from strongroom.services import jobs
+from strongroom.services import jobs, removals
 from strongroom.services.jobs import JobsService
 from strongroom.services.resources import owner_for
 
@@ -213,8 +213,7 @@ class SitesService:
         """Delete a site with its content, users' roles, groups and sessions; its jobs are cancelled.
 
         Returns:
-            The file store's keys of its files. Their data keys are gone with them; what is not deleted
-            at once is found by the file store's own tidying up.
+            The file store's keys of its files, noted as to be deleted.
 
         Raises:
             PermissionDeniedError: The subject is no server administrator.
@@ -226,15 +225,19 @@ class SitesService:
             site = tx.sites.get(site_id)
             if not site.content_url:
                 raise StateError("the default site cannot be deleted")
+            now = format_utc(self._clock.now())
             content = tx.contents.list_for_site(site_id)
-            files = {row.storage_key for row in content if row.storage_key}
-            files |= tx.uploads.storage_keys(site_id)
-            tx.jobs.cancel_of_site(site_id, format_utc(self._clock.now()))
+            files = removals.files_of(content) | tx.uploads.storage_keys(site_id)
+            tx.jobs.cancel_of_site(site_id, now)
             tx.sites.delete(site_id)
+            noted = removals.note(tx, files, now)
             self._events.append(
-                [events.site_deleted(subject.actor, site_id, site.name, files=len(files))]
+                [
+                    *removals.told(subject.actor, content),
+                    events.site_deleted(subject.actor, site_id, site.name, files=len(files)),
+                ]
             )
-        return sorted(files)
+        return noted
 
     def _change_mode(
         self, tx: Transaction, subject: Subject, site: SiteRow, changes: SiteChanges

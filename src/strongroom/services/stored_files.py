@@ -10,12 +10,11 @@ from strongroom.envelope.header import Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore
-from strongroom.repository.rows import IntentRow, StoredFields
+from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
 from strongroom.repository.unit_of_work import Repository, Transaction
 
 PUBLISH = "publish"
-DELETE = "delete"
-_OURS = frozenset({PUBLISH, DELETE})
+_OURS = frozenset({PUBLISH, DELETE_INTENT})
 
 
 class StoredFiles:
@@ -57,7 +56,7 @@ class StoredFiles:
         """Note, in the transaction that takes the row away, that the file has to go."""
         if storage_key:
             tx.intents.delete(storage_key)  # a job may have noted it for a reason of its own
-            tx.intents.insert(IntentRow(storage_key, "", "", DELETE, self._now()))
+            tx.intents.insert(IntentRow(storage_key, "", "", DELETE_INTENT, self._now()))
 
     def discard(self, storage_key: str) -> None:
         """Remove a file that `discard_later` noted; readers that have it open may finish."""

@@ -15,7 +15,6 @@ from strongroom.repository.rows import (
     Query,
     SessionRow,
     SiteRow,
-    SiteUserRow,
     TokenRow,
     UploadPartRow,
     UploadRow,
@@ -112,7 +111,6 @@ def test_roles_on_sites(repository: Repository) -> None:
         assert tx.users.site_role("site", "bob") == "Creator"
         assert tx.users.site_role("site", "eve") is None
         assert tx.users.site_roles("site") == {"bob": "Creator"}
-        assert tx.users.memberships("bob") == [SiteUserRow("site", "bob", "Creator")]
         assert tx.users.count_of_site("site") == 1
         page = tx.users.page_of_site("site", Query(sort=(("name", False),)))
         assert [user.name for user in page.rows] == ["Admin", "Bob"]

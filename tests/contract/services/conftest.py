@@ -44,7 +44,7 @@ class Platform:
         self.users = UsersService(*parts)
         self.tokens = TokensService(*parts)
         self.groups = GroupsService(self.repository, self.clock)
-        self.projects = ProjectsService(self.repository, self.clock)
+        self.projects = ProjectsService(*parts)
 
     def later(self, **span: float) -> None:
         """Move the clock."""

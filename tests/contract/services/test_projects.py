@@ -126,6 +126,10 @@ def test_deleting_a_project_names_the_files_below_it(platform: Platform) -> None
         tx.contents.insert(content("no", **place, project_id=lower.id, storage_key=""))
     files = platform.projects.delete(LOCAL, platform.site.id, upper.id)
     assert files == ["extracts/one", "extracts/two"]
+    with platform.repository.reading() as tx:
+        noted = {intent.storage_key: intent.purpose for intent in tx.intents.list()}
+    assert noted == {"extracts/one": "delete", "extracts/two": "delete"}
+    assert platform.event_ids()[-3:] == ["EXTRACT_DELETED"] * 3
     with pytest.raises(NotFoundError):
         platform.projects.delete(LOCAL, platform.site.id, lower.id)
 

@@ -245,7 +245,9 @@ def test_deleting_a_site_names_its_files_and_stops_its_jobs(platform: Platform) 
     assert platform.jobs.show(job.id).state == "cancelled"
     with pytest.raises(NotFoundError):
         platform.sites.get(site.id)
-    assert platform.event_ids()[-1] == "SITE_DELETED"
+    assert platform.event_ids()[-3:] == ["EXTRACT_DELETED", "EXTRACT_DELETED", "SITE_DELETED"]
+    with platform.repository.reading() as tx:
+        assert tx.storage_keys() == {"extracts/c1", "up/0"}  # until their files are gone
 
 
 def test_a_site_needs_somebody_to_own_its_project(platform: Platform) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select
 from strongroom.repository import tables
 from strongroom.repository.folding import fold
 from strongroom.repository.gateways.base import Field, TableGateway, folded
-from strongroom.repository.rows import GroupRow, Page, Query, SiteRow, SiteUserRow, UserRow
+from strongroom.repository.rows import GroupRow, Page, Query, SiteRow, UserRow
 
 _USER = tables.users.c
 _MEMBER = tables.site_users.c
@@ -103,12 +103,6 @@ class UsersTable(TableGateway[UserRow]):
         """The roles given on a site, by user id."""
         statement = select(_MEMBER.user_id, _MEMBER.site_role).where(_MEMBER.site_id == site_id)
         return {row.user_id: row.site_role for row in self._connection.execute(statement)}
-
-    def memberships(self, user_id: str) -> list[SiteUserRow]:
-        """The sites where a user has a role."""
-        statement = select(tables.site_users).where(_MEMBER.user_id == user_id)
-        found = self._connection.execute(statement.order_by(_MEMBER.site_id)).mappings()
-        return [SiteUserRow(**row) for row in found]
 
     def set_site_role(self, site_id: str, user_id: str, site_role: str) -> None:
         """Give a user a role on a site, in place of the one before."""
