@@ -82,7 +82,11 @@ def create_app(node: Node, settings: WebSettings | None = None) -> ASGIApp:
     ]
     app = Starlette(
         routes=[*health.routes(node), *routes],
-        exception_handlers={HTTPException: _http_error, Exception: _unexpected},
+        exception_handlers={
+            HTTPException: _http_error,
+            StrongroomError: _late_error,
+            Exception: _unexpected,
+        },
     )
     app.router.redirect_slashes = False
     return _Outer(app)
@@ -183,6 +187,13 @@ async def _http_error(_: Request, error: Exception) -> Response:
     if status == 405:
         return _fault_response(Fault(405, "405000", "this resource has no such method"))
     return _fault_response(Fault(400, "400000", "bad request"))
+
+
+async def _late_error(_: Request, error: Exception) -> Response:
+    """Of a download whose first piece is damaged; once a piece was sent, the framework cuts the connection instead."""
+    if not isinstance(error, StrongroomError):
+        return _fault_response(UNEXPECTED)
+    return _error_response(error, Noun.NOTHING)
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

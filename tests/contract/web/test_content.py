@@ -232,6 +232,14 @@ def test_damage_at_the_end_is_told_before_the_first_byte(served: Served) -> None
     assert (reply.status, reply.code) == (422, "422020")
 
 
+def test_damage_at_the_beginning_is_told_as_well(served: Served) -> None:
+    client = served.site("Site", SiteMode.ENFORCED)
+    item = item_of(client, "data")
+    flip(served.stored[0], 5000)
+    reply = client.download(item)
+    assert (reply.status, reply.code) == (422, "422020")
+
+
 def test_damage_in_the_middle_cuts_the_connection(served: Served) -> None:
     """A client must not take a damaged file for a whole one."""
     client = served.site("Site", SiteMode.ENFORCED)
