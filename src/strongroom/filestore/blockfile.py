@@ -7,15 +7,15 @@ foreign error becomes a `StorageError`.
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
-from strongroom.crypto import rng
 from strongroom.durable import PRIVATE, Access
 from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageError
 
@@ -26,8 +26,12 @@ SYNC_STEP_BYTES = (
     8 * 1024 * 1024
 )  # the disk begins so early that the final fsync finds little left to do
 PARTIAL_SUFFIX = ".partial"
+_DIGEST_CHARACTERS = 16
 _UNNAMED_REFUSED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 _ALLOCATE_REFUSED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.ESPIPE}
+
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -193,11 +197,13 @@ class NewFile:
         except OSError as error:
             if error.errno not in _UNNAMED_REFUSED:
                 raise
-        name = self._hidden_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, PRIVATE.file_mode, dir_fd=self._folder)
+        name = self._hidden_name()
+        fd = self._past_the_dead(
+            name, lambda: os.open(name, flags, PRIVATE.file_mode, dir_fd=self._folder)
+        )
         self._temporary = name
-        fcntl.flock(fd, fcntl.LOCK_EX)  # until we end; see remove_leftovers
+        fcntl.flock(fd, fcntl.LOCK_EX)  # until we end: the living are told from the dead by it
         return fd
 
     def _allocate(self, expected_bytes: int) -> int:
@@ -214,7 +220,8 @@ class NewFile:
         if self._replace:
             if self._temporary is None:
                 name = self._hidden_name()
-                self._link(name)
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
+                self._past_the_dead(name, lambda: self._link(name))
                 self._temporary = name
             os.rename(
                 self._temporary, self._path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder
@@ -237,7 +244,19 @@ class NewFile:
             os.link(source, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _hidden_name(self) -> str:
-        return f".{rng.random_bytes(8).hex()}{PARTIAL_SUFFIX}"
+        """One for each path, so that whoever writes the path next meets what a dead process left."""
+        digest = hashlib.sha256(os.fsencode(self._path.name)).hexdigest()
+        return f".{digest[:_DIGEST_CHARACTERS]}{PARTIAL_SUFFIX}"
+
+    def _past_the_dead(self, name: str, take: Callable[[], T]) -> T:
+        """Take a hidden name; a dead process's file of that name is removed, a living one's not."""
+        try:
+            return take()
+        except FileExistsError:
+            pass
+        if not _remove_if_dead(self._path.with_name(name)):
+            raise ConflictError(f"{self._path} is being written by another process")
+        return take()
 
 
 class LockedPage:
@@ -289,13 +308,16 @@ class LockedPage:
 
 def remove_leftovers(folder: Path) -> list[str]:
     """Remove hidden files that dead processes left in a folder; returns their names."""
-    removed = []
-    for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
-        with suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
-            path.unlink()
-            removed.append(path.name)
-    return removed
+    hidden = list(folder.glob(f".*{PARTIAL_SUFFIX}"))
+    return [path.name for path in hidden if _remove_if_dead(path)]
+
+
+def _remove_if_dead(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
+        path.unlink()
+        return True
+    return False
 
 
 def _lock(path: Path) -> int:

@@ -29,6 +29,11 @@ def naming(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
+def _hidden(path: Path) -> Path:
+    with NewFile(path) as probe:
+        return path.with_name(probe._hidden_name())
+
+
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -342,3 +347,33 @@ def test_a_hidden_file_that_cannot_be_removed_hides_no_other_error(
     file.abort()
     monkeypatch.undo()
     assert remove_leftovers(tmp_path) != []
+
+
+@pytest.mark.usefixtures("naming")
+def test_the_next_writer_of_a_path_removes_what_a_dead_one_left(tmp_path: Path) -> None:
+    """Killed between the hidden name and the rename: running the command again clears it up."""
+    hidden = _hidden(tmp_path / "out")
+    hidden.write_bytes(b"dead")
+    (tmp_path / "out").write_bytes(b"old")
+    with NewFile(tmp_path / "out", replace=True) as file:
+        file.write_at(0, b"new")
+        file.commit()
+    assert _names(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"new"
+
+
+@pytest.mark.usefixtures("naming")
+def test_two_living_writers_of_a_path_do_not_mix(tmp_path: Path) -> None:
+    def write(data: bytes) -> None:
+        with NewFile(tmp_path / "out", replace=True) as file:
+            file.write_at(0, data)
+            file.commit()
+
+    hidden = _hidden(tmp_path / "out")
+    with hidden.open("wb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        with pytest.raises(ConflictError, match="another process"):
+            write(b"second")
+    write(b"third")
+    assert _names(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"third"
