@@ -97,7 +97,7 @@ def tell(session: Session, job: "JobRow", *, as_json: bool) -> int:
         raise StateError(f"job {job.id} was cancelled", hint="what was done stays done")
     receipt = job.receipt or {}
     if receipt.get("changed") == 0:
-        session.note(f"nothing to do: {receipt.get('scanned')} extracts are as they should be")
+        session.note(f"nothing to do: {receipt.get('scanned')} extracts, all as they should be")
     return 0
 
 

@@ -186,7 +186,7 @@ class JobsService:
 def still_going(job: JobRow) -> WaitTimeoutError:
     """The error of a wait that ended before its job."""
     return WaitTimeoutError(
-        f"job {job.id} is {job.state} after {job.done} of {job.total}; it goes on",
+        f"job {job.id} is still {job.state}, {job.done} of {job.total} done; it goes on",
         hint=f"wait again with 'strongroom jobs wait {job.id}'",
     )
 

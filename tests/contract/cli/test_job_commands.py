@@ -1,0 +1,261 @@
+"""`strongroom extracts` and `strongroom jobs` on a real node (P4, P5, issue part G)."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom.bootstrap import Node
+from strongroom.cli import dispatch
+from strongroom.envelope.header import Placement
+from strongroom.ids import new_id
+from strongroom.repository.rows import ContentRow, SiteMode
+from strongroom.services.extract_item import stored_file
+from strongroom.topology.processes import SERVICES
+from tests import servers
+from tests.rows import content
+from tests.servers import TestNode
+
+Run = Callable[..., int]
+Output = pytest.CaptureFixture[str]
+FIELDS = ["id", "name", "kind", "state", "mek_id", "bytes", "path"]
+JOB_FIELDS = ["id", "kind", "state", "done", "total", "bytes_done", "receipt"]
+
+
+@pytest.fixture
+def run(node_dir: Path) -> Iterator[Run]:
+    """Runs a command in this process; the logging that it sets up goes at the end."""
+
+    def command(*words: str, tool: str = "strongroom") -> int:
+        return dispatch.main(tool, ["--data-dir", str(node_dir), *words])
+
+    loggers = [logging.getLogger(name) for name in ("", *SERVICES)]
+    before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
+    yield command
+    for logger, handlers, propagate, level in before:
+        for handler in set(logger.handlers) - set(handlers):
+            handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def open_site(node: Node) -> str:
+    """The default site, where extracts may be encrypted at wish."""
+    site = node.sites.find("default")
+    with node.repository.transaction() as tx:
+        tx.sites.update(site.id, mode=int(SiteMode.ENABLED))
+    return site.id
+
+
+def publish(node: Node, name: str, data: bytes, *, encrypted: bool) -> ContentRow:
+    """A data source on the default site."""
+    site, admin, content_id = node.sites.find("default"), node.users.find("admin"), new_id()
+    writer = node.vault.create(Placement(site.id, content_id), encrypted=encrypted)
+    writer.write(data)
+    stored = writer.commit()
+    with node.repository.transaction() as tx:
+        project = tx.projects.find_by_name(site.id, "Default", None)
+        assert project is not None
+        row = content(
+            content_id,
+            name=name,
+            site_id=site.id,
+            project_id=project.id,
+            owner_id=admin.id,
+            storage_key=stored.storage_key,
+            file_id=stored.file_id,
+            mek_id=stored.mek_id,
+            plaintext_bytes=stored.plaintext_bytes,
+            stored_bytes=stored.stored_bytes,
+            state=int(encrypted),
+        )
+        return tx.contents.insert(row)
+
+
+def read(node: Node, content_id: str) -> bytes:
+    with node.repository.reading() as tx:
+        row = tx.contents.get(content_id)
+    with node.vault.open(stored_file(row), Placement(row.site_id, row.id)) as reader:
+        return b"".join(reader.iterate(0, reader.size))
+
+
+def said(capsys: Output) -> object:
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("open_site")
+def test_extracts_are_listed_with_the_fields_that_scripts_read(
+    run: Run, node: Node, capsys: Output
+) -> None:
+    plain = publish(node, "Beta", b"plain", encrypted=False)
+    sealed = publish(node, "alpha", b"sealed!", encrypted=True)
+    assert run("extracts", "list", "--site", "Default", "--json") == 0
+    found = said(capsys)
+    assert isinstance(found, list)
+    assert [list(one) for one in found] == [FIELDS, FIELDS]
+    assert found[0]["id"] == sealed.id
+    assert found[0] | {"path": ""} == {
+        "id": sealed.id,
+        "name": "alpha",
+        "kind": "datasource",
+        "state": "encrypted",
+        "mek_id": node.keys.active_mek_id,
+        "bytes": 7,
+        "path": "",
+    }
+    assert (found[1]["state"], found[1]["mek_id"]) == ("unencrypted", None)
+    assert Path(found[1]["path"]).read_bytes() == b"plain"
+    assert b"sealed!" not in Path(found[0]["path"]).read_bytes()
+    assert run("extracts", "list", "--site", "default") == 0
+    assert plain.name in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("open_site")
+def test_encrypt_with_wait_prints_its_receipt_and_a_second_time_says_nothing_to_do(
+    run: Run, node: Node, capsys: Output
+) -> None:
+    one = publish(node, "one", b"one" * 100, encrypted=False)
+    assert run("extracts", "encrypt", "--site", "default", "--wait", "--json") == 0
+    shown = said(capsys)
+    assert isinstance(shown, dict)
+    assert list(shown) == JOB_FIELDS
+    assert (shown["kind"], shown["state"], shown["done"]) == ("encrypt_extracts", "succeeded", 1)
+    assert shown["receipt"]["changed"] == shown["receipt"]["verified"] == 1
+    assert read(node, one.id) == b"one" * 100
+    assert run("extracts", "encrypt", "--site", "default", "--wait") == 0
+    told = capsys.readouterr()
+    assert "nothing to do: 1 extracts" in told.err
+    assert "changed: 0" in told.out
+
+
+@pytest.mark.usefixtures("open_site")
+def test_keys_are_rotated_and_the_old_one_goes(run: Run, node: Node, capsys: Output) -> None:
+    """The product's headline: rotate, re-encrypt, prove, retire (E-15, P6)."""
+    sealed = [publish(node, f"ds{n}", bytes([n]) * 1000, encrypted=True) for n in range(3)]
+    old = node.keys.active_mek_id
+    node.kms.rotate("os:test")
+    new = node.keys.active_mek_id
+    assert run("security", "kms", "retire", old, tool="tsm") == 7
+    assert run("extracts", "reencrypt", "--site", "default", "--wait") == 0
+    assert run("extracts", "rewrap", "--site", "default", "--wait") == 0
+    told = capsys.readouterr().out
+    assert f"mek_id: {new}" in told
+    assert "remaining: 0" in told
+    assert run("security", "kms", "retire", old, tool="tsm") == 0
+    for number, row in enumerate(sealed):
+        assert read(node, row.id) == bytes([number]) * 1000
+
+
+@pytest.mark.usefixtures("open_site")
+def test_one_item_is_decrypted(run: Run, node: Node, capsys: Output) -> None:
+    one = publish(node, "one", b"1", encrypted=True)
+    publish(node, "two", b"2", encrypted=True)
+    words = ("extracts", "decrypt", "--site", "default", "--item", "ONE", "--wait", "--json")
+    assert run(*words) == 0
+    shown = said(capsys)
+    assert isinstance(shown, dict)
+    assert shown["receipt"]["scanned"] == 1
+    assert read(node, one.id) == b"1"
+    assert run("extracts", "list", "--site", "default", "--json") == 0
+    found = said(capsys)
+    assert isinstance(found, list)
+    assert [item["state"] for item in found] == ["unencrypted", "encrypted"]
+
+
+@pytest.mark.usefixtures("open_site")
+def test_a_job_that_leaves_something_behind_fails_and_names_it(
+    run: Run, node: Node, capsys: Output
+) -> None:
+    good = publish(node, "good", b"good", encrypted=True)
+    bad = publish(node, "bad", b"bad", encrypted=True)
+    path = node.files.path(bad.storage_key)
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert run("extracts", "reencrypt", "--site", "default", "--wait", "--json") == 1
+    told = capsys.readouterr()
+    shown = json.loads(told.out)
+    assert (shown["state"], shown["receipt"]["remaining"]) == ("failed", 1)
+    assert f"bad ({bad.id}): authentication failed" in told.err
+    assert run("jobs", "show", shown["id"], "--json") == 0
+    again = capsys.readouterr()
+    assert json.loads(again.out) == shown
+    assert bad.id in again.err
+    assert run("jobs", "show", shown["id"]) == 0
+    assert "left behind" in capsys.readouterr().out
+    assert read(node, good.id) == b"good"
+
+
+@pytest.mark.usefixtures("open_site")
+def test_without_wait_the_job_is_queued_and_can_be_cancelled(
+    run: Run, node: Node, capsys: Output
+) -> None:
+    publish(node, "one", b"1", encrypted=False)
+    assert run("extracts", "encrypt", "--site", "default") == 0
+    told = capsys.readouterr()
+    job = told.out.split()[-1]
+    assert "nobody works on jobs now" in told.err
+    assert run("extracts", "list", "--site", "default", "--json") == 0
+    found = said(capsys)
+    assert isinstance(found, list)
+    assert found[0]["state"] == "pending encryption"
+    assert run("jobs", "list", "--site", "default", "--json", tool="tsm") == 0
+    listed = said(capsys)
+    assert isinstance(listed, list)
+    assert (listed[0]["id"], listed[0]["state"]) == (job, "queued")
+    assert run("jobs", "wait", job, "--timeout", "0") == 8
+    assert f"strongroom jobs wait {job}" in capsys.readouterr().err
+    assert run("jobs", "cancel", job, "--json") == 0
+    cancelled = said(capsys)
+    assert isinstance(cancelled, dict)
+    assert cancelled["state"] == "cancelled"
+    assert run("jobs", "wait", job) == 7
+    assert run("jobs", "cancel", job) == 7
+    assert run("jobs", "list") == 0
+    assert job in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("open_site")
+def test_a_queued_job_is_done_by_whoever_waits_for_it(run: Run, node: Node, capsys: Output) -> None:
+    publish(node, "one", b"1", encrypted=False)
+    assert run("extracts", "encrypt", "--site", "default", "--json") == 0
+    queued = said(capsys)
+    assert isinstance(queued, dict)
+    assert (queued["state"], queued["receipt"]) == ("queued", None)
+    assert run("jobs", "wait", queued["id"]) == 0
+    assert "changed: 1" in capsys.readouterr().out
+
+
+def test_wrong_requests_are_told_apart(run: Run, node: Node, capsys: Output) -> None:
+    publish(node, "one", b"1", encrypted=False)
+    for words, code in (
+        (("extracts", "encrypt", "--site", "nowhere"), 5),
+        (("extracts", "encrypt", "--site", "default"), 4),  # the site's mode is disabled
+        (("extracts", "rewrap", "--site", "default", "--item", "none"), 5),
+        (("extracts", "rewrap", "--site", "default", "--timeout", "3"), 2),
+        (("jobs", "show", "nothing"), 5),
+        (("jobs", "cancel", "nothing"), 5),
+        (("jobs", "wait", "nothing"), 5),
+    ):
+        assert run(*words) == code, words
+        assert capsys.readouterr().err
+
+
+def test_a_served_node_does_the_job_in_its_backgrounder(
+    node: Node, open_site: str, tmp_path: Path
+) -> None:
+    """The command only waits; a kill of the backgrounder in between costs nothing."""
+    del open_site
+    for number in range(3):
+        publish(node, f"ds{number}", bytes([number]) * 100_000, encrypted=False)
+    test_node = TestNode(tmp_path)
+    assert test_node.home == node.paths.root
+    with servers.serving(test_node):
+        answer = test_node.run(
+            "strongroom", "extracts", "encrypt", "--site", "default", "--wait", "--json"
+        )
+    assert answer.json["receipt"]["changed"] == 3
+    log = node.paths.service_log("backgrounder").read_text()
+    assert f"job {answer.json['id']} succeeded" in log
+    assert "Using RMK with ID" in log  # A-17
