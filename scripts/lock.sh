@@ -3,8 +3,10 @@
 set -euo pipefail
 uv=$1
 options=(--quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11)
-"$uv" pip compile "${options[@]}" pyproject.toml -o requirements/product.txt
-"$uv" pip compile "${options[@]}" pyproject.toml --group dev --group bench -o requirements/dev.txt
+# tpm is left to whoever has one: it is compiled on the spot and needs the TSS headers
+extras=(--extra aws --extra azure --extra gcp --extra hsm --extra openbao)
+"$uv" pip compile "${options[@]}" pyproject.toml "${extras[@]}" -o requirements/product.txt
+"$uv" pip compile "${options[@]}" pyproject.toml --all-extras --group dev --group bench -o requirements/dev.txt
 "$uv" pip compile "${options[@]}" requirements/tsc042.in -o requirements/tsc042.txt
 "$uv" pip compile "${options[@]}" requirements/uv.in -o requirements/uv.txt
 if grep -nE 'https?://' requirements/*.txt; then

@@ -51,7 +51,7 @@ def exit_codes_page() -> str:
     classes = [
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.StrongroomError)
+        if issubclass(kind, errors.StrongroomError) and kind is not errors.StrongroomError
     ]
     for kind in sorted(classes, key=lambda each: (each.exit_code, each.__name__)):
         name = kind.__name__.removesuffix("Error")

@@ -8,6 +8,8 @@ present() {
   case $1 in
     :ensurepip) python=$(bash scripts/python.sh 2>/dev/null) && "$python" -c 'import ensurepip, venv' 2>/dev/null ;;
     :certificates) [[ -s /etc/ssl/certs/ca-certificates.crt ]] ;;
+    :headers) python=$(bash scripts/python.sh 2>/dev/null) && "$python" -c 'import os, sysconfig as s; raise SystemExit(not os.path.exists(os.path.join(s.get_paths()["include"], "Python.h")))' 2>/dev/null ;;
+    /*) [[ -e $1 ]] ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
