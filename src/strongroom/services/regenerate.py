@@ -241,6 +241,7 @@ class RegenerateService:
         keys = self._holders.open_keys()
         keys.rewrap(journal.alias)
         directory = self._holders.directory
+        directory.replicate()  # a killed run may have removed an old key from some replicas only
         for alias in directory.load().aliases:
             if alias not in keys.used_aliases:
                 directory.remove_alias(alias)

@@ -1,6 +1,7 @@
 """`regenerate-internal-tokens`: A-22, A-23, C-08, C-23, C-24, Q-04."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from strongroom.envelope.header import Placement
 from strongroom.errors import KeyNotFoundError, StateError
 from strongroom.eventlog import events
 from strongroom.ids import new_id
+from strongroom.keystore.master_key import Keystore
+from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory
 from strongroom.repository.rows import CredentialRow
 from strongroom.secrets import enc
 from strongroom.secrets.generate import generated_names
@@ -188,6 +191,38 @@ def test_a_run_that_was_cut_is_finished_by_the_next(
     assert secrets_of(node)["ssl.key.passphrase"] == b"entered by hand"
     assert node.regenerate.run("os:tester", quiet).resumed
     check_all_new(node, before, old_key_id)
+
+
+def test_a_removal_cut_between_two_replicas_is_finished_in_all(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old master key stayed in the replicas that the killed run had not come to."""
+
+    class CutError(Exception):
+        pass
+
+    set_secret(node, "ssl.key.passphrase", "entered by hand")
+    before, old_key_id = secrets_of(node), node.configuration.document().configuration_key_id
+    removing = KeystoreDirectory.remove_alias
+
+    def cut(directory: KeystoreDirectory, alias: str) -> Keystore:
+        others = {path: path.read_bytes() for path in _replicas(directory)[1:]}
+        removing(directory, alias)
+        for path, data in others.items():
+            path.write_bytes(data)
+        raise CutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KeystoreDirectory, "remove_alias", cut)
+        with pytest.raises(CutError):
+            node.regenerate.run("os:tester", quiet)
+    assert node.regenerate.run("os:tester", quiet).resumed
+    check_all_new(node, before, old_key_id)
+    assert len({path.read_bytes() for path in _replicas(node.keystore)}) == 1
+
+
+def _replicas(directory: KeystoreDirectory) -> list[Path]:
+    return [folder / FILE_NAME for folder in directory.folders]
 
 
 def test_pending_changes_stand_in_the_way(node: Node) -> None:
