@@ -42,7 +42,9 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def read_password(file: str | None, prompt: str) -> SecretBytes:
+def read_password(
+    file: str | None, prompt: str, *, option: str = "--admin-password-file"
+) -> SecretBytes:
     """A new password from a file, from stdin (`-`) or asked for twice; one line break is cut off.
 
     Raises:
@@ -51,7 +53,7 @@ def read_password(file: str | None, prompt: str) -> SecretBytes:
     """
     if file is None:
         if not sys.stdin.isatty():
-            raise UsageError("a password is needed", hint="give it with --admin-password-file")
+            raise UsageError("a password is needed", hint=f"give it with {option}")
         raw = getpass.getpass(f"{prompt}: ").encode()
         if getpass.getpass("once more: ").encode() != raw:
             raise UsageError("the two passwords differ")

@@ -12,6 +12,8 @@ from strongroom.errors import UsageError
 if TYPE_CHECKING:
     from strongroom.repository.rows import UserRow
 
+_PASSWORD_OPTION = "--password-file"  # noqa: S105 the name of an option
+
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `users`."""
@@ -49,7 +51,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _add_password(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--password-file", metavar="FILE", help="file with it; - is stdin")
+    parser.add_argument(_PASSWORD_OPTION, metavar="FILE", help="file with it; - is stdin")
 
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
@@ -85,7 +87,9 @@ def _create(arguments: argparse.Namespace, session: Session) -> int:
     site = None if arguments.site is None else session.node.sites.find(arguments.site)
     password = None
     if not arguments.no_password:
-        password = read_password(arguments.password_file, f"password for {arguments.name}")
+        password = read_password(
+            arguments.password_file, f"password for {arguments.name}", option=_PASSWORD_OPTION
+        )
     user = users.create(
         subject,
         arguments.name,
@@ -103,7 +107,9 @@ def _set_password(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli.setup import read_password
 
     user = session.node.users.find(arguments.name)
-    password = read_password(arguments.password_file, f"new password for {user.name}")
+    password = read_password(
+        arguments.password_file, f"new password for {user.name}", option=_PASSWORD_OPTION
+    )
     session.node.users.set_password(session.subject, user.id, password)
     session.out(f"the password of {user.name!r} is set, its sessions have ended")
     return 0

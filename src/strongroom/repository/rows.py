@@ -230,14 +230,6 @@ class IntentRow:
     created_at: str
 
 
-@dataclass(frozen=True)
-class MekCount:
-    """How many things a MEK protects, and their plaintext bytes."""
-
-    count: int
-    bytes: int
-
-
 class StoredFields(Protocol):
     """What the file store tells about a file; `extracts.vault.StoredFile` is one."""
 

@@ -177,13 +177,14 @@ def test_a_password_is_set_from_stdin(
         (["create", "x", "--site", "default", "--no-password"], 2, "go together"),
         (["create", "x", "--no-password", "--password-file", "f"], 2, "exclude"),
         (["create", "x", "--password-file", "/nosuch"], 41, "password file"),
+        (["create", "x"], 2, "give it with --password-file"),
         (["create", "ADMIN", "--no-password"], 6, "exists already"),
         (["create", "x", "--no-password", "--site", "default", "--role", "King"], 2, "King"),
         (["set-role", "amdin", "Viewer"], 5, "did you mean 'admin'?"),
         (["set-role", "admin", "Viewer"], 7, "last server administrator"),
         (["delete", "admin"], 7, "last server administrator"),
     ],
-    ids=["site", "both", "file", "taken", "role", "unknown", "demote", "delete"],
+    ids=["site", "both", "file", "tty", "taken", "role", "unknown", "demote", "delete"],
 )
 def test_what_is_wrong_with_users(
     run: Run, capsys: Output, node: Node, words: list[str], code: int, message: str

@@ -11,7 +11,6 @@ from strongroom.repository.gateways.base import Field, TableGateway, folded, num
 from strongroom.repository.rows import (
     ContentRow,
     CredentialRow,
-    MekCount,
     Page,
     ProjectRow,
     Query,
@@ -193,20 +192,6 @@ class ContentsTable(TableGateway[ContentRow]):
         return int(
             self._connection.execute(statement.where(_CONTENT.site_id == site_id)).scalar_one()
         )
-
-    def count_by_mek(self) -> dict[str, MekCount]:
-        """Extracts and plaintext bytes per MEK; plain files count under none."""
-        statement = (
-            select(
-                _CONTENT.mek_id, func.count(), func.coalesce(func.sum(_CONTENT.plaintext_bytes), 0)
-            )
-            .where(_CONTENT.mek_id != "")
-            .group_by(_CONTENT.mek_id)
-        )
-        return {
-            mek_id: MekCount(count, int(total))
-            for mek_id, count, total in self._connection.execute(statement)
-        }
 
     def storage_keys(self) -> set[str]:
         """The file store's keys of all content."""

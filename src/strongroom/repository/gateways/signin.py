@@ -70,7 +70,3 @@ class SessionsTable(TableGateway[SessionRow]):
         if site_id is not None:
             statement = statement.where(_SESSION.site_id == site_id)
         return self._connection.execute(statement).rowcount
-
-    def count_of_user(self, user_id: str) -> int:
-        """How many sessions a user has."""
-        return self._count(_SESSION.user_id == user_id)

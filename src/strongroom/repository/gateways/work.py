@@ -3,14 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
-from sqlalchemy import Connection, case, delete, func, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 
 from strongroom.repository import tables
 from strongroom.repository.gateways.base import Field, TableGateway, number
 from strongroom.repository.rows import (
     IntentRow,
     JobRow,
-    MekCount,
     Page,
     Query,
     UploadPartRow,
@@ -60,13 +59,6 @@ class UploadsTable(TableGateway[UploadRow]):
     def list_for_site(self, site_id: str) -> list[UploadRow]:
         """Uploads of a site."""
         return self._all(select(self.table).where(_UPLOAD.site_id == site_id))
-
-    def count_by_mek(self) -> dict[str, MekCount]:
-        """Parts and plaintext bytes per MEK."""
-        total = func.coalesce(func.sum(_PART.plaintext_bytes), 0)
-        statement = select(_PART.mek_id, func.count(), total).where(_PART.mek_id != "")
-        found = self._connection.execute(statement.group_by(_PART.mek_id))
-        return {mek_id: MekCount(count, int(size)) for mek_id, count, size in found}
 
     def storage_keys(self, site_id: str | None = None) -> set[str]:
         """The file store's keys of parts, of one site or all."""
@@ -182,12 +174,6 @@ class IntentsTable(TableGateway[IntentRow]):
         """All intents, oldest first."""
         return self._all(select(self.table).order_by(_INTENT.created_at, _INTENT.storage_key))
 
-    def count_by_mek(self) -> dict[str, MekCount]:
-        """Intents per MEK; their bytes are not known yet."""
-        statement = select(_INTENT.mek_id, func.count()).where(_INTENT.mek_id != "")
-        found = self._connection.execute(statement.group_by(_INTENT.mek_id))
-        return {mek_id: MekCount(count, 0) for mek_id, count in found}
-
     def storage_keys(self) -> set[str]:
         """The file store's keys of files being written."""
         return set(self._connection.execute(select(_INTENT.storage_key)).scalars())
@@ -211,7 +197,3 @@ class MarksTable:
         )
         if changed.rowcount == 0:
             self._connection.execute(insert(tables.marks).values(name=name, value=value))
-
-    def delete(self, name: str) -> None:
-        """Remove a mark."""
-        self._connection.execute(delete(tables.marks).where(_MARK.name == name))
