@@ -1,0 +1,120 @@
+"""Jobs killed and broken at every mutating system call: each extract is old or new, and the next run ends the work.
+
+The command runs the job in its own process, as it does while no `serve` runs: dispatcher, engine and work are the
+backgrounder's.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from strongroom.bootstrap import Node
+from strongroom.envelope.header import Placement
+from strongroom.ids import new_id
+from strongroom.repository.rows import SiteMode
+from strongroom.services.extract_item import stored_file
+from tests.conftest import Torture
+from tests.rows import content
+from tests.torture import harness, nodes
+from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.nodes import run
+
+pytestmark = pytest.mark.torture
+DATA = {"big": nodes.CANARY + b"x" * 600_000, "small": nodes.CANARY, "empty": b""}
+
+
+def publish(node: Node, name: str, *, encrypted: bool) -> None:
+    site, admin, content_id = node.sites.find("default"), node.users.find("admin"), new_id()
+    writer = node.vault.create(Placement(site.id, content_id), encrypted=encrypted)
+    writer.write(DATA[name])
+    stored = writer.commit()
+    with node.repository.transaction() as tx:
+        project = tx.projects.find_by_name(site.id, "Default", None)
+        assert project is not None
+        row = content(
+            content_id,
+            name=name,
+            site_id=site.id,
+            project_id=project.id,
+            owner_id=admin.id,
+            storage_key=stored.storage_key,
+            file_id=stored.file_id,
+            mek_id=stored.mek_id,
+            plaintext_bytes=stored.plaintext_bytes,
+            stored_bytes=stored.stored_bytes,
+            state=int(encrypted),
+        )
+        tx.contents.insert(row)
+
+
+def prepare(home: Path, *, encrypted: bool, rotate: bool) -> None:
+    """Three extracts on the default site, and an engine that has run before."""
+    with nodes.opened(home) as node:
+        with node.repository.transaction() as tx:
+            site = tx.sites.find_by_content_url("")
+            assert site is not None
+            tx.sites.update(site.id, mode=int(SiteMode.ENABLED))
+        run(home, "strongroom", "extracts", "rewrap", "--site", "default", "--wait")
+        for name in DATA:
+            publish(node, name, encrypted=encrypted)
+        if rotate:
+            node.kms.rotate("os:test")
+
+
+def check_readable(home: Path) -> None:
+    """Right after the fault: every extract that a row names opens, whole."""
+    with nodes.opened(home) as node:
+        with node.repository.reading() as tx:
+            site = tx.sites.find_by_content_url("")
+            assert site is not None
+            rows = tx.contents.list_for_site(site.id)
+        assert {row.name for row in rows} == set(DATA)
+        for row in rows:
+            with node.vault.open(stored_file(row), Placement(row.site_id, row.id)) as reader:
+                assert b"".join(reader.iterate(0, reader.size)) == DATA[row.name]
+
+
+def check_tidy(home: Path, *, encrypted: bool) -> None:
+    """After the next run: nothing lies about, nothing is pending, all is under one key."""
+    check_readable(home)
+    with nodes.opened(home) as node:
+        with node.repository.reading() as tx:
+            assert tx.intents.list() == []
+            known = tx.contents.storage_keys()
+            assert not [job for job in tx.jobs.list() if not job.finished_at]
+            site = tx.sites.find_by_content_url("")
+            assert site is not None
+            assert {row.state for row in tx.contents.list_for_site(site.id)} == {int(encrypted)}
+        assert set(node.files.list()) == known
+        active = {node.keys.active_mek_id} if encrypted else set()
+        assert all(node.vault.mek_ids(key) == active for key in known)
+        assert node.events.verify().breaks == ()
+    hidden = [path for path in (home / "tabsvc/extracts").rglob(".*") if path.is_file()]
+    assert hidden == []
+    if encrypted:
+        nodes.check_no_canary(home)
+
+
+@pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
+@pytest.mark.parametrize("verb", ["encrypt", "decrypt", "reencrypt", "rewrap"])
+def test_a_job(start: Path, torture: Torture, verb: str, faults: tuple[str, ...]) -> None:
+    """E-13 and the crash rules of requirements section 10."""
+    prepare(start / "node", encrypted=verb != "encrypt", rotate=verb in {"reencrypt", "rewrap"})
+    words = ("strongroom", "extracts", verb, "--site", "default", "--wait")
+    place = start.with_name("place")
+    lab = Lab(start, place, words, {"STRONGROOM_HOME": "{place}/node"})
+    home = place / "node"
+
+    def check(outcome: Outcome) -> None:
+        check_readable(home)
+        if verb in {"reencrypt", "rewrap"}:
+            nodes.check_no_canary(home)
+        if outcome.succeeded:
+            check_tidy(home, encrypted=verb != "decrypt")
+        run(home, *words)
+        check_tidy(home, encrypted=verb != "decrypt")
+
+    points = torture.choose(lab.points(*faults))
+    if not torture.whole:
+        points = points[:: max(1, len(points) // 3)]  # a job takes seconds under strace
+    harness.torture(lab, points, check)
