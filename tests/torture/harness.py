@@ -26,6 +26,7 @@ _GROWING = ("openat", "write", "pwrite64", "pwritev", "ftruncate", "fallocate", 
 _SYNCING = ("fsync", "fdatasync", "sync_file_range", "syncfs")
 _NAMING = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir")
 _OTHER = ("chmod", "fchmod", "fchmodat", "symlink", "symlinkat", "copy_file_range", "pwritev2")
+_CREATING = ("O_CREAT", "O_TRUNC", "O_TMPFILE")
 MUTATING = (*_GROWING, *_SYNCING, *_NAMING, *_OTHER)
 _LINE = re.compile(r"^(\d+)\s+(\w+)\((.*)$")
 
@@ -127,6 +128,8 @@ class Lab:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
         }
+        if "PYTHONPATH" in os.environ:
+            fixed["PYTHONPATH"] = os.environ["PYTHONPATH"]
         own = {
             name: value.replace("{place}", str(self.place))
             for name, value in self.variables.items()
@@ -181,7 +184,7 @@ def _calls(trace: str) -> list[tuple[str, int]]:
             continue
         thread, call, arguments = match.groups()
         counts[thread, call] += 1
-        if call == "openat" and "O_CREAT" not in arguments and "O_TRUNC" not in arguments:
+        if call == "openat" and not any(flag in arguments for flag in _CREATING):
             continue
         found[call, counts[thread, call]] = None
     return list(found)

@@ -17,6 +17,7 @@ _FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kil
 
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
+    """An empty folder."""
     (tmp_path / "start").mkdir()
     return tmp_path / "start"
 

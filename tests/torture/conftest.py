@@ -1,0 +1,31 @@
+"""Starting points of the torture tests, made once per worker."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Torture
+from tests.servers import create_node
+
+pytest.register_assert_rewrite("tests.torture.nodes")
+
+from tests.torture import nodes  # noqa: E402 after its asserts were told to explain themselves
+
+
+@pytest.fixture(scope="session")
+def fresh_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a new node in `node`, never changed: copy it."""
+    return create_node(tmp_path_factory.mktemp("fresh")).folder
+
+
+@pytest.fixture
+def start(fresh_node: Path, tmp_path: Path) -> Path:
+    """A folder with a node in `node`, to be made into what a test starts from."""
+    return nodes.copy(fresh_node, tmp_path / "start")
+
+
+@pytest.fixture
+def few(torture: Torture) -> Torture:
+    """For commands on a whole node, of which each point costs a second: a smaller sample."""
+    return replace(torture, size=max(3, torture.size // 3))

@@ -1,0 +1,110 @@
+"""Nodes for the torture tests: one to start from, and what must hold of it after any fault."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from strongroom import bootstrap
+from strongroom.bootstrap import Node
+from strongroom.keystore.replicas import ReplicaCondition
+from strongroom.secrets import enc
+from tests.servers import BIN
+
+CANARY = b"a plaintext that must not stay anywhere: 7b1c4e0d9f2a"
+PLAINTEXT = b"HyPe\x00 of the torture tests " + b"0123456789abcdef" * 40_000
+_KNOWN = re.compile(
+    r"""tabsvc/(
+        config/\w+_0\.[\d.]+/(tabsvc\.yml|workgroup\.yml
+            |tabsvc/keystores/(tableauserver\.jks|configuration_keys\.json))
+        |keystore/password
+        |(repository|coordination)/\w+\.db(-wal|-shm)?
+        |coordination/(locks/[\w.-]+|[\w-]+\.lock)
+        |events/node1\.jsonl(\.torn-\d+-[0-9a-f]{8})?
+        |logs/\w+\.log
+        |extracts/.*
+    )""",
+    re.VERBOSE,
+)
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Node]:
+    """The node, in this process, until the end of the block."""
+    node = bootstrap.open_node(str(home))
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def secrets_of(node: Node) -> dict[str, bytes]:
+    """Every secret of the present configuration, opened."""
+    document = node.configuration.document()
+    names = [name for name, text in document.values.items() if enc.is_enc(text)]
+    return {name: node.configuration.open_secret(name).reveal() for name in names}
+
+
+def check_opens(home: Path) -> dict[str, bytes]:
+    """Right after the fault, with nothing mended: every key and secret opens, the chain of events holds."""
+    with opened(home) as node:
+        found = secrets_of(node)
+        assert found
+        status = node.kms.status()
+        assert status.is_ok, status
+        assert node.events.verify().breaks == ()
+        for state in node.keystore.verify():
+            assert state.condition is not ReplicaCondition.UNUSABLE, state
+    return found
+
+
+def check_whole(home: Path) -> dict[str, bytes]:
+    """After the command was run again: as `check_opens`, and all replicas, projections and folders are tidy."""
+    found = check_opens(home)
+    with opened(home) as node:
+        assert {state.condition for state in node.keystore.verify()} == {ReplicaCondition.INTACT}
+        assert node.configuration.differing_files() == ()
+    strange = [
+        name
+        for path in home.rglob("*")
+        if path.is_file() and not _KNOWN.fullmatch(name := path.relative_to(home).as_posix())
+    ]
+    assert strange == []
+    check_no_canary(home)
+    return found
+
+
+def project(home: Path) -> None:
+    """What each start of the server does: rewrite the projections of the configuration."""
+    with opened(home) as node:
+        node.configuration.project()
+
+
+def check_no_canary(folder: Path) -> None:
+    """The canary stands in no file."""
+    for path in folder.rglob("*"):
+        if path.is_file() and CANARY in path.read_bytes():
+            raise AssertionError(f"plaintext in {path.relative_to(folder)}")
+
+
+def run(home: Path, *words: str | Path) -> str:
+    """Run a command of the product on this node; it must succeed."""
+    done = subprocess.run(
+        [str(BIN / words[0]), "--data-dir", str(home), *map(str, words[1:])],
+        cwd=home.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words[:3]} ended with {done.returncode}: {done.stderr}"
+    return done.stdout
+
+
+def copy(source: Path, target: Path) -> Path:
+    """A copy of a folder, as it is."""
+    shutil.copytree(source, target, symlinks=True)
+    return target

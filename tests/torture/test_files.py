@@ -1,0 +1,100 @@
+"""`encrypt`, `decrypt` and `rewrap` killed and broken at every mutating system call."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Torture
+from tests.torture import harness, nodes
+from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.nodes import run
+
+pytestmark = pytest.mark.torture
+_FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
+
+
+def _lab(start: Path, *words: str) -> Lab:
+    variables = {"STRONGROOM_HOME": "{place}/node"}
+    return Lab(start, start.with_name("place"), ("strongroom", *words), variables)
+
+
+def _decrypted(place: Path) -> bytes:
+    run(place / "node", "strongroom", "decrypt", place / "sealed", place / "out", "--overwrite")
+    found = (place / "out").read_bytes()
+    (place / "out").unlink()
+    return found
+
+
+@_FAULTS
+@pytest.mark.parametrize("options", [(), ("--overwrite",)], ids=["new", "overwrite"])
+def test_encrypting(
+    start: Path, few: Torture, faults: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    """Issue D: OUT appears whole or not at all; an old OUT stays until then."""
+    (start / "plain").write_bytes(nodes.PLAINTEXT)
+    if options:
+        (start / "sealed").write_bytes(b"old")
+    lab = _lab(start, "encrypt", "{place}/plain", "{place}/sealed", *options)
+
+    def check(outcome: Outcome) -> None:
+        sealed = lab.place / "sealed"
+        old = sealed.read_bytes() == b"old" if options else not sealed.exists()
+        if old:
+            assert not outcome.succeeded
+            plain = lab.place / "plain"
+            run(lab.place / "node", "strongroom", "encrypt", plain, sealed, *options)
+        assert _decrypted(lab.place) == nodes.PLAINTEXT
+        assert {path.name for path in lab.place.iterdir()} == {
+            "node", "password", "plain", "sealed",
+        }  # fmt: skip
+        nodes.check_whole(lab.place / "node")
+
+    harness.torture(lab, few.choose(lab.points(*faults)), check)
+
+
+@_FAULTS
+@pytest.mark.parametrize("options", [(), ("--overwrite",)], ids=["new", "overwrite"])
+def test_decrypting(
+    start: Path, few: Torture, faults: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    """Issue D: no part of a plaintext stays behind."""
+    (start / "plain").write_bytes(nodes.PLAINTEXT)
+    run(start / "node", "strongroom", "encrypt", start / "plain", start / "sealed")
+    (start / "plain").unlink()
+    if options:
+        (start / "plain").write_bytes(b"old")
+    words = ("decrypt", "{place}/sealed", "{place}/plain", *options)
+    lab = _lab(start, *words)
+
+    def check(outcome: Outcome) -> None:
+        plain = lab.place / "plain"
+        old = plain.read_bytes() == b"old" if options else not plain.exists()
+        if old:
+            assert not outcome.succeeded
+            run(lab.place / "node", "strongroom", "decrypt", lab.place / "sealed", plain, *options)
+        assert plain.read_bytes() == nodes.PLAINTEXT
+        assert {path.name for path in lab.place.iterdir()} == {
+            "node", "password", "plain", "sealed",
+        }  # fmt: skip
+        nodes.check_whole(lab.place / "node")
+
+    harness.torture(lab, few.choose(lab.points(*faults)), check)
+
+
+@_FAULTS
+def test_rewrapping(start: Path, few: Torture, faults: tuple[str, ...]) -> None:
+    """Architecture section 5: one of the two slots opens at every moment."""
+    (start / "plain").write_bytes(nodes.PLAINTEXT)
+    run(start / "node", "strongroom", "encrypt", start / "plain", start / "sealed")
+    (start / "plain").unlink()
+    run(start / "node", "tsm", "security", "kms", "rotate")
+    lab = _lab(start, "rewrap", "{place}/sealed")
+
+    def check(outcome: Outcome) -> None:
+        del outcome
+        assert _decrypted(lab.place) == nodes.PLAINTEXT
+        run(lab.place / "node", "strongroom", "rewrap", lab.place / "sealed")
+        assert _decrypted(lab.place) == nodes.PLAINTEXT
+        nodes.check_whole(lab.place / "node")
+
+    harness.torture(lab, few.choose(lab.points(*faults)), check)
