@@ -77,6 +77,9 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
             node.run("strongroom", "sites", "set-mode", SITE, "enforced")
+            # the change of mode has a job, which would meddle with what the document does
+            for job in node.run("strongroom", "jobs", "list", "--json").json:
+                node.run("strongroom", "jobs", "wait", job["id"])
         if setup == "published":
             node.login(SITE.lower())
             node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")

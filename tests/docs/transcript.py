@@ -104,7 +104,7 @@ class Shell:
     def _awaited(self, command: str) -> str:
         log = self._folder / "server.log"
         wait = (
-            f'for _ in $(seq 300); do grep -q "^ready" {log} && break; sleep 0.1; done; cat {log}'
+            f'for _ in $(seq 300); do grep -sq "^ready" {log} && break; sleep 0.1; done; cat {log}'
         )
         return f"{command.removesuffix(' &')} >{log} 2>&1 & {wait}"
 

@@ -45,12 +45,16 @@ def switch_site(call: Call) -> Answer:
 def _enter(call: Call, credentials: xml.Element, content_url: str) -> tuple[str, Identity]:
     token_name = credentials.get("personalAccessTokenName")
     if token_name is not None:
-        secret = SecretBytes(credentials.get("personalAccessTokenSecret", "").encode())
+        secret = _typed(credentials, "personalAccessTokenSecret")
         return call.node.auth.sign_in_with_token(token_name, secret, content_url)
-    # tabcmd sends the line break of its --password-file along; no password of ours ends with one
-    typed = credentials.get("password", "").removesuffix("\n").removesuffix("\r")
-    password = SecretBytes(typed.encode())
+    password = _typed(credentials, "password")
     return call.node.auth.sign_in(credentials.get("name", ""), password, content_url)
+
+
+def _typed(credentials: xml.Element, attribute: str) -> SecretBytes:
+    # tabcmd sends the line break of its --password-file or --token-file along; no secret of ours ends with one
+    text: str = credentials.get(attribute, "")
+    return SecretBytes(text.removesuffix("\n").removesuffix("\r").encode())
 
 
 def _credentials(token: str, identity: Identity) -> xml.Element:
