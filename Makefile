@@ -49,7 +49,7 @@ lock: .venv-uv/.synced  ## compile the locks anew (hashes, and no registry's add
 	@bash scripts/lock.sh $(UV)
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-uv .venv-tsc042 .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf .venv .venv-uv .venv-tsc042 .venv-emulators .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
 
 # ---------------------------------------------------------------- show
 
@@ -85,8 +85,15 @@ interop: venv  ## only the tests with other people's tools
 cluster:  ## tests with ZooKeeper and PostgreSQL: this version has none
 	@echo "this version runs on one node: there are no cluster tests yet, so nothing was tested"
 
-bench: venv  ## measure the data path and the commands beside the tools that people use today
-	@$(BIN)/python -m benchmarks.run
+# a real OpenBao to measure against; without it the benchmark says that it is absent
+.venv-emulators/.synced: requirements/emulators.txt .venv-uv/.synced
+	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-emulators
+	@$(UV) pip sync --quiet --python .venv-emulators/bin/python --require-hashes requirements/emulators.txt
+	@touch $@
+
+bench: venv  ## measure the data path and the commands beside the tools that people use today; BENCH="--size 64M"
+	@$(MAKE) --no-print-directory .venv-emulators/.synced || echo "no OpenBao to measure against" >&2
+	@$(BIN)/python -m benchmarks.run $(BENCH)
 
 fuzz: venv  ## fuzz every parser of foreign bytes; FUZZ_SECONDS each (default 60)
 	@$(BIN)/python -m scripts.fuzz --seconds $${FUZZ_SECONDS:-60}

@@ -8,6 +8,7 @@ extras=(--extra aws --extra azure --extra gcp --extra hsm --extra openbao)
 "$uv" pip compile "${options[@]}" pyproject.toml "${extras[@]}" -o requirements/product.txt
 "$uv" pip compile "${options[@]}" pyproject.toml --all-extras --group dev --group bench -o requirements/dev.txt
 "$uv" pip compile "${options[@]}" requirements/tsc042.in -o requirements/tsc042.txt
+"$uv" pip compile "${options[@]}" requirements/emulators.in -o requirements/emulators.txt
 "$uv" pip compile "${options[@]}" requirements/uv.in -o requirements/uv.txt
 if grep -nE 'https?://' requirements/*.txt; then
   echo "make lock: a lock holds an address" >&2

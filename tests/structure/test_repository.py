@@ -97,7 +97,7 @@ def test_no_address_in_any_lock() -> None:
 
 
 def test_locks_pin_every_package_by_hash() -> None:
-    for lock in ("product.txt", "dev.txt", "tsc042.txt", "uv.txt"):
+    for lock in ("product.txt", "dev.txt", "tsc042.txt", "emulators.txt", "uv.txt"):
         text = (ROOT / "requirements" / lock).read_text()
         pins = re.findall(r"^[A-Za-z0-9_.\-\[\]]+==.*$", text, re.MULTILINE)
         assert pins
