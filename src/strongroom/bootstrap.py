@@ -28,6 +28,7 @@ from strongroom.topology.paths import DataPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from strongroom.coordination.local import LocalCoordinator
     from strongroom.crypto.secret import SecretBytes
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from strongroom.filestore.local import LocalFileStore
     from strongroom.keystore.configuration_key import ConfigurationKeys
     from strongroom.keystore.replicas import KeystoreDirectory
-    from strongroom.kms.accessor import KmsAccessor
+    from strongroom.kms.accessor import KmsAccessor, Limits
     from strongroom.kms.store import KmsStore
     from strongroom.repository.unit_of_work import Repository
     from strongroom.roots.base import RootProvider, WrapRecord
@@ -245,13 +246,32 @@ class Node:
         return LocalRoot(key_id, open_key or self.configuration.open_key, self.clock)
 
     @cached_property
+    def _providers(self) -> "_Roots":
+        return _Roots(self)
+
+    @cached_property
     def keys(self) -> "KmsAccessor":
         """Data keys; the one holder of the RMK in this process."""
         from strongroom.kms.accessor import KmsAccessor
         from strongroom.services.kms_keeper import ConfiguredStore
 
         sealed = ConfiguredStore(self.configuration, self.coordinator)
-        return KmsAccessor(sealed, _Roots(self).find, monotonic=time.monotonic, log=self._say)
+        return KmsAccessor(
+            sealed,
+            self._providers.find,
+            monotonic=time.monotonic,
+            log=self._say,
+            limits=self._key_limits,
+        )
+
+    def _key_limits(self) -> "Limits":
+        from strongroom.kms.accessor import Limits
+
+        values = [
+            float(self.configuration.effective(f"kms.rmk.{name}_seconds") or "0")
+            for name in ("keep", "offline")
+        ]
+        return Limits(*values)
 
     @cached_property
     def _kms_ports(self) -> "KmsPorts":
@@ -266,7 +286,7 @@ class Node:
         """The KMS store."""
         from strongroom.services.kms_keeper import StoreKeeper
 
-        return StoreKeeper(self.configuration, self.keys, _Roots(self), self._kms_ports)
+        return StoreKeeper(self.configuration, self.keys, self._providers, self._kms_ports)
 
     @cached_property
     def kms(self) -> "KmsService":
@@ -423,6 +443,7 @@ class _Roots:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._built: dict[bytes, RootProvider] = {}
 
     def all_for(self, store: "KmsStore", mode: str, key_id: str | None = None) -> "RootSet":
         """The root of a mode, and the recovery roots of a store: all its wraps but the first."""
@@ -445,8 +466,36 @@ class _Roots:
         )
 
     def build(self, settings: "RootSettings") -> "RootProvider":
-        """The provider of some settings; each kind has its line here."""
-        raise StateError(f"this version has no root of the kind {settings.kind!r}")
+        """The provider of some settings; made once, since an SDK's client is slow to make."""
+        import hashlib
+
+        from strongroom.roots import settings as root_settings
+
+        # by digest, so that a token or a PIN is not held a second time
+        key = hashlib.sha256(root_settings.serialize([settings])).digest()
+        if key not in self._built:
+            built: RootProvider = root_module(settings.kind).build(settings, self._node.clock)
+            self._built[key] = built
+        return self._built[key]
+
+
+def root_module(kind: str) -> "ModuleType":
+    """The module of a kind of root: its `settings` and `build`; each kind has its line here.
+
+    Raises:
+        StateError: There is no such kind.
+    """
+    match kind:
+        case "aws":
+            from strongroom.roots import aws
+
+            return aws
+        case "azure":
+            from strongroom.roots import azure
+
+            return azure
+        case _:
+            raise StateError(f"this version has no root of the kind {kind!r}")
 
 
 def check_new(option: str | None) -> Path:

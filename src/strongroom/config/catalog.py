@@ -78,6 +78,16 @@ def _all() -> dict[str, ConfigKey]:
         ),
         ConfigKey("backgrounder.timeout_tasks", None, _text, False, "job kinds with a time limit"),
         ConfigKey(
+            "kms.rmk.keep_seconds", "3600", _integer, True, "seconds until the root is asked again"
+        ),
+        ConfigKey(
+            "kms.rmk.offline_seconds",
+            "3600",
+            _integer,
+            True,
+            "further seconds while the root is out of reach",
+        ),
+        ConfigKey(
             "backgrounder.extracts.concurrency", "2", _integer, True, "extracts at a time in a job"
         ),
         ConfigKey(

@@ -13,16 +13,35 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as envelope_header
 from strongroom.envelope import slots
 from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, KeySlot, Placement
-from strongroom.errors import IntegrityError, KeyNotFoundError
+from strongroom.errors import (
+    IntegrityError,
+    KeyNotFoundError,
+    RootUnavailableError,
+    StrongroomError,
+)
 from strongroom.kms import store as kms_store
 from strongroom.kms.keys import Mek
 from strongroom.kms.opening import FindRoot, Log, OpenStore, open_store
 from strongroom.kms.store import SealedStore
 
-RMK_LIMIT_S = 3600.0
+_BACKOFF_S = (1.0, 2.0, 5.0)
 _SALT_BYTES = 32
 _NONCE_BYTES = 12
 _FILE_ID_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long keys stay in memory.
+
+    Attributes:
+        keep_s: Seconds until the root is asked again.
+        offline_s: Further seconds that they serve while the root cannot be reached; one that
+            refuses is obeyed at once.
+    """
+
+    keep_s: float = 3600.0
+    offline_s: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,16 @@ class _Cached:
     version: int
     opened: OpenStore
     until: float
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The store did not open; it is not tried again for a while."""
+
+    version: int
+    error: StrongroomError
+    until: float
+    count: int
 
 
 class KmsAccessor:
@@ -42,7 +71,7 @@ class KmsAccessor:
         *,
         monotonic: Callable[[], float],
         log: Log,
-        limit_s: float = RMK_LIMIT_S,
+        limits: Callable[[], Limits] = Limits,
     ) -> None:
         """Build the accessor; opens nothing yet.
 
@@ -51,15 +80,16 @@ class KmsAccessor:
             find_root: The provider of a wrap record.
             monotonic: Seconds of a clock that never goes back.
             log: Where the seeds' sentences go.
-            limit_s: Seconds that the RMK and the MEKs stay in memory.
+            limits: The present limits; asked at each opening.
         """
         self._sealed = sealed
         self._find_root = find_root
         self._monotonic = monotonic
         self._log = log
-        self._limit_s = limit_s
+        self._limits = limits
         self._lock = threading.Lock()
         self._cached: _Cached | None = None
+        self._failure: _Failure | None = None
 
     @property
     def active_mek_id(self) -> str:
@@ -123,22 +153,63 @@ class KmsAccessor:
         )
 
     def opened(self) -> OpenStore:
-        """The open store: from memory while it is fresh, else opened anew."""
+        """The open store: from memory while it is fresh, else opened anew.
+
+        One opening at a time serves all callers, and one that failed is not tried again at once, so
+        that calls to the root grow with time and not with files (R11).
+
+        Raises:
+            StrongroomError: No root opens it, now or a moment ago.
+        """
         with self._lock:
-            now = self._monotonic()
-            version = self._sealed.version()
+            now, version = self._monotonic(), self._sealed.version()
             cached = self._cached
             if cached is not None and cached.version == version and now < cached.until:
                 return cached.opened
+            return self._open_again(now, version)
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the keys in memory were opened by the root; None if none are there."""
+        with self._lock:
+            if self._cached is None:
+                return None
+            return self._monotonic() - (self._cached.until - self._limits().keep_s)
+
+    def _open_again(self, now: float, version: int) -> OpenStore:
+        failure = self._failure
+        waits = failure is not None and failure.version == version and now < failure.until
+        if failure is not None and waits:
+            return self._without_root(failure.error, now, version)
+        try:
             raw, version = self._sealed.load()
             opened = open_store(kms_store.parse(raw), self._find_root, self._log)
-            self._cached = _Cached(version, opened, now + self._limit_s)
-            return opened
+        except StrongroomError as error:
+            count = failure.count + 1 if failure is not None and failure.version == version else 0
+            pause = _BACKOFF_S[min(count, len(_BACKOFF_S) - 1)]
+            # jitter: the nodes of a cluster must not come back to a root in step
+            until = now + pause * (1 + rng.random_bytes(1)[0] / 512)
+            self._failure = _Failure(version, error, until, count)
+            return self._without_root(error, now, version)
+        self._failure = None
+        self._cached = _Cached(version, opened, now + self._limits().keep_s)
+        return opened
+
+    def _without_root(self, error: StrongroomError, now: float, version: int) -> OpenStore:
+        """The keys in memory, if the root is only out of reach and the offline window is open."""
+        cached = self._cached
+        if cached is not None and isinstance(error, RootUnavailableError):
+            same = cached.version == version
+            if same and now < cached.until + self._limits().offline_s:
+                return cached.opened
+        self._cached = None
+        raise error
 
     def forget(self) -> None:
         """Drop the RMK and the MEKs from memory; the next call opens the store again."""
         with self._lock:
             self._cached = None
+            self._failure = None
 
     @staticmethod
     def _seal(

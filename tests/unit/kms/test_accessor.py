@@ -8,10 +8,16 @@ import pytest
 from strongroom.clock import FixedClock
 from strongroom.crypto import rng
 from strongroom.envelope.header import Placement, parse, serialize
-from strongroom.errors import IntegrityError, KeyNotFoundError
+from strongroom.errors import (
+    IntegrityError,
+    KeyNotFoundError,
+    RootRefusedError,
+    RootUnavailableError,
+    StrongroomError,
+)
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.kms import store as kms_store
-from strongroom.kms.accessor import KmsAccessor
+from strongroom.kms.accessor import KmsAccessor, Limits
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
 from strongroom.kms.store import KmsStore
@@ -34,6 +40,8 @@ class Bench:
     version: int = 1
     seconds: float = 0.0
     loads: int = 0
+    asked: int = 0
+    failure: StrongroomError | None = None
     said: list[str] = field(default_factory=list)
 
     def put(self, ring: KeyRing) -> None:
@@ -48,13 +56,16 @@ class Bench:
 
     def find_root(self, wrap: WrapRecord) -> RootProvider:
         assert wrap.kind == "local"
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
         return self.root
 
     def load(self) -> tuple[bytes, int]:
         self.loads += 1
         return kms_store.serialize(self.store), self.version
 
-    def accessor(self, limit_s: float = 60) -> KmsAccessor:
+    def accessor(self, keep_s: float = 60, offline_s: float = 30) -> KmsAccessor:
         bench = self
 
         class Sealed:
@@ -69,7 +80,7 @@ class Bench:
             self.find_root,
             monotonic=lambda: self.seconds,
             log=lambda _, sentence: self.said.append(sentence),
-            limit_s=limit_s,
+            limits=lambda: Limits(keep_s, offline_s),
         )
 
 
@@ -159,7 +170,7 @@ def test_a_prelude_that_commits_to_another_key_is_refused(bench: Bench) -> None:
 
 
 def test_the_store_is_opened_once_while_it_is_fresh(bench: Bench) -> None:
-    keys = bench.accessor(limit_s=60)
+    keys = bench.accessor(keep_s=60)
     for _ in range(5):
         keys.new_envelope(HERE)
     assert bench.loads == 1
@@ -170,3 +181,66 @@ def test_the_store_is_opened_once_while_it_is_fresh(bench: Bench) -> None:
     keys.new_envelope(HERE)
     assert bench.loads == 3
     assert bench.said[-1] == f"Using RMK with ID {bench.rmk.id} to decrypt KMS store"
+
+
+def age(keys: KmsAccessor) -> float | None:
+    return keys.age_s
+
+
+def test_while_the_root_is_out_of_reach_the_keys_in_memory_serve_for_a_while(bench: Bench) -> None:
+    """Architecture section 9 rule 5: an outage of the root is none of the service."""
+    keys = bench.accessor(keep_s=60, offline_s=30)
+    assert age(keys) is None
+    header, dek = keys.new_envelope(HERE)
+    bench.failure = RootUnavailableError("out of reach")
+    bench.seconds = 80
+    assert keys.open_envelope(header, HERE) == dek
+    assert age(keys) == 80
+    bench.seconds = 90
+    with pytest.raises(RootUnavailableError):
+        keys.open_envelope(header, HERE)
+    assert age(keys) is None
+
+
+def test_a_root_that_refuses_is_obeyed_at_once(bench: Bench) -> None:
+    keys = bench.accessor(keep_s=60, offline_s=30)
+    keys.new_envelope(HERE)
+    bench.failure = RootRefusedError("disabled")
+    bench.seconds = 60
+    with pytest.raises(RootRefusedError):
+        keys.new_envelope(HERE)
+
+
+def test_a_store_that_changed_is_not_served_from_memory(bench: Bench) -> None:
+    keys = bench.accessor()
+    keys.new_envelope(HERE)
+    bench.rotate()
+    bench.failure = RootUnavailableError("out of reach")
+    with pytest.raises(RootUnavailableError):
+        keys.new_envelope(HERE)
+
+
+def test_a_root_that_fails_is_not_asked_by_every_caller(bench: Bench) -> None:
+    """R10, R11: at most a call in five seconds, with jitter; then it is tried again."""
+    keys = bench.accessor()
+    bench.failure = RootUnavailableError("out of reach")
+    for _ in range(200):
+        bench.seconds += 0.5
+        for _ in range(3):
+            with pytest.raises(RootUnavailableError):
+                keys.new_envelope(HERE)
+    assert 10 <= bench.asked <= 100 / 5 + 3
+    bench.failure = None
+    bench.seconds += 10
+    keys.new_envelope(HERE)
+    assert age(keys) == 0
+
+
+def test_a_new_version_of_the_store_is_tried_at_once(bench: Bench) -> None:
+    keys = bench.accessor()
+    bench.failure = RootUnavailableError("out of reach")
+    with pytest.raises(RootUnavailableError):
+        keys.new_envelope(HERE)
+    bench.failure = None
+    bench.rotate()
+    keys.new_envelope(HERE)

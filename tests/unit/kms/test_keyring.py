@@ -93,3 +93,22 @@ def broken_meks() -> dict[str, tuple[Mek, ...]]:
 def test_a_ring_that_breaks_a_rule_is_refused(case: str) -> None:
     with pytest.raises(FormatError):
         KeyRing(broken_meks()[case])
+
+
+def test_keys_of_another_ring_are_adopted_and_only_decrypt() -> None:
+    """A-26, Q-08."""
+    ring, former = ring_of(1), ring_of(2)
+    adopted = ring.with_adopted(former, NOW + 9 * HOUR)
+    assert adopted.active is ring.active
+    assert [mek.id for mek in adopted] == [*(mek.id for mek in former), ring.active.id]
+    assert adopted.get(former.active.id).decrypt_only_since == NOW + 9 * HOUR
+    assert adopted.get(former.meks[0].id) == former.meks[0]
+    assert adopted.with_adopted(former, NOW + 9 * HOUR) == adopted
+
+
+def test_one_id_for_two_different_keys_is_a_conflict() -> None:
+    """Q-08."""
+    ring = ring_of(1)
+    twin = KeyRing.with_first(ring.active.id, rng.new_key(), NOW)
+    with pytest.raises(ConflictError, match="two different keys"):
+        ring.with_adopted(twin, NOW)
