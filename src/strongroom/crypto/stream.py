@@ -79,7 +79,7 @@ class SegmentSealer:
     Args:
         dek: The data key.
         aad: The stream's associated data (§4.3).
-        salt: For vectors only; else fresh.
+        salt: For vectors only; else fresh (§2.6).
         prefix: For vectors only; else fresh.
     """
 

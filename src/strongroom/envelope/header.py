@@ -42,6 +42,7 @@ _CRC = struct.Struct(">I")
 _PREFIX = struct.Struct(">QH")
 _RESERVED = slice(10, 16)
 _EMPTY_SECTOR = bytes(SECTOR_BYTES)
+_ZEROS = bytes(HEADER_BYTES)
 _NIL_PLACEMENT = bytes(PLACEMENT_BYTES)
 _MAX_SEQUENCE = 2**64 - 1
 
@@ -217,7 +218,7 @@ def parse(page: bytes) -> Header:
     if len(page) != HEADER_BYTES:
         raise FormatError(f"a header page has {HEADER_BYTES} bytes, not {len(page)}")
     prelude = parse_prelude(page[:SECTOR_BYTES])
-    if any(page[SLOT_OFFSETS[1] + SECTOR_BYTES :]):
+    if not _is_zero(page[SLOT_OFFSETS[1] + SECTOR_BYTES :]):
         raise FormatError("the header page has bytes where zeros must be")  # §1.3
     slots, damaged = [], set()
     for number, offset in enumerate(SLOT_OFFSETS):
@@ -234,7 +235,7 @@ def parse(page: bytes) -> Header:
 def parse_prelude(sector: bytes) -> Prelude:
     """The prelude of sector 0 (§2)."""
     magic, version, suite, segment_bytes, file_id, commitment = _PRELUDE.unpack_from(sector)
-    if magic != MAGIC:
+    if magic != MAGIC:  # §2.1, in this order
         raise FormatError("not an encrypted file of strongroom")
     if version != FORMAT:
         raise FormatError(
@@ -245,7 +246,7 @@ def parse_prelude(sector: bytes) -> Prelude:
             f"envelope suite {suite} is not known", hint="use a newer release of strongroom"
         )
     _check_segment_bytes(segment_bytes)
-    if any(sector[_PRELUDE.size :]):
+    if not _is_zero(sector[_PRELUDE.size :]):
         raise FormatError("the prelude has bytes where zeros must be")  # §1.3
     return Prelude(version, suite, segment_bytes, file_id, commitment)
 
@@ -290,10 +291,14 @@ def _is_intact(sector: bytes) -> bool:
     (stored,) = _CRC.unpack_from(sector, _SLOT.size)
     end = _SLOT.size + _CRC.size
     return (
-        not any(sector[end:])
-        and not any(sector[_RESERVED])
+        _is_zero(sector[end:])
+        and _is_zero(sector[_RESERVED])
         and stored == crc32c(sector[: _SLOT.size])
     )
+
+
+def _is_zero(data: bytes) -> bool:
+    return data == _ZEROS[: len(data)]  # ten times faster than any(): rewraps do it for each file
 
 
 def _check_segment_bytes(count: int) -> None:

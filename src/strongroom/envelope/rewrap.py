@@ -55,6 +55,7 @@ class Rewrap:
         self._opening = self._opening_slot(placement)
         self._placement = self._opening[1].placement
         self._slot: KeySlot | None = None
+        self._sector = b""
 
     @property
     def before(self) -> str:
@@ -75,7 +76,8 @@ class Rewrap:
             self._slot = slot  # a rewrap was cut after its first write: only the copy is missing
         else:
             self._slot = self._keys.rewrapped_slot(self.header.only(number), self._placement)
-        self.page.write_sector(SLOT_OFFSETS[1 - number], self._slot.encode())
+        self._sector = self._slot.encode()
+        self.page.write_sector(SLOT_OFFSETS[1 - number], self._sector)  # §3.9: the other one opens
 
     def write_second(self) -> None:
         """Read back what was written and open it, then overwrite the other slot (§5.4, §5.5).
@@ -84,11 +86,12 @@ class Rewrap:
             IntegrityError: What is in the file is not what was written; the other slot is as it was.
         """
         number, target = self._opening[0], 1 - self._opening[0]
-        back = parse(self.page.read(HEADER_BYTES))
-        if self._slot is None or back.slots[target] != self._slot:
+        back = self.page.read(HEADER_BYTES)
+        if self._slot is None or not self._is_as_written(back, target):
             raise IntegrityError
-        self._keys.open_envelope(back.only(target), self._placement)
-        self.page.write_sector(SLOT_OFFSETS[number], self._slot.encode())
+        header = self.header.with_slot_at(target, self._slot)
+        self._keys.open_envelope(header.only(target), self._placement)
+        self.page.write_sector(SLOT_OFFSETS[number], self._sector)
 
     def run(self) -> str:
         """All steps, each synced; returns the MEK under which the file now is."""
@@ -98,6 +101,10 @@ class Rewrap:
             self.write_second()
             self.page.sync()
         return self._keys.active_mek_id
+
+    def _is_as_written(self, page: bytes, target: int) -> bool:
+        prelude = self.header.prelude.encode()
+        return page.startswith(prelude) and page.startswith(self._sector, SLOT_OFFSETS[target])
 
     def _is_current(self, slot: KeySlot) -> bool:
         return slot.mek_id == self._keys.active_mek_id and slot.placement == self._placement

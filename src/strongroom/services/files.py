@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.workers import default_threads, page_buffer
-from strongroom.envelope import inspect as inspection
 from strongroom.envelope import spans, writer
 from strongroom.envelope.header import Header, Placement
-from strongroom.envelope.inspect import Inspection
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.reader import EnvelopeReader, StreamReader, read_header
 from strongroom.envelope.spans import Progress, Sink
@@ -25,8 +24,10 @@ from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.filestore.blockfile import NewFile, OpenedFile
 from strongroom.filestore.pipes import PipeSink, PipeSource
-from strongroom.services import rewraps
-from strongroom.services.rewraps import Rewrapped
+
+if TYPE_CHECKING:
+    from strongroom.envelope.inspect import Inspection
+    from strongroom.services.rewraps import Rewrapped
 
 PIPE = "-"
 _STDIN, _STDOUT = 0, 1
@@ -147,8 +148,10 @@ class StandaloneFiles:
 
     def rewrap(
         self, names: Sequence[str], *, actor: str, progress: Progress | None = None
-    ) -> list[Rewrapped]:
+    ) -> "list[Rewrapped]":
         """Bring files under the active MEK; progress counts files."""
+        from strongroom.services import rewraps
+
         return rewraps.rewrap_files(names, self._keys, self._log, actor=actor, progress=progress)
 
     @contextmanager
@@ -226,8 +229,10 @@ class StandaloneFiles:
         self._log.append([events.file_decrypted(actor, file_id, mek_id)])
 
 
-def inspect_file(source: str) -> Inspection:
+def inspect_file(source: str) -> "Inspection":
     """What a file's header says; needs no key, and is unauthenticated."""
+    from strongroom.envelope import inspect as inspection
+
     with OpenedFile(Path(source)) as file:
         return inspection.inspect(read_header(file), file.size)
 
