@@ -123,8 +123,15 @@ class PublishingService:
         self._events = event_log
         self._clock = clock
 
-    def begin(self, identity: Identity, request: PublishRequest) -> "Publication":
+    def begin(
+        self, identity: Identity, request: PublishRequest, expected_bytes: int = 0
+    ) -> "Publication":
         """Authorise, choose the place, decide on encryption and make the data key.
+
+        Args:
+            identity: Who publishes.
+            request: What, and where.
+            expected_bytes: About how large it is; 0 if nobody knows.
 
         Raises:
             PermissionDeniedError: The user may not publish there, or encryption is disabled on the site.
@@ -136,7 +143,7 @@ class PublishingService:
             raise UsageError(f"more than {MAX_LOGINS} embedded credentials")
         with self._repository.reading() as tx:
             plan = _plan(tx, identity, request)
-        return Publication(self, self._files, plan)
+        return Publication(self, self._files, plan, expected_bytes)
 
     def commit(self, plan: _Plan, stored: StoredFile, *, has_extract: bool) -> ContentRow:
         """Make it visible: the row, its credentials and the end of the intent in one transaction; then the old file goes."""
@@ -238,13 +245,17 @@ class PublishingService:
 class Publication:
     """One item on its way in; a context manager that leaves nothing behind unless it was finished."""
 
-    def __init__(self, service: PublishingService, files: StoredFiles, plan: _Plan) -> None:
+    def __init__(
+        self, service: PublishingService, files: StoredFiles, plan: _Plan, expected_bytes: int
+    ) -> None:
         self._service = service
         self._files = files
         self._plan = plan
         self._head = bytearray()
         self._size = 0
-        self._writer = files.create(plan.placement, encrypted=plan.encrypted)
+        self._writer = files.create(
+            plan.placement, encrypted=plan.encrypted, expected_bytes=expected_bytes
+        )
         self._storage_key = self._writer.planned.storage_key
         self._finished = False
 

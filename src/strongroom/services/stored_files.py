@@ -13,6 +13,7 @@ from strongroom.filestore.base import FileStore
 from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
 from strongroom.repository.unit_of_work import Repository, Transaction
 
+MAX_AHEAD_BYTES = 1 << 30  # allocated on a client's word alone
 PUBLISH = "publish"
 _OURS = frozenset({PUBLISH, DELETE_INTENT})
 
@@ -29,9 +30,19 @@ class StoredFiles:
         self._keys = keys
         self._clock = clock
 
-    def create(self, placement: Placement, *, encrypted: bool) -> VaultWriter:
-        """Begin a new file; the intent of an envelope is written before its header."""
-        writer = self._vault.create(placement, encrypted=encrypted)
+    def create(
+        self, placement: Placement, *, encrypted: bool, expected_bytes: int = 0
+    ) -> VaultWriter:
+        """Begin a new file; the intent of an envelope is written before its header.
+
+        Args:
+            placement: What the envelope is bound to.
+            encrypted: Whether it is one.
+            expected_bytes: A hint of somebody who may be wrong, or lie.
+        """
+        writer = self._vault.create(
+            placement, encrypted=encrypted, expected_bytes=min(expected_bytes, MAX_AHEAD_BYTES)
+        )
         if not encrypted:
             self._announce(writer.planned)  # nothing has been written yet, nor is visible
         return writer

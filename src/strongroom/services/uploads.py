@@ -61,7 +61,9 @@ class UploadsService:
                 )
             return tx.uploads.insert(row)
 
-    def begin_part(self, identity: Identity, upload_id: str) -> "PartUpload":
+    def begin_part(
+        self, identity: Identity, upload_id: str, expected_bytes: int = 0
+    ) -> "PartUpload":
         """Begin the next part.
 
         Raises:
@@ -71,7 +73,7 @@ class UploadsService:
             upload = _own(tx, identity, upload_id)
             if len(tx.uploads.parts(upload.id)) >= MAX_PARTS:
                 raise UsageError(f"an upload has at most {MAX_PARTS} parts")
-        return PartUpload(self, self._files, upload)
+        return PartUpload(self, self._files, upload, expected_bytes)
 
     def publish(self, identity: Identity, request: PublishRequest, upload_id: str) -> ContentRow:
         """Publish what was uploaded; the parts are decrypted in order, in memory, into one envelope with a new data key.
@@ -84,7 +86,8 @@ class UploadsService:
             parts = tx.uploads.parts(upload.id)
         if not parts:
             raise UsageError(f"upload {upload.id} has no part")
-        with self._publishing.begin(identity, request) as publication:
+        size = sum(part.plaintext_bytes for part in parts)
+        with self._publishing.begin(identity, request, size) as publication:
             for part in parts:
                 with self._files.open(part, _placement(upload)) as reader:
                     for chunk in reader.iterate(0, reader.size):
@@ -134,11 +137,15 @@ class UploadsService:
 class PartUpload:
     """One part on its way in; a context manager that leaves nothing behind unless it was finished."""
 
-    def __init__(self, service: UploadsService, files: StoredFiles, upload: UploadRow) -> None:
+    def __init__(
+        self, service: UploadsService, files: StoredFiles, upload: UploadRow, expected_bytes: int
+    ) -> None:
         self._service = service
         self._files = files
         self._upload = upload
-        self._writer = files.create(_placement(upload), encrypted=True)
+        self._writer = files.create(
+            _placement(upload), encrypted=True, expected_bytes=expected_bytes
+        )
         self._finished = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:

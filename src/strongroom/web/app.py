@@ -100,32 +100,35 @@ class _Dispatcher:
 
     async def serve(self, by_method: dict[str, Route], request: Request) -> Response:
         """One request of a known path."""
-        method = "GET" if request.method == "HEAD" else request.method
-        route = by_method[method]
+        route = by_method["GET" if request.method == "HEAD" else request.method]
+        body = feed.BodyFeed(request.receive, self._settings.idle_s)
         try:
             _check_version(request.path_params["version"])
             if route.streams:
-                result = await self._run_streaming(route, request)
+                result = await self._run_streaming(route, request, body)
             else:
-                result = await self._run(route, request)
+                result = await self._run(route, request, body)
         except (StrongroomError, RefusalError) as error:
-            return _error_response(error, route.noun)
-        return _response(result, request)
+            response = _error_response(error, route.noun)
+        else:
+            response = _response(result, request)
+        if not (body.is_complete or body.timed_out or _is_stopping()):
+            await body.drain()  # a client that is still sending would not see the answer
+        if not body.is_complete:
+            response.headers["connection"] = "close"  # what else comes on it is no request
+        return response
 
-    async def _run(self, route: Route, request: Request) -> Answer | Download:
-        body = await feed.read_bounded(
-            request.receive, xml.MAX_REQUEST_BYTES, self._settings.idle_s
-        )
-        call = self._call(request, _SmallBody(body))
-        return await asyncio.to_thread(_handle, route, call)
+    async def _run(self, route: Route, request: Request, body: feed.BodyFeed) -> Answer | Download:
+        content = await body.collect(xml.MAX_REQUEST_BYTES)
+        return await asyncio.to_thread(_handle, route, self._call(request, _SmallBody(content)))
 
-    async def _run_streaming(self, route: Route, request: Request) -> Answer | Download:
+    async def _run_streaming(
+        self, route: Route, request: Request, body: feed.BodyFeed
+    ) -> Answer | Download:
         if not request.headers.get("content-length", "").isdigit():
             raise RefusalError(411, "411000", "an upload needs a Content-Length")
-        body = feed.BodyFeed(request.receive, self._settings.idle_s)
         call = self._call(request, body)
-        loop = asyncio.get_running_loop()
-        worker = loop.run_in_executor(self._uploads, _handle, route, call)
+        worker = asyncio.get_running_loop().run_in_executor(self._uploads, _handle, route, call)
         pump = asyncio.create_task(body.pump())
         try:
             return await worker
@@ -133,10 +136,9 @@ class _Dispatcher:
             body.abort()
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-            if not body.timed_out:
-                await body.drain()
 
     def _call(self, request: Request, body: feed.BodyFeed | _SmallBody) -> Call:
+        length = request.headers.get("content-length", "")
         return Call(
             node=self._node,
             base_url=f"{request.url.scheme}://{request.headers.get('host', '')}",
@@ -145,7 +147,14 @@ class _Dispatcher:
             content_type=request.headers.get("content-type", ""),
             token=request.headers.get("x-tableau-auth", ""),
             body=body,
+            declared_bytes=int(length) if length.isdigit() else 0,
         )
+
+
+def _is_stopping() -> bool:
+    """Whether the server wants this request to end now."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _handle(route: Route, call: Call) -> Answer | Download:

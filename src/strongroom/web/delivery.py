@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from strongroom.web.api import xml
-from strongroom.web.api.routing import Answer, Download, OpenContent
+from strongroom.web.api.routing import Answer, Download
 
 if TYPE_CHECKING:
     from typing_extensions import override
@@ -91,14 +91,14 @@ class DownloadResponse(Response):
         self.headers["accept-ranges"] = "bytes"
 
     @override
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 the protocol's
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
             if scope["method"] == "HEAD" or self._start == self._stop:
                 await self._begin(send)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await self._stream(send)
+                await self._stream(receive, send)
         finally:
             await asyncio.to_thread(self._content.close)
 
@@ -111,22 +111,29 @@ class DownloadResponse(Response):
             }
         )
 
-    async def _stream(self, send: Send) -> None:
-        """One piece is decrypted while the one before it is being sent."""
-        pieces = iter_content(self._content, self._start, self._stop)
-        piece = await asyncio.to_thread(
-            next, pieces, None
-        )  # before the start: may yet become an error
+    async def _stream(self, receive: Receive, send: Send) -> None:
+        pieces = iter(self._content.iterate(self._start, self._stop, CHUNK_BYTES))
+        # before the answer begins: damage of the first piece becomes an error answer
+        first = await asyncio.to_thread(next, pieces, None)
         await self._begin(send)
-        while piece is not None:
-            following = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
-            try:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            finally:
-                piece = await following
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone = asyncio.ensure_future(receive())  # tells when the client has left
+        try:
+            await _send_pieces(first, pieces, send, gone)
+        finally:
+            gone.cancel()
 
 
-def iter_content(content: OpenContent, start: int, stop: int) -> Iterator[bytes]:
-    """The pieces of a range."""
-    return iter(content.iterate(start, stop, CHUNK_BYTES))
+async def _send_pieces(
+    first: bytes | None, pieces: Iterator[bytes], send: Send, gone: "asyncio.Future[Message]"
+) -> None:
+    """One piece is decrypted while the one before it is being sent."""
+    piece = first
+    while piece is not None:
+        if gone.done():
+            return
+        following = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+        try:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            piece = await following
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

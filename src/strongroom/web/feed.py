@@ -89,6 +89,28 @@ class BodyFeed:
             deadline.reschedule(self._loop.time() + self._idle_s)
         return self._ended
 
+    async def collect(self, limit: int) -> bytes:
+        """A whole small body, instead of `pump` and `chunks`.
+
+        Raises:
+            FormatError: It is longer than `limit`, was cut, or did not arrive in time.
+        """
+        content = bytearray()
+        try:
+            async with asyncio.timeout(self._idle_s):
+                while not self._ended:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise FormatError("the request's body was cut")
+                    content += message.get("body", b"")
+                    if len(content) > limit:
+                        raise FormatError(f"the request's body is longer than {limit} bytes")
+                    self._ended = not message.get("more_body", False)
+        except TimeoutError as error:
+            self.timed_out = True
+            raise FormatError("the request's body did not arrive in time") from error
+        return bytes(content)
+
     async def drain(self) -> None:
         """After an early answer: drop what still comes, within bounds."""
         left = DRAIN_BYTES
@@ -101,14 +123,10 @@ class BodyFeed:
         except TimeoutError:
             return
 
-    def discard(self) -> None:
-        """Nobody reads any more; lets `pump` end."""
+    def abort(self) -> None:
+        """Nobody reads any more: end `pump` and the thread's reading, whatever they wait for."""
         self._discarding = True
         self._room.set()
-
-    def abort(self) -> None:
-        """End the thread's reading, whatever it waits for."""
-        self.discard()
         self._ready.put(BodyCutError())
 
     @property
@@ -132,25 +150,3 @@ class BodyFeed:
             has_room = self._waiting < LIMIT_BYTES
         if was_full and has_room:
             self._loop.call_soon_threadsafe(self._room.set)
-
-
-async def read_bounded(receive: Receive, limit: int, idle_s: float) -> bytes:
-    """A whole small body.
-
-    Raises:
-        FormatError: It is longer than `limit`, was cut, or did not arrive in time.
-    """
-    content = bytearray()
-    try:
-        async with asyncio.timeout(idle_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise FormatError("the request's body was cut")
-                content += message.get("body", b"")
-                if len(content) > limit:
-                    raise FormatError(f"the request's body is longer than {limit} bytes")
-                if not message.get("more_body", False):
-                    return bytes(content)
-    except TimeoutError as error:
-        raise FormatError("the request's body did not arrive in time") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.extracts.stored import VaultReader
 from strongroom.repository.rows import SiteMode
 from tests.web_client import BOUNDARY, HYPER, Client, Served, multipart, serve
 
@@ -225,3 +226,37 @@ def raw_status(port: int, path: str) -> int:
     status = connection.getresponse().status
     connection.close()
     return status
+
+
+def test_a_client_that_leaves_during_a_download_stops_it(served: Served) -> None:
+    """Nobody decrypts for nobody."""
+    client = served.site("Site", SiteMode.ENFORCED)
+    item = client.publish("data", HYPER * 60).find("datasource").get("id", "")
+    read: list[int] = []
+    original = VaultReader.read_at
+
+    def counted(self: VaultReader, offset: int, count: int) -> bytes:
+        read.append(count)
+        return original(self, offset, count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VaultReader, "read_at", counted)
+        raw = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+        raw.sendall(
+            f"GET /api/3.26/sites/{client.site_id}/datasources/{item}/content HTTP/1.1\r\n"
+            f"Host: x\r\nx-tableau-auth: {client.token}\r\n\r\n".encode()
+        )
+        raw.recv(1000)
+        raw.close()
+        time.sleep(1)
+    assert 0 < sum(read) < len(HYPER) * 60
+
+
+def test_a_cut_body_closes_the_connection(impatient: Served) -> None:
+    """What comes later on it would be taken for a request."""
+    raw = begin(impatient.client(), 10**6, b"--")
+    answer = b""
+    while chunk := raw.recv(65536):
+        answer += chunk
+    assert b"connection: close" in answer.lower()
+    raw.close()

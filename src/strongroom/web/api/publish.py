@@ -55,7 +55,9 @@ def start_upload(call: Call) -> Answer:
 def append_chunk(call: Call) -> Answer:
     """One chunk: a whole envelope of its own, counted when it is on the disk."""
     own_site(call)
-    with call.node.uploads.begin_part(call.identity, call.path["upload"]) as part_upload:
+    with call.node.uploads.begin_part(
+        call.identity, call.path["upload"], call.declared_bytes
+    ) as part_upload:
         found = False
         for part in _parts(call):
             if part.name == CHUNK_PART:
@@ -79,7 +81,7 @@ def _publish_file(
     if part is None or part.name != FILE_PARTS[kind]:
         raise FormatError(f"the second part of a publish request is {FILE_PARTS[kind]!r}")
     with call.node.publishing.begin(
-        call.identity, _request(kind, call, sent, part.filename)
+        call.identity, _request(kind, call, sent, part.filename), call.declared_bytes
     ) as publication:
         for chunk in part.chunks():
             publication.write(chunk)

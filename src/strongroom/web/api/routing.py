@@ -38,6 +38,8 @@ class Call:
         content_type: Never trusted to say whether there is a body: clients leave stale ones on GETs.
         token: The raw session token, or empty.
         body: The body.
+        declared_bytes: Its Content-Length; the body may yet end before.
+        signed_in: Who asks, once that is known.
     """
 
     node: Node
@@ -47,6 +49,7 @@ class Call:
     content_type: str
     token: str
     body: Body
+    declared_bytes: int = 0
     signed_in: Identity | None = None
 
     @property
