@@ -253,7 +253,7 @@ class Node:
     def keys(self) -> "KmsAccessor":
         """Data keys; the one holder of the RMK in this process."""
         from strongroom.kms.accessor import KmsAccessor
-        from strongroom.services.kms_keeper import ConfiguredStore
+        from strongroom.services.kms_sealed import ConfiguredStore
 
         sealed = ConfiguredStore(self.configuration, self.coordinator)
         return KmsAccessor(

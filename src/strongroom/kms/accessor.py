@@ -131,7 +131,6 @@ class KmsAccessor:
             try:
                 mek = self.opened().ring.get(slot.mek_id)
                 dek = slots.open_slot(slot, header.prelude, mek=mek.material)
-                envelope_header.check_commitment(header.prelude, dek)
             except (IntegrityError, KeyNotFoundError) as error:
                 failure = error
                 continue

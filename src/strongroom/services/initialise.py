@@ -26,7 +26,8 @@ from strongroom.secrets import asset_ring, enc
 from strongroom.services import assets, kms_change, platform
 from strongroom.services.configuration import ConfigurationService
 from strongroom.services.kms_change import RootSet
-from strongroom.services.kms_keeper import STORE, EpochMarks
+from strongroom.services.kms_keeper import EpochMarks
+from strongroom.services.kms_sealed import STORE
 
 OpenKey = Callable[[str], SecretBytes]
 

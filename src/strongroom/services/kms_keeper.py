@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from strongroom.clock import Clock
-from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Coordinator
 from strongroom.errors import IntegrityError, StateError, StrongroomError
@@ -28,8 +27,8 @@ from strongroom.roots.settings import RootSettings
 from strongroom.services import kms_change
 from strongroom.services.configuration import ConfigurationService
 from strongroom.services.kms_change import NextStore, RootSet
+from strongroom.services.kms_sealed import STORE
 
-STORE = "kms.persistent_store"
 PREVIOUS_STORE = "kms.previous_store"
 ROOTS = "kms.roots"
 LOCK = "kms"
@@ -85,23 +84,6 @@ class KmsPorts:
     log: EventLog
     marks: EpochMarks
     clock: Clock
-
-
-class ConfiguredStore:
-    """The KMS store as a configuration value (K-04); implements `kms.store.SealedStore`."""
-
-    def __init__(self, configuration: ConfigurationService, coordinator: Coordinator) -> None:
-        self._configuration = configuration
-        self._coordinator = coordinator
-
-    def version(self) -> int:
-        """The version of the configuration; grows with every change of it."""
-        return self._coordinator.version(versions.CURRENT)
-
-    def load(self) -> tuple[bytes, int]:
-        """The store's bytes, and a version that is not newer than they are."""
-        version = self.version()
-        return self._configuration.open_secret(STORE).reveal(), version
 
 
 class StoreKeeper:

@@ -27,11 +27,11 @@ from strongroom.services.kms_keeper import (
     LOCK,
     LOCK_WAIT_S,
     PREVIOUS_STORE,
-    STORE,
     KmsPorts,
     StoreKeeper,
     rotation_events,
 )
+from strongroom.services.kms_sealed import STORE
 
 JOURNAL = "journal/regenerate"
 

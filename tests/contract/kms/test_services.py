@@ -20,7 +20,8 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
-from strongroom.services.kms_keeper import PREVIOUS_STORE, STORE
+from strongroom.services.kms_keeper import PREVIOUS_STORE
+from strongroom.services.kms_sealed import STORE
 
 HERE = Placement(new_id(), new_id())
 
