@@ -4,11 +4,12 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from strongroom.cli import kms_modes
 from strongroom.cli.session import Session
-from strongroom.errors import UsageError
 
 if TYPE_CHECKING:
     from strongroom.services.kms import UsageReport
+    from strongroom.services.kms_roots import ModeChange
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -34,8 +35,9 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     status.add_argument("--json", action="store_true")
     status.set_defaults(run=_status)
     mode = commands.add_parser("set-mode", help="choose the root that protects the RMK")
-    mode.add_argument("mode", help="local")
-    mode.set_defaults(run=_set_mode)
+    kms_modes.add_modes(
+        mode.add_subparsers(required=True, metavar="MODE"), kms_modes.MODES, _add_change
+    )
     rotate = commands.add_parser("rotate", help="new RMK and new active MEK")
     rotate.set_defaults(run=_rotate)
     usage = commands.add_parser("usage", help="extracts and bytes per MEK")
@@ -44,6 +46,19 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     retire = commands.add_parser("retire", help="remove a decrypt-only MEK that nothing uses")
     retire.add_argument("mek_id", metavar="MEK_ID")
     retire.set_defaults(run=_retire)
+
+
+def _add_change(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="try the new root, show the plan, change nothing"
+    )
+    parser.add_argument(
+        "--abandon-external-keys",
+        action="store_true",
+        help="if nothing opens the present keys, leave them behind: their extracts stay"
+        " unreadable until one of their roots answers again",
+    )
+    parser.set_defaults(run=_set_mode)
 
 
 def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -69,16 +84,39 @@ def _status(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
-    if arguments.mode != "local":
-        raise UsageError(
-            f"this version has no KMS mode {arguments.mode!r}", hint="the one it has is 'local'"
-        )
-    change = session.node.roots.set_mode(None, session.actor)
+    wanted = arguments.to_settings(arguments)
+    change = session.node.roots.set_mode(
+        wanted,
+        session.actor,
+        dry_run=arguments.dry_run,
+        abandon=arguments.abandon_external_keys,
+    )
     if change.done:
-        session.out("KMS mode set to local.")
+        session.out(f"KMS mode set to {change.after}: {change.root_key_id}")
+        _tell_left(change, session)
+    elif change.plan:
+        for number, step in enumerate(change.plan, start=1):
+            session.out(f"{number}. {step}")
+        session.note("the new root was tried and works; nothing was changed (--dry-run)")
     else:
-        session.out("KMS mode is local already; nothing was changed.")
+        session.out(f"KMS mode is {change.after} already; nothing was changed.")
     return 0
+
+
+def _tell_left(change: "ModeChange", session: Session) -> None:
+    """What the operator must know after a change of the mode (Q-05, Q-20)."""
+    if change.abandoned:
+        for mek_id in change.abandoned:
+            session.out(f"unavailable MEK: {mek_id}")
+        session.note(
+            "extracts under these MEKs cannot be read until their root answers again;"
+            " keep that root"
+        )
+        return
+    session.note(
+        "extracts stay under their MEKs until they are brought to the new one:"
+        " strongroom extracts rewrap --site SITE --wait"
+    )
 
 
 def _rotate(arguments: argparse.Namespace, session: Session) -> int:

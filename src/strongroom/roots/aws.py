@@ -6,9 +6,10 @@ region are checked (A-08, A-09, Q-21).
 """
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
@@ -28,7 +29,9 @@ KIND = "aws"
 ATTEMPTS = 4
 CONNECT_S = 3
 READ_S = 5
+METADATA_ATTEMPTS = 3
 _KEY_BYTES = 32
+_TOLD = re.compile(r"\b(?P<arn>arn:aws[a-z-]*:(?:iam|sts)::\d{12}:\S+) is not authorized")
 _ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12})"
     r":(?P<what>key|alias)/(?P<id>[A-Za-z0-9/_-]+)"
@@ -79,40 +82,95 @@ def settings(key_arn: str, region: str) -> RootSettings:
 def build(root: RootSettings, clock: Clock) -> "AwsRoot":
     """The root with a client of boto3's default credential chain, instance role included (A-01)."""
     try:
-        import boto3
-        from botocore.config import Config
+        import boto3  # noqa: F401  a missing library is told here, not at the first call
     except ImportError as error:
         raise RootError("the AWS root needs boto3", hint="pip install 'strongroom[aws]'") from error
-    session = boto3.Session(region_name=root.options["region"])
-    client = session.client(
-        "kms",
-        config=Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=CONNECT_S,
-            read_timeout=READ_S,
-        ),
-    )
-    return AwsRoot(client, root.root_key_id, clock, lambda: _identity(session))
+    import logging
+
+    # the SDK tells every step at this level; what matters is told by the accessor
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    return AwsRoot(DefaultChain(root.options["region"]), root.root_key_id, clock)
+
+
+class Connection(Protocol):
+    """A client of AWS KMS, and whose credentials it signs with."""
+
+    def client(self) -> Any:
+        """The client of boto3."""
+        ...
+
+    def renew(self) -> None:
+        """Forget client and credentials: the next client reads the credentials anew."""
+        ...
+
+    def identity(self) -> str:
+        """Who the credentials belong to, in words; asks nobody, so it is empty before a call."""
+        ...
+
+
+class DefaultChain:
+    """The connection by boto3's default chain: environment, files, container, instance role (Q-22)."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._credentials: Any = None
+        self._identity = ""
+
+    def client(self) -> Any:
+        """The client; made again as long as there are no credentials: a role may be attached later."""
+        with self._lock:
+            if self._client is None or self._credentials is None:
+                self._connect()
+            if self._credentials is not None:
+                self._identity = _identity(self._credentials)
+            return self._client
+
+    def renew(self) -> None:
+        """Forget client and credentials."""
+        with self._lock:
+            self._client = None
+
+    def identity(self) -> str:
+        """Where the credentials of the last call came from, and their public id."""
+        return self._identity
+
+    def _connect(self) -> None:
+        import boto3
+        from botocore.config import Config
+        from botocore.session import get_session
+
+        core = get_session()
+        if core.get_config_variable("metadata_service_num_attempts") == 1:
+            # one try is the default, and one lost packet would be "no credentials" (7.2)
+            core.set_config_variable("metadata_service_num_attempts", METADATA_ATTEMPTS)
+        session = boto3.Session(botocore_session=core, region_name=self._region)
+        self._credentials = session.get_credentials()
+        self._client = session.client(
+            "kms",
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                connect_timeout=CONNECT_S,
+                read_timeout=READ_S,
+            ),
+        )
 
 
 class AwsRoot:
     """Wraps the RMK by one CMK."""
 
-    def __init__(
-        self, client: Any, arn: str, clock: Clock, identity: Callable[[], str] = lambda: ""
-    ) -> None:
+    def __init__(self, connection: Connection, arn: str, clock: Clock) -> None:
         """Build the root.
 
         Args:
-            client: A KMS client of boto3.
+            connection: Gives the client of AWS KMS.
             arn: The CMK.
             clock: For the times in records.
-            identity: Who the credentials belong to, in words.
         """
-        self._client = client
+        self._connection = connection
         self._arn = parse_arn(arn)
         self._clock = clock
-        self._identity = identity
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """The data key is the RMK (A-07)."""
@@ -126,14 +184,21 @@ class AwsRoot:
         return self._record(context, "indirect", blob, indirect.seal(key, data_key, pairs))
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
-        """Decrypt, by the CMK that the record names and with the context it was made with (A-25)."""
+        """Decrypt, by the CMK named, and with the context that it was made with (A-25).
+
+        Raises:
+            RootRefusedError: Another CMK made the record; nobody is asked.
+        """
+        arn = self._arn.text
+        if record.root_key_id != arn:
+            raise RootRefusedError(
+                f"the RMK was wrapped by the CMK {record.root_key_id}, not by {arn}",
+                hint="this is the store of another installation or of a backup",
+            )
         answer = self._call(
             "kms:Decrypt",
-            record.root_key_id,
-            lambda: self._client.decrypt(
-                CiphertextBlob=record.blob,
-                KeyId=record.root_key_id,
-                EncryptionContext=dict(record.context),
+            lambda client: client.decrypt(
+                CiphertextBlob=record.blob, KeyId=arn, EncryptionContext=dict(record.context)
             ),
         )
         key = _key(answer)
@@ -142,9 +207,12 @@ class AwsRoot:
         return indirect.open_(record.inner, key, record.context)
 
     def describe(self) -> RootDescription:
-        """ARN, region, account and the identity used."""
+        """ARN, region, account, and the identity of the last call."""
         details = {"region": self._arn.region, "account": self._arn.account}
-        return RootDescription(KIND, self._arn.text, {**details, "identity": self._identity()})
+        identity = self._connection.identity()
+        if identity:
+            details["identity"] = identity
+        return RootDescription(KIND, self._arn.text, details)
 
     def check(self) -> None:
         """GenerateDataKey and Decrypt, for real.
@@ -159,12 +227,11 @@ class AwsRoot:
     def _data_key(self, pairs: Mapping[str, str]) -> tuple[SecretBytes, bytes]:
         answer = self._call(
             "kms:GenerateDataKey",
-            self._arn.text,
-            lambda: self._client.generate_data_key(
+            lambda client: client.generate_data_key(
                 KeyId=self._arn.text, KeySpec="AES_256", EncryptionContext=dict(pairs)
             ),
         )
-        return _key(answer), answer["CiphertextBlob"]
+        return _key(answer), bytes(answer.get("CiphertextBlob", b""))
 
     def _record(self, context: Context, form: WrapForm, blob: bytes, inner: bytes) -> WrapRecord:
         now = format_utc(self._clock.now())
@@ -181,23 +248,72 @@ class AwsRoot:
             last_verified=now,
         )
 
-    def _call(self, action: str, arn: str, call: Callable[[], Any]) -> Any:
+    def _call(self, action: str, call: Callable[[Any], Any]) -> Any:
         """Run a call and translate what the SDK raises (requirements 7.5)."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
-            return call()
+            return self._once_more(call)
         except ClientError as error:
-            raise _translated(error.response, action, arn, self._identity()) from error
+            raise self._translated(error.response, action) from error
         except BotoCoreError as error:
-            raise _unreachable(error, action, arn) from error
+            raise _unreachable(error, action, self._arn.text) from error
+        except (ResponseParserError, ValueError, OSError) as error:
+            raise RootUnavailableError(
+                f"the answer to {action} with {self._arn.text} cannot be read: {error}",
+                hint="check proxy and endpoint: something else may answer for AWS KMS",
+            ) from error
+
+    def _once_more(self, call: Callable[[Any], Any]) -> Any:
+        """Run a call, and again with fresh credentials if AWS does not take the present ones (7.2)."""
+        from botocore.exceptions import ClientError
+
+        try:
+            return call(self._connection.client())
+        except ClientError as error:
+            if _code(error.response) not in _CREDENTIALS:
+                raise
+            self._connection.renew()
+            return call(self._connection.client())
+
+    def _translated(self, response: Mapping[str, Any], action: str) -> RootError | IntegrityError:
+        code, arn = _code(response), self._arn.text
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code == "InvalidCiphertextException":
+            return IntegrityError()
+        if code in _TRANSIENT or status == 429 or status >= 500:
+            return RootUnavailableError(
+                f"AWS KMS cannot {action} now for {arn}: {code or status}",
+                hint="it is tried again by itself; see the AWS service status if it lasts",
+            )
+        if code in _CREDENTIALS:
+            return RootRefusedError(
+                f"AWS does not accept the credentials used for {arn}: {code}"
+                f" ({self._connection.identity() or 'unknown'})",
+                hint="check the instance role or the credentials, and this machine's clock",
+            )
+        words = {"arn": arn, "action": action, "who": self._who(response)}
+        message, hint = _REFUSED.get(
+            code, (f"AWS KMS refused {{action}} for {{arn}}: {code}", "see the AWS documentation")
+        )
+        return RootRefusedError(message.format(**words), hint=hint.format(**words))
+
+    def _who(self, response: Mapping[str, Any]) -> str:
+        """The identity by the name that AWS gives it in a refusal, else by what we know of it."""
+        told = _TOLD.search(str(response.get("Error", {}).get("Message", "")))
+        return told["arn"] if told else self._connection.identity() or "this machine's identity"
 
 
 def _key(answer: Mapping[str, Any]) -> SecretBytes:
-    key = SecretBytes(answer["Plaintext"])
+    key = SecretBytes(answer.get("Plaintext", b""))
     if len(key) != _KEY_BYTES:
         raise RootError(f"AWS KMS gave a key of {len(key)} bytes instead of {_KEY_BYTES}")
     return key
+
+
+def _code(response: Mapping[str, Any]) -> str:
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 _TRANSIENT = frozenset(
@@ -230,7 +346,7 @@ _CREDENTIALS = frozenset(
 _REFUSED = {
     "AccessDeniedException": (
         "{who} may not {action} with {arn}",
-        "allow {action} on the key for this identity, in its role's policy and in the key's policy",
+        "allow {action} on {arn} for {who}: in the policy of its role and in the key's own policy",
     ),
     "DisabledException": ("the CMK {arn} is disabled", "enable it in AWS KMS"),
     "KMSInvalidStateException": (
@@ -254,47 +370,20 @@ _REFUSED = {
 }
 
 
-def _translated(
-    response: Mapping[str, Any], action: str, arn: str, identity: str
-) -> RootError | IntegrityError:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "InvalidCiphertextException":
-        return IntegrityError()
-    if code in _TRANSIENT or status == 429 or status >= 500:
-        return RootUnavailableError(
-            f"AWS KMS cannot {action} now for {arn}: {code or status}",
-            hint="it is tried again by itself; see the AWS service status if it lasts",
-        )
-    if code in _CREDENTIALS:
-        return RootRefusedError(
-            f"AWS does not accept the credentials used for {arn}: {code}",
-            hint="check the instance role or the credentials, and this machine's clock",
-        )
-    words = {"arn": arn, "action": action, "who": identity or "this machine's identity"}
-    message, hint = _REFUSED.get(
-        "AccessDeniedException" if code in {"403", "AccessDenied"} else code,
-        (f"AWS KMS refused {{action}} for {{arn}}: {code}", "see the AWS documentation"),
-    )
-    return RootRefusedError(message.format(**words), hint=hint.format(**words))
-
-
 def _unreachable(error: Exception, action: str, arn: str) -> RootError:
     name = type(error).__name__
-    if "Credential" in name or name == "NoRegionError":
-        return RootRefusedError(
-            f"there are no AWS credentials to {action} with {arn}",
-            hint="attach a role to the instance, or set up the default credential chain",
+    if "Credential" in name:
+        return RootUnavailableError(
+            f"there are no AWS credentials to {action} with {arn}: {name}",
+            hint="attach a role to the instance (and see that its metadata service answers), "
+            "or set up the default credential chain",
         )
     return RootUnavailableError(
-        f"AWS KMS cannot be reached to {action} with {arn}: {name}",
+        f"AWS KMS cannot be reached to {action} with {arn}: {error}",
         hint="check network, proxy, TLS and the region's endpoint",
     )
 
 
-def _identity(session: Any) -> str:
-    """Where the credentials come from; asks nobody."""
-    credentials = session.get_credentials()
-    if credentials is None:
-        return "nobody (no credentials)"
-    return f"{credentials.method} {credentials.access_key}"
+def _identity(credentials: Any) -> str:
+    role = "instance role" if credentials.method == "iam-role" else credentials.method
+    return f"{role}, access key {credentials.get_frozen_credentials().access_key}"

@@ -6,8 +6,9 @@ the key needs nothing from us. RSA binds no context: an inner seal does (kms-sto
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto import rng
@@ -24,9 +25,17 @@ from strongroom.roots import indirect
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
+T = TypeVar("T")
+
 KIND = "azure"
 ALGORITHM = "RSA-OAEP-256"
+CONNECT_S = 3
+READ_S = 5
+#: Longest wait that a throttling vault may ask for; beyond it the caller's own backoff is better.
+MAX_WAIT_S = 5.0
 _TRIES = 3
+_PAUSE_S = 0.4
+_RSA = frozenset({"RSA", "RSA-HSM"})
 _VAULT = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 
@@ -57,29 +66,75 @@ def settings(key_name: str, vault_baseurl: str, **options: str) -> RootSettings:
 def build(root: RootSettings, clock: Clock) -> "AzureRoot":
     """The root with the SDK's clients and the machine's managed identity."""
     try:
-        from azure.identity import ManagedIdentityCredential
-        from azure.keyvault.keys import KeyClient
-        from azure.keyvault.keys.crypto import CryptographyClient
+        vault = SdkVault(root.options)
     except ImportError as error:
         raise RootError(
             "the Azure root needs the Azure SDK", hint="pip install 'strongroom[azure]'"
         ) from error
-    options: dict[str, Any] = {}
-    if "ca_file" in root.options:
-        options["connection_verify"] = root.options["ca_file"]
-    client_id = root.options.get("client_id")
-    credential = (
-        ManagedIdentityCredential(client_id=client_id)
-        if client_id
-        else (ManagedIdentityCredential())
-    )
-    keys = KeyClient(root.options["vault"], credential, **options)
-    return AzureRoot(
-        keys,
-        lambda kid: CryptographyClient(kid, credential, **options),
-        root,
-        clock,
-    )
+    return AzureRoot(vault, root, clock)
+
+
+class Vault(Protocol):
+    """What is asked of a vault; raises what the SDK raises."""
+
+    def newest(self, name: str) -> tuple[str, str]:
+        """Id of the newest version of a key, and its type."""
+        ...
+
+    def wrap(self, key_id: str, data: bytes) -> bytes:
+        """Wrap by a version of a key."""
+        ...
+
+    def unwrap(self, key_id: str, blob: bytes) -> bytes:
+        """Unwrap by a version of a key."""
+        ...
+
+
+class SdkVault:
+    """The vault by the Azure SDK, which verifies that the vault's challenge is for its own domain."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """Make the clients; asks nobody.
+
+        Args:
+            options: `vault`, and if they are set `client_id` and `ca_file`.
+        """
+        import logging
+
+        from azure.identity import ManagedIdentityCredential
+        from azure.keyvault.keys import KeyClient
+        from azure.keyvault.keys.crypto import CryptographyClient
+
+        # requests at this level would fill the log, and a local wrap that we do not want "failed"
+        logging.getLogger("azure").setLevel(logging.WARNING)
+        logging.getLogger("azure.keyvault.keys.crypto").setLevel(logging.ERROR)
+        # tried again by AzureRoot: the SDK sleeps as long as any Retry-After says
+        shared: dict[str, Any] = {
+            "retry_total": 0,
+            "connection_timeout": CONNECT_S,
+            "read_timeout": READ_S,
+        }
+        identity = {"client_id": options["client_id"]} if "client_id" in options else {}
+        trusted = {"connection_verify": options["ca_file"]} if "ca_file" in options else {}
+        self._credential = ManagedIdentityCredential(**shared, **identity)
+        self._options = {**shared, **trusted}
+        self._keys = KeyClient(options["vault"], self._credential, **self._options)
+        self._client_class = CryptographyClient
+
+    def newest(self, name: str) -> tuple[str, str]:
+        """Id of the newest version of a key, and its type."""
+        key = self._keys.get_key(name)
+        return str(key.id), str(getattr(key.key_type, "value", key.key_type))
+
+    def wrap(self, key_id: str, data: bytes) -> bytes:
+        """Wrap in the vault: by a plain text as algorithm the SDK does not wrap by the public key."""
+        with self._client_class(key_id, self._credential, **self._options) as client:
+            return bytes(client.wrap_key(ALGORITHM, data).encrypted_key)
+
+    def unwrap(self, key_id: str, blob: bytes) -> bytes:
+        """Unwrap in the vault."""
+        with self._client_class(key_id, self._credential, **self._options) as client:
+            return bytes(client.unwrap_key(ALGORITHM, blob).key)
 
 
 class AzureRoot:
@@ -87,23 +142,23 @@ class AzureRoot:
 
     def __init__(
         self,
-        keys: Any,
-        cryptography_for: Callable[[Any], Any],
+        vault: Vault,
         root: RootSettings,
         clock: Clock,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Build the root.
 
         Args:
-            keys: A `KeyClient` of the vault.
-            cryptography_for: A `CryptographyClient` of a versioned key id or a key.
+            vault: The vault.
             root: Its settings.
             clock: For the times in records.
+            sleep: Waits between two tries.
         """
-        self._keys = keys
-        self._cryptography_for = cryptography_for
+        self._vault = vault
         self._root = root
         self._clock = clock
+        self._sleep = sleep
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """A fresh key of our own generator, and its wrap."""
@@ -113,25 +168,22 @@ class AzureRoot:
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Wrap by the newest version of the key; the record keeps that version's id."""
         data_key, pairs = rng.new_key(), context.pairs()
-        newest = self._call("get", lambda: self._keys.get_key(self._root.options["key"]))
-        if str(newest.key_type) not in {"RSA", "RSA-HSM", "KeyType.rsa", "KeyType.rsa_hsm"}:
+        key_id, key_type = self._call("get", lambda: self._vault.newest(self._root.options["key"]))
+        if key_type not in _RSA:
             raise RootRefusedError(
-                f"the key {self._root.root_key_id} is not an RSA key",
+                f"the key {self._root.root_key_id} is not an RSA key but {key_type}",
                 hint="create an asymmetric RSA key in the vault and name that",
             )
-        wrapped = self._call(
-            "wrapKey",
-            # by id, not by the key: the SDK would wrap by the public key without asking the vault
-            lambda: self._cryptography_for(newest.id).wrap_key(ALGORITHM, data_key.reveal()),
-        )
+        self._check_own(key_id)
+        blob = self._call("wrapKey", lambda: self._vault.wrap(key_id, data_key.reveal()))
         now = format_utc(self._clock.now())
         return WrapRecord(
             id=context.wrap_id,
             kind=KIND,
             form="indirect",
-            root_key_id=str(wrapped.key_id),
+            root_key_id=key_id,
             region="",
-            blob=wrapped.encrypted_key,
+            blob=blob,
             inner=indirect.seal(key, data_key, pairs),
             context=pairs,
             added_at=now,
@@ -139,18 +191,20 @@ class AzureRoot:
         )
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
-        """Unwrap by the version of the key that the record names."""
-        answer = self._call(
-            "unwrapKey",
-            lambda: self._cryptography_for(record.root_key_id).unwrap_key(ALGORITHM, record.blob),
-        )
-        return indirect.open_(record.inner, SecretBytes(answer.key), record.context)
+        """Unwrap by the version of the key that the record names.
+
+        Raises:
+            RootRefusedError: The record names another key; nobody is asked, since the token of this
+                machine's identity must not go to a vault that a record names.
+        """
+        self._check_own(record.root_key_id)
+        raw = self._call("unwrapKey", lambda: self._vault.unwrap(record.root_key_id, record.blob))
+        return indirect.open_(record.inner, SecretBytes(raw), record.context)
 
     def describe(self) -> RootDescription:
         """Vault, key and the identity used."""
         options = self._root.options
-        identity = options.get("client_id", "system-assigned managed identity")
-        details = {"vault": options["vault"], "key": options["key"], "identity": identity}
+        details = {"vault": options["vault"], "key": options["key"], "identity": self._identity()}
         return RootDescription(KIND, self._root.root_key_id, details)
 
     def check(self) -> None:
@@ -163,56 +217,106 @@ class AzureRoot:
         if self.unwrap(record) != key:
             raise RootError(f"the key {self._root.root_key_id} gave back another key")
 
-    def _call(self, action: str, call: Callable[[], Any]) -> Any:
-        """Run a call, again after a reset (which the SDK does not do for POST), and translate."""
-        from azure.core import exceptions as azure
+    def _identity(self) -> str:
+        client_id = self._root.options.get("client_id")
+        return f"managed identity {client_id}" if client_id else "system-assigned managed identity"
 
-        for left in reversed(range(_TRIES)):
+    def _check_own(self, key_id: str) -> None:
+        own = self._root.root_key_id
+        if not key_id.startswith(f"{own}/"):
+            raise RootRefusedError(
+                f"the RMK was wrapped by {key_id}, not by a version of {own}",
+                hint="this is the store of another installation or of a backup",
+            )
+
+    def _call(self, action: str, call: Callable[[], T]) -> T:
+        """Run a call, again after what may pass (the SDK does not after a reset of a POST)."""
+        for number in range(_TRIES):
             try:
-                return call()
-            except azure.ClientAuthenticationError as error:
-                raise self._refused(action, error, "its credentials are not accepted") from error
-            except azure.HttpResponseError as error:
-                raise self._translated(action, error) from error
-            except (azure.ServiceRequestError, azure.ServiceResponseError) as error:
-                if left == 0:
-                    raise self._unavailable(action, type(error).__name__) from error
-            except ValueError as error:
-                # what the SDK says of a local decryption or an answer that is no key
-                raise IntegrityError from error
-        raise self._unavailable(action, "no answer")
+                return self._once(action, call)
+            except _PassingError as error:
+                last = number + 1 == _TRIES or error.wait > MAX_WAIT_S
+                if last:
+                    raise self._unavailable(action, str(error)) from error.__cause__
+                self._sleep(error.wait or _PAUSE_S * 2**number)
+        raise self._unavailable(action, "it was never asked")
 
-    def _translated(self, action: str, error: Any) -> RootError | IntegrityError:
+    def _once(self, action: str, call: Callable[[], T]) -> T:
+        from azure.core import exceptions as azure
+        from azure.identity import CredentialUnavailableError
+
+        try:
+            return call()
+        except CredentialUnavailableError as error:
+            raise _PassingError("this machine has no managed identity that answers") from error
+        except azure.HttpResponseError as error:
+            raise self._translated(action, error) from error
+        except azure.AzureError as error:
+            raise _PassingError(f"{type(error).__name__}: {error.message}") from error
+        except (ValueError, OSError) as error:
+            # an answer that is none, or a challenge for another domain than the vault's
+            raise RootUnavailableError(
+                f"the answer to {action} with {self._root.root_key_id} cannot be used: {error}",
+                hint="check proxy and vault URL: something else may answer for the vault",
+            ) from error
+
+    def _translated(self, action: str, error: Any) -> Exception:
         status, code = error.status_code or 0, _inner_code(error)
-        if status in {408, 429} or status >= 500:
-            return self._unavailable(action, f"HTTP {status}")
-        if status == 400:
+        if status in {0, 408, 429} or status >= 500:
+            return _PassingError(f"HTTP {status} {code}".rstrip(), _retry_after(error))
+        if status == 400 and action == "unwrapKey" and code in {"", "BadParameter"}:
             return IntegrityError()
-        reason = {
-            "KeyDisabled": "the key is disabled",
-            "KeyNotFound": "there is no such key",
-        }.get(code, "the identity has no permission" if status == 403 else f"HTTP {status} {code}")
-        if status == 404:
-            reason = "there is no such key"
-        return self._refused(action, error, reason)
-
-    def _refused(self, action: str, error: object, reason: str) -> RootRefusedError:
-        del error
-        identity = self.describe().details["identity"]
+        reason, hint = self._reason(action, status, code)
         return RootRefusedError(
-            f"Azure Key Vault refused {action} with {self._root.root_key_id}: {reason}",
-            hint=f"in the vault, give the {identity} the permissions get, wrapKey and unwrapKey, and enable the key",
+            f"Azure Key Vault refused {action} with {self._root.root_key_id}: {reason}", hint=hint
         )
+
+    def _reason(self, action: str, status: int, code: str) -> tuple[str, str]:
+        key, who = self._root.root_key_id, self._identity()
+        if code == "KeyDisabled":
+            return "the key or this version of it is disabled", f"enable {key} in the vault"
+        if status == 404:
+            return "there is no such key", "compare vault and key name with the portal"
+        if status == 401:
+            return (
+                f"the token of the {who} is not accepted",
+                "check that the identity is of the vault's tenant, and this machine's clock",
+            )
+        if status == 403:
+            return (
+                f"the {who} has no permission ({code or status})",
+                f"let the {who} {action} with {key} in the vault, and through its firewall",
+            )
+        return f"HTTP {status} {code}".rstrip(), "see the documentation of Azure Key Vault"
 
     def _unavailable(self, action: str, reason: str) -> RootUnavailableError:
         return RootUnavailableError(
             f"Azure Key Vault cannot {action} now with {self._root.root_key_id}: {reason}",
-            hint="it is tried again by itself; check network, firewall and the vault's throttling",
+            hint="it is tried again by itself; check network, firewall, managed identity and the"
+            " vault's throttling",
         )
 
 
+class _PassingError(Exception):
+    """Worth another try, after the given seconds."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def _retry_after(error: Any) -> float:
+    headers = getattr(error.response, "headers", None) or {}
+    try:
+        return max(0.0, float(headers.get("Retry-After", 0)))
+    except ValueError:  # a date: rare, and soon enough by our own pause
+        return 0.0
+
+
 def _inner_code(error: Any) -> str:
-    inner = getattr(getattr(error, "error", None), "innererror", None)
-    if isinstance(inner, dict) and "code" in inner:
+    """The most exact code of an answer: `error.innererror.code`, else `error.code`."""
+    told = getattr(error, "error", None)
+    inner = getattr(told, "innererror", None)
+    if isinstance(inner, dict) and inner.get("code"):
         return str(inner["code"])
-    return str(getattr(getattr(error, "error", None), "code", ""))
+    return str(getattr(told, "code", None) or "")
