@@ -52,26 +52,32 @@ class Answers:
     def all(self) -> bytes:
         return b"\n".join(bytes(answer) for answer in self.answers)
 
-    def _accept(self) -> None:
+    def run(self) -> None:
+        """Accept until the listener is closed."""
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._target)
-            answer = bytearray()
-            self.answers.append(answer)
-            for source, sink, kept in ((client, server, None), (server, client, answer)):
-                thread = threading.Thread(target=_pump, args=(source, sink, kept), daemon=True)
-                thread.start()
-                self._threads.append(thread)
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def close(self) -> None:
+        """Take no more connections, and wait for the end of those that are open."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for thread in self._threads:
+            thread.join()
 
-    def start(self) -> None:
-        threading.Thread(target=self._accept, daemon=True).start()
+    def _serve(self, client: socket.socket) -> None:
+        answer = bytearray()
+        self.answers.append(answer)
+        with client, socket.create_connection(self._target) as server:
+            back = threading.Thread(target=_pump, args=(server, client, answer), daemon=True)
+            back.start()
+            _pump(client, server, None)
+            back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket, kept: bytearray | None) -> None:
@@ -90,8 +96,10 @@ def _pump(source: socket.socket, sink: socket.socket, kept: bytearray | None) ->
 def recording(url: str) -> Iterator[Answers]:
     """A relay before a server for the length of a block."""
     relay = Answers(url)
-    relay.start()
+    thread = threading.Thread(target=relay.run, daemon=True)
+    thread.start()
     try:
         yield relay
     finally:
         relay.close()
+        thread.join()
