@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,29 @@ def opener(request: pytest.FixtureRequest) -> Opener:
     return chosen
 
 
+@contextmanager
+def opened(opener: Opener, folder: Path) -> Iterator[Coordinator]:
+    """Open and close: SQLite breaks in a process that is forked while a database is open."""
+    coordinator = opener(folder)
+    yield coordinator
+    if isinstance(coordinator, LocalCoordinator):
+        coordinator.close()
+
+
 @pytest.fixture
 def coordinator(opener: Opener, tmp_path: Path) -> Iterator[Coordinator]:
-    opened = opener(tmp_path)
-    yield opened
-    if isinstance(opened, LocalCoordinator):
-        opened.close()
+    with opened(opener, tmp_path) as made:
+        yield made
+
+
+def put_once(opener: Opener, folder: Path, changes: dict[str, Change]) -> None:
+    with opened(opener, folder) as coordinator:
+        coordinator.put(changes)
+
+
+def get_once(opener: Opener, folder: Path, key: str) -> Versioned | None:
+    with opened(opener, folder) as coordinator:
+        return coordinator.get(key)
 
 
 def test_an_unknown_key(coordinator: Coordinator) -> None:
@@ -100,8 +118,8 @@ def test_all_or_nothing(coordinator: Coordinator) -> None:
 
 
 def test_values_outlive_the_connection(opener: Opener, tmp_path: Path) -> None:
-    opener(tmp_path).put({"config": Change(bytes(range(256)) * 1000, 0)})
-    assert opener(tmp_path).get("config") == Versioned(bytes(range(256)) * 1000, 1)
+    put_once(opener, tmp_path, {"config": Change(bytes(range(256)) * 1000, 0)})
+    assert get_once(opener, tmp_path, "config") == Versioned(bytes(range(256)) * 1000, 1)
 
 
 def test_members(coordinator: Coordinator) -> None:
@@ -120,16 +138,16 @@ def test_threads_share_one_coordinator(coordinator: Coordinator) -> None:
 
 def test_processes_race_without_a_lost_update(opener: Opener, tmp_path: Path) -> None:
     """Compare-and-set alone, no lock: every success counts exactly once."""
-    opener(tmp_path).put({"count": Change(b"0", 0)})
+    put_once(opener, tmp_path, {"count": Change(b"0", 0)})
     _run_racers(_race_compare_and_set, opener, tmp_path)
-    assert opener(tmp_path).get("count") == Versioned(b"80", RACERS * ROUNDS + 1)
+    assert get_once(opener, tmp_path, "count") == Versioned(b"80", RACERS * ROUNDS + 1)
 
 
 def test_processes_race_for_a_lock(opener: Opener, tmp_path: Path) -> None:
     """Under the lock nobody ever sees another's half-done work: no ConflictError at all."""
-    opener(tmp_path).put({"count": Change(b"0", 0)})
+    put_once(opener, tmp_path, {"count": Change(b"0", 0)})
     _run_racers(_race_locked, opener, tmp_path)
-    assert opener(tmp_path).get("count") == Versioned(b"80", RACERS * ROUNDS + 1)
+    assert get_once(opener, tmp_path, "count") == Versioned(b"80", RACERS * ROUNDS + 1)
 
 
 def test_a_held_lock_names_its_holder(opener: Opener, tmp_path: Path) -> None:
@@ -214,28 +232,28 @@ def test_names_of_locks(coordinator: Coordinator, name: str) -> None:
 
 
 def test_watch(opener: Opener, tmp_path: Path) -> None:
-    watcher, writer = opener(tmp_path), opener(tmp_path)
-    writer.put({"config": Change(b"old", 0)})
-    seen: list[Versioned | None] = []
-    noticed = threading.Event()
+    with opened(opener, tmp_path) as watcher, opened(opener, tmp_path) as writer:
+        writer.put({"config": Change(b"old", 0)})
+        seen: list[Versioned | None] = []
+        noticed = threading.Event()
 
-    def notice(value: Versioned | None) -> None:
-        seen.append(value)
-        noticed.set()
+        def notice(value: Versioned | None) -> None:
+            seen.append(value)
+            noticed.set()
 
-    stop = watcher.watch("config", notice)
-    for change, expected in (
-        (Change(b"new", 1), Versioned(b"new", 2)),
-        (Change(None, 2), None),
-    ):
-        noticed.clear()
-        writer.put({"config": change})
-        assert noticed.wait(5)
-        assert seen[-1] == expected
-    stop()
-    writer.put({"config": Change(b"unseen", 0)})
-    time.sleep(0.4)
-    assert len(seen) == 2
+        stop = watcher.watch("config", notice)
+        for change, expected in (
+            (Change(b"new", 1), Versioned(b"new", 2)),
+            (Change(None, 2), None),
+        ):
+            noticed.clear()
+            writer.put({"config": change})
+            assert noticed.wait(5)
+            assert seen[-1] == expected
+        stop()
+        writer.put({"config": Change(b"unseen", 0)})
+        time.sleep(0.4)
+        assert len(seen) == 2
 
 
 def test_a_watch_may_stop_itself(coordinator: Coordinator) -> None:

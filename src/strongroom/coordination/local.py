@@ -2,6 +2,8 @@
 
 It keeps the promises of the port with the standard library alone, since every command starts here
 (F13). It never creates its database by the way: a missing one is an error, not an empty one.
+A process may not be forked while it is open: SQLite's locks do not survive that (children are
+started by exec).
 """
 
 import fcntl
@@ -252,8 +254,9 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "no code")
         raise CoordinationError(
-            f"the coordination database {path} cannot be used: {error}", hint=_HINT
+            f"the coordination database {path} cannot be used: {error} ({name})", hint=_HINT
         ) from error
 
 

@@ -51,8 +51,7 @@ def test_key_material() -> None:
     material = {name for name in SECRETS if catalog.is_key_material(name)}
     assert material == {
         "kms.persistent_store",
-        "kms.previous_store",
-        "asset.keys",
+        *catalog.OWN,
         "ssl.key.file_bytes",
         "indexandsearchserver.ssl.root.key.file_bytes",
         "indexandsearchserver.ssl.admin.key.file_bytes",
@@ -63,7 +62,8 @@ def test_key_material() -> None:
 
 def test_key_hierarchy() -> None:
     hierarchy = {name for name in SECRETS if catalog.is_key_hierarchy(name)}
-    assert hierarchy == {"kms.persistent_store", "kms.previous_store", "asset.keys"}
+    assert hierarchy == {"kms.persistent_store", *catalog.OWN}
+    assert {"kms.previous_store", "asset.keys"} <= hierarchy
     assert not catalog.is_key_hierarchy("other.key.file_bytes")
 
 
