@@ -117,7 +117,9 @@ class Worker:
 
     def _take_over(self) -> None:
         """Start what was claimed and never got a workflow; the engine resumes the rest by itself."""
-        for job in self._in_state(JobState.RUNNING):
+        running = self._in_state(JobState.RUNNING)
+        self._engine.forget_ended({job.id for job in running})
+        for job in running:
             if self._engine.is_known(job.id):
                 _log.info("job %s was left by a dead process and goes on", job.id)
             else:

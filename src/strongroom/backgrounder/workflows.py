@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -38,6 +38,8 @@ _LISTEN_S: Final = 0.5
 """How often the engine's listener wakes up; the longest that its end takes."""
 _SCHEDULE_S: Final = 3600.0
 """How often it looks for schedules; there are none."""
+_FORGET_AT_ONCE: Final = 100
+"""Workflows deleted by one statement; a database bounds its parameters."""
 _LEAVE_S: Final = 10.0
 """How long running workflows may take to notice that the process ends."""
 
@@ -68,7 +70,6 @@ class WorkflowEngine:
         self._work = work
         self._may_go_on = may_go_on
         self._running = _Running()
-        self._workflow: Callable[[str], str] | None = None
 
     def launch(self) -> None:
         """Open the database and go on with what a dead process left."""
@@ -97,10 +98,17 @@ class WorkflowEngine:
 
     def start(self, job_id: str) -> None:
         """Run a job's workflow; one that is there already is not run twice."""
-        if self._workflow is None:
-            raise RuntimeError("the engine was not launched")
         with SetWorkflowID(job_id):
             DBOS.start_workflow(self._workflow, job_id)
+
+    def forget_ended(self, keep: Collection[str]) -> None:
+        """Delete the records of workflows that have ended: what a job did stands in its own row."""
+        ended = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"], load_input=False, load_output=False
+        )
+        gone = [one.workflow_id for one in ended if one.workflow_id not in keep]
+        for first in range(0, len(gone), _FORGET_AT_ONCE):
+            DBOS.delete_workflows(gone[first : first + _FORGET_AT_ONCE])
 
     def is_known(self, job_id: str) -> bool:
         """Whether the job has a workflow."""

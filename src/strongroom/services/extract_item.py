@@ -111,7 +111,7 @@ class ItemWork:
                 if self._decide(row) is not Action.LEAVE:
                     return "not changed yet"
                 if open_file:
-                    self._open(row)
+                    self._vault.open(stored_file(row), Placement(row.site_id, row.id)).close()
             except StrongroomError as error:
                 if not isinstance(error, NotFoundError) or self._row(content_id) == row:
                     return error.message
@@ -164,14 +164,6 @@ class ItemWork:
             # without one is not
             self._ports.events.append([_event(self._job.actor, row, action, new)])
         return True
-
-    def _open(self, row: ContentRow) -> None:
-        reader = self._vault.open(stored_file(row), Placement(row.site_id, row.id))
-        try:
-            if reader.size != row.plaintext_bytes:
-                raise StateError(f"{reader.size} bytes instead of {row.plaintext_bytes}")
-        finally:
-            reader.close()
 
     def _decide(self, row: ContentRow) -> Action:
         if not row.file_id or self._kind is JobKind.DECRYPT:
