@@ -20,7 +20,7 @@ help:  ## this list
 
 # ---------------------------------------------------------------- set-up
 
-venv: system .venv/.installed .venv-tsc042/.synced  ## set up everything: Debian packages that are missing, environments
+venv: system .venv/.installed .venv-tsc042/.synced .venv-emulators/.synced  ## set up everything: Debian packages that are missing, environments
 	@echo "ready: .venv/bin holds strongroom, tsm and initialize-tsm"
 
 system:
@@ -85,7 +85,7 @@ interop: venv  ## only the tests with other people's tools
 cluster:  ## tests with ZooKeeper and PostgreSQL: this version has none
 	@echo "this version runs on one node: there are no cluster tests yet, so nothing was tested"
 
-# a real OpenBao to measure against; without it the benchmark says that it is absent
+# emulators of AWS and a real OpenBao: ministack pins the SDK, so they live apart
 .venv-emulators/.synced: requirements/emulators.txt .venv-uv/.synced
 	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-emulators
 	@$(UV) pip sync --quiet --python .venv-emulators/bin/python --require-hashes requirements/emulators.txt
