@@ -5,15 +5,20 @@ looks for leftovers knows it. A file that is to go is announced in the transacti
 both to their end after a crash. Rows themselves are the callers' business.
 """
 
+import logging
+
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
 from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.errors import StrongroomError
 from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore
 from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
 from strongroom.repository.unit_of_work import Repository, Transaction
 
 MAX_AHEAD_BYTES = 1 << 30  # allocated on a client's word alone
+_log = logging.getLogger("backgrounder.StoredFiles")
+
 PUBLISH = "publish"
 _OURS = frozenset({PUBLISH, DELETE_INTENT})
 
@@ -70,9 +75,16 @@ class StoredFiles:
             tx.intents.insert(IntentRow(storage_key, "", "", DELETE_INTENT, self._now()))
 
     def discard(self, storage_key: str) -> None:
-        """Remove a file that `discard_later` noted; readers that have it open may finish."""
+        """Remove a file that `discard_later` noted; readers that have it open may finish.
+
+        What was asked for is done and durable by now, so a disk that refuses this is no failure of
+        it: the note stays, and `recover` ends it.
+        """
         if storage_key:
-            self.abandon(storage_key)
+            try:
+                self.abandon(storage_key)
+            except StrongroomError as error:
+                _log.warning("the file %s goes at the next start: %s", storage_key, error.message)
 
     def recover(self) -> int:
         """Finish what dead processes left; returns how many files went. Only while no other process publishes.
