@@ -1,6 +1,8 @@
 """The backgrounder with the real engine: durable, resumable, stoppable (issue part F; R3 in small)."""
 
 import contextlib
+import logging
+import os
 import re
 import signal
 import sqlite3
@@ -13,10 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.backgrounder import worker
 from strongroom.backgrounder.worker import Place, Worker
+from strongroom.bootstrap import Node
+from strongroom.errors import StorageError
 from strongroom.jobs.model import JobKind
+from strongroom.repository.rows import IntentRow
+from strongroom.topology.processes import SERVICES
 from tests.conftest import Torture
-from tests.jobs_bench import OTHER, SITE, Bench, open_bench
+from tests.jobs_bench import NOW, OTHER, SITE, Bench, open_bench
 
 EXTRACTS = 7
 
@@ -193,3 +200,134 @@ def test_a_running_job_is_cancelled(bench: Bench) -> None:
     with bench.repository.reading() as tx:
         assert {row.state for row in tx.contents.list_for_site(SITE)} == {0, 1}
     bench.check_whole()
+
+
+def test_records_of_ended_jobs_are_forgotten_at_the_next_start(bench: Bench) -> None:
+    """The engine's database does not grow with the years; a running job's record stays."""
+    fill(bench, JobKind.ENCRYPT)
+    jobs = [bench.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id]
+    work_here(bench)
+    jobs.append(bench.jobs.enqueue(JobKind.REKEY, SITE, "os:test").id)
+    work_here(bench)
+    with contextlib.closing(sqlite3.connect(bench.folder / "workflows.db")) as connection:
+        kept = [row[0] for row in connection.execute("select workflow_uuid from workflow_status")]
+        steps = connection.execute(
+            "select count(*) from operation_outputs where workflow_uuid = ?", (jobs[0],)
+        )
+        assert steps.fetchone() == (0,)
+    assert kept == jobs[1:]
+
+
+def test_what_a_dead_process_was_writing_goes_at_the_start(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = bench.publish(b"x", encrypted=True)
+    orphan = bench.store(one, b"never switched", encrypted=True)
+    with bench.repository.transaction() as tx:
+        tx.intents.insert(IntentRow(orphan.storage_key, orphan.file_id, orphan.mek_id, "job", NOW))
+        tx.intents.insert(IntentRow(bench.row(one).storage_key, "", "", "job", NOW))
+        tx.intents.insert(IntentRow("other/ab/part.sealed", "", "", "publish", NOW))
+    with caplog.at_level("WARNING"):
+        work_here(bench)
+    assert "removed 1 files" in caplog.text
+    with bench.repository.transaction() as tx:
+        assert [intent.purpose for intent in tx.intents.list()] == ["publish"]
+        tx.intents.delete("other/ab/part.sealed")
+    bench.check_whole()
+
+
+def test_limits_that_cannot_be_read_leave_the_last_ones(bench: Bench) -> None:
+    fill(bench, JobKind.ENCRYPT)
+    asked: list[int] = []
+
+    def limits() -> tuple[int, int]:
+        asked.append(1)
+        if len(asked) > 1:
+            raise StorageError("the configuration cannot be read")
+        return 1, 0
+
+    job = bench.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id
+    place = Place(bench.folder / "workflows.db", "node1")
+
+    def ended() -> bool:
+        return bool(bench.jobs.show(job).finished_at)
+
+    Worker(bench.ports, place, threading.Event(), limits).run(until=ended)
+    assert bench.jobs.show(job).state == "succeeded"
+    assert len(asked) > 1
+
+
+def test_a_throttled_job_takes_its_time(bench: Bench) -> None:
+    """P18: bytes per second over all extracts of a process."""
+    for _ in range(4):
+        bench.publish(b"x" * 500_000, encrypted=False)
+    job = bench.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id
+    began = time.monotonic()
+    work_here(bench, bytes_per_s=1_000_000)
+    assert time.monotonic() - began > 1.4
+    assert bench.jobs.show(job).state == "succeeded"
+
+
+@pytest.fixture
+def signals_kept() -> Iterator[None]:
+    """`main` takes signals and logging over; the next test wants them as they were."""
+    kept = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    loggers = [logging.getLogger(name) for name in ("", *SERVICES)]
+    before = [(one, list(one.handlers), one.propagate, one.level) for one in loggers]
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    for logger, handlers, propagate, level in before:
+        for added in set(logger.handlers) - set(handlers):
+            added.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_the_process_ends_with_its_standard_input_or_a_signal(
+    node_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`serve` holds the other end of the pipe."""
+    read, write = os.pipe()
+    monkeypatch.setattr("strongroom.backgrounder.worker.STDIN", read)
+    threading.Timer(0.5, os.close, [write]).start()
+    assert worker.main(["--data-dir", str(node_dir)]) == 0
+    os.close(read)
+    read, write = os.pipe()
+    monkeypatch.setattr("strongroom.backgrounder.worker.STDIN", read)
+    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    assert worker.main(["--data-dir", str(node_dir)]) == 0
+    os.close(write)
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_the_process_fails_when_it_cannot_work(
+    node_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    monkeypatch.setattr("strongroom.backgrounder.worker.STDIN", read)
+    for path in node_dir.rglob("repository.db*"):
+        path.unlink()
+    assert worker.main(["--data-dir", str(node_dir)]) == 1
+    assert "there is no repository" in "".join(
+        path.read_text() for path in node_dir.rglob("backgrounder_*.log")
+    )
+    os.close(write)
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_two_workers_of_one_node_take_turns(node: Node) -> None:
+    """One lock per node: a job is taken over once."""
+    stopping = threading.Event()
+    with node.coordinator.lock("backgrounder-node1", wait_s=0):
+        job = node.jobs.enqueue(JobKind.REWRAP, node.sites.find("default").id, "os:test")
+        assert not worker.run_until_done(node, job.id, give_up=lambda _: False)
+        waiting = threading.Thread(target=worker.run, args=(node, stopping))
+        waiting.start()
+        time.sleep(0.7)
+        assert node.jobs.show(job.id).state == "queued"
+    assert node.jobs.wait(job.id, 20).state == "succeeded"
+    stopping.set()
+    waiting.join(10)
+    assert not waiting.is_alive()

@@ -34,6 +34,8 @@ POLL_S: Final = 0.25
 """Seconds between two looks at the queue."""
 JOBS_AT_ONCE: Final = 2
 """Jobs that run at the same time, of different sites: a small one need not wait for a big one (P18)."""
+STDIN: Final = 0
+"""The pipe that ends with the process that started this one."""
 _LOCK_WAIT_S: Final = 0.5
 
 _log = logging.getLogger("backgrounder.Jobs")
@@ -260,7 +262,7 @@ def main(argv: list[str] | None = None) -> int:
 def _follow_parent(stopping: threading.Event) -> None:
     # not sys.stdin: its lock, held by a thread, would spoil the interpreter's end
     with suppress(OSError):
-        while os.read(0, 1):
+        while os.read(STDIN, 1):
             pass
     stopping.set()
 

@@ -227,6 +227,27 @@ def test_a_queued_job_is_done_by_whoever_waits_for_it(run: Run, node: Node, caps
     assert "changed: 1" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("open_site")
+def test_a_command_leaves_the_work_to_the_backgrounder_that_runs(
+    run: Run, node: Node, capsys: Output
+) -> None:
+    publish(node, "one", b"1", encrypted=False)
+    with node.coordinator.lock("backgrounder-node1", wait_s=0):
+        assert run("extracts", "encrypt", "--site", "default") == 0
+        told = capsys.readouterr()
+        assert "nobody works" not in told.err
+        job = told.out.split()[-1]
+        assert run("jobs", "wait", job, "--timeout", "0.3") == 8
+        with node.repository.transaction() as tx:
+            tx.jobs.claim(job, "2026-11-21T12:00:00Z")
+        assert run("jobs", "cancel", job) == 0
+        assert "asked to stop" in capsys.readouterr().out
+    assert run("jobs", "wait", job) == 7
+    capsys.readouterr()
+    assert run("jobs", "show", job, "--json") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_wrong_requests_are_told_apart(run: Run, node: Node, capsys: Output) -> None:
     publish(node, "one", b"1", encrypted=False)
     for words, code in (

@@ -12,6 +12,7 @@ from typing_extensions import override
 from strongroom.errors import StorageError
 from strongroom.jobs.model import JobKind
 from strongroom.repository.rows import ContentState
+from strongroom.services.extract_item import ItemWork
 from strongroom.services.extract_jobs import ExtractJobs, Limits
 from strongroom.services.job_pulse import Brake, WorkerStopping
 from tests.jobs_bench import OTHER, SITE, Bench, FileRing, Memory, open_bench
@@ -363,3 +364,81 @@ def test_an_unreadable_key_store_fails_the_job(bench: Bench) -> None:
     assert shown.state == "failed"
     assert "the key store is sealed; unseal it" in shown.note
     assert bench.receipt(job.id).remaining == 1
+
+
+def test_an_extract_that_others_change_again_and_again_is_left_and_told(bench: Bench) -> None:
+    one = bench.publish(b"0", encrypted=True)
+    job = bench.start(JobKind.REKEY)
+
+    class Restless(Brake):
+        @override
+        def take(self, count: int) -> None:
+            super().take(count)
+            new = bench.store(one, b"0", encrypted=True)
+            with bench.repository.transaction() as tx:
+                old = tx.contents.get(one).storage_key
+                assert tx.contents.switch_file(one, old, new, ContentState.PENDING_REKEY)
+            bench.vault.delete(old)
+
+    work(bench, brake=Restless(0, threading.Event())).run(job.id, Memory())
+    shown = bench.jobs.show(job.id)
+    assert shown.state == "failed"
+    assert "changed by others" in shown.note
+    bench.check_whole()
+
+
+def test_a_key_rotated_while_a_file_is_written_does_not_get_into_its_row(bench: Bench) -> None:
+    """The new file is rewrapped before the row names it: a retire may come any time after that."""
+    one = bench.publish(b"x" * 100, encrypted=False)
+    old = bench.ring.active_mek_id
+    job = bench.start(JobKind.ENCRYPT)
+
+    class Rotating(Brake):
+        @override
+        def take(self, count: int) -> None:
+            super().take(count)
+            bench.ring.rotate()
+
+    work(bench, brake=Rotating(0, threading.Event())).run(job.id, Memory())
+    assert bench.jobs.show(job.id).state == "succeeded"
+    bench.ring.retire(old)
+    assert bench.row(one).mek_id == bench.ring.active_mek_id
+    bench.check_whole()
+
+
+def test_a_job_whose_site_went_ends_quietly(bench: Bench) -> None:
+    bench.publish(b"x", encrypted=False)
+    job = bench.start(JobKind.ENCRYPT)
+    with bench.repository.transaction() as tx:
+        tx.jobs.delete(job.id)
+    assert work(bench).run(job.id, Memory()) == "cancelled"
+
+
+def test_an_extract_deleted_before_the_last_look_is_no_concern(bench: Bench) -> None:
+    one = bench.publish(b"x", encrypted=True)
+    job = bench.start(JobKind.REKEY)
+    found = ItemWork(bench.ports, bench.jobs.show(job.id))
+    with bench.repository.transaction() as tx:
+        bench.vault.delete(tx.contents.get(one).storage_key)
+        tx.contents.delete(one)
+    assert found.wrong(one, open_file=True) == ""
+
+
+def test_a_note_names_a_few_and_counts_the_rest(bench: Bench) -> None:
+    for _ in range(25):
+        bench.path(bench.publish(b"x", encrypted=True)).unlink()
+    job = run(bench, JobKind.REKEY)
+    note = bench.jobs.show(job).note
+    assert note.startswith("25 left behind: ")
+    assert note.endswith("and 5 more")
+    bench.plain.clear()
+
+
+def test_more_rows_than_are_read_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strongroom.services.extract_jobs.SCAN_ROWS", 2)
+    monkeypatch.setattr("strongroom.services.extract_jobs.BATCH_BYTES", 10)
+    for _ in range(5):
+        bench.publish(b"x" * 6, encrypted=False)
+    job = run(bench, JobKind.ENCRYPT)
+    assert bench.receipt(job).changed == 5
+    bench.check_whole()
