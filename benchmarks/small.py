@@ -7,9 +7,9 @@ _FILES = 4000
 
 
 def run(shop: Workshop) -> None:
-    """One by one, beside plain copies."""
+    """One by one and in batches, beside plain copies."""
     count = shop.count(_FILES, 100)
-    shop.say(f"small: {count} files of 1 KiB, four ways")
+    shop.say(f"small: {count} files of 1 KiB, six ways")
     found = shop.inside("small_files", count=count, rounds=shop.rounds)
     table = shop.findings.table(
         f"{count:,} files of 1 KiB, in process", "what", "files/s", "µs each", "/ copy"
@@ -19,6 +19,6 @@ def run(shop: Workshop) -> None:
         each, versus = runs["wall"] / count * 1e6, ratio(base["wall"] / runs["wall"])
         table.add(name, f"{1e6 / each:,.0f}", f"{each:,.0f}", versus)
     figures = shop.findings.figures
-    figures["small/copy"] = found["plain copy"]["wall"] / found["one by one"]["wall"]
-    durable = found["durable, one by one"]["wall"]
+    figures["small/copy"] = found["plain copy"]["wall"] / found["batched"]["wall"]
+    durable = found["durable, batched"]["wall"]
     figures["small durable/copy"] = found["durable copy"]["wall"] / durable

@@ -1,4 +1,4 @@
-"""Many small files: plain copies and the product, one by one, with and without durability.
+"""Many small files: plain copies and the product, one by one and in batches, with and without durability.
 
 Each run works in a fresh folder, and nothing is deleted before the end (trap 3).
 """
@@ -37,8 +37,10 @@ class Bench:
         return {
             "plain copy": self._copy,
             "one by one": lambda: self._one_by_one(sync=False),
+            "batched": lambda: self._batched(sync=False),
             "durable copy": self._durable_copy,
             "durable, one by one": lambda: self._one_by_one(sync=True),
+            "durable, batched": lambda: self._batched(sync=True),
         }
 
     def _fresh(self) -> Path:
@@ -71,6 +73,13 @@ class Bench:
         for source in self._sources:
             output = Output(str(folder / source.name), sync=sync)
             self._files.encrypt(str(source), output, actor=ACTOR)
+
+    def _batched(self, *, sync: bool) -> None:
+        folder = self._fresh()
+        pairs = [(str(source), str(folder / source.name)) for source in self._sources]
+        results = self._files.encrypt_many(pairs, actor=ACTOR, sync=sync)
+        if any(result.error for result in results):
+            raise RuntimeError("not every file was encrypted")
 
 
 def _work(options: Mapping[str, Any]) -> object:

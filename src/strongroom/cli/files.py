@@ -1,6 +1,7 @@
 """`strongroom encrypt`, `decrypt`, `inspect`, `rewrap`, `verify`: parsers and printing."""
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,23 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _encrypt_parser(parser: argparse.ArgumentParser) -> None:
-    parser.description = "encrypt a file or a stream under the active master extract key"
-    _add_in_and_out(parser)
+    parser.description = (
+        "encrypt a file or a stream under the active master extract key; or many files into a folder,"
+        " in batches that share their syncs"
+    )
+    parser.usage = (
+        f"{parser.prog} IN OUT [options]\n       {parser.prog} --into FOLDER FILE... [options]"
+    )
+    parser.add_argument(
+        "names",
+        metavar="IN OUT",
+        nargs="+",
+        help="a file and its OUT; - for standard input or output",
+    )
+    parser.add_argument(
+        "--into", metavar="FOLDER", help="encrypt each FILE into one of its name there"
+    )
+    _add_output_options(parser)
     parser.set_defaults(run=_encrypt)
 
 
@@ -44,6 +60,10 @@ def _decrypt_parser(parser: argparse.ArgumentParser) -> None:
 def _add_in_and_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help="a file, or - for standard input")
     parser.add_argument("target", metavar="OUT", help="a file, or - for standard output")
+    _add_output_options(parser)
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
     parser.add_argument(
         "--no-sync", action="store_true", help="do not wait until OUT is safely on the disk"
@@ -75,6 +95,11 @@ def _verify_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _encrypt(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.into is not None:
+        return _encrypt_many(arguments, session)
+    if len(arguments.names) != 2:
+        raise UsageError("give one IN and one OUT", hint="many files go --into a folder")
+    arguments.source, arguments.target = arguments.names
     if arguments.target == "-" and sys.stdout.isatty():
         raise UsageError("encrypted data is not written to a terminal", hint="name a file as OUT")
     with _bar("encrypting") as bar:
@@ -83,6 +108,32 @@ def _encrypt(arguments: argparse.Namespace, session: Session) -> int:
         )
     session.note(f"encrypted {outcome.plaintext_bytes} bytes under MEK {outcome.mek_id}")
     return 0
+
+
+def _encrypt_many(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.overwrite:
+        raise UsageError("--overwrite goes with one file", hint="name another folder --into")
+    pairs = _pairs(arguments.names, arguments.into)
+    with _bar("encrypting", unit="files") as bar:
+        results = session.node.standalone_files.encrypt_many(
+            pairs,
+            actor=session.actor,
+            sync=not arguments.no_sync,
+            progress=bar.begin(len(pairs)),
+        )
+    failed = [result.error for result in results if result.error is not None]
+    for result in results:
+        if result.error is not None:
+            session.note(f"{result.source}: {result.error.message}")
+    session.note(f"{len(results) - len(failed)} encrypted, {len(failed)} failed")
+    return failed[0].exit_code if failed else 0
+
+
+def _pairs(names: list[str], folder: str) -> list[tuple[str, str]]:
+    pairs = [(name, os.path.join(folder, os.path.basename(name))) for name in names]  # noqa: PTH118, PTH119 names stay as given
+    if len({target for _, target in pairs}) < len(pairs):
+        raise UsageError("two files have the same name", hint="encrypt them into two folders")
+    return pairs
 
 
 def _decrypt(arguments: argparse.Namespace, session: Session) -> int:

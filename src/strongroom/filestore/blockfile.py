@@ -306,6 +306,16 @@ class LockedPage:
         self.close()
 
 
+def sync_file_system(folder: Path) -> None:
+    """Make everything written to a folder's file system durable: one call for a whole batch."""
+    with storage_errors(f"cannot write {folder}"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _sync_file_system(handle)
+        finally:
+            os.close(handle)
+
+
 def remove_leftovers(folder: Path) -> list[str]:
     """Remove hidden files that dead processes left in a folder; returns their names."""
     hidden = list(folder.glob(f".*{PARTIAL_SUFFIX}"))

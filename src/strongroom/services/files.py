@@ -27,6 +27,7 @@ from strongroom.filestore.pipes import PipeSink, PipeSource
 
 if TYPE_CHECKING:
     from strongroom.envelope.inspect import Inspection
+    from strongroom.services.batches import Encrypted
     from strongroom.services.rewraps import Rewrapped
 
 PIPE = "-"
@@ -100,6 +101,20 @@ class StandaloneFiles:
         else:
             size = self._seal_file(header, dek, source, output, actor=actor, begin=begin)
         return _outcome(header, size)
+
+    def encrypt_many(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        actor: str,
+        sync: bool = True,
+        progress: Progress | None = None,
+    ) -> "list[Encrypted]":
+        """Encrypt files into new ones, in batches that share their syncs; progress counts files."""
+        from strongroom.services.batches import BatchEncryption
+
+        work = BatchEncryption(self._keys, self._log, actor, threads=self._threads, sync=sync)
+        return work.run(pairs, progress)
 
     def decrypt(
         self, source: str, output: Output, *, actor: str, begin: Begin = no_progress
