@@ -75,7 +75,7 @@ def contents(home: Path) -> list[bytes]:
 )
 def test_old_or_new_and_nothing_else(
     request: pytest.FixtureRequest,
-    torture: Torture,
+    few: Torture,
     faults: tuple[str, ...],
     action: str,
     before: list[bytes],
@@ -91,4 +91,4 @@ def test_old_or_new_and_nothing_else(
         assert found == after or (found == before and not outcome.succeeded)
         nodes.check_opens(home)
 
-    harness.torture(lab, torture.choose(lab.points(*faults)), check)
+    harness.torture(lab, few.choose(lab.points(*faults)), check)

@@ -1,7 +1,7 @@
 """Strict DER, as much of it as the keystore needs: a reader that walks forward, and builders.
 
 It accepts definite, minimal lengths and low tags only, and never guesses (format/keystore.md §1).
-It knows no structure. `cryptography.hazmat.asn1` does more, and costs 33 ms at each start (an ADR).
+It knows no structure. `cryptography.hazmat.asn1` does more, and costs 33 ms at each start (ADR 1).
 """
 
 from typing import Self
