@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -70,6 +71,7 @@ class _Kept(io.BytesIO):
 
     kept = b""
 
+    @override
     def close(self) -> None:
         self.kept = self.getvalue()
         super().close()

@@ -4,11 +4,19 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from strongroom.envelope.writer import SealingWriter, stored_bytes
 from strongroom.errors import StateError
 from strongroom.filestore.base import PendingFile, ReadableFile
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:  # typing has it from Python 3.12 on
+
+    def override(method):  # noqa: ANN001, ANN201, D103
+        return method
+
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -160,18 +168,22 @@ class VaultFile(io.RawIOBase):
         self._reader = reader
         self._position = 0
 
+    @override
     def readable(self) -> bool:
         """Yes."""
         return True
 
+    @override
     def seekable(self) -> bool:
         """Yes."""
         return True
 
+    @override
     def tell(self) -> int:
         """Where the next read begins."""
         return self._position
 
+    @override
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move; returns the new position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._reader.size}
@@ -181,6 +193,7 @@ class VaultFile(io.RawIOBase):
         self._position = target
         return target
 
+    @override
     def readinto(self, target: object) -> int:
         """Fill the buffer; 0 at the end."""
         view = memoryview(target).cast("B")  # type: ignore[arg-type]  # typeshed names no buffer protocol before 3.12
@@ -188,6 +201,7 @@ class VaultFile(io.RawIOBase):
         self._position += count
         return count
 
+    @override
     def close(self) -> None:
         """Close the reader too."""
         self._reader.close()

@@ -3,11 +3,13 @@
 import io
 
 import pytest
+from typing_extensions import override
 
 from strongroom.cli.bar import Bar
 
 
 class _Terminal(io.StringIO):
+    @override
     def isatty(self) -> bool:
         return True
 

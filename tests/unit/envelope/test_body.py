@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing_extensions import override
 
 from strongroom.crypto import kdf, rng
 from strongroom.crypto.secret import SecretBytes
@@ -284,6 +285,7 @@ class _Shrinking(Memory):
 
     limit = 10**9
 
+    @override
     def read_into_at(self, offset: int, target: memoryview) -> int:
         room = max(0, min(len(target), self.limit - offset))
         return super().read_into_at(offset, target[:room])
@@ -367,6 +369,7 @@ def test_drain_reads_everything(three: bytes) -> None:
 class _Full(Memory):
     """A disk with room for the header page only."""
 
+    @override
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         if offset:
             raise StorageError("no space left on device")
@@ -423,6 +426,7 @@ def test_each_unit_of_a_stream_is_written_once() -> None:
     claimed: list[int] = []
 
     class _Watching(SegmentSealer):
+        @override
         def seal_into(
             self, index: int, data: memoryview, target: memoryview, *, last: bool
         ) -> None:
@@ -451,3 +455,33 @@ def test_secret_bytes_make_the_same_stream_key_as_the_reference() -> None:
     salt, prefix = sealer.stream_header[1:33], sealer.stream_header[33:]
     key = HKDF(SHA256(), 32, salt, body_aad(prelude)).derive(dek)
     assert AESGCM(key).decrypt(prefix + bytes(4) + b"\1", bytes(target), None) == b"plain"
+
+
+@pytest.mark.parametrize("work", ["copy", "compare"])
+def test_one_failing_thread_stops_the_others(work: str) -> None:
+    """Nobody reads a terabyte to the end after the first error."""
+    layout, units = Layout(SEGMENT), 400
+    size = units * spans.UNIT_BYTES
+    reads: list[int] = []
+
+    class _Zeros(Memory):
+        @override
+        @property
+        def size(self) -> int:
+            return size
+
+        @override
+        def read_into_at(self, offset: int, target: memoryview) -> int:
+            reads.append(offset)
+            if len(reads) == 1:
+                raise StorageError("input/output error")
+            return len(target)
+
+    source = _Zeros()
+    calls = {
+        "copy": lambda: spans.drain(source, layout, threads=2),
+        "compare": lambda: spans.compare(source, source, layout, threads=2),
+    }
+    with pytest.raises(StorageError):
+        calls[work]()
+    assert len(reads) < units

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from typing_extensions import override
 
 from strongroom.envelope import header as headers
 from strongroom.envelope import inspect as inspection
@@ -160,6 +161,7 @@ def test_an_unknown_mek_is_told() -> None:
 class _Forgetful(Page):
     """A disk that acknowledges a write and does not keep it."""
 
+    @override
     def write_sector(self, offset: int, sector: bytes) -> None:
         self.steps.append(f"write {offset}")
 
@@ -183,6 +185,7 @@ def test_the_second_write_never_comes_without_the_first() -> None:
 class _WrongKeys(MemoryKeys):
     """Seals a slot that does not open."""
 
+    @override
     def rewrapped_slot(self, header: headers.Header, placement: Placement | None) -> KeySlot:
         slot = super().rewrapped_slot(header, placement)
         return dataclasses.replace(slot, wrapped_dek=bytes(48))
@@ -200,11 +203,13 @@ def test_a_new_slot_that_does_not_open_leaves_the_old_one() -> None:
 
 
 class _Broken(Page):
+    @override
     def write_sector(self, offset: int, sector: bytes) -> None:
         raise StorageError("input/output error")
 
 
 class _Unsyncable(Page):
+    @override
     def sync_all(self) -> None:
         raise StorageError("input/output error")
 
