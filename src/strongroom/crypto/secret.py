@@ -1,7 +1,14 @@
 """Key material and secrets that cannot be shown by accident."""
 
 import hmac
-from typing import Never, final
+from typing import TYPE_CHECKING, Never, final
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:  # typing has it from Python 3.12 on
+
+    def override(method):  # noqa: ANN001, ANN201, D103
+        return method
 
 
 @final
@@ -23,6 +30,7 @@ class SecretBytes:
     def __len__(self) -> int:
         return len(self._material)
 
+    @override
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SecretBytes) and hmac.compare_digest(
             self._material, other.reveal()
@@ -30,9 +38,11 @@ class SecretBytes:
 
     __hash__ = None  # type: ignore[assignment]  # a hash table would compare material in variable time
 
+    @override
     def __repr__(self) -> str:
         return f"SecretBytes(<{len(self._material)} bytes>)"
 
+    @override
     def __reduce__(self) -> Never:
         message = "secrets are not pickled"
         raise TypeError(message)
