@@ -159,6 +159,22 @@ def test_a_key_that_is_not_for_aes_256_is_refused() -> None:
         pkcs12._read_key(short + bytes([padding]) * padding)
 
 
+def test_another_version_of_the_format_is_refused() -> None:
+    data = pkcs12.serialize([_entry()], _PASSWORD, iterations=1)
+    other = data.replace(der.integer(3), der.integer(4), 1)
+    with pytest.raises(KeystoreError, match="no PKCS#12 file of version 3"):
+        pkcs12.parse(other, _PASSWORD)
+
+
+@pytest.mark.parametrize("length", [0, 15, 17])
+def test_a_ciphertext_that_is_no_whole_block_is_refused(length: int) -> None:
+    shrouded = der.Reader(pkcs12._encrypt_key(rng.new_key(), _PASSWORD, 1)).inside(der.SEQUENCE)
+    algorithm = der.element(der.SEQUENCE, shrouded.take(der.SEQUENCE))
+    cut = der.element(der.SEQUENCE, algorithm, der.element(der.OCTET_STRING, bytes(length)))
+    with pytest.raises(FormatError, match="wrong length"):
+        pkcs12._decrypt_key(cut, _PASSWORD)
+
+
 @pytest.mark.parametrize("salt", [bytes(7), bytes(65)])
 def test_a_salt_of_another_length_is_refused(salt: bytes) -> None:
     with pytest.raises(FormatError, match="a salt has"):

@@ -209,6 +209,19 @@ def test_a_replica_that_cannot_be_written_is_a_storage_error(
         directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
 
 
+def test_a_disk_that_gives_back_something_else_is_told(
+    directory: KeystoreDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = durable.write_file
+
+    def write_less(path: Path, data: bytes, access: durable.Access) -> None:
+        write(path, data[:-1], access)
+
+    monkeypatch.setattr(durable, "write_file", write_less)
+    with pytest.raises(StorageError, match="reads back as something else"):
+        directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
+
+
 def test_what_reads_back_as_no_keystore_is_refused(directory: KeystoreDirectory) -> None:
     with pytest.raises(KeystoreError, match="damaged"):
         directory.spread("other.jks", b"damaged", directory._checker(SecretBytes(b"x")))
