@@ -34,7 +34,7 @@ _LOCK_POLL_S = 0.02
 _WATCH_POLL_S = 0.25
 _HOLDER_BYTES = 200
 _FILE_MODE = 0o600
-_LOCK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_LOCK_NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 _HINT = "restore the coordination database from a backup"
 
 
@@ -112,7 +112,7 @@ class LocalCoordinator:
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
         """Hold a named lock over all processes; the kernel frees it when its holder dies."""
-        if _LOCK_NAME.fullmatch(name) is None:
+        if re.fullmatch(_LOCK_NAME, name) is None:
             raise UsageError(f"{name[:80]!r} is no name of a lock")
         return self._hold(name, wait_s)
 

@@ -11,12 +11,12 @@ from strongroom.errors import ConflictError, KeystoreError
 from strongroom.keystore.pkcs12 import SecretKeyEntry
 
 _ALIAS = "master-key-"
-_NUMBERED = re.compile(rf"{_ALIAS}([1-9][0-9]{{0,8}})")
+_NUMBERED = rf"{_ALIAS}([1-9][0-9]{{0,8}})"
 
 
 def new_master_key(created_at: datetime, taken: Sequence[str] = ()) -> SecretKeyEntry:
     """A fresh master key under the next free alias: `master-key-1`, `master-key-2` and so on."""
-    numbers = [int(match[1]) for alias in taken if (match := _NUMBERED.fullmatch(alias))]
+    numbers = [int(match[1]) for alias in taken if (match := re.fullmatch(_NUMBERED, alias))]
     return SecretKeyEntry(f"{_ALIAS}{max(numbers, default=0) + 1}", rng.new_key(), created_at)
 
 
