@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from strongroom import bootstrap
 from strongroom.secrets import catalog
 from tests.canary import forms, recorder
 from tests.servers import ADMIN, PASSWORD, Answer, TestNode, create_node, serving
@@ -94,6 +95,19 @@ class Scenario:
                 if answer.code == 0:
                     slot = f"{name}#{len(self.planted)}"
                     self.planted[slot] = telling_part(answer.out.strip().encode())
+
+    def note_keys(self) -> None:
+        """Every key of the hierarchy as it is in memory: none of them may lie anywhere in the clear."""
+        node = bootstrap.open_node(str(self.node.home))
+        opened = node.keys.opened()
+        found = {f"RMK {opened.rmk.id}": opened.rmk.material}
+        found |= {f"MEK {mek.id}": mek.material for mek in opened.ring}
+        keystore = node.keystore.load()
+        found |= {alias: keystore.master_key(alias) for alias in keystore.aliases}
+        keys = node.open_configuration_keys(node.configuration.document().installation_id)
+        found |= {f"configuration key {one.id}": keys.open(one.id) for one in keys.records}
+        node.close()
+        self.planted |= {name: key.reveal() for name, key in found.items()}
 
     def client_file(self, name: str, text: str) -> Path:
         path = self.outside / name
@@ -224,6 +238,7 @@ def rotate(scenario: Scenario) -> None:
     scenario.run("strongroom", "extracts", "rewrap", *words)
     scenario.run("tsm", "security", "regenerate-internal-tokens")
     scenario.note_generated()
+    scenario.note_keys()
     scenario.run("strongroom", "extracts", "reencrypt", *words)
     for mek in scenario.node.run("tsm", "security", "kms", "status", "--json").json["meks"]:
         if mek["status"] == "decrypt-only":
@@ -256,6 +271,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     with ExitStack() as stack:
         arguments = stack.enter_context(recorder.Arguments())
         story.note_generated()
+        story.note_keys()
         story.plant_settings()
         story.look("pending")
         story.run("tsm", "pending-changes", "list")
