@@ -18,7 +18,7 @@ from strongroom.access.permissions import Action
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
-from strongroom.errors import ConflictError, NotFoundError, StateError, UsageError
+from strongroom.errors import ConflictError, NotFoundError, StateError, StorageError, UsageError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.extracts import model, policy
@@ -285,7 +285,13 @@ class Publication:
             with self._files.open(stored, self._plan.placement) as reader:
                 package = io.BufferedReader(reader.as_file())
                 has_extract = inspect_package(package, reader.size).has_extract
-        row = self._service.commit(self._plan, stored, has_extract=has_extract)
+        try:
+            row = self._service.commit(self._plan, stored, has_extract=has_extract)
+        except StorageError:
+            # whether a commit that failed on the disk comes back after a crash is not known: the
+            # intent stays with the file, and the next start keeps it exactly if the row is there
+            self._finished = True
+            raise
         self._finished = True
         return row
 

@@ -13,7 +13,7 @@ from strongroom.access import permissions
 from strongroom.access.permissions import Action
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
-from strongroom.errors import NotFoundError, StateError, UsageError
+from strongroom.errors import NotFoundError, StateError, StorageError, UsageError
 from strongroom.extracts.vault import StoredFile
 from strongroom.repository.rows import ContentRow, UploadPartRow, UploadRow
 from strongroom.repository.unit_of_work import Repository, Transaction
@@ -155,7 +155,11 @@ class PartUpload:
     def finish(self) -> UploadRow:
         """The part is whole: sync it and count it; returns the upload as it is then."""
         stored = self._writer.commit()
-        upload = self._service.count_part(self._upload, stored)
+        try:
+            upload = self._service.count_part(self._upload, stored)
+        except StorageError:
+            self._finished = True  # as in Publication.finish: the next start decides
+            raise
         self._finished = True
         return upload
 

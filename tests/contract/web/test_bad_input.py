@@ -260,3 +260,23 @@ def test_a_cut_body_closes_the_connection(impatient: Served) -> None:
         answer += chunk
     assert b"connection: close" in answer.lower()
     raw.close()
+
+
+def test_a_small_body_that_is_cut(served: Served) -> None:
+    raw = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+    raw.sendall(b"POST /api/3.26/auth/signin HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n<")
+    raw.close()
+    assert served.client().send("GET", "/sites").status == 200
+
+
+def test_an_unexpected_error_is_500_and_tells_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("SECRET-DETAIL")
+
+    client = served.client()
+    monkeypatch.setattr(served.node.sites, "page", broken)
+    reply = client.send("GET", "/sites")
+    assert (reply.status, reply.code) == (500, "500000")
+    assert b"SECRET-DETAIL" not in reply.body

@@ -3,12 +3,18 @@
 import http.client
 import io
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from strongroom.repository.rows import SiteMode
-from tests.web_client import HYPER, Client, Served
+from strongroom.errors import ConflictError, StateError, StorageError
+from strongroom.extracts.model import ContentKind, FileType
+from strongroom.repository.gateways.content import ContentsTable
+from strongroom.repository.rows import ContentRow, SiteMode
+from strongroom.services.publishing import PublishRequest
+from tests.web_client import HYPER, LOCAL, Client, Served
 
 MODES = [SiteMode.DISABLED, SiteMode.ENABLED, SiteMode.ENFORCED]
 MARK = b"MARK-OF-PLAINTEXT"
@@ -436,3 +442,105 @@ def test_project_owners_may_decide_too(served: Served) -> None:
     item = item_of(admin, "data", inner=f'<project id="{project}"/>')
     on = '<tsRequest><datasource encryptExtracts="true"/></tsRequest>'
     assert leader.on_site("PUT", f"/datasources/{item}", on).status == 200
+
+
+def test_equal_names_get_content_urls_of_their_own(served: Served) -> None:
+    client = served.client()
+    found = []
+    for name in ("P", "Q"):
+        made = client.on_site(
+            "POST", "/projects", f'<tsRequest><project name="{name}"/></tsRequest>'
+        )
+        inner = f'<project id="{made.find("project").get("id")}"/>'
+        found.append(client.publish("Same name", inner=inner).find("datasource").get("contentUrl"))
+    assert found == ["Samename", "Samename_1"]
+
+
+def test_embedded_credentials_are_replaced_with_their_item(served: Served) -> None:
+    client = served.client()
+    inner = '<connectionCredentials name="{}" password="p" embed="{}"/>'
+    item = item_of(client, "data", inner=inner.format("first", "true"))
+    for name, embed, left in (("second", "true", ["second"]), ("third", "false", [])):
+        client.publish("data", query={"overwrite": "true"}, inner=inner.format(name, embed))
+        with served.node.repository.reading() as tx:
+            assert [row.name for row in tx.credentials.list_for_content(item)] == left
+
+
+def test_too_many_credentials(served: Served) -> None:
+    inner = '<connectionCredentials name="a" password="b"/>' * 17
+    assert served.client().publish("data", inner=inner).status == 400
+
+
+def test_create_extract_without_the_wish_leaves_it(served: Served) -> None:
+    client = served.site("Site", SiteMode.ENABLED)
+    item = item_of(client, "data")
+    query = {"encrypt": "False"}
+    reply = client.on_site("POST", f"/datasources/{item}/createExtract", "<tsRequest/>", query)
+    assert (reply.status, reply.find("job").get("type")) == (202, "RefreshExtract")
+
+
+def test_an_item_stays_on_its_site(served: Served) -> None:
+    other = served.site("Other", SiteMode.ENABLED)
+    project = other.on_site("GET", "/projects").find("project").get("id")
+    client = served.client()
+    item = item_of(client, "data")
+    body = f'<tsRequest><datasource><project id="{project}"/></datasource></tsRequest>'
+    assert client.on_site("PUT", f"/datasources/{item}", body).status in {403, 404}
+
+
+def publish_while(served: Served, client: Client, event: Callable[[], object]) -> ContentRow:
+    """Publish, and let something happen between the bytes and the row."""
+    identity = served.node.auth.identify(client.token)
+    request = PublishRequest(ContentKind.DATASOURCE, FileType.HYPER, "data")
+    with served.node.publishing.begin(identity, request) as publication:
+        publication.write(HYPER)
+        event()
+        return publication.finish()
+
+
+def test_the_mode_may_change_during_an_upload(served: Served) -> None:
+    """What was decided before the first byte must still hold when the row is written."""
+    client = served.site("Site", SiteMode.DISABLED)
+    enforce = partial(served.node.sites.set_mode, LOCAL, client.site_id, SiteMode.ENFORCED)
+    with pytest.raises(StateError, match="changed during the upload"):
+        publish_while(served, client, enforce)
+    assert served.stored == []
+    assert served.nothing_is_left()
+
+
+def test_an_item_may_appear_during_an_upload(served: Served) -> None:
+    client = served.client()
+    with pytest.raises(ConflictError, match="exists already"):
+        publish_while(served, client, partial(item_of, client, "data"))
+    assert len(served.stored) == 1
+    assert served.nothing_is_left()
+
+
+def test_a_commit_that_fails_on_the_disk_leaves_the_file_to_the_next_start(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether such a commit comes back after a crash: a row must never be without its file."""
+    client = served.site("Site", SiteMode.ENFORCED)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("disk I/O error")
+
+    event = partial(monkeypatch.setattr, ContentsTable, "insert", refuse)
+    with pytest.raises(StorageError):
+        publish_while(served, client, event)
+    assert len(served.stored) == 1
+    monkeypatch.undo()
+    served.node.stored_files.recover()
+    assert served.stored == []
+    assert served.nothing_is_left()
+
+
+def test_the_key_may_be_rotated_during_an_upload(served: Served) -> None:
+    """Architecture, section 9 rule 4: a header under another MEK is rewrapped before its row commits."""
+    client = served.site("Site", SiteMode.ENFORCED)
+    before = served.node.keys.active_mek_id
+    row = publish_while(served, client, partial(served.node.kms.rotate, "os:test"))
+    assert row.mek_id == served.node.keys.active_mek_id
+    assert row.mek_id != before
+    assert client.download(row.id).body == HYPER
+    assert served.nothing_is_left()

@@ -6,6 +6,7 @@ import pytest
 
 from strongroom.clock import format_utc, parse_utc
 from strongroom.repository.rows import SiteMode
+from strongroom.services import uploads
 from tests.web_client import BOUNDARY, HYPER, Client, Reply, Served, multipart
 
 HEADERS = {"content-type": f"multipart/mixed; boundary={BOUNDARY}"}
@@ -136,3 +137,14 @@ def test_the_key_of_a_part_may_be_retired_meanwhile(served: Served) -> None:
         row = tx.contents.get(reply.find("datasource").get("id", ""))
     assert row.mek_id == served.node.keys.active_mek_id
     assert client.download(row.id).body == HYPER
+
+
+def test_uploads_and_parts_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = served.client()
+    monkeypatch.setattr(uploads, "MAX_OPEN_PER_USER", 1)
+    monkeypatch.setattr(uploads, "MAX_PARTS", 1)
+    upload = start(client)
+    assert client.on_site("POST", "/fileUploads").status == 409
+    assert put(client, upload, HYPER).status == 200
+    assert put(client, upload, HYPER).status == 400
+    assert served.nothing_is_left()

@@ -1,0 +1,64 @@
+"""What a serving node does beside serving."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from strongroom.access.sessions import hash_token
+from strongroom.bootstrap import Node
+from strongroom.clock import format_utc
+from strongroom.crypto.secret import SecretBytes
+from strongroom.envelope.header import Placement
+from strongroom.errors import StorageError
+from strongroom.filestore.blockfile import PARTIAL_SUFFIX
+from strongroom.ids import new_id
+from strongroom.web import upkeep
+from tests.contract.conftest import ADMIN, ADMIN_PASSWORD
+
+
+def test_a_start_removes_what_nobody_knows(node: Node) -> None:
+    """A file without a row, one with an intent only, and a hidden one."""
+    place = Placement(new_id(), new_id())
+    orphan = node.vault.create(place, encrypted=True)
+    orphan.write(b"x")
+    orphan.commit()
+    announced = node.stored_files.create(place, encrypted=True)
+    announced.write(b"x")
+    announced.commit()
+    hidden = node.paths.extracts / place.site_id / f".0123456789abcdef{PARTIAL_SUFFIX}"
+    hidden.write_bytes(b"x")
+    upkeep.at_start(node)
+    assert [path for path in node.paths.extracts.rglob("*") if path.is_file()] == []
+    with node.repository.reading() as tx:
+        assert tx.intents.list() == []
+
+
+def test_sessions_that_nobody_used_end(node: Node) -> None:
+    token, _ = node.auth.sign_in(ADMIN, SecretBytes(ADMIN_PASSWORD.encode()), "")
+    stored = hash_token(SecretBytes(token.encode()))
+    with node.repository.transaction() as tx:
+        tx.sessions.touch(stored, format_utc(node.clock.now() - timedelta(days=2)))
+    upkeep.regularly(node)
+    with node.repository.reading() as tx:
+        assert tx.sessions.find(stored) is None
+
+
+def test_a_failure_is_logged_and_tried_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    def failing() -> int:
+        calls.append(1)
+        if len(calls) > 1:
+            raise StorageError("disk")
+        return 0
+
+    monkeypatch.setattr(node.uploads, "expire", failing)
+    with upkeep.kept_up(node, 0.01):
+        end = time.monotonic() + 10
+        while len(calls) < 4 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert len(calls) >= 4
+    assert "tried again" in caplog.text
