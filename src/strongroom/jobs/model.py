@@ -10,7 +10,7 @@ from there. This module knows no row, no file and no clock.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Self
 
 from strongroom.errors import FormatError
 
@@ -112,11 +112,3 @@ class Receipt:
         ):
             raise FormatError("a receipt lacks a field or has one too many")
         return cls(**stored)  # type: ignore[arg-type]  # each field's type was compared above
-
-
-class JobQueue(Protocol):
-    """The port that enqueues: a job row in the caller's transaction is all it needs."""
-
-    def wake(self) -> None:
-        """Tell a running backgrounder that there is work; harmless if there is none."""
-        ...
