@@ -1,0 +1,23 @@
+"""Every kind of root that the suite runs over: one line each."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.contract.roots import bench_aws, bench_azure, bench_local
+from tests.contract.roots.harness import RootBench
+
+#: Name → class, which says what applies to it.
+BENCHES: Mapping[str, type[RootBench]] = {
+    "local": bench_local.LocalBench,
+    "aws-ministack": bench_aws.MinistackBench,
+    "aws-moto": bench_aws.MotoBench,
+    "azure": bench_azure.AzureBench,
+}
+#: Name → what starts it in a folder.
+START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
+    "local": bench_local.start,
+    "aws-ministack": bench_aws.start_ministack,
+    "aws-moto": bench_aws.start_moto,
+    "azure": bench_azure.start,
+}

@@ -1,0 +1,118 @@
+"""Starts other people's servers (emulators of clouds, a real OpenBao) for a test; ends only what it started."""
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.servers import ROOT
+
+BIN = ROOT / ".venv-emulators" / "bin"
+_READY_S = 30
+_STOP_S = 10
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def answers(url: str) -> bool:
+    """Whether something answers an HTTP request with success."""
+    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+@contextmanager
+def process(
+    command: Sequence[str | Path],
+    folder: Path,
+    ready: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the end of the block; its log is `<name>.log` in the folder."""
+    log = folder / f"{Path(command[0]).name}.log"
+    inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=folder,
+            env={**inherited, "HOME": str(folder), **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(child, ready, log)
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _wait(child: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
+    limit = time.monotonic() + _READY_S
+    while not ready():
+        if child.poll() is not None or time.monotonic() > limit:
+            tail = log.read_text(errors="replace")[-2000:]
+            raise AssertionError(f"{log.stem} did not start: {tail}")
+        time.sleep(0.03)
+
+
+@dataclass(frozen=True)
+class Aws:
+    """An emulator of AWS.
+
+    Attributes:
+        url: Its one endpoint.
+        access_key: Of an administrator.
+        secret_key: Of an administrator.
+    """
+
+    url: str
+    access_key: str = "AKIAADMINISTRATOR000"
+    secret_key: str = "administrator-of-the-emulator"
+
+
+@contextmanager
+def ministack(folder: Path) -> Iterator[Aws]:
+    """ministack: signatures, policies and key states are enforced."""
+    port = free_port()
+    emulator = Aws(f"http://127.0.0.1:{port}")
+    environment = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "STATE_DIR": str(folder),
+        "AUTH": "true",
+        "AWS_ACCESS_KEY_ID": emulator.access_key,
+        "AWS_SECRET_ACCESS_KEY": emulator.secret_key,
+        "SERVICES": "kms,iam,sts",
+        "DOCKER_HOST": "unix:///nonexistent",
+        "LOG_LEVEL": "WARNING",
+    }
+    health = f"{emulator.url}/_ministack/health"
+    with process([BIN / "ministack"], folder, lambda: answers(health), environment):
+        yield emulator
+
+
+@contextmanager
+def moto(folder: Path) -> Iterator[Aws]:
+    """moto: ciphertexts are authenticated and bound to their key; policies are not enforced."""
+    port = free_port()
+    command = [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    emulator = Aws(f"http://127.0.0.1:{port}")
+    with process(command, folder, lambda: answers(f"{emulator.url}/moto-api/")):
+        yield emulator
