@@ -81,7 +81,7 @@ def _rewrap_batch(
     with ExitStack() as pages:
         for result in batch:
             try:
-                page = pages.enter_context(LockedPage(Path(result.name)))
+                page = pages.enter_context(LockedPage(Path(result.name).resolve()))
                 work = Rewrap(page, keys, None)
                 if work.is_needed:
                     works.append((result, work))

@@ -258,6 +258,14 @@ def test_rewrap_of_many_files(tool: Tool, capsys: pytest.CaptureFixture[str]) ->
     assert tool.inside("verify", *paths) == 0
 
 
+def test_rewrap_follows_a_link_that_one_names(tool: Tool) -> None:
+    path = tool.sealed(data=b"x")
+    active = tool.rotate()
+    (tool.folder / "link").symlink_to(path)
+    assert tool.inside("rewrap", tool.folder / "link") == 0
+    assert headers.parse(path.read_bytes()[:4096]).mek_ids == {active}
+
+
 def test_rewrap_leaves_other_files_alone(tool: Tool) -> None:
     good, bad = tool.sealed(data=b"x"), tool.file("bad", b"y" * 5000)
     tool.rotate()
