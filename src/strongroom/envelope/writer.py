@@ -3,7 +3,6 @@
 It never writes a plaintext byte, and never continues a stream that was cut: whoever fails begins anew, with a new DEK.
 """
 
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -209,6 +208,8 @@ class _Crew:
     """Threads that take full units and give empty ones back."""
 
     def __init__(self, work: Callable[[_Unit], None], spare: list[_Unit]) -> None:
+        import queue  # only streams of unknown length need it
+
         self._full: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[_Unit] = queue.SimpleQueue()
         self._errors: list[BaseException] = []
