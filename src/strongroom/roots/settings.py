@@ -50,7 +50,7 @@ def serialize(roots: Iterable[RootSettings]) -> bytes:
 
 
 def parse(raw: bytes) -> tuple[RootSettings, ...]:
-    """The roots of their bytes.
+    """The roots of their bytes (docs/format/root-settings.md 1.1).
 
     Raises:
         FormatError: Damaged, or of a version not known here; without the cause, which could hold
