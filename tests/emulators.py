@@ -112,7 +112,7 @@ def ministack(folder: Path) -> Iterator[Aws]:
 def moto(folder: Path) -> Iterator[Aws]:
     """moto: ciphertexts are authenticated and bound to their key; policies are not enforced."""
     port = free_port()
-    command = [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     emulator = Aws(f"http://127.0.0.1:{port}")
     with process(command, folder, lambda: answers(f"{emulator.url}/moto-api/")):
         yield emulator

@@ -11,9 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from tests.tls import Authority
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 
 class Fault(StrEnum):
@@ -38,7 +44,7 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: "Message[str, str]"
     body: bytes = b""
 
 
@@ -181,6 +187,7 @@ class _Server(ThreadingHTTPServer):
     # a new server takes the port of one that is down, as a service that comes back does
     allow_reuse_address = True
 
+    @override
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that go away are what the tests are about."""
 
@@ -189,14 +196,12 @@ def _handler(owner: FaultServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # headers and body in one packet, or each answer waits 40 ms
-        timeout = 20
+        timeout: ClassVar[float | None] = 20
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
-            # the mapping of the message ignores case
-            headers: Mapping[str, str] = self.headers
-            answer = owner.answer(Request(self.command, self.path, headers, body))
+            answer = owner.answer(Request(self.command, self.path, self.headers, body))
             self.close_connection = True
             if answer is None:
                 self._reset()
@@ -222,7 +227,8 @@ def _handler(owner: FaultServer) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 as the base class names them
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 as the base class
+        @override
+        def log_message(self, format: str, *arguments: object) -> None:
             """Tests need no access log."""
 
     return Handler

@@ -1,12 +1,18 @@
 """What can be said of the key store, as values, JSON and text (Q-01); pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from strongroom.kms.states import MekState
 from strongroom.kms.store import KmsStore
 
 _MODE_NAMES = {"local": "Local", "aws": "AWS", "azure": "Azure Key Vault"}
+#: Mode → words for its key and for what its provider tells, in the order of the text (A-13).
+_ROOT_WORDS: Mapping[str, Mapping[str, str]] = {
+    "local": {},
+    "aws": {"": "CMK ARN", "region": "AWS region", "identity": "Identity"},
+    "azure": {"vault": "Vault", "key": "Key name", "": "Key ID", "identity": "Identity"},
+}
 _KEY_WORDS = {
     MekState.ENCRYPT_OR_DECRYPT: "encrypt or decrypt key",
     MekState.DECRYPT_ONLY: "decrypt-only key",
@@ -36,6 +42,8 @@ class KmsStatus:
         rmk_created_at: When it was made.
         meks: All MEKs.
         epoch: The store's epoch.
+        root_key_id: The key of the mode's root, with its version.
+        root: What else its provider tells: region, vault, identity.
     """
 
     problems: tuple[str, ...]
@@ -44,6 +52,8 @@ class KmsStatus:
     rmk_created_at: str
     meks: tuple[MekStatus, ...]
     epoch: int
+    root_key_id: str = ""
+    root: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_ok(self) -> bool:
@@ -56,8 +66,10 @@ class KmsStatus:
         return "OK" if self.is_ok else "ERROR"
 
 
-def from_store(store: KmsStore, problems: tuple[str, ...]) -> KmsStatus:
-    """The status of a store, with what was found wrong."""
+def from_store(
+    store: KmsStore, problems: tuple[str, ...], root: Mapping[str, str] | None = None
+) -> KmsStatus:
+    """The status of a store, with what was found wrong and what is known of the mode's root."""
     own = tuple(
         MekStatus(mek.id, mek.state, mek.created_at, mek.encrypting_since, mek.decrypt_only_since)
         for mek in store.meks
@@ -73,6 +85,8 @@ def from_store(store: KmsStore, problems: tuple[str, ...]) -> KmsStatus:
         rmk_created_at=store.rmk_created_at,
         meks=own + former,
         epoch=store.epoch,
+        root_key_id=store.wraps[0].root_key_id,
+        root=root or {},
     )
 
 
@@ -81,6 +95,7 @@ def as_json(status: KmsStatus) -> Mapping[str, object]:
     return {
         "status": status.word,
         "mode": status.mode,
+        "root": {"key_id": status.root_key_id, **status.root},
         "rmk": {"id": status.rmk_id, "created_at": status.rmk_created_at},
         "meks": [
             {
@@ -101,7 +116,8 @@ def as_text(status: KmsStatus) -> str:
     """The text of requirements section 10 (Q-01)."""
     lines = [f"Status: {status.word}"]
     lines += [f"Problem: {problem}" for problem in status.problems]
-    lines += [f"Mode: {_MODE_NAMES.get(status.mode, status.mode)}", f"RMK ID: {status.rmk_id}"]
+    lines += [f"Mode: {_MODE_NAMES.get(status.mode, status.mode)}", *_root_lines(status)]
+    lines += [f"RMK ID: {status.rmk_id}"]
     lines += [f"RMK created at: {status.rmk_created_at}", f"Epoch: {status.epoch}", "MEKs:"]
     for mek in status.meks:
         lines += [f"  {mek.id}", f"    Status: {_KEY_WORDS[mek.state]}"]
@@ -109,3 +125,10 @@ def as_text(status: KmsStatus) -> str:
         lines += [f"    First transition to encrypt and decrypt: {mek.encrypting_since or '-'}"]
         lines += [f"    Transition to decrypt-only: {mek.decrypt_only_since or '-'}"]
     return "\n".join(lines)
+
+
+def _root_lines(status: KmsStatus) -> list[str]:
+    told = {"": status.root_key_id, **status.root}
+    other = {"": "Root key", **{name: name.capitalize() for name in status.root}}
+    words = _ROOT_WORDS.get(status.mode, other)
+    return [f"{word}: {told[name]}" for name, word in words.items() if told.get(name)]

@@ -134,7 +134,14 @@ class StoreKeeper:
                 check()
             except StrongroomError as error:
                 problems.append(error.message)
-        return kms_status.from_store(store, tuple(dict.fromkeys(problems)))
+        return kms_status.from_store(store, tuple(dict.fromkeys(problems)), self._details(store))
+
+    def _details(self, store: KmsStore) -> Mapping[str, str]:
+        """What the mode's root tells of itself, after it was asked: then it knows who it asked as."""
+        try:
+            return self.roots.find(store.wraps[0]).describe().details
+        except StrongroomError:
+            return {}  # the problem is told already
 
     def _check_wraps(self, store: KmsStore) -> list[str]:
         problems = []

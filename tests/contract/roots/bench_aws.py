@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typing_extensions import override
@@ -17,7 +17,7 @@ from strongroom.roots import aws
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests import emulators, fault_server
-from tests.contract.roots.harness import RootBench
+from tests.contract.roots.harness import RootBench, Told
 from tests.emulators import Aws
 from tests.fault_server import Fault, FaultServer, Response
 from tests.tls import Authority
@@ -47,7 +47,7 @@ class AwsBench(RootBench):
     """What both emulators share."""
 
     faults = _NETWORK
-    told = {  # noqa: RUF012 declared with ClassVar in the base class
+    told: ClassVar[Told] = {
         Fault.EXPIRED: ("ExpiredTokenException", "clock"),
         Fault.THROTTLED: ("ThrottlingException",),
     }
@@ -123,7 +123,7 @@ class MinistackBench(AwsBench):
     """An IAM user who may do the two actions of A-04, and nothing else."""
 
     faults = _NETWORK | {Fault.REFUSED, Fault.DISABLED, Fault.PENDING_DELETION}
-    told = {  # noqa: RUF012 declared with ClassVar in the base class
+    told: ClassVar[Told] = {
         **AwsBench.told,
         Fault.REFUSED: (f"user/{USER}", "kms:", "policy"),
         Fault.DISABLED: ("disabled", "enable it"),

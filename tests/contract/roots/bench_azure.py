@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typing_extensions import override
@@ -12,7 +13,7 @@ from strongroom.roots import azure
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests import key_vault
-from tests.contract.roots.harness import RootBench
+from tests.contract.roots.harness import RootBench, Told
 from tests.fault_server import Fault
 from tests.key_vault import KeyVault
 
@@ -24,7 +25,7 @@ class AzureBench(RootBench):
 
     form = "indirect"
     faults = frozenset(Fault) - {Fault.PENDING_DELETION}
-    told = {  # noqa: RUF012 declared with ClassVar in the base class
+    told: ClassVar[Told] = {
         Fault.REFUSED: ("system-assigned managed identity", "ForbiddenByPolicy", "in the vault"),
         Fault.DISABLED: ("disabled", "enable"),
         Fault.EXPIRED: ("token", "clock"),

@@ -23,6 +23,8 @@ PASSING = frozenset(
     }
 )
 
+Told = Mapping[Fault, tuple[str, ...]]
+
 
 class RootBench(ABC):
     """One root in a test environment.
@@ -37,7 +39,7 @@ class RootBench(ABC):
 
     faults: ClassVar[frozenset[Fault]]
     form: ClassVar[str] = "direct"
-    told: ClassVar[Mapping[Fault, tuple[str, ...]]] = {}
+    told: ClassVar[Told] = {}
     authenticates: ClassVar[bool] = True
     identity: ClassVar[bool] = True
 

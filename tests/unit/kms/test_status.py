@@ -1,5 +1,7 @@
 """The status as text and for scripts: K-10, Q-01."""
 
+from dataclasses import replace
+
 from strongroom.ids import new_id
 from strongroom.kms import status as kms_status
 from strongroom.kms.states import MekState
@@ -48,3 +50,29 @@ def test_scripts_get_the_same_fields_always() -> None:
             "decrypt_only_since": None,
         },
     ]
+
+
+def test_an_external_root_is_shown_with_its_key_and_who_asks() -> None:
+    """A-13 and section 10."""
+    arn = "arn:aws:kms:us-west-2:867530990073:key/1abc23de-fg45-6hij-7k89-1l0mn1234567"
+    details = {"region": "us-west-2", "account": "867530990073", "identity": "instance role"}
+    aws = replace(status(), mode="aws", root_key_id=arn, root=details)
+    assert kms_status.as_text(aws).splitlines()[:5] == [
+        "Status: OK",
+        "Mode: AWS",
+        f"CMK ARN: {arn}",
+        "AWS region: us-west-2",
+        "Identity: instance role",
+    ]
+    assert kms_status.as_json(aws)["root"] == {"key_id": arn, **details}
+    vault = {"vault": "https://v.vault.azure.net", "key": "K", "identity": "who"}
+    azure = replace(status(), mode="azure", root_key_id="https://v/keys/K/1", root=vault)
+    assert kms_status.as_text(azure).splitlines()[1:6] == [
+        "Mode: Azure Key Vault",
+        "Vault: https://v.vault.azure.net",
+        "Key name: K",
+        "Key ID: https://v/keys/K/1",
+        "Identity: who",
+    ]
+    other = replace(status(), mode="tpm", root_key_id="0x81", root={"tcti": "device"})
+    assert "Mode: tpm\nRoot key: 0x81\nTcti: device\n" in kms_status.as_text(other)
