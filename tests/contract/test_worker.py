@@ -191,7 +191,7 @@ def test_a_running_job_is_cancelled(bench: Bench) -> None:
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
-    work_here(bench, bytes_per_s=5_000_000)
+    work_here(bench, bytes_per_s=10_000_000)
     canceller.join()
     assert bench.jobs.show(job).state == "cancelled"
     receipt = bench.receipt(job)
@@ -263,7 +263,7 @@ def test_a_throttled_job_takes_its_time(bench: Bench) -> None:
         bench.publish(b"x" * 500_000, encrypted=False)
     job = bench.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id
     began = time.monotonic()
-    work_here(bench, bytes_per_s=1_000_000)
+    work_here(bench, bytes_per_s=2_000_000)
     assert time.monotonic() - began > 1.4
     assert bench.jobs.show(job).state == "succeeded"
 

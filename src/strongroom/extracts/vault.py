@@ -109,7 +109,7 @@ class ExtractVault:
         def fill(source: VaultReader, pending: PendingFile) -> None:
             spans.copy(source, pending, _PLAIN_LAYOUT, threads=self._threads, progress=throttle)
 
-        return self._replace(stored, planned, placement, fill)
+        return self._replace(stored, planned, placement, fill, throttle)
 
     def reencrypt(
         self, stored: StoredFile, placement: Placement, *, throttle: Throttle | None = None
@@ -191,7 +191,7 @@ class ExtractVault:
                 header, sealer, source, pending, threads=self._threads, progress=throttle
             )
 
-        return self._replace(stored, planned, placement, fill)
+        return self._replace(stored, planned, placement, fill, throttle)
 
     def _replace(
         self,
@@ -199,15 +199,21 @@ class ExtractVault:
         planned: StoredFile,
         placement: Placement,
         fill: Callable[[VaultReader, PendingFile], None],
+        throttle: Throttle | None,
     ) -> StoredFile:
-        """Write the new file, sync it, read it back and compare it with the old one."""
+        """Write the new file, sync it, read it back and compare it with the old one.
+
+        The throttle hears of both passes: each is work for the disk, and each may be stopped.
+        """
         with self.open(stored, placement) as old:
             pending = self._files.put(planned.storage_key, expected_bytes=planned.stored_bytes)
             try:
                 fill(old, pending)
                 pending.commit()
                 with self.open(planned, placement) as new:
-                    spans.compare(old, new, _PLAIN_LAYOUT, threads=self._threads)
+                    spans.compare(
+                        old, new, _PLAIN_LAYOUT, threads=self._threads, progress=throttle
+                    )
             except BaseException:
                 pending.abort()
                 with suppress(StrongroomError):  # the first error is the one to tell
