@@ -37,6 +37,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.control import server as control
     from strongroom.topology import running, service_logs
 
     node = session.node
@@ -47,6 +48,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         backgrounder = Backgrounder(node, enabled=not arguments.no_backgrounder)
         stack.enter_context(backgrounder.kept_running())
         stack.enter_context(_reloading(node, backgrounder))
+        stack.enter_context(control.serving(node))
         _serve(arguments, session, backgrounder)
     return 0
 

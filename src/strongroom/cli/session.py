@@ -5,11 +5,13 @@ import sys
 from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from strongroom.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from strongroom.access.permissions import Subject
     from strongroom.bootstrap import Node
 
@@ -65,6 +67,17 @@ class Session:
         from strongroom.access.permissions import Subject
 
         return Subject.local(self.actor)
+
+    def perform(
+        self, verb: str, arguments: "Mapping[str, Any]", say: "Callable[[str], None]"
+    ) -> Any:
+        """Have something done by the process that serves the node; here, if there is none."""
+        from strongroom.control import client, verbs
+
+        served, result = client.ask(self.node.paths, verb, arguments, say)
+        if served:
+            return result
+        return verbs.perform(self.node, self.actor, verb, arguments, say)
 
     def out(self, text: str) -> None:
         """A result, with a newline."""

@@ -38,6 +38,11 @@ def note_path(paths: DataPaths) -> Path:
     return paths.tabsvc / "serve.json"
 
 
+def control_note_path(paths: DataPaths) -> Path:
+    """Where `serve` says where its Unix socket is."""
+    return paths.tabsvc / "control.path"
+
+
 @contextmanager
 def sole_server(paths: DataPaths) -> Iterator[None]:
     """Hold the node's serve lock; the kernel frees it when the process dies.
@@ -70,7 +75,7 @@ def find(paths: DataPaths) -> Running | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _read_note(paths)
+        return _read_note(paths) or Running("", 0, 0)  # it is starting
     else:
         return None
     finally:

@@ -1,0 +1,127 @@
+"""Serves the node's Unix socket from the process that holds the keys.
+
+Who may ask: the owner of the data directory, and root; the kernel says who it is. The socket lies in a
+short-named folder of its own, since a path of more than 107 bytes is none; a file of the data directory
+says where.
+"""
+
+import contextlib
+import logging
+import os
+import pwd
+import shutil
+import socket
+import socketserver
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from strongroom import durable
+from strongroom.bootstrap import Node
+from strongroom.control import verbs, wire
+from strongroom.errors import FormatError, PermissionDeniedError, StrongroomError, UsageError
+from strongroom.topology.running import control_note_path
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:  # typing has it from Python 3.12 on
+
+    def override(method):  # noqa: ANN001, ANN201, D103
+        return method
+
+
+_log = logging.getLogger("strongroom.control")
+_CREDENTIALS = struct.Struct("3i")
+_IDLE_S = 30.0
+
+
+@contextmanager
+def serving(node: Node) -> Iterator[None]:
+    """Answer requests from a thread, until the block ends."""
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-"))
+    server = _Server(str(folder / "s"), node)
+    thread = threading.Thread(target=server.serve_forever, name="control", daemon=True)
+    thread.start()
+    note = control_note_path(node.paths)
+    durable.write_file(note, server.path.encode(), durable.PRIVATE)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            note.unlink()
+        server.shutdown()
+        server.server_close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: str, node: Node) -> None:
+        self.path = path
+        self.node = node
+        self.owner = node.paths.root.stat().st_uid
+        super().__init__(path, _Handler)
+        Path(path).chmod(0o600)
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    timeout: ClassVar[float | None] = _IDLE_S
+
+    @override
+    def handle(self) -> None:
+        try:
+            actor = _peer(self.connection, self._node_server.owner)
+            request = wire.receive(self.rfile)
+            if request is None:
+                return
+            self.connection.settimeout(None)
+            result = self._perform(actor, request)
+            wire.send(self.wfile, {"result": result})
+        except StrongroomError as error:
+            self._try_send(wire.error_message(error))
+        except OSError as error:
+            _log.info("a client of the node's socket went away: %s", error)
+
+    @property
+    def _node_server(self) -> _Server:
+        assert isinstance(self.server, _Server)  # noqa: S101 for the type checker: it made us
+        return self.server
+
+    def _perform(self, actor: str, request: dict[str, Any]) -> object:
+        verb, arguments = request.get("verb"), request.get("arguments")
+        if not isinstance(verb, str) or not isinstance(arguments, dict):
+            raise FormatError("a request names a verb and its arguments")
+        _log.info("%s asks for %s", actor, verb)
+        try:
+            return verbs.perform(
+                self._node_server.node,
+                actor,
+                verb,
+                arguments,
+                lambda text: wire.send(self.wfile, {"say": text}),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _log.exception("the request %s failed", verb)
+            raise UsageError(f"the request {verb!r} cannot be carried out as it is") from error
+
+    def _try_send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            wire.send(self.wfile, message)
+
+
+def _peer(connection: socket.socket, owner: int) -> str:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    if uid not in {0, owner, os.geteuid()}:
+        raise PermissionDeniedError(
+            "the node belongs to another user", hint="run this as the directory's owner"
+        )
+    try:
+        return f"os:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"os:{uid}"

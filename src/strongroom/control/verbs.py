@@ -1,0 +1,93 @@
+"""What can be asked over the socket: each verb calls one service and gives back plain values.
+
+The same functions serve a command that finds no `serve` running: then they work in its own process.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from strongroom.bootstrap import Node
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import UsageError
+from strongroom.kms import status as kms_status
+from strongroom.roots.settings import RootSettings
+
+Say = Callable[[str], None]
+Arguments = Mapping[str, Any]
+Verb = Callable[[Node, str, Arguments, Say], object]
+
+
+def settings_to_plain(settings: RootSettings | None) -> dict[str, object] | None:
+    """Root settings as values that JSON can carry; only ever sent over the node's own socket."""
+    if settings is None:
+        return None
+    secrets = {name: secret.reveal().hex() for name, secret in settings.secrets.items()}
+    return {
+        "kind": settings.kind,
+        "root_key_id": settings.root_key_id,
+        "options": dict(settings.options),
+        "secrets": secrets,
+    }
+
+
+def _settings(plain: Mapping[str, Any] | None) -> RootSettings | None:
+    if plain is None:
+        return None
+    secrets = {name: SecretBytes(bytes.fromhex(text)) for name, text in plain["secrets"].items()}
+    return RootSettings(plain["kind"], plain["root_key_id"], dict(plain["options"]), secrets)
+
+
+def _status(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del actor, arguments, say
+    status = node.kms.prove()
+    return {"json": dict(kms_status.as_json(status)), "text": kms_status.as_text(status)}
+
+
+def _rotate(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del arguments, say
+    change = node.kms.rotate(actor)
+    return {"rmk": change.store.rmk_id, "mek": change.ring.active.id}
+
+
+def _retire(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del say
+    node.kms.retire(arguments["mek_id"], actor)
+    return None
+
+
+def _set_mode(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del say
+    change = node.roots.set_mode(
+        _settings(arguments["settings"]),
+        actor,
+        dry_run=arguments.get("dry_run", False),
+        abandon=arguments.get("abandon", False),
+    )
+    return asdict(change)
+
+
+def _regenerate(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del arguments
+    return asdict(node.regenerate.run(actor, say))
+
+
+VERBS: dict[str, Verb] = {
+    "kms.status": _status,
+    "kms.rotate": _rotate,
+    "kms.retire": _retire,
+    "kms.set-mode": _set_mode,
+    "regenerate": _regenerate,
+}
+
+
+def perform(node: Node, actor: str, verb: str, arguments: Arguments, say: Say) -> object:
+    """Do what a verb says.
+
+    Raises:
+        UsageError: There is no such verb.
+        StrongroomError: What the service raises.
+    """
+    if verb not in VERBS:
+        raise UsageError(f"unknown request {verb!r}", hint="the two programs differ in version")
+    return VERBS[verb](node, actor, arguments, say)

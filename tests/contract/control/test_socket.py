@@ -1,0 +1,196 @@
+"""The node's Unix socket: architecture section 6, Q-05."""
+
+import io
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from strongroom import bootstrap
+from strongroom.bootstrap import Node
+from strongroom.control import client, server, verbs, wire
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    FormatError,
+    PermissionDeniedError,
+    StateError,
+    StrongroomError,
+    UsageError,
+)
+from strongroom.roots.settings import RootSettings
+from strongroom.topology import running
+
+
+def quiet(text: str) -> None:
+    del text
+
+
+@contextmanager
+def served(node: Node) -> Iterator[Path]:
+    with running.sole_server(node.paths), server.serving(node):
+        yield Path(running.control_note_path(node.paths).read_text())
+
+
+def test_a_request_is_carried_out_by_the_serving_process(node: Node, node_dir: Path) -> None:
+    asking = bootstrap.open_node(str(node_dir))
+    with served(node):
+        done, result = client.ask(asking.paths, "kms.rotate", {}, quiet)
+    assert done
+    assert isinstance(result, dict)
+    assert result["mek"] == node.keys.active_mek_id
+    actors = {record["actor"] for record in node.events.read() if record["id"] == "KEY_GENERATED"}
+    assert actors == {bootstrap.local_actor()}
+
+
+def test_without_a_serving_process_nobody_is_asked(node: Node) -> None:
+    assert client.ask(node.paths, "kms.rotate", {}, quiet) == (False, None)
+
+
+def test_sayings_come_before_the_result(node: Node) -> None:
+    said: list[str] = []
+    with served(node):
+        _, result = client.ask(node.paths, "regenerate", {}, said.append)
+    assert len(said) == 6
+    assert isinstance(result, dict)
+    assert result["resumed"] is False
+
+
+def test_an_error_arrives_as_what_it_is(node: Node) -> None:
+    with served(node), pytest.raises(StateError, match="encrypts new data") as caught:
+        client.ask(node.paths, "kms.retire", {"mek_id": node.keys.active_mek_id}, quiet)
+    assert caught.value.hint
+
+
+def test_an_unknown_verb_and_arguments_that_do_not_fit_are_refused(node: Node) -> None:
+    with served(node):
+        with pytest.raises(UsageError, match="unknown request"):
+            client.ask(node.paths, "kms.explode", {}, quiet)
+        with pytest.raises(UsageError, match="cannot be carried out"):
+            client.ask(node.paths, "kms.retire", {}, quiet)
+
+
+def test_the_socket_is_the_owners_alone_and_goes_with_its_server(node: Node) -> None:
+    with served(node) as path:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert len(str(path)) < 108
+    assert not path.parent.exists()
+    assert not running.control_note_path(node.paths).exists()
+
+
+def test_another_user_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says who asks; here it is made to name a stranger."""
+
+    class Stranger:
+        size = 12
+
+        def unpack(self, raw: bytes) -> tuple[int, int, int]:
+            return 1, 4_000_000_000, len(raw)
+
+    monkeypatch.setattr(server, "_CREDENTIALS", Stranger())
+    with served(node), pytest.raises(PermissionDeniedError, match="another user"):
+        client.ask(node.paths, "kms.rotate", {}, quiet)
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"[]\n", b"{}\n", b'{"verb":1,"arguments":{}}\n', b"x" * 2_000_000]
+)
+def test_a_client_that_talks_nonsense_does_no_harm(node: Node, line: bytes) -> None:
+    with served(node) as path:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            with suppress(BrokenPipeError):  # it hangs up as soon as it has seen enough
+                connection.sendall(line)
+                connection.shutdown(socket.SHUT_WR)
+            answer = connection.makefile("rb").readline()
+        assert b'"kind": "FormatError"' in answer
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
+
+
+def test_a_server_that_dies_before_it_answers_is_said_so(
+    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        running.control_note_path(node.paths).write_text(str(path))
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            connection.recv(1)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with running.sole_server(node.paths), pytest.raises(StateError, match="went away"):
+            client.ask(node.paths, "kms.rotate", {}, quiet)
+        thread.join()
+
+
+def test_a_stale_note_leads_to_work_in_ones_own_process(node: Node, tmp_path: Path) -> None:
+    running.control_note_path(node.paths).write_text(str(tmp_path / "gone"))
+    with running.sole_server(node.paths):
+        assert client.ask(node.paths, "kms.status", {}, quiet) == (False, None)
+        running.control_note_path(node.paths).unlink()
+        assert client.ask(node.paths, "kms.status", {}, quiet) == (False, None)
+
+
+def test_root_settings_travel_with_their_secrets() -> None:
+    settings = RootSettings("openbao", "https://b/k", {"a": "b"}, {"token": SecretBytes(b"t")})
+    plain = json.loads(json.dumps(verbs.settings_to_plain(settings)))
+    assert verbs._settings(plain) == settings
+    assert verbs.settings_to_plain(None) is None
+    assert verbs._settings(None) is None
+
+
+def test_errors_of_a_newer_version_are_still_errors() -> None:
+    for kind in ("NewError", "annotations", "Any"):
+        error = wire.error_of({"kind": kind, "message": "m", "hint": "h"})
+        assert type(error) is StrongroomError
+    with pytest.raises(FormatError):
+        wire.receive(io.BytesIO(b"{"))
+
+
+def test_the_command_and_the_server_work_together(node_dir: Path) -> None:
+    """`serve` in a process of its own; a rotation over the socket; SIGTERM ends it cleanly."""
+    environment = {**os.environ, "STRONGROOM_HOME": str(node_dir)}
+    command: Callable[..., list[str]] = lambda tool, *words: [  # noqa: E731 short
+        sys.executable,
+        "-c",
+        f"import sys; from strongroom.cli import dispatch; sys.exit(dispatch.main({tool!r}, {list(words)!r}))",
+    ]
+    serve = subprocess.Popen(
+        command("strongroom", "serve", "--port", "0", "--no-backgrounder"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serve.stdout is not None
+        assert serve.stdout.readline().startswith("ready: http://127.0.0.1:")
+        subprocess.run(
+            command("tsm", "security", "kms", "rotate"),
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        status = subprocess.run(
+            command("tsm", "status"), env=environment, check=True, capture_output=True, text=True
+        )
+        assert status.stdout == "Status: RUNNING\n"
+    finally:
+        serve.terminate()
+        assert serve.wait(20) == 0
+        assert serve.stdout is not None
+        serve.stdout.close()
