@@ -11,22 +11,15 @@ import os
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._serialization import Serializer  # the package offers it under this name only
 
 from strongroom.durable import Access
 from strongroom.errors import StrongroomError
+from strongroom.overriding import override
 from strongroom.services.extract_jobs import Step
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
-
 
 T = TypeVar("T")
 

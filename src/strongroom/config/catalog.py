@@ -111,7 +111,6 @@ def _all() -> dict[str, ConfigKey]:
             "features.PasswordlessBootstrapInit", "true", _boolean, False, "nodes join by file"
         ),
         ConfigKey("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
-        ConfigKey("kms.rmk_cache_seconds", "3600", _integer, True, "how long the RMK is held"),
         ConfigKey("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
         ConfigKey(
             "tabadmincontroller.auth.expiration.minutes", "120", _integer, True, "life of a session"

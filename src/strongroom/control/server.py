@@ -18,21 +18,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from strongroom import durable
 from strongroom.bootstrap import Node
 from strongroom.control import verbs, wire
 from strongroom.errors import FormatError, PermissionDeniedError, StrongroomError, UsageError
+from strongroom.overriding import override
 from strongroom.topology.running import control_note_path
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
-
 
 _log = logging.getLogger("strongroom.control")
 _CREDENTIALS = struct.Struct("3i")

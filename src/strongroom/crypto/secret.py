@@ -1,14 +1,9 @@
 """Key material and secrets that cannot be shown by accident."""
 
 import hmac
-from typing import TYPE_CHECKING, Never, final
+from typing import Never, final
 
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
+from strongroom.overriding import override
 
 
 @final

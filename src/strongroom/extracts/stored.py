@@ -4,19 +4,12 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from strongroom.envelope.writer import SealingWriter, stored_bytes
 from strongroom.errors import StateError
 from strongroom.filestore.base import PendingFile, ReadableFile
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
-
+from strongroom.overriding import override
 
 _CHUNK_BYTES = 1024 * 1024
 

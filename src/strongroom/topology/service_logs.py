@@ -13,19 +13,11 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from strongroom import durable
+from strongroom.overriding import override
 from strongroom.topology.paths import DataPaths
 from strongroom.topology.processes import SERVICES
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
-
 
 MAX_BYTES = 16 << 20  # of one file, before it is rotated
 KEEP = 5  # rotated files: at most 96 MiB per service

@@ -7,22 +7,14 @@ leaves the application, and the server cuts the connection, which the client see
 import asyncio
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from strongroom.overriding import override
 from strongroom.web.api import xml
 from strongroom.web.api.routing import Answer, Download
-
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
-
 
 CHUNK_BYTES = 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
