@@ -2,14 +2,15 @@
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import kms_modes
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from strongroom.services.kms import UsageReport
-    from strongroom.services.kms_roots import ModeChange
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -73,40 +74,39 @@ def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _status(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.kms import status as kms_status
-
-    status = session.node.kms.prove()
+    status = session.perform("kms.status", {}, session.note)
     if arguments.json:
-        session.out_json(kms_status.as_json(status))
+        session.out_json(status["json"])
     else:
-        session.out(kms_status.as_text(status))
-    return 0 if status.is_ok else 1
+        session.out(status["text"])
+    return 0 if status["json"]["status"] == "OK" else 1
 
 
 def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
-    wanted = arguments.to_settings(arguments)
-    change = session.node.roots.set_mode(
-        wanted,
-        session.actor,
-        dry_run=arguments.dry_run,
-        abandon=arguments.abandon_external_keys,
-    )
-    if change.done:
-        session.out(f"KMS mode set to {change.after}: {change.root_key_id}")
+    from strongroom.control.verbs import settings_to_plain
+
+    asked = {
+        "settings": settings_to_plain(arguments.to_settings(arguments)),
+        "dry_run": arguments.dry_run,
+        "abandon": arguments.abandon_external_keys,
+    }
+    change = session.perform("kms.set-mode", asked, session.note)
+    if change["done"]:
+        session.out(f"KMS mode set to {change['after']}: {change['root_key_id']}")
         _tell_left(change, session)
-    elif change.plan:
-        for number, step in enumerate(change.plan, start=1):
+    elif change["plan"]:
+        for number, step in enumerate(change["plan"], start=1):
             session.out(f"{number}. {step}")
         session.note("the new root was tried and works; nothing was changed (--dry-run)")
     else:
-        session.out(f"KMS mode is {change.after} already; nothing was changed.")
+        session.out(f"KMS mode is {change['after']} already; nothing was changed.")
     return 0
 
 
-def _tell_left(change: "ModeChange", session: Session) -> None:
+def _tell_left(change: "Mapping[str, Any]", session: Session) -> None:
     """What the operator must know after a change of the mode (Q-05, Q-20)."""
-    if change.abandoned:
-        for mek_id in change.abandoned:
+    if change["abandoned"]:
+        for mek_id in change["abandoned"]:
             session.out(f"unavailable MEK: {mek_id}")
         session.note(
             "extracts under these MEKs cannot be read until their root answers again;"
@@ -121,9 +121,9 @@ def _tell_left(change: "ModeChange", session: Session) -> None:
 
 def _rotate(arguments: argparse.Namespace, session: Session) -> int:
     del arguments
-    change = session.node.kms.rotate(session.actor)
-    session.out(f"New RMK: {change.store.rmk_id}")
-    session.out(f"New MEK that encrypts: {change.ring.active.id}")
+    made = session.perform("kms.rotate", {}, session.note)
+    session.out(f"New RMK: {made['rmk']}")
+    session.out(f"New MEK that encrypts: {made['mek']}")
     session.note(
         "extracts stay under their MEKs until they are brought to the new one:"
         " strongroom extracts rewrap --site SITE --wait"
@@ -160,18 +160,18 @@ def _print_usage(session: Session, report: "UsageReport") -> None:
 
 
 def _retire(arguments: argparse.Namespace, session: Session) -> int:
-    session.node.kms.retire(arguments.mek_id, session.actor)
+    session.perform("kms.retire", {"mek_id": arguments.mek_id}, session.note)
     session.out(f"MEK {arguments.mek_id} was removed from the key store.")
     return 0
 
 
 def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
     say = session.note if arguments.json else session.out
-    done = session.node.regenerate.run(session.actor, say)
+    done = session.perform("regenerate", {}, say)
     if arguments.json:
-        session.out_json(asdict(done))
+        session.out_json(done)
         return 0
-    if done.resumed:
+    if done["resumed"]:
         session.out("An earlier run that was interrupted is now finished.")
     session.out("Internal tokens were regenerated.")
     session.note(

@@ -27,9 +27,9 @@ def ask(paths: DataPaths, verb: str, arguments: Mapping[str, Any], say: Say) -> 
     connection = _connect(paths)
     if connection is None:
         return False, None
-    with connection, connection.makefile("rwb") as stream:
+    with connection, connection.makefile("rb") as stream:
         with suppress(BrokenPipeError):  # refused before it was read: the answer says why
-            wire.send(stream, {"verb": verb, "arguments": dict(arguments)})
+            connection.sendall(wire.line({"verb": verb, "arguments": dict(arguments)}))
         with suppress(ConnectionResetError):
             while (message := wire.receive(stream)) is not None:
                 if "say" in message:

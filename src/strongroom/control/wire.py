@@ -10,9 +10,14 @@ from strongroom.errors import FormatError, StrongroomError
 MAX_LINE_BYTES = 1 << 20
 
 
+def line(message: dict[str, Any]) -> bytes:
+    """One message as it is sent."""
+    return json.dumps(message).encode() + b"\n"
+
+
 def send(stream: BufferedIOBase, message: dict[str, Any]) -> None:
     """Write one message."""
-    stream.write(json.dumps(message).encode() + b"\n")
+    stream.write(line(message))
     stream.flush()
 
 
@@ -22,11 +27,11 @@ def receive(stream: BufferedIOBase) -> dict[str, Any] | None:
     Raises:
         FormatError: It is too long, or no JSON object.
     """
-    line = stream.readline(MAX_LINE_BYTES + 1)
-    if not line:
+    raw = stream.readline(MAX_LINE_BYTES + 1)
+    if not raw:
         return None
     try:
-        message = json.loads(line) if line.endswith(b"\n") else None
+        message = json.loads(raw) if raw.endswith(b"\n") else None
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
