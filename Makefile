@@ -77,7 +77,7 @@ fix: venv  ## format, and repair what the linter can repair
 	@$(BIN)/ruff format $(CODE)
 
 torture: venv  ## every enumeration of faults, whole
-	@$(BIN)/pytest -n $(WORKERS) -m torture --torture whole --timeout 3600 tests/torture
+	@$(BIN)/pytest -n $(WORKERS) -m torture --torture whole --timeout 7200 tests
 
 interop: venv  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests

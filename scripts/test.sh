@@ -17,7 +17,7 @@ section "tests (with other people's tools, and a sample of the faults)"
 rm -f .coverage .coverage.*
 # without a terminal there is one line per file, and the seed of every random choice stands in the header
 failed=0
-"$bin/coverage" run -m pytest -n "$workers" --dist loadscope -m "not cluster" --color=no "$@" 2>&1 | tee "$log" || failed=1
+"$bin/coverage" run -m pytest -n "$workers" --dist loadscope --hypothesis-profile=ci -m "not cluster" --color=no "$@" 2>&1 | tee "$log" || failed=1
 
 section "coverage of lines and branches, subprocesses included"
 "$bin/coverage" combine --quiet
