@@ -27,6 +27,7 @@ from strongroom.web.api.errors import UNEXPECTED, Fault, Noun, RefusalError, fau
 from strongroom.web.api.routing import Answer, Call, Download, Route
 from strongroom.web.api.table import ROUTES
 from strongroom.web.delivery import DownloadResponse, xml_response
+from strongroom.web.protocol import EXTENSION
 
 _log = logging.getLogger("strongroom.web")
 _access_log = logging.getLogger("strongroom.web.access")
@@ -101,7 +102,8 @@ class _Dispatcher:
     async def serve(self, by_method: dict[str, Route], request: Request) -> Response:
         """One request of a known path."""
         route = by_method["GET" if request.method == "HEAD" else request.method]
-        body = feed.BodyFeed(request.receive, self._settings.idle_s)
+        extension = request.scope.get("extensions", {}).get(EXTENSION, {})
+        body = feed.BodyFeed(request.receive, self._settings.idle_s, extension.get("tap"))
         try:
             _check_version(request.path_params["version"])
             if route.streams:

@@ -8,15 +8,14 @@ import asyncio
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from strongroom.errors import FormatError, UsageError
 
 BATCH_BYTES = 512 * 1024  # fewer hand-overs between loop and thread
 LIMIT_BYTES = 4 * 1024 * 1024
-DRAIN_BYTES = (
-    256 * 1024 * 1024
-)  # what is read and dropped after an early refusal, so that the client sees the answer
+# what is read and dropped after an early refusal, so that the client sees the answer
+DRAIN_BYTES = 256 * 1024 * 1024
 DRAIN_S = 30.0
 
 Message = MutableMapping[str, Any]
@@ -27,17 +26,37 @@ class BodyCutError(Exception):
     """The client went away or fell silent; nobody waits for an answer."""
 
 
+class Tap(Protocol):
+    """The short way from the parser, where the server offers one (`web.protocol`)."""
+
+    def attach(self, take: Callable[[bytes], bool], ended: Callable[[bool], None]) -> None:
+        """Let chunks come to `take`."""
+        ...
+
+    def detach(self) -> None:
+        """Let them go the usual way."""
+        ...
+
+    def resume(self) -> None:
+        """Say that there is room again."""
+        ...
+
+
 class BodyFeed:
     """One body; `pump` runs on the loop, `chunks` in one thread."""
 
-    def __init__(self, receive: Receive, idle_s: float) -> None:
+    def __init__(self, receive: Receive, idle_s: float, tap: Tap | None = None) -> None:
         self._receive = receive
         self._idle_s = idle_s
+        self._tap = tap
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._ready: queue.SimpleQueue[list[bytes] | BodyCutError | None] = queue.SimpleQueue()
         self._room = asyncio.Event()
         self._lock = threading.Lock()
         self._waiting = 0
+        self._received = 0
         self._discarding = False
         self._ended = False
         self.timed_out = False
@@ -60,34 +79,61 @@ class BodyFeed:
 
     async def pump(self) -> None:
         """Receive to the end, or until nothing came for `idle_s` seconds."""
+        is_whole = False
         try:
             async with asyncio.timeout(self._idle_s) as deadline:
-                is_whole = await self._receive_all(deadline)
+                while not (self._ended or self._discarding):
+                    # the first message comes the usual way, which also answers `Expect: 100-continue`
+                    is_whole = await self._receive_one(deadline)
+                    if self._tap is not None and not self._ended:
+                        is_whole = await self._receive_tapped(self._tap, deadline)
         except TimeoutError:
             self.timed_out = True
             is_whole = False
-        self._ready.put(None if is_whole else BodyCutError())
+        self._ready.put(None if self._ended and is_whole else BodyCutError())
 
-    async def _receive_all(self, deadline: asyncio.Timeout) -> bool:
-        """Whether the body came whole; the time in which the thread is busy does not count as silence."""
-        batch: list[bytes] = []
-        size = 0
-        while not (self._ended or self._discarding):
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._ended = True
-                return False
-            self._ended = not message.get("more_body", False)
-            chunk = message.get("body", b"")
-            if chunk:
-                batch.append(chunk)
-                size += len(chunk)
-            if batch and (self._ended or size >= BATCH_BYTES or self._waiting == 0):
-                deadline.reschedule(None)
-                await self._hand_over(batch, size)
-                batch, size = [], 0
-            deadline.reschedule(self._loop.time() + self._idle_s)
-        return self._ended
+    async def _receive_one(self, deadline: asyncio.Timeout) -> bool:
+        """Whether the client is still there; the time in which the thread is busy does not count as silence."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._ended = True
+            return False
+        self._ended = not message.get("more_body", False)
+        has_room = self._take(message.get("body", b""))
+        if self._ended:
+            self._hand_over()
+        elif not has_room:
+            deadline.reschedule(None)
+            await self._wait_for_room()
+        deadline.reschedule(self._loop.time() + self._idle_s)
+        return True
+
+    async def _receive_tapped(self, tap: Tap, deadline: asyncio.Timeout) -> bool:
+        """Chunks come from the parser; here is only watched that they do."""
+        ended: asyncio.Future[bool] = self._loop.create_future()
+        tap.attach(self._take, ended.set_result)
+        deadline.reschedule(None)
+        try:
+            while not ended.done():
+                before = self._received
+                await asyncio.wait([ended], timeout=self._idle_s)
+                if not ended.done() and self._received == before and self._waiting == 0:
+                    raise TimeoutError
+        finally:
+            tap.detach()
+        self._ended = True
+        self._hand_over()
+        return ended.result()
+
+    def _take(self, chunk: bytes) -> bool:
+        """Collect a chunk; hand over what is worth it, or all if the thread has nothing to do."""
+        if chunk:
+            self._received += len(chunk)
+            self._batch.append(chunk)
+            self._batch_bytes += len(chunk)
+            if self._batch_bytes >= BATCH_BYTES or self._waiting == 0:
+                self._hand_over()
+        return self._waiting < LIMIT_BYTES
 
     async def collect(self, limit: int) -> bytes:
         """A whole small body, instead of `pump` and `chunks`.
@@ -102,10 +148,10 @@ class BodyFeed:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
                         raise FormatError("the request's body was cut")
+                    self._ended = not message.get("more_body", False)
                     content += message.get("body", b"")
                     if len(content) > limit:
                         raise FormatError(f"the request's body is longer than {limit} bytes")
-                    self._ended = not message.get("more_body", False)
         except TimeoutError as error:
             self.timed_out = True
             raise FormatError("the request's body did not arrive in time") from error
@@ -134,19 +180,29 @@ class BodyFeed:
         """Whether the whole body has been received."""
         return self._ended
 
-    async def _hand_over(self, batch: list[bytes], size: int) -> None:
+    def _hand_over(self) -> None:
+        if self._batch:
+            with self._lock:
+                self._waiting += self._batch_bytes
+            self._ready.put(self._batch)
+            self._batch, self._batch_bytes = [], 0
+
+    async def _wait_for_room(self) -> None:
         while self._waiting >= LIMIT_BYTES and not self._discarding:
             self._room.clear()
             if self._waiting >= LIMIT_BYTES:
                 await self._room.wait()
-        with self._lock:
-            self._waiting += size
-        self._ready.put(batch)
 
     def _taken(self, size: int) -> None:
+        """In the thread: so much has been read."""
         with self._lock:
             was_full = self._waiting >= LIMIT_BYTES
             self._waiting -= size
             has_room = self._waiting < LIMIT_BYTES
         if was_full and has_room:
-            self._loop.call_soon_threadsafe(self._room.set)
+            self._loop.call_soon_threadsafe(self._make_room)
+
+    def _make_room(self) -> None:
+        self._room.set()
+        if self._tap is not None:
+            self._tap.resume()

@@ -1,7 +1,4 @@
-"""Serves the web application of one node: uvicorn on httptools and uvloop, plain HTTP on loopback only.
-
-It bounds what a request's head may hold before any of our code sees it, and never logs requests itself.
-"""
+"""Serves the web application of one node: uvicorn on httptools and uvloop, plain HTTP on loopback only."""
 
 import ipaddress
 import signal
@@ -9,30 +6,19 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from strongroom.bootstrap import Node
 from strongroom.errors import ConflictError, UsageError
+from strongroom.overriding import override
 from strongroom.web import upkeep
 from strongroom.web.app import WebSettings, create_app
+from strongroom.web.protocol import BoundedProtocol
 
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:  # typing has it from Python 3.12 on
-
-    def override(method):  # noqa: ANN001, ANN201, D103
-        return method
-
-
-MAX_HEAD_BYTES = 64 * 1024
-HEAD_S = 30.0  # for a request's head to arrive
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 10
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
-_TOO_LARGE = "The head of the request is too large."
 BACKLOG = 512
 
 
@@ -66,7 +52,7 @@ def build(
     """A server that is not yet running; its `should_exit` stops it."""
     config = uvicorn.Config(
         create_app(node, settings),
-        http=_BoundedProtocol,
+        http=BoundedProtocol,
         loop="uvloop",
         lifespan="off",
         ws="none",
@@ -134,57 +120,3 @@ class _Server(uvicorn.Server):
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class _BoundedProtocol(HttpToolsProtocol):
-    """Refuses heads that are too large, and gives up those that do not arrive; the parser itself has no bound."""
-
-    _head_bytes = 0
-    _in_head = True
-    _head_timer: Any = None
-
-    @override
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.access_log = False  # it would write the query; the application has a log of its own
-        self._head_timer = self.loop.call_later(HEAD_S, transport.close)
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            # the parser keeps what it has of an unfinished head
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.send_400_response(_TOO_LARGE)
-
-    @override
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
-        super().on_message_begin()
-
-    @override
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        if sum(len(key) + len(text) for key, text in self.headers) > MAX_HEAD_BYTES:
-            raise ValueError(_TOO_LARGE)  # the parser answers 400
-
-    @override
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head_bytes = 0
-        self._stop_timer()
-        if len(self.url) > MAX_HEAD_BYTES:
-            raise ValueError(_TOO_LARGE)
-        super().on_headers_complete()
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None

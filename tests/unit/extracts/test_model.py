@@ -51,7 +51,7 @@ def test_declared_types(kind: ContentKind, word: str, filename: str, found: File
     ],
 )
 def test_unfitting_types_are_refused(kind: ContentKind, word: str) -> None:
-    with pytest.raises(UsageError, match="type|not published"):
+    with pytest.raises(UsageError, match=r"type|not published"):
         Declared(kind, word, "noextension").file_type()
 
 
