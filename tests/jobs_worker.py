@@ -1,7 +1,7 @@
 """A backgrounder over a test's bench, as a process that can be killed: `python -m tests.jobs_worker FOLDER [KILL_AT]`.
 
-With KILL_AT it kills itself, as kill -9 does, before the N-th thing that changes anything; without it, it says on
-stdout how many there were.
+With KILL_AT it kills itself, as kill -9 does, before the N-th thing that changes anything. It says on stdout when the
+first of them comes, and at the end how many there were.
 """
 
 import os
@@ -32,6 +32,9 @@ class Points:
     def passed(self) -> None:
         with self._lock:
             self.count += 1
+            if self.count == 1:
+                sys.stdout.write("begun\n")
+                sys.stdout.flush()
             if self.count == self._kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
