@@ -79,10 +79,12 @@ class FaultServer:
         """
         self.calls: list[str] = []
         self.slow_s = 1.5
+        #: Told the number of each call before it is answered.
+        self.on_call: Callable[[int], None] | None = None
         self._backend = backend
         self._answers = dict(answers or {})
         self._fault: Fault | None = None
-        self._left = 0
+        self._left = self._good = 0
         self._authority = authority
         self._tls = authority.server_context() if authority else None
         self._server: ThreadingHTTPServer | None = None
@@ -95,9 +97,15 @@ class FaultServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     @contextmanager
-    def broken(self, fault: Fault, times: int = 1 << 30) -> Iterator[None]:
-        """Answer by a fault, for the next calls or until the end of the block."""
-        self._left, self._fault = times, fault
+    def broken(self, fault: Fault, times: int = 1 << 30, *, after: int = 0) -> Iterator[None]:
+        """Answer by a fault, for some calls or until the end of the block.
+
+        Args:
+            fault: What is wrong.
+            times: How many calls get it.
+            after: How many calls are answered before.
+        """
+        self._left, self._good, self._fault = times, after, fault
         if fault is Fault.UNREACHABLE:
             self._down()
         if fault is Fault.BAD_TLS and self._tls and self._authority:
@@ -122,8 +130,12 @@ class FaultServer:
         self.calls.append(
             target.rpartition(".")[2] or f"{request.method} {urlsplit(request.path).path}"
         )
+        if self.on_call is not None:
+            self.on_call(len(self.calls))
         fault = self._fault
-        if fault is not None and self._left > 0:
+        if fault is not None and self._good > 0:
+            self._good -= 1
+        elif fault is not None and self._left > 0:
             self._left -= 1
             if fault is Fault.RESET:
                 return None

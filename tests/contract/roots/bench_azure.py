@@ -33,7 +33,8 @@ class AzureBench(RootBench):
     }
 
     def __init__(self, vault: KeyVault) -> None:
-        self.vault = vault
+        assert vault.front is not None
+        self.vault, self.front = vault, vault.front
         vault.new_version(KEY)
         vault.new_version(OTHER)
         ca_file = str(vault.ca_file)
@@ -69,7 +70,6 @@ class AzureBench(RootBench):
     @override
     def broken(self, fault: Fault) -> Iterator[None]:
         vault = self.vault
-        assert vault.front is not None
         if fault is Fault.REFUSED:
             vault.allowed = frozenset()
             try:
@@ -89,7 +89,7 @@ class AzureBench(RootBench):
             finally:
                 vault.keys[KEY] = versions
         else:
-            with vault.front.broken(fault):
+            with self.front.broken(fault):
                 yield
 
 
