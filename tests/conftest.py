@@ -9,6 +9,9 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+# helpers that assert: told before any test imports them
+pytest.register_assert_rewrite("tests.torture.nodes")
+
 T = TypeVar("T")
 
 settings.register_profile(

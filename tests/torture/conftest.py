@@ -7,10 +7,7 @@ import pytest
 
 from tests.conftest import Torture
 from tests.servers import create_node
-
-pytest.register_assert_rewrite("tests.torture.nodes")
-
-from tests.torture import nodes  # noqa: E402 after its asserts were told to explain themselves
+from tests.torture import nodes
 
 
 @pytest.fixture(scope="session")
