@@ -68,20 +68,23 @@ class AuthService:
         Raises:
             AuthenticationError: Anything about it is wrong.
         """
-        now = self._clock.now()
-        with self._repository.reading() as tx:
-            user = tx.users.find_by_name(name)
-        stored = None if user is None or _is_locked(user, now) else user.password_hash
-        # outside of any transaction: it takes a while on purpose
+        # hashing is outside of any transaction: it takes a while on purpose. Who waits for it is looked up
+        # afterwards, or any number of parallel tries would all be those of a user without a failure
         with self._hashing:
+            now = self._clock.now()
+            with self._repository.reading() as tx:
+                user = tx.users.find_by_name(name)
+            stored = None if user is None or _is_locked(user, now) else user.password_hash
             right = passwords.verify(stored, password)
-        if user is None or not right:
-            raise self._password_failed(name, user, now)
+            if user is None or not right:
+                raise self._password_failed(name, user, now)
+        fresh = stored
         if stored is not None and passwords.needs_rehash(stored):
-            stored = passwords.hash_password(password)
+            fresh = passwords.hash_password(password)
         with self._repository.transaction() as tx:
+            self._check_unchanged(tx, user.id, stored, name)
             identity = self._enter(tx, user.id, content_url, name, "password")
-            tx.users.update(user.id, failed_logins=0, locked_until=None, password_hash=stored)
+            tx.users.update(user.id, failed_logins=0, locked_until=None, password_hash=fresh)
             return self._start(tx, identity, None, "password"), identity
 
     def sign_in_with_token(
@@ -188,6 +191,16 @@ class AuthService:
             return False
         token = tx.tokens.find(session.token_id)
         return token is None or tokens.is_expired(token.expires_at, now)
+
+    def _check_unchanged(
+        self, tx: Transaction, user_id: str, stored: str | None, name: str
+    ) -> None:
+        """While the password was hashed it may have been changed, or others may have failed too often."""
+        user = tx.users.find(user_id)
+        if user is None or user.password_hash != stored:
+            raise self._failed(name, "password", "password changed meanwhile")
+        if _is_locked(user, self._clock.now()):
+            raise self._failed(name, "password", "too many failures")
 
     def _password_failed(
         self, name: str, user: UserRow | None, now: datetime

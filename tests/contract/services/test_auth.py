@@ -1,12 +1,16 @@
 """Signing in, being recognised, signing out."""
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-from strongroom.access import sessions
+from strongroom.access import passwords, sessions
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, PermissionDeniedError, StateError
+from strongroom.services.auth import MAX_HASHES_AT_ONCE
 from strongroom.services.sites import SiteChanges
 from tests.contract.services.conftest import LOCAL, PASSWORD, Platform
 
@@ -93,6 +97,70 @@ def test_tries_during_a_pause_do_not_prolong_it(platform: Platform) -> None:
     assert platform.users.find("admin").failed_logins == 5
     platform.later(seconds=2)
     platform.sign_in("admin")
+
+
+def during_the_hashing(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once while a password is being checked."""
+    original, todo = passwords.verify, [happens]
+
+    def verify(stored: str | None, password: SecretBytes) -> bool:
+        if todo:
+            todo.pop()()
+        return original(stored, password)
+
+    monkeypatch.setattr(passwords, "verify", verify)
+
+
+def test_a_sign_in_does_not_bring_an_old_password_back(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S6: whoever signs in with the old password while it is changed neither enters nor undoes the change."""
+    new = SecretBytes(b"another good one")
+    during_the_hashing(
+        monkeypatch, lambda: platform.users.set_password(LOCAL, platform.admin.id, new)
+    )
+    with pytest.raises(AuthenticationError):
+        platform.sign_in("admin")
+    with pytest.raises(AuthenticationError):
+        platform.sign_in("admin")
+    platform.auth.sign_in("admin", new, "")
+
+
+def test_failures_meanwhile_stop_a_right_password_too(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S5: parallel tries get no more of them than tries one after the other."""
+
+    def lock() -> None:
+        with platform.repository.transaction() as tx:
+            tx.users.update(platform.admin.id, locked_until="2026-11-21T12:05:00Z")
+
+    during_the_hashing(monkeypatch, lock)
+    with pytest.raises(AuthenticationError):
+        platform.sign_in("admin")
+
+
+def test_parallel_tries_are_no_more_than_the_free_ones(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S5: of many tries at once only the free failures, and those that were being hashed, were tries at all."""
+    tried: list[bool] = []
+
+    def verify(stored: str | None, password: SecretBytes) -> bool:
+        del password
+        tried.append(stored is not None)
+        time.sleep(0.02)
+        return False
+
+    monkeypatch.setattr(passwords, "verify", verify)
+
+    def fail(_: int) -> None:
+        with pytest.raises(AuthenticationError):
+            platform.auth.sign_in("admin", WRONG, "")
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(fail, range(64)))
+    assert sum(tried) <= passwords.FREE_FAILURES + MAX_HASHES_AT_ONCE
 
 
 def test_a_hash_of_an_older_cost_is_renewed_at_sign_in(platform: Platform) -> None:
