@@ -102,8 +102,8 @@ class _Dispatcher:
     async def serve(self, by_method: dict[str, Route], request: Request) -> Response:
         """One request of a known path."""
         route = by_method["GET" if request.method == "HEAD" else request.method]
-        extension = request.scope.get("extensions", {}).get(EXTENSION, {})
-        body = feed.BodyFeed(request.receive, self._settings.idle_s, extension.get("tap"))
+        tap = request.scope["extensions"][EXTENSION]["tap"]  # our own protocol puts it there
+        body = feed.BodyFeed(request.receive, self._settings.idle_s, tap)
         try:
             _check_version(request.path_params["version"])
             if route.streams:
@@ -135,9 +135,9 @@ class _Dispatcher:
         try:
             return await worker
         finally:
-            body.abort()
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
+            body.abort()
 
     def _call(self, request: Request, body: feed.BodyFeed | _SmallBody) -> Call:
         length = request.headers.get("content-length", "")

@@ -45,7 +45,7 @@ class Tap(Protocol):
 class BodyFeed:
     """One body; `pump` runs on the loop, `chunks` in one thread."""
 
-    def __init__(self, receive: Receive, idle_s: float, tap: Tap | None = None) -> None:
+    def __init__(self, receive: Receive, idle_s: float, tap: Tap) -> None:
         self._receive = receive
         self._idle_s = idle_s
         self._tap = tap
@@ -53,11 +53,9 @@ class BodyFeed:
         self._batch_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._ready: queue.SimpleQueue[list[bytes] | BodyCutError | None] = queue.SimpleQueue()
-        self._room = asyncio.Event()
         self._lock = threading.Lock()
         self._waiting = 0
         self._received = 0
-        self._discarding = False
         self._ended = False
         self.timed_out = False
 
@@ -81,49 +79,42 @@ class BodyFeed:
         """Receive to the end, or until nothing came for `idle_s` seconds."""
         is_whole = False
         try:
-            async with asyncio.timeout(self._idle_s) as deadline:
-                while not (self._ended or self._discarding):
-                    # the first message comes the usual way, which also answers `Expect: 100-continue`
-                    is_whole = await self._receive_one(deadline)
-                    if self._tap is not None and not self._ended:
-                        is_whole = await self._receive_tapped(self._tap, deadline)
+            async with asyncio.timeout(self._idle_s):
+                # the first message comes the usual way, which also answers `Expect: 100-continue`
+                is_whole = self._begin(await self._receive())
+            if not self._ended:
+                is_whole = await self._receive_tapped()
         except TimeoutError:
             self.timed_out = True
-            is_whole = False
-        self._ready.put(None if self._ended and is_whole else BodyCutError())
+        self._hand_over()
+        self._ready.put(None if is_whole else BodyCutError())
 
-    async def _receive_one(self, deadline: asyncio.Timeout) -> bool:
-        """Whether the client is still there; the time in which the thread is busy does not count as silence."""
-        message = await self._receive()
+    def _begin(self, message: Message) -> bool:
+        """Take the first message; says whether it was the whole body."""
         if message["type"] == "http.disconnect":
             self._ended = True
             return False
         self._ended = not message.get("more_body", False)
-        has_room = self._take(message.get("body", b""))
-        if self._ended:
-            self._hand_over()
-        elif not has_room:
-            deadline.reschedule(None)
-            await self._wait_for_room()
-        deadline.reschedule(self._loop.time() + self._idle_s)
-        return True
+        self._take(message.get("body", b""))
+        return self._ended
 
-    async def _receive_tapped(self, tap: Tap, deadline: asyncio.Timeout) -> bool:
-        """Chunks come from the parser; here is only watched that they do."""
-        ended: asyncio.Future[bool] = self._loop.create_future()
-        tap.attach(self._take, ended.set_result)
-        deadline.reschedule(None)
+    async def _receive_tapped(self) -> bool:
+        """Chunks come from the parser; here is watched that they do. Says whether the body came whole.
+
+        The time in which the thread is busy does not count as silence.
+        """
+        whole: asyncio.Future[bool] = self._loop.create_future()
+        self._tap.attach(self._take, whole.set_result)
         try:
-            while not ended.done():
+            while not whole.done():
                 before = self._received
-                await asyncio.wait([ended], timeout=self._idle_s)
-                if not ended.done() and self._received == before and self._waiting == 0:
+                await asyncio.wait([whole], timeout=self._idle_s)
+                if not whole.done() and self._received == before and self._waiting == 0:
                     raise TimeoutError
         finally:
-            tap.detach()
+            self._tap.detach()
         self._ended = True
-        self._hand_over()
-        return ended.result()
+        return whole.result()
 
     def _take(self, chunk: bytes) -> bool:
         """Collect a chunk; hand over what is worth it, or all if the thread has nothing to do."""
@@ -170,9 +161,7 @@ class BodyFeed:
             return
 
     def abort(self) -> None:
-        """Nobody reads any more: end `pump` and the thread's reading, whatever they wait for."""
-        self._discarding = True
-        self._room.set()
+        """Nobody receives any more: end the thread's reading, whatever it waits for."""
         self._ready.put(BodyCutError())
 
     @property
@@ -187,12 +176,6 @@ class BodyFeed:
             self._ready.put(self._batch)
             self._batch, self._batch_bytes = [], 0
 
-    async def _wait_for_room(self) -> None:
-        while self._waiting >= LIMIT_BYTES and not self._discarding:
-            self._room.clear()
-            if self._waiting >= LIMIT_BYTES:
-                await self._room.wait()
-
     def _taken(self, size: int) -> None:
         """In the thread: so much has been read."""
         with self._lock:
@@ -200,9 +183,4 @@ class BodyFeed:
             self._waiting -= size
             has_room = self._waiting < LIMIT_BYTES
         if was_full and has_room:
-            self._loop.call_soon_threadsafe(self._make_room)
-
-    def _make_room(self) -> None:
-        self._room.set()
-        if self._tap is not None:
-            self._tap.resume()
+            self._loop.call_soon_threadsafe(self._tap.resume)
