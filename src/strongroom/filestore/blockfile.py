@@ -49,12 +49,18 @@ def storage_errors(what: str) -> Iterator[None]:
 
 
 class OpenedFile:
-    """A local file for reading; threads may share it."""
+    """A local file for reading; threads may share it.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        follow: Also what a symbolic link of that name points to.
+    """
+
+    def __init__(self, path: Path, *, follow: bool = True) -> None:
         self._path = path
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         with storage_errors(f"cannot read {path}"):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
             self._stat = os.fstat(self._fd)
         if not stat.S_ISREG(self._stat.st_mode):
             self.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from strongroom import durable
 from strongroom.durable import Access
-from strongroom.errors import UsageError
+from strongroom.errors import StorageError, UsageError
 from strongroom.filestore.base import FileStat
 from strongroom.filestore.blockfile import (
     LockedPage,
@@ -41,8 +41,16 @@ class LocalFileStore:
         return NewFile(path, access=self._access, expected_bytes=expected_bytes)
 
     def open(self, key: str) -> OpenedFile:
-        """Open a file."""
-        return OpenedFile(self.path(key))
+        """Open a file.
+
+        Raises:
+            StorageError: There is something else under its name: a link, a folder, a pipe.
+        """
+        path = self.path(key)
+        try:
+            return OpenedFile(path, follow=False)
+        except UsageError as error:
+            raise StorageError(error.message) from error
 
     def delete(self, key: str) -> None:
         """Remove a file; one that is not there is no error."""

@@ -12,7 +12,7 @@ from strongroom.access import names, permissions
 from strongroom.access.permissions import Action, Resource
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
-from strongroom.errors import NotFoundError, StateError
+from strongroom.errors import NotFoundError, StateError, StorageError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.extracts import policy
@@ -123,7 +123,7 @@ class ContentService:
             # a job may have switched the file between the two steps
             with self._repository.reading() as tx:
                 row = _find(tx, identity, kind, content_id)
-            reader = self._files.open(row, placement_of(row))
+            reader = self._open_named(row)
         _log.info(
             "opened %s %s of site %s: %s",
             row.kind,
@@ -218,6 +218,15 @@ class ContentService:
         """Remove the files of a site or project that was deleted; its transaction noted them."""
         for key in storage_keys:
             self._files.discard(key)
+
+    def _open_named(self, row: ContentRow) -> VaultReader:
+        """The file that a row names: if it is not there, what was lost is ours, and not what was asked for."""
+        try:
+            return self._files.open(row, placement_of(row))
+        except NotFoundError as error:
+            raise StorageError(
+                f"the file of {row.kind} {row.id} is lost: {error.message}"
+            ) from error
 
     def _columns(
         self, tx: Transaction, identity: Identity, row: ContentRow, changes: ContentChanges

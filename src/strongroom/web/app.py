@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from starlette.applications import Starlette
@@ -58,7 +58,7 @@ class WebSettings:
 
 @dataclass(frozen=True)
 class _SmallBody:
-    content: bytes
+    content: bytes = field(repr=False)  # of a sign-in: the password
 
     def read(self) -> bytes:
         return self.content

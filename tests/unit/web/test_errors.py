@@ -41,6 +41,27 @@ def test_unavailable_keys_are_not_taken_for_a_conflict(kind: type[errors.Strongr
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        errors.CoordinationError,
+        errors.KeystoreError,
+        errors.RootError,
+        errors.RootRefusedError,
+        errors.RootUnavailableError,
+        errors.StorageError,
+    ],
+)
+def test_what_is_wrong_with_the_machine_is_not_told_to_clients(
+    kind: type[errors.StrongroomError],
+) -> None:
+    """Messages of these kinds name paths, modes and addresses; the log has them."""
+    fault = fault_of(kind("/srv/node/keystore.p12 has mode 0644", hint="chmod 0600"), Noun.SITE)
+    assert "/srv" not in fault.detail
+    assert "chmod" not in fault.detail
+    assert "log" in fault.detail
+
+
+@pytest.mark.parametrize(
     ("error", "noun", "code"),
     [
         (errors.NotFoundError("x"), Noun.SITE, "404000"),

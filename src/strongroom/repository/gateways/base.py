@@ -1,6 +1,7 @@
 """What all table gateways share: rows as dataclasses, look-up by id, filtered and paged lists."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -25,6 +26,7 @@ from strongroom.repository.rows import Filter, Page, Query
 
 RowT = TypeVar("RowT")
 _FOLDED = "_folded"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -177,12 +179,11 @@ def number(text: str) -> int:
     """A filter's value as an integer.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is none, or larger than a column can hold.
     """
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UsageError(f"not a whole number in a filter: {text!r}") from error
+    if not _NUMBER.fullmatch(text):
+        raise UsageError(f"not a whole number in a filter: {text[:40]!r}")
+    return int(text)
 
 
 def _plain(value: object) -> object:

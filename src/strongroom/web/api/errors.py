@@ -10,11 +10,15 @@ from enum import Enum
 from strongroom.errors import (
     AuthenticationError,
     ConflictError,
+    CoordinationError,
     FormatError,
     IntegrityError,
+    KeystoreError,
     NotFoundError,
     PermissionDeniedError,
+    RootError,
     StateError,
+    StorageError,
     StrongroomError,
     UsageError,
     WaitTimeoutError,
@@ -100,6 +104,15 @@ _TABLE: tuple[tuple[type[StrongroomError], int, str], ...] = (
     (WaitTimeoutError, 408, "408000"),
 )
 
+# what is wrong with the machine itself is told in its log and on its own command line: such messages name paths,
+# addresses and modes, which are nobody's business outside of it
+_INSIDE: tuple[tuple[type[StrongroomError], str], ...] = (
+    (KeystoreError, "the server's key store cannot be opened"),
+    (RootError, "the root that protects the server's keys cannot be used"),
+    (CoordinationError, "the server's configuration store cannot be used"),
+    (StorageError, "the server's storage cannot be used"),
+)
+
 
 def fault_of(error: StrongroomError, noun: Noun) -> Fault:
     """The answer for an error that was raised on purpose."""
@@ -112,6 +125,9 @@ def fault_of(error: StrongroomError, noun: Noun) -> Fault:
         if isinstance(error, kind):
             return Fault(status, code, detail)
     if error.http_status >= 500:
+        for inside, words in _INSIDE:
+            if isinstance(error, inside):
+                detail = f"{words}; its log says more"
         return Fault(SEALED_STATUS, f"{SEALED_STATUS}0{error.exit_code:02}", detail)
     return Fault(400, "400000", detail)
 

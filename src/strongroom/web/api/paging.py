@@ -16,6 +16,8 @@ from strongroom.web.api.errors import RefusalError
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 _MAX_DIGITS = 9
+MAX_CONDITIONS = 20  # the clients send two; a database has a bound too, and a worse answer
+MAX_SORTS = 10
 _CONDITION = re.compile(r"(?:^|,)(\w+):(eq|cieq|gte|gt|lte|lt|in|has):")
 _SORT = re.compile(r"(\w+):(asc|desc)")
 _HUMP = re.compile(r"(?<!^)([A-Z])")
@@ -83,6 +85,8 @@ def _filters(text: str, renamed: Mapping[str, str]) -> list[Filter]:
     found = list(_CONDITION.finditer(text))
     if not found or found[0].start(1) != 0:
         raise UsageError(f"not a filter: {text[:80]!r}", hint="write field:operator:value")
+    if len(found) > MAX_CONDITIONS:
+        raise UsageError(f"a filter has more than {MAX_CONDITIONS} conditions")
     ends = [match.start() for match in found[1:]] + [len(text)]
     return [
         Filter(_column(match[1], renamed), match[2], _values(match[2], text[match.end() : end]))
@@ -100,7 +104,10 @@ def _sort(text: str, renamed: Mapping[str, str]) -> list[tuple[str, bool]]:
     if not text:
         return []
     order: list[tuple[str, bool]] = []
-    for part in text.split(","):
+    parts = text.split(",")
+    if len(parts) > MAX_SORTS:
+        raise UsageError(f"an order has more than {MAX_SORTS} fields")
+    for part in parts:
         match = _SORT.fullmatch(part.strip())
         if match is None:
             raise UsageError(f"not an order: {text[:80]!r}", hint="write field:asc or field:desc")

@@ -4,7 +4,7 @@ Handlers are plain functions that run in a worker thread, call one service and k
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from strongroom.bootstrap import Node
@@ -47,8 +47,8 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     content_type: str
-    token: str
-    body: Body
+    token: str = field(repr=False)
+    body: Body = field(repr=False)
     declared_bytes: int = 0
     signed_in: Identity | None = None
 

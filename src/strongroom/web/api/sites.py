@@ -4,6 +4,7 @@ Clients read, modify and write the whole site, and send back as `false` what was
 every attribute that was ever sent is shown again.
 """
 
+import re
 from collections.abc import Mapping
 
 from strongroom.access import permissions
@@ -60,6 +61,8 @@ _DEFAULTS: Mapping[str, xml.Value] = {
     "dataAlertsEnabled": True,
     "requestAccessEnabled": True,
 }
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 def list_sites(call: Call) -> Answer:
@@ -147,18 +150,20 @@ def _enqueue(call: Call, kind: JobKind) -> Answer:
 def _visible(call: Call) -> SiteRow:
     """The site of the path, if the user may know of it: others than the own are for server administrators."""
     text, key = call.path["site"], call.query.get("key", "")
-    if key in {"name", "contentUrl"}:
-        site = call.node.sites.find(text)
-    elif key:
+    if key not in {"", "name", "contentUrl"}:
         raise UsageError(f"a site is found by name or contentUrl, not by {key[:20]!r}")
-    else:
-        site = call.node.sites.get(text)
-    identity = call.identity
-    if site.id == identity.site.id:
-        return identity.site if not identity.user.is_server_admin else site
-    if not permissions.is_allowed(identity.subject, Action.LIST_ALL_SITES):
-        raise NotFoundError(f"there is no site {text[:64]!r}")
-    return site
+    find = call.node.sites.find if key else call.node.sites.get
+    if permissions.is_allowed(call.identity.subject, Action.LIST_ALL_SITES):
+        return find(text)
+    own = call.identity.site
+    unknown = NotFoundError(f"there is no site {text[:64]!r}")
+    try:
+        site = find(text)
+    except NotFoundError:
+        raise unknown from None  # its hint would name a site that is none of theirs
+    if site.id != own.id:
+        raise unknown
+    return own
 
 
 def _changes(sent: xml.Element, present: SiteRow | None = None) -> SiteChanges:
@@ -184,10 +189,9 @@ def _number(sent: xml.Element, name: str) -> int | None:
     text = sent.get(name)
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UsageError(f"attribute {name} of <site> is no whole number") from error
+    if not _NUMBER.fullmatch(text):
+        raise UsageError(f"attribute {name} of <site> is no whole number of up to 15 digits")
+    return int(text)
 
 
 ROUTES = (
