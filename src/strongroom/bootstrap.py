@@ -494,6 +494,10 @@ def root_module(kind: str) -> "ModuleType":
             from strongroom.roots import azure
 
             return azure
+        case "openbao":
+            from strongroom.roots import openbao
+
+            return openbao
         case _:
             raise StateError(f"this version has no root of the kind {kind!r}")
 

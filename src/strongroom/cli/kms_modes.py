@@ -4,13 +4,19 @@ Credentials come by file, never as the value of an option: an option is seen by 
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.errors import StorageError, UsageError
+
 if TYPE_CHECKING:
+    from strongroom.crypto.secret import SecretBytes
     from strongroom.roots.settings import RootSettings
 
+_LONGEST_CREDENTIAL = 4096
 Finish = Callable[[argparse.ArgumentParser], None]
 
 
@@ -44,11 +50,51 @@ def add_modes(
         finish(parser)
 
 
-def _settings(kind: str, *words: str, **options: str) -> "RootSettings":
+def _settings(kind: str, *words: str, **options: "str | SecretBytes | None") -> "RootSettings":
     from strongroom import bootstrap
 
     made: RootSettings = bootstrap.root_module(kind).settings(*words, **options)
     return made
+
+
+def _credential(file: str | None, option: str, what: str) -> "SecretBytes":
+    """A credential of a file, of stdin (`-`) or asked for; one line break at its end is cut off.
+
+    Raises:
+        UsageError: It is empty, too long or no text, or nobody is there to be asked.
+        StorageError: The file cannot be read.
+    """
+    from strongroom.crypto.secret import SecretBytes
+
+    raw = _read_credential(file, option, what)
+    trimmed = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if not 0 < len(trimmed) <= _LONGEST_CREDENTIAL or not trimmed.isascii():
+        raise UsageError(f"{what} has 1 to {_LONGEST_CREDENTIAL} characters of ASCII")
+    return SecretBytes(trimmed)
+
+
+def _read_credential(file: str | None, option: str, what: str) -> bytes:
+    if file is None:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{what} is needed", hint=f"give it with {option}")
+        import getpass
+
+        return getpass.getpass(f"{what}: ").encode()
+    if file == "-":
+        return sys.stdin.buffer.readline(_LONGEST_CREDENTIAL + 2)
+    try:
+        with open(file, "rb") as source:  # noqa: PTH123 also a pipe
+            return source.read(_LONGEST_CREDENTIAL + 2)
+    except OSError as error:
+        raise StorageError(f"cannot read {what} from {file}: {error.strerror}") from error
+
+
+def _file(name: str) -> str:
+    """The full path of a file: the process that reads it has another working directory."""
+    path = Path(name).absolute()
+    if name and not path.is_file():
+        raise UsageError(f"there is no file {name}")
+    return str(path) if name else ""
 
 
 # ---- local -----------------------------------------------------------------------------------------
@@ -96,7 +142,48 @@ def _azure(arguments: argparse.Namespace) -> "RootSettings":
         arguments.key_name,
         arguments.vault_baseurl,
         client_id=arguments.client_id,
-        ca_file=arguments.ca_file,
+        ca_file=_file(arguments.ca_file),
+    )
+
+
+# ---- openbao ---------------------------------------------------------------------------------------
+
+
+def _openbao_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", required=True, metavar="URL", help="https://<host>:8200")
+    parser.add_argument("--key", required=True, metavar="NAME", help="a key of transit")
+    parser.add_argument(
+        "--mount", default="transit", metavar="PATH", help="of transit; default: transit"
+    )
+    parser.add_argument("--namespace", default="", metavar="PATH", help="of the mount")
+    parser.add_argument("--token-file", metavar="FILE", help="file with a token; - is stdin")
+    parser.add_argument("--role-id", default="", metavar="ID", help="of an AppRole")
+    parser.add_argument(
+        "--secret-id-file", metavar="FILE", help="file with the AppRole's secret id; - is stdin"
+    )
+    parser.add_argument(
+        "--ca-file", default="", metavar="FILE", help="certificates to trust, of your own authority"
+    )
+
+
+def _openbao(arguments: argparse.Namespace) -> "RootSettings":
+    by_role = arguments.role_id or arguments.secret_id_file is not None
+    if by_role and arguments.token_file is not None:
+        raise UsageError("--token-file and --role-id exclude each other")
+    if by_role:
+        secret_id = _credential(arguments.secret_id_file, "--secret-id-file", "the secret id")
+        credential = {"secret_id": secret_id}
+    else:
+        credential = {"token": _credential(arguments.token_file, "--token-file", "the token")}
+    return _settings(
+        "openbao",
+        arguments.address,
+        arguments.key,
+        mount=arguments.mount,
+        namespace=arguments.namespace,
+        role_id=arguments.role_id,
+        ca_file=_file(arguments.ca_file),
+        **credential,
     )
 
 
@@ -104,6 +191,7 @@ def _azure(arguments: argparse.Namespace) -> "RootSettings":
 EXTERNAL = (
     KmsMode("aws", "a symmetric key (CMK) of AWS KMS", _aws_options, _aws),
     KmsMode("azure", "an RSA key of Azure Key Vault", _azure_options, _azure),
+    KmsMode("openbao", "a transit key of OpenBao or Vault", _openbao_options, _openbao),
 )
 LOCAL = KmsMode("local", "the keystore of this installation", _local_options, _local)
 #: What `set-mode` takes.

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from strongroom.kms.states import MekState
 from strongroom.kms.store import KmsStore
 
-_MODE_NAMES = {"local": "Local", "aws": "AWS", "azure": "Azure Key Vault"}
+_MODE_NAMES = {
+    "local": "Local",
+    "aws": "AWS",
+    "azure": "Azure Key Vault",
+    "openbao": "OpenBao",
+    "pkcs11": "PKCS#11",
+    "gcp": "Google Cloud KMS",
+    "tpm": "TPM",
+}
 #: Mode → words for its key and for what its provider tells, in the order of the text (A-13).
 _ROOT_WORDS: Mapping[str, Mapping[str, str]] = {
     "local": {},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.contract.roots import bench_aws, bench_azure, bench_local
+from tests.contract.roots import bench_aws, bench_azure, bench_local, bench_openbao
 from tests.contract.roots.harness import RootBench
 
 #: Name → class, which says what applies to it.
@@ -13,6 +13,7 @@ BENCHES: Mapping[str, type[RootBench]] = {
     "aws-ministack": bench_aws.MinistackBench,
     "aws-moto": bench_aws.MotoBench,
     "azure": bench_azure.AzureBench,
+    "openbao": bench_openbao.OpenbaoBench,
 }
 #: Name → what starts it in a folder.
 START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
@@ -20,4 +21,5 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
     "aws-ministack": bench_aws.start_ministack,
     "aws-moto": bench_aws.start_moto,
     "azure": bench_azure.start,
+    "openbao": bench_openbao.start,
 }

@@ -1,12 +1,16 @@
 """Options of `tsm security kms set-mode`: A-08 to A-11, K-02."""
 
 import argparse
+import io
 import shlex
+from pathlib import Path
+from pathlib import Path
 
 import pytest
 
 from strongroom.cli import security
-from strongroom.errors import UsageError
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StorageError, UsageError
 
 ARN = "arn:aws:kms:us-west-2:867530990073:key/1abc23de-fg45-6hij-7k89-1l0mn1234567"
 #: As the seeds have it.
@@ -43,22 +47,72 @@ def test_order_is_free_and_blanks_and_quotes_are_taken_off(line: str) -> None:
     assert arguments.to_settings(arguments).root_key_id == ARN
 
 
-def test_azure_and_local() -> None:
+def test_azure_and_local(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.touch()
     line = "tsm security kms set-mode azure --key-name K --vault-baseurl https://v.vault.azure.net/"
-    arguments = parsed(f"{line} --client-id C --ca-file /ca.pem")
+    arguments = parsed(f"{line} --client-id C --ca-file {ca_file}")
     settings = arguments.to_settings(arguments)
     assert settings.root_key_id == "https://v.vault.azure.net/keys/K"
     assert dict(settings.options) == {
         "vault": "https://v.vault.azure.net",
         "key": "K",
         "client_id": "C",
-        "ca_file": "/ca.pem",
+        "ca_file": str(ca_file),
     }
     plain = parsed(line)
     assert set(plain.to_settings(plain).options) == {"vault", "key"}
     local = parsed("tsm security kms set-mode local --abandon-external-keys")
     assert local.to_settings(local) is None
     assert local.abandon_external_keys
+
+
+def credential_file(folder: Path, text: bytes = b"the credential\n") -> Path:
+    path = folder / "credential"
+    path.write_bytes(text)
+    return path
+
+
+def test_openbao_takes_a_token_or_an_approle_by_file(tmp_path: Path) -> None:
+    file = credential_file(tmp_path)
+    line = "tsm security kms set-mode openbao --address https://bao:8200 --key K"
+    by_token = parsed(f"{line} --token-file {file}")
+    settings = by_token.to_settings(by_token)
+    assert settings.root_key_id == "https://bao:8200/v1/transit/keys/K"
+    assert dict(settings.secrets) == {"token": SecretBytes(b"the credential")}
+    more = f"--mount m --namespace n --role-id R --secret-id-file {file} --ca-file /ca.pem"
+    by_role = parsed(f"{line} {more}")
+    settings = by_role.to_settings(by_role)
+    assert settings.root_key_id == "https://bao:8200/v1/n/m/keys/K"
+    assert (settings.options["role_id"], settings.options["ca_file"]) == ("R", "/ca.pem")
+    assert dict(settings.secrets) == {"secret_id": SecretBytes(b"the credential")}
+    both = parsed(f"{line} {more} --token-file {file}")
+    with pytest.raises(UsageError, match="exclude each other"):
+        both.to_settings(both)
+
+
+def test_a_credential_comes_by_stdin_too_or_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "tsm security kms set-mode openbao --address https://bao:8200 --key K"
+    by_pipe, asked = parsed(f"{line} --token-file -"), parsed(line)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped\r\nmore")))
+    assert by_pipe.to_settings(by_pipe).secrets["token"] == SecretBytes(b"piped")
+    with pytest.raises(UsageError, match="is needed"):
+        asked.to_settings(asked)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
+    assert asked.to_settings(asked).secrets["token"] == SecretBytes(b"typed")
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"x" * 4097, b"\xff"])
+def test_what_is_no_credential(tmp_path: Path, text: bytes) -> None:
+    file = credential_file(tmp_path, text)
+    line = "tsm security kms set-mode openbao --address https://bao:8200 --key K"
+    arguments = parsed(f"{line} --token-file {file}")
+    with pytest.raises(UsageError, match="characters of ASCII"):
+        arguments.to_settings(arguments)
+    file.unlink()
+    with pytest.raises(StorageError, match="cannot read"):
+        arguments.to_settings(arguments)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +141,9 @@ def test_what_is_missing_or_unknown_is_exit_2(line: str) -> None:
         "aws --aws-region us-west-2 --key-arn 1abc23de",
         "azure --key-name K --vault-baseurl http://v.vault.azure.net",
         "azure --key-name K/1 --vault-baseurl https://v.vault.azure.net",
+        "azure --key-name K --vault-baseurl https://v.vault.azure.net --ca-file /nonexistent/ca",
     ],
-    ids=["other region", "no ARN", "no TLS", "a version"],
+    ids=["other region", "no ARN", "no TLS", "a version", "no file"],
 )
 def test_what_is_wrong_is_told_at_once(line: str) -> None:
     """A-08, A-09, Q-21."""

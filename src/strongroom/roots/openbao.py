@@ -1,0 +1,339 @@
+"""OpenBao or Vault as the root: a data key of transit seals the RMK; the one door to hvac.
+
+Two paths are ever needed, `datakey/plaintext/<key>` and `decrypt/<key>`. Transit binds no context to a
+data key, unless the key is derived: an inner seal does (kms-store.md 1.3, indirect). The context is
+sent all the same, so that a derived key works, and binds it once more.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from strongroom.clock import Clock, format_utc
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    IntegrityError,
+    RootError,
+    RootRefusedError,
+    RootUnavailableError,
+    UsageError,
+)
+from strongroom.ids import new_id
+from strongroom.roots import indirect
+from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.settings import RootSettings
+
+KIND = "openbao"
+CONNECT_S = 3.0
+READ_S = 5.0
+_KEY_BYTES = 32
+_PATH = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_ACTIONS = {"datakey": "datakey/plaintext", "decrypt": "decrypt"}
+
+
+def settings(
+    address: str,
+    key: str,
+    *,
+    token: SecretBytes | None = None,
+    secret_id: SecretBytes | None = None,
+    **options: str,
+) -> RootSettings:
+    """Checked settings; asks nobody.
+
+    Args:
+        address: `https://host:8200`.
+        key: Name of the transit key.
+        token: A token; or else
+        secret_id: The secret id of the AppRole `role_id`.
+        options: `mount`, `namespace`, `role_id`, `ca_file`.
+
+    Raises:
+        UsageError: A wrong address or name, or not exactly one kind of credential.
+    """
+    url = _address(address)
+    mount = options.pop("mount", "").strip().strip("/") or "transit"
+    namespace = options.pop("namespace", "").strip().strip("/")
+    for path in filter(None, (mount, namespace)):
+        if _PATH.fullmatch(path) is None:
+            raise UsageError(f"not a path: {path!r}", hint="for example transit")
+    name = key.strip().strip("\"'")
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(f"not the name of a transit key: {name!r}")
+    by_role = bool(options.get("role_id")) and secret_id is not None
+    if (token is not None) is by_role or bool(options.get("role_id")) is not (
+        secret_id is not None
+    ):
+        hint = "give --token-file, or --role-id with --secret-id-file"
+        raise UsageError("OpenBao needs one credential", hint=hint)
+    present = {"address": url, "mount": mount, "key": name, "namespace": namespace, **options}
+    secrets = {"token": token, "secret_id": secret_id}
+    within = f"{namespace}/{mount}" if namespace else mount
+    return RootSettings(
+        KIND,
+        f"{url}/v1/{within}/keys/{name}",
+        {option: value for option, value in present.items() if value},
+        {option: value for option, value in secrets.items() if value is not None},
+    )
+
+
+def _address(text: str) -> str:
+    url = text.strip().strip("\"'").rstrip("/")
+    hint = "for example https://bao.example.org:8200; plain http only to this machine itself"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UsageError(f"not an address: {url!r}", hint=hint) from error
+    plain = parts.scheme == "http" and _is_loopback(host)
+    rebuilt = f"{parts.scheme}://{parts.netloc}"
+    if (
+        not host
+        or port == 0
+        or "@" in url
+        or url != rebuilt
+        or not (parts.scheme == "https" or plain)
+    ):
+        raise UsageError(f"not an address that may be asked: {url!r}", hint=hint)
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def build(root: RootSettings, clock: Clock) -> "OpenbaoRoot":
+    """The root with a client of hvac; a CA file of the settings stands before `VAULT_CACERT`."""
+    try:
+        import hvac
+    except ImportError as error:
+        raise RootError(
+            "the OpenBao root needs hvac", hint="pip install 'strongroom[openbao]'"
+        ) from error
+    token = root.secrets.get("token")
+    client = hvac.Client(
+        url=root.options["address"],
+        # never None: hvac would take a token of the environment
+        token=token.reveal().decode() if token else "",
+        verify=root.options.get("ca_file"),
+        namespace=root.options.get("namespace"),
+        timeout=(CONNECT_S, READ_S),
+    )
+    return OpenbaoRoot(client, root, clock)
+
+
+class OpenbaoRoot:
+    """Wraps the RMK by one transit key."""
+
+    def __init__(self, client: Any, root: RootSettings, clock: Clock) -> None:
+        """Build the root.
+
+        Args:
+            client: hvac's; with the token, if there is one.
+            root: Its settings.
+            clock: For the times in records.
+        """
+        self._client = client
+        self._root = root
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
+        """A fresh key of our own generator, and its wrap."""
+        key = rng.new_key()
+        return key, self.wrap(key, context)
+
+    def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
+        """Seal a key under a data key of transit."""
+        pairs = context.pairs()
+        data = self._call(
+            "datakey",
+            lambda transit, where: transit.generate_data_key(
+                key_type="plaintext", bits=8 * _KEY_BYTES, context=_bound(pairs), **where
+            ),
+        )
+        now = format_utc(self._clock.now())
+        return WrapRecord(
+            id=context.wrap_id,
+            kind=KIND,
+            form="indirect",
+            root_key_id=self._root.root_key_id,
+            region="",
+            blob=self._text(data, "ciphertext").encode(),
+            inner=indirect.seal(key, self._data_key(data), pairs),
+            context=pairs,
+            added_at=now,
+            last_verified=now,
+        )
+
+    def unwrap(self, record: WrapRecord) -> SecretBytes:
+        """Have the data key decrypted, and open the seal.
+
+        Raises:
+            RootRefusedError: Another key made the record; nobody is asked.
+        """
+        own = self._root.root_key_id
+        if record.root_key_id != own:
+            raise RootRefusedError(
+                f"the RMK was wrapped by {record.root_key_id}, not by {own}",
+                hint="this is the store of another installation or of a backup",
+            )
+        try:
+            blob = record.blob.decode("ascii")
+        except UnicodeDecodeError:
+            raise IntegrityError from None
+        data = self._call(
+            "decrypt",
+            lambda transit, where: transit.decrypt_data(
+                ciphertext=blob, context=_bound(record.context), **where
+            ),
+        )
+        return indirect.open_(record.inner, self._data_key(data), record.context)
+
+    def describe(self) -> RootDescription:
+        """Address, mount, key and the identity used."""
+        shown = ("address", "namespace", "mount", "key")
+        options = self._root.options
+        details = {name: options[name] for name in shown if name in options}
+        return RootDescription(
+            KIND, self._root.root_key_id, {**details, "identity": self._identity()}
+        )
+
+    def check(self) -> None:
+        """Make, wrap and unwrap a fresh key.
+
+        Raises:
+            RootError: The server does not allow it, or gives back another key.
+        """
+        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
+        if self.unwrap(record) != key:
+            raise RootError(f"the key {self._root.root_key_id} gave back another key")
+
+    def _identity(self) -> str:
+        role = self._root.options.get("role_id")
+        return f"AppRole {role}" if role else "the token that was set"
+
+    # ---- calls -----------------------------------------------------------------------------------
+
+    def _call(self, action: str, call: Callable[[Any, dict[str, str]], Any]) -> Mapping[str, Any]:
+        """Run a call and translate what hvac and requests raise."""
+        import requests
+        from hvac.exceptions import VaultError
+
+        try:
+            answer = self._signed_in(call)
+            data = answer["data"]
+        except VaultError as error:
+            raise self._translated(action, error) from error
+        except requests.RequestException as error:
+            raise self._unavailable(action, f"{type(error).__name__}: {error}") from error
+        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+            reason = f"its answer cannot be read ({type(error).__name__})"
+            raise self._unavailable(action, reason) from error
+        if not isinstance(data, dict):
+            raise self._unavailable(action, "its answer cannot be read")
+        return data
+
+    def _signed_in(self, call: Callable[[Any, dict[str, str]], Any]) -> Any:
+        """Run a call, and by AppRole once more with a new token if the present one has ended."""
+        from hvac.exceptions import Forbidden
+
+        where = {"name": self._root.options["key"], "mount_point": self._root.options["mount"]}
+        token = self._login("")
+        try:
+            return call(self._client.secrets.transit, where)
+        except Forbidden:
+            if "role_id" not in self._root.options:
+                raise
+            self._login(token)
+            return call(self._client.secrets.transit, where)
+
+    def _login(self, ended: str) -> str:
+        """The token; a new one by AppRole if there is none, or if the present one is the `ended`."""
+        with self._lock:
+            token = str(self._client.token or "")
+            secret_id = self._root.secrets.get("secret_id")
+            if token != ended or secret_id is None:
+                return token
+            answer = self._client.auth.approle.login(
+                self._root.options["role_id"], secret_id.reveal().decode(), use_token=False
+            )
+            self._client.token = answer["auth"]["client_token"]
+            return str(self._client.token)
+
+    def _translated(self, action: str, error: Any) -> RootError | IntegrityError:
+        from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
+
+        said = "; ".join(map(str, error.errors or [])) or str(error.args[0] or "no reason given")
+        said = " ".join(said.split())
+        if not isinstance(error, Forbidden | InvalidPath | InvalidRequest | Unauthorized):
+            return self._unavailable(action, f"{type(error).__name__}: {said}")
+        if action == "decrypt" and ("authentication failed" in said or "invalid cipher" in said):
+            return IntegrityError()
+        reason, hint = self._reason(action, said, isinstance(error, Forbidden | Unauthorized))
+        return RootRefusedError(
+            f"OpenBao refused {action} with {self._root.root_key_id}: {reason}", hint=hint
+        )
+
+    def _reason(self, action: str, said: str, forbidden: bool) -> tuple[str, str]:
+        options, who = self._root.options, self._identity()
+        path = f"{options['mount']}/{_ACTIONS[action]}/{options['key']}"
+        if "invalid role or secret" in said:
+            return f"{who} cannot sign in ({said})", f"make a new secret id for {who} and set it"
+        if forbidden:
+            expired = "see that its token or secret id has not expired"
+            return (
+                f"{who} may not ({said})",
+                f"allow {who} to update {path}, by a policy; {expired}",
+            )
+        if "soft-deleted" in said:
+            return "the key is soft-deleted", "restore it: soft-delete-restore"
+        if "disallowed by policy" in said:
+            return (
+                f"the key's version is too old ({said})",
+                "lower min_decryption_version of the key, and rotate here before it is raised",
+            )
+        if "key not found" in said or "no handler" in said:
+            return f"there is no such key ({said})", "compare address, namespace, mount and key"
+        return said, f"see the server's log for {path}"
+
+    def _unavailable(self, action: str, reason: str) -> RootUnavailableError:
+        hint = (
+            "it is tried again by itself; check network, TLS and --ca-file, and the server's load"
+        )
+        if "sealed" in reason:
+            hint = "have the server unsealed; it is tried again by itself"
+        return RootUnavailableError(
+            f"OpenBao cannot {action} now with {self._root.root_key_id}: {reason}", hint=hint
+        )
+
+    # ---- answers ---------------------------------------------------------------------------------
+
+    def _text(self, data: Mapping[str, Any], name: str) -> str:
+        text = data.get(name)
+        if not isinstance(text, str):
+            raise RootError(f"the answer of {self._root.root_key_id} has no {name}")
+        return text
+
+    def _data_key(self, data: Mapping[str, Any]) -> SecretBytes:
+        try:
+            raw = base64.b64decode(self._text(data, "plaintext"), validate=True)
+        except binascii.Error:
+            raw = b""
+        if len(raw) != _KEY_BYTES:
+            raise RootError(f"{self._root.root_key_id} gave no key of {_KEY_BYTES} bytes")
+        return SecretBytes(raw)
+
+
+def _bound(context: Mapping[str, str]) -> str:
+    return base64.b64encode(indirect.context_bytes(context)).decode("ascii")
