@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from strongroom.clock import format_utc, parse_utc
+from strongroom.errors import StorageError
+from strongroom.repository.gateways.work import UploadsTable
 from strongroom.repository.rows import SiteMode
 from strongroom.services import uploads
 from tests.web_client import BOUNDARY, HYPER, Client, Reply, Served, multipart
@@ -148,3 +150,21 @@ def test_uploads_and_parts_are_bounded(served: Served, monkeypatch: pytest.Monke
     assert put(client, upload, HYPER).status == 200
     assert put(client, upload, HYPER).status == 400
     assert served.nothing_is_left()
+
+
+def test_a_part_whose_commit_fails_on_the_disk_is_left_to_the_next_start(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise StorageError("disk I/O error")
+
+    client = served.client()
+    upload = start(client)
+    monkeypatch.setattr(UploadsTable, "add_part", refuse)
+    assert put(client, upload, HYPER).status == 423
+    assert len(served.stored) == 1
+    monkeypatch.undo()
+    served.node.stored_files.recover()
+    assert served.stored == []
+    assert served.nothing_is_left()
+    assert put(client, upload, HYPER).status == 200
