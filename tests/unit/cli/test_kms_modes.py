@@ -4,7 +4,6 @@ import argparse
 import io
 import shlex
 from pathlib import Path
-from pathlib import Path
 
 import pytest
 
@@ -80,11 +79,11 @@ def test_openbao_takes_a_token_or_an_approle_by_file(tmp_path: Path) -> None:
     settings = by_token.to_settings(by_token)
     assert settings.root_key_id == "https://bao:8200/v1/transit/keys/K"
     assert dict(settings.secrets) == {"token": SecretBytes(b"the credential")}
-    more = f"--mount m --namespace n --role-id R --secret-id-file {file} --ca-file /ca.pem"
+    more = f"--mount m --namespace n --role-id R --secret-id-file {file} --ca-file {file}"
     by_role = parsed(f"{line} {more}")
     settings = by_role.to_settings(by_role)
     assert settings.root_key_id == "https://bao:8200/v1/n/m/keys/K"
-    assert (settings.options["role_id"], settings.options["ca_file"]) == ("R", "/ca.pem")
+    assert (settings.options["role_id"], settings.options["ca_file"]) == ("R", str(file))
     assert dict(settings.secrets) == {"secret_id": SecretBytes(b"the credential")}
     both = parsed(f"{line} {more} --token-file {file}")
     with pytest.raises(UsageError, match="exclude each other"):

@@ -75,4 +75,4 @@ def test_an_external_root_is_shown_with_its_key_and_who_asks() -> None:
         "Identity: who",
     ]
     other = replace(status(), mode="tpm", root_key_id="0x81", root={"tcti": "device"})
-    assert "Mode: tpm\nRoot key: 0x81\nTcti: device\n" in kms_status.as_text(other)
+    assert "Mode: TPM\nRoot key: 0x81\nTcti: device\n" in kms_status.as_text(other)
