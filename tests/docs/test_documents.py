@@ -1,18 +1,24 @@
 """Every command in the documents runs as written; every link leads somewhere; the reference is what the code says."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from scripts import links, reference
+from tests import clouds
 from tests.docs import transcript
 from tests.servers import BIN, TestNode, create_node, serving
 
 DOCUMENTS = [path for path in links.documents() if transcript.setup_of(path)]
 SITE = "Sales"
+#: Setups that are `published` with a cloud around it.
+CLOUDS: Mapping[str, Callable[[TestNode], AbstractContextManager[object]]] = {
+    "aws": clouds.aws,
+    "azure": clouds.azure,
+}
 
 
 @pytest.mark.interop
@@ -46,6 +52,7 @@ def test_the_setups_are_known() -> None:
         "node",
         "served",
         "published",
+        *CLOUDS,
     }
 
 
@@ -73,6 +80,8 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
         return
     node = create_node(folder)
     with ExitStack() as stack:
+        if setup in CLOUDS:
+            stack.enter_context(CLOUDS[setup](node))
         if setup != "node":
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
@@ -80,7 +89,7 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             # the change of mode has a job, which would meddle with what the document does
             for job in node.run("strongroom", "jobs", "list", "--json").json:
                 node.run("strongroom", "jobs", "wait", job["id"])
-        if setup == "published":
+        if setup in {"published", *CLOUDS}:
             node.login(SITE.lower())
             node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
         yield node

@@ -1,76 +1,22 @@
 """AWS mode as the seeds have it, end to end: the verbatim command, tabcmd, the logs, the refresh of the CMK."""
 
-import base64
-import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom import bootstrap
-from tests import fault_server
-from tests.fault_server import FaultServer, Request, Response
+from tests import clouds
+from tests.clouds import ARN, CmkOfTheSeeds
+from tests.fault_server import FaultServer
 from tests.servers import TestNode, create_node, serving
 
 pytestmark = pytest.mark.interop
 
-ARN = "arn:aws:kms:us-west-2:867530990073:key/1abc23de-fg45-6hij-7k89-1l0mn1234567"
 HYPER = b"Hyper\x08\x00\x00\x01\x00\x02\x00" + b"PLAINTEXT-OF-AN-EXTRACT" * 1000
 JOB_LIMIT_S = 60
-
-
-class CmkOfTheSeeds:
-    """AWS KMS with one CMK, the seeds' own: emulators do not take an id that is not hexadecimal.
-
-    It has the two actions of A-04, materials that are replaced while old ones still decrypt (7.4), and
-    binds the encryption context.
-    """
-
-    def __init__(self) -> None:
-        self.materials = [os.urandom(32)]
-
-    def refresh(self) -> None:
-        """The yearly rotation, today."""
-        self.materials.append(os.urandom(32))
-
-    def answer(self, request: Request) -> Response:
-        sent = json.loads(request.body)
-        action = request.headers["X-Amz-Target"].rpartition(".")[2]
-        if sent.get("KeyId") != ARN or "us-west-2/kms" not in request.headers["Authorization"]:
-            return _error("NotFoundException")
-        context = json.dumps(sent.get("EncryptionContext", {}), sort_keys=True).encode()
-        if action == "GenerateDataKey" and sent["KeySpec"] == "AES_256":
-            key, nonce = os.urandom(32), os.urandom(12)
-            number = len(self.materials) - 1
-            sealed = AESGCM(self.materials[-1]).encrypt(nonce, key, context)
-            blob = bytes([number]) + nonce + sealed
-            return _answer({"KeyId": ARN, "Plaintext": _b64(key), "CiphertextBlob": _b64(blob)})
-        if action == "Decrypt":
-            blob = base64.b64decode(sent["CiphertextBlob"])
-            try:
-                key = AESGCM(self.materials[blob[0]]).decrypt(blob[1:13], blob[13:], context)
-            except InvalidTag:
-                return _error("InvalidCiphertextException")
-            return _answer({"KeyId": ARN, "Plaintext": _b64(key)})
-        return _error("AccessDeniedException")
-
-
-def _answer(value: dict[str, str], status: int = 200) -> Response:
-    headers = {"Content-Type": "application/x-amz-json-1.1"}
-    return Response(status, json.dumps(value).encode(), headers)
-
-
-def _error(code: str) -> Response:
-    return _answer({"__type": code}, 400)
-
-
-def _b64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
 
 
 @pytest.fixture(scope="module")
@@ -79,24 +25,14 @@ def cmk() -> CmkOfTheSeeds:
 
 
 @pytest.fixture(scope="module")
-def kms(cmk: CmkOfTheSeeds) -> Iterator[FaultServer]:
-    with fault_server.running(cmk.answer) as server:
-        yield server
+def node(tmp_path_factory: pytest.TempPathFactory) -> TestNode:
+    return create_node(tmp_path_factory.mktemp("aws-mode"))
 
 
 @pytest.fixture(scope="module")
-def node(kms: FaultServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestNode]:
-    made = create_node(tmp_path_factory.mktemp("aws-mode"))
-    made.environment |= {
-        "AWS_ENDPOINT_URL_KMS": kms.url,
-        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "of the test",
-        "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    with serving(made):
-        yield made
+def kms(cmk: CmkOfTheSeeds, node: TestNode) -> Iterator[FaultServer]:
+    with clouds.aws(node, cmk) as server, serving(node):
+        yield server
 
 
 def log_of(node: TestNode, service: str) -> str:
