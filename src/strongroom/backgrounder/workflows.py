@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._serialization import Serializer  # the package offers it under this name only
 
 from strongroom.durable import Access
-from strongroom.errors import StrongroomError
+from strongroom.errors import StorageError, StrongroomError
 from strongroom.overriding import override
 from strongroom.services.extract_jobs import Step
 
@@ -35,6 +36,22 @@ _FORGET_AT_ONCE: Final = 100
 """Workflows deleted by one statement; a database bounds its parameters."""
 _LEAVE_S: Final = 10.0
 """How long running workflows may take to notice that the process ends."""
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Turn whatever the engine lets through from its database into an error of ours."""
+    try:
+        yield
+    except StrongroomError:
+        raise
+    except Exception as error:
+        # the engine promises no class of error; its callers tell a StorageError and end or go on
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise StorageError(
+            f"the database of running jobs cannot be used: {reason}",
+            hint="check free space and health of the disk; the jobs go on at the next start",
+        ) from error
 
 
 class WorkflowEngine:
@@ -64,6 +81,7 @@ class WorkflowEngine:
         self._may_go_on = may_go_on
         self._running = _Running()
 
+    @_database_errors()
     def launch(self) -> None:
         """Open the database and go on with what a dead process left."""
         _quiet()
@@ -89,11 +107,13 @@ class WorkflowEngine:
         self._workflow = extract_job
         DBOS.launch()
 
+    @_database_errors()
     def start(self, job_id: str) -> None:
         """Run a job's workflow; one that is there already is not run twice."""
         with SetWorkflowID(job_id):
             DBOS.start_workflow(self._workflow, job_id)
 
+    @_database_errors()
     def forget_ended(self, keep: Collection[str]) -> None:
         """Delete the records of workflows that have ended: what a job did stands in its own row."""
         ended = DBOS.list_workflows(
@@ -103,10 +123,12 @@ class WorkflowEngine:
         for first in range(0, len(gone), _FORGET_AT_ONCE):
             DBOS.delete_workflows(gone[first : first + _FORGET_AT_ONCE])
 
+    @_database_errors()
     def is_known(self, job_id: str) -> bool:
         """Whether the job has a workflow."""
         return DBOS.get_workflow_status(job_id) is not None
 
+    @_database_errors()
     def broken(self, job_id: str) -> str | None:
         """Why a job's workflow ended without having ended its job; None if it goes on."""
         status = DBOS.get_workflow_status(job_id)
