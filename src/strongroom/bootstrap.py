@@ -3,13 +3,12 @@
 Everything is built at first use, and imported there: `tsm configuration get` must not pay for the repository.
 """
 
-import fcntl
 import grp
 import os
 import pwd
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +16,15 @@ from typing import TYPE_CHECKING
 from strongroom import durable
 from strongroom.clock import Clock, SystemClock
 from strongroom.errors import (
-    ConflictError,
     NotFoundError,
     PermissionDeniedError,
     RootError,
     StateError,
-    StorageError,
 )
 from strongroom.topology.paths import DataPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
     from strongroom.coordination.local import LocalCoordinator
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
     from strongroom.services.extract_item import Ports as JobPorts
     from strongroom.services.files import StandaloneFiles
     from strongroom.services.groups import GroupsService
-    from strongroom.services.initialise import NewNode, NewNodePorts
+    from strongroom.services.initialise import NewNodePorts
     from strongroom.services.jobs import JobsService
     from strongroom.services.kms import KmsService
     from strongroom.services.kms_change import RootSet
@@ -67,7 +64,6 @@ if TYPE_CHECKING:
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
 _GROUP = "strongroom"
-_STAGING = ".init-"
 
 
 def data_dir(option: str | None) -> Path:
@@ -500,76 +496,3 @@ def root_module(kind: str) -> "ModuleType":
             return openbao
         case _:
             raise StateError(f"this version has no root of the kind {kind!r}")
-
-
-def check_new(option: str | None) -> Path:
-    """The data directory for a new node.
-
-    Raises:
-        ConflictError: There is a node in it, or something else.
-    """
-    root = data_dir(option)
-    if DataPaths(root).tabsvc.exists():
-        raise ConflictError(
-            f"there is a node in {root} already", hint="it is never replaced; name another place"
-        )
-    try:
-        strange = [path.name for path in root.iterdir() if not path.name.startswith(_STAGING)]
-    except FileNotFoundError:
-        return root
-    except OSError as error:
-        raise StorageError(f"cannot look into {root}: {error.strerror}") from error
-    if strange:
-        raise ConflictError(
-            f"{root} is not empty: {strange[0]!r} is in it", hint="name an empty directory"
-        )
-    return root
-
-
-def create_node(option: str | None, admin: str, password: "SecretBytes") -> "NewNode":
-    """Create a node: it is built aside and appears by one rename, whole or not at all.
-
-    Raises:
-        ConflictError: There is a node already, or another command is creating one.
-        StorageError: The disk refuses.
-    """
-    import shutil
-
-    from strongroom.ids import new_id
-    from strongroom.services import initialise
-
-    root, access = check_new(option), installation_access()
-    durable.make_folder(root, access)
-    with _sole_creator(root):
-        check_new(option)
-        for leftover in root.glob(f"{_STAGING}*"):
-            shutil.rmtree(leftover)
-        staging = root / f"{_STAGING}{new_id()}"
-        durable.make_folder(staging, durable.PRIVATE)
-        try:
-            node = Node(DataPaths(staging), SystemClock())
-            try:
-                made = initialise.initialise(
-                    node.new_node_ports(), root, admin, password, local_actor()
-                )
-            finally:
-                node.close()
-            node.paths.tabsvc.rename(DataPaths(root).tabsvc)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        durable.sync_folder(root)
-    return made
-
-
-@contextmanager
-def _sole_creator(root: Path) -> "Iterator[None]":
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise ConflictError(f"another command is creating a node in {root}") from error
-    try:
-        yield
-    finally:
-        os.close(handle)

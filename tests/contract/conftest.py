@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom import bootstrap, new_node
 from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
 
@@ -18,7 +18,7 @@ ADMIN_PASSWORD = "correct horse battery"
 def pristine_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a node that nobody has used; not to be changed."""
     root = tmp_path_factory.mktemp("pristine") / "node"
-    bootstrap.create_node(str(root), ADMIN, SecretBytes(ADMIN_PASSWORD.encode()))
+    new_node.create_node(str(root), ADMIN, SecretBytes(ADMIN_PASSWORD.encode()))
     return root
 
 

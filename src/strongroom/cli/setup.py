@@ -28,13 +28,13 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom import bootstrap
+    from strongroom import bootstrap, new_node
 
     name = arguments.admin or bootstrap.local_actor().removeprefix("os:")
     data_dir = arguments.data or session.options.data_dir
-    bootstrap.check_new(data_dir)
+    new_node.check_new(data_dir)
     password = read_password(arguments.admin_password_file, f"password for {name}")
-    made = bootstrap.create_node(data_dir, name, password)
+    made = new_node.create_node(data_dir, name, password)
     session.out(f"The node was created in {made.root}.")
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Administrator: {name}")

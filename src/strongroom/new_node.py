@@ -1,0 +1,92 @@
+"""Creates a node: built aside, and there by one rename, whole or not at all (C-03).
+
+Beside the composition root, which opens nodes that are there; what a new one consists of is
+`services.initialise`'s business.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from strongroom import durable
+from strongroom.bootstrap import Node, data_dir, installation_access, local_actor
+from strongroom.clock import SystemClock
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, StorageError
+from strongroom.ids import new_id
+from strongroom.services import initialise
+from strongroom.services.initialise import NewNode
+from strongroom.topology.paths import DataPaths
+
+_STAGING = ".init-"
+
+
+def check_new(option: str | None) -> Path:
+    """The data directory for a new node.
+
+    Raises:
+        ConflictError: There is a node in it, or something else.
+    """
+    root = data_dir(option)
+    if DataPaths(root).tabsvc.exists():
+        raise ConflictError(
+            f"there is a node in {root} already", hint="it is never replaced; name another place"
+        )
+    try:
+        strange = [path.name for path in root.iterdir() if not path.name.startswith(_STAGING)]
+    except FileNotFoundError:
+        return root
+    except OSError as error:
+        raise StorageError(f"cannot look into {root}: {error.strerror}") from error
+    if strange:
+        raise ConflictError(
+            f"{root} is not empty: {strange[0]!r} is in it", hint="name an empty directory"
+        )
+    return root
+
+
+def create_node(option: str | None, admin: str, password: SecretBytes) -> NewNode:
+    """Create a node: it is built aside and appears by one rename, whole or not at all.
+
+    Raises:
+        ConflictError: There is a node already, or another command is creating one.
+        StorageError: The disk refuses.
+    """
+    root, access = check_new(option), installation_access()
+    durable.make_folder(root, access)
+    with _sole_creator(root):
+        check_new(option)
+        for leftover in root.glob(f"{_STAGING}*"):
+            shutil.rmtree(leftover)
+        staging = root / f"{_STAGING}{new_id()}"
+        durable.make_folder(staging, durable.PRIVATE)
+        try:
+            node = Node(DataPaths(staging), SystemClock())
+            try:
+                made = initialise.initialise(
+                    node.new_node_ports(), root, admin, password, local_actor()
+                )
+            finally:
+                node.close()
+            node.paths.tabsvc.rename(DataPaths(root).tabsvc)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        durable.sync_folder(root)
+    return made
+
+
+@contextmanager
+def _sole_creator(root: Path) -> Iterator[None]:
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ConflictError(f"another command is creating a node in {root}") from error
+    try:
+        yield
+    finally:
+        os.close(handle)
