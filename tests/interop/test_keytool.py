@@ -156,7 +156,10 @@ def test_an_entry_added_by_keytool_stays_through_our_changes(
 
 @pytest.mark.parametrize(
     ("algorithm", "why"),
-    [(["AES", "-keysize", "128"], "16 bytes instead of 32"), (["HmacSHA256", "-keysize", "256"], "for AES")],
+    [
+        (["AES", "-keysize", "128"], "16 bytes instead of 32"),
+        (["HmacSHA256", "-keysize", "256"], "for AES"),
+    ],
 )
 def test_secret_keys_of_another_kind_are_refused(
     directory: KeystoreDirectory, algorithm: list[str], why: str
@@ -176,7 +179,9 @@ def test_a_keystore_with_a_certificate_is_refused_and_not_stripped(
         "-genkeypair", "-alias", "pair", "-keyalg", "EC", "-dname", "CN=x",
         "-keystore", directory.primary, *_opened(directory),
     )  # fmt: skip
-    with pytest.raises(KeystoreError, match=r"of another kind: it (holds certificates|does not say)"):
+    with pytest.raises(
+        KeystoreError, match=r"of another kind: it (holds certificates|does not say)"
+    ):
         pkcs12.parse(directory.primary.read_bytes(), _password(directory))
 
 
