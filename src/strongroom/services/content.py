@@ -30,8 +30,10 @@ from strongroom.repository.rows import (
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.auth import Identity
 from strongroom.services.jobs import JobsService
+from strongroom.services.projects import project_of_site
 from strongroom.services.resources import content_resource, project_resource
 from strongroom.services.stored_files import StoredFiles
+from strongroom.services.users import user_of_site
 
 # opening extracts is told in the log of vizqlserver (A-16)
 _log = logging.getLogger("vizqlserver.ExtractReader")
@@ -166,8 +168,7 @@ class ContentService:
             return self.refresh(identity, kind, content_id)
         with self._repository.transaction() as tx:
             row = _find(tx, identity, kind, content_id)
-            _check_extract(row)
-            return self._toggle(tx, identity, row, encrypt=True)
+            return self._toggle_extract(tx, identity, row, encrypt=True)
 
     def delete_extract(self, identity: Identity, kind: ContentKind, content_id: str) -> JobRow:
         """The meaning of deleteExtract here, the way back from createExtract: the extract becomes plain; no data goes.
@@ -178,8 +179,7 @@ class ContentService:
         """
         with self._repository.transaction() as tx:
             row = _find(tx, identity, kind, content_id)
-            _check_extract(row)
-            return self._toggle(tx, identity, row, encrypt=False)
+            return self._toggle_extract(tx, identity, row, encrypt=False)
 
     def refresh(self, identity: Identity, kind: ContentKind, content_id: str) -> JobRow:
         """The meaning of a refresh here: an encrypted extract comes under the active MEK (E-05, E-18), a plain one stays.
@@ -241,17 +241,22 @@ class ContentService:
                 "description": names.description(changes.description),
             }
         if changes.project_id and changes.project_id != row.project_id:
-            project = tx.projects.get(changes.project_id)
+            project = project_of_site(tx, row.site_id, changes.project_id)
             permissions.check(subject, Action.PUBLISH, project_resource(tx, project))
-            if project.site_id != row.site_id:
-                raise NotFoundError(f"there is no project {changes.project_id!r} on this site")
             columns["project_id"] = project.id
         if columns:
             permissions.check(subject, Action.UPDATE_CONTENT, resource)
         if changes.owner_id and changes.owner_id != row.owner_id:
             permissions.check(subject, Action.CHANGE_OWNER, resource)
-            columns["owner_id"] = tx.users.get(changes.owner_id).id
+            columns["owner_id"] = user_of_site(tx, row.site_id, changes.owner_id).user.id
         return columns
+
+    def _toggle_extract(
+        self, tx: Transaction, identity: Identity, row: ContentRow, *, encrypt: bool
+    ) -> JobRow:
+        permissions.check(identity.subject, Action.TOGGLE_ENCRYPTION, content_resource(tx, row))
+        _check_extract(row)
+        return self._toggle(tx, identity, row, encrypt=encrypt)
 
     def _toggle(
         self, tx: Transaction, identity: Identity, row: ContentRow, *, encrypt: bool

@@ -185,7 +185,7 @@ class UsersService:
 
         Raises:
             PermissionDeniedError: The subject may not manage the site's users.
-            NotFoundError: The user is not of that site.
+            NotFoundError: The user, or who gets what it owns, is not of that site.
             ConflictError: It owns something there and nobody is named to get it.
             StateError: It is a server administrator.
         """
@@ -197,6 +197,8 @@ class UsersService:
                     f"{user.name!r} is a server administrator and so a user of every site",
                     hint="give it another role first",
                 )
+            if give_to:
+                user_of_site(tx, site_id, give_to)
             self._give_away(tx, user, give_to, [site_id])
             tx.users.remove_from_site(site_id, user_id)
             tx.sessions.delete_of_user(user_id, site_id)

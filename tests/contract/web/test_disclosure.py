@@ -92,3 +92,36 @@ def test_jobs_are_asked_for_on_the_own_site(served: Served, path: str) -> None:
     path = path.format(job=job)
     assert client.send("GET", f"/sites/{default}{path}").status == 403
     assert client.on_site("GET", path).status == 200
+
+
+def test_nobody_of_another_site_becomes_an_owner(served: Served) -> None:
+    """An owner's name is shown with what it owns, and an owner has rights on it."""
+    served.site("Other", SiteMode.ENABLED)
+    stranger = served.user("stranger", "Other", "Creator")
+    boss = served.user("boss", "Default", "SiteAdministratorCreator")
+    leaver = served.user("leaver", "Default", "Creator")
+    item = leaver.publish("data").find("datasource").get("id", "")
+    body = f'<tsRequest><datasource><owner id="{stranger.user_id}"/></datasource></tsRequest>'
+    reply = boss.on_site("PUT", f"/datasources/{item}", body)
+    assert reply.status == 404
+    assert b"stranger" not in reply.body
+    reply = boss.on_site(
+        "DELETE", f"/users/{leaver.user_id}", query={"mapAssetsTo": stranger.user_id}
+    )
+    assert reply.status == 404
+    owner = boss.on_site("GET", f"/datasources/{item}").find("owner")
+    assert owner.get("id") == leaver.user_id
+
+
+def test_a_project_of_another_site_is_unknown(served: Served) -> None:
+    other = served.site("Other", SiteMode.ENABLED)
+    foreign = other.on_site("GET", "/projects").find("project").get("id", "")
+    owner = served.user("owner", "Default", "Creator")
+    item = owner.publish("data").find("datasource").get("id", "")
+    words = set()
+    for project in (foreign, "nosuch"):
+        body = f'<tsRequest><datasource><project id="{project}"/></datasource></tsRequest>'
+        reply = owner.on_site("PUT", f"/datasources/{item}", body)
+        assert reply.status == 404
+        words.add(reply.body.decode().replace(project, "ID"))
+    assert len(words) == 1
