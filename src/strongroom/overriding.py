@@ -10,4 +10,5 @@ else:
         """Mark a method that overrides one of a base class."""
         return method
 
+
 __all__ = ["override"]

@@ -211,9 +211,7 @@ class ExtractVault:
                 fill(old, pending)
                 pending.commit()
                 with self.open(planned, placement) as new:
-                    spans.compare(
-                        old, new, _PLAIN_LAYOUT, threads=self._threads, progress=throttle
-                    )
+                    spans.compare(old, new, _PLAIN_LAYOUT, threads=self._threads, progress=throttle)
             except BaseException:
                 pending.abort()
                 with suppress(StrongroomError):  # the first error is the one to tell
