@@ -42,8 +42,9 @@ def test_every_command_in_the_documents_runs_as_written(
 
 def test_the_readme_and_every_howto_have_a_transcript() -> None:
     names = {path.name for path in DOCUMENTS}
-    howtos = {path.name for path in (links.ROOT / "docs/howto").glob("*.md")} - {"systemd.md"}
-    assert {"README.md", *howtos} <= names
+    howtos = {path.name for path in (links.ROOT / "docs/howto").glob("*.md")}
+    elsewhere = {name for name in howtos if name.startswith("root")}  # need somebody's cloud
+    assert {"README.md", *howtos} - elsewhere - {"systemd.md"} <= names
 
 
 def test_the_setups_are_known() -> None:
