@@ -210,6 +210,7 @@ class ConfigurationService:
         with self._coordinator.lock(LOCK, wait_s=wait_s):
             loaded = self._load_pending(self.document())
             if loaded is None:
+                self._project(self.document())  # an apply that was killed may have left them behind
                 return None
             pending, present = loaded
             if revision not in {None, present}:

@@ -234,8 +234,9 @@ class RegenerateService:
         in_use = self._configuration.configuration_keys_in_use()
         for record in keys.load():
             if record.id not in in_use:
-                keys.remove(record.id)
+                # told before it is done: a resumed run no longer sees what was removed
                 self._log.append([events.key_removed(actor, "configuration", record.id)])
+                keys.remove(record.id)
 
     def _retire_master_keys(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
@@ -244,8 +245,8 @@ class RegenerateService:
         directory.replicate()  # a killed run may have removed an old key from some replicas only
         for alias in directory.load().aliases:
             if alias not in keys.used_aliases:
-                directory.remove_alias(alias)
                 self._log.append([events.key_removed(actor, "master", alias)])
+                directory.remove_alias(alias)
 
     def _drop_old_asset_keys(self) -> None:
         ring = self._assets.ring()
