@@ -98,8 +98,13 @@ def test_another_key_of_the_same_kind_opens_nothing(bench: RootBench) -> None:
     foreign.check()
     _, record = bench.root().generate_data_key(fresh())
     assert not bench.foreign_settings.opens(record)
-    with pytest.raises((IntegrityError, RootRefusedError, KeyNotFoundError)):
+    refused = (IntegrityError, RootRefusedError, KeyNotFoundError)
+    with pytest.raises(refused):
         foreign.unwrap(record)
+    if bench.authenticates:
+        _, own = foreign.generate_data_key(fresh())
+        with pytest.raises(refused):
+            foreign.unwrap(replace(record, root_key_id=own.root_key_id))
 
 
 @EVERY_BENCH

@@ -214,8 +214,11 @@ def test_a_chain_of_moves_leaves_every_extract_readable(
     other.close()
 
 
-@EXTERNAL
-@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.RESET])
+@pytest.mark.parametrize(
+    ("bench", "fault"),
+    [("aws-ministack", Fault.SERVER_ERROR), ("azure", Fault.RESET)],
+    indirect=["bench"],
+)
 def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
     bench: MinistackBench | AzureBench, node: Node, fault: Fault
 ) -> None:
