@@ -1,17 +1,20 @@
 """Asks the process that serves the node, if there is one."""
 
+import os
 import socket
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from strongroom.control import wire
 from strongroom.control.verbs import Say
-from strongroom.errors import StateError
+from strongroom.errors import PermissionDeniedError, StateError
 from strongroom.topology import running
 from strongroom.topology.paths import DataPaths
 
 _CONNECT_S = 5.0
+_CREDENTIALS = struct.Struct("3i")
 
 
 def ask(paths: DataPaths, verb: str, arguments: Mapping[str, Any], say: Say) -> tuple[bool, object]:
@@ -22,6 +25,7 @@ def ask(paths: DataPaths, verb: str, arguments: Mapping[str, Any], say: Say) -> 
 
     Raises:
         StrongroomError: What the other side raised.
+        PermissionDeniedError: The socket is a stranger's.
         StateError: It went away before it answered; the state of the node is then to be looked at.
     """
     connection = _connect(paths)
@@ -60,4 +64,20 @@ def _connect(paths: DataPaths) -> socket.socket | None:
         connection.close()
         return None
     connection.settimeout(None)
+    _check_server(connection, paths)
     return connection
+
+
+def _check_server(connection: socket.socket, paths: DataPaths) -> None:
+    """Requests may hold secrets of a root: they go to the node's owner only.
+
+    The socket lies in a folder for temporary files: once a cleaner has removed it, anybody may make another one of its name.
+    """
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    if uid not in {0, paths.root.stat().st_uid, os.geteuid()}:
+        connection.close()
+        raise PermissionDeniedError(
+            f"the node's socket belongs to user {uid}, who does not own the node",
+            hint="restart 'strongroom serve', and find out who that is",
+        )

@@ -100,6 +100,23 @@ def test_another_user_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) ->
         client.ask(node.paths, "kms.rotate", {}, quiet)
 
 
+def test_a_strangers_socket_is_told_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes the socket's name after a cleaner of temporary files gets no secret."""
+
+    class Stranger:
+        size = 12
+
+        def unpack(self, raw: bytes) -> tuple[int, int, int]:
+            return 1, 4_000_000_000, len(raw)
+
+    monkeypatch.setattr(client, "_CREDENTIALS", Stranger(), raising=False)
+    sent: list[object] = []
+    monkeypatch.setattr(wire, "send", lambda _, message: sent.append(message))
+    with served(node), pytest.raises(PermissionDeniedError, match="does not own the node"):
+        client.ask(node.paths, "kms.rotate", {}, quiet)
+    assert sent == []
+
+
 @pytest.mark.parametrize(
     "line", [b"nonsense\n", b"[]\n", b"{}\n", b'{"verb":1,"arguments":{}}\n', b"x" * 2_000_000]
 )

@@ -2,6 +2,8 @@
 
 import io
 import stat
+import struct
+import warnings
 import zipfile
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from strongroom.errors import FormatError
 from strongroom.extracts import packages
 from strongroom.extracts.packages import inspect_package
+from strongroom.overriding import override
 
 
 def package_of(*entries: str | zipfile.ZipInfo) -> bytes:
@@ -58,6 +61,88 @@ def test_links_are_refused() -> None:
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with pytest.raises(FormatError, match="outside its folder"):
         inspect(package_of(link))
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_only_files_and_folders_are_packed(kind: int) -> None:
+    """S9."""
+    entry = zipfile.ZipInfo("special")
+    entry.external_attr = (kind | 0o777) << 16
+    with pytest.raises(FormatError):
+        inspect(package_of(entry))
+
+
+@pytest.mark.parametrize("again", ["a.hyper", "A.HYPER"])
+def test_two_entries_of_one_name_are_refused(again: str) -> None:
+    """S9: one program would unpack the first, another one the second."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as package, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        package.writestr("a.hyper", b"one")
+        package.writestr(again, b"two")
+    with pytest.raises(FormatError, match="one name"):
+        inspect(made.getvalue())
+
+
+@pytest.mark.parametrize("name", ["../evil", "b.txt00"])
+def test_an_entry_has_the_same_name_at_both_places(name: str) -> None:
+    """Programs that unpack a stream never see the directory."""
+    content = package_of("ok.tds1")
+    with pytest.raises(FormatError, match="two names"):
+        inspect(content.replace(b"ok.tds1", name.encode(), 1))
+
+
+def test_an_entry_is_where_the_directory_says() -> None:
+    content = package_of("a.tds")
+    at = content.rindex(b"PK\x01\x02") + 42
+    with pytest.raises(FormatError, match="damaged"):
+        inspect(content[:at] + b"\x05\0\0\0" + content[at + 4 :])
+
+
+@pytest.mark.parametrize("name", ["Straße.tds", "データ.hyper", "a b.twb"])
+def test_names_may_have_any_letters(name: str) -> None:
+    assert inspect(package_of(name)).entries == 1
+
+
+class Counted(io.BytesIO):
+    """Remembers the largest read."""
+
+    largest = 0
+
+    @override
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self.largest = max(self.largest, len(found))
+        return found
+
+
+def end_64(
+    count: int, directory_at: int, directory_bytes: int, magic: bytes = b"PK\x06\x06"
+) -> bytes:
+    """The end of a package as zip64 has it: three records, of which the first is believed."""
+    record = struct.pack(
+        "<4sQ2H2L4Q", magic, 44, 45, 45, 0, 0, count, count, directory_bytes, directory_at
+    )
+    at = directory_at + directory_bytes
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1)
+    return record + locator + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 10, 0, 0)
+
+
+def test_a_directory_of_zip64_does_not_get_past_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S9: the small end record says little, the one of zip64 is believed, and what it names is read into memory."""
+    monkeypatch.setattr(packages, "MAX_DIRECTORY_BYTES", 100_000)
+    file = Counted(b"\0" * 500_000 + end_64(1, 0, 500_000))
+    with pytest.raises(FormatError, match="larger than 100000"):
+        inspect_package(file, len(file.getvalue()))
+    assert file.largest <= 100_000
+
+
+def test_packages_beyond_four_gibibytes_have_such_a_directory() -> None:
+    content = package_of("a.hyper")
+    at, end = content.rindex(b"PK\x01\x02"), content.rindex(b"PK\x05\x06")
+    assert inspect(content[:end] + end_64(1, at, end - at)).has_extract
+    with pytest.raises(FormatError, match="zip64"):
+        inspect(content[:end] + end_64(1, at, end - at, magic=b"junk"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 100, package_of("a")[:-5]])
