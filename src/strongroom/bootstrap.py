@@ -494,5 +494,9 @@ def root_module(kind: str) -> "ModuleType":
             from strongroom.roots import openbao
 
             return openbao
+        case "pkcs11":
+            from strongroom.roots import pkcs11
+
+            return pkcs11
         case _:
             raise StateError(f"this version has no root of the kind {kind!r}")

@@ -50,7 +50,9 @@ def add_modes(
         finish(parser)
 
 
-def _settings(kind: str, *words: str, **options: "str | SecretBytes | None") -> "RootSettings":
+def _settings(
+    kind: str, *words: str, **options: "str | bool | SecretBytes | None"
+) -> "RootSettings":
     from strongroom import bootstrap
 
     made: RootSettings = bootstrap.root_module(kind).settings(*words, **options)
@@ -187,11 +189,36 @@ def _openbao(arguments: argparse.Namespace) -> "RootSettings":
     )
 
 
+# ---- pkcs11 ----------------------------------------------------------------------------------------
+
+
+def _pkcs11_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--module", required=True, metavar="SO", help="the vendor's library")
+    parser.add_argument("--token-label", required=True, metavar="LABEL", help="of the token")
+    parser.add_argument("--key-label", required=True, metavar="LABEL", help="of an AES-256 key")
+    parser.add_argument("--pin-file", metavar="FILE", help="file with the user's PIN; - is stdin")
+    parser.add_argument(
+        "--create-key", action="store_true", help="make the key in the token if there is none"
+    )
+
+
+def _pkcs11(arguments: argparse.Namespace) -> "RootSettings":
+    return _settings(
+        "pkcs11",
+        _file(arguments.module),
+        arguments.token_label,
+        arguments.key_label,
+        pin=_credential(arguments.pin_file, "--pin-file", "the PIN"),
+        create=arguments.create_key,
+    )
+
+
 #: Roots of a KMS that can be asked, one line each; they serve as the mode and beside it.
 EXTERNAL = (
     KmsMode("aws", "a symmetric key (CMK) of AWS KMS", _aws_options, _aws),
     KmsMode("azure", "an RSA key of Azure Key Vault", _azure_options, _azure),
     KmsMode("openbao", "a transit key of OpenBao or Vault", _openbao_options, _openbao),
+    KmsMode("pkcs11", "an AES key in a PKCS#11 token (HSM)", _pkcs11_options, _pkcs11),
 )
 LOCAL = KmsMode("local", "the keystore of this installation", _local_options, _local)
 #: What `set-mode` takes.

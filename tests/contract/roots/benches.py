@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.contract.roots import bench_aws, bench_azure, bench_local, bench_openbao
+from tests.contract.roots import bench_aws, bench_azure, bench_local, bench_openbao, bench_pkcs11
 from tests.contract.roots.harness import RootBench
 
 #: Name → class, which says what applies to it.
@@ -14,6 +14,7 @@ BENCHES: Mapping[str, type[RootBench]] = {
     "aws-moto": bench_aws.MotoBench,
     "azure": bench_azure.AzureBench,
     "openbao": bench_openbao.OpenbaoBench,
+    "pkcs11": bench_pkcs11.Pkcs11Bench,
 }
 #: Name → what starts it in a folder.
 START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
@@ -22,4 +23,5 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
     "aws-moto": bench_aws.start_moto,
     "azure": bench_azure.start,
     "openbao": bench_openbao.start,
+    "pkcs11": bench_pkcs11.start,
 }

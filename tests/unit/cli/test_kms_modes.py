@@ -90,6 +90,16 @@ def test_openbao_takes_a_token_or_an_approle_by_file(tmp_path: Path) -> None:
         both.to_settings(both)
 
 
+def test_pkcs11_takes_its_pin_by_file(tmp_path: Path) -> None:
+    file = credential_file(tmp_path, b"5678\n")
+    line = f"tsm security kms set-mode pkcs11 --module {file} --token-label T --key-label K"
+    arguments = parsed(f"{line} --pin-file {file} --create-key")
+    settings = arguments.to_settings(arguments)
+    assert settings.root_key_id == "pkcs11:token=T;object=K;type=secret-key"
+    assert settings.options["create"] == "yes"
+    assert dict(settings.secrets) == {"pin": SecretBytes(b"5678")}
+
+
 def test_a_credential_comes_by_stdin_too_or_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "tsm security kms set-mode openbao --address https://bao:8200 --key K"
     by_pipe, asked = parsed(f"{line} --token-file -"), parsed(line)

@@ -1,0 +1,351 @@
+"""A PKCS#11 token (HSM) as the root: an AES key that never leaves it wraps the RMK; the one door to python-pkcs11.
+
+AES-GCM runs in the token, with the wrap's context as additional data. Every operation opens a session of
+its own and closes it: sessions of one process share their login, and a token that was taken out is
+noticed. A wrong PIN is tried a few times only, since a token counts them and locks itself.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from strongroom.clock import Clock, format_utc
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    IntegrityError,
+    RootError,
+    RootRefusedError,
+    RootUnavailableError,
+    UsageError,
+)
+from strongroom.ids import new_id
+from strongroom.roots import indirect
+from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.settings import RootSettings
+
+T = TypeVar("T")
+
+KIND = "pkcs11"
+#: A wrong PIN is given no more often to a token by one provider.
+MAX_WRONG_PINS = 2
+_LABEL = b"strongroom/v1/root/pkcs11"
+_NONCE_BYTES = 12
+_TAG_BITS = 128
+_KEY_BITS = 256
+_UNRESERVED = "-._~"  # RFC 7512 allows more; these are safe in any shell
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
+#: C_Initialize and logins belong to the whole process.
+_PROCESS_LOCK = threading.Lock()
+_initialized_by: dict[str, int] = {}
+
+
+def settings(
+    module: str, token_label: str, key_label: str, *, pin: SecretBytes, create: bool = False
+) -> RootSettings:
+    """Checked settings; asks nobody.
+
+    Args:
+        module: Full path of the vendor's library.
+        token_label: Label of the token.
+        key_label: Label of the AES key in it.
+        pin: The user's PIN.
+        create: Make the key if there is none yet.
+
+    Raises:
+        UsageError: A label or a path that is none.
+    """
+    path = module.strip().strip("\"'")
+    if not os.path.isabs(path):  # noqa: PTH117 a path as text, of whatever machine
+        raise UsageError(f"not the full path of a PKCS#11 library: {path!r}")
+    for name in (token_label, key_label):
+        if _NAME.fullmatch(name) is None:
+            raise UsageError(f"not a label: {name!r}")
+    if len(token_label.encode()) > 32:
+        raise UsageError(f"the label of a token has at most 32 bytes: {token_label!r}")
+    options = {"module": path, "token": token_label, "key": key_label}
+    if create:
+        options["create"] = "yes"
+    uri = ";".join(
+        (f"token={_quoted(token_label)}", f"object={_quoted(key_label)}", "type=secret-key")
+    )
+    return RootSettings(KIND, f"pkcs11:{uri}", options, {"pin": pin})
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe=_UNRESERVED)
+
+
+def build(root: RootSettings, clock: Clock) -> "Pkcs11Root":
+    """The root with python-pkcs11; the vendor's library is loaded at the first call."""
+    try:
+        import pkcs11
+    except ImportError as error:
+        raise RootError(
+            "the PKCS#11 root needs python-pkcs11", hint="pip install 'strongroom[hsm]'"
+        ) from error
+    return Pkcs11Root(lambda: pkcs11.lib(root.options["module"]), root, clock)
+
+
+class Pkcs11Root:
+    """Wraps the RMK by one AES key of a token."""
+
+    def __init__(self, library: Callable[[], Any], root: RootSettings, clock: Clock) -> None:
+        """Build the root.
+
+        Args:
+            library: Gives the vendor's library, initialised.
+            root: Its settings.
+            clock: For the times in records.
+        """
+        self._library = library
+        self._root = root
+        self._clock = clock
+        self._wrong_pins = 0
+
+    def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
+        """A fresh key of our own generator, and its wrap."""
+        key = rng.new_key()
+        return key, self.wrap(key, context)
+
+    def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
+        """Encrypt in the token."""
+        pairs, nonce = context.pairs(), rng.random_bytes(_NONCE_BYTES)
+        gcm = _gcm(nonce, _LABEL + indirect.context_bytes(pairs))
+
+        def encrypt(session: Any) -> bytes:
+            kek = self._find(session)
+            self._check_kept(kek)
+            return bytes(kek.encrypt(key.reveal(), **gcm))
+
+        blob = nonce + self._call("encrypt", encrypt)
+        now = format_utc(self._clock.now())
+        return WrapRecord(
+            id=context.wrap_id,
+            kind=KIND,
+            form="direct",
+            root_key_id=self._root.root_key_id,
+            region="",
+            blob=blob,
+            inner=b"",
+            context=pairs,
+            added_at=now,
+            last_verified=now,
+        )
+
+    def unwrap(self, record: WrapRecord) -> SecretBytes:
+        """Decrypt in the token.
+
+        Raises:
+            IntegrityError: The record does not open.
+            RootRefusedError: Another key made it.
+        """
+        own = self._root.root_key_id
+        if record.root_key_id != own:
+            raise RootRefusedError(
+                f"the RMK was wrapped by {record.root_key_id}, not by {own}",
+                hint="this is the store of another installation or of a backup",
+            )
+        nonce, sealed = record.blob[:_NONCE_BYTES], record.blob[_NONCE_BYTES:]
+        if len(sealed) != (_KEY_BITS + _TAG_BITS) // 8:
+            raise IntegrityError
+        gcm = _gcm(nonce, _LABEL + indirect.context_bytes(record.context))
+
+        def decrypt(session: Any) -> bytes:
+            from pkcs11 import exceptions
+
+            # tokens have no error of their own for a tag that does not fit
+            doubtful = (
+                exceptions.GeneralError,
+                exceptions.EncryptedDataInvalid,
+                exceptions.EncryptedDataLenRange,
+                exceptions.SignatureInvalid,
+            )
+            kek = self._find(session)
+            try:
+                return bytes(kek.decrypt(sealed, **gcm))
+            except doubtful as error:
+                raise IntegrityError from error
+
+        return SecretBytes(self._call("decrypt", decrypt))
+
+    def describe(self) -> RootDescription:
+        """Library, token and label of the key; never the PIN."""
+        options = self._root.options
+        details = {name: options[name] for name in ("module", "token", "key")}
+        return RootDescription(KIND, self._root.root_key_id, {**details, "identity": self._who()})
+
+    def check(self) -> None:
+        """Wrap and unwrap a fresh key; makes the token's key before if that was asked for.
+
+        Raises:
+            RootError: The token does not allow it, or gives back another key.
+        """
+        if self._root.options.get("create"):
+            self._call("generate", self._create, rw=True)
+        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
+        if self.unwrap(record) != key:
+            raise RootError(f"the key {self._root.root_key_id} gave back another key")
+
+    def _who(self) -> str:
+        return f"user of the token {self._root.options['token']}"
+
+    # ---- in a session ----------------------------------------------------------------------------
+
+    def _find(self, session: Any) -> Any:
+        from pkcs11 import Attribute, ObjectClass, exceptions
+
+        wanted = {
+            Attribute.CLASS: ObjectClass.SECRET_KEY,
+            Attribute.LABEL: self._root.options["key"],
+        }
+        # all of them: the library's own get_key leaves a search open if there are two
+        found = list(session.get_objects(wanted))
+        if not found:
+            raise exceptions.NoSuchKey
+        if len(found) > 1:
+            raise exceptions.MultipleObjectsReturned
+        return found[0]
+
+    def _create(self, session: Any) -> None:
+        from pkcs11 import Attribute, KeyType, exceptions
+
+        try:
+            self._find(session)
+        except exceptions.NoSuchKey:
+            session.generate_key(
+                KeyType.AES,
+                _KEY_BITS,
+                label=self._root.options["key"],
+                store=True,
+                template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+            )
+
+    def _check_kept(self, kek: Any) -> None:
+        """A key that can be taken out of the token is no root."""
+        from pkcs11 import Attribute, KeyType
+
+        fit = (kek.key_type, kek.key_length) == (KeyType.AES, _KEY_BITS)
+        if not fit or kek[Attribute.EXTRACTABLE] or not kek[Attribute.SENSITIVE]:
+            raise RootRefusedError(
+                f"{self._root.root_key_id} is not an AES-256 key that stays in its token",
+                hint="make one with --create-key under a new label, or with the vendor's tool:"
+                " AES, 256 bits, sensitive, not extractable, encrypt and decrypt",
+            )
+
+    # ---- calls -----------------------------------------------------------------------------------
+
+    def _call(self, action: str, call: Callable[[Any], T], *, rw: bool = False) -> T:
+        """Run a call in a session; once more with the library begun anew if the token is not there."""
+        from pkcs11.exceptions import PKCS11Error
+
+        with _PROCESS_LOCK:
+            try:
+                return self._in_session(call, rw=rw)
+            except (PKCS11Error, AttributeError) as error:
+                if not _is_gone(error):
+                    raise self._translated(action, error) from error
+            try:
+                self._library().reinitialize()
+                return self._in_session(call, rw=rw)
+            except (PKCS11Error, AttributeError) as error:
+                raise self._translated(action, error) from error
+
+    def _in_session(self, call: Callable[[Any], T], *, rw: bool) -> T:
+        with self._session(rw=rw) as session:
+            return call(session)
+
+    def _session(self, *, rw: bool) -> AbstractContextManager[Any]:
+        from pkcs11.exceptions import PinIncorrect
+
+        if self._wrong_pins >= MAX_WRONG_PINS:
+            raise self._bad_pin(
+                "was wrong, and is not given again, so that the token is not locked"
+            )
+        module = self._root.options["module"]
+        library = self._library()
+        if _initialized_by.setdefault(module, os.getpid()) != os.getpid():
+            # a library that was begun before a fork is of no use after it
+            library.reinitialize()
+            _initialized_by[module] = os.getpid()
+        token = library.get_token(token_label=self._root.options["token"])
+        try:
+            opened: AbstractContextManager[Any] = token.open(
+                rw=rw, user_pin=self._root.secrets["pin"].reveal().decode()
+            )
+        except PinIncorrect:
+            self._wrong_pins += 1
+            raise
+        self._wrong_pins = 0
+        return opened
+
+    def _bad_pin(self, reason: str) -> RootRefusedError:
+        return RootRefusedError(
+            f"the PIN of {self._root.root_key_id} {reason}",
+            hint=f"give the PIN of the {self._who()} with --pin-file, and unlock the token if it is locked",
+        )
+
+    def _translated(self, action: str, error: Exception) -> RootError:
+        name, key = type(error).__name__, self._root.root_key_id
+        if name.startswith("Pin") or name == "UserPinNotInitialized":
+            return self._bad_pin(f"is not accepted ({name})")
+        if "OS exception while loading" in str(error):
+            return RootRefusedError(
+                f"the library for {key} cannot be loaded: {error}",
+                hint="give the full path of the vendor's PKCS#11 library with --module",
+            )
+        told = _REFUSED.get(name)
+        if told is not None:
+            return RootRefusedError(f"cannot {action} with {key}: {told[0]}", hint=told[1])
+        return RootUnavailableError(
+            f"the token cannot {action} now with {key}: {f'{name} {error}'.strip()}",
+            hint="it is tried again by itself; check that the token is there, its power and network,"
+            " and the library's own configuration",
+        )
+
+
+#: Name of an error of the library → what it means, and what to do.
+_REFUSED = {
+    "NoSuchKey": (
+        "there is no such key in the token",
+        "compare token and label with 'pkcs11-tool --list-objects', or use --create-key",
+    ),
+    "MultipleObjectsReturned": ("several keys have this label", "make the label unique"),
+    "MultipleTokensReturned": ("several tokens have this label", "make the label unique"),
+    # what python-pkcs11 says of a key whose usage does not allow the operation
+    "AttributeError": (
+        "the key is disabled: its attributes do not allow it",
+        "set CKA_ENCRYPT and CKA_DECRYPT of the key",
+    ),
+    "KeyTypeInconsistent": ("it is not an AES key", "make an AES key of 256 bits"),
+    "MechanismInvalid": ("the token has no AES-GCM", "use a token with CKM_AES_GCM"),
+    "MechanismParamInvalid": (
+        "the token does not take our AES-GCM parameters",
+        "use a token that takes a nonce from outside",
+    ),
+    "FunctionNotSupported": ("the token does not support it", "use a token with CKM_AES_GCM"),
+    "TokenWriteProtected": ("the token is write-protected", "make the key with the vendor's tool"),
+}
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether it may help to begin anew: the token was away, or the library lost its session."""
+    name = type(error).__name__
+    return (
+        name not in _REFUSED
+        and not name.startswith("Pin")
+        and "OS exception while loading" not in str(error)
+    )
+
+
+def _gcm(nonce: bytes, aad: bytes) -> dict[str, Any]:
+    from pkcs11 import GCMParams, Mechanism
+
+    return {
+        "mechanism": Mechanism.AES_GCM,
+        "mechanism_param": GCMParams(nonce, aad=aad, tag_bits=_TAG_BITS),
+    }

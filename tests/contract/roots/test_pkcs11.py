@@ -1,0 +1,99 @@
+"""PKCS#11: what only a token does; against SoftHSM."""
+
+import os
+from typing import Any
+
+import pytest
+
+from strongroom.clock import SystemClock
+from strongroom.errors import RootError, RootRefusedError
+from strongroom.ids import new_id
+from strongroom.roots import pkcs11
+from strongroom.roots.base import Context
+from tests.contract.roots.bench_pkcs11 import KEY, MODULE, TOKEN, WRONG, Pkcs11Bench
+
+softhsm = pytest.mark.parametrize("bench", ["pkcs11"], indirect=True)
+
+
+def fresh() -> Context:
+    return Context(new_id(), new_id(), new_id())
+
+
+@softhsm
+def test_a_wrong_pin_is_not_given_until_the_token_is_locked(
+    bench: Pkcs11Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pkcs11, "MAX_WRONG_PINS", 2)
+    root = bench.root(bench.of(KEY, create=False, pin=WRONG))
+    for words in ("is not accepted", "is not accepted", "is not given again", "is not given again"):
+        with pytest.raises(RootRefusedError, match=words) as caught:
+            root.check()
+        assert WRONG not in f"{caught.value.message}{caught.value.hint}"
+        assert "--pin-file" in caught.value.hint
+    bench.root().check()
+
+
+@softhsm
+def test_a_key_that_was_made_stays_in_the_token(bench: Pkcs11Bench) -> None:
+    from pkcs11 import Attribute, exceptions
+
+    def look(session: Any) -> None:
+        key = session.get_key(label=KEY)
+        assert (key[Attribute.SENSITIVE], key[Attribute.EXTRACTABLE]) == (True, False)
+        with pytest.raises(exceptions.AttributeSensitive):
+            key[Attribute.VALUE]
+
+    bench.operate(look)
+
+
+@softhsm
+@pytest.mark.parametrize(
+    ("bits", "kept"), [(256, False), (128, True)], ids=["extractable", "128 bits"]
+)
+def test_a_key_that_is_no_root_is_refused(bench: Pkcs11Bench, bits: int, kept: bool) -> None:
+    from pkcs11 import Attribute, KeyType
+
+    label = f"unfit {bits}"
+    template = {Attribute.SENSITIVE: kept, Attribute.EXTRACTABLE: not kept}
+    bench.operate(
+        lambda session: session.generate_key(
+            KeyType.AES, bits, label=label, store=True, template=template
+        )
+    )
+    with pytest.raises(RootRefusedError, match="not an AES-256 key that stays"):
+        bench.root(bench.of(label, create=True)).check()
+
+
+@softhsm
+def test_labels_that_are_not_unique_are_refused(bench: Pkcs11Bench) -> None:
+    from pkcs11 import KeyType
+
+    for _ in range(2):
+        bench.operate(
+            lambda session: session.generate_key(KeyType.AES, 256, label="twice", store=True)
+        )
+    with pytest.raises(RootRefusedError, match="several keys have this label"):
+        bench.root(bench.of("twice", create=False)).check()
+
+
+@softhsm
+def test_the_library_is_begun_anew_after_a_fork(
+    bench: Pkcs11Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = bench.root()
+    key, record = root.generate_data_key(fresh())
+    monkeypatch.setitem(pkcs11._initialized_by, MODULE, os.getppid())
+    assert root.unwrap(record) == key
+    assert pkcs11._initialized_by[MODULE] == os.getpid()
+
+
+@softhsm
+def test_no_library_and_no_token(bench: Pkcs11Bench) -> None:
+    pin = bench.settings.secrets["pin"]
+    absent = pkcs11.settings("/nonexistent/lib.so", TOKEN, KEY, pin=pin)
+    with pytest.raises(RootRefusedError, match="cannot be loaded"):
+        bench.root(absent).check()
+    elsewhere = pkcs11.settings(MODULE, "elsewhere", KEY, pin=pin)
+    with pytest.raises(RootError, match="NoSuchToken"):
+        pkcs11.build(elsewhere, SystemClock()).check()
+    bench.root().check()
