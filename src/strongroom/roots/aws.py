@@ -1,8 +1,7 @@
 """AWS KMS as the root: the CMK gives the RMK as a data key (A-07); the one door to boto3.
 
-Two actions are ever needed, `kms:GenerateDataKey` and `kms:Decrypt` on the key (A-04). What DescribeKey
-would tell is asked for status only, and its refusal is no error. No call is made before the ARN and the
-region are checked (A-08, A-09, Q-21).
+Two actions are ever called, `kms:GenerateDataKey` and `kms:Decrypt` on the key (A-04). No call is made
+before the ARN and the region are checked (A-08, A-09, Q-21).
 """
 
 import re

@@ -231,15 +231,15 @@ class AzureRoot:
 
     def _call(self, action: str, call: Callable[[], T]) -> T:
         """Run a call, again after what may pass (the SDK does not after a reset of a POST)."""
-        for number in range(_TRIES):
+        number = 1
+        while True:
             try:
                 return self._once(action, call)
             except _PassingError as error:
-                last = number + 1 == _TRIES or error.wait > MAX_WAIT_S
-                if last:
+                if number == _TRIES or error.wait > MAX_WAIT_S:
                     raise self._unavailable(action, str(error)) from error.__cause__
-                self._sleep(error.wait or _PAUSE_S * 2**number)
-        raise self._unavailable(action, "it was never asked")
+                self._sleep(error.wait or _PAUSE_S * 2 ** (number - 1))
+            number += 1
 
     def _once(self, action: str, call: Callable[[], T]) -> T:
         from azure.core import exceptions as azure

@@ -129,10 +129,12 @@ def test_a_role_that_is_attached_later_is_found_without_a_restart(
 
 
 @ministack
+@pytest.mark.parametrize("attempts", ["1", "2"], ids=["default", "set by the operator"])
 def test_one_lost_answer_of_the_metadata_service_is_no_loss_of_credentials(
-    bench: MinistackBench, monkeypatch: pytest.MonkeyPatch
+    bench: MinistackBench, monkeypatch: pytest.MonkeyPatch, attempts: str
 ) -> None:
     """7.2: the SDK's default is one attempt."""
+    monkeypatch.setenv("AWS_METADATA_SERVICE_NUM_ATTEMPTS", attempts)
     with instance(bench, monkeypatch) as (metadata, server):
         with server.broken(Fault.RESET, times=1, after=1):
             bench.root().check()
