@@ -4,6 +4,7 @@ Everything is built at first use, and imported there: `tsm configuration get` mu
 """
 
 import grp
+import importlib
 import os
 import pwd
 import sys
@@ -475,28 +476,16 @@ class _Roots:
         return self._built[key]
 
 
+#: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.
+_ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11")
+
+
 def root_module(kind: str) -> "ModuleType":
-    """The module of a kind of root: its `settings` and `build`; each kind has its line here.
+    """The module of a kind of root, imported here, since it brings an SDK.
 
     Raises:
         StateError: There is no such kind.
     """
-    match kind:
-        case "aws":
-            from strongroom.roots import aws
-
-            return aws
-        case "azure":
-            from strongroom.roots import azure
-
-            return azure
-        case "openbao":
-            from strongroom.roots import openbao
-
-            return openbao
-        case "pkcs11":
-            from strongroom.roots import pkcs11
-
-            return pkcs11
-        case _:
-            raise StateError(f"this version has no root of the kind {kind!r}")
+    if kind not in _ROOT_KINDS:
+        raise StateError(f"this version has no root of the kind {kind!r}")
+    return importlib.import_module(f"strongroom.roots.{kind}")
