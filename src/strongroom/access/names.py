@@ -14,10 +14,13 @@ MAX_CHARACTERS = 255
 MAX_DESCRIPTION_CHARACTERS = 4000
 DEFAULT_SITE_WORD = "default"
 _CONTENT_URL = re.compile(r"[A-Za-z0-9_-]*")
-# controls, surrogates, unassigned, line and paragraph separators
-_REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
-# characters that turn the direction of the text around them: a name must not look like another one
-_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+# controls, surrogates, unassigned, line and paragraph separators, and formats: a name must not look like another one,
+# so nothing in it is unseen or turns the direction of the text around it
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+_UNSEEN = frozenset(
+    "\u115f\u1160\u17b4\u17b5\u3164\uffa0\u2800"
+)  # of other categories, but as empty
+_JOINERS = frozenset("\u200c\u200d")
 
 
 def canonical(name: str, noun: str) -> str:
@@ -73,6 +76,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _check_characters(name: str, noun: str) -> None:
-    for character in name:
-        if unicodedata.category(character) in _REFUSED_CATEGORIES or character in _DIRECTION:
+    for at, character in enumerate(name):
+        refused = unicodedata.category(character) in _REFUSED_CATEGORIES or character in _UNSEEN
+        if character in _JOINERS:
+            refused = not _joins(name, at)
+        if refused:
             raise UsageError(f"the name of a {noun} must not have the character {character!a}")
+
+
+def _joins(name: str, at: int) -> bool:
+    """Whether a joiner stands where it has a use: between letters of scripts that have one, or in emoji."""
+    around = name[at - 1 : at] + name[at + 1 : at + 2]
+    return len(around) == 2 and not any(one.isascii() or one in _JOINERS for one in around)

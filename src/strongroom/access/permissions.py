@@ -46,6 +46,7 @@ class Action(Enum):
     LIST_ALL_SITES = "list all sites"
     CREATE_SITE = "create sites"
     UPDATE_SITE = "change the site"
+    LIMIT_SITE = "change the site's name, address, state or quotas"
     SET_SITE_MODE = "set the site's encryption mode"
     DELETE_SITE = "delete the site"
     ENCRYPT_SITE = "encrypt, decrypt or re-encrypt the site's extracts"
@@ -82,6 +83,8 @@ POLICY: Mapping[Action, frozenset[Standing]] = {
     Action.LIST_ALL_SITES: _SERVER,
     Action.CREATE_SITE: _SERVER,
     Action.UPDATE_SITE: _SITE,
+    # a name or address could pass for another site's; state and quotas are limits of the site itself
+    Action.LIMIT_SITE: _SERVER,
     Action.SET_SITE_MODE: _SERVER,  # E-01
     Action.DELETE_SITE: _SERVER,
     Action.ENCRYPT_SITE: _SERVER,  # E-14

@@ -18,7 +18,14 @@ from strongroom.access.permissions import Action
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
-from strongroom.errors import ConflictError, NotFoundError, StateError, StorageError, UsageError
+from strongroom.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    StateError,
+    StorageError,
+    UsageError,
+)
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.extracts import model, policy
@@ -34,7 +41,7 @@ from strongroom.repository.rows import (
     SiteRow,
 )
 from strongroom.repository.unit_of_work import Repository, Transaction
-from strongroom.services.auth import Identity
+from strongroom.services.auth import Identity, identity_on
 from strongroom.services.projects import project_of_site
 from strongroom.services.resources import content_resource, project_resource
 from strongroom.services.sites import DEFAULT_PROJECT
@@ -161,12 +168,14 @@ class PublishingService:
                 ]
             )
         with self._repository.transaction() as tx:
-            now_plan = _plan(tx, plan.identity, plan.request)
+            now_plan = _plan(tx, _as_now(tx, plan.identity), plan.request)
             if now_plan.encrypted != plan.encrypted or _id(now_plan) != _id(plan):
                 raise StateError(
                     "the site's encryption mode or the item changed during the upload",
                     hint="publish again",
                 )
+            if now_plan.room_bytes is not None and stored.plaintext_bytes > now_plan.room_bytes:
+                raise _no_room()  # others published meanwhile
             row = self._row(tx, now_plan, plan.content_id, stored, has_extract=has_extract)
             if now_plan.existing is None:
                 tx.contents.insert(row)
@@ -305,10 +314,7 @@ class Publication:
     def _check_room(self) -> None:
         room = self._plan.room_bytes
         if room is not None and self._size > room:
-            raise StateError(
-                "the site's storage quota is full",
-                hint="delete content, or let a server administrator raise the quota",
-            )
+            raise _no_room()
 
     def __enter__(self) -> Self:
         return self
@@ -320,6 +326,15 @@ class Publication:
         trace: TracebackType | None,
     ) -> None:
         self.abort()
+
+
+def _as_now(tx: Transaction, identity: Identity) -> Identity:
+    """Who publishes, with the role that is left after a long upload."""
+    user, site = tx.users.find(identity.user.id), tx.sites.get(identity.site.id)
+    now = None if user is None else identity_on(tx, user, site)
+    if now is None:
+        raise PermissionDeniedError("the user lost its place on the site during the upload")
+    return now
 
 
 def _plan(tx: Transaction, identity: Identity, request: PublishRequest) -> _Plan:
@@ -347,6 +362,13 @@ def _plan(tx: Transaction, identity: Identity, request: PublishRequest) -> _Plan
         content_id=existing.id if existing else ids.new_id(),
         encrypted=policy.encrypts_at_publish(mode, wish),
         room_bytes=_room(tx, site, existing),
+    )
+
+
+def _no_room() -> StateError:
+    return StateError(
+        "the site's storage quota is full",
+        hint="delete content, or let a server administrator raise the quota",
     )
 
 

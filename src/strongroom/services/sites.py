@@ -174,7 +174,7 @@ class SitesService:
         """Change a site; the same mode again does nothing.
 
         Raises:
-            PermissionDeniedError: The subject may not; the mode is for server administrators.
+            PermissionDeniedError: The subject may not; mode, name, content URL, state and quotas are for server administrators.
             NotFoundError: There is no such site.
             UsageError: A name or value is not allowed.
             ConflictError: The name or content URL is taken.
@@ -186,7 +186,10 @@ class SitesService:
             if changes.mode is not None and changes.mode != site.mode:
                 permissions.check(subject, Action.SET_SITE_MODE, Resource(site_id))
                 job = self._change_mode(tx, subject, site, changes)
-            site = tx.sites.update(site_id, **_plain_changes(site, changes))
+            columns = _plain_changes(site, changes)
+            if any(columns.get(name, old) != old for name, old in _limits(site)):
+                permissions.check(subject, Action.LIMIT_SITE, Resource(site_id))
+            site = tx.sites.update(site_id, **columns)
         return SiteChange(site, job)
 
     def set_mode(
@@ -354,6 +357,19 @@ def _plain_changes(site: SiteRow, changes: SiteChanges) -> dict[str, Any]:  # co
     if changes.attributes:
         columns["attributes"] = _merged(site.attributes, changes.attributes)
     return columns
+
+
+def _limits(site: SiteRow) -> Sequence[tuple[str, object]]:
+    """What a site administrator sends back with the rest, and may not change."""
+    names_of_limits = (
+        "name",
+        "content_url",
+        "state",
+        "admin_mode",
+        "user_quota",
+        "storage_quota",
+    )
+    return [(name, getattr(site, name)) for name in names_of_limits]
 
 
 def _changed_content_url(site: SiteRow, url: str) -> str:

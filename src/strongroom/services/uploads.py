@@ -67,8 +67,10 @@ class UploadsService:
         """Begin the next part.
 
         Raises:
+            PermissionDeniedError: The user may no longer publish on the site.
             NotFoundError: No such upload of this user on this site.
         """
+        permissions.check(identity.subject, Action.PUBLISH)
         with self._repository.reading() as tx:
             upload = _own(tx, identity, upload_id)
             if len(tx.uploads.parts(upload.id)) >= MAX_PARTS:

@@ -197,12 +197,15 @@ def test_a_change_of_mind_stops_the_job_before(platform: Platform) -> None:
 
 
 def test_the_mode_is_for_server_administrators(platform: Platform) -> None:
-    """E-01; a site administrator may change the rest."""
+    """E-01; a site administrator may change settings, but not what limits or names the site."""
     platform.user("sally", "SiteAdministratorCreator")
     sally = platform.subject("sally")
     site_id = platform.site.id
-    renamed = SiteChanges(name="Renamed", mode=SiteMode.DISABLED)
-    assert platform.sites.update(sally, site_id, renamed).site.name == "Renamed"
+    changes = SiteChanges(mode=SiteMode.DISABLED, attributes={"commentingEnabled": "false"})
+    changed = platform.sites.update(sally, site_id, changes).site
+    assert changed.attributes == {"commentingEnabled": "false"}
+    with pytest.raises(PermissionDeniedError):
+        platform.sites.update(sally, site_id, SiteChanges(name="Renamed"))
     with pytest.raises(PermissionDeniedError):
         platform.sites.set_mode(sally, site_id, SiteMode.ENFORCED)
     with pytest.raises(PermissionDeniedError):

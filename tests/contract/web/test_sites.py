@@ -131,3 +131,31 @@ def test_the_default_site_stays(served: Served) -> None:
 
 def test_a_site_is_found_by_two_keys_only(served: Served) -> None:
     assert served.client().send("GET", "/sites/x", query={"key": "colour"}).status == 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'name="Finance"',
+        'contentUrl="Finance"',
+        'state="Suspended"',
+        'userQuota="1000"',
+        'storageQuota="1000000"',
+        'storageQuota="-1"',
+        'adminMode="ContentOnly"',
+    ],
+)
+def test_limits_of_a_site_are_set_by_server_administrators(served: Served, change: str) -> None:
+    """A site administrator may write back the site it read, but neither raise a quota nor pass for another site."""
+    admin = served.site("Team", SiteMode.ENABLED)
+    admin.on_site("PUT", "", '<tsRequest><site userQuota="5" storageQuota="7"/></tsRequest>')
+    client = served.user("sam", "Team", "SiteAdministratorCreator")
+    shown = dict(client.on_site("GET", "").find("site").attrib)
+    attributes = " ".join(f'{key}="{value}"' for key, value in shown.items())
+    assert client.on_site("PUT", "", f"<tsRequest><site {attributes}/></tsRequest>").status == 200
+    flags = '<tsRequest><site commentingEnabled="false"/></tsRequest>'
+    assert client.on_site("PUT", "", flags).status == 200
+    assert client.on_site("PUT", "", f"<tsRequest><site {change}/></tsRequest>").status == 403
+    after = dict(client.on_site("GET", "").find("site").attrib)
+    assert after == {**shown, "commentingEnabled": "false"}
+    assert admin.on_site("PUT", "", f"<tsRequest><site {change}/></tsRequest>").status == 200

@@ -16,7 +16,19 @@ def test_names_that_are_refused(name: str) -> None:
         names.canonical(name, "user")
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "con", "💾", "a" * 255, "میشا\u200cم"])
+@pytest.mark.parametrize(
+    "unseen", ["\u200b", "\u00ad", "\u2060", "\ufeff", "\u200d", "\u200c", "\u3164", "\U000e0061"]
+)
+@pytest.mark.parametrize("name", ["ad{}min", "{}admin", "admin{}", "\u0645{}min"])
+def test_no_name_looks_like_another_one(name: str, unseen: str) -> None:
+    """field.md S8: names with a character that nobody sees are other names for the computer only."""
+    with pytest.raises(UsageError, match="the name of a user"):
+        names.canonical(name.format(unseen), "user")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a/b", "con", "💾", "a" * 255, "م\u200cی", "👩\u200d🚀"]
+)
 def test_names_are_data_and_may_look_like_anything(name: str) -> None:
     assert names.canonical(name, "project") == name
 
