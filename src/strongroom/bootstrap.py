@@ -477,7 +477,7 @@ class _Roots:
 
 
 #: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.
-_ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11")
+_ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11", "gcp")
 
 
 def root_module(kind: str) -> "ModuleType":

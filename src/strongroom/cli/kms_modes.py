@@ -83,7 +83,7 @@ def _read_credential(file: str | None, option: str, what: str) -> bytes:
 
         return getpass.getpass(f"{what}: ").encode()
     if file == "-":
-        return sys.stdin.buffer.readline(_LONGEST_CREDENTIAL + 2)
+        return sys.stdin.buffer.read(_LONGEST_CREDENTIAL + 2)
     try:
         with open(file, "rb") as source:  # noqa: PTH123 also a pipe
             return source.read(_LONGEST_CREDENTIAL + 2)
@@ -213,12 +213,35 @@ def _pkcs11(arguments: argparse.Namespace) -> "RootSettings":
     )
 
 
+# ---- gcp -------------------------------------------------------------------------------------------
+
+
+def _gcp_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key-name", required=True, metavar="NAME", help="projects/…/cryptoKeys/K")
+    parser.add_argument(
+        "--credentials-file",
+        metavar="FILE",
+        help="JSON of a service account's key, - is stdin; else the machine's default credentials",
+    )
+    parser.add_argument("--endpoint", default="", metavar="URL", help="a private endpoint")
+
+
+def _gcp(arguments: argparse.Namespace) -> "RootSettings":
+    file, credentials = arguments.credentials_file, None
+    if file is not None:
+        credentials = _credential(file, "--credentials-file", "the service account's key")
+    return _settings(
+        "gcp", arguments.key_name, credentials=credentials, endpoint=arguments.endpoint
+    )
+
+
 #: Roots of a KMS that can be asked, one line each; they serve as the mode and beside it.
 EXTERNAL = (
     KmsMode("aws", "a symmetric key (CMK) of AWS KMS", _aws_options, _aws),
     KmsMode("azure", "an RSA key of Azure Key Vault", _azure_options, _azure),
     KmsMode("openbao", "a transit key of OpenBao or Vault", _openbao_options, _openbao),
     KmsMode("pkcs11", "an AES key in a PKCS#11 token (HSM)", _pkcs11_options, _pkcs11),
+    KmsMode("gcp", "a symmetric key of Google Cloud KMS", _gcp_options, _gcp),
 )
 LOCAL = KmsMode("local", "the keystore of this installation", _local_options, _local)
 #: What `set-mode` takes.

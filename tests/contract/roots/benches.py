@@ -4,7 +4,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.contract.roots import bench_aws, bench_azure, bench_local, bench_openbao, bench_pkcs11
+from tests.contract.roots import (
+    bench_aws,
+    bench_azure,
+    bench_gcp,
+    bench_local,
+    bench_openbao,
+    bench_pkcs11,
+)
 from tests.contract.roots.harness import RootBench
 
 #: Name → class, which says what applies to it.
@@ -15,6 +22,7 @@ BENCHES: Mapping[str, type[RootBench]] = {
     "azure": bench_azure.AzureBench,
     "openbao": bench_openbao.OpenbaoBench,
     "pkcs11": bench_pkcs11.Pkcs11Bench,
+    "gcp": bench_gcp.GcpBench,
 }
 #: Name → what starts it in a folder.
 START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
@@ -24,4 +32,5 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
     "azure": bench_azure.start,
     "openbao": bench_openbao.start,
     "pkcs11": bench_pkcs11.start,
+    "gcp": bench_gcp.start,
 }

@@ -100,10 +100,24 @@ def test_pkcs11_takes_its_pin_by_file(tmp_path: Path) -> None:
     assert dict(settings.secrets) == {"pin": SecretBytes(b"5678")}
 
 
+def test_gcp_takes_a_service_account_by_file_or_none(tmp_path: Path) -> None:
+    name = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+    line = f"tsm security kms set-mode gcp --key-name {name}"
+    plain = parsed(line)
+    assert dict(plain.to_settings(plain).secrets) == {}
+    account = b'{"type": "service_account", "client_email": "a@b"}'
+    file = credential_file(tmp_path, account)
+    arguments = parsed(f"{line} --credentials-file {file} --endpoint https://x.googleapis.com")
+    settings = arguments.to_settings(arguments)
+    assert settings.root_key_id == name
+    assert settings.options["endpoint"] == "https://x.googleapis.com"
+    assert dict(settings.secrets) == {"credentials": SecretBytes(account)}
+
+
 def test_a_credential_comes_by_stdin_too_or_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "tsm security kms set-mode openbao --address https://bao:8200 --key K"
     by_pipe, asked = parsed(f"{line} --token-file -"), parsed(line)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped\r\nmore")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped\r\n")))
     assert by_pipe.to_settings(by_pipe).secrets["token"] == SecretBytes(b"piped")
     with pytest.raises(UsageError, match="is needed"):
         asked.to_settings(asked)

@@ -1,0 +1,110 @@
+"""Google Cloud KMS: the unmodified client, by REST over TLS, against `tests.cloud_kms`."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from typing_extensions import override
+
+from strongroom.clock import SystemClock
+from strongroom.crypto.secret import SecretBytes
+from strongroom.roots import gcp
+from strongroom.roots.base import RootProvider
+from strongroom.roots.settings import RootSettings
+from tests import cloud_kms, fault_server
+from tests.cloud_kms import ACCOUNT, CloudKms, error
+from tests.contract.roots.harness import RootBench, Told
+from tests.fault_server import Fault, FaultServer
+from tests.tls import Authority
+
+RING = "projects/tests/locations/europe-west4/keyRings/strongroom/cryptoKeys"
+KEY, OTHER = f"{RING}/rmk-root", f"{RING}/another"
+ANSWERS = {
+    Fault.SERVER_ERROR: error(500, "INTERNAL", "Internal error encountered."),
+    Fault.THROTTLED: error(429, "RESOURCE_EXHAUSTED", "Quota exceeded."),
+    Fault.EXPIRED: error(401, "UNAUTHENTICATED", "invalid authentication credentials"),
+}
+
+
+class GcpBench(RootBench):
+    """Two symmetric keys."""
+
+    faults = frozenset(Fault)
+    told: ClassVar[Told] = {
+        Fault.REFUSED: (ACCOUNT, gcp.ROLE, "cryptoKeyVersions.useTo"),
+        Fault.DISABLED: ("disabled", "enable it"),
+        Fault.PENDING_DELETION: ("destroyed", "restore"),
+        Fault.EXPIRED: (ACCOUNT, "clock"),
+        Fault.THROTTLED: ("429", "quota"),
+        Fault.MISSING: ("no such key",),
+    }
+
+    def __init__(self, kms: CloudKms, front: FaultServer, authority: Authority) -> None:
+        self.kms, self.front, self.authority = kms, front, authority
+        self.account = SecretBytes(cloud_kms.service_account(f"{front.url}/token"))
+        for name in (KEY, OTHER):
+            kms.keys[name] = os.urandom(32)
+        self._settings, self._foreign = (
+            gcp.settings(name, credentials=self.account, endpoint=front.url)
+            for name in (KEY, OTHER)
+        )
+
+    @property
+    @override
+    def settings(self) -> RootSettings:
+        return self._settings
+
+    @property
+    @override
+    def foreign_settings(self) -> RootSettings:
+        return self._foreign
+
+    @property
+    @override
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "REQUESTS_CA_BUNDLE": str(self.authority.ca_file),
+            "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent/credentials.json",
+        }
+
+    @override
+    def quicken(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(gcp, "TIMEOUT_S", 0.5)
+
+    @override
+    def root(self, settings: RootSettings | None = None) -> RootProvider:
+        return gcp.build(settings or self._settings, SystemClock())
+
+    @contextmanager
+    @override
+    def broken(self, fault: Fault) -> Iterator[None]:
+        kms, keys = self.kms, dict(self.kms.keys)
+        with ExitStack() as undo:
+            undo.callback(self._repair, keys)
+            match fault:
+                case Fault.REFUSED:
+                    kms.allowed = frozenset()
+                case Fault.DISABLED:
+                    kms.state = "DISABLED"
+                case Fault.PENDING_DELETION:
+                    kms.state = "DESTROY_SCHEDULED"
+                case Fault.MISSING:
+                    del kms.keys[KEY]
+                case _:
+                    undo.enter_context(self.front.broken(fault))
+            yield
+
+    def _repair(self, keys: dict[str, bytes]) -> None:
+        self.kms.keys, self.kms.state = keys, "ENABLED"
+        self.kms.allowed = frozenset({"encrypt", "decrypt"})
+
+
+@contextmanager
+def start(folder: Path) -> Iterator[GcpBench]:
+    """Cloud KMS of the tests."""
+    kms, authority = CloudKms(), Authority(folder / "tls")
+    with fault_server.running(kms.answer, authority, ANSWERS) as front:
+        yield GcpBench(kms, front, authority)
