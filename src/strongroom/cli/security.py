@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli import kms_modes
+from strongroom.cli import kms_modes, kms_roots
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     retire = commands.add_parser("retire", help="remove a decrypt-only MEK that nothing uses")
     retire.add_argument("mek_id", metavar="MEK_ID")
     retire.set_defaults(run=_retire)
+    kms_roots.add_commands(commands)
 
 
 def _add_change(parser: argparse.ArgumentParser) -> None:

@@ -72,7 +72,41 @@ def _regenerate(node: Node, actor: str, arguments: Arguments, say: Say) -> objec
     return asdict(node.regenerate.run(actor, say))
 
 
+def _roots_list(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del actor, arguments, say
+    return [asdict(state) for state in node.roots.list()]
+
+
+def _roots_verify(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del arguments, say
+    return [asdict(state) for state in node.roots.verify(actor)]
+
+
+def _roots_add(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del say
+    settings = _settings(arguments["settings"])
+    if settings is None:
+        raise UsageError("a recovery root has a kind")
+    return node.roots.add(settings, actor)
+
+
+def _roots_remove(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del say
+    node.roots.remove(arguments["wrap_id"], actor)
+    return None
+
+
+def _adopt(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del arguments, say
+    return list(node.roots.adopt(actor))
+
+
 VERBS: dict[str, Verb] = {
+    "kms.adopt": _adopt,
+    "kms.roots.add": _roots_add,
+    "kms.roots.list": _roots_list,
+    "kms.roots.remove": _roots_remove,
+    "kms.roots.verify": _roots_verify,
     "kms.status": _status,
     "kms.rotate": _rotate,
     "kms.retire": _retire,

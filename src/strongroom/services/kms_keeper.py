@@ -215,7 +215,7 @@ class StoreKeeper:
             self.put(document, change, settings)
             # a kill between the commit and here leaves an older mark: `check_epoch` will tell
             self.tell(told(opened, change), change)
-            self.settle()
+            self._settle_if_proved()
         return change
 
     def replace_closed(
@@ -233,7 +233,7 @@ class StoreKeeper:
             self.put(document, change, settings)
             self.keys.forget()
             self.tell([told], change)
-            self.settle()
+            self._settle_if_proved()
         return change
 
     def put(
@@ -271,6 +271,15 @@ class StoreKeeper:
         status = self.status()
         if not status.is_ok:
             raise IntegrityError(f"the new KMS store does not prove: {status.problems[0]}")
+        self._drop_what_was_kept()
+
+    def _settle_if_proved(self) -> None:
+        # the change was proved before its commit and is in force: a root that went away since then
+        # makes the status red, and the next green one puts away what was kept
+        if self.status().is_ok:
+            self._drop_what_was_kept()
+
+    def _drop_what_was_kept(self) -> None:
         drop: dict[str, str | None] = {}
         if PREVIOUS_STORE in self.configuration.document().values:
             drop[PREVIOUS_STORE] = None
