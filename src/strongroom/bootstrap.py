@@ -183,6 +183,7 @@ class Node:
         """Make the empty coordination database; keeps one that is there."""
         from strongroom.coordination.local import LocalCoordinator
 
+        durable.make_folder(self.paths.tabsvc, self.access)  # the first to make it: with its mode
         LocalCoordinator.create(self.paths.coordination, self.paths.locks)
 
     def open_configuration_keys(self, installation_id: str) -> "ConfigurationKeys":

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from strongroom import durable
 from strongroom.coordination.base import Change, Versioned
 from strongroom.errors import ConflictError, CoordinationError, UsageError
 
@@ -63,7 +64,7 @@ class LocalCoordinator:
     def create(path: Path, locks_dir: Path) -> None:
         """Make an empty database and the folder of locks; may be repeated, keeps what is there."""
         for folder in (path.parent, locks_dir):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.make_folder(folder)
         if path.exists() and path.stat().st_size:
             return
         # SQLite would take the umask; its -wal and -shm files take the mode of this one

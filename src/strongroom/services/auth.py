@@ -22,6 +22,7 @@ from strongroom.repository.unit_of_work import Repository, Transaction
 
 ACTIVE = "Active"
 MAX_HASHES_AT_ONCE = 4  # each takes 19 MiB and a core for a while
+_LAST_FAILURE_MARK = "sign_in.last_failure"
 _NO_ENTRY = {UNLICENSED, "UnlicensedWithPublish"}
 
 
@@ -205,13 +206,18 @@ class AuthService:
     def _password_failed(
         self, name: str, user: UserRow | None, now: datetime
     ) -> AuthenticationError:
-        """Count the failure; tries during a pause do not count, or nobody could ever end it."""
-        if user is None:
-            return self._failed(name, "password", "unknown user")
-        if _is_locked(user, now):
-            return self._failed(name, "password", "too many failures")
+        """Count the failure; tries during a pause do not count, or nobody could ever end it.
+
+        Whoever it was, something is written and synced: the time that takes would tell which users there are.
+        """
         with self._repository.transaction() as tx:
-            failures = tx.users.get(user.id).failed_logins + 1
+            tx.marks.set(_LAST_FAILURE_MARK, format_utc(now))
+            user = None if user is None else tx.users.find(user.id)
+            if user is None:
+                return self._failed(name, "password", "unknown user")
+            if _is_locked(user, now):
+                return self._failed(name, "password", "too many failures")
+            failures = user.failed_logins + 1
             pause = timedelta(seconds=passwords.pause_s(failures))
             until = format_utc(now + pause) if pause else None
             tx.users.update(user.id, failed_logins=failures, locked_until=until)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from strongroom.access import passwords, sessions
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, PermissionDeniedError, StateError
+from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.auth import MAX_HASHES_AT_ONCE
 from strongroom.services.sites import SiteChanges
 from tests.contract.services.conftest import LOCAL, PASSWORD, Platform
@@ -161,6 +163,24 @@ def test_parallel_tries_are_no_more_than_the_free_ones(
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(fail, range(64)))
     assert sum(tried) <= passwords.FREE_FAILURES + MAX_HASHES_AT_ONCE
+
+
+def test_every_failure_writes_as_much(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S5: known, unknown and pausing users all cost one synced transaction, so time does not tell them apart."""
+    platform.users.create(LOCAL, "tokenonly")
+    begun: list[None] = []
+    original = Repository.transaction
+
+    def counted(self: Repository) -> AbstractContextManager[Transaction]:
+        begun.append(None)
+        return original(self)
+
+    monkeypatch.setattr(Repository, "transaction", counted)
+    for name in ["nobody", "tokenonly", *["admin"] * 10]:
+        with pytest.raises(AuthenticationError):
+            platform.auth.sign_in(name, WRONG, "")
+        assert len(begun) == 1
+        begun.clear()
 
 
 def test_a_hash_of_an_older_cost_is_renewed_at_sign_in(platform: Platform) -> None:
