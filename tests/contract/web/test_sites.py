@@ -159,3 +159,10 @@ def test_limits_of_a_site_are_set_by_server_administrators(served: Served, chang
     after = dict(client.on_site("GET", "").find("site").attrib)
     assert after == {**shown, "commentingEnabled": "false"}
     assert admin.on_site("PUT", "", f"<tsRequest><site {change}/></tsRequest>").status == 200
+
+
+def test_attributes_with_a_namespace_are_not_kept(served: Served) -> None:
+    body = '<tsRequest><site xmlns:q="urn:q" q:id="x" xml:lang="en" someFlag="y"/></tsRequest>'
+    shown = served.client().on_site("PUT", "", body).find("site").attrib
+    assert shown["someFlag"] == "y"
+    assert [key for key in shown if key.startswith("{")] == []

@@ -45,6 +45,22 @@ def test_number_of_elements_is_bounded() -> None:
         xml.parse_request(b"<tsRequest>" + inner + b"</tsRequest>")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<tsRequest xmlns="http://example.com/api"><site/></tsRequest>',
+        b'<t:tsRequest xmlns:t="urn:x"><site/></t:tsRequest>',
+        b'<tsRequest xmlns:x="urn:x"><x:site name="a"/></tsRequest>',
+        b'<tsRequest xmlns:i="http://www.w3.org/2001/XInclude"><i:include href="/etc/passwd"/></tsRequest>',
+    ],
+    ids=["default", "prefixed", "child", "xinclude"],
+)
+def test_elements_of_another_namespace_are_none_of_ours(body: bytes) -> None:
+    """field.md S10."""
+    with pytest.raises(FormatError, match="namespace"):
+        xml.parse_request(body)
+
+
 def test_deep_nesting_is_harmless() -> None:
     depth = 9000
     body = b"<tsRequest>" + b"<a>" * depth + b"</a>" * depth + b"</tsRequest>"

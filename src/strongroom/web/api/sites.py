@@ -177,8 +177,13 @@ def _changes(sent: xml.Element, present: SiteRow | None = None) -> SiteChanges:
         admin_mode=sent.get("adminMode") or None,
         user_quota=_number(sent, "userQuota"),
         storage_quota=_number(sent, "storageQuota"),
-        attributes={key: value for key, value in sent.attrib.items() if key not in _OWN},
+        attributes={key: value for key, value in sent.attrib.items() if _is_kept(key)},
     )
+
+
+def _is_kept(attribute: str) -> bool:
+    """Whether it is kept and shown again; one with a namespace (`{…}…`) is no setting of a site."""
+    return attribute not in _OWN and not attribute.startswith("{")
 
 
 def _changed(sent: str | None, present: str | None) -> str | None:
