@@ -155,3 +155,16 @@ def openbao(folder: Path) -> Iterator[Bao]:
         found = told.search(log())
         assert found is not None
         yield Bao(url, found[1])
+
+
+@contextmanager
+def tpm(folder: Path) -> Iterator[Path]:
+    """swtpm; gives its socket, whose path must be short."""
+    folder.mkdir()
+    socket_path = folder / "s"
+    command: list[str | Path] = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}"]
+    command += ["--ctrl", f"type=unixio,path={socket_path}.ctrl"]
+    command += ["--server", f"type=unixio,path={socket_path}"]
+    command += ["--flags", "not-need-init,startup-clear"]
+    with process(command, folder, socket_path.exists):
+        yield socket_path

@@ -478,7 +478,7 @@ class _Roots:
 
 
 #: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.
-_ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11", "gcp")
+_ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11", "gcp", "tpm")
 
 
 def root_module(kind: str) -> "ModuleType":

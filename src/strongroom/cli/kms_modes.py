@@ -235,6 +235,27 @@ def _gcp(arguments: argparse.Namespace) -> "RootSettings":
     )
 
 
+# ---- tpm -------------------------------------------------------------------------------------------
+
+
+def _tpm_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tcti", default="", metavar="TCTI", help="how to reach it; default: device:/dev/tpmrm0"
+    )
+    parser.add_argument(
+        "--auth-file",
+        metavar="FILE",
+        help="file with a password that is needed as well; - is stdin",
+    )
+
+
+def _tpm(arguments: argparse.Namespace) -> "RootSettings":
+    file, auth = arguments.auth_file, None
+    if file is not None:
+        auth = _credential(file, "--auth-file", "the password")
+    return _settings("tpm", arguments.tcti, auth=auth)
+
+
 #: Roots of a KMS that can be asked, one line each; they serve as the mode and beside it.
 EXTERNAL = (
     KmsMode("aws", "a symmetric key (CMK) of AWS KMS", _aws_options, _aws),
@@ -242,6 +263,7 @@ EXTERNAL = (
     KmsMode("openbao", "a transit key of OpenBao or Vault", _openbao_options, _openbao),
     KmsMode("pkcs11", "an AES key in a PKCS#11 token (HSM)", _pkcs11_options, _pkcs11),
     KmsMode("gcp", "a symmetric key of Google Cloud KMS", _gcp_options, _gcp),
+    KmsMode("tpm", "the TPM 2.0 of this machine", _tpm_options, _tpm),
 )
 LOCAL = KmsMode("local", "the keystore of this installation", _local_options, _local)
 #: What `set-mode` takes.

@@ -11,6 +11,7 @@ from tests.contract.roots import (
     bench_local,
     bench_openbao,
     bench_pkcs11,
+    bench_tpm,
 )
 from tests.contract.roots.harness import RootBench
 
@@ -23,6 +24,7 @@ BENCHES: Mapping[str, type[RootBench]] = {
     "openbao": bench_openbao.OpenbaoBench,
     "pkcs11": bench_pkcs11.Pkcs11Bench,
     "gcp": bench_gcp.GcpBench,
+    "tpm": bench_tpm.TpmBench,
 }
 #: Name → what starts it in a folder.
 START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
@@ -33,4 +35,5 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
     "openbao": bench_openbao.start,
     "pkcs11": bench_pkcs11.start,
     "gcp": bench_gcp.start,
+    "tpm": bench_tpm.start,
 }

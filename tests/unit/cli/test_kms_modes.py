@@ -114,6 +114,16 @@ def test_gcp_takes_a_service_account_by_file_or_none(tmp_path: Path) -> None:
     assert dict(settings.secrets) == {"credentials": SecretBytes(account)}
 
 
+def test_tpm_takes_a_password_by_file_or_none(tmp_path: Path) -> None:
+    plain = parsed("tsm security kms set-mode tpm")
+    assert plain.to_settings(plain).root_key_id == "tpm:device:/dev/tpmrm0"
+    file = credential_file(tmp_path, b"word\n")
+    arguments = parsed(f"tsm security kms set-mode tpm --tcti swtpm:path=/s --auth-file {file}")
+    settings = arguments.to_settings(arguments)
+    assert settings.root_key_id == "tpm:swtpm:path=/s"
+    assert dict(settings.secrets) == {"auth": SecretBytes(b"word")}
+
+
 def test_a_credential_comes_by_stdin_too_or_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "tsm security kms set-mode openbao --address https://bao:8200 --key K"
     by_pipe, asked = parsed(f"{line} --token-file -"), parsed(line)
