@@ -33,13 +33,13 @@ def test_a_password_without_end_costs_nothing() -> None:
 
 
 def test_a_sign_in_stays_below_a_tenth_of_a_second() -> None:
-    """clients.md section 0 item 6: every tabcmd command pays it; the best of five, on busy machines."""
+    """clients.md section 0 item 6: every tabcmd command pays it; processor time, the best of five: machines are busy."""
     stored = passwords.hash_password(PASSWORD)
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         passwords.verify(stored, PASSWORD)
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
     assert min(took) < 0.1
 
 
