@@ -4,6 +4,7 @@ import http.client
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,21 @@ def test_ten_gibibytes_declared_and_next_to_nothing_sent(impatient: Served, sent
     answer = raw.recv(65536)
     assert answer.startswith(b"HTTP/1.1 400 ")
     raw.close()
+    assert gone(impatient)
+
+
+def test_a_body_that_trickles_is_given_up(impatient: Served) -> None:
+    """field.md S18: a byte now and then is no sign of life; there are few threads for uploads."""
+    client = impatient.site("Site", SiteMode.ENFORCED)
+    raw = begin(client, 10**6, publish_body()[:400])
+    raw.settimeout(0.1)
+    answer, end = b"", time.monotonic() + 10
+    while not answer and time.monotonic() < end:
+        with suppress(TimeoutError):
+            raw.sendall(b"x")
+            answer = raw.recv(65536)
+    raw.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
     assert gone(impatient)
 
 
