@@ -17,6 +17,7 @@ KMS_EPOCH_ACCEPTED = "KMS_EPOCH_ACCEPTED"
 ROOT_ADDED = "ROOT_ADDED"
 ROOT_REMOVED = "ROOT_REMOVED"
 ROOTS_VERIFIED = "ROOTS_VERIFIED"
+ROOT_REACHED_ANEW = "ROOT_REACHED_ANEW"
 MEK_ADOPTED = "MEK_ADOPTED"
 RMK_UNWRAPPED = "RMK_UNWRAPPED"
 MEK_RETIRED = "MEK_RETIRED"
@@ -107,6 +108,11 @@ def root_added(actor: str, kind: str, root_key_id: str) -> Event:
 def root_removed(actor: str, kind: str, root_key_id: str) -> Event:
     """The RMK is no longer wrapped by a root."""
     return _event(ROOT_REMOVED, actor, kind=kind, root_key_id=root_key_id)
+
+
+def root_reached_anew(actor: str, kind: str, root_key_id: str) -> Event:
+    """The way to a root was replaced: another credential or address, the same key."""
+    return _event(ROOT_REACHED_ANEW, actor, kind=kind, root_key_id=root_key_id)
 
 
 def roots_verified(actor: str, count: int) -> Event:

@@ -236,6 +236,14 @@ class StoreKeeper:
             self._settle_if_proved()
         return change
 
+    def replace_settings(self, settings: tuple[RootSettings, ...], told: Event) -> None:
+        """Reach the same roots in another way: a new token, PIN or address; no key changes."""
+        sealed = self._sealed_settings(settings)
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            self.configuration.compare_and_put(lambda old: old.with_values({ROOTS: sealed}))
+            self.log.append([told])
+            self._settle_if_proved()
+
     def put(
         self,
         expected: ConfigDocument,

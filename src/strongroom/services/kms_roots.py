@@ -13,6 +13,7 @@ from strongroom.kms import opening
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.opening import OpenStore
+from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from strongroom.services import kms_change
@@ -97,7 +98,11 @@ class RootsService:
         store, _ = self._keeper.current()
         after = wanted.kind if wanted else LOCAL
         if store.mode == after and (wanted is None or wanted.opens(store.wraps[0])):
-            return ModeChange(store.mode, after, store.wraps[0].root_key_id, (), done=False)
+            key_id = store.wraps[0].root_key_id
+            if wanted is None or wanted in self._keeper.settings() or dry_run:
+                return ModeChange(store.mode, after, key_id, (), done=False)
+            self._reach_anew(store, wanted, actor)
+            return ModeChange(store.mode, after, key_id, (), done=True)
         root = self._root_of(wanted)
         root.check()
         key_id = root.describe().root_key_id
@@ -222,6 +227,15 @@ class RootsService:
             if (one.kind, one.root_key_id) != (wanted.kind, wanted.root_key_id)
         )
         return (*others, wanted)
+
+    def _reach_anew(self, store: KmsStore, wanted: RootSettings, actor: str) -> None:
+        """Keep the key and replace the way to it, once that way opens the present RMK."""
+        wrap = store.wraps[0]
+        store.open_ring(store.rmk(self._keeper.roots.build(wanted).unwrap(wrap)))
+        self._keeper.replace_settings(
+            self._settings_with(wanted),
+            events.root_reached_anew(actor, wanted.kind, wanted.root_key_id),
+        )
 
     def _move(self, wanted: RootSettings | None, actor: str) -> None:
         after, root = wanted.kind if wanted else LOCAL, self._root_of(wanted)

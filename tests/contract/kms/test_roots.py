@@ -133,6 +133,24 @@ def test_a_new_root_that_fails_at_any_call_leaves_all_as_before(
         assert node.keeper.settings() == ()
 
 
+def test_a_new_credential_for_the_same_root_replaces_the_old_one(
+    node: Node, outside: Outside
+) -> None:
+    node.roots.set_mode(GCP, "os:tester")
+    epoch = node.kms.status().epoch
+    renewed = replace(GCP, secrets={"token": SecretBytes(b"another")})
+    assert not node.roots.set_mode(renewed, "os:tester", dry_run=True).done
+    outside.failure = RootRefusedError("wrong token")
+    with pytest.raises(RootRefusedError):
+        node.roots.set_mode(renewed, "os:tester")
+    assert node.keeper.settings() == (GCP,)
+    outside.failure = None
+    assert node.roots.set_mode(renewed, "os:tester").done
+    assert node.keeper.settings() == (renewed,)
+    assert node.kms.status().epoch == epoch
+    assert event_ids(node)[-1] == events.ROOT_REACHED_ANEW
+
+
 def test_a_root_that_refuses_is_refused_at_preflight(node: Node, outside: Outside) -> None:
     outside.failure = RootRefusedError("no permission", hint="ask for it")
     with pytest.raises(RootRefusedError):
