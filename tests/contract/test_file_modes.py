@@ -1,4 +1,4 @@
-"""Modes of everything that a node creates, whatever the umask says (field.md S2; C-10)."""
+"""Modes of everything that a node creates, whatever the umask says (security tests S2; C-10)."""
 
 import os
 import stat

@@ -14,7 +14,7 @@ from strongroom.errors import FormatError, UsageError
 
 BATCH_BYTES = 512 * 1024  # fewer hand-overs between loop and thread
 LIMIT_BYTES = 4 * 1024 * 1024
-# in each idle period: who sends less holds a thread that somebody else could use (field.md S18)
+# in each idle period: who sends less holds a thread that somebody else could use (security test S18)
 LEAST_BYTES = 4096
 # what is read and dropped after an early refusal, so that the client sees the answer
 DRAIN_BYTES = 256 * 1024 * 1024

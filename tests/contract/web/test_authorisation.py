@@ -1,4 +1,4 @@
-"""Who may call what: every route of the table × role × own or other site, against one expectation (field.md S11).
+"""Who may call what: every route of the table × role × own or other site, against one expectation (security tests S11).
 
 The expectation is written down here a second time, by hand, from requirements E-01, E-14 and Q-18: a new route without a row
 fails, and so does a change of the policy that nobody wanted. Nothing is sent that could do anything: what passes the check

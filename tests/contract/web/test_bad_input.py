@@ -157,7 +157,7 @@ def test_ten_gibibytes_declared_and_next_to_nothing_sent(impatient: Served, sent
 
 
 def test_a_body_that_trickles_is_given_up(impatient: Served) -> None:
-    """field.md S18: a byte now and then is no sign of life; there are few threads for uploads."""
+    """security test S18: a byte now and then is no sign of life; there are few threads for uploads."""
     client = impatient.site("Site", SiteMode.ENFORCED)
     raw = begin(client, 10**6, publish_body()[:400])
     raw.settimeout(0.1)

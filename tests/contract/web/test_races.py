@@ -1,4 +1,4 @@
-"""What others do while a file is on its way: the commit sees things as they are then (field.md S6, S11)."""
+"""What others do while a file is on its way: the commit sees things as they are then (security tests S6, S11)."""
 
 import pytest
 

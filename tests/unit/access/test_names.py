@@ -21,7 +21,7 @@ def test_names_that_are_refused(name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["ad{}min", "{}admin", "admin{}", "\u0645{}min"])
 def test_no_name_looks_like_another_one(name: str, unseen: str) -> None:
-    """field.md S8: names with a character that nobody sees are other names for the computer only."""
+    """security test S8: names with a character that nobody sees are other names for the computer only."""
     with pytest.raises(UsageError, match="the name of a user"):
         names.canonical(name.format(unseen), "user")
 

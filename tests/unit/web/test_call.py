@@ -1,4 +1,4 @@
-"""A request shows neither its token nor its body, wherever it is printed (field.md S17)."""
+"""A request shows neither its token nor its body, wherever it is printed (security tests S17)."""
 
 from typing import TYPE_CHECKING, cast
 

@@ -56,7 +56,7 @@ def test_number_of_elements_is_bounded() -> None:
     ids=["default", "prefixed", "child", "xinclude"],
 )
 def test_elements_of_another_namespace_are_none_of_ours(body: bytes) -> None:
-    """field.md S10."""
+    """security test S10."""
     with pytest.raises(FormatError, match="namespace"):
         xml.parse_request(body)
 
