@@ -1,4 +1,4 @@
-"""What answers must not tell: other sites, the machine's paths, the database's words, secrets (security tests S7, S8, S12, S17)."""
+"""What answers must not tell: other sites, the machine's paths, the database's words, or secrets (S7, S8, S12, S17)."""
 
 from collections.abc import Callable
 from pathlib import Path
