@@ -99,7 +99,7 @@ class Clients:
         return [self.ask("strongroom", "jobs", "show", job) for job in jobs]
 
     @contextmanager
-    def library(self, site: str) -> Iterator[Any]:
+    def signed_in(self, site: str) -> Iterator[Any]:
         """The real TSC, signed in."""
         import tableauserverclient as tsc
 

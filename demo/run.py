@@ -90,7 +90,7 @@ class Demo:
         )
         self.clients.log_in("")
         self.clients.run("tabcmd", "createsite", SITE, show=3)
-        with self.clients.library(SITE.lower()) as server:
+        with self.clients.signed_in(SITE.lower()) as server:
             site = server.sites.get_by_id(server.site_id)
             site.extract_encryption_mode = "enforced"
             server.sites.update(site)
@@ -110,7 +110,7 @@ class Demo:
         )
         import tableauserverclient as tsc
 
-        with self.clients.library(SITE.lower()) as server:
+        with self.clients.signed_in(SITE.lower()) as server:
             projects = [one for one in tsc.Pager(server.projects) if one.name.lower() == "default"]
             item = tsc.DatasourceItem(projects[0].id, name="FlightsParquet")
             server.datasources.publish(item, str(self.parquet), tsc.Server.PublishMode.CreateNew)
@@ -158,7 +158,7 @@ class Demo:
         )
         folder = self.folder / f"back{tag}"
         folder.mkdir()
-        with self.clients.library(SITE.lower()) as server:
+        with self.clients.signed_in(SITE.lower()) as server:
             for row in self.extracts():
                 server.datasources.download(row["id"], filepath=str(folder))
         self.clients.log_in(SITE.lower())
