@@ -1,6 +1,5 @@
 """`tsm configuration`: get, set and list configuration keys (C-25, requirements 3.3)."""
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,19 +9,34 @@ from strongroom.errors import StateError, StorageError, UsageError
 from strongroom.secrets import catalog as secrets
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
     from strongroom.config.views import PendingView
 
 _MAX_VALUE_BYTES = 4 << 20
 _HELP_WIDTH = 100
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
+def _formatter(prog: str) -> "argparse.HelpFormatter":
     """The default would ask for the terminal's width with every option: 3 ms (F13)."""
+    import argparse
+
     return argparse.HelpFormatter(prog, width=_HELP_WIDTH)
 
 
-def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+def quick(words: list[str]) -> "Callable[[Session], int] | None":
+    """What to run for `get -k KEY`, the command of every script; it needs no parser (F13)."""
+    match words:
+        case ["get", "-k" | "--key", key] if not key.startswith("-"):
+            return lambda session: _print_value(session, key)
+    return None
+
+
+def build_parser(prog: str, verb: str) -> "argparse.ArgumentParser":
     """The parser of `configuration`."""
+    import argparse
+
     del verb
     parser = argparse.ArgumentParser(
         prog=prog, description="configuration keys and secrets", formatter_class=_formatter
@@ -38,7 +52,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_get(parser: argparse.ArgumentParser) -> None:
+def _add_get(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("-k", "--key", required=True, help="name of the key; case matters")
     parser.add_argument(
         "--reveal-key-material", action="store_true", help="print keys and key stores, too"
@@ -47,7 +61,7 @@ def _add_get(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_get)
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
+def _add_set(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("-k", "--key", required=True, help="name of the key; case matters")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("-v", "--value", help="the value; better not for a secret")
@@ -61,34 +75,35 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_set)
 
 
-def _add_list(parser: argparse.ArgumentParser) -> None:
+def _add_list(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=_list)
 
 
-def _add_list_dynamic(parser: argparse.ArgumentParser) -> None:
+def _add_list_dynamic(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=_list_dynamic)
 
 
-def _get(arguments: argparse.Namespace, session: Session) -> int:
-    service = session.node.configuration
-    value = service.get(
-        arguments.key,
-        actor=session.actor,
-        reveal_key_material=arguments.reveal_key_material,
-        reason=arguments.reason,
+def _get(arguments: "argparse.Namespace", session: Session) -> int:
+    return _print_value(
+        session, arguments.key, reveal=arguments.reveal_key_material, reason=arguments.reason
     )
+
+
+def _print_value(session: Session, key: str, *, reveal: bool = False, reason: str = "") -> int:
+    service = session.node.configuration
+    value = service.get(key, actor=session.actor, reveal_key_material=reveal, reason=reason)
     if value is None:
         raise StateError(
-            f"{arguments.key!r} is a known key, but it is not set and has no default",
-            hint=f"set it with 'tsm configuration set -k {arguments.key}'",
+            f"{key!r} is a known key, but it is not set and has no default",
+            hint=f"set it with 'tsm configuration set -k {key}'",
         )
     session.out(value)
     return 0
 
 
-def _set(arguments: argparse.Namespace, session: Session) -> int:
+def _set(arguments: "argparse.Namespace", session: Session) -> int:
     service = session.node.configuration
     key: str = arguments.key
     if arguments.default:
@@ -100,7 +115,7 @@ def _set(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def _value(arguments: argparse.Namespace, session: Session) -> str:
+def _value(arguments: "argparse.Namespace", session: Session) -> str:
     secret = secrets.is_secret(arguments.key)
     if arguments.value is not None:
         if secret:
@@ -165,7 +180,7 @@ def _say_pending(pending: "PendingView", session: Session) -> None:
     )
 
 
-def _list(arguments: argparse.Namespace, session: Session) -> int:
+def _list(arguments: "argparse.Namespace", session: Session) -> int:
     rows = session.node.configuration.list()
     if arguments.json:
         from dataclasses import asdict
@@ -179,7 +194,7 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def _list_dynamic(arguments: argparse.Namespace, session: Session) -> int:
+def _list_dynamic(arguments: "argparse.Namespace", session: Session) -> int:
     names = [row.key for row in session.node.configuration.list() if row.dynamic]
     if arguments.json:
         session.out_json(names)

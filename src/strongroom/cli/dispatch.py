@@ -1,17 +1,21 @@
 """Finds the module of a verb, lets it parse and run, and turns every error into a sentence and an exit code.
 
 Each module in `COMMANDS` offers `build_parser(prog: str, verb: str) -> argparse.ArgumentParser`; each leaf of that parser
-sets a default `run`: a function of (arguments, session) that returns the exit code. Only the chosen module is imported (F13).
+sets a default `run`: a function of (arguments, session) that returns the exit code. A module may offer `quick(words)` for a
+command line that needs no parser. Only the chosen module is imported (F13).
 """
 
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import ModuleType
 
 from strongroom.cli.session import Session, SessionOptions
 from strongroom.errors import StorageError, StrongroomError, UsageError
+
+Run = Callable[[Session], int]
 
 _PACKAGE = "strongroom.cli."
 _INTERRUPTED = 130
@@ -84,11 +88,26 @@ def _run(tool: str, argv: list[str]) -> int:
     if verb not in verbs:
         raise UsageError(f"unknown command {verb!r}", hint=f"run '{tool} --help' for the list")
     module = importlib.import_module(_PACKAGE + verbs[verb][0])
-    parser = module.build_parser(f"{tool} {verb}".strip(), verb)
-    parsed = parser.parse_args(arguments)
+    run = _quick(module, arguments) or _parsed(module, f"{tool} {verb}".strip(), verb, arguments)
     with Session(options) as session:
+        return run(session)
+
+
+def _quick(module: ModuleType, arguments: list[str]) -> Run | None:
+    """A module may know a command line without a parser."""
+    quick = getattr(module, "quick", None)
+    found: Run | None = quick(arguments) if quick is not None else None
+    return found
+
+
+def _parsed(module: ModuleType, prog: str, verb: str, arguments: list[str]) -> Run:
+    parsed = module.build_parser(prog, verb).parse_args(arguments)
+
+    def run(session: Session) -> int:
         code: int = parsed.run(parsed, session)
-    return code
+        return code
+
+    return run
 
 
 def _version() -> int:

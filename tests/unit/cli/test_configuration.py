@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.bootstrap import Node
-from strongroom.cli import dispatch
+from strongroom.cli import configuration, dispatch
 from strongroom.config import versions
 from strongroom.coordination.base import Change
 from tests.small_node import ASSET_KEYS, create_small_node
@@ -306,3 +306,18 @@ def test_a_lost_keystore(node: Node, run: Run) -> None:
         path.unlink()
     assert run("configuration", "get", "-k", "redis.password")[0] == 33
     assert run("configuration", "get", "-k", "gateway.timeout")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        (["get", "-k", "redis.password"], True),
+        (["get", "--key", "redis.password"], True),
+        (["get", "-k", "-h"], False),
+        (["get", "-k"], False),
+        (["get", "-k", "redis.password", "--reveal-key-material"], False),
+        (["list"], False),
+    ],
+)
+def test_the_command_of_every_script_needs_no_parser(words: list[str], known: bool) -> None:
+    assert (configuration.quick(words) is not None) == known

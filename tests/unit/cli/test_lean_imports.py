@@ -9,6 +9,7 @@ from tests.small_node import create_small_node
 
 BANNED = {
     "alembic",
+    "argparse",
     "argon2",
     "asyncio",
     "concurrent.futures",
