@@ -77,7 +77,8 @@ fix: venv  ## format, and repair what the linter can repair
 	@$(BIN)/ruff format $(CODE)
 
 torture: venv  ## every enumeration of faults, whole
-	@$(BIN)/pytest -n $(WORKERS) -m torture --torture whole --timeout 7200 tests
+	@$(BIN)/python -m compileall -q src tests
+	@$(BIN)/pytest -n $(WORKERS) --dist loadscope -m torture --torture whole --timeout 7200 tests
 
 interop: venv  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests
