@@ -38,6 +38,7 @@ system:
 # hatchling is part of the lock, so nothing is fetched here
 .venv/.installed: pyproject.toml .venv/.synced
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src    # commands start 30 ms sooner, also where no bytecode may be written later
 	@touch $@
 
 .venv-tsc042/.synced: requirements/tsc042.txt .venv-uv/.synced

@@ -95,9 +95,12 @@ def _print_value(session: Session, key: str, *, reveal: bool = False, reason: st
     service = session.node.configuration
     value = service.get(key, actor=session.actor, reveal_key_material=reveal, reason=reason)
     if value is None:
+        ours = secrets.is_key_hierarchy(key)
         raise StateError(
             f"{key!r} is a known key, but it is not set and has no default",
-            hint=f"set it with 'tsm configuration set -k {key}'",
+            hint="the key management sets it"
+            if ours
+            else f"set it with 'tsm configuration set -k {key}'",
         )
     session.out(value)
     return 0

@@ -275,3 +275,18 @@ def test_the_environment_names_the_directory(
     monkeypatch.setenv("STRONGROOM_HOME", str(node_dir))
     assert dispatch.main("tsm", ["security", "keystore", "show"]) == 0
     assert str(node_dir) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("kms.previous_store", "the key management sets it"),
+        ("ssl.key.passphrase", "set it with 'tsm configuration set -k ssl.key.passphrase'"),
+    ],
+)
+def test_a_key_that_is_not_set_says_who_sets_it(
+    node_dir: Path, key: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """P11."""
+    assert run("tsm", node_dir, "configuration", "get", "-k", key) == 7
+    assert f"hint: {hint}\n" in capsys.readouterr().err
