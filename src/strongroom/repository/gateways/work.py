@@ -106,7 +106,7 @@ class JobsTable(TableGateway[JobRow]):
         limit: int | None = None,
     ) -> list[JobRow]:
         """Jobs, newest first."""
-        statement = select(self.table).order_by(_JOB.created_at.desc(), _JOB.id)
+        statement = select(self.table).order_by(_JOB.created_at.desc(), _JOB.id.desc())
         if site_id is not None:
             statement = statement.where(_JOB.site_id == site_id)
         if states is not None:
