@@ -2,15 +2,18 @@
 
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # helpers that assert: told before any test imports them
 pytest.register_assert_rewrite("tests.torture.nodes")
+
+if TYPE_CHECKING:
+    from tests import components
 
 T = TypeVar("T")
 
@@ -60,3 +63,31 @@ class Torture:
 def torture(request: pytest.FixtureRequest) -> Torture:
     option = request.config.option
     return Torture(option.torture == "whole", option.torture_seed, option.torture_size)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[components.Postgres]":
+    """A real PostgreSQL; tests use roles and databases of their own."""
+    from tests import components
+
+    with components.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> "Iterator[components.Redis]":
+    """A real Redis, administered as `admin` with the password `admin`; tests use users of their own."""
+    from tests import components
+
+    admin = f"user admin on {components.acl_hash('admin')} ~* &* +@all"
+    with components.redis("user default off", admin) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def zookeeper() -> "Iterator[components.Zookeeper]":
+    """A real ZooKeeper; tests use subtrees of their own."""
+    from tests import components
+
+    with components.zookeeper() as server:
+        yield server
