@@ -18,7 +18,10 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     │   └── RootRefusedError     32 / 503
     ├── KeystoreError            33 / 503
     ├── CoordinationError        40 / 503
-    └── StorageError             41 / 503
+    ├── StorageError             41 / 503
+    └── ConsumerError            50 / 503
+        ├── ConsumerUnavailableError 51 / 503   retryable
+        └── ConsumerRefusedError     52 / 503
 
 Anything else ends with exit code 1 and HTTP status 500.
 """
@@ -155,3 +158,22 @@ class StorageError(StrongroomError):
 
     exit_code = 41
     http_status = 503
+
+
+class ConsumerError(StrongroomError):
+    """A component that uses a secret did not learn its new value, or kept the old one."""
+
+    exit_code = 50
+    http_status = 503
+
+
+class ConsumerUnavailableError(ConsumerError):
+    """The component cannot be reached now; worth another try."""
+
+    exit_code = 51
+
+
+class ConsumerRefusedError(ConsumerError):
+    """The component answered, and said no."""
+
+    exit_code = 52

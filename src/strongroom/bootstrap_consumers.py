@@ -1,0 +1,39 @@
+"""Builds the consumers that are configured; a part of bootstrap, imported when a rotation needs them.
+
+A component is configured by ordinary keys (`redis.host`, `pgsql.host` …). None set is the embedded
+default: no consumer, and its parameters still rotate in the configuration.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from strongroom.errors import StateError
+
+if TYPE_CHECKING:
+    from strongroom.consumers.base import Candidates, Consumer
+
+Effective = Callable[[str], str | None]
+"""The value in force of an ordinary key."""
+
+Builder = Callable[[Effective, "Candidates"], "tuple[Consumer, ...]"]
+
+
+def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
+    """Every configured consumer, in the order in which they rotate: administrators first.
+
+    Args:
+        effective: Reads the configuration.
+        candidates: The values that a secret may have in its component now.
+
+    Raises:
+        StateError: Two of them claim one parameter, or a setting is missing.
+    """
+    builders: tuple[Builder, ...] = ()
+    found = tuple(consumer for build in builders for consumer in build(effective, candidates))
+    owners: dict[str, str] = {}
+    for one in (consumer.describe() for consumer in found):
+        for parameter in one.parameters:
+            if parameter in owners:
+                raise StateError(f"{one.id} and {owners[parameter]} both rotate {parameter!r}")
+            owners[parameter] = one.id
+    return found

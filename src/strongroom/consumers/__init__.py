@@ -1,0 +1,1 @@
+"""Who uses a secret: the Consumer port beside its implementations."""
