@@ -1,0 +1,277 @@
+"""age (age-encryption.org/v1): small files and keys sealed to public keys or to a passphrase. The only door to pyrage.
+
+It takes bytes and gives bytes, and touches no file. Other people's `age` opens what it writes and it opens theirs
+(tests/interop). It never says which of wrong key, wrong passphrase and changed bytes it was.
+
+Identities and passphrases are kept as `SecretBytes`, but the library takes and gives Python strings: such copies live
+until CPython uses their memory again, as SECURITY.md says of all secrets.
+
+Recipients are `age1…` (X25519), and `age1tag1…` and `age1tagpq1…` (keys of hardware tokens; the second is post-quantum
+hybrid), to which the library can seal, though only age with the token's plugin opens that. The post-quantum `age1pq1…`
+is not in the library as yet.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyrage
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError, IntegrityError, UsageError
+
+MAGIC = b"age-encryption.org/v1\n"
+IDENTITY_PREFIX = "AGE-SECRET-KEY-"
+MOST_IDENTITIES = 64
+"""Each is tried at each stanza of the header."""
+LONGEST_HEADER = 1 << 20
+"""Bytes; a post-quantum stanza has about 1.7 KiB, so this is some hundred recipients."""
+HIGHEST_WORK_FACTOR = 22
+"""log2 of scrypt's N: what age itself accepts at most; more would let a file ask for any amount of memory."""
+
+_ARMOR_BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
+_ARMOR_END = b"-----END AGE ENCRYPTED FILE-----"
+_SMALLEST_PAYLOAD = 16 + 16
+"""A nonce and the tag of an empty last chunk."""
+_STANZA = re.compile(rb"-> [\x21-\x7e]+( [\x21-\x7e]+)*")
+_BODY = re.compile(rb"[A-Za-z0-9+/]{0,64}")
+_MAC = re.compile(rb"--- [A-Za-z0-9+/]{43}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The private half of an X25519 key pair.
+
+    Attributes:
+        text: The `AGE-SECRET-KEY-1…` text.
+    """
+
+    text: SecretBytes = field(repr=False)
+
+    @property
+    def recipient(self) -> str:
+        """The public half, `age1…`."""
+        return str(_private(self.text).to_public())
+
+
+@dataclass(frozen=True)
+class SealTo:
+    """Whom something is sealed to: recipients or a passphrase, not both.
+
+    Attributes:
+        recipients: Public keys as text.
+        passphrase: UTF-8, or None.
+    """
+
+    recipients: tuple[str, ...] = ()
+    passphrase: SecretBytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.recipients and self.passphrase is not None:
+            raise UsageError(
+                "recipients and a passphrase exclude each other",
+                hint="age seals to the one or to the other",
+            )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be sealed."""
+        return not self.recipients and self.passphrase is None
+
+
+@dataclass(frozen=True)
+class OpenWith:
+    """What may open something sealed: identities or a passphrase, not both.
+
+    Attributes:
+        identities: Each is tried.
+        passphrase: UTF-8, or None.
+    """
+
+    identities: tuple[Identity, ...] = ()
+    passphrase: SecretBytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.identities and self.passphrase is not None:
+            raise UsageError("identities and a passphrase exclude each other")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to open with."""
+        return not self.identities and self.passphrase is None
+
+
+def new_identity() -> Identity:
+    """A fresh X25519 identity; the library takes its randomness from the operating system."""
+    return Identity(SecretBytes(str(pyrage.x25519.Identity.generate()).encode()))
+
+
+def parse_identities(data: bytes) -> tuple[Identity, ...]:
+    """The identities of an age identity file: one a line, between comments and blank lines.
+
+    Raises:
+        UsageError: A line is no X25519 identity, there is none, or there are too many; no line is repeated.
+    """
+    if is_sealed(data):
+        raise UsageError(
+            "the identity file is itself sealed",
+            hint="open it first (age --decrypt) and give the identity by a pipe",
+        )
+    lines = [line.strip() for line in data.splitlines()]
+    found = tuple(
+        _parse_identity(number, line)
+        for number, line in enumerate(lines, 1)
+        if line and not line.startswith(b"#")
+    )
+    if not 0 < len(found) <= MOST_IDENTITIES:
+        raise UsageError(
+            f"an identity file has 1 to {MOST_IDENTITIES} identities, not {len(found)}"
+        )
+    return found
+
+
+def check_recipient(text: str) -> str:
+    """A recipient in its canonical form.
+
+    Raises:
+        UsageError: It is no recipient that can be sealed to.
+    """
+    canonical = text.strip().lower()
+    _public(canonical)
+    return canonical
+
+
+def seal(data: bytes, to: SealTo) -> bytes:
+    """`data` as a binary age file.
+
+    Raises:
+        UsageError: A recipient cannot be sealed to, the passphrase is empty, or there is neither.
+    """
+    if to.passphrase is not None:
+        return bytes(pyrage.passphrase.encrypt(data, _phrase(to.passphrase)))
+    if not to.recipients:
+        raise UsageError("there is nobody to seal it to")
+    return bytes(pyrage.encrypt(data, [_public(one) for one in to.recipients]))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether the bytes begin as an age file does, binary or armored."""
+    return data.startswith(MAGIC) or data.lstrip().startswith(_ARMOR_BEGIN)
+
+
+def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
+    """What was sealed.
+
+    Raises:
+        UsageError: There is nothing to open it with.
+        FormatError: It is no age file, one that ends too early, or one that asks for too much work.
+        IntegrityError: Nothing given opens it, or it was changed; which, is not said.
+    """
+    binary = _dearmored(data)
+    _check_header(binary)
+    if by.is_empty:
+        raise UsageError("it is sealed with age, and there is nothing to open it with")
+    try:
+        if by.passphrase is not None:
+            return SecretBytes(pyrage.passphrase.decrypt(binary, _phrase(by.passphrase)))
+        private = [_private(one.text) for one in by.identities]
+        return SecretBytes(pyrage.decrypt(binary, private))
+    except pyrage.DecryptError:
+        raise IntegrityError(
+            hint="give the identity or the passphrase that it was sealed to; if that does not open it,"
+            " it was changed"
+        ) from None
+
+
+# ---- inside --------------------------------------------------------------------------------------
+
+
+def _parse_identity(number: int, line: bytes) -> Identity:
+    identity = Identity(SecretBytes(line.upper()))
+    try:
+        _private(identity.text)
+    except UsageError as error:
+        raise UsageError(f"line {number}: {error.message}", hint=error.hint) from None
+    return identity
+
+
+def _private(text: SecretBytes) -> Any:
+    try:
+        return pyrage.x25519.Identity.from_str(text.reveal().decode())
+    except (pyrage.IdentityError, UnicodeDecodeError):
+        # from None: the cause may hold the line
+        raise UsageError(
+            "this is no X25519 identity",
+            hint=f"such a line begins with {IDENTITY_PREFIX}1; plugins, hardware tokens and"
+            " post-quantum identities are not supported for opening",
+        ) from None
+
+
+def _public(text: str) -> Any:
+    kinds = {"age1tagpq1": pyrage.tagpq, "age1tag1": pyrage.tag}
+    kind = next((kinds[head] for head in kinds if text.startswith(head)), pyrage.x25519)
+    try:
+        return kind.Recipient.from_str(text)
+    except pyrage.RecipientError as error:
+        raise UsageError(
+            f"no age recipient that can be sealed to: {text[:80]}",
+            hint="give an age1… (age-keygen -y), age1tag1… or age1tagpq1… recipient; age1pq1…, ssh and"
+            " plugin recipients are not supported",
+        ) from error
+
+
+def _phrase(passphrase: SecretBytes) -> str:
+    try:
+        text = passphrase.reveal().decode()
+    except UnicodeDecodeError:
+        raise UsageError("the passphrase is not UTF-8") from None
+    if not text:
+        raise UsageError("the passphrase is empty")
+    return text
+
+
+def _dearmored(data: bytes) -> bytes:
+    text = data.strip()
+    if not text.startswith(_ARMOR_BEGIN):
+        return data
+    if not text.endswith(_ARMOR_END):
+        raise FormatError("the armored age file does not end as one")
+    body = b"".join(text[len(_ARMOR_BEGIN) : -len(_ARMOR_END)].split())
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise FormatError("the armored age file is not base64 inside") from error
+
+
+def _check_header(data: bytes) -> None:
+    """The form of the header (C2SP age.md), so that damage is told apart from a wrong key."""
+    if not data.startswith(MAGIC):
+        raise FormatError("this is no age file", hint="age files begin with age-encryption.org/v1")
+    end = data.find(b"\n---", 0, LONGEST_HEADER)
+    mac_end = data.find(b"\n", end + 1, LONGEST_HEADER)
+    if end < 0 or mac_end < 0 or len(data) - mac_end - 1 < _SMALLEST_PAYLOAD:
+        raise FormatError("the age file ends too early")
+    lines = data[len(MAGIC) : end].split(b"\n")
+    stanzas = [line for line in lines if line.startswith(b"->")]
+    others = [line for line in lines if not line.startswith(b"->")]
+    if not (
+        lines[0].startswith(b"->")
+        and all(_STANZA.fullmatch(line) for line in stanzas)
+        and all(_BODY.fullmatch(line) for line in others)
+        and _MAC.fullmatch(data[end + 1 : mac_end])
+    ):
+        raise FormatError("the header of the age file is damaged")
+    for stanza in stanzas:
+        _check_work(stanza.split(b" "))
+
+
+def _check_work(words: list[bytes]) -> None:
+    if words[1] != b"scrypt":
+        return
+    factor = words[3] if len(words) == 4 else b""
+    if not re.fullmatch(rb"[1-9][0-9]?", factor) or int(factor) > HIGHEST_WORK_FACTOR:
+        raise FormatError(
+            f"the age file asks for a work factor beyond 1 to {HIGHEST_WORK_FACTOR} for its passphrase"
+        )

@@ -1,0 +1,91 @@
+"""The options that seal and open: no secret on the command line, files read once and within bounds."""
+
+import argparse
+import io
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from strongroom.cli import sealing
+from strongroom.crypto import age
+from strongroom.errors import StorageError, UsageError
+
+
+def _parse_seal(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    sealing.add_seal_options(parser)
+    return parser.parse_args(words)
+
+
+def _parse_open(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    sealing.add_open_options(parser)
+    return parser.parse_args(words)
+
+
+def test_nothing_is_asked_for_by_default() -> None:
+    assert sealing.seal_from(_parse_seal()).is_empty
+    assert sealing.open_from(_parse_open()).is_empty
+
+
+def test_recipients_are_checked_and_counted_once() -> None:
+    one, two = age.new_identity().recipient, age.new_identity().recipient
+    words = ["--recipient", one, "--recipient", two.upper(), "--recipient", one]
+    assert sealing.seal_from(_parse_seal(*words)).recipients == (one, two)
+    with pytest.raises(UsageError, match="no age recipient"):
+        sealing.seal_from(_parse_seal("--recipient", "nobody"))
+
+
+def test_the_first_line_of_the_file_is_the_passphrase(tmp_path: Path) -> None:
+    file = tmp_path / "phrase"
+    file.write_bytes(b"correct horse\r\nanother line\n")
+    sealed_to = sealing.seal_from(_parse_seal("--passphrase-file", str(file)))
+    assert sealed_to.passphrase is not None
+    assert sealed_to.passphrase.reveal() == b"correct horse"
+    file.write_bytes(b"\nsecond\n")
+    with pytest.raises(UsageError, match="empty"):
+        sealing.open_from(_parse_open("--passphrase-file", str(file)))
+
+
+def test_a_passphrase_comes_by_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"typed")))
+    opened_with = sealing.open_from(_parse_open("--passphrase-file", "-"))
+    assert opened_with.passphrase is not None
+    assert opened_with.passphrase.reveal() == b"typed"
+
+
+def test_identities_of_several_files_are_taken_together(tmp_path: Path) -> None:
+    made = [age.new_identity() for _ in range(2)]
+    words = []
+    for place, identity in enumerate(made):
+        file = tmp_path / str(place)
+        file.write_bytes(b"# comment\n" + identity.text.reveal() + b"\n")
+        words += ["--identity", str(file)]
+    found = sealing.open_from(_parse_open(*words)).identities
+    assert [one.recipient for one in found] == [one.recipient for one in made]
+
+
+def test_a_pipe_is_read_once_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    identity = age.new_identity()
+    writer = threading.Thread(target=pipe.write_bytes, args=(identity.text.reveal(),))
+    writer.start()
+    (found,) = sealing.open_from(_parse_open("--identity", str(pipe))).identities
+    writer.join()
+    assert found.recipient == identity.recipient
+
+
+def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot read the identity"):
+        sealing.read_secret(str(tmp_path / "absent"), "the identity")
+    with pytest.raises(StorageError, match="cannot read"):
+        sealing.read_secret(str(tmp_path), "the identity")
+    with pytest.raises(UsageError, match="neither a file nor a pipe"):
+        sealing.read_secret("/dev/zero", "the identity")
+    large = tmp_path / "large"
+    large.write_bytes(bytes(sealing.LARGEST_FILE + 1))
+    with pytest.raises(UsageError, match="more than 65536 bytes"):
+        sealing.read_secret(str(large), "the identity")

@@ -1,0 +1,162 @@
+"""age: sealed to recipients and to passphrases, opened by those alone (S17: nothing secret is shown)."""
+
+import base64
+
+import pytest
+
+from strongroom.crypto import age
+from strongroom.crypto.age import OpenWith, SealTo
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError, IntegrityError, UsageError
+
+_TAG_PQ = "age1tagpq1"  # no private half exists outside a token: only the prefix and the refusal are tested
+
+
+def test_what_is_sealed_to_recipients_opens_by_each_of_their_identities() -> None:
+    one, two = age.new_identity(), age.new_identity()
+    sealed = age.seal(b"to both", SealTo((one.recipient, two.recipient)))
+    assert sealed.startswith(age.MAGIC)
+    assert age.is_sealed(sealed)
+    for identity in (one, two):
+        assert age.open_sealed(sealed, OpenWith((identity,))).reveal() == b"to both"
+
+
+def test_another_identity_does_not_open_it() -> None:
+    sealed = age.seal(b"x", SealTo((age.new_identity().recipient,)))
+    with pytest.raises(IntegrityError, match="authentication failed"):
+        age.open_sealed(sealed, OpenWith((age.new_identity(),)))
+
+
+def test_a_changed_byte_anywhere_is_noticed() -> None:
+    identity = age.new_identity()
+    sealed = age.seal(b"payload", SealTo((identity.recipient,)))
+    for place in range(len(sealed)):
+        changed = bytearray(sealed)
+        changed[place] ^= 1
+        with pytest.raises((IntegrityError, FormatError)):
+            age.open_sealed(bytes(changed), OpenWith((identity,)))
+
+
+def test_a_cut_or_longer_file_is_noticed() -> None:
+    identity = age.new_identity()
+    sealed = age.seal(b"payload", SealTo((identity.recipient,)))
+    for cut in range(len(sealed)):
+        with pytest.raises((IntegrityError, FormatError)):
+            age.open_sealed(sealed[:cut], OpenWith((identity,)))
+    with pytest.raises(IntegrityError):
+        age.open_sealed(sealed + b"x", OpenWith((identity,)))
+
+
+def test_a_passphrase_seals_and_opens() -> None:
+    right, wrong = SecretBytes("größer".encode()), SecretBytes(b"wrong")
+    sealed = age.seal(b"x", SealTo(passphrase=right))
+    assert age.open_sealed(sealed, OpenWith(passphrase=right)).reveal() == b"x"
+    with pytest.raises(IntegrityError):
+        age.open_sealed(sealed, OpenWith(passphrase=wrong))
+    with pytest.raises(IntegrityError):
+        age.open_sealed(sealed, OpenWith((age.new_identity(),)))
+
+
+@pytest.mark.parametrize("factor", [b"23", b"64", b"0", b"018", b"1x", b"18 1"])
+def test_a_file_cannot_ask_for_any_amount_of_work(factor: bytes) -> None:
+    header = age.MAGIC + b"-> scrypt AAAAAAAAAAAAAAAAAAAAAA " + factor + b"\n" + b"A" * 43
+    data = header + b"\n--- " + b"A" * 43 + b"\n" + bytes(64)
+    with pytest.raises(FormatError, match="work factor"):
+        age.open_sealed(data, OpenWith(passphrase=SecretBytes(b"x")))
+
+
+def test_armored_files_open_too() -> None:
+    identity = age.new_identity()
+    body = base64.encodebytes(age.seal(b"x", SealTo((identity.recipient,))))
+    begin, end = b"-----BEGIN AGE ENCRYPTED FILE-----\n", b"-----END AGE ENCRYPTED FILE-----\n"
+    armored = begin + body + end
+    assert age.is_sealed(armored)
+    assert age.open_sealed(armored, OpenWith((identity,))).reveal() == b"x"
+    for damaged in (begin + body, begin + b"!" + body + end):
+        with pytest.raises(FormatError, match="armored"):
+            age.open_sealed(damaged, OpenWith((identity,)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04",
+        age.MAGIC + bytes(100),
+        age.MAGIC + b"\n--- " + b"A" * 43 + b"\n" + bytes(32),
+        age.MAGIC + b"-> X25519 \x00\n\n--- " + b"A" * 43 + b"\n" + bytes(32),
+    ],
+    ids=["empty", "zip", "zeros", "no-stanza", "control-character"],
+)
+def test_what_is_no_age_file_is_refused_as_a_format(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        age.open_sealed(data, OpenWith((age.new_identity(),)))
+
+
+def test_nothing_to_seal_to_or_to_open_with_is_said() -> None:
+    sealed = age.seal(b"x", SealTo((age.new_identity().recipient,)))
+    assert SealTo().is_empty
+    assert OpenWith().is_empty
+    with pytest.raises(UsageError, match="nobody"):
+        age.seal(b"x", SealTo())
+    with pytest.raises(UsageError, match="nothing to open it with"):
+        age.open_sealed(sealed, OpenWith())
+
+
+def test_recipients_and_passphrases_exclude_each_other() -> None:
+    identity, phrase = age.new_identity(), SecretBytes(b"x")
+    with pytest.raises(UsageError, match="exclude"):
+        SealTo((identity.recipient,), phrase)
+    with pytest.raises(UsageError, match="exclude"):
+        OpenWith((identity,), phrase)
+
+
+@pytest.mark.parametrize("phrase", [b"", b"\xff"])
+def test_passphrases_are_text(phrase: bytes) -> None:
+    with pytest.raises(UsageError, match="passphrase"):
+        age.seal(b"x", SealTo(passphrase=SecretBytes(phrase)))
+
+
+def test_an_identity_file_has_comments_and_blank_lines() -> None:
+    one, two = age.new_identity(), age.new_identity()
+    text = b"# created: today\n\n" + one.text.reveal() + b"\r\n" + two.text.reveal()
+    found = age.parse_identities(text)
+    assert [identity.recipient for identity in found] == [one.recipient, two.recipient]
+    assert "SECRET" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"# nothing\n",
+        b"AGE-SECRET-KEY-PQ-1QQQQ",
+        b"AGE-PLUGIN-YUBIKEY-1QQQQ",
+        b"\xff\xfe",
+        age.MAGIC,
+    ],
+    ids=["none", "post-quantum", "plugin", "bytes", "sealed"],
+)
+def test_what_is_no_identity_file_is_refused_without_repeating_it(data: bytes) -> None:
+    with pytest.raises(UsageError) as caught:
+        age.parse_identities(data)
+    assert "QQQQ" not in caught.value.message
+    assert "QQQQ" not in caught.value.hint
+
+
+def test_too_many_identities_are_refused() -> None:
+    line = age.new_identity().text.reveal() + b"\n"
+    with pytest.raises(UsageError, match="not 65"):
+        age.parse_identities(line * 65)
+
+
+def test_recipients_have_one_form() -> None:
+    recipient = age.new_identity().recipient
+    assert age.check_recipient(f" {recipient.upper()}\n") == recipient
+
+
+@pytest.mark.parametrize(
+    "text", ["", "age1", "age1pq1qqqq", "age1tag1qqqq", f"{_TAG_PQ}qqqq", "ssh-ed25519 AAAA"]
+)
+def test_what_is_no_recipient_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no age recipient"):
+        age.check_recipient(text)
