@@ -28,7 +28,7 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
     Raises:
         StateError: Two of them claim one parameter, or a setting is missing.
     """
-    builders: tuple[Builder, ...] = ()
+    builders: tuple[Builder, ...] = (_redis,)
     found = tuple(consumer for build in builders for consumer in build(effective, candidates))
     owners: dict[str, str] = {}
     for one in (consumer.describe() for consumer in found):
@@ -37,3 +37,20 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
                 raise StateError(f"{one.id} and {owners[parameter]} both rotate {parameter!r}")
             owners[parameter] = one.id
     return found
+
+
+def _redis(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
+    host, socket = effective("redis.host") or "", effective("redis.socket") or ""
+    if not (host or socket):
+        return ()
+    from strongroom.consumers.redis import RedisConsumer, RedisSettings
+
+    settings = RedisSettings(
+        user=effective("redis.user") or "",
+        socket=socket,
+        host=host,
+        port=int(effective("redis.port") or 0),
+        ca_file=effective("redis.ca_file") or "",
+        acl_file=effective("redis.acl_file") or "",
+    )
+    return (RedisConsumer(settings, candidates),)

@@ -11,6 +11,7 @@ from strongroom.secrets import catalog as secrets
 
 MAX_TEXT_CHARACTERS = 64 << 10
 _MAX_INTEGER = 2**53
+_MAX_PORT = 65535
 _LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "off")
 _LOGGING_SERVICES = (
     "backgrounder",
@@ -52,6 +53,13 @@ def _integer(value: str) -> str:
     # int() would also take " 7", "1_000" and other scripts' digits: one spelling only
     if not (value.isascii() and value.isdigit()) or int(value) > _MAX_INTEGER:
         message = "a whole number from 0"
+        raise ValueError(message)
+    return str(int(value))
+
+
+def _port(value: str) -> str:
+    if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= _MAX_PORT:
+        message = f"a port from 1 to {_MAX_PORT}"
         raise ValueError(message)
     return str(int(value))
 
@@ -111,6 +119,7 @@ def _all() -> dict[str, ConfigKey]:
             "features.PasswordlessBootstrapInit", "true", _boolean, False, "nodes join by file"
         ),
         ConfigKey("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
+        *_components(),
         ConfigKey("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
         ConfigKey(
             "tabadmincontroller.auth.expiration.minutes", "120", _integer, True, "life of a session"
@@ -124,6 +133,22 @@ def _all() -> dict[str, ConfigKey]:
         ),
     ]
     return {key.name: key for key in sorted(keys, key=lambda key: key.name)}
+
+
+def _components() -> list[ConfigKey]:
+    """Where the components are that use our secrets; a rotation reads these at its start."""
+    texts = {
+        "redis.host": (None, "host of Redis; with none and no socket, Redis is not used"),
+        "redis.socket": (None, "Unix socket of Redis, before its host"),
+        "redis.user": ("strongroom", "ACL user of Redis whose password is redis.password"),
+        "redis.ca_file": (None, "authority of Redis' TLS certificate; without it, loopback only"),
+        "redis.acl_file": (None, "ACL file of Redis on this machine, for the inventory"),
+    }
+    ports = {"redis.port": ("6379", "port of Redis")}
+    return [
+        *(ConfigKey(name, value, _text, True, use) for name, (value, use) in texts.items()),
+        *(ConfigKey(name, value, _port, True, use) for name, (value, use) in ports.items()),
+    ]
 
 
 KEYS = _all()

@@ -4,8 +4,11 @@ A consumer changes the component, and proves it by real logins. It never writes 
 the journal or an event, and never decides what happens next: `services/secret_rotation` does.
 """
 
+import pwd
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from strongroom.crypto.secret import SecretBytes
@@ -83,6 +86,19 @@ class SecretCopy:
     form: CopyForm
     mode: str = ""
     owner: str = ""
+
+
+def file_copy(parameters: tuple[str, ...], path: Path, form: CopyForm) -> SecretCopy:
+    """A copy in a file of this machine, as it lies there now."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return SecretCopy(parameters, str(path), form)
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    return SecretCopy(parameters, str(path), form, f"{stat.S_IMODE(found.st_mode):04o}", owner)
 
 
 class Consumer(Protocol):
