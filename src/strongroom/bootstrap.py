@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from strongroom.filestore.local import LocalFileStore
     from strongroom.keystore.configuration_key import ConfigurationKeys
     from strongroom.keystore.replicas import KeystoreDirectory
-    from strongroom.kms.accessor import KmsAccessor, Limits
+    from strongroom.kms.accessor import KmsAccessor
+    from strongroom.kms.cache import Limits
     from strongroom.kms.store import KmsStore
     from strongroom.repository.unit_of_work import Repository
     from strongroom.roots.base import RootProvider, WrapRecord
@@ -263,7 +264,7 @@ class Node:
         )
 
     def _key_limits(self) -> "Limits":
-        from strongroom.kms.accessor import Limits
+        from strongroom.kms.cache import Limits
 
         values = [
             float(self.configuration.effective(f"kms.rmk.{name}_seconds") or "0")

@@ -1,64 +1,25 @@
 """Data keys for envelopes: makes them under the active MEK and opens them again.
 
-The one holder of the RMK and the MEKs in a process. They are kept in memory for a limited time; a
-new version of the store is noticed at the next call. It never reads or writes a file.
+The one holder of the RMK and the MEKs in a process, by its cache: they stay in memory for a limited time,
+and a new version of the store is noticed at the next call. It never reads or writes a file.
 """
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as envelope_header
 from strongroom.envelope import slots
 from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, KeySlot, Placement
-from strongroom.errors import (
-    IntegrityError,
-    KeyNotFoundError,
-    RootUnavailableError,
-    StrongroomError,
-)
-from strongroom.kms import store as kms_store
+from strongroom.errors import IntegrityError, KeyNotFoundError
+from strongroom.kms.cache import Limits, StoreCache
 from strongroom.kms.keys import Mek
-from strongroom.kms.opening import FindRoot, Log, OpenStore, open_store
+from strongroom.kms.opening import FindRoot, Log, OpenStore
 from strongroom.kms.store import SealedStore
 
-_BACKOFF_S = (1.0, 2.0, 5.0)
 _SALT_BYTES = 32
 _NONCE_BYTES = 12
 _FILE_ID_BYTES = 16
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long keys stay in memory.
-
-    Attributes:
-        keep_s: Seconds until the root is asked again.
-        offline_s: Further seconds that they serve while the root cannot be reached; one that
-            refuses is obeyed at once.
-    """
-
-    keep_s: float = 3600.0
-    offline_s: float = 3600.0
-
-
-@dataclass(frozen=True)
-class _Cached:
-    version: int
-    opened: OpenStore
-    until: float
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """The store did not open; it is not tried again for a while."""
-
-    version: int
-    error: StrongroomError
-    until: float
-    count: int
 
 
 class KmsAccessor:
@@ -82,14 +43,7 @@ class KmsAccessor:
             log: Where the seeds' sentences go.
             limits: The present limits; asked at each opening.
         """
-        self._sealed = sealed
-        self._find_root = find_root
-        self._monotonic = monotonic
-        self._log = log
-        self._limits = limits
-        self._lock = threading.Lock()
-        self._cached: _Cached | None = None
-        self._failure: _Failure | None = None
+        self._cache = StoreCache(sealed, find_root, monotonic=monotonic, log=log, limits=limits)
 
     @property
     def active_mek_id(self) -> str:
@@ -160,55 +114,20 @@ class KmsAccessor:
         Raises:
             StrongroomError: No root opens it, now or a moment ago.
         """
-        with self._lock:
-            now, version = self._monotonic(), self._sealed.version()
-            cached = self._cached
-            if cached is not None and cached.version == version and now < cached.until:
-                return cached.opened
-            return self._open_again(now, version)
+        return self._cache.opened()
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the keys in memory were opened by the root; None if none are there."""
-        with self._lock:
-            if self._cached is None:
-                return None
-            return self._monotonic() - (self._cached.until - self._limits().keep_s)
-
-    def _open_again(self, now: float, version: int) -> OpenStore:
-        failure = self._failure
-        waits = failure is not None and failure.version == version and now < failure.until
-        if failure is not None and waits:
-            return self._without_root(failure.error, now, version)
-        try:
-            raw, version = self._sealed.load()
-            opened = open_store(kms_store.parse(raw), self._find_root, self._log)
-        except StrongroomError as error:
-            count = failure.count + 1 if failure is not None and failure.version == version else 0
-            pause = _BACKOFF_S[min(count, len(_BACKOFF_S) - 1)]
-            # jitter: the nodes of a cluster must not come back to a root in step
-            until = now + pause * (1 + rng.random_bytes(1)[0] / 512)
-            self._failure = _Failure(version, error, until, count)
-            return self._without_root(error, now, version)
-        self._failure = None
-        self._cached = _Cached(version, opened, now + self._limits().keep_s)
-        return opened
-
-    def _without_root(self, error: StrongroomError, now: float, version: int) -> OpenStore:
-        """The keys in memory, if the root is only out of reach and the offline window is open."""
-        cached = self._cached
-        if cached is not None and isinstance(error, RootUnavailableError):
-            same = cached.version == version
-            if same and now < cached.until + self._limits().offline_s:
-                return cached.opened
-        self._cached = None
-        raise error
+        """Seconds since a root opened the keys in memory; None if there are none that may serve."""
+        return self._cache.age_s
 
     def forget(self) -> None:
         """Drop the RMK and the MEKs from memory; the next call opens the store again."""
-        with self._lock:
-            self._cached = None
-            self._failure = None
+        self._cache.forget()
+
+    def drop_expired(self) -> None:
+        """Drop keys whose limit has passed though nobody asks for them."""
+        self._cache.drop_expired()
 
     @staticmethod
     def _seal(

@@ -57,6 +57,18 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
     raise failure
 
 
+def reopen_store(store: KmsStore, rmk: Rmk, log: Log) -> OpenStore:
+    """Open a store by an RMK that is in memory: no root is asked.
+
+    Raises:
+        IntegrityError: It is not of this RMK, or damaged.
+    """
+    opened = OpenStore(store, rmk, store.open_ring(rmk))
+    _, envelope, _ = _words(store.wraps[0].kind)
+    log(envelope, f"Using RMK with ID {rmk.id} to decrypt KMS store")
+    return opened
+
+
 def _words(kind: str) -> tuple[str, str, str]:
     name = f"{kind.capitalize()}KmsEncryptionEnvelope"
     return _WORDS.get(kind, (f"{name}Accessor", name, f"{kind} key"))

@@ -1,5 +1,6 @@
 """Access to data keys: K-11, K-13, E-17."""
 
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -16,8 +17,10 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
+from strongroom.kms import cache
 from strongroom.kms import store as kms_store
-from strongroom.kms.accessor import KmsAccessor, Limits
+from strongroom.kms.accessor import KmsAccessor
+from strongroom.kms.cache import Limits
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
 from strongroom.kms.store import KmsStore
@@ -27,6 +30,12 @@ from strongroom.roots.local import LocalRoot
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HERE = Placement(new_id(), new_id())
 THERE = Placement(HERE.site_id, new_id())
+
+
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
 
 
 @dataclass
@@ -43,6 +52,7 @@ class Bench:
     asked: int = 0
     failure: StrongroomError | None = None
     said: list[str] = field(default_factory=list)
+    hanging: threading.Event = field(default_factory=_set)
 
     def put(self, ring: KeyRing) -> None:
         self.ring = ring
@@ -51,12 +61,22 @@ class Bench:
         )
         self.version += 1
 
+    def new_rmk(self) -> None:
+        """The store under another RMK, as another process leaves it."""
+        rmk_id = RmkId(new_id())
+        context = Context(self.store.installation_id, rmk_id, new_id())
+        material, wrap = self.root.generate_data_key(context)
+        self.store = replace(self.store, rmk_id=rmk_id, wraps=(wrap,))
+        self.rmk = self.store.rmk(material)
+        self.put(self.ring)
+
     def rotate(self) -> None:
         self.put(self.ring.with_new_active(MekId(new_id()), rng.new_key(), NOW))
 
     def find_root(self, wrap: WrapRecord) -> RootProvider:
         assert wrap.kind == "local"
         self.asked += 1
+        assert self.hanging.wait(10)
         if self.failure is not None:
             raise self.failure
         return self.root
@@ -211,13 +231,82 @@ def test_a_root_that_refuses_is_obeyed_at_once(bench: Bench) -> None:
         keys.new_envelope(HERE)
 
 
-def test_a_store_that_changed_is_not_served_from_memory(bench: Bench) -> None:
+def test_a_store_that_changed_is_opened_by_the_rmk_in_memory(bench: Bench) -> None:
+    """R10, R11: a change of a setting, or of the ring, neither needs the root nor ends the service."""
+    keys = bench.accessor(keep_s=60, offline_s=30)
+    keys.new_envelope(HERE)
+    bench.failure = RootUnavailableError("out of reach")
+    bench.seconds = 50
+    bench.rotate()
+    header, _ = keys.new_envelope(HERE)
+    assert header.newest.mek_id == bench.ring.active.id
+    assert bench.said[-1] == f"Using RMK with ID {bench.rmk.id} to decrypt KMS store"
+    assert (bench.asked, age(keys)) == (1, 50)
+    bench.seconds = 90
+    with pytest.raises(RootUnavailableError):
+        keys.new_envelope(HERE)
+
+
+def test_a_store_of_another_rmk_is_not_served_from_memory(bench: Bench) -> None:
     keys = bench.accessor()
     keys.new_envelope(HERE)
-    bench.rotate()
+    bench.new_rmk()
     bench.failure = RootUnavailableError("out of reach")
     with pytest.raises(RootUnavailableError):
         keys.new_envelope(HERE)
+    bench.failure = None
+    bench.seconds += 10
+    keys.new_envelope(HERE)
+
+
+def test_no_reader_waits_for_a_root_that_hangs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R10, a latency of seconds: one reader asks, and all read on with what is in memory."""
+    monkeypatch.setattr(cache, "_PATIENCE_S", 0.0)
+    keys = bench.accessor(keep_s=60, offline_s=30)
+    header, dek = keys.new_envelope(HERE)
+    bench.seconds = 70
+    bench.hanging.clear()
+    for _ in range(5):
+        assert keys.open_envelope(header, HERE) == dek
+    assert age(keys) == 70
+    bench.hanging.set()
+    _landed()
+    assert (bench.asked, age(keys)) == (2, 0)
+
+
+def test_what_was_forgotten_while_the_root_was_asked_stays_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_PATIENCE_S", 0.0)
+    keys = bench.accessor(keep_s=60, offline_s=30)
+    keys.new_envelope(HERE)
+    bench.seconds = 70
+    bench.hanging.clear()
+    keys.new_envelope(HERE)
+    keys.forget()
+    bench.hanging.set()
+    _landed()
+    assert age(keys) is None
+
+
+def _landed() -> None:
+    """Wait until whoever asks the root is done."""
+    for thread in threading.enumerate():
+        if thread.name == cache.THREAD:
+            thread.join(10)
+
+
+def test_keys_whose_limit_has_passed_are_dropped_though_nobody_asks(bench: Bench) -> None:
+    keys = bench.accessor(keep_s=60, offline_s=30)
+    keys.new_envelope(HERE)
+    bench.seconds = 89
+    keys.drop_expired()
+    assert age(keys) == 89
+    bench.seconds = 90
+    keys.drop_expired()
+    assert age(keys) is None
 
 
 def test_a_root_that_fails_is_not_asked_by_every_caller(bench: Bench) -> None:
