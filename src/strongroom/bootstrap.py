@@ -443,6 +443,7 @@ class _Roots:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._built: dict[bytes, RootProvider] = {}
+        self._stored: frozenset[bytes] | None = None
 
     def all_for(self, store: "KmsStore", mode: str, key_id: str | None = None) -> "RootSet":
         """The root of a mode, and the recovery roots of a store: all its wraps but the first."""
@@ -456,7 +457,9 @@ class _Roots:
         """The provider that opens a wrap."""
         if wrap.kind == "local":
             return self._node.local_root(wrap.root_key_id)
-        for settings in self._node.keeper.settings():
+        stored = self._node.keeper.settings()
+        self._forget_left(frozenset(settings.digest for settings in stored))
+        for settings in stored:
             if settings.opens(wrap):
                 return self.build(settings)
         raise RootError(
@@ -466,16 +469,17 @@ class _Roots:
 
     def build(self, settings: "RootSettings") -> "RootProvider":
         """The provider of some settings; made once, since an SDK's client is slow to make."""
-        import hashlib
-
-        from strongroom.roots import settings as root_settings
-
-        # by digest, so that a token or a PIN is not held a second time
-        key = hashlib.sha256(root_settings.serialize([settings])).digest()
+        key = settings.digest
         if key not in self._built:
             built: RootProvider = root_module(settings.kind).build(settings, self._node.clock)
             self._built[key] = built
         return self._built[key]
+
+    def _forget_left(self, stored: frozenset[bytes]) -> None:
+        """Drop the clients, and their tokens and PINs, of roots that were left."""
+        if self._stored not in {None, stored}:
+            self._built = {key: root for key, root in self._built.items() if key in stored}
+        self._stored = stored
 
 
 #: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.

@@ -87,8 +87,10 @@ class KmsStore:
         return KeyRing(tuple(_open_mek(item, rmk, wrap_key) for item in self.meks))
 
     def former_mek_ids(self) -> tuple[str, ...]:
-        """Ids in closed rings, which show as unavailable; unauthenticated there until adopted."""
-        return tuple(mek.id for raw in self.former for mek in parse(raw).meks)
+        """Ids in closed rings only, which show as unavailable; unauthenticated until adopted."""
+        closed = dict.fromkeys(mek.id for raw in self.former for mek in parse(raw).meks)
+        own = {mek.id for mek in self.meks}
+        return tuple(mek_id for mek_id in closed if mek_id not in own)
 
 
 def seal_ring(store: KmsStore, ring: KeyRing, rmk: Rmk) -> KmsStore:

@@ -26,7 +26,7 @@ from strongroom.errors import (
 from strongroom.ids import new_id
 from strongroom.roots import indirect
 from strongroom.roots.base import Context, RootDescription, WrapRecord
-from strongroom.roots.settings import RootSettings
+from strongroom.roots.settings import CREATE, CREATE_ON_TRIAL, RootSettings
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ def settings(
         raise UsageError(f"the label of a token has at most 32 bytes: {token_label!r}")
     options = {"module": path, "token": token_label, "key": key_label}
     if create:
-        options["create"] = "yes"
+        options[CREATE] = "yes"
     uri = ";".join(
         (f"token={_quoted(token_label)}", f"object={_quoted(key_label)}", "type=secret-key")
     )
@@ -185,7 +185,11 @@ class Pkcs11Root:
         Raises:
             RootError: The token does not allow it, or gives back another key.
         """
-        if self._root.options.get("create"):
+        create = self._root.options.get(CREATE)
+        if create == CREATE_ON_TRIAL and self._call("look for", self._is_missing):
+            self._call("generate", _try_out)
+            return
+        if create:
             self._call("generate", self._create, rw=True)
         key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
         if self.unwrap(record) != key:
@@ -211,19 +215,18 @@ class Pkcs11Root:
             raise exceptions.MultipleObjectsReturned
         return found[0]
 
-    def _create(self, session: Any) -> None:
-        from pkcs11 import Attribute, KeyType, exceptions
+    def _is_missing(self, session: Any) -> bool:
+        from pkcs11 import exceptions
 
         try:
             self._find(session)
         except exceptions.NoSuchKey:
-            session.generate_key(
-                KeyType.AES,
-                _KEY_BITS,
-                label=self._root.options["key"],
-                store=True,
-                template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
-            )
+            return True
+        return False
+
+    def _create(self, session: Any) -> None:
+        if self._is_missing(session):
+            _generate(session, self._root.options["key"], store=True)
 
     def _check_kept(self, kek: Any) -> None:
         """A key that can be taken out of the token is no root."""
@@ -340,6 +343,20 @@ def _is_gone(error: Exception) -> bool:
         and not name.startswith("Pin")
         and "OS exception while loading" not in str(error)
     )
+
+
+def _generate(session: Any, label: str, *, store: bool) -> Any:
+    from pkcs11 import Attribute, KeyType
+
+    template = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+    return session.generate_key(KeyType.AES, _KEY_BITS, label=label, store=store, template=template)
+
+
+def _try_out(session: Any) -> None:
+    """Whether the token could do it: by a key that ends with the session."""
+    key, gcm = _generate(session, "trial", store=False), _gcm(bytes(_NONCE_BYTES), _LABEL)
+    if bytes(key.decrypt(bytes(key.encrypt(_LABEL, **gcm)), **gcm)) != _LABEL:
+        raise RootError("a key of the token gave back other bytes")
 
 
 def _gcm(nonce: bytes, aad: bytes) -> dict[str, Any]:

@@ -5,9 +5,10 @@ Format: docs/format/root-settings.md. A wrap names its key; the settings say how
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from strongroom.crypto.secret import SecretBytes
@@ -17,6 +18,9 @@ from strongroom.roots.base import WrapRecord
 VERSION = 1
 MAX_ROOTS = 64
 MAX_BYTES = 1 << 18
+#: Option of roots whose key we can make: it holds for one command, and is never stored.
+CREATE = "create"
+CREATE_ON_TRIAL = "trial"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,25 @@ class RootSettings:
     root_key_id: str
     options: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, SecretBytes] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> bytes:
+        """Names the settings without holding a token or a PIN a second time."""
+        return hashlib.sha256(serialize([self])).digest()
+
+    @property
+    def lasting(self) -> "RootSettings":
+        """What is stored: without the wish for a new key, which would replace a lost one."""
+        return self._with_create(None)
+
+    @property
+    def on_trial(self) -> "RootSettings":
+        """For a dry run: a key that is not there yet is tried out, and nothing is kept of it."""
+        return self._with_create(CREATE_ON_TRIAL) if CREATE in self.options else self
+
+    def _with_create(self, value: str | None) -> "RootSettings":
+        options = {name: text for name, text in self.options.items() if name != CREATE}
+        return replace(self, options=options | ({CREATE: value} if value else {}))
 
     def opens(self, wrap: WrapRecord) -> bool:
         """Whether a wrap was made by this root, by whatever version of its key."""

@@ -106,14 +106,24 @@ def verified(opened: OpenStore, wrap_ids: frozenset[str], now: datetime) -> Next
     return _next(opened, replace(opened.store, wraps=wraps))
 
 
-def abandoned(store: KmsStore, raw: bytes, roots: RootSet, now: datetime) -> NextStore:
+def abandoned(
+    store: KmsStore, raw: bytes, roots: RootSet, now: datetime, known: KeyRing | None = None
+) -> NextStore:
     """A new store in place of one that nothing opens; that one is kept, closed (Q-05).
 
     Its MEKs show as unavailable and are adopted once one of its wraps opens again.
+
+    Args:
+        store: The one that nothing opens.
+        raw: Its bytes.
+        roots: The roots of the new one.
+        now: The present.
+        known: MEKs of it that the store before it gives: they stay, decrypt-only.
     """
     built = first(store.installation_id, roots, now)
+    ring = built.ring.with_adopted(known, now) if known is not None else built.ring
     kept = replace(built.store, epoch=store.epoch + 1, former=(*store.former, raw))
-    return replace(built, store=kms_store.seal_ring(kept, built.ring, built.rmk))
+    return NextStore(kms_store.seal_ring(kept, ring, built.rmk), built.rmk, ring)
 
 
 def adopted(opened: OpenStore, found: Mapping[bytes, KeyRing], now: datetime) -> NextStore:

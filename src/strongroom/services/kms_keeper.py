@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from strongroom.clock import Clock
+from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Coordinator
 from strongroom.errors import IntegrityError, StateError, StrongroomError
@@ -36,6 +37,8 @@ LOCK_WAIT_S = 30.0
 
 Told = Callable[[OpenStore, NextStore], list[Event]]
 Mutation = Callable[[OpenStore], NextStore]
+#: Gives the root settings that are to be stored of those that are.
+SettingsChange = Callable[[tuple[RootSettings, ...]], tuple[RootSettings, ...]]
 
 
 class Roots(Protocol):
@@ -193,14 +196,17 @@ class StoreKeeper:
     # ---- changing --------------------------------------------------------------------------------
 
     def change(
-        self, mutation: Mutation, told: Told, settings: tuple[RootSettings, ...] | None = None
+        self, mutation: Mutation, told: Told, resettle: SettingsChange | None = None
     ) -> NextStore:
         """Build, prove, commit, tell, settle; until the commit all is as before.
+
+        Whatever a change depends on is read in its callbacks, under the lock: while it waited for
+        the lock, another change may have added a root, or removed a configuration key.
 
         Args:
             mutation: Gives the next store of the opened one.
             told: Gives the events of the change.
-            settings: The root settings that belong to the next store; None leaves them.
+            resettle: Gives the root settings that belong to the next store; None leaves them.
 
         Raises:
             ConflictError: Somebody else changed the configuration meanwhile.
@@ -210,6 +216,7 @@ class StoreKeeper:
             self.check_epoch()
             document = self.configuration.document()
             opened = self.keys.opened()
+            settings = resettle(self.settings()) if resettle else None
             change = mutation(opened)
             kms_change.prove(change, self._find_among(settings))
             self.put(document, change, settings)
@@ -222,12 +229,18 @@ class StoreKeeper:
         self,
         build: Callable[[KmsStore, bytes], NextStore],
         told: Event,
-        settings: tuple[RootSettings, ...],
+        resettle: SettingsChange,
     ) -> NextStore:
-        """Put a new store in place of one that nothing opens (Q-05); that one is kept within it."""
+        """Put a new store in place of one that nothing opens (Q-05); that one is kept within it.
+
+        Raises:
+            IntegrityError: The store was rolled back: leaving it behind would hide that.
+        """
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            self.check_epoch()
             document = self.configuration.document()
             store, raw = self.current()
+            settings = resettle(self.settings())
             change = build(store, raw)
             kms_change.prove(change, self._find_among(settings))
             self.put(document, change, settings)
@@ -236,10 +249,12 @@ class StoreKeeper:
             self._settle_if_proved()
         return change
 
-    def replace_settings(self, settings: tuple[RootSettings, ...], told: Event) -> None:
+    def replace_settings(self, resettle: SettingsChange, told: Event) -> None:
         """Reach the same roots in another way: a new token, PIN or address; no key changes."""
-        sealed = self._sealed_settings(settings)
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            # sealed under the lock: a regeneration that runs before may remove the key it is
+            # sealed by
+            sealed = self._sealed_settings(resettle(self.settings()))
             self.configuration.compare_and_put(lambda old: old.with_values({ROOTS: sealed}))
             self.log.append([told])
             self._settle_if_proved()
@@ -297,17 +312,26 @@ class StoreKeeper:
             drop[ROOTS] = self._sealed_settings(needed)
         if drop:
             self.configuration.compare_and_put(lambda document: document.with_values(drop))
-        # the version before holds the old store, and would hold on to its keys
-        self.configuration.forget_previous()
         self.configuration.project()
+        # the version before holds the old store, and would hold on to its keys; it goes last, since
+        # a settling that was killed is recognised by it
+        self.configuration.forget_previous()
 
     def prove(self) -> KmsStatus:
         """The status; if it is green, the store kept from before a change is dropped (4.2)."""
         status = self.status()
-        if status.is_ok and PREVIOUS_STORE in self.configuration.document().values:
+        if status.is_ok and self._is_unsettled():
             with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
                 self.settle()
         return status
+
+    def _is_unsettled(self) -> bool:
+        previous = versions.load_previous(self._coordinator)
+        return any(
+            PREVIOUS_STORE in document.values
+            for document in (self.configuration.document(), previous)
+            if document is not None
+        )
 
     def _sealed_settings(self, settings: tuple[RootSettings, ...]) -> str | None:
         if not settings:

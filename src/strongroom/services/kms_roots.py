@@ -18,7 +18,12 @@ from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from strongroom.services import kms_change
 from strongroom.services.kms_change import NextStore, RootSet
-from strongroom.services.kms_keeper import StoreKeeper, rotation_events
+from strongroom.services.kms_keeper import (
+    PREVIOUS_STORE,
+    SettingsChange,
+    StoreKeeper,
+    rotation_events,
+)
 
 LOCAL = "local"
 
@@ -98,23 +103,21 @@ class RootsService:
         store, _ = self._keeper.current()
         after = wanted.kind if wanted else LOCAL
         if store.mode == after and (wanted is None or wanted.opens(store.wraps[0])):
-            key_id = store.wraps[0].root_key_id
-            if wanted is None or wanted in self._keeper.settings() or dry_run:
-                return ModeChange(store.mode, after, key_id, (), done=False)
-            self._reach_anew(store, wanted, actor)
-            return ModeChange(store.mode, after, key_id, (), done=True)
-        root = self._root_of(wanted)
+            return self._stay(store, wanted and wanted.lasting, actor, dry_run=dry_run)
+        root = self._root_of(wanted.on_trial if wanted and dry_run else wanted)
         root.check()
-        key_id = root.describe().root_key_id
-        plan = _plan(store, after, key_id)
-        if dry_run:
-            return ModeChange(store.mode, after, key_id, plan, done=False)
+        key_id, lasting = root.describe().root_key_id, wanted and wanted.lasting
         try:
             self._keeper.keys.opened()
         except StrongroomError as error:
-            return self._leave_behind(wanted, actor, error, abandon=abandon)
-        self._move(wanted, actor)
-        return ModeChange(store.mode, after, key_id, plan, done=True)
+            if not abandon:
+                raise _closed(error) from error
+            left = () if dry_run else self._leave_behind(lasting, actor)
+            plan = _plan_to_leave(store, after, key_id)
+            return ModeChange(store.mode, after, key_id, plan, not dry_run, left)
+        if not dry_run:
+            self._move(lasting, actor)
+        return ModeChange(store.mode, after, key_id, _plan(store, after, key_id), not dry_run)
 
     def list(self) -> tuple[RootState, ...]:
         """Every wrap of the RMK, proved now where it can be."""
@@ -160,18 +163,21 @@ class RootsService:
         Raises:
             StateError: The root is there already.
         """
-        store, _ = self._keeper.current()
-        if any(settings.opens(wrap) for wrap in store.wraps):
-            raise StateError(f"{settings.root_key_id} wraps the RMK already")
+        _check_new(self._keeper.current()[0], settings)
         root = self._keeper.roots.build(settings)
         if root.describe().online:
             root.check()
+
+        def change(opened: OpenStore) -> NextStore:
+            _check_new(opened.store, settings)
+            return kms_change.with_wrap(opened, root)
+
         added = self._keeper.change(
-            lambda opened: kms_change.with_wrap(opened, root),
+            change,
             lambda _, new: [
                 events.root_added(actor, settings.kind, new.store.wraps[-1].root_key_id)
             ],
-            (*self._keeper.settings(), settings),
+            _replacing(settings.lasting),
         )
         return added.store.wraps[-1].id
 
@@ -217,69 +223,98 @@ class RootsService:
         store, _ = self._keeper.current()
         return self._keeper.roots.all_for(store, LOCAL).primary
 
-    def _settings_with(self, wanted: RootSettings | None) -> tuple[RootSettings, ...]:
-        present = self._keeper.settings()
-        if wanted is None:
-            return present
-        others = tuple(
-            one
-            for one in present
-            if (one.kind, one.root_key_id) != (wanted.kind, wanted.root_key_id)
-        )
-        return (*others, wanted)
-
-    def _reach_anew(self, store: KmsStore, wanted: RootSettings, actor: str) -> None:
-        """Keep the key and replace the way to it, once that way opens the present RMK."""
-        wrap = store.wraps[0]
+    def _stay(
+        self, store: KmsStore, wanted: RootSettings | None, actor: str, *, dry_run: bool
+    ) -> ModeChange:
+        """Keep the key, and replace the way to it if that is new and opens the present RMK."""
+        wrap, after = store.wraps[0], store.mode
+        if wanted is None or wanted in self._keeper.settings():
+            return ModeChange(after, after, wrap.root_key_id, (), done=False)
         store.open_ring(store.rmk(self._keeper.roots.build(wanted).unwrap(wrap)))
-        self._keeper.replace_settings(
-            self._settings_with(wanted),
-            events.root_reached_anew(actor, wanted.kind, wanted.root_key_id),
-        )
+        if not dry_run:
+            self._keeper.replace_settings(
+                _replacing(wanted), events.root_reached_anew(actor, after, wanted.root_key_id)
+            )
+        plan = (f"keep the RMK, and reach {after} {wrap.root_key_id} by the new settings",)
+        return ModeChange(after, after, wrap.root_key_id, plan, not dry_run)
 
     def _move(self, wanted: RootSettings | None, actor: str) -> None:
-        after, root = wanted.kind if wanted else LOCAL, self._root_of(wanted)
+        after = wanted.kind if wanted else LOCAL
 
         def change(opened: OpenStore) -> NextStore:
-            others = self._keeper.roots.all_for(opened.store, opened.store.mode).others
-            return kms_change.rotated(
-                opened, RootSet(after, root, others), self._keeper.clock.now()
-            )
+            # a recovery root that becomes the mode's root wraps the RMK once, not twice
+            kept = [wrap for wrap in opened.store.wraps[1:] if not (wanted and wanted.opens(wrap))]
+            roots = RootSet(after, self._root_of(wanted), tuple(map(self._keeper.roots.find, kept)))
+            return kms_change.rotated(opened, roots, self._keeper.clock.now())
 
         def told(old: OpenStore, new: NextStore) -> list[Event]:
             changed = events.kms_mode_changed(actor, before=old.store.mode, after=after)
             moved = events.key_moved(actor, "rmk", new.store.rmk_id, place=after)
             return [changed, moved, *rotation_events(actor, old, new)]
 
-        self._keeper.change(change, told, self._settings_with(wanted))
+        self._keeper.change(change, told, _replacing(wanted))
 
-    def _leave_behind(
-        self,
-        wanted: RootSettings | None,
-        actor: str,
-        error: StrongroomError,
-        *,
-        abandon: bool,
-    ) -> ModeChange:
-        if not abandon:
-            raise RootError(
-                f"the present keys cannot be opened, so they cannot be moved: {error.message}",
-                hint="repair the root, open it by a recovery root, or leave the present keys behind"
-                " with --abandon-external-keys: their extracts stay unreadable until a root of"
-                " theirs answers again",
-            ) from error
-        after, root = wanted.kind if wanted else LOCAL, self._root_of(wanted)
+    def _leave_behind(self, wanted: RootSettings | None, actor: str) -> tuple[str, ...]:
+        """A new store in place of one that nothing opens; returns the MEKs that went with it."""
+        after, now = wanted.kind if wanted else LOCAL, self._keeper.clock.now()
         store, _ = self._keeper.current()
-        self._keeper.replace_closed(
-            lambda closed, raw: kms_change.abandoned(
-                closed, raw, RootSet(after, root), self._keeper.clock.now()
-            ),
+
+        def build(closed: KmsStore, raw: bytes) -> NextStore:
+            roots = RootSet(after, self._root_of(wanted))
+            return kms_change.abandoned(closed, raw, roots, now, self._ring_before())
+
+        built = self._keeper.replace_closed(
+            build,
             events.kms_mode_changed(actor, before=store.mode, after=after),
-            self._settings_with(wanted),
+            _replacing(wanted),
         )
-        ids = tuple(mek.id for mek in store.meks)
-        key_id = root.describe().root_key_id
-        return ModeChange(store.mode, after, key_id, _plan(store, after, key_id), True, ids)
+        return built.store.former_mek_ids()
+
+    def _ring_before(self) -> KeyRing | None:
+        """The MEKs of the store before the last change, if that one was not proved yet and opens.
+
+        A move to a root that answers no more after it is so undone: what was there before it is
+        not lost.
+        """
+        try:
+            raw = self._keeper.configuration.open_secret(PREVIOUS_STORE).reveal()
+            return self._open_former(raw)
+        except StrongroomError:
+            return None
+
+
+def _check_new(store: KmsStore, settings: RootSettings) -> None:
+    if any(settings.opens(wrap) for wrap in store.wraps):
+        raise StateError(f"{settings.root_key_id} wraps the RMK already")
+
+
+def _replacing(wanted: RootSettings | None) -> SettingsChange:
+    """The settings of one root instead of those that are stored for its key."""
+
+    def resettle(present: tuple[RootSettings, ...]) -> tuple[RootSettings, ...]:
+        if wanted is None:
+            return present
+        key = (wanted.kind, wanted.root_key_id)
+        return (*(one for one in present if (one.kind, one.root_key_id) != key), wanted)
+
+    return resettle
+
+
+def _closed(error: StrongroomError) -> RootError:
+    return RootError(
+        f"the present keys cannot be opened, so they cannot be moved: {error.message}",
+        hint="repair the root, open it by a recovery root, or leave the present keys behind"
+        " with --abandon-external-keys: their extracts stay unreadable until a root of"
+        " theirs answers again",
+    )
+
+
+def _plan_to_leave(store: KmsStore, after: str, key_id: str) -> tuple[str, ...]:
+    return (
+        f"make a new RMK under {after} {key_id}, and a new MEK that encrypts",
+        f"leave {len(store.meks)} MEKs behind, but for those that the store before this one gives",
+        "put it in place, and keep the closed store in it until one of its roots answers again",
+    )
 
 
 def _plan(store: kms_store.KmsStore, after: str, key_id: str) -> tuple[str, ...]:

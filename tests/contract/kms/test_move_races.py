@@ -1,0 +1,287 @@
+"""What may happen between the moment a change of roots is asked for and the moment it has the lock.
+
+Each test lets another command run to its end right there, as it does when both are asked for at once:
+the change must build on what is there then, not on what it saw before.
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom import bootstrap
+from strongroom.bootstrap import Node
+from strongroom.coordination.local import LocalCoordinator
+from strongroom.crypto.secret import SecretBytes
+from strongroom.envelope.header import Placement
+from strongroom.errors import IntegrityError, RootUnavailableError, StateError, StrongroomError
+from strongroom.ids import new_id
+from strongroom.kms.states import MekState
+from strongroom.roots.settings import RootSettings
+from strongroom.services.kms_keeper import LOCK, PREVIOUS_STORE, ROOTS, StoreKeeper
+from tests.outside import Outside
+
+HERE = Placement(new_id(), new_id())
+BAO = RootSettings(
+    "openbao", "https://bao.example/transit/keys/one", {}, {"token": SecretBytes(b"t")}
+)
+GCP = RootSettings("gcp", "projects/p/cryptoKeys/k", {}, {"credentials": SecretBytes(b"c")})
+TPM = RootSettings("tpm", "tpm:device:/dev/tpmrm0")
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
+    found = Outside()
+    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.provider(settings))
+    return found
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Runs something before the next one who asks for the lock of the key store gets it."""
+    waiting: list[Callable[[], object]] = []
+    real = LocalCoordinator.lock
+
+    @contextmanager
+    def lock(self: LocalCoordinator, name: str, *, wait_s: float) -> Any:
+        if name == LOCK and waiting:
+            waiting.pop()()
+        with real(self, name, wait_s=wait_s):
+            yield
+
+    monkeypatch.setattr(LocalCoordinator, "lock", lock)
+    return waiting.append
+
+
+def restarted(node: Node) -> AbstractContextManager[Node]:
+    """As after a start: nothing is remembered."""
+
+    @contextmanager
+    def opened() -> Any:
+        again = bootstrap.open_node(str(node.paths.root))
+        try:
+            yield again
+        finally:
+            again.close()
+
+    return opened()
+
+
+def test_a_regeneration_before_a_move_home_does_not_take_its_key_away(
+    node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    """The move wrapped the RMK by the configuration key that the regeneration had just removed: all extracts were lost."""
+    node.roots.set_mode(BAO, "os:tester")
+    header, dek = node.keys.new_envelope(HERE)
+    meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
+    assert node.roots.set_mode(None, "os:tester").done
+    with restarted(node) as again:
+        assert again.kms.status().is_ok
+        assert again.keys.open_envelope(header, HERE) == dek
+
+
+def test_a_regeneration_before_new_credentials_does_not_seal_them_away(
+    node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    """`kms.roots` was sealed by the configuration key that the regeneration had just removed."""
+    node.roots.set_mode(BAO, "os:tester")
+    renewed = RootSettings(BAO.kind, BAO.root_key_id, {}, {"token": SecretBytes(b"another")})
+    meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
+    assert node.roots.set_mode(renewed, "os:tester").done
+    with restarted(node) as again:
+        assert again.keeper.settings() == (renewed,)
+        assert again.kms.status().is_ok
+
+
+@pytest.mark.parametrize("second", ["move", "add"])
+def test_a_root_that_is_added_before_a_change_stays_reachable(
+    node: Node,
+    outside: Outside,
+    meanwhile: Callable[[Callable[[], object]], None],
+    second: str,
+) -> None:
+    """The later change put the settings that it had seen before: the added root's credentials were gone."""
+    meanwhile(lambda: node.roots.add(GCP, "os:tester"))
+    if second == "move":
+        node.roots.set_mode(BAO, "os:tester")
+    else:
+        node.roots.add(BAO, "os:tester")
+    assert {root.kind for root in node.keeper.settings()} == {"gcp", "openbao"}
+    with restarted(node) as again:
+        assert [state.problem for state in again.roots.list() if state.problem] == []
+
+
+def test_one_root_is_not_added_twice_at_once(
+    node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    meanwhile(lambda: node.roots.add(GCP, "os:tester"))
+    with pytest.raises(StateError, match="already"):
+        node.roots.add(GCP, "os:tester")
+    assert [state.kind for state in node.roots.list()] == ["local", "gcp"]
+
+
+def test_two_moves_at_once_come_one_after_the_other(
+    node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    header, dek = node.keys.new_envelope(HERE)
+    meanwhile(lambda: node.roots.set_mode(GCP, "os:tester"))
+    assert node.roots.set_mode(BAO, "os:tester").done
+    with restarted(node) as again:
+        status = again.kms.status()
+        assert (status.mode, status.is_ok, len(status.meks)) == ("openbao", True, 3)
+        assert again.keeper.settings() == (BAO,)
+        assert again.keys.open_envelope(header, HERE) == dek
+
+
+def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
+    node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compare-and-set: neither the setting nor the store is lost."""
+    before, real = node.kms.status(), StoreKeeper.put
+
+    def put(self: StoreKeeper, *arguments: Any) -> None:
+        monkeypatch.setattr(StoreKeeper, "put", real)
+        node.configuration.set("gateway.public.port", "8443", actor="os:tester", force=True)
+        node.configuration.apply(actor="os:tester")
+        real(self, *arguments)
+
+    monkeypatch.setattr(StoreKeeper, "put", put)
+    with pytest.raises(StrongroomError, match="version"):
+        node.roots.set_mode(BAO, "os:tester")
+    assert node.kms.status() == before
+    assert node.configuration.effective("gateway.public.port") == "8443"
+    assert ROOTS not in node.configuration.document().values
+    assert node.roots.set_mode(BAO, "os:tester").done
+
+
+def test_a_recovery_root_that_becomes_the_mode_wraps_the_key_once(
+    node: Node, outside: Outside
+) -> None:
+    """It stood in the list twice, and looked like two ways to the keys."""
+    node.roots.add(GCP, "os:tester")
+    node.roots.add(TPM, "os:tester")
+    node.roots.set_mode(GCP, "os:tester")
+    assert [(state.kind, state.role) for state in node.roots.list()] == [
+        ("gcp", "mode"),
+        ("tpm", "recovery"),
+    ]
+
+
+# ---- leaving keys behind -------------------------------------------------------------------------
+
+
+def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
+    node: Node, outside: Outside
+) -> None:
+    """The store from before the move was thrown away, though it alone still opened."""
+    header, dek = node.keys.new_envelope(HERE)
+    known = {mek.id for mek in node.kms.status().meks}
+    outside.left = 5  # the check takes two calls, the move and its proof three
+    node.roots.set_mode(BAO, "os:tester")
+    assert PREVIOUS_STORE in node.configuration.document().values
+    with restarted(node) as again:
+        left = again.roots.set_mode(None, "os:tester", abandon=True)
+        assert left.done
+        assert not known & set(left.abandoned)
+        assert len(left.abandoned) == 1
+        assert again.keys.open_envelope(header, HERE) == dek
+        states = [mek.state for mek in again.kms.status().meks]
+        assert sorted(states) == [
+            MekState.DECRYPT_ONLY,
+            MekState.ENCRYPT_OR_DECRYPT,
+            MekState.UNAVAILABLE,
+        ]
+        outside.left = -1
+        again.roots.adopt("os:tester")
+        assert MekState.UNAVAILABLE not in [mek.state for mek in again.kms.status().meks]
+
+
+def test_a_store_that_was_rolled_back_is_not_left_behind(
+    node: Node, outside: Outside, tmp_path: Path
+) -> None:
+    """R19: the new store's epoch would have become the highest seen, and hidden the rollback."""
+    node.roots.set_mode(BAO, "os:tester")
+    node.close()
+    old = shutil.copytree(node.paths.coordination.parent, tmp_path / "old")
+    with restarted(node) as again:
+        again.kms.rotate("os:tester")
+        again.kms.rotate("os:tester")
+    shutil.rmtree(node.paths.coordination.parent)
+    shutil.copytree(old, node.paths.coordination.parent)
+    outside.failure = RootUnavailableError("gone")
+    with restarted(node) as again, pytest.raises(IntegrityError, match="rolled back"):
+        again.roots.set_mode(None, "os:tester", abandon=True)
+
+
+# ---- dry runs ------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_says_that_the_present_keys_do_not_open(node: Node, outside: Outside) -> None:
+    """It said "works", and the move itself then failed."""
+    node.roots.set_mode(BAO, "os:tester")
+    outside.failure = RootUnavailableError("gone")
+    node.keys.forget()
+    version = node.configuration.version
+    with pytest.raises(StrongroomError, match="cannot be moved"):
+        node.roots.set_mode(None, "os:tester", dry_run=True)
+    tried = node.roots.set_mode(None, "os:tester", dry_run=True, abandon=True)
+    assert not tried.done
+    assert "leave 2 MEKs behind" in tried.plan[1]
+    assert node.configuration.version == version
+
+
+def test_a_dry_run_with_other_credentials_tries_them(node: Node, outside: Outside) -> None:
+    """It said "already" without asking anybody."""
+    node.roots.set_mode(BAO, "os:tester")
+    renewed = RootSettings(BAO.kind, BAO.root_key_id, {}, {"token": SecretBytes(b"another")})
+    version, calls = node.configuration.version, outside.calls
+    tried = node.roots.set_mode(renewed, "os:tester", dry_run=True)
+    assert (tried.done, len(tried.plan)) == (False, 1)
+    assert outside.calls == calls + 1
+    outside.failure = RootUnavailableError("wrong token")
+    with pytest.raises(RootUnavailableError):
+        node.roots.set_mode(renewed, "os:tester", dry_run=True)
+    assert node.configuration.version == version
+
+
+# ---- what is put away ----------------------------------------------------------------------------
+
+
+def test_a_settling_that_was_killed_is_finished_by_the_next_status(
+    node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version before, with the old root's wrap and credentials, stayed for good."""
+    node.roots.set_mode(BAO, "os:tester")
+    configuration = node.configuration
+    monkeypatch.setattr(configuration, "forget_previous", lambda: None)
+    node.roots.set_mode(None, "os:tester")
+    monkeypatch.undo()
+    assert node.coordinator.get("config/previous") is not None
+    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: outside.provider(settings))
+    assert node.kms.prove().is_ok
+    assert node.coordinator.get("config/previous") is None
+    assert configuration.differing_files() == ()
+
+
+def test_clients_of_a_root_that_was_left_are_forgotten(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They held the token, in the serving process, until its end."""
+    outside = Outside()
+
+    class Module:
+        @staticmethod
+        def build(settings: RootSettings, clock: object) -> object:
+            del clock
+            return outside.provider(settings)
+
+    monkeypatch.setattr(bootstrap, "root_module", lambda _: Module)
+    node.roots.set_mode(BAO, "os:tester")
+    node.roots.set_mode(GCP, "os:tester")
+    node.keys.forget()
+    node.keys.opened()
+    held = [root.settings for root in node._providers._built.values()]  # type: ignore[attr-defined]
+    assert held == [GCP]
