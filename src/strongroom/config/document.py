@@ -102,6 +102,19 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_length(data: bytes, what: str) -> None:
+    """Refuse what nobody could read back (format/configuration.md §1.4, format/pending-changes.md §2.1).
+
+    Raises:
+        UsageError: It is too long.
+    """
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise UsageError(
+            f"{what} would have more than {MAX_DOCUMENT_BYTES} bytes",
+            hint="set fewer or shorter values",
+        )
+
+
 def canonical(value: object) -> bytes:
     """JSON in its one canonical form (format/configuration.md §1.3)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

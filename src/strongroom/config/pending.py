@@ -42,9 +42,9 @@ class PendingChanges:
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
 
-    def with_change(self, name: str, text: str | None) -> "PendingChanges":
-        """The transaction with one more change; the last change of a parameter counts."""
-        return replace(self, changes={**self.changes, name: text})
+    def with_changes(self, changes: Mapping[str, str | None]) -> "PendingChanges":
+        """The transaction with more changes; the last change of a parameter counts."""
+        return replace(self, changes={**self.changes, **changes})
 
     def promote(self, document: ConfigDocument) -> ConfigDocument:
         """The next version of the configuration, with these very texts (§4.1)."""

@@ -8,23 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from strongroom.config import catalog, versions
+from strongroom.config import catalog, texts, versions
 from strongroom.config.document import ConfigDocument, check_name
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.durable import PRIVATE, Access
 from strongroom.errors import (
     ConflictError,
-    FormatError,
     NotFoundError,
     PermissionDeniedError,
     StorageError,
     UsageError,
 )
 from strongroom.eventlog import events
-from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.base import EventLog
 from strongroom.secrets import catalog as secrets
 from strongroom.secrets import enc
+from strongroom.services.pending_store import Decide, Decided, PendingStore
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,6 +74,7 @@ class ConfigurationService:
         self._folders = folders
         self._access = access
         self._keys: dict[str, SecretBytes] = {}
+        self._pending = PendingStore(coordinator, event_log, self._key)
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class ConfigurationService:
             )
         value = self._open_value(document, key, text)
         self._events.append([events.secret_revealed(actor, key, reason=reason)])
-        return _as_text(key, value.reveal())
+        return texts.as_text(key, value.reveal())
 
     def effective(self, key: str) -> str | None:
         """The value in force of an ordinary key, for the program itself; leaves no event."""
@@ -156,7 +157,7 @@ class ConfigurationService:
         """
         from strongroom.config import views
 
-        loaded = self._load_pending(self.document())
+        loaded = self._pending.load(self.document())
         return views.view_pending(*loaded) if loaded else None
 
     def set(self, key: str, value: str, *, actor: str, force: bool = False) -> "PendingView":
@@ -174,7 +175,7 @@ class ConfigurationService:
             UsageError: The key cannot have this value.
             ConflictError: Another command holds the configuration.
         """
-        _check_text(key, value)
+        texts.check_text(key, value)
         if not secrets.is_secret(key):
             value = catalog.check_value(key, value)
             if enc.is_enc(value):
@@ -194,6 +195,22 @@ class ConfigurationService:
         """
         return self._change_pending(key, None, actor=actor, force=False)
 
+    def stage(self, decide: Decide, *, actor: str) -> "PendingView":
+        """Put several changes into the pending transaction at once, or none.
+
+        Args:
+            decide: Gives them, checked, while the configuration is held.
+            actor: Who changes.
+
+        Raises:
+            UsageError: It would grow too long.
+            ConflictError: Another command holds the configuration.
+        """
+        from strongroom.config import views
+
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            return views.view_pending(*self._pending.stage(self.document(), decide, actor))
+
     def apply(
         self, *, actor: str, revision: int | None = None, wait_s: float = LOCK_WAIT_S
     ) -> ConfigDocument | None:
@@ -208,7 +225,7 @@ class ConfigurationService:
             ConflictError: The transaction changed meanwhile, or another command holds the lock.
         """
         with self._coordinator.lock(LOCK, wait_s=wait_s):
-            loaded = self._load_pending(self.document())
+            loaded = self._pending.load(self.document())
             if loaded is None:
                 self._project(self.document())  # an apply that was killed may have left them behind
                 return None
@@ -360,7 +377,7 @@ class ConfigurationService:
         entry = self._coordinator.get(versions.PENDING)
         if entry is not None:
             used.add(key_id_of_pending(entry.value))
-            loaded = self._load_pending(document)
+            loaded = self._pending.load(document)
             used |= key_ids_in(loaded[0].changes) if loaded else set()
         return frozenset(used)
 
@@ -375,12 +392,7 @@ class ConfigurationService:
     def _change_pending(
         self, key: str, value: str | None, *, actor: str, force: bool
     ) -> "PendingView":
-        from strongroom.config import views
-        from strongroom.config.pending import PendingChanges
-
-        check_name(key)
-        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            document = self.document()
+        def decide(document: ConfigDocument, _: "PendingChanges") -> Decided:
             if not force:
                 self._check_known(key, document)
             if secrets.is_key_hierarchy(key):
@@ -388,30 +400,10 @@ class ConfigurationService:
                     f"{key!r} is changed by the key management only",
                     hint="see 'tsm security kms' and 'tsm security regenerate-internal-tokens'",
                 )
-            loaded = self._load_pending(document)
-            pending, revision = loaded or (PendingChanges(document.version), 0)
-            key_id = document.configuration_key_id
-            opened = self._key(document, key_id)
-            noted: list[Event] = []
-            if value is not None and secrets.is_secret(key):
-                value = enc.seal_value(opened, key_id, key, value.encode())
-                noted = [events.secret_encrypted(actor, key, key_id)]
-            pending = pending.with_change(key, value)
-            data = pending.seal(opened, key_id, document.installation_id)
-            self._coordinator.put({versions.PENDING: Change(data, revision)})
-            self._events.append(noted)
-        return views.view_pending(pending, revision + 1)
+            return Decided({key: value})
 
-    def _load_pending(self, document: ConfigDocument) -> "tuple[PendingChanges, int] | None":
-        from strongroom.config.pending import open_pending
-
-        entry = self._coordinator.get(versions.PENDING)
-        if entry is None:
-            return None
-        opened = open_pending(
-            entry.value, lambda key_id: self._key(document, key_id), document.installation_id
-        )
-        return opened, entry.version
+        check_name(key)
+        return self.stage(decide, actor=actor)
 
     def _promotion(
         self, pending: "PendingChanges", revision: int, document: ConfigDocument
@@ -473,19 +465,3 @@ class ConfigurationService:
     def _check_known(key: str, document: ConfigDocument) -> None:
         if not catalog.is_known(key) and key not in document.values:
             raise catalog.unknown_key(key)
-
-
-def _check_text(key: str, value: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"the value of {key!r} is not text in UTF-8", hint="give certificates and keys as PEM"
-        ) from error
-
-
-def _as_text(key: str, value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"the value of {key!r} is not text") from error

@@ -134,7 +134,7 @@ class PendingChangesMachine(RuleBasedStateMachine):
 
     def _sealed(self) -> Mapping[str, str | None]:
         service = self.services[0]
-        loaded = service._load_pending(service.document())
+        loaded = service._pending.load(service.document())
         return loaded[0].changes if loaded else {}
 
     @invariant()

@@ -123,5 +123,5 @@ def test_promotion_passes_the_texts_on() -> None:
 
 
 def test_the_last_change_counts() -> None:
-    changes = PendingChanges(1).with_change("a", "1").with_change("a", None).with_change("b", "2")
+    changes = PendingChanges(1).with_changes({"a": "1"}).with_changes({"a": None, "b": "2"})
     assert changes.changes == {"a": None, "b": "2"}

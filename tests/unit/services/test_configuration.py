@@ -166,7 +166,7 @@ def test_the_same_bytes_before_and_after_promotion(
     service.set("redis.password", "hunter2-canary", actor=ACTOR)
     entry = node.coordinator.get(versions.PENDING)
     assert entry is not None
-    loaded = service._load_pending(service.document())
+    loaded = service._pending.load(service.document())
     assert loaded is not None
     before = loaded[0].changes["redis.password"]
     assert before is not None
