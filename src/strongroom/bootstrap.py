@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from strongroom.coordination.local import LocalCoordinator
     from strongroom.crypto.secret import SecretBytes
     from strongroom.eventlog.jsonl import JsonlEventLog
+    from strongroom.eventlog.notes import LogSigner
     from strongroom.extracts.vault import ExtractVault
     from strongroom.filestore.local import LocalFileStore
     from strongroom.keystore.configuration_key import ConfigurationKeys
@@ -125,6 +126,13 @@ def open_node(option: str | None) -> "Node":
     return Node(paths, SystemClock())
 
 
+def log_copy(path: Path) -> "JsonlEventLog":
+    """A copy of some node's event log, to be verified."""
+    from strongroom.eventlog.jsonl import JsonlEventLog
+
+    return JsonlEventLog(path, "", SystemClock())
+
+
 class Node:
     """One node's ports and services."""
 
@@ -155,7 +163,13 @@ class Node:
         """The event log of this node."""
         from strongroom.eventlog.jsonl import JsonlEventLog
 
-        return JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access)
+        find = self._find_log_signer
+        return JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access, find)
+
+    def _find_log_signer(self) -> "LogSigner | None":
+        from strongroom.services import event_signing
+
+        return event_signing.find_signer(self.configuration, self.paths.node_id)
 
     @cached_property
     def keystore(self) -> "KeystoreDirectory":

@@ -71,20 +71,35 @@ def write_file(path: Path, data: bytes, access: Access = PRIVATE) -> None:
     Raises:
         StorageError: It cannot be written; the old contents, if any, are untouched.
     """
+    _replace(path, data, access, sync=True)
+    sync_folder(path.parent)
+
+
+def replace_unsynced(path: Path, data: bytes, access: Access = PRIVATE) -> None:
+    """Replace a file's contents atomically; a power failure may bring the old ones back.
+
+    For what can be made anew. A killed process leaves the old or the new contents.
+
+    Raises:
+        StorageError: It cannot be written; the old contents, if any, are untouched.
+    """
+    _replace(path, data, access, sync=False)
+
+
+def _replace(path: Path, data: bytes, access: Access, *, sync: bool) -> None:
     temp = temp_path(path)
     try:
         with suppress(FileNotFoundError):
             temp.unlink()
-        _write_new(temp, data, access)
+        _write_new(temp, data, access, sync=sync)
         temp.replace(path)
     except OSError as error:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {error.strerror}", hint=_NO_SPACE_HINT) from error
-    sync_folder(path.parent)
 
 
-def _write_new(path: Path, data: bytes, access: Access) -> None:
+def _write_new(path: Path, data: bytes, access: Access, *, sync: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     try:
@@ -94,7 +109,8 @@ def _write_new(path: Path, data: bytes, access: Access) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]
-        os.fsync(handle)
+        if sync:
+            os.fsync(handle)
     finally:
         os.close(handle)
 

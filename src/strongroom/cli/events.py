@@ -2,10 +2,15 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from strongroom.cli.session import Session
 from strongroom.clock import parse_utc
-from strongroom.errors import FormatError, IntegrityError, UsageError
+from strongroom.errors import FormatError, IntegrityError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from strongroom.eventlog.audit import Report
+    from strongroom.eventlog.notes import Checkpoint, Verifier
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -17,8 +22,18 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     show.add_argument("--id", metavar="ID", help="only events of this id, such as KEY_GENERATED")
     show.add_argument("--json", action="store_true", help="print the records as a JSON list")
     show.set_defaults(run=_list)
-    verify = commands.add_parser("verify", help="recompute the chain of the event log")
+    verify = commands.add_parser("verify", help="recompute chain and tree of the event log")
+    verify.add_argument("--checkpoint", metavar="FILE", help="a checkpoint that was kept elsewhere")
+    verify.add_argument("--log", metavar="FILE", help="a copy of a log, instead of this node's")
+    verify.add_argument("--key", metavar="KEY", help="what verifies the checkpoint, with --log")
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.set_defaults(run=_verify)
+    newest = commands.add_parser("checkpoint", help="print the newest signed checkpoint")
+    newest.add_argument("--json", action="store_true", help="print it as JSON")
+    newest.set_defaults(run=_checkpoint)
+    archive = commands.add_parser("archive", help="move the log aside and begin a new one")
+    archive.add_argument("--reason", metavar="TEXT", required=True, help="why; kept in the new log")
+    archive.set_defaults(run=_archive)
     return parser
 
 
@@ -64,15 +79,118 @@ def _line(record: Mapping[str, object]) -> str:
 
 
 def _verify(arguments: argparse.Namespace, session: Session) -> int:
-    del arguments
-    report = session.node.events.verify()
+    report = _report(arguments, session)
     for found in report.breaks:
         session.note(f"line {found.line}: {found.what}")
-    if report.breaks:
-        count = len(report.breaks)
-        raise IntegrityError(
-            f"the event log was changed: {count} {'line does' if count == 1 else 'lines do'} not fit",
-            hint="keep the file: compare it with a backup to see what was changed",
+    for words in (*report.faults, *report.late):
+        session.note(words)
+    if report.unsigned:
+        first, last = report.head.seq - report.unsigned + 1, report.head.seq
+        session.note(f"lines {first} to {last} are not signed")
+    if arguments.json:
+        session.out_json(_as_json(report))
+    if not report.is_whole:
+        raise IntegrityError(_sentence(report), hint=_HINT)
+    if not arguments.json:
+        signed = "" if report.signed is None else f", {report.signed} of them signed"
+        seq, digest = report.head
+        session.out(f"verified {seq} events{signed}, last digest {digest}")
+    return 0
+
+
+_HINT = (
+    "keep the file: compare it with a backup to see what was changed; "
+    "'strongroom events archive' then begins a new log"
+)
+
+
+def _sentence(report: "Report") -> str:
+    count = len(report.breaks)
+    if count:
+        return f"the event log was changed: {count} {'line does' if count == 1 else 'lines do'} not fit"
+    if report.faults:
+        return f"the event log was changed: {report.faults[0]}"
+    return "the event log ends with lines that nobody signed"
+
+
+def _report(arguments: argparse.Namespace, session: Session) -> "Report":
+    if arguments.log is None and arguments.key is not None:
+        raise UsageError("--key goes with --log", hint="this node knows its own key")
+    if arguments.log is None:
+        log = session.node.events
+        signer = log.checkpoints.signer()
+        kept = _kept(arguments, signer.verifier if signer else None)
+        return log.verify(*kept)
+    from pathlib import Path
+
+    from strongroom import bootstrap
+    from strongroom.eventlog import notes
+
+    verifier = notes.parse_verifier(arguments.key) if arguments.key is not None else None
+    copy = Path(arguments.log)
+    if not copy.is_file():
+        raise NotFoundError(f"there is no file {copy}")
+    return bootstrap.log_copy(copy).verify(*_kept(arguments, verifier))
+
+
+def _kept(arguments: argparse.Namespace, verifier: "Verifier | None") -> "tuple[Checkpoint, ...]":
+    """The checkpoint of `--checkpoint`, once it is verified."""
+    if arguments.checkpoint is None:
+        return ()
+    from pathlib import Path
+
+    from strongroom.eventlog import notes
+
+    if verifier is None:
+        raise UsageError(
+            "nothing verifies the checkpoint", hint="with --log, give its key by --key"
         )
-    session.out(f"verified {report.head.seq} events, last digest {report.head.digest}")
+    try:
+        with Path(arguments.checkpoint).open("rb") as file:
+            note = file.read(notes.MAX_NOTE_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError(f"cannot read {arguments.checkpoint}: {error.strerror}") from error
+    # what 'events checkpoint' printed begins with the key; the note is what follows
+    first, _, rest = note.partition(b"\n")
+    return (notes.open_note(rest if first.count(b"+") >= 2 else note, verifier),)
+
+
+def _as_json(report: "Report") -> Mapping[str, object]:
+    return {
+        "whole": report.is_whole,
+        "events": report.head.seq,
+        "digest": report.head.digest,
+        "signed": report.signed,
+        "unsigned": report.unsigned,
+        "breaks": [{"line": one.line, "what": one.what} for one in report.breaks],
+        "faults": list(report.faults),
+        "late": list(report.late),
+    }
+
+
+def _checkpoint(arguments: argparse.Namespace, session: Session) -> int:
+    newest = session.node.events.checkpoints.newest()
+    if newest is None:
+        raise NotFoundError(
+            "the event log is not signed as yet", hint="the next event signs all of it"
+        )
+    signer, checkpoint, note = newest
+    if arguments.json:
+        session.out_json(
+            {
+                "key": signer.verifier.text,
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "note": note.decode(),
+            }
+        )
+        return 0
+    session.out(f"{signer.verifier.text}\n{note.decode()[:-1]}")
+    return 0
+
+
+def _archive(arguments: argparse.Namespace, session: Session) -> int:
+    aside = session.node.events.archive(session.actor, arguments.reason)
+    session.out(f"the log is now {aside}, and a new one has begun")
     return 0

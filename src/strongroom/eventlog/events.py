@@ -47,6 +47,9 @@ JOB_FINISHED = "JOB_FINISHED"
 JOB_CANCELLED = "JOB_CANCELLED"
 NODE_INITIALISED = "NODE_INITIALISED"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
+EVENT_LOG_SIGNED = "EVENT_LOG_SIGNED"
+EVENT_LOG_UNSIGNED = "EVENT_LOG_UNSIGNED"
+EVENT_LOG_ARCHIVED = "EVENT_LOG_ARCHIVED"
 IMPORT = "IMPORT"
 EXPORT_PLAINTEXT = "EXPORT_PLAINTEXT"
 RESTORE = "RESTORE"
@@ -267,6 +270,22 @@ def node_initialised(actor: str, installation_id: str, node_id: str) -> Event:
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:
     """The end of the event log was no valid line and was set aside."""
     return _event(EVENT_LOG_TORN, SYSTEM, offset=offset, bytes=size, sha256=sha256, file=file)
+
+
+def event_log_signed(key: str, lines: int) -> Event:
+    """Signing of the log began, or began again, when it had so many lines (format/events.md 5.4)."""
+    return _event(EVENT_LOG_SIGNED, SYSTEM, key=key, lines=lines)
+
+
+def event_log_unsigned(*, first: int, last: int) -> Event:
+    """Lines that no checkpoint covered when the log went on: their writer died, or was not we."""
+    return _event(EVENT_LOG_UNSIGNED, SYSTEM, first=first, last=last)
+
+
+def event_log_archived(actor: str, *, file: str, seq: int, sha256: str, reason: str) -> Event:
+    """The log before this one was moved aside; number and digest of its last line."""
+    details: dict[str, Detail] = {"file": file, "last": seq, "sha256": sha256}
+    return _event(EVENT_LOG_ARCHIVED, actor, **details, reason=reason[:256])
 
 
 def imported(actor: str, *, source: str, keys: int) -> Event:

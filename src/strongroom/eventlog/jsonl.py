@@ -7,14 +7,22 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from strongroom import durable
 from strongroom.clock import Clock, format_utc
-from strongroom.errors import FormatError, StorageError
-from strongroom.eventlog import chain, events
+from strongroom.errors import (
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StorageError,
+)
+from strongroom.eventlog import audit, chain, events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner
+from strongroom.eventlog.notes import Checkpoint
 
 _TAIL_BYTES = 65_536  # holds at least three of the longest lines
 _HINT = "check the disk's space and health; nothing was reported as done"
@@ -24,9 +32,24 @@ class JsonlEventLog:
     """Appends to one file and reads it back."""
 
     def __init__(
-        self, path: Path, node_id: str, clock: Clock, access: durable.Access = durable.PRIVATE
+        self,
+        path: Path,
+        node_id: str,
+        clock: Clock,
+        access: durable.Access = durable.PRIVATE,
+        find_signer: FindSigner = lambda: None,
     ) -> None:
+        """Take the ports; nothing is opened.
+
+        Args:
+            path: The file.
+            node_id: Whose events these are.
+            clock: Gives the time of each line.
+            access: Modes and group of new files.
+            find_signer: Gives who signs the checkpoints, or None.
+        """
         self.path = path
+        self.checkpoints = CheckpointFile(path.with_suffix(".checkpoint"), find_signer, access)
         self._node_id = node_id
         self._clock = clock
         self._access = access
@@ -62,9 +85,73 @@ class JsonlEventLog:
                     hint="run 'strongroom events verify'",
                 ) from error
 
-    def verify(self) -> chain.Report:
-        """Recompute the whole chain."""
-        return chain.verify(self._lines())
+    def verify(self, *kept: Checkpoint) -> audit.Report:
+        """Recompute the whole chain, and compare the tree with the checkpoint of this log.
+
+        Args:
+            kept: Checkpoints from elsewhere, verified, with which the log must agree too.
+        """
+        # a writer is between its lines and their checkpoint for a moment
+        with self._locked() if self.path.exists() else nullcontext():
+            signed, faults = self._checkpoint()
+            report = audit.verify(self._lines(), kept if signed is None else (signed, *kept))
+        return report.with_checkpoint(signed, faults)
+
+    def _checkpoint(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
+        if self.checkpoints.signer() is None:
+            return None, ()
+        try:
+            newest = self.checkpoints.newest()
+        except (FormatError, IntegrityError) as error:
+            return None, (error.message,)
+        if newest is None:
+            return None, ("there is no checkpoint, though there is a key that signs them",)
+        return newest[1], ()
+
+    def archive(self, actor: str, reason: str) -> Path:
+        """Move log and checkpoint aside and begin a new chain that names them.
+
+        Returns:
+            Where the log lies now.
+
+        Raises:
+            NotFoundError: There is no log.
+            StorageError: It cannot be moved.
+        """
+        if not self.path.exists():
+            raise NotFoundError(f"there is no event log {self.path}")
+        with self._locked() as handle:
+            *_, last = chain.Head(), *self._heads()
+            stamp = format_utc(self._clock.now()).replace(":", "").replace("-", "")
+            aside = self.path.with_name(f"{self.path.name}.{stamp}")
+            told = events.event_log_archived(
+                actor, file=aside.name, seq=last.seq, sha256=last.digest, reason=reason
+            )
+            self._move_aside(aside)
+            del handle
+        self.append([told])
+        return aside
+
+    def _heads(self) -> Iterator[chain.Head]:
+        for line in self._lines():
+            try:
+                yield chain.head_of(line)
+            except FormatError:
+                continue
+
+    def _move_aside(self, aside: Path) -> None:
+        checkpoint = self.checkpoints.path
+        try:
+            if aside.exists():
+                raise ConflictError(f"there is a file {aside} already", hint="wait a second")
+            if checkpoint.exists():
+                checkpoint.rename(aside.with_name(f"{aside.name}.checkpoint"))
+            self.path.rename(aside)
+        except OSError as error:
+            raise StorageError(
+                f"the event log {self.path} cannot be moved: {error.strerror}", hint=_HINT
+            ) from error
+        durable.sync_folder(aside.parent)
 
     def _lines(self) -> Iterator[bytes]:
         try:
@@ -109,15 +196,21 @@ class JsonlEventLog:
         head, good = self._last_good(os.pread(handle, _TAIL_BYTES, start), whole=start == 0)
         offset = start + good
         batch = list(new)
+        signing = self.checkpoints.begin(head, self._lines)
+        if signing is not None:
+            batch = [*signing.told, *batch]
         if offset < size:
             batch.insert(0, self._set_aside(os.pread(handle, size - offset, offset), offset))
-        data = self._lines_of(batch, head)
+        lines = self._lines_of(batch, head)
+        data = b"\n".join(lines) + b"\n"
         written = 0
         while written < len(data):
             written += os.pwrite(handle, data[written:], offset + written)
         if offset + len(data) < size:
             os.ftruncate(handle, offset + len(data))
         os.fdatasync(handle)
+        if signing is not None:
+            self.checkpoints.finish(signing, lines, chain.head_of(lines[-1]))
 
     def _last_good(self, tail: bytes, *, whole: bool) -> tuple[chain.Head, int]:
         """The last valid line in the tail, and where it ends there."""
@@ -142,11 +235,11 @@ class JsonlEventLog:
         durable.write_file(aside, torn, self._access)
         return events.event_log_torn(offset=offset, size=len(torn), sha256=digest, file=aside.name)
 
-    def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> bytes:
+    def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> list[bytes]:
         time = format_utc(self._clock.now())
         lines = []
         for event in batch:
             line = chain.make_line(event, head, time=time, node=self._node_id)
             head = chain.Head(head.seq + 1, hashlib.sha256(line).hexdigest())
             lines.append(line)
-        return b"\n".join(lines) + b"\n"
+        return lines

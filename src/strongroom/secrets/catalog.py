@@ -106,6 +106,7 @@ def _all() -> dict[str, SecretParameter]:
         _key_store("kms.previous_store", "the key management system: the value before the last"),
         _key_store("kms.roots", "the key management system: how to reach its roots"),
         _key_store("asset.keys", "credentials embedded in published content (C-08)"),
+        _key_store("eventlog.signing_key", "the event log: signs its checkpoints"),
         _certificate("ssl.cert.file_bytes", admin, "the HTTPS listener"),
         _certificate("ssl.chain.file_bytes", admin, "the HTTPS listener"),
         _private_key("ssl.key.file_bytes", admin, "the HTTPS listener"),
@@ -127,7 +128,7 @@ def _all() -> dict[str, SecretParameter]:
 SECRETS = _all()
 """All registered secret parameters by name: the seeds' 34 and those of our own."""
 
-OWN = frozenset({"kms.previous_store", "kms.roots", "asset.keys"})
+OWN = frozenset({"kms.previous_store", "kms.roots", "asset.keys", "eventlog.signing_key"})
 """Those that the seeds do not list."""
 
 

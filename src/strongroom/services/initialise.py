@@ -23,7 +23,7 @@ from strongroom.kms import store as kms_store
 from strongroom.repository.unit_of_work import Repository
 from strongroom.roots.base import RootProvider
 from strongroom.secrets import asset_ring, enc
-from strongroom.services import assets, kms_change, platform
+from strongroom.services import assets, event_signing, kms_change, platform
 from strongroom.services.configuration import ConfigurationService
 from strongroom.services.kms_change import RootSet
 from strongroom.services.kms_keeper import EpochMarks
@@ -121,6 +121,7 @@ def _make_configuration(
     hierarchy = {
         STORE: change.raw,
         assets.PARAMETER: asset_ring.serialize(assets.first_ring(ports.clock)),
+        event_signing.PARAMETER: rng.new_key().reveal(),
     }
     document = ports.configuration.initial_document(installation_id, key, key_id, now, hierarchy)
     ports.configuration.create(document)

@@ -1,6 +1,7 @@
 """`strongroom events`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.clock import SystemClock
 from strongroom.eventlog import events
+from strongroom.eventlog.jsonl import JsonlEventLog
+from strongroom.services import event_signing
 from strongroom.topology.paths import DataPaths
+from tests.small_node import create_small_node
 
 
 @pytest.fixture
@@ -69,3 +73,113 @@ def test_verify_names_the_damaged_line_and_fails(
     said = capsys.readouterr().err
     assert "line 2: it does not follow from the line before" in said
     assert "1 line does not fit" in said
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Iterator[Node]:
+    """A node whose log is signed, with three events."""
+    made = create_small_node(tmp_path)
+    seal = made.configuration.seal_secret(event_signing.PARAMETER, bytes(range(32)))
+    made.configuration.compare_and_put(lambda old: old.with_values({event_signing.PARAMETER: seal}))
+    made.events.append([events.key_generated("os:ada", "MEK", f"m{n}") for n in range(3)])
+    yield made
+    made.close()
+
+
+def test_a_kept_checkpoint_is_compared(
+    signed: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """M9: also for a copy of the log on a machine without a node."""
+    assert _run(signed, "checkpoint") == 0
+    kept = tmp_path / "kept"
+    kept.write_text(capsys.readouterr().out)
+    key = kept.read_text().splitlines()[0]
+    signed.events.append([events.key_generated("os:ada", "MEK", "m4")])
+    assert _run(signed, "verify", "--checkpoint", str(kept)) == 0
+    assert capsys.readouterr().out.startswith("verified 5 events, 5 of them signed, last digest ")
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(signed.paths.events.read_bytes())
+    words = ("verify", "--log", str(copy), "--checkpoint", str(kept), "--key", key)
+    assert dispatch.main("strongroom", ["events", *words]) == 0
+    copy.write_bytes(b"".join(copy.read_bytes().splitlines(keepends=True)[:3]))
+    capsys.readouterr()
+    assert dispatch.main("strongroom", ["events", *words]) == 20
+    assert "1 of the 4 lines that were signed are missing" in capsys.readouterr().err
+
+
+def test_the_checkpoint_as_json_is_a_note(
+    signed: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(signed, "checkpoint", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["size"], shown["note"].count("\n")) == (4, 5)
+    note = tmp_path / "note"
+    note.write_text(shown["note"])
+    assert _run(signed, "verify", "--checkpoint", str(note), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "whole": True,
+        "events": 4,
+        "digest": shown_digest(signed),
+        "signed": 4,
+        "unsigned": 0,
+        "breaks": [],
+        "faults": [],
+        "late": [],
+    }
+
+
+def shown_digest(node: Node) -> str:
+    return node.events.verify().head.digest
+
+
+def test_verify_tells_of_a_cut_and_of_unsigned_lines(
+    signed: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unsigned = JsonlEventLog(signed.paths.events, "node1", SystemClock())
+    unsigned.append([events.key_generated("os:eve", "MEK", "m5")])
+    assert _run(signed, "verify") == 20
+    said = capsys.readouterr().err
+    assert "lines 5 to 5 are not signed" in said
+    assert "ends with lines that nobody signed" in said
+    lines = signed.paths.events.read_bytes().splitlines(keepends=True)
+    signed.paths.events.write_bytes(b"".join(lines[:2]))
+    assert _run(signed, "verify", "--json") == 20
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["faults"] == [
+        "2 of the 4 lines that were signed are missing at the end"
+    ]
+    assert "events archive" in shown.err
+
+
+def test_a_log_is_archived_with_a_reason(signed: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(signed, "archive", "--reason", "it was cut") == 0
+    assert "a new one has begun" in capsys.readouterr().out
+    assert [record["id"] for record in signed.events.read()] == [
+        "EVENT_LOG_SIGNED",
+        "EVENT_LOG_ARCHIVED",
+    ]
+
+
+def test_a_log_without_a_key_has_no_checkpoint(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(node, "checkpoint") == 5
+    assert "is not signed as yet" in capsys.readouterr().err
+    assert _run(node, "verify", "--checkpoint", str(tmp_path / "none")) == 2
+    assert "nothing verifies the checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--key", "k"], 2, "--key goes with --log"),
+        (["--log", "/nowhere"], 5, "there is no file /nowhere"),
+        (["--log", "/nowhere", "--key", "k"], 2, "no key that verifies"),
+        (["--checkpoint", "/nowhere"], 5, "cannot read /nowhere"),
+    ],
+)
+def test_options_of_verify_that_cannot_be_met(
+    signed: Node, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
+) -> None:
+    assert _run(signed, "verify", *words) == code
+    assert says in capsys.readouterr().err

@@ -1,0 +1,159 @@
+"""Signed notes that hold a checkpoint (C2SP signed-note, tlog-checkpoint; format/events.md §5.2). No file IO."""
+
+import base64
+import binascii
+import hashlib
+from typing import NamedTuple
+
+from strongroom.crypto import signing
+from strongroom.crypto.signing import SigningKey
+from strongroom.errors import FormatError, IntegrityError, UsageError
+from strongroom.eventlog import merkle
+
+MAX_NOTE_BYTES = 65_536
+_ED25519 = b"\x01"
+_KEY_ID_BYTES = 4
+_MAX_SIZE = 2**63 - 1
+_DASH = "\u2014 "
+
+
+class Checkpoint(NamedTuple):
+    """How far a log had come.
+
+    Attributes:
+        origin: Which log.
+        size: How many lines it had.
+        root: Root hash of the tree over them.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        """The note's text, with its final newline."""
+        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+
+
+class Verifier(NamedTuple):
+    """The name and the public key by which notes are verified.
+
+    Attributes:
+        name: The key's name: the origin of the log.
+        public: 32 bytes, Ed25519.
+    """
+
+    name: str
+    public: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes that name the key in a signature line."""
+        named = self.name.encode() + b"\n" + _ED25519 + self.public
+        return hashlib.sha256(named).digest()[:_KEY_ID_BYTES]
+
+    @property
+    def text(self) -> str:
+        """`<name>+<key id>+<base64>`, as `parse_verifier` reads it."""
+        return f"{self.name}+{self.key_id.hex()}+{_base64(_ED25519 + self.public)}"
+
+
+class LogSigner:
+    """Signs the checkpoints of one log."""
+
+    def __init__(self, origin: str, key: SigningKey) -> None:
+        self._key = key
+        self.verifier = Verifier(origin, key.public)
+
+    def sign(self, size: int, root: bytes) -> bytes:
+        """The signed note of a checkpoint."""
+        origin = self.verifier.name
+        text = Checkpoint(origin, size, root).text
+        signature = _base64(self.verifier.key_id + self._key.sign(text.encode()))
+        return f"{text}\n{_DASH}{origin} {signature}\n".encode()
+
+
+def open_note(note: bytes, verifier: Verifier) -> Checkpoint:
+    """The checkpoint of a signed note; signatures of other keys are passed over, as the format asks.
+
+    Raises:
+        FormatError: It is no signed note of a checkpoint.
+        IntegrityError: No signature of this key, or one that does not verify, or another log's.
+    """
+    text, signatures = _split(note)
+    found = [sig[_KEY_ID_BYTES:] for name, sig in signatures if _is_of(name, sig, verifier)]
+    if not found:
+        raise IntegrityError(f"the checkpoint is not signed by {verifier.name}")
+    for signature in found:
+        signing.verify(verifier.public, text.encode(), signature)
+    checkpoint = _checkpoint(text)
+    if checkpoint.origin != verifier.name:
+        raise IntegrityError(f"the checkpoint is of another log: {checkpoint.origin}")
+    return checkpoint
+
+
+def parse_verifier(text: str) -> Verifier:
+    """The verifier of its text form.
+
+    Raises:
+        UsageError: It is none, or of another kind of key.
+    """
+    name, _, rest = text.strip().partition("+")
+    key_id, _, encoded = rest.partition("+")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    verifier = Verifier(name, key[1:])
+    known = key[:1] == _ED25519 and len(verifier.public) == signing.PUBLIC_BYTES
+    if not known or not name or verifier.key_id.hex() != key_id:
+        raise UsageError(
+            "this is no key that verifies checkpoints",
+            hint="'strongroom events checkpoint' prints it: NAME+ID+KEY",
+        )
+    return verifier
+
+
+def _split(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    message = "this is no signed note"
+    if len(note) > MAX_NOTE_BYTES:
+        raise FormatError(message)
+    try:
+        text, gap, lines = note.decode().rpartition("\n\n")
+        if not gap or not lines.endswith("\n"):
+            raise FormatError(message)
+        return text + "\n", [_signature(line) for line in lines[:-1].split("\n")]
+    except ValueError as error:
+        raise FormatError(message) from error
+
+
+def _signature(line: str) -> tuple[str, bytes]:
+    name, _, encoded = line.removeprefix(_DASH).partition(" ")
+    if not line.startswith(_DASH) or not name:
+        message = "a line of signatures is none"
+        raise ValueError(message)
+    return name, base64.b64decode(encoded, validate=True)
+
+
+def _is_of(name: str, signature: bytes, verifier: Verifier) -> bool:
+    return name == verifier.name and signature[:_KEY_ID_BYTES] == verifier.key_id
+
+
+def _checkpoint(text: str) -> Checkpoint:
+    message = "the signed note holds no checkpoint"
+    lines = text.split("\n")
+    if len(lines) != 4 or not lines[0] or lines[3]:
+        raise FormatError(message)
+    try:
+        size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+    except ValueError as error:
+        raise FormatError(message) from error
+    checkpoint = Checkpoint(lines[0], size, root)
+    if not 0 <= size <= _MAX_SIZE or len(root) != merkle.HASH_BYTES or checkpoint.text != text:
+        raise FormatError(message)
+    return checkpoint
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
