@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
 from strongroom.errors import RootError, RootRefusedError
 from strongroom.ids import new_id
@@ -97,3 +98,33 @@ def test_no_library_and_no_token(bench: Pkcs11Bench) -> None:
     with pytest.raises(RootError, match="NoSuchToken"):
         pkcs11.build(elsewhere, SystemClock()).check()
     bench.root().check()
+
+
+@softhsm
+def test_a_key_is_made_when_it_is_asked_for_and_at_no_other_time(
+    bench: Pkcs11Bench, node: Node
+) -> None:
+    """A dry run made the key; and the wish was stored with the settings, so that a lost key could be replaced unasked."""
+    label = "made on demand"
+    wanted = bench.of(label, create=True)
+
+    def is_there() -> bool:
+        found: list[bool] = []
+        bench.operate(lambda session: found.append(_has_key(session, label)))
+        return found[0]
+
+    assert not node.roots.set_mode(wanted, "os:tester", dry_run=True).done
+    assert not is_there()
+    assert node.roots.set_mode(wanted, "os:tester").done
+    assert is_there()
+    assert node.roots.set_mode(wanted, "os:tester", dry_run=True).plan == ()
+    assert [root.options.get("create") for root in node.keeper.settings()] == [None]
+    bench.operate(lambda session: session.get_key(label=label).destroy())
+    assert "no such key" in node.kms.status().problems[0]
+    assert not is_there()
+
+
+def _has_key(session: Any, label: str) -> bool:
+    from pkcs11 import Attribute
+
+    return any(True for _ in session.get_objects({Attribute.LABEL: label}))

@@ -82,3 +82,24 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RootError) as caught:
         pkcs11.build(SETTINGS, SystemClock())
     assert "strongroom[hsm]" in caught.value.hint
+
+
+def test_a_token_that_gives_other_bytes_is_noticed_on_trial() -> None:
+    class Key:
+        def encrypt(self, data: bytes, **_: object) -> bytes:
+            return data
+
+        decrypt = encrypt
+
+    class Broken(Key):
+        @override
+        def decrypt(self, data: bytes, **_: object) -> bytes:
+            return data[::-1]
+
+    class Session:
+        def __init__(self, key: Key) -> None:
+            self.generate_key = lambda *_, **__: key
+
+    pkcs11._try_out(Session(Key()))
+    with pytest.raises(RootError, match="other bytes"):
+        pkcs11._try_out(Session(Broken()))
