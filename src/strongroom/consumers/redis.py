@@ -157,23 +157,15 @@ class RedisConsumer:
     @contextmanager
     def _session(self, password: SecretBytes) -> Iterator[Ask]:
         """A connection that is logged in."""
-        client = self._client(password)
-        try:
-            with self._translated():
-                client.execute_command("PING")
-                yield client.execute_command
-        finally:
-            client.close()
+        with self._translated(), self._client(password) as client:
+            client.execute_command("PING")
+            yield client.execute_command
 
     def _client(self, password: SecretBytes) -> Any:
-        try:
-            from redis import Redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError as error:
-            raise ConsumerError(
-                "the client of Redis is not installed", hint="pip install 'strongroom[redis]'"
-            ) from error
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         settings = self._settings
         return Redis(
             host=settings.host,
@@ -186,16 +178,19 @@ class RedisConsumer:
             retry=Retry(NoBackoff(), 0),  # trying again is the rotation's business
             single_connection_client=True,
             protocol=2,
-            lib_name=None,
-            lib_version=None,
+            driver_info=None,  # no CLIENT SETINFO: not every user may
             ssl=bool(settings.ca_file),
             ssl_ca_certs=settings.ca_file or None,
         )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        from redis import exceptions
-
+        try:
+            from redis import exceptions
+        except ImportError as error:
+            raise ConsumerError(
+                "the client of Redis is not installed", hint="pip install 'strongroom[redis]'"
+            ) from error
         where = self.describe().where
         try:
             yield

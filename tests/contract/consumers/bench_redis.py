@@ -1,0 +1,144 @@
+"""Redis 7 with one user in its ACL file, and redis-cli as the eye."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis as client_of_redis
+
+from strongroom.consumers.base import Credential
+from strongroom.consumers.redis import PARAMETER, RedisConsumer, RedisSettings
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.overriding import override
+from tests import components
+from tests.contract.consumers.harness import Address, ConsumerBench
+
+USER = "strongroom"
+RIGHTS = "~* &* +@all"
+_ROOT = "tests-own-administrator"
+_ROOT_PASSWORD = "of the tests, not of the product"
+
+
+@dataclass
+class RedisBench(ConsumerBench):
+    """The user changes its own password, as the product has it."""
+
+    server: components.Redis
+    own_administrator = True
+
+    @property
+    @override
+    def address(self) -> Address:
+        return str(self.server.socket)
+
+    @override
+    def consumer(
+        self, *, address: Address | None = None, wrong_administrator: bool = False
+    ) -> RedisConsumer:
+        where = address or self.address
+        acl_file = str(self.server.acl_file)
+        if isinstance(where, str):
+            settings = RedisSettings(USER, socket=where, acl_file=acl_file)
+        else:
+            settings = RedisSettings(USER, host=where[0], port=where[1], acl_file=acl_file)
+        return RedisConsumer(settings, lambda _: ())
+
+    @override
+    def reset(self) -> Credential:
+        present = Credential({PARAMETER: rng.new_password()})
+        self._administer(
+            "ACL",
+            "SETUSER",
+            USER,
+            "reset",
+            "on",
+            components.acl_hash(_text(present)),
+            *RIGHTS.split(),
+        )
+        self._administer("ACL", "SAVE")
+        return present
+
+    @override
+    def fresh(self, present: Credential) -> Credential:
+        return Credential({PARAMETER: rng.new_password()})
+
+    @override
+    def accepts(self, credential: Credential) -> bool:
+        said = self.server.cli("PING", user=USER, password=_text(credential))
+        assert said == "PONG" or "WRONGPASS" in said or "NOAUTH" in said, said
+        return said == "PONG"
+
+    @override
+    @contextmanager
+    def session(self, credential: Credential) -> Iterator[Callable[[], bool]]:
+        client = client_of_redis.Redis(
+            unix_socket_path=str(self.server.socket),
+            username=USER,
+            password=_text(credential),
+            single_connection_client=True,
+            retry=None,  # type: ignore[arg-type]  # a session that ended must be seen to have ended
+        )
+
+        def works() -> bool:
+            try:
+                return bool(client.ping())
+            except client_of_redis.ConnectionError:
+                return False
+
+        with client:
+            yield works
+
+    @override
+    def down(self) -> AbstractContextManager[None]:
+        return self.server.component.down(killed=True)
+
+    @override
+    def hung(self) -> AbstractContextManager[None]:
+        return self.server.component.hung()
+
+    @override
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        self._administer("ACL", "SETUSER", USER, "-acl")
+        try:
+            yield
+        finally:
+            self._administer("ACL", "SETUSER", USER, "+acl")
+
+    @override
+    def kill(self) -> None:
+        with self.server.component.down(killed=True):
+            pass
+
+    @override
+    def traces(self) -> Iterable[bytes]:
+        for path in self.server.component.folder.rglob("*"):
+            if path.is_file():
+                yield path.read_bytes()
+        for words in (("SLOWLOG", "GET", "-1"), ("ACL", "LOG"), ("CLIENT", "LIST")):
+            yield self._administer(*words).encode()
+        yield Path(f"/proc/{self.server.component.pid}/cmdline").read_bytes()
+
+    def _administer(self, *words: str) -> str:
+        said = self.server.cli(*words, user=_ROOT, password=_ROOT_PASSWORD)
+        assert "ERR" not in said.split("\n")[0], said
+        return said
+
+
+def _text(credential: Credential) -> str:
+    value = credential.only()
+    assert isinstance(value, SecretBytes)
+    return value.reveal().decode()
+
+
+@contextmanager
+def start(folder: Path) -> Iterator[RedisBench]:
+    """A server of its own; the tests have an administrator of theirs."""
+    del folder
+    administrator = f"user {_ROOT} on {components.acl_hash(_ROOT_PASSWORD)} ~* &* +@all"
+    with components.redis("user default off", administrator) as server:
+        bench = RedisBench(server)
+        bench._administer("CONFIG", "SET", "slowlog-log-slower-than", "0")
+        yield bench

@@ -1,0 +1,89 @@
+"""What the one suite of consumers needs of each component: fresh credentials, an eye of its own, and knobs that break it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+from strongroom.consumers.base import Consumer, Credential
+
+Address = str | tuple[str, int]
+"""A Unix socket's path, or host and port."""
+
+
+class ConsumerBench(ABC):
+    """One real component with one user whose secret rotates.
+
+    Attributes:
+        ends_sessions: Whether `withdraw` ends the sessions that the old credential opened.
+        own_administrator: Whether the user administers itself, so that a wrong administrator's
+            password is the user's own.
+        changes_component: Whether `admit` and `withdraw` change something in the component; else an
+            administrator of it does (a mail provider), and the tests of changes do not apply.
+        silent: The calls that need not ask the component, and so cannot miss it.
+    """
+
+    ends_sessions: ClassVar[bool] = True
+    own_administrator: ClassVar[bool] = False
+    changes_component: ClassVar[bool] = True
+    silent: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    @abstractmethod
+    def address(self) -> Address:
+        """Where the component is."""
+
+    @abstractmethod
+    def consumer(
+        self, *, address: Address | None = None, wrong_administrator: bool = False
+    ) -> Consumer:
+        """A new object of ours for the user.
+
+        Args:
+            address: Another way to the component, such as a proxy that cuts.
+            wrong_administrator: It has no valid password for whoever may change the user.
+        """
+
+    @abstractmethod
+    def reset(self) -> Credential:
+        """Give the user a fresh credential, the only valid one, without our code."""
+
+    @abstractmethod
+    def fresh(self, present: Credential) -> Credential:
+        """What a rotation would choose next."""
+
+    @abstractmethod
+    def accepts(self, credential: Credential) -> bool:
+        """Whether other people's client can log in and work; anything but a refusal is an AssertionError."""
+
+    @abstractmethod
+    def session(self, credential: Credential) -> "AbstractContextManager[Callable[[], bool]]":
+        """An open login by another client; the function says whether it still works."""
+
+    @abstractmethod
+    def down(self) -> AbstractContextManager[None]:
+        """The component is not there."""
+
+    @abstractmethod
+    def hung(self) -> AbstractContextManager[None]:
+        """The component takes connections and says nothing."""
+
+    @abstractmethod
+    def refusing(self) -> AbstractContextManager[None]:
+        """Whoever may change the user may not do so now."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Kill the component, and start it again."""
+
+    @abstractmethod
+    def traces(self) -> Iterable[bytes]:
+        """Everything that the component has written: logs, files, lists of statements."""
+
+    def forbidden(self, credential: Credential) -> list[bytes]:
+        """What may be found in no trace: by default the values themselves."""
+        return [value.reveal() for value in credential.values.values()]
+
+    def speaks(self, call: str) -> bool:
+        """Whether a call (`admit`, `login`, `withdraw`) asks the component."""
+        return call not in self.silent
