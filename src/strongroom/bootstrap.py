@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from strongroom.services.projects import ProjectsService
     from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
+    from strongroom.services.settings import SettingsService
     from strongroom.services.sites import SitesService
     from strongroom.services.stored_files import StoredFiles
     from strongroom.services.tokens import TokensService
@@ -220,6 +221,14 @@ class Node:
             [self.paths.service_config(service) for service in SERVICES],
             self.access,
         )
+
+    @cached_property
+    def settings(self) -> "SettingsService":
+        """Settings on their way out and in."""
+        from strongroom.services.settings import SettingsService
+        from strongroom.topology.processes import SERVICES
+
+        return SettingsService(self.configuration, self.events, {self.paths.node_id: SERVICES})
 
     @cached_property
     def files(self) -> "LocalFileStore":

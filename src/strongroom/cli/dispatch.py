@@ -42,6 +42,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "configuration": ("configuration", "get, set and list configuration keys"),
         "pending-changes": ("pending_changes", "list, apply and discard pending changes"),
         "security": ("security", "key management, keystore, regeneration of internal tokens"),
+        "settings": ("settings", "export and import all settings"),
         "status": ("status", "state of the node and its services"),
         "jobs": ("jobs", "list, show, cancel and wait for jobs"),
         "version": ("version", "the version"),

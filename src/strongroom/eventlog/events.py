@@ -3,6 +3,8 @@
 One function per event, so that each always carries the same ids and nothing else. Never a value.
 """
 
+from collections.abc import Sequence
+
 from strongroom.eventlog.base import Detail, Event
 
 KEY_GENERATED = "KEY_GENERATED"
@@ -52,6 +54,8 @@ EVENT_LOG_UNSIGNED = "EVENT_LOG_UNSIGNED"
 EVENT_LOG_ARCHIVED = "EVENT_LOG_ARCHIVED"
 IMPORT = "IMPORT"
 EXPORT_PLAINTEXT = "EXPORT_PLAINTEXT"
+EXPORT_SEALED = "EXPORT_SEALED"
+EXPORT_WITHOUT_SECRETS = "EXPORT_WITHOUT_SECRETS"
 RESTORE = "RESTORE"
 
 SYSTEM = "system"
@@ -288,14 +292,26 @@ def event_log_archived(actor: str, *, file: str, seq: int, sha256: str, reason: 
     return _event(EVENT_LOG_ARCHIVED, actor, **details, reason=reason[:256])
 
 
-def imported(actor: str, *, source: str, keys: int) -> Event:
-    """Settings were imported."""
-    return _event(IMPORT, actor, source=source, keys=keys)
+def imported(actor: str, *, source: str, names: Sequence[str]) -> Event:
+    """Settings were imported: the parameters of these names are pending now."""
+    joined = " ".join(names)
+    return _event(IMPORT, actor, source=source[:256], keys=len(names), names=joined)
 
 
 def exported_plaintext(actor: str, *, target: str, keys: int) -> Event:
     """Settings were exported with their secrets in plain text."""
-    return _event(EXPORT_PLAINTEXT, actor, target=target, keys=keys)
+    return _event(EXPORT_PLAINTEXT, actor, target=target[:256], keys=keys)
+
+
+def exported_sealed(actor: str, *, target: str, keys: int, recipients: str) -> Event:
+    """Settings were exported, sealed to age recipients, or to a passphrase if there are none; cut to 2048 characters."""
+    details: dict[str, Detail] = {"target": target[:256], "keys": keys}
+    return _event(EXPORT_SEALED, actor, **details, recipients=recipients[:2048])
+
+
+def exported_without_secrets(actor: str, *, target: str, keys: int) -> Event:
+    """Settings were exported, their secrets left out."""
+    return _event(EXPORT_WITHOUT_SECRETS, actor, target=target[:256], keys=keys)
 
 
 def restored(actor: str, *, source: str) -> Event:
