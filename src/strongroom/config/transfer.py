@@ -7,7 +7,6 @@ that it parses may still be refused key by key. No error of it quotes a value.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from strongroom.errors import FormatError
@@ -37,8 +36,8 @@ class Settings:
     """
 
     keys: Mapping[str, object] = field(default_factory=dict, repr=False)
-    entities: Mapping[str, object] = MappingProxyType({})
-    topology: Mapping[str, object] = MappingProxyType({})
+    entities: Mapping[str, object] = field(default_factory=dict)
+    topology: Mapping[str, object] = field(default_factory=dict)
 
 
 def topology_of(nodes: Mapping[str, Iterable[str]]) -> dict[str, object]:
