@@ -297,11 +297,11 @@ class Node:
 
     @cached_property
     def _kms_ports(self) -> "KmsPorts":
-        from strongroom.services.epochs import RepositoryMarks
+        from strongroom.services.epochs import RepositoryMarks, RepositoryProof
         from strongroom.services.kms_keeper import KmsPorts
 
-        marks = RepositoryMarks(self.repository)
-        return KmsPorts(self.coordinator, self.events, marks, self.clock)
+        marks, kept = RepositoryMarks(self.repository), RepositoryProof(self.repository)
+        return KmsPorts(self.coordinator, self.events, marks, self.clock, kept, time.monotonic)
 
     @cached_property
     def keeper(self) -> "StoreKeeper":

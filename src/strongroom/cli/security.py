@@ -34,6 +34,9 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     status = commands.add_parser("status", help="prove the keys now, and show them")
     status.add_argument("--json", action="store_true")
+    status.add_argument(
+        "--cached", action="store_true", help="show the last result and its time; asks no root"
+    )
     status.set_defaults(run=_status)
     mode = commands.add_parser("set-mode", help="choose the root that protects the RMK")
     kms_modes.add_modes(
@@ -75,7 +78,7 @@ def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _status(arguments: argparse.Namespace, session: Session) -> int:
-    status = session.perform("kms.status", {}, session.note)
+    status = session.perform("kms.status", {"cached": arguments.cached}, session.note)
     if arguments.json:
         session.out_json(status["json"])
     else:

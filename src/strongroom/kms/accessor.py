@@ -117,6 +117,11 @@ class KmsAccessor:
         return self._cache.opened()
 
     @property
+    def limits(self) -> Limits:
+        """How long keys serve, as it is set now."""
+        return self._cache.limits
+
+    @property
     def age_s(self) -> float | None:
         """Seconds since a root opened the keys in memory; None if there are none that may serve."""
         return self._cache.age_s

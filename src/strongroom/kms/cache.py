@@ -116,6 +116,11 @@ class StoreCache:
         return self.opened() if answered else cached.opened
 
     @property
+    def limits(self) -> Limits:
+        """How long keys serve, as it is set now."""
+        return self._limits()
+
+    @property
     def age_s(self) -> float | None:
         """Seconds since a root opened the keys in memory; None if there are none that may serve."""
         with self._lock:

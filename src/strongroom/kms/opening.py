@@ -38,13 +38,17 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
     """Open by the first wrap that gives the RMK.
 
     Raises:
-        StrongroomError: What the last wrap failed with; wraps that can be asked are all asked.
+        StrongroomError: What the last wrap failed with; wraps that can be asked are all asked, and
+            recovery recipients are not: what they would say must not hide what is wrong.
     """
     failure: StrongroomError = RootError(f"the RMK {store.rmk_id} has no wrap that can be opened")
     for wrap in store.wraps:
         accessor, envelope, key_words = _words(wrap.kind)
         try:
-            rmk = store.rmk(find_root(wrap).unwrap(wrap))
+            root = find_root(wrap)
+            if not root.describe().online:
+                continue
+            rmk = store.rmk(root.unwrap(wrap))
             opened = OpenStore(store, rmk, store.open_ring(rmk))
         except StrongroomError as error:
             log(accessor, f"Wrap {wrap.id} did not open the RMK: {error}")

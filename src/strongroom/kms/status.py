@@ -1,8 +1,10 @@
 """What can be said of the key store, as values, JSON and text (Q-01); pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from strongroom.kms.cache import Limits
+from strongroom.kms.proofs import Proof, RootProof
 from strongroom.kms.states import MekState
 from strongroom.kms.store import KmsStore
 
@@ -40,6 +42,19 @@ class MekStatus:
 
 
 @dataclass(frozen=True)
+class InMemory:
+    """The RMK in the memory of the process that answers.
+
+    Attributes:
+        age_s: Seconds since a root gave it; None if it is not there.
+        limits: How long it serves.
+    """
+
+    age_s: float | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
 class KmsStatus:
     """The state of the key store.
 
@@ -52,6 +67,10 @@ class KmsStatus:
         epoch: The store's epoch.
         root_key_id: The key of the mode's root, with its version.
         root: What else its provider tells: region, vault, identity.
+        roots: What came of asking each wrap.
+        proved_at: When that was; UTC, K-12 form.
+        is_cached: Whether it is the last result, and nobody was asked now.
+        memory: The RMK in memory.
     """
 
     problems: tuple[str, ...]
@@ -62,10 +81,14 @@ class KmsStatus:
     epoch: int
     root_key_id: str = ""
     root: Mapping[str, str] = field(default_factory=dict)
+    roots: tuple[RootProof, ...] = ()
+    proved_at: str = ""
+    is_cached: bool = False
+    memory: InMemory = field(default_factory=InMemory)
 
     @property
     def is_ok(self) -> bool:
-        """Whether the keys were proved usable just now."""
+        """Whether the keys were proved usable, at `proved_at`."""
         return not self.problems
 
     @property
@@ -74,10 +97,10 @@ class KmsStatus:
         return "OK" if self.is_ok else "ERROR"
 
 
-def from_store(
-    store: KmsStore, problems: tuple[str, ...], root: Mapping[str, str] | None = None
+def from_proof(
+    store: KmsStore, proof: Proof, memory: InMemory, *, is_cached: bool = False
 ) -> KmsStatus:
-    """The status of a store, with what was found wrong and what is known of the mode's root."""
+    """The status of a store, of what came of asking its roots."""
     own = tuple(
         MekStatus(mek.id, mek.state, mek.created_at, mek.encrypting_since, mek.decrypt_only_since)
         for mek in store.meks
@@ -87,14 +110,18 @@ def from_store(
         for mek_id in store.former_mek_ids()
     )
     return KmsStatus(
-        problems=problems,
+        problems=proof.problems,
         mode=store.mode,
         rmk_id=store.rmk_id,
         rmk_created_at=store.rmk_created_at,
         meks=own + former,
         epoch=store.epoch,
         root_key_id=store.wraps[0].root_key_id,
-        root=root or {},
+        root=proof.details,
+        roots=proof.roots,
+        proved_at=proof.proved_at,
+        is_cached=is_cached,
+        memory=memory,
     )
 
 
@@ -104,7 +131,16 @@ def as_json(status: KmsStatus) -> Mapping[str, object]:
         "status": status.word,
         "mode": status.mode,
         "root": {"key_id": status.root_key_id, **status.root},
-        "rmk": {"id": status.rmk_id, "created_at": status.rmk_created_at},
+        "rmk": {
+            "id": status.rmk_id,
+            "created_at": status.rmk_created_at,
+            "age_seconds": status.memory.age_s,
+            "keep_seconds": status.memory.limits.keep_s,
+            "offline_seconds": status.memory.limits.offline_s,
+        },
+        "roots": [asdict(root) for root in status.roots],
+        "proved_at": status.proved_at,
+        "cached": status.is_cached,
         "meks": [
             {
                 "id": mek.id,
@@ -126,13 +162,43 @@ def as_text(status: KmsStatus) -> str:
     lines += [f"Problem: {problem}" for problem in status.problems]
     lines += [f"Mode: {_MODE_NAMES.get(status.mode, status.mode)}", *_root_lines(status)]
     lines += [f"RMK ID: {status.rmk_id}"]
-    lines += [f"RMK created at: {status.rmk_created_at}", f"Epoch: {status.epoch}", "MEKs:"]
+    lines += [
+        f"RMK created at: {status.rmk_created_at}",
+        f"RMK in memory: {_memory(status.memory)}",
+    ]
+    lines += [f"Epoch: {status.epoch}", f"Proved at: {status.proved_at or '-'}"]
+    lines += ["Roots:", *(line for root in status.roots for line in _proof_lines(root))]
+    lines += ["MEKs:"]
     for mek in status.meks:
         lines += [f"  {mek.id}", f"    Status: {_KEY_WORDS[mek.state]}"]
         lines += [f"    Created at: {mek.created_at or '-'}"]
         lines += [f"    First transition to encrypt and decrypt: {mek.encrypting_since or '-'}"]
         lines += [f"    Transition to decrypt-only: {mek.decrypt_only_since or '-'}"]
     return "\n".join(lines)
+
+
+def _memory(memory: InMemory) -> str:
+    """In words; the age is that in the process that answers."""
+    limits = memory.limits
+    kept = f"kept for {limits.keep_s:.0f} s, {limits.offline_s:.0f} s more while a root is out of reach"
+    return kept if memory.age_s is None else f"for {memory.age_s:.0f} s; {kept}"
+
+
+def _proof_lines(root: RootProof) -> list[str]:
+    state = "ERROR" if root.problem else "OK" if root.online else "offline"
+    told = {
+        "Kind": root.kind,
+        "Role": root.role,
+        "State": state,
+        "Latency": f"{root.latency_ms} ms" if root.latency_ms is not None else "",
+        "Last success": root.last_success,
+        "Identity": root.identity,
+        "Key rotated at": root.rotated_at,
+    }
+    return [
+        f"  {root.wrap_id}",
+        *(f"    {word}: {text}" for word, text in told.items() if text),
+    ]
 
 
 def _root_lines(status: KmsStatus) -> list[str]:

@@ -21,7 +21,7 @@ from strongroom.ids import InstallationId, MekId, RmkId, is_id
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek, Rmk, unwrap_mek, wrap_mek
 from strongroom.kms.states import MekState
-from strongroom.roots.base import WrapRecord
+from strongroom.roots.base import RECIPIENT_KINDS, WrapRecord
 
 VERSION = 1
 MAX_BYTES = 1 << 20
@@ -85,6 +85,12 @@ class KmsStore:
             raise IntegrityError
         wrap_key = rmk.wrap_key()
         return KeyRing(tuple(_open_mek(item, rmk, wrap_key) for item in self.meks))
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The recovery recipients that the RMK is wrapped for (docs/format/recovery.md)."""
+        kinds = RECIPIENT_KINDS
+        return tuple(dict.fromkeys(w.root_key_id for w in self.wraps if w.kind in kinds))
 
     def former_mek_ids(self) -> tuple[str, ...]:
         """Ids in closed rings only, which show as unavailable; unauthenticated until adopted."""

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from strongroom.crypto.secret import SecretBytes
 
 WrapForm = Literal["direct", "indirect"]
+#: Kinds that only wrap: their private half is kept apart, and `strongroom recover` alone asks for it.
+RECIPIENT_KINDS = ("age", "shares")
+#: `last_verified` of a wrap that nobody has opened as yet.
+NEVER = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -87,4 +91,26 @@ class RootProvider(Protocol):
 
     def check(self) -> None:
         """A real round trip: generate or wrap, unwrap, compare."""
+        ...
+
+
+@runtime_checkable
+class TellsRotation(Protocol):
+    """A provider that may know when its key was last renewed."""
+
+    def rotated_at(self) -> str:
+        """UTC, K-12 form; empty if it is not known or not permitted to know. Never an error."""
+        ...
+
+
+@runtime_checkable
+class KeepsCredentials(Protocol):
+    """A provider whose credential ends unless it is renewed in time."""
+
+    def renew_credentials(self, until_next_s: float) -> None:
+        """Renew what would be past half of its time at the next call, so many seconds from now.
+
+        Raises:
+            RootError: It cannot be renewed now.
+        """
         ...

@@ -49,6 +49,18 @@ class KmsService:
         """The status; if it is green, what an interrupted change left is put away."""
         return self._keeper.prove()
 
+    def last_status(self) -> KmsStatus:
+        """The last result, with its time; asks no root."""
+        return self._keeper.last_status()
+
+    def check_ready(self) -> None:
+        """Whether this process can do the work now; asks a root only when the keys in memory are due.
+
+        Raises:
+            StrongroomError: It cannot.
+        """
+        self._keeper.check_ready()
+
     def check_epoch(self) -> None:
         """Refuse a store that is older than one seen before (R19).
 

@@ -12,7 +12,8 @@ from strongroom.clock import Clock
 from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Coordinator
-from strongroom.errors import IntegrityError, StateError, StrongroomError
+from strongroom.envelope.header import Placement
+from strongroom.errors import IntegrityError, StateError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.kms import status as kms_status
@@ -20,14 +21,15 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.accessor import KmsAccessor
 from strongroom.kms.opening import OpenStore
 from strongroom.kms.states import MekState
-from strongroom.kms.status import KmsStatus
+from strongroom.kms.status import InMemory, KmsStatus
 from strongroom.kms.store import KmsStore
 from strongroom.roots import settings as root_settings
-from strongroom.roots.base import RootProvider, WrapRecord
+from strongroom.roots.base import KeepsCredentials, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
 from strongroom.services import kms_change
 from strongroom.services.configuration import ConfigurationService
 from strongroom.services.kms_change import NextStore, RootSet
+from strongroom.services.kms_proof import KeptProof, Prover
 from strongroom.services.kms_sealed import STORE
 
 PREVIOUS_STORE = "kms.previous_store"
@@ -87,6 +89,8 @@ class KmsPorts:
     log: EventLog
     marks: EpochMarks
     clock: Clock
+    kept: KeptProof
+    monotonic: Callable[[], float]
 
 
 class StoreKeeper:
@@ -106,6 +110,7 @@ class StoreKeeper:
         self.log = ports.log
         self._coordinator = ports.coordinator
         self._marks = ports.marks
+        self._prover = Prover(roots.find, ports.kept, ports.clock, ports.monotonic)
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -120,43 +125,55 @@ class StoreKeeper:
             return ()
         return root_settings.parse(self.configuration.open_secret(ROOTS).reveal())
 
-    def status(self) -> KmsStatus:
+    def status(self, *, richly: bool = False) -> KmsStatus:
         """The state of the keys, proved now: RMK by every wrap, every MEK, a canary (A-18, M7).
+
+        Args:
+            richly: Also ask the roots for what is only good to know.
 
         Raises:
             StrongroomError: There is no store that could be shown at all.
         """
         store, raw = self.current()
-        problems = list(self._check_wraps(store))
-        checks: tuple[Callable[[], None], ...] = (
-            lambda: kms_change.check_canary(raw, self.roots.find),
-            self.check_epoch,
-        )
-        for check in checks:
-            try:
-                check()
-            except StrongroomError as error:
-                problems.append(error.message)
-        return kms_status.from_store(store, tuple(dict.fromkeys(problems)), self._details(store))
+        checks = (lambda: kms_change.check_canary(raw, self.roots.find), self.check_epoch)
+        proof = self._prover.prove(store, raw, checks, richly=richly)
+        return kms_status.from_proof(store, proof, self._in_memory())
 
-    def _details(self, store: KmsStore) -> Mapping[str, str]:
-        """What the mode's root tells of itself, after it was asked: then it knows who it asked as."""
-        try:
-            return self.roots.find(store.wraps[0]).describe().details
-        except StrongroomError:
-            return {}  # the problem is told already
+    def last_status(self) -> KmsStatus:
+        """The last result, with its time; asks no root, and is never green for longer than the limit."""
+        store, raw = self.current()
+        memory = self._in_memory()
+        proof = self._prover.judged(store, raw, memory.limits.keep_s)
+        return kms_status.from_proof(store, proof, memory, is_cached=True)
 
-    def _check_wraps(self, store: KmsStore) -> list[str]:
-        problems = []
-        for wrap in store.wraps:
-            try:
-                root = self.roots.find(wrap)
-                if root.describe().online:
-                    store.open_ring(store.rmk(root.unwrap(wrap)))
-            except StrongroomError as error:
-                where = f"the {wrap.kind} root {wrap.root_key_id}"
-                problems.append(f"{where} does not open the RMK {store.rmk_id}: {error.message}")
-        return problems
+    def check_ready(self) -> None:
+        """Make and open a data key by the keys in memory; asks a root only when they are due.
+
+        Raises:
+            StrongroomError: This process cannot do the work now.
+        """
+        self.check_epoch()
+        header, dek = self.keys.new_envelope(Placement.standalone())
+        if self.keys.open_envelope(header, Placement.standalone()) != dek:
+            raise IntegrityError
+
+    def upkeep(self, until_next_s: float) -> None:
+        """What must be done now and then: renew credentials of roots, drop keys whose time is over.
+
+        Args:
+            until_next_s: Seconds until it is called again.
+
+        Raises:
+            RootError: A credential cannot be renewed now; it is tried again at the next call.
+        """
+        self.keys.drop_expired()
+        for settings in self.settings():
+            root = self.roots.build(settings)
+            if isinstance(root, KeepsCredentials):
+                root.renew_credentials(until_next_s)
+
+    def _in_memory(self) -> InMemory:
+        return InMemory(self.keys.age_s, self.keys.limits)
 
     # ---- rollback (docs/format/kms-store.md 4.3) -------------------------------------------------
 
@@ -318,8 +335,8 @@ class StoreKeeper:
         self.configuration.forget_previous()
 
     def prove(self) -> KmsStatus:
-        """The status; if it is green, the store kept from before a change is dropped (4.2)."""
-        status = self.status()
+        """The full status; if it is green, the store kept from before a change is dropped (4.2)."""
+        status = self.status(richly=True)
         if status.is_ok and self._is_unsettled():
             with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
                 self.settle()

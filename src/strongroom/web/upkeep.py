@@ -37,6 +37,7 @@ def kept_up(node: Node, interval_s: float = INTERVAL_S) -> Iterator[None]:
         while not stopping.wait(interval_s):
             try:
                 regularly(node)
+                node.keeper.upkeep(interval_s)
             except StrongroomError:
                 _log.exception("upkeep failed; it will be tried again")
 

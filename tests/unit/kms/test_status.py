@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from strongroom.ids import new_id
 from strongroom.kms import status as kms_status
+from strongroom.kms.cache import Limits
+from strongroom.kms.proofs import RootProof
 from strongroom.kms.states import MekState
-from strongroom.kms.status import KmsStatus, MekStatus
+from strongroom.kms.status import InMemory, KmsStatus, MekStatus
 
 TIME = "2019-05-29T23:46:54Z"
 ACTIVE = MekStatus(new_id(), MekState.ENCRYPT_OR_DECRYPT, TIME, TIME, None)
@@ -76,3 +78,70 @@ def test_an_external_root_is_shown_with_its_key_and_who_asks() -> None:
     ]
     other = replace(status(), mode="tpm", root_key_id="0x81", root={"tcti": "device"})
     assert "Mode: TPM\nRoot key: 0x81\nTcti: device\n" in kms_status.as_text(other)
+
+
+OPENED = RootProof(
+    new_id(), "aws", "arn", "mode", True, "", 12.3, TIME, "instance role", "2026-01-01T00:00:00Z"
+)
+DEAD = RootProof(new_id(), "gcp", "name", "recovery", True, "it is gone", None, "")
+APART = RootProof(new_id(), "age", "age1x", "recovery", False, "", None, TIME)
+
+
+def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
+    found = replace(status(), roots=(OPENED, DEAD, APART), proved_at=TIME)
+    lines = kms_status.as_text(found).splitlines()
+    first = lines.index("Roots:")
+    assert lines[first - 1] == f"Proved at: {TIME}"
+    assert lines[first + 1 : lines.index("MEKs:")] == [
+        f"  {OPENED.wrap_id}",
+        "    Kind: aws",
+        "    Role: mode",
+        "    State: OK",
+        "    Latency: 12.3 ms",
+        f"    Last success: {TIME}",
+        "    Identity: instance role",
+        "    Key rotated at: 2026-01-01T00:00:00Z",
+        f"  {DEAD.wrap_id}",
+        "    Kind: gcp",
+        "    Role: recovery",
+        "    State: ERROR",
+        f"  {APART.wrap_id}",
+        "    Kind: age",
+        "    Role: recovery",
+        "    State: offline",
+        f"    Last success: {TIME}",
+    ]
+    told = kms_status.as_json(found)
+    assert told["roots"] == [
+        {
+            "wrap_id": OPENED.wrap_id,
+            "kind": "aws",
+            "root_key_id": "arn",
+            "role": "mode",
+            "online": True,
+            "problem": "",
+            "latency_ms": 12.3,
+            "last_success": TIME,
+            "identity": "instance role",
+            "rotated_at": "2026-01-01T00:00:00Z",
+        },
+        *(vars(one) for one in (DEAD, APART)),
+    ]
+    assert (told["proved_at"], told["cached"]) == (TIME, False)
+
+
+def test_the_rmk_in_memory_is_shown_with_its_limits() -> None:
+    absent = status()
+    assert "RMK in memory: kept for 3600 s, 3600 s more while" in kms_status.as_text(absent)
+    held = replace(absent, memory=InMemory(12.4, Limits(60, 30)))
+    assert (
+        "RMK in memory: for 12 s; kept for 60 s, 30 s more while a root is out of reach\n"
+        in kms_status.as_text(held)
+    )
+    assert kms_status.as_json(held)["rmk"] == {
+        "id": held.rmk_id,
+        "created_at": TIME,
+        "age_seconds": 12.4,
+        "keep_seconds": 60,
+        "offline_seconds": 30,
+    }
