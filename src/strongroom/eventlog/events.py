@@ -57,6 +57,8 @@ EXPORT_PLAINTEXT = "EXPORT_PLAINTEXT"
 EXPORT_SEALED = "EXPORT_SEALED"
 EXPORT_WITHOUT_SECRETS = "EXPORT_WITHOUT_SECRETS"
 RESTORE = "RESTORE"
+BACKUP_MADE = "BACKUP_MADE"
+BACKUP_VERIFIED = "BACKUP_VERIFIED"
 
 SYSTEM = "system"
 """The actor of what we do ourselves."""
@@ -314,9 +316,31 @@ def exported_without_secrets(actor: str, *, target: str, keys: int) -> Event:
     return _event(EXPORT_WITHOUT_SECRETS, actor, target=target[:256], keys=keys)
 
 
-def restored(actor: str, *, source: str) -> Event:
-    """A backup was restored."""
-    return _event(RESTORE, actor, source=source)
+def backup_made(
+    actor: str, backup_id: str, *, name: str, rmk_id: str, sealed: str, manifest: str
+) -> Event:
+    """A backup was made; `manifest` is its manifest's SHA-256, `sealed` says what its keys were sealed to besides."""
+    return _event(
+        BACKUP_MADE,
+        actor,
+        backup_id=backup_id,
+        name=name,
+        rmk_id=rmk_id,
+        sealed=sealed,
+        sha256=manifest,
+    )
+
+
+def backup_verified(actor: str, backup_id: str, *, opened: int, missing: int) -> Event:
+    """The keys of a backup were opened to try them; so many extracts opened, so many did not."""
+    return _event(BACKUP_VERIFIED, actor, backup_id=backup_id, opened=opened, missing=missing)
+
+
+def restored(actor: str, *, source: str, backup_id: str, extracts: int, missing: int) -> Event:
+    """A backup was restored; `missing` counts extracts whose keys it does not open."""
+    return _event(
+        RESTORE, actor, source=source, backup_id=backup_id, extracts=extracts, missing=missing
+    )
 
 
 def _event(event_id: str, actor: str, **details: Detail) -> Event:

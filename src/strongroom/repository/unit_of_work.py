@@ -28,6 +28,7 @@ from strongroom.repository.gateways.work import (
     MarksTable,
     UploadsTable,
 )
+from strongroom.repository.portable import PortableRows
 from strongroom.repository.tables import schema_version
 
 REVISION = "0001"
@@ -49,6 +50,7 @@ class Transaction:
         self.jobs = JobsTable(connection)
         self.intents = IntentsTable(connection)
         self.marks = MarksTable(connection)
+        self.rows = PortableRows(connection)
 
     def storage_keys(self) -> set[str]:
         """Every file that anything here knows: content, upload parts and files being written."""

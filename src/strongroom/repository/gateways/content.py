@@ -218,6 +218,11 @@ class CredentialsTable(TableGateway[CredentialRow]):
         statement = select(self.table).where(credential.id > after_id)
         return self._all(statement.order_by(credential.id).limit(limit))
 
+    def asset_keys(self) -> set[str]:
+        """Ids of the asset keys that any credential needs."""
+        credential = tables.credentials.c
+        return set(self._connection.execute(select(credential.asset_key_id).distinct()).scalars())
+
     def replace_sealed(
         self, credential_id: str, expected: str, sealed: str, asset_key_id: str
     ) -> bool:

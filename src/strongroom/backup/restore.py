@@ -1,0 +1,240 @@
+"""A backup that is open for reading: everything that can be said of it before anything is restored.
+
+It never writes. What it says was compared with the digests; with the MAC only once `authenticate` was called.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from strongroom.backup import archive, keys, manifest
+from strongroom.backup.archive import Entry, Progress, Source, Window
+from strongroom.backup.keys import NeededRoot, Place
+from strongroom.backup.manifest import Manifest, Seal
+from strongroom.crypto.secret import SecretBytes
+from strongroom.envelope import slots
+from strongroom.envelope.header import Header, Placement
+from strongroom.envelope.reader import EnvelopeReader, read_header
+from strongroom.errors import FormatError, IntegrityError, KeyNotFoundError, StrongroomError
+from strongroom.kms import store as kms_store
+from strongroom.kms.keyring import KeyRing
+from strongroom.kms.keys import Rmk
+from strongroom.repository import portable
+from strongroom.repository.portable import Row
+from strongroom.secrets import asset_ring
+from strongroom.secrets.asset_ring import AssetRing
+
+_LAST = 2  # manifest and seal
+_HINT = "the file is damaged or was changed: use another backup"
+
+
+@dataclass(frozen=True)
+class OpenKeys:
+    """The keys of a backup, opened."""
+
+    rmk: Rmk
+    ring: KeyRing
+    assets: AssetRing
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the rows name.
+
+    Attributes:
+        counts: Rows by table.
+        extracts: Row of `contents` by the key of its file.
+        lost: Ids of content whose file was lost before the backup was made.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    extracts: dict[str, Row] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+
+class OpenBackup:
+    """A checked backup.
+
+    Attributes:
+        manifest: What it says of itself.
+        seal: Its last entry.
+        store: Its KMS store; a claim until its ring is opened.
+        raw_store: The store's bytes.
+    """
+
+    def __init__(
+        self, file: Source, entries: tuple[Entry, ...], said: Manifest, seal: Seal
+    ) -> None:
+        self._file = file
+        self._entries = {entry.name: entry for entry in entries}
+        self.manifest, self.seal = said, seal
+        self.raw_store = self._small(manifest.STORE)
+        self.store = kms_store.parse(self.raw_store)
+        if (self.store.rmk_id, self.store.installation_id) != (said.rmk_id, said.installation):
+            raise FormatError("the backup's key store is of another backup", hint=_HINT)
+
+    @classmethod
+    def check(cls, file: Source, progress: Progress | None = None) -> "OpenBackup":
+        """Look at every byte of the file (docs/format/backup.md 1.5): format, digests, and what the manifest lists.
+
+        Raises:
+            FormatError: Anything is not as it was when the backup was made.
+        """
+        entries = archive.scan(file, progress)
+        if [entry.name for entry in entries[-_LAST:]] != [manifest.MANIFEST, manifest.SEAL]:
+            raise FormatError("the backup does not end with manifest and seal", hint=_HINT)
+        inner = entries[:-_LAST]
+        seal = manifest.parse_seal(archive.content(file, entries[-1], manifest.MAX_SEAL_BYTES))
+        raw = archive.content(file, entries[-_LAST], manifest.manifest_limit(len(inner)))
+        if hashlib.sha256(raw).hexdigest() != seal.manifest_sha256:
+            raise FormatError("the backup's manifest was changed", hint=_HINT)
+        said = manifest.parse(raw)
+        head = archive.content(file, entries[0], manifest.MAX_SEAL_BYTES)
+        manifest.check(inner, head, said)
+        return cls(file, inner, said, seal)
+
+    # ---- keys ------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> Place:
+        """What its subkeys are bound to."""
+        return keys.place_of(self.store, self.manifest.id)
+
+    @property
+    def roots(self) -> tuple[NeededRoot, ...]:
+        """How to reach the roots of its store."""
+        return keys.parse_roots(self._small(manifest.ROOTS))
+
+    @property
+    def by_mek(self) -> bytes:
+        """Its RMK under a MEK."""
+        return self._small(manifest.BY_MEK)
+
+    @property
+    def sealed(self) -> bytes:
+        """Its RMK in an age file; empty if there is none."""
+        return self._small(manifest.SEALED) if manifest.SEALED in self._entries else b""
+
+    def open_with(self, material: SecretBytes) -> OpenKeys:
+        """Its keys by the material of its RMK; the manifest is authenticated with it (4.3).
+
+        Raises:
+            IntegrityError: It is another RMK, or the backup is not genuine.
+        """
+        rmk = self.store.rmk(material)
+        ring = self.store.open_ring(rmk)
+        keys.check_mac(self.seal, rmk, self.manifest.id)
+        raw = keys.open_assets(self._small(manifest.ASSETS), rmk, self.place)
+        return OpenKeys(rmk, ring, asset_ring.parse(raw.reveal()))
+
+    # ---- rows ------------------------------------------------------------------------------------
+
+    def rows(self, table: str) -> Iterator[Row]:
+        """The rows of a table.
+
+        Raises:
+            FormatError: One is no row of it.
+        """
+        entry = self._entries.get(f"{manifest.REPOSITORY}{table}.jsonl")
+        if entry is None:
+            raise FormatError(f"the backup has no table {table}", hint=_HINT)
+        return portable.split_lines(table, archive.checked(self._file, entry))
+
+    def examine_rows(self) -> Found:
+        """Read every row, and compare the files that they name with those that are there (3.4).
+
+        Raises:
+            FormatError: A row is none, a file is missing, or one belongs to no row.
+        """
+        found = Found()
+        for table in portable.NAMES:
+            found.counts[table] = 0
+            for row in self.rows(table):
+                found.counts[table] += 1
+                if row.get("storage_key"):
+                    self._note(found, row)
+        known = {f"{manifest.EXTRACTS}{key}" for key in found.extracts}
+        strange = [
+            name
+            for name in self._entries
+            if name.startswith(manifest.EXTRACTS) and name not in known
+        ]
+        if strange:
+            raise FormatError(f"no row of the backup names {strange[0]!r}", hint=_HINT)
+        return found
+
+    def _note(self, found: Found, row: Row) -> None:
+        key = row["storage_key"]
+        if f"{manifest.EXTRACTS}{key}" in self._entries:
+            if key in found.extracts:
+                raise FormatError(f"two rows of the backup name {key!r}", hint=_HINT)
+            found.extracts[key] = row
+        elif key in self.manifest.lost:
+            found.lost.append(row["id"])
+        else:
+            raise FormatError(f"the backup lacks the file {key!r} that a row names", hint=_HINT)
+
+    # ---- extracts --------------------------------------------------------------------------------
+
+    def extract(self, storage_key: str) -> Window:
+        """The bytes of an extract as it lies."""
+        return Window(self._file, self._entries[f"{manifest.EXTRACTS}{storage_key}"])
+
+    def pieces(self, storage_key: str) -> Iterator[memoryview]:
+        """The same in pieces; the end comes only if its digest is right."""
+        return archive.checked(self._file, self._entries[f"{manifest.EXTRACTS}{storage_key}"])
+
+    @property
+    def extract_bytes(self) -> int:
+        """Bytes of all extracts together."""
+        return sum(
+            entry.size
+            for name, entry in self._entries.items()
+            if name.startswith(manifest.EXTRACTS)
+        )
+
+    def open_extract(self, row: Row, ring: KeyRing) -> EnvelopeReader:
+        """An encrypted extract's plaintext, bound to its row.
+
+        Raises:
+            KeyNotFoundError: Its MEK is not in the ring.
+            IntegrityError: It does not open, belongs elsewhere, or was cut.
+            FormatError: It has no header.
+        """
+        source = self.extract(row["storage_key"])
+        header = read_header(source)
+        return EnvelopeReader(source, header, open_header(header, row, ring))
+
+    def problem(self, row: Row, ring: KeyRing) -> StrongroomError | None:
+        """Why an extract's data key does not open; None if it does, or if it is plain."""
+        if not row["file_id"]:
+            return None
+        try:
+            open_header(read_header(self.extract(row["storage_key"])), row, ring)
+        except (KeyNotFoundError, IntegrityError, FormatError) as error:
+            return error
+        return None
+
+    def _small(self, name: str) -> bytes:
+        return archive.content(self._file, self._entries[name], manifest.MAX_KEY_BYTES)
+
+
+def open_header(header: Header, row: Row, ring: KeyRing) -> SecretBytes:
+    """The data key of an extract's header, if it is the row's.
+
+    Raises:
+        KeyNotFoundError: Its MEK is not in the ring.
+        IntegrityError: It does not open, or belongs elsewhere.
+    """
+    if header.prelude.file_id.hex() != row["file_id"]:
+        raise IntegrityError
+    failure: StrongroomError = IntegrityError()
+    for _, slot in header.intact:
+        if slot.placement != Placement(row["site_id"], row["id"]):
+            failure = IntegrityError(f"the file belongs to {slot.placement.describe()}")
+            continue
+        try:
+            return slots.open_slot(slot, header.prelude, mek=ring.get(slot.mek_id).material)
+        except (IntegrityError, KeyNotFoundError) as error:
+            failure = error
+    raise failure

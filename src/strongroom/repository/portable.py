@@ -1,0 +1,165 @@
+"""All rows of the repository as lines of JSON, out and in: the same for every database (docs/format/backup.md 3).
+
+What belongs to a running node and not to its data stays out: sessions, uploads, intents, marks.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    Table,
+    delete,
+    insert,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from strongroom.errors import FormatError
+from strongroom.repository import tables
+from strongroom.repository.engine import translated
+
+MAX_LINE_BYTES = 16 << 20
+_BATCH = 500
+_LARGEST_NUMBER = 2**63 - 1
+#: In the order in which rows may be inserted.
+PORTABLE = (
+    tables.sites,
+    tables.users,
+    tables.site_users,
+    tables.groups,
+    tables.group_users,
+    tables.projects,
+    tables.contents,
+    tables.credentials,
+    tables.tokens,
+    tables.jobs,
+)
+NAMES = tuple(table.name for table in PORTABLE)
+#: What a restore empties and does not fill again: they are of the data that goes.
+EMPTIED = (tables.sessions, tables.upload_parts, tables.uploads)
+
+Row = dict[str, Any]
+
+
+class PortableRows:
+    """Exports and replaces all rows within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The rows of a table, each as a line."""
+        table = _table(name)
+        statement = select(table).order_by(*table.primary_key.columns)
+        found = self._connection.execute(statement.execution_options(yield_per=_BATCH)).mappings()
+        rows = (dict(row) for row in found)
+        for row in _parents_first(rows) if table is tables.projects else rows:
+            yield _canonical(row) + b"\n"
+
+    def replace(self, rows_of: Callable[[str], Iterable[Row]]) -> dict[str, int]:
+        """Put these rows in the place of all that are there; returns how many by table.
+
+        Args:
+            rows_of: The rows of a table, by its name.
+
+        Raises:
+            ConflictError: They break a rule of the schema.
+        """
+        for table in (*EMPTIED, *reversed(PORTABLE)):
+            self._connection.execute(delete(table))
+        return {table.name: self._insert(table, iter(rows_of(table.name))) for table in PORTABLE}
+
+    def _insert(self, table: Table, rows: Iterator[Row]) -> int:
+        count = 0
+        while batch := list(islice(rows, _BATCH)):
+            try:
+                self._connection.execute(insert(table), batch)
+            except SQLAlchemyError as error:
+                raise translated(error) from error
+            count += len(batch)
+        return count
+
+
+def parse_line(name: str, line: bytes) -> Row:
+    """A row of its line.
+
+    Raises:
+        FormatError: It is not canonical, or not a row of this table.
+    """
+    table = _table(name)
+    try:
+        row = json.loads(line)
+        same = isinstance(row, dict) and _canonical(row) + b"\n" == line
+    except (ValueError, RecursionError) as error:
+        raise _no_row(name) from error
+    columns = {column.name: column for column in table.columns}
+    if not same or row.keys() != columns.keys():
+        raise _no_row(name)
+    if not all(_fits(columns[key], value) for key, value in row.items()):
+        raise _no_row(name)
+    return dict(row)
+
+
+def split_lines(name: str, pieces: Iterable[bytes | memoryview]) -> Iterator[Row]:
+    """The rows of a table's bytes, which come in pieces of any size.
+
+    Raises:
+        FormatError: As `parse_line`; or a line is too long or has no end.
+    """
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + bytes(piece)).split(b"\n")
+        for line in whole:
+            yield parse_line(name, line + b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            raise _no_row(name)
+    if rest:
+        raise _no_row(name)
+
+
+def _table(name: str) -> Table:
+    return tables.metadata.tables[name]
+
+
+def _canonical(row: Mapping[str, object]) -> bytes:
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _parents_first(rows: Iterable[Row]) -> Iterator[Row]:
+    waiting: dict[str | None, list[Row]] = {}
+    for row in rows:
+        waiting.setdefault(row["parent_id"], []).append(row)
+    ready = waiting.pop(None, [])
+    while ready:
+        following: list[Row] = []
+        for row in ready:
+            yield row
+            following += waiting.pop(row["id"], [])
+        ready = following
+
+
+def _fits(column: Column[Any], value: object) -> bool:
+    if value is None:
+        return bool(column.nullable)
+    if isinstance(column.type, JSON):
+        return isinstance(value, dict | list)
+    if isinstance(column.type, Boolean):
+        return isinstance(value, bool)
+    if isinstance(column.type, BigInteger | Integer):
+        return type(value) is int and abs(value) <= _LARGEST_NUMBER
+    return isinstance(value, str)
+
+
+def _no_row(name: str) -> FormatError:
+    return FormatError(
+        f"the backup holds something that is no row of the table {name}",
+        hint="the file is damaged or was changed: use another backup",
+    )
