@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.secrets import catalog as secrets
+from strongroom.secrets import policy
 
 MAX_TEXT_CHARACTERS = 64 << 10
 _MAX_INTEGER = 2**53
@@ -120,6 +121,20 @@ def _all() -> dict[str, ConfigKey]:
         ),
         ConfigKey("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
         *_components(),
+        ConfigKey(
+            "secrets.policy",
+            None,
+            policy.check,
+            True,
+            "longest age of secrets, in days: 'redis.password=30 pgsql.*=90 *=365'",
+        ),
+        ConfigKey(
+            "secrets.rotate_when_due",
+            "false",
+            _boolean,
+            True,
+            "whether a serving node rotates generated secrets that are due",
+        ),
         ConfigKey("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
         ConfigKey(
             "tabadmincontroller.auth.expiration.minutes", "120", _integer, True, "life of a session"

@@ -13,6 +13,8 @@ KEY_CHANGED = "KEY_CHANGED"
 KEY_REMOVED = "KEY_REMOVED"
 SECRET_ENCRYPTED = "SECRET_ENCRYPTED"  # noqa: S105 the name of an event, as the next line
 SECRET_REVEALED = "SECRET_REVEALED"  # noqa: S105
+SECRET_ROTATED = "SECRET_ROTATED"  # noqa: S105
+SECRET_ROTATION_FAILED = "SECRET_ROTATION_FAILED"  # noqa: S105
 KMS_MODE_CHANGED = "KMS_MODE_CHANGED"
 KMS_STORE_CHANGED = "KMS_STORE_CHANGED"
 KMS_EPOCH_ACCEPTED = "KMS_EPOCH_ACCEPTED"
@@ -20,6 +22,8 @@ ROOT_ADDED = "ROOT_ADDED"
 ROOT_REMOVED = "ROOT_REMOVED"
 ROOTS_VERIFIED = "ROOTS_VERIFIED"
 ROOT_REACHED_ANEW = "ROOT_REACHED_ANEW"
+RECOVERY_DRILLED = "RECOVERY_DRILLED"
+NODE_RECOVERED = "NODE_RECOVERED"
 MEK_ADOPTED = "MEK_ADOPTED"
 RMK_UNWRAPPED = "RMK_UNWRAPPED"
 MEK_RETIRED = "MEK_RETIRED"
@@ -94,6 +98,19 @@ def secret_revealed(actor: str, parameter: str, *, reason: str = "") -> Event:
     return _event(SECRET_REVEALED, actor, parameter=parameter, reason=reason[:256])
 
 
+def secret_rotated(actor: str, parameter: str, consumer: str, *, step: str) -> Event:
+    """A new value counts (step `promoted`), or its old one is dead too (`withdrawn`); empty consumer: none is configured."""
+    return _event(SECRET_ROTATED, actor, parameter=parameter, consumer=consumer, step=step)
+
+
+def secret_rotation_failed(
+    actor: str, parameter: str, consumer: str, *, step: str, error: str, attempt: int
+) -> Event:
+    """A rotation stopped at a step, by an error of this class; it was the attempt of this number."""
+    details: dict[str, Detail] = {"parameter": parameter, "consumer": consumer, "step": step}
+    return _event(SECRET_ROTATION_FAILED, actor, **details, error=error, attempt=attempt)
+
+
 def kms_mode_changed(actor: str, *, before: str, after: str) -> Event:
     """Another root protects the RMK."""
     return _event(KMS_MODE_CHANGED, actor, before=before, after=after)
@@ -127,6 +144,16 @@ def root_reached_anew(actor: str, kind: str, root_key_id: str) -> Event:
 def roots_verified(actor: str, count: int) -> Event:
     """So many roots were asked, and opened the RMK."""
     return _event(ROOTS_VERIFIED, actor, count=count)
+
+
+def recovery_drilled(actor: str, kind: str, root_key_id: str, *, rmk_id: str) -> Event:
+    """An identity or shares were proved to open RMK and configuration keys, in memory; nothing was shown."""
+    return _event(RECOVERY_DRILLED, actor, kind=kind, root_key_id=root_key_id, rmk_id=rmk_id)
+
+
+def node_recovered(actor: str, kind: str, root_key_id: str, *, keystore: str) -> Event:
+    """The node was opened by a recovery recipient's identity; `keystore` is `kept` or `renewed`."""
+    return _event(NODE_RECOVERED, actor, kind=kind, root_key_id=root_key_id, keystore=keystore)
 
 
 def meks_adopted(actor: str, mek_id: str) -> Event:
@@ -248,9 +275,9 @@ def sign_in_failed(name: str, *, method: str, reason: str) -> Event:
     return _event(SIGN_IN_FAILED, SYSTEM, name=name[:128], method=method, reason=reason)
 
 
-def configuration_applied(actor: str, *, version: int, keys: int) -> Event:
-    """Pending changes became the current configuration."""
-    return _event(CONFIGURATION_APPLIED, actor, version=version, keys=keys)
+def configuration_applied(actor: str, *, version: int, keys: int, secrets: str = "") -> Event:
+    """Pending changes became the current configuration; `secrets` names those of them, with blanks between."""
+    return _event(CONFIGURATION_APPLIED, actor, version=version, keys=keys, secrets=secrets[:8192])
 
 
 def job_queued(actor: str, job_id: str, kind: str, site_id: str) -> Event:

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from strongroom import durable
@@ -85,6 +85,13 @@ class JsonlEventLog:
                     hint="run 'strongroom events verify'",
                 ) from error
 
+    def history(self) -> Iterator[Mapping[str, object]]:
+        """Every record of the archived logs, oldest first, and of this one; damaged lines are left out."""
+        for path in (*sorted(self.path.parent.glob(f"{self.path.name}.*Z")), self.path):
+            for line in self._lines(path):
+                with suppress(FormatError):
+                    yield chain.parse_line(line)
+
     def verify(self, *kept: Checkpoint) -> audit.Report:
         """Recompute the whole chain, and compare the tree with the checkpoint of this log.
 
@@ -153,9 +160,10 @@ class JsonlEventLog:
             ) from error
         durable.sync_folder(aside.parent)
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, path: Path | None = None) -> Iterator[bytes]:
+        path = path or self.path
         try:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 while line := file.readline(chain.MAX_LINE_BYTES + 1):
                     if line.endswith(b"\n"):
                         yield line[:-1]
@@ -164,9 +172,7 @@ class JsonlEventLog:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise StorageError(
-                f"the event log {self.path} cannot be read: {error.strerror}"
-            ) from error
+            raise StorageError(f"the event log {path} cannot be read: {error.strerror}") from error
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

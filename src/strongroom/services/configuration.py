@@ -238,13 +238,11 @@ class ConfigurationService:
             document = self._put(
                 pending.promote, lambda new: self._promotion(pending, present, new)
             )
-            self._events.append(
-                [
-                    events.configuration_applied(
-                        actor, version=document.version, keys=len(pending.changes)
-                    )
-                ]
+            named = " ".join(sorted(filter(secrets.is_secret, pending.changes)))
+            told = events.configuration_applied(
+                actor, version=document.version, keys=len(pending.changes), secrets=named
             )
+            self._events.append([told])
             try:
                 self._project(document)
             except StorageError as error:

@@ -213,7 +213,7 @@ def test_events_of_a_change(node: Node, service: ConfigurationService) -> None:
     key_id = service.document().configuration_key_id
     assert logged(node) == [
         ("SECRET_ENCRYPTED", ACTOR, {"parameter": "redis.password", "key_id": key_id}),
-        ("CONFIGURATION_APPLIED", ACTOR, {"version": 2, "keys": 2}),
+        ("CONFIGURATION_APPLIED", ACTOR, {"version": 2, "keys": 2, "secrets": "redis.password"}),
     ]
 
 

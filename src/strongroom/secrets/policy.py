@@ -1,0 +1,56 @@
+"""How old a secret may grow: `secrets.policy`, rules of the form `PATTERN=DAYS` (field P15). Pure."""
+
+from typing import NamedTuple
+
+_MAX_DAYS = 36_500
+_MAX_RULES = 256
+
+
+class Rule(NamedTuple):
+    """One rule.
+
+    Attributes:
+        pattern: A parameter's name; `*` stands for any characters.
+        days: Longest age of its value.
+    """
+
+    pattern: str
+    days: int
+
+
+def parse(text: str) -> tuple[Rule, ...]:
+    """The rules of a text such as `redis.password=30 pgsql.*=90 *=365`; the first that fits counts.
+
+    Raises:
+        ValueError: It has another form; the words say what it should be.
+    """
+    rules = tuple(_rule(word) for word in text.split())
+    if len(rules) > _MAX_RULES:
+        message = f"at most {_MAX_RULES} rules"
+        raise ValueError(message)
+    return rules
+
+
+def check(text: str) -> str:
+    """The text in its one spelling.
+
+    Raises:
+        ValueError: As `parse`.
+    """
+    return " ".join(f"{rule.pattern}={rule.days}" for rule in parse(text))
+
+
+def max_age_days(rules: tuple[Rule, ...], name: str) -> int | None:
+    """The longest age of a parameter's value, in days; None if no rule fits it."""
+    from fnmatch import fnmatchcase
+
+    return next((rule.days for rule in rules if fnmatchcase(name, rule.pattern)), None)
+
+
+def _rule(word: str) -> Rule:
+    pattern, _, days = word.rpartition("=")
+    named = pattern and not set(pattern) & set("[]?")
+    if not named or not (days.isascii() and days.isdigit()) or not 0 < int(days[:6]) <= _MAX_DAYS:
+        message = f"rules of the form PATTERN=DAYS, such as 'redis.password=30 *=365', not {word!r}"
+        raise ValueError(message)
+    return Rule(pattern, int(days))
