@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from strongroom.consumers.base import Consumer
     from strongroom.coordination.local import LocalCoordinator
     from strongroom.crypto.secret import SecretBytes
     from strongroom.eventlog.jsonl import JsonlEventLog
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from strongroom.services.projects import ProjectsService
     from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
+    from strongroom.services.secret_rotation import SecretRotation
     from strongroom.services.settings import SettingsService
     from strongroom.services.sites import SitesService
     from strongroom.services.stored_files import StoredFiles
@@ -345,7 +347,20 @@ class Node:
             return self.open_configuration_keys(self.configuration.document().installation_id)
 
         holders = KeyHolders(self.keystore, open_keys)
-        return RegenerateService(holders, self.keeper, self.assets, self._kms_ports)
+        return RegenerateService(holders, self.keeper, self.assets, self.rotation, self._kms_ports)
+
+    @cached_property
+    def rotation(self) -> "SecretRotation":
+        """Rotation of secrets into the components that use them."""
+        from strongroom import bootstrap_consumers
+        from strongroom.services.secret_rotation import RotationPorts, SecretRotation
+
+        def consumers() -> "tuple[Consumer, ...]":
+            read = self.configuration.effective
+            return bootstrap_consumers.configured(read, self.rotation.candidates)
+
+        ports = RotationPorts(self.coordinator, self.events, self.clock)
+        return SecretRotation(self.configuration, consumers, ports)
 
     def new_node_ports(self) -> "NewNodePorts":
         """What `services.initialise` works through; the coordination database is made here."""

@@ -3,9 +3,11 @@
 The key hierarchy (`kms.*`, `asset.keys`) is not made here; that is the key management's work.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from strongroom.crypto import certificates, rng
+from strongroom.crypto.secret import SecretBytes
 from strongroom.secrets.catalog import SECRETS, SecretKind, SecretOrigin
 
 _STEM = "indexandsearchserver.ssl."
@@ -17,15 +19,32 @@ def generated_values(moment: datetime) -> dict[str, bytes]:
     Args:
         moment: The present, aware; certificates are valid from it.
     """
-    values = {
-        name: rng.new_password().reveal()
-        for name, one in SECRETS.items()
-        if one.origin is SecretOrigin.GENERATED and one.kind is SecretKind.PASSWORD
-    }
+    made = new_values(generated_names(), moment)
+    return {name: value.reveal() for name, value in made.items()}
+
+
+def new_values(names: Iterable[str], moment: datetime) -> dict[str, SecretBytes]:
+    """New values for some generated secrets; the certificates are one chain.
+
+    Args:
+        names: Of generated secrets; of the certificates and their keys all or none.
+        moment: The present, aware.
+    """
+    wanted = set(names)
+    chain = {name for name in wanted if SECRETS[name].kind is not SecretKind.PASSWORD}
+    values = {name: rng.new_password() for name in sorted(wanted - chain)}
+    if chain:
+        made = _new_chain(moment)
+        values |= {name: made[name] for name in sorted(chain)}
+    return values
+
+
+def _new_chain(moment: datetime) -> dict[str, SecretBytes]:
     issued = certificates.new_internal_certificates(moment)
+    values = {}
     for role, pair in (("root", issued.root), ("admin", issued.admin), ("node", issued.node)):
-        values[f"{_STEM}{role}.cert.bytes"] = pair.certificate
-        values[f"{_STEM}{role}.key.file_bytes"] = pair.key.reveal()
+        values[f"{_STEM}{role}.cert.bytes"] = SecretBytes(pair.certificate)
+        values[f"{_STEM}{role}.key.file_bytes"] = pair.key
     return values
 
 

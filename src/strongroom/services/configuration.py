@@ -363,7 +363,8 @@ class ConfigurationService:
         return self._key(self.document(), key_id)
 
     def configuration_keys_in_use(self) -> frozenset[str]:
-        """Ids of the configuration keys that the current, the kept or the pending version needs."""
+        """Ids of the configuration keys that the current, the kept or the pending version needs, or a journal."""
+        from strongroom.config import rotation
         from strongroom.config.pending import key_id_of_pending
         from strongroom.config.reseal import key_ids_in
 
@@ -377,7 +378,7 @@ class ConfigurationService:
             used.add(key_id_of_pending(entry.value))
             loaded = self._pending.load(document)
             used |= key_ids_in(loaded[0].changes) if loaded else set()
-        return frozenset(used)
+        return frozenset(used | rotation.key_ids(self._coordinator.get, secrets.SECRETS))
 
     def forget_previous(self) -> None:
         """Drop the kept version, so that it holds on to no configuration key."""

@@ -1,12 +1,14 @@
-"""`tsm security regenerate-internal-tokens` (A-22, A-23, C-24, Q-04): all internal keys anew.
+"""`tsm security regenerate-internal-tokens` (A-22, A-23, C-24, Q-04): all internal secrets and keys anew.
 
-A journal in the coordination service names the step reached and the ids of the new keys, so that a
-run that was killed is taken up where it stopped. Each step is idempotent; step 3 is the one that
-changes what counts, in a single put. Admin-supplied secrets keep their values.
+First passwords and certificates, each into the component that uses it (`services/secret_rotation`,
+with journals of its own), then the keys. A journal in the coordination service names the step
+reached and the ids of the new keys, so that a run that was killed is taken up where it stopped.
+Each step is idempotent; one of them changes which keys count, in a single put. Admin-supplied
+secrets keep their values.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from strongroom.config import reseal
@@ -20,7 +22,7 @@ from strongroom.ids import new_id
 from strongroom.keystore import master_key
 from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.replicas import KeystoreDirectory
-from strongroom.secrets import asset_ring, enc, generate
+from strongroom.secrets import asset_ring, enc
 from strongroom.services import assets, kms_change
 from strongroom.services.assets import AssetService
 from strongroom.services.kms_keeper import (
@@ -32,8 +34,12 @@ from strongroom.services.kms_keeper import (
     rotation_events,
 )
 from strongroom.services.kms_sealed import STORE
+from strongroom.services.rotation_scope import Outcome
+from strongroom.services.secret_rotation import SecretRotation
 
 JOURNAL = "journal/regenerate"
+KEYS = "keys"
+"""The word of a scope that means the key hierarchy; the other words are those of a rotation."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,27 @@ class Journal:
         alias: The new master key's alias.
         key_id: The new configuration key's id.
         old_key_id: The configuration key that was active before.
+        run: The id under which secrets are rotated.
+        only: The scope: `keys` and words of a rotation; empty is everything.
     """
 
     step: int
     alias: str
     key_id: str
     old_key_id: str
+    run: str = ""
+    only: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> bool:
+        """Whether the keys are renewed."""
+        return not self.only or KEYS in self.only
+
+    @property
+    def secrets(self) -> tuple[str, ...] | None:
+        """What is rotated, in the words of a rotation; None if nothing is."""
+        words = tuple(word for word in self.only if word != KEYS)
+        return words if words or not self.only else None
 
     def serialize(self) -> bytes:
         """Canonical bytes."""
@@ -64,7 +85,8 @@ class Journal:
             FormatError: It is damaged.
         """
         try:
-            return cls(**json.loads(raw))
+            found = cls(**json.loads(raw))
+            return replace(found, only=tuple(found.only))
         except (ValueError, TypeError) as error:
             raise FormatError("the journal of the regeneration is damaged") from error
 
@@ -79,12 +101,29 @@ class KeyHolders:
 
 @dataclass(frozen=True)
 class Regenerated:
-    """What a run did."""
+    """What a run did.
+
+    Attributes:
+        resumed: Whether it finished one that had been cut; then with that one's scope.
+        alias: The new master key's alias; empty if the keys were not in its scope.
+        configuration_key_id: The new configuration key's id, or empty.
+        secrets: How many values are encrypted now.
+        rotated: What became of passwords and certificates.
+    """
 
     resumed: bool
     alias: str
     configuration_key_id: str
     secrets: int
+    rotated: tuple[Outcome, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The secrets that are not, or not wholly, rotated."""
+        return tuple(one for one in self.rotated if one.state != "rotated")
+
+
+Step = Callable[[Journal, str], None]
 
 
 class RegenerateService:
@@ -95,51 +134,78 @@ class RegenerateService:
         holders: KeyHolders,
         keeper: StoreKeeper,
         assets_service: AssetService,
+        rotation: SecretRotation,
         ports: KmsPorts,
     ) -> None:
         self._configuration = keeper.configuration
         self._holders = holders
         self._keeper = keeper
         self._assets = assets_service
+        self._rotation = rotation
         self._coordinator = ports.coordinator
         self._log = ports.log
         self._clock = ports.clock
 
-    def run(self, actor: str, say: Callable[[str], None]) -> Regenerated:
-        """Make every internal key anew, or finish the run that was cut.
+    def run(self, actor: str, say: Callable[[str], None], only: Sequence[str] = ()) -> Regenerated:
+        """Make every internal key and secret anew, or finish the run that was cut.
+
+        What a component did not take is named in the result, and does not stop the rest.
 
         Args:
             actor: Who asks.
             say: Takes one sentence per step.
+            only: `keys`, `passwords`, `certs`, names of parameters; empty is everything.
 
         Raises:
             StateError: Changes are pending, or the keys are not in order now.
+            UsageError: The scope names what cannot be rotated.
         """
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            journal, resumed = self._begin()
-            steps = (
-                (self._add_master_key, "adding a new master key to every keystore replica"),
-                (self._add_configuration_key, "adding a new configuration key"),
-                (self._replace_values, "encrypting the configuration under the new keys"),
-                (self._project, "distributing the configuration"),
-                (self._retire_configuration_key, "removing the old configuration key"),
-                (self._retire_master_keys, "removing old master keys"),
-            )
+            journal, resumed = self._begin(tuple(only))
+            rotated: list[Outcome] = []
+            steps = self._steps(journal, say, rotated)
             for number, (step, sentence) in enumerate(steps, start=1):
                 say(f"{number * 100 // len(steps)}% - {sentence}")
                 if journal.step < number:
                     step(journal, actor)
                     journal = self._advance(journal, number)
+            rotated += self._rotation.outstanding(but=rotated)
             self._end()
             count = sum(map(enc.is_enc, self._configuration.document().values.values()))
-            return Regenerated(resumed, journal.alias, journal.key_id, count)
+            return Regenerated(resumed, journal.alias, journal.key_id, count, tuple(rotated))
+
+    def _steps(
+        self, journal: Journal, say: Callable[[str], None], rotated: list[Outcome]
+    ) -> "list[tuple[Step, str]]":
+        def rotate(_: Journal, actor: str) -> None:
+            rotated.extend(self._rotate_secrets(journal, actor, say))
+
+        secrets: list[tuple[Step, str]] = [(rotate, "rotating passwords and certificates")]
+        keys: list[tuple[Step, str]] = [
+            (self._add_master_key, "adding a new master key to every keystore replica"),
+            (self._add_configuration_key, "adding a new configuration key"),
+            (self._replace_values, "encrypting the configuration under the new keys"),
+            (self._project, "distributing the configuration"),
+            (self._retire_configuration_key, "removing the old configuration key"),
+            (self._retire_master_keys, "removing old master keys"),
+        ]
+        return [*(secrets if journal.secrets is not None else []), *(keys if journal.keys else [])]
 
     # ---- the journal -----------------------------------------------------------------------------
 
-    def _begin(self) -> tuple[Journal, bool]:
+    def _begin(self, only: tuple[str, ...]) -> tuple[Journal, bool]:
         found = self._coordinator.get(JOURNAL)
         if found is not None:
             return Journal.parse(found.value), True
+        asked = Journal(0, "", "", "", new_id(), only)
+        if asked.secrets is not None:
+            self._rotation.units(asked.secrets)  # a word that names nothing is refused here
+        journal = self._with_keys(asked) if asked.keys else asked
+        self._coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
+        return journal, False
+
+    def _with_keys(self, journal: Journal) -> Journal:
+        """Decide on the new keys' names."""
         if self._configuration.pending() is not None:
             raise StateError(
                 "changes to the configuration are pending",
@@ -153,9 +219,7 @@ class RegenerateService:
             )
         entry = master_key.new_master_key(self._clock.now(), self._holders.directory.load().aliases)
         old_key_id = self._configuration.document().configuration_key_id
-        journal = Journal(0, entry.alias, new_id(), old_key_id)
-        self._coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
-        return journal, False
+        return replace(journal, alias=entry.alias, key_id=new_id(), old_key_id=old_key_id)
 
     def _advance(self, journal: Journal, step: int) -> Journal:
         found = self._coordinator.get(JOURNAL)
@@ -171,6 +235,11 @@ class RegenerateService:
 
     # ---- the steps -------------------------------------------------------------------------------
 
+    def _rotate_secrets(
+        self, journal: Journal, actor: str, say: Callable[[str], None]
+    ) -> list[Outcome]:
+        return self._rotation.rotate(actor, journal.secrets or (), run=journal.run, say=say)
+
     def _add_master_key(self, journal: Journal, actor: str) -> None:
         directory = self._holders.directory
         if directory.load().find(journal.alias) is None:
@@ -182,13 +251,14 @@ class RegenerateService:
     def _add_configuration_key(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
         present = next((item for item in keys.records if item.id == journal.key_id), None)
-        record = present or keys.new_record(
-            rng.new_key(),
-            key_id=journal.key_id,
-            created_at=self._clock.now(),
-            alias=journal.alias,
-        )
-        keys.add(record)
+        if present is None:
+            key = rng.new_key()
+            made = keys.new_record(
+                key, key_id=journal.key_id, created_at=self._clock.now(), alias=journal.alias
+            )
+            # from its first moment: a kill after this must not leave a key that no share opens (M1)
+            present = keys.for_recipients(made, key, self._keeper.current()[0].recipients)
+        keys.add(present)
         self._log.append([events.key_generated(actor, "configuration", journal.key_id)])
 
     def _replace_values(self, journal: Journal, actor: str) -> None:
@@ -204,7 +274,6 @@ class RegenerateService:
         kms_change.prove(change, self._keeper.roots.find)
         ring = self._assets.ring().with_new_active(assets.new_key(self._clock))
         values = {
-            **generate.generated_values(self._clock.now()),
             STORE: change.raw,
             PREVIOUS_STORE: self._configuration.open_secret(STORE).reveal(),
             assets.PARAMETER: asset_ring.serialize(ring),

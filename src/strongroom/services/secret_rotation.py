@@ -1,0 +1,209 @@
+"""Rotation of secrets into the components that use them (C-24, R6, R7; `tsm security secrets rotate`).
+
+For each: intent, admitted, proved by a login, promoted with its journal, old one withdrawn, proved
+dead. What fails stays on one of its two values, keeps its journal and is named; the others go on.
+It never shows a value, and never changes the key hierarchy.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from strongroom.clock import Clock
+from strongroom.consumers.base import Consumer
+from strongroom.coordination.base import Coordinator
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StateError
+from strongroom.eventlog import events
+from strongroom.eventlog.base import EventLog
+from strongroom.ids import new_id
+from strongroom.secrets import generate
+from strongroom.services import rotation_scope
+from strongroom.services.rotation_journal import RotationJournals
+from strongroom.services.rotation_scope import Outcome, Planned, Unit
+from strongroom.services.rotation_steps import RotationSteps, encrypted
+
+if TYPE_CHECKING:
+    from strongroom.services.configuration import ConfigurationService
+
+LOCK = "secret-rotation"
+LOCK_WAIT_S = 10.0
+Say = Callable[[str], None]
+
+
+class RotationPorts(NamedTuple):
+    """What a rotation works through beside the configuration."""
+
+    coordinator: Coordinator
+    log: EventLog
+    clock: Clock
+
+
+class SecretRotation:
+    """Rotates secrets, and finishes rotations that were cut."""
+
+    def __init__(
+        self,
+        configuration: "ConfigurationService",
+        consumers: Callable[[], Sequence[Consumer]],
+        ports: RotationPorts,
+    ) -> None:
+        """Take the ports.
+
+        Args:
+            configuration: Says what counts.
+            consumers: Builds the configured consumers, afresh for each run.
+            ports: The rest.
+        """
+        self._configuration = configuration
+        self._consumers = consumers
+        self._coordinator, self._log, self._clock = ports
+        self.journals = RotationJournals(configuration, self._coordinator, self._clock)
+        self._steps = RotationSteps(configuration, self.journals, self._log)
+
+    # ---- asking ----------------------------------------------------------------------------------
+
+    def units(self, only: Sequence[str] = ()) -> tuple[Unit, ...]:
+        """What rotates, grouped by consumer; asks no component.
+
+        Args:
+            only: `passwords`, `certs` or names of parameters; none is every generated secret.
+
+        Raises:
+            UsageError: A secret that cannot be rotated.
+            NotFoundError: Nobody knows a name.
+        """
+        consumers = self._consumers()
+        owned = {name for one in consumers for name in one.describe().parameters}
+        names = rotation_scope.names(only, owned)
+        unused = (Unit(tuple(sorted(group))) for group in rotation_scope.grouped(names - owned))
+        used = (Unit(one.describe().parameters, one) for one in consumers)
+        return (*unused, *(unit for unit in used if names & set(unit.parameters)))
+
+    def plan(self, only: Sequence[str] = ()) -> list[Planned]:
+        """What `rotate` would do; asks no component and changes nothing."""
+        planned = []
+        for unit in self.units(only):
+            described = unit.described
+            left = unit.consumer is not None and self._steps.left(unit.consumer) is not None
+            planned.append(
+                Planned(unit.parameters, described.id, described.where, described.overlaps, left)
+            )
+        return planned
+
+    def candidates(self, name: str) -> tuple[SecretBytes, ...]:
+        """The values that a parameter may have in its component: journaled new and old, configured."""
+        texts: list[str] = []
+        found = self.journals.find((name,))
+        if found is not None:
+            texts += [part[name] for part in (found.journal.new, found.journal.old) if name in part]
+        texts += filter(None, [self._configuration.document().values.get(name)])
+        return tuple(self._steps.open_text(name, text) for text in dict.fromkeys(texts))
+
+    def outstanding(self, *, but: Sequence[Outcome] = ()) -> list[Outcome]:
+        """What was begun and is not finished, of the configured consumers; but those that are named already."""
+        named = {one.consumer for one in but}
+        consumers = [one for one in self._consumers() if one.describe().id not in named]
+        found = [(one, self._steps.left(one)) for one in consumers]
+        return [rotation_scope.outcome_of(one, left.journal) for one, left in found if left]
+
+    # ---- doing -----------------------------------------------------------------------------------
+
+    def rotate(
+        self,
+        actor: str,
+        only: Sequence[str] = (),
+        *,
+        run: str = "",
+        value: SecretBytes | None = None,
+        say: Say = lambda _: None,
+    ) -> list[Outcome]:
+        """Give secrets new values, in their components and in the configuration.
+
+        A rotation that was cut is finished with the value that it had chosen, and counts as done.
+
+        Args:
+            actor: Who asks.
+            only: See `units`.
+            run: The run that this continues: what it did already is not done again.
+            value: The new value, of exactly one parameter; else it is generated.
+            say: Takes one sentence per consumer.
+
+        Raises:
+            UsageError: A secret that cannot be rotated, or a value for more than one.
+            StateError: A change of one of them is pending.
+        """
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            units = self.units(only)
+            rotation_scope.check_value(units, given=value is not None)
+            self._refuse_pending(units)
+            units = self._not_done(run, units)
+            run = run or new_id()
+            unused = [name for unit in units if unit.consumer is None for name in unit.parameters]
+            if unused:
+                self._rotate_unused(actor, run, self._fresh(unused, value))
+            outcomes = []
+            for unit in units:
+                if unit.consumer is None:
+                    outcomes.append(Outcome(unit.parameters, "", "rotated"))
+                    continue
+                say(f"rotating {', '.join(unit.parameters)}: {unit.described.where}")
+                outcomes.append(self._rotate_used(actor, run, unit.consumer, value))
+            return outcomes
+
+    def resume(self, actor: str) -> list[Outcome]:
+        """Finish what was cut, as far as it is due (format/rotation-journal.md §2.7); asked by nobody."""
+        if not self.journals.all():
+            return []
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            outcomes = []
+            for consumer in self._consumers():
+                found = self._steps.left(consumer)
+                if found is not None and self.journals.is_due(found.journal):
+                    outcomes.append(self._steps.finish(actor, consumer, found))
+            return outcomes
+
+    def _rotate_used(
+        self, actor: str, run: str, consumer: Consumer, value: SecretBytes | None
+    ) -> Outcome:
+        left = self._steps.left(consumer)
+        if left is not None:
+            outcome = self._steps.finish(actor, consumer, left)
+            if value is None or outcome.state != "rotated":
+                return outcome
+        fresh = self._fresh(consumer.describe().parameters, value)
+        return self._steps.rotate(actor, run, consumer, fresh)
+
+    def _rotate_unused(self, actor: str, run: str, fresh: Mapping[str, SecretBytes]) -> None:
+        """Secrets that only the configuration holds: all together, in one put."""
+        seal = self._configuration.seal_secret
+        sealed = {name: seal(name, value.reveal()) for name, value in fresh.items()}
+        self.journals.promote_unused(sealed, run)
+        told = [events.secret_rotated(actor, name, "", step="promoted") for name in sealed]
+        self._log.append([*encrypted(actor, sealed), *told])
+        self._configuration.project()
+
+    def _fresh(self, names: Sequence[str], value: SecretBytes | None) -> dict[str, SecretBytes]:
+        if value is not None:
+            return dict.fromkeys(names, value)
+        return generate.new_values(names, self._clock.now())
+
+    def _not_done(self, run: str, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+        """Those that this run has not promoted yet, or has not finished."""
+        if not run:
+            return units
+        records = self.journals.records()
+        done = {name for name, record in records.items() if record.run == run}
+        return tuple(
+            unit
+            for unit in units
+            if not done.issuperset(unit.parameters) or self.journals.find(unit.parameters)
+        )
+
+    def _refuse_pending(self, units: Sequence[Unit]) -> None:
+        pending = self._configuration.pending()
+        changed = {change.key for change in pending.changes} if pending else set()
+        for name in sorted(changed & {name for unit in units for name in unit.parameters}):
+            raise StateError(
+                f"a change of {name!r} is pending, and would overwrite the rotated value",
+                hint="apply or discard it first: tsm pending-changes apply|discard",
+            )
