@@ -126,6 +126,10 @@ class KmsAccessor:
         """Seconds since a root opened the keys in memory; None if there are none that may serve."""
         return self._cache.age_s
 
+    def remember(self, opened: OpenStore) -> None:
+        """Serve from a store that was changed and proved just now, without asking its roots again."""
+        self._cache.remember(opened)
+
     def forget(self) -> None:
         """Drop the RMK and the MEKs from memory; the next call opens the store again."""
         self._cache.forget()

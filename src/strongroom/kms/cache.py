@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from strongroom.crypto import rng
 from strongroom.errors import RootUnavailableError, StrongroomError
 from strongroom.kms import store as kms_store
-from strongroom.kms.opening import FindRoot, Log, OpenStore, open_store, reopen_store
+from strongroom.kms.opening import (
+    FindRoot,
+    Log,
+    OpenStore,
+    open_store,
+    reopen_store,
+    tell_opened,
+)
 from strongroom.kms.store import SealedStore
 
 #: Least pause between two tries at a root that fails (R10: at most one call in five seconds).
@@ -126,6 +133,17 @@ class StoreCache:
         with self._lock:
             self._drop_expired()
             return None if self._cached is None else self._monotonic() - self._cached.since
+
+    def remember(self, opened: OpenStore) -> None:
+        """Take the store that is in force from whoever has just changed it, and proved it by its roots.
+
+        So a root that goes away right after a change of the store ends no service.
+        """
+        with self._lock:
+            now, version = self._monotonic(), self._sealed.version()
+            self._cached = _Cached(version, opened, now, self._limits())
+            self._failure = self._asking = None
+        tell_opened(opened, opened.store.wraps[0], self._log)
 
     def forget(self) -> None:
         """Drop the RMK and the MEKs from memory; the next call opens the store again."""

@@ -43,7 +43,6 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
     """
     failure: StrongroomError = RootError(f"the RMK {store.rmk_id} has no wrap that can be opened")
     for wrap in store.wraps:
-        accessor, envelope, key_words = _words(wrap.kind)
         try:
             root = find_root(wrap)
             if not root.describe().online:
@@ -51,14 +50,20 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
             rmk = store.rmk(root.unwrap(wrap))
             opened = OpenStore(store, rmk, store.open_ring(rmk))
         except StrongroomError as error:
-            log(accessor, f"Wrap {wrap.id} did not open the RMK: {error}")
+            log(_words(wrap.kind)[0], f"Wrap {wrap.id} did not open the RMK: {error}")
             failure = error
             continue
-        words = f"Decrypted the RMK with ID {rmk.id} using the {key_words} {wrap.root_key_id}"
-        log(accessor, words)
-        log(envelope, f"Using RMK with ID {rmk.id} to decrypt KMS store")
+        tell_opened(opened, wrap, log)
         return opened
     raise failure
+
+
+def tell_opened(opened: OpenStore, wrap: WrapRecord, log: Log) -> None:
+    """Say which root opened a store (A-16)."""
+    accessor, envelope, key_words = _words(wrap.kind)
+    key, rmk_id = wrap.root_key_id, opened.rmk.id
+    log(accessor, f"Decrypted the RMK with ID {rmk_id} using the {key_words} {key}")
+    log(envelope, f"Using RMK with ID {rmk_id} to decrypt KMS store")
 
 
 def reopen_store(store: KmsStore, rmk: Rmk, log: Log) -> OpenStore:

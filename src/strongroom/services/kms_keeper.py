@@ -261,8 +261,7 @@ class StoreKeeper:
             change = build(store, raw)
             kms_change.prove(change, self._find_among(settings))
             self.put(document, change, settings)
-            self.keys.forget()
-            self.tell([told], change)
+            self.tell(told(change), change)
             self._settle_if_proved()
         return change
 
@@ -295,7 +294,8 @@ class StoreKeeper:
         )
 
     def tell(self, told: list[Event], change: NextStore) -> None:
-        """Log a change of the store that was committed, then keep its epoch."""
+        """Serve by a store that was committed, log the change, then keep its epoch."""
+        self.keys.remember(OpenStore(change.store, change.rmk, change.ring))
         epoch, digest = change.store.epoch, kms_store.digest(change.raw)
         self.log.append(
             [*told, events.kms_store_changed(told[0].actor, epoch=epoch, digest=digest)]

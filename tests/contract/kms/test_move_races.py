@@ -140,7 +140,7 @@ def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
     node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The compare-and-set: neither the setting nor the store is lost."""
-    before, real = node.kms.status(), StoreKeeper.put
+    before, real = node.keeper.current(), StoreKeeper.put
 
     def put(self: StoreKeeper, *arguments: Any) -> None:
         monkeypatch.setattr(StoreKeeper, "put", real)
@@ -151,7 +151,7 @@ def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
     monkeypatch.setattr(StoreKeeper, "put", put)
     with pytest.raises(StrongroomError, match="version"):
         node.roots.set_mode(BAO, "os:tester")
-    assert node.kms.status() == before
+    assert node.keeper.current() == before
     assert node.configuration.effective("gateway.public.port") == "8443"
     assert ROOTS not in node.configuration.document().values
     assert node.roots.set_mode(BAO, "os:tester").done
@@ -168,6 +168,18 @@ def test_a_recovery_root_that_becomes_the_mode_wraps_the_key_once(
         ("gcp", "mode"),
         ("tpm", "recovery"),
     ]
+
+
+def test_a_root_that_dies_right_after_the_commit_ends_no_service(
+    node: Node, outside: Outside
+) -> None:
+    """The process that moved asked the new root once more for what it had just proved, and read nothing until it answered."""
+    header, dek = node.keys.new_envelope(HERE)
+    outside.left = 5  # the check takes two calls, the move and its proof three
+    node.roots.set_mode(BAO, "os:tester")
+    assert not node.kms.status().is_ok
+    assert node.keys.open_envelope(header, HERE) == dek
+    node.keys.new_envelope(HERE)
 
 
 # ---- leaving keys behind -------------------------------------------------------------------------
