@@ -1,13 +1,16 @@
 """Starting points of the torture tests, made once per worker."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Torture
+from tests.contract.roots.benches import started
 from tests.servers import create_node
 from tests.torture import nodes
+from tests.torture.moves import Benches
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,10 @@ def start(fresh_node: Path, tmp_path: Path) -> Path:
 def few(torture: Torture) -> Torture:
     """For commands on a whole node, of which each point costs a second: a smaller sample."""
     return replace(torture, size=max(3, torture.size // 3))
+
+
+@pytest.fixture(scope="session")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
+    """Roots outside the machine, each started when the first test needs it."""
+    with started(tmp_path_factory.mktemp) as found:
+        yield found

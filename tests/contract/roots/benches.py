@@ -1,7 +1,7 @@
 """Every kind of root that the suite runs over: one line each."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from tests.contract.roots import (
@@ -37,3 +37,17 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[RootBench]]] = {
     "gcp": bench_gcp.start,
     "tpm": bench_tpm.start,
 }
+
+
+@contextmanager
+def started(folder_of: Callable[[str], Path]) -> Iterator[Callable[[str], RootBench]]:
+    """Benches by name until the end of the block, each started when it is first asked for."""
+    running: dict[str, RootBench] = {}
+    with ExitStack() as stack:
+
+        def bench(name: str) -> RootBench:
+            if name not in running:
+                running[name] = stack.enter_context(START[name](folder_of(name)))
+            return running[name]
+
+        yield bench

@@ -1,0 +1,153 @@
+"""Moves between roots for the torture tests: nodes to start from, and what must hold after any fault."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from strongroom.bootstrap import Node
+from strongroom.envelope.header import Placement
+from strongroom.extracts.stored import StoredFile
+from strongroom.ids import new_id
+from strongroom.kms.states import MekState
+from strongroom.roots.settings import RootSettings
+from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
+from tests.conftest import T, Torture
+from tests.contract.roots.harness import RootBench
+from tests.torture import nodes
+
+#: The chain of the issue: each kind is entered from another one.
+CHAIN = (
+    ("local", "aws-moto"),
+    ("aws-moto", "azure"),
+    ("azure", "openbao"),
+    ("openbao", "pkcs11"),
+    ("pkcs11", "local"),
+)
+HERE = Placement(new_id(), new_id())
+_CONTENT = b"an extract under the keys from before"
+Benches = Callable[[str], RootBench]
+
+
+def some(torture: Torture, items: Sequence[T], count: int) -> list[T]:
+    """All, or a seeded choice that need not hold the first and the last."""
+    return list(items) if torture.whole else random.Random(torture.seed).sample(items, count)
+
+
+def few(torture: Torture, count: int) -> Torture:
+    """A smaller sample."""
+    return replace(torture, size=count)
+
+
+def prepare(benches: Benches, names: Sequence[str], patch: pytest.MonkeyPatch) -> None:
+    """Start benches, and set their variables in this process."""
+    for name in names:
+        bench = benches(name)
+        for variable, value in bench.environment.items():
+            patch.setenv(variable, value)
+        bench.quicken(patch)
+
+
+def settings_of(benches: Benches, name: str) -> RootSettings | None:
+    """What `set-mode` is asked for."""
+    return None if name == "local" else benches(name).settings
+
+
+@dataclass(frozen=True)
+class Start:
+    """A node before a move, in `node` of a folder that is never changed, and what is known of it.
+
+    Attributes:
+        folder: Where it is.
+        source: Its root.
+        target: The root that it shall be moved to.
+        document: Its configuration, byte by byte.
+        epoch: Its store's.
+        stored: An extract in its file store.
+    """
+
+    folder: Path
+    source: RootSettings | None
+    target: RootSettings | None
+    document: bytes
+    epoch: int
+    stored: StoredFile
+
+    @property
+    def modes(self) -> tuple[str, str]:
+        """Before and after the move."""
+        before, after = (root.kind if root else "local" for root in (self.source, self.target))
+        return before, after
+
+
+def make_start(
+    fresh: Path, folder: Path, source: RootSettings | None, target: RootSettings | None
+) -> Start:
+    """A copy of a fresh node, under the root that the move begins with."""
+    nodes.copy(fresh, folder)
+    with nodes.opened(folder / "node") as node:
+        writer = node.vault.create(HERE, encrypted=True)
+        writer.write(_CONTENT)
+        stored = writer.commit()
+        node.roots.set_mode(source, "os:tester")
+        epoch = node.keeper.current()[0].epoch
+        return Start(folder, source, target, document_of(node), epoch, stored)
+
+
+def document_of(node: Node) -> bytes:
+    """The configuration as the coordination service has it."""
+    entry = node.coordinator.get("config")
+    assert entry is not None
+    return entry.value
+
+
+@contextmanager
+def copied(start: Start, place: Path) -> Iterator[Node]:
+    """An opened copy of the node to start from, in a process that has no key in memory."""
+    with nodes.opened(nodes.copy(start.folder, place) / "node") as node:
+        yield node
+
+
+def check(home: Path, start: Start) -> bool:
+    """Right after a fault, with all roots up again: the old or the new, and nothing lost; says whether it moved."""
+    with nodes.opened(home) as node:
+        mode, moved = node.keeper.current()[0].mode, document_of(node) != start.document
+        assert moved or mode == start.modes[0]
+        check_content(node, start)
+        status = node.kms.prove()
+        assert status.is_ok, status.problems
+        assert (status.mode, status.epoch) == (start.modes[moved], start.epoch + moved)
+        states = [mek.state for mek in status.meks]
+        assert states.count(MekState.ENCRYPT_OR_DECRYPT) == 1
+        assert MekState.UNAVAILABLE not in states
+        check_settings(node, (start.source, start.target)[moved])
+        assert node.events.verify().breaks == ()
+    return moved
+
+
+def check_done(home: Path, start: Start) -> None:
+    """After the command was given again: moved once, and nothing of the root before is left."""
+    with nodes.opened(home) as node:
+        status = node.kms.status()
+        assert (status.is_ok, status.mode) == (True, start.modes[1])
+        assert len({mek.id for mek in status.meks}) == len(status.meks)
+        check_content(node, start)
+        check_settings(node, start.target)
+        assert node.configuration.differing_files() == ()
+
+
+def check_settings(node: Node, root: RootSettings | None) -> None:
+    """No credential of another root, and no store from before, is left in the configuration."""
+    document = node.configuration.document()
+    assert PREVIOUS_STORE not in document.values
+    assert (ROOTS in document.values) is (root is not None)
+    assert node.keeper.settings() == ((root.lasting,) if root else ())
+
+
+def check_content(node: Node, start: Start) -> None:
+    """The extract from before the move is read."""
+    with node.vault.open(start.stored, HERE) as reader:
+        assert reader.read_at(0, reader.size) == _CONTENT
