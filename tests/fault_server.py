@@ -81,6 +81,8 @@ class FaultServer:
         self.slow_s = 1.5
         #: Told the number of each call before it is answered.
         self.on_call: Callable[[int], None] | None = None
+        #: Told the name of each call and what the backend answered.
+        self.on_answer: Callable[[str, Response], None] | None = None
         self._backend = backend
         self._answers = dict(answers or {})
         self._fault: Fault | None = None
@@ -143,7 +145,10 @@ class FaultServer:
                 time.sleep(self.slow_s)
             elif fault in self._answers:
                 return self._answers[fault]
-        return self._backend(request)
+        name, answer = self.calls[-1], self._backend(request)
+        if self.on_answer is not None:
+            self.on_answer(name, answer)
+        return answer
 
     def _up(self) -> None:
         self._server = _Server(("127.0.0.1", self._port), _handler(self))

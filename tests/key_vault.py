@@ -8,6 +8,7 @@ within that domain, so its check stays on.
 import base64
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Version:
     id: str
     private: rsa.RSAPrivateKey
     enabled: bool = True
+    created: int = field(default_factory=lambda: int(time.time()))
 
 
 @dataclass
@@ -131,7 +133,9 @@ class KeyVault:
             "n": _b64(numbers.n.to_bytes(256, "big")),
             "e": _b64(numbers.e.to_bytes(3, "big")),
         }
-        return {"key": jwk, "attributes": {"enabled": True, "created": 1, "updated": 1}}
+        made = version.created
+        attributes = {"enabled": True, "created": made, "updated": made}
+        return {"key": jwk, "attributes": attributes}
 
 
 def _b64(raw: bytes) -> str:

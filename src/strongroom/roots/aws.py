@@ -1,22 +1,27 @@
 """AWS KMS as the root: the CMK gives the RMK as a data key (A-07); the one door to boto3.
 
-Two actions are ever called, `kms:GenerateDataKey` and `kms:Decrypt` on the key (A-04). No call is made
-before the ARN and the region are checked (A-08, A-09, Q-21).
+Two actions are ever needed, `kms:GenerateDataKey` and `kms:Decrypt` on the key (A-04); a third one,
+`kms:ListKeyRotations`, is tried for the full status and may be refused (7.1). No call is made before the
+ARN and the region are checked (A-08, A-09, Q-21).
 """
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from strongroom.clock import Clock, format_utc
+from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     IntegrityError,
     RootError,
     RootRefusedError,
     RootUnavailableError,
+    StrongroomError,
     UsageError,
 )
 from strongroom.ids import new_id
@@ -29,6 +34,13 @@ ATTEMPTS = 4
 CONNECT_S = 3
 READ_S = 5
 METADATA_ATTEMPTS = 3
+#: How long a preflight takes "access denied" for a permission that does not count yet: IAM is
+#: eventually consistent, mostly within seconds (7.5).
+CONSISTENT_S = 6.0
+_PAUSE_S = 1.0
+#: A clock that is further away than this is told: AWS takes signatures of five minutes.
+_SKEW_S = 60.0
+_PAGES = 10
 _KEY_BYTES = 32
 _TOLD = re.compile(r"\b(?P<arn>arn:aws[a-z-]*:(?:iam|sts)::\d{12}:\S+) is not authorized")
 _ARN = re.compile(
@@ -159,17 +171,30 @@ class DefaultChain:
 class AwsRoot:
     """Wraps the RMK by one CMK."""
 
-    def __init__(self, connection: Connection, arn: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        arn: str,
+        clock: Clock,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Build the root.
 
         Args:
             connection: Gives the client of AWS KMS.
             arn: The CMK.
             clock: For the times in records.
+            sleep: Waits between two tries of a preflight.
+            monotonic: Seconds of a clock that never goes back.
         """
         self._connection = connection
         self._arn = parse_arn(arn)
         self._clock = clock
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._may_list = True
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """The data key is the RMK (A-07)."""
@@ -214,11 +239,45 @@ class AwsRoot:
         return RootDescription(KIND, self._arn.text, details)
 
     def check(self) -> None:
-        """GenerateDataKey and Decrypt, for real.
+        """GenerateDataKey and Decrypt, for real; for a few seconds again if access is denied (7.5).
 
         Raises:
             RootError: The CMK or its policy does not allow one of them, or gives back another key.
         """
+        until = self._monotonic() + CONSISTENT_S
+        while True:
+            try:
+                return self._round_trip()
+            except RootRefusedError as error:
+                if not _is_denied(error) or self._monotonic() >= until:
+                    raise
+            self._sleep(_PAUSE_S * (0.5 + rng.random_bytes(1)[0] / 256))
+
+    def rotated_at(self) -> str:
+        """When the CMK's material was last renewed, if it is permitted to know (7.4); else empty."""
+        newest = ""
+        for answer in self._rotations():
+            dates = [one.get("RotationDate") for one in answer.get("Rotations", [])]
+            newest = max([newest, *(format_utc(date) for date in dates if date)])
+        return newest
+
+    def _rotations(self) -> Iterator[Mapping[str, Any]]:
+        words, pages = {"KeyId": self._arn.text}, _PAGES
+        while self._may_list and pages:
+            try:
+                answer = self._call(
+                    "kms:ListKeyRotations", lambda client: client.list_key_rotations(**words)
+                )
+            except StrongroomError:
+                # not asked again: each refusal is a line in somebody's audit trail
+                self._may_list = False
+                return
+            yield answer
+            if not answer.get("Truncated"):
+                return
+            words["Marker"], pages = answer["NextMarker"], pages - 1
+
+    def _round_trip(self) -> None:
         key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
         if self.unwrap(record) != key:
             raise RootError(f"the CMK {self._arn.text} gave back another key than it made")
@@ -289,7 +348,7 @@ class AwsRoot:
         if code in _CREDENTIALS:
             return RootRefusedError(
                 f"AWS does not accept the credentials used for {arn}: {code}"
-                f" ({self._connection.identity() or 'unknown'})",
+                f" ({self._connection.identity() or 'unknown'}){self._skew(response)}",
                 hint="check the instance role or the credentials, and this machine's clock",
             )
         words = {"arn": arn, "action": action, "who": self._who(response)}
@@ -297,6 +356,19 @@ class AwsRoot:
             code, (f"AWS KMS refused {{action}} for {{arn}}: {code}", "see the AWS documentation")
         )
         return RootRefusedError(message.format(**words), hint=hint.format(**words))
+
+    def _skew(self, response: Mapping[str, Any]) -> str:
+        """In words, if this machine's clock is away from that of AWS (7.5)."""
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        try:
+            theirs = parsedate_to_datetime(str(headers.get("date", "")))
+            skew = (self._clock.now() - theirs).total_seconds()
+        except (ValueError, TypeError):
+            return ""
+        where = "ahead of" if skew > 0 else "behind"
+        if abs(skew) <= _SKEW_S:
+            return ""
+        return f"; this machine's clock is {abs(skew):.0f} s {where} that of AWS"
 
     def _who(self, response: Mapping[str, Any]) -> str:
         """The identity by the name that AWS gives it in a refusal, else by what we know of it."""
@@ -309,6 +381,11 @@ def _key(answer: Mapping[str, Any]) -> SecretBytes:
     if len(key) != _KEY_BYTES:
         raise RootError(f"AWS KMS gave a key of {len(key)} bytes instead of {_KEY_BYTES}")
     return key
+
+
+def _is_denied(error: RootRefusedError) -> bool:
+    response = getattr(error.__cause__, "response", {})
+    return _code(response) == "AccessDeniedException"
 
 
 def _code(response: Mapping[str, Any]) -> str:

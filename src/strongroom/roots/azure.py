@@ -8,6 +8,7 @@ the key needs nothing from us. RSA binds no context: an inner seal does (kms-sto
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from strongroom.clock import Clock, format_utc
@@ -18,6 +19,7 @@ from strongroom.errors import (
     RootError,
     RootRefusedError,
     RootUnavailableError,
+    StrongroomError,
     UsageError,
 )
 from strongroom.ids import new_id
@@ -81,6 +83,10 @@ class Vault(Protocol):
         """Id of the newest version of a key, and its type."""
         ...
 
+    def newest_since(self, name: str) -> datetime | None:
+        """When the newest version of a key was made, if the vault says it."""
+        ...
+
     def wrap(self, key_id: str, data: bytes) -> bytes:
         """Wrap by a version of a key."""
         ...
@@ -125,6 +131,11 @@ class SdkVault:
         """Id of the newest version of a key, and its type."""
         key = self._keys.get_key(name)
         return str(key.id), str(getattr(key.key_type, "value", key.key_type))
+
+    def newest_since(self, name: str) -> datetime | None:
+        """When the newest version of a key was made."""
+        made = self._keys.get_key(name).properties.created_on
+        return made if isinstance(made, datetime) else None
 
     def wrap(self, key_id: str, data: bytes) -> bytes:
         """Wrap in the vault: by a plain text as algorithm the SDK does not wrap by the public key."""
@@ -216,6 +227,15 @@ class AzureRoot:
         key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
         if self.unwrap(record) != key:
             raise RootError(f"the key {self._root.root_key_id} gave back another key")
+
+    def rotated_at(self) -> str:
+        """When the newest version of the key was made; empty if it cannot be known now."""
+        name = self._root.options["key"]
+        try:
+            made = self._call("get", lambda: self._vault.newest_since(name))
+        except StrongroomError:
+            return ""
+        return format_utc(made) if made else ""
 
     def _identity(self) -> str:
         client_id = self._root.options.get("client_id")

@@ -10,7 +10,10 @@ import binascii
 import ipaddress
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -112,7 +115,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def build(root: RootSettings, clock: Clock) -> "OpenbaoRoot":
+def build(
+    root: RootSettings, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+) -> "OpenbaoRoot":
     """The root with a client of hvac; a CA file of the settings stands before `VAULT_CACERT`."""
     try:
         import hvac
@@ -129,24 +134,54 @@ def build(root: RootSettings, clock: Clock) -> "OpenbaoRoot":
         namespace=root.options.get("namespace"),
         timeout=(CONNECT_S, READ_S),
     )
-    return OpenbaoRoot(client, root, clock)
+    return OpenbaoRoot(client, root, clock, monotonic)
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """For how long a token holds.
+
+    Attributes:
+        token: Which one.
+        since: When it was told; seconds of the monotonic clock.
+        ttl_s: For how long from then; 0 is for ever.
+        renewable: Whether it can be made longer.
+    """
+
+    token: str
+    since: float
+    ttl_s: float
+    renewable: bool
+
+    def is_due(self, at: float) -> bool:
+        """Whether half of its time is over at a moment."""
+        return self.renewable and self.ttl_s > 0 and at >= self.since + self.ttl_s / 2
 
 
 class OpenbaoRoot:
     """Wraps the RMK by one transit key."""
 
-    def __init__(self, client: Any, root: RootSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: Any,
+        root: RootSettings,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Build the root.
 
         Args:
             client: hvac's; with the token, if there is one.
             root: Its settings.
             clock: For the times in records.
+            monotonic: Seconds of a clock that never goes back, for the age of tokens.
         """
         self._client = client
         self._root = root
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._lease: _Lease | None = None
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """A fresh key of our own generator, and its wrap."""
@@ -219,6 +254,48 @@ class OpenbaoRoot:
         if self.unwrap(record) != key:
             raise RootError(f"the key {self._root.root_key_id} gave back another key")
 
+    def renew_credentials(self, until_next_s: float) -> None:
+        """Renew the token before half of its time is over; an AppRole that has none needs none yet.
+
+        Args:
+            until_next_s: Seconds until this is called again.
+
+        Raises:
+            RootError: It cannot be renewed now.
+        """
+        import requests
+        from hvac.exceptions import Forbidden, InvalidRequest, VaultError
+
+        try:
+            with self._lock:
+                lease = self._known_lease()
+                if lease is not None and lease.is_due(self._monotonic() + until_next_s):
+                    self._keep_lease(self._client.auth.token.renew_self()["auth"])
+        except (Forbidden, InvalidRequest) as error:
+            raise RootRefusedError(
+                f"{self._identity()} cannot renew its token for {self._root.root_key_id}",
+                hint="allow it lookup-self and renew-self, as the policy 'default' does; see that the"
+                " token has not expired, and set a new one with set-mode if it has",
+            ) from error
+        except (VaultError, requests.RequestException) as error:
+            raise self._unavailable("renew the token", type(error).__name__) from error
+        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+            reason = f"its answer cannot be read ({type(error).__name__})"
+            raise self._unavailable("renew the token", reason) from error
+
+    def _known_lease(self) -> _Lease | None:
+        """The lease of the present token; asked for, if the token was set and never looked at."""
+        token = str(self._client.token or "")
+        if not token or (self._lease is not None and self._lease.token == token):
+            return self._lease if token else None
+        told = self._client.auth.token.lookup_self()["data"]
+        self._lease = _Lease(token, self._monotonic(), float(told["ttl"]), bool(told["renewable"]))
+        return self._lease
+
+    def _keep_lease(self, auth: Mapping[str, Any]) -> None:
+        ttl_s, renewable = float(auth.get("lease_duration") or 0), bool(auth.get("renewable"))
+        self._lease = _Lease(str(self._client.token), self._monotonic(), ttl_s, renewable)
+
     def _identity(self) -> str:
         role = self._root.options.get("role_id")
         return f"AppRole {role}" if role else "the token that was set"
@@ -250,6 +327,9 @@ class OpenbaoRoot:
 
         where = {"name": self._root.options["key"], "mount_point": self._root.options["mount"]}
         token = self._login("")
+        if self._lease is not None and self._lease.is_due(self._monotonic()):
+            with suppress(RootError):  # the call itself tells what is wrong
+                self.renew_credentials(0)
         try:
             return call(self._client.secrets.transit, where)
         except Forbidden:
@@ -269,6 +349,7 @@ class OpenbaoRoot:
                 self._root.options["role_id"], secret_id.reveal().decode(), use_token=False
             )
             self._client.token = answer["auth"]["client_token"]
+            self._keep_lease(answer["auth"])
             return str(self._client.token)
 
     def _translated(self, action: str, error: Any) -> RootError | IntegrityError:

@@ -13,7 +13,7 @@ from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Coordinator
 from strongroom.envelope.header import Placement
-from strongroom.errors import IntegrityError, StateError
+from strongroom.errors import IntegrityError, RootError, StateError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.kms import status as kms_status
@@ -168,9 +168,15 @@ class StoreKeeper:
         """
         self.keys.drop_expired()
         for settings in self.settings():
-            root = self.roots.build(settings)
-            if isinstance(root, KeepsCredentials):
-                root.renew_credentials(until_next_s)
+        failures: list[RootError] = []
+            try:
+                root = self.roots.build(settings)
+                if isinstance(root, KeepsCredentials):
+                    root.renew_credentials(until_next_s)
+            except RootError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _in_memory(self) -> InMemory:
         return InMemory(self.keys.age_s, self.keys.limits)

@@ -107,6 +107,7 @@ class AwsBench(RootBench):
     def quicken(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(aws, "ATTEMPTS", 1)
         patch.setattr(aws, "READ_S", 0.5)
+        patch.setattr(aws, "CONSISTENT_S", 0.0)
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:

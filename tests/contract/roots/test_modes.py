@@ -1,25 +1,33 @@
 """KMS modes on a real node, against the emulators: A-04, A-10, A-13, A-16, A-20 to A-23, Q-05, Q-20, R11, R12."""
 
+import base64
+import json
 import logging
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from strongroom import bootstrap
 from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
+from strongroom.clock import format_utc
 from strongroom.envelope.header import Placement
 from strongroom.errors import RootError, StrongroomError
 from strongroom.extracts.stored import StoredFile
 from strongroom.ids import new_id
+from strongroom.kms.status import InMemory, KmsStatus
 from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
 from strongroom.topology import service_logs
 from strongroom.topology.processes import SERVICES
 from tests.contract.roots.bench_aws import MinistackBench, MotoBench
 from tests.contract.roots.bench_azure import KEY, AzureBench
 from tests.contract.roots.harness import RootBench
-from tests.fault_server import Fault
+from tests.fault_server import Fault, Response
 
 HERE = Placement(new_id(), new_id())
 TWO_CALLS = {"GenerateDataKey", "Decrypt"}
@@ -71,6 +79,77 @@ def test_two_actions_are_all_it_ever_needs(bench: MinistackBench, node: Node) ->
     assert node.roots.set_mode(None, "os:tester").after == "local"
     assert read(node, stored) == b"before"
     assert set(bench.front.calls) == TWO_CALLS
+    # the full status tries one more, which is refused and does not matter (7.1)
+    assert node.kms.prove().is_ok
+
+
+@ministack
+def test_the_rmk_is_the_data_key_of_exactly_one_call(bench: MinistackBench, node: Node) -> None:
+    """A-07: at the emulator; the round trips of preflights make keys that are thrown away."""
+    made: list[bytes] = []
+
+    def note(call: str, answer: Response) -> None:
+        if call == "GenerateDataKey":
+            made.append(base64.b64decode(json.loads(answer.body)["Plaintext"]))
+
+    bench.front.on_answer = note
+    try:
+        node.roots.set_mode(bench.settings, "os:tester")
+        moved = node.keys.opened().rmk.material.reveal()
+        assert made.count(moved) == 1
+        made.clear()
+        change = node.kms.rotate("os:tester")
+    finally:
+        bench.front.on_answer = None
+    assert made == [change.rmk.material.reveal()] == [node.keys.opened().rmk.material.reveal()]
+    assert change.store.wraps[0].form == "direct"
+
+
+@moto
+def test_status_shows_when_the_cmk_was_renewed_where_it_may_know(
+    bench: MotoBench, node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F, 7.4: that the RMK is older than the material is hygiene, and is told."""
+    node.roots.set_mode(bench.foreign_settings, "os:tester")
+    bench.admin("kms").rotate_key_on_demand(KeyId=bench.key_ids[1])
+    shown = tsm_json(node, capsys)
+    (root,) = shown["roots"]
+    assert root["rotated_at"] == shown["root"]["rotated_at"] > "2020"
+    assert root["latency_ms"] > 0
+    assert root["identity"].startswith("env, access key ")
+
+
+def tsm_json(node: Node, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """The status that scripts read; it is green."""
+    capsys.readouterr()
+    assert tsm(node, "security", "kms", "status", "--json", *words) == 0
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return told
+
+
+@ministack
+def test_the_last_result_is_shown_without_asking_and_not_for_longer_than_the_limit(
+    bench: MinistackBench, node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F: it is never taken for the present, and goes red with age or with a change of the store."""
+    node.roots.set_mode(bench.settings, "os:tester")
+    live = tsm_json(node, capsys)
+    assert live["roots"][0]["rotated_at"] == ""  # the policy allows two actions (A-04)
+    with bench.broken(Fault.DISABLED):
+        bench.front.calls.clear()
+        last = tsm_json(node, capsys, "--cached")
+        assert bench.front.calls == []
+        assert (last["cached"], last["proved_at"]) == (True, live["proved_at"])
+        assert tsm(node, "security", "kms", "status") == 1
+        assert tsm(node, "security", "kms", "status", "--cached") == 1
+    assert "is disabled" in capsys.readouterr().out
+    assert tsm(node, "security", "kms", "status") == 0
+    node.configuration.set("kms.rmk.keep_seconds", "0", actor="os:tester")
+    node.configuration.apply(actor="os:tester")
+    time.sleep(1.1)  # times are whole seconds
+    assert tsm(node, "security", "kms", "status", "--cached") == 1
+    assert "it says nothing of now" in capsys.readouterr().out
+    assert tsm(node, "security", "kms", "status") == 0
 
 
 @ministack
@@ -120,6 +199,8 @@ def test_status_shows_the_vault(
         f"Key ID: {url}/keys/{KEY}/{version}",
         "Identity: managed identity id-of-the-node",
     ]
+    made = datetime.fromtimestamp(bench.vault.keys[KEY][-1].created, UTC)
+    assert node.kms.prove().root["rotated_at"] == format_utc(made)
 
 
 @azure
@@ -224,7 +305,7 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
 ) -> None:
     """A-10, A-20: fail at the first call, the second, … until the move succeeds."""
     stored = write(node, b"content")
-    before, document = node.kms.status(), node.configuration.document()
+    before, document = lasting(node), node.configuration.document()
     late = 0
     for good in range(40):
         moved, trouble = _try_to_move(node, bench, fault, good)
@@ -233,7 +314,7 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
         assert trouble
         if not moved:
             assert node.configuration.document() == document
-            assert node.kms.status() == before
+            assert lasting(node) == before
         else:
             late += 1  # committed; the root failed while the new store was proved once more
             assert PREVIOUS_STORE in node.configuration.document().values
@@ -242,13 +323,18 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
         assert read(node, stored) == b"content"
         if moved:
             node.roots.set_mode(None, "os:tester")
-            before, document = node.kms.status(), node.configuration.document()
+            before, document = lasting(node), node.configuration.document()
     else:
         pytest.fail("the move never succeeded")
     assert good > 3
     assert late <= 8
     assert node.kms.status().is_ok
     assert read(node, stored) == b"content"
+
+
+def lasting(node: Node) -> KmsStatus:
+    """The status without what every proof finds anew."""
+    return replace(node.kms.status(), roots=(), proved_at="", memory=InMemory())
 
 
 def _try_to_move(

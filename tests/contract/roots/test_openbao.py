@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from strongroom.errors import IntegrityError, RootRefusedError
+from strongroom.clock import SystemClock
+from strongroom.errors import IntegrityError, RootRefusedError, RootUnavailableError
 from strongroom.ids import new_id
+from strongroom.roots import openbao as openbao_root
 from strongroom.roots.base import Context
 from tests.contract.roots.bench_openbao import KEY, POLICY, OpenbaoBench
 from tests.contract.roots.harness import RootBench
+from tests.fault_server import Fault
 
 openbao = pytest.mark.parametrize("bench", ["openbao"], indirect=True)
 
@@ -43,6 +46,70 @@ def test_an_approle_signs_in_again_when_its_token_ends(bench: OpenbaoBench) -> N
     assert [call for call in bench.front.calls if "login" in call] == [
         "POST /v1/auth/approle/login"
     ]
+
+
+class Later:
+    """A monotonic clock that is moved by hand."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@openbao
+def test_a_token_is_renewed_before_half_of_its_time(bench: OpenbaoBench) -> None:
+    """Issue of the roots, C: a token that was set ends, unless somebody renews it."""
+    token = bench.admin.auth.token.create(policies=[POLICY], ttl="1h", period="2h")
+    settings = bench.by_token(token["auth"]["client_token"])
+    later = Later()
+    root = openbao_root.build(settings, SystemClock(), later)
+    bench.front.calls.clear()
+    root.renew_credentials(600)
+    assert bench.front.calls == ["GET /v1/auth/token/lookup-self"]
+    later.seconds = 2900  # half of two hours is 3600, and the next call is at 3500
+    root.renew_credentials(600)
+    assert len(bench.front.calls) == 1
+    later.seconds = 3500
+    root.renew_credentials(600)
+    assert bench.front.calls[1:] == ["PUT /v1/auth/token/renew-self"] or bench.front.calls[1:] == [
+        "POST /v1/auth/token/renew-self"
+    ]
+    later.seconds = 3600
+    root.renew_credentials(600)
+    assert len(bench.front.calls) == 2
+
+
+@openbao
+def test_the_token_of_an_approle_is_renewed_at_its_use(bench: OpenbaoBench) -> None:
+    later = Later()
+    root = openbao_root.build(bench.settings, SystemClock(), later)
+    root.renew_credentials(600)  # there is none yet
+    bench.front.calls.clear()
+    root.check()
+    later.seconds = 1799
+    root.check()
+    assert not any("renew-self" in call for call in bench.front.calls)
+    later.seconds = 1800
+    root.check()
+    assert [call.rpartition("/")[2] for call in bench.front.calls].count("renew-self") == 1
+    # half of its time is over, and it ended meanwhile: signed in anew
+    later.seconds = 3700
+    bench.admin.sys.revoke_prefix("auth/approle/login")
+    root.check()
+
+
+@openbao
+def test_a_token_that_cannot_be_renewed_is_told(bench: OpenbaoBench) -> None:
+    tokens = bench.admin.auth.token
+    token = tokens.create(policies=[POLICY], ttl="1h", no_default_policy=True)
+    root = openbao_root.build(bench.by_token(token["auth"]["client_token"]), SystemClock())
+    with pytest.raises(RootRefusedError) as caught:
+        root.renew_credentials(600)
+    assert "renew-self" in caught.value.hint
+    root.check()
+    with bench.front.broken(Fault.UNREACHABLE), pytest.raises(RootUnavailableError):
+        root.renew_credentials(600)
 
 
 @openbao

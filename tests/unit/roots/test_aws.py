@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
-from strongroom.clock import SystemClock
+from strongroom.clock import FixedClock, SystemClock
 from strongroom.errors import (
     IntegrityError,
     RootError,
@@ -31,11 +32,16 @@ class Scripted:
     def __init__(self, answer: Callable[[], dict[str, Any]]) -> None:
         self._answer = answer
         self.renewed = 0
+        self.asked: list[dict[str, object]] = []
 
     def client(self) -> "Scripted":
         return self
 
     def generate_data_key(self, **_: object) -> dict[str, Any]:
+        return self._answer()
+
+    def list_key_rotations(self, **words: object) -> dict[str, Any]:
+        self.asked.append(words)
         return self._answer()
 
     def decrypt(self, **_: object) -> dict[str, Any]:
@@ -48,8 +54,22 @@ class Scripted:
         return "instance role, access key ASIAEXAMPLE"
 
 
-def root(answer: Callable[[], dict[str, Any]]) -> AwsRoot:
-    return AwsRoot(Scripted(answer), ARN, SystemClock())
+class Waiting:
+    """Time that passes by sleeping only."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def monotonic(self) -> float:
+        return sum(self.waits)
+
+
+def root(answer: Callable[[], dict[str, Any]], waiting: Waiting | None = None) -> AwsRoot:
+    time = waiting or Waiting()
+    return AwsRoot(Scripted(answer), ARN, SystemClock(), sleep=time.sleep, monotonic=time.monotonic)
 
 
 def fresh() -> Context:
@@ -170,3 +190,78 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(RootError) as caught:
         aws.build(aws.settings(ARN, "us-west-2"), SystemClock())
     assert caught.value.hint == "pip install 'strongroom[aws]'"
+
+
+KEY = {"Plaintext": bytes(32), "CiphertextBlob": b"blob"}
+
+
+def test_a_preflight_waits_a_moment_for_a_permission_that_was_just_given() -> None:
+    """7.5: IAM is eventually consistent."""
+    waiting, answers = Waiting(), [refusal("AccessDeniedException")] * 3
+
+    def answer() -> dict[str, Any]:
+        if answers:
+            raise answers.pop()
+        return KEY
+
+    root(answer, waiting).check()
+    assert len(waiting.waits) == 3
+    assert len(set(waiting.waits)) > 1
+    assert all(0.5 <= pause <= 1.5 for pause in waiting.waits)
+
+
+def test_it_waits_for_seconds_only_and_only_if_access_is_denied() -> None:
+    waiting = Waiting()
+    with pytest.raises(RootRefusedError, match="may not"):
+        root(raising(refusal("AccessDeniedException")), waiting).check()
+    assert aws.CONSISTENT_S <= sum(waiting.waits) <= aws.CONSISTENT_S + 2
+    waiting = Waiting()
+    with pytest.raises(RootRefusedError, match="disabled"):
+        root(raising(refusal("DisabledException")), waiting).check()
+    with pytest.raises(RootRefusedError, match="may not"):
+        root(raising(refusal("AccessDeniedException")), waiting).generate_data_key(fresh())
+    assert waiting.waits == []
+
+
+def test_the_last_rotation_is_told_where_it_may_be_known() -> None:
+    """7.4: ListKeyRotations, page by page."""
+    pages: list[dict[str, Any]] = [
+        {"Rotations": [{"RotationDate": moment(1)}], "Truncated": True, "NextMarker": "m"},
+        {"Rotations": [{"RotationDate": moment(3)}, {"RotationDate": moment(2)}, {}]},
+    ]
+    assert root(lambda: pages.pop(0)).rotated_at() == "2026-01-03T00:00:00Z"
+    assert root(lambda: {"Rotations": []}).rotated_at() == ""
+    endless: dict[str, Any] = {"Rotations": [], "Truncated": True, "NextMarker": "m"}
+    assert root(lambda: endless).rotated_at() == ""
+
+
+def moment(day: int) -> datetime:
+    return datetime(2026, 1, day, tzinfo=UTC)
+
+
+def test_who_may_not_know_the_last_rotation_is_not_asked_again() -> None:
+    """7.1: it degrades silently."""
+    connection = Scripted(raising(refusal("AccessDeniedException")))
+    refused = AwsRoot(connection, ARN, SystemClock())
+    assert [refused.rotated_at(), refused.rotated_at()] == ["", ""]
+    assert connection.asked == [{"KeyId": ARN}]
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [
+        ("Fri, 02 Jan 2026 03:04:05 GMT", ""),
+        ("Fri, 02 Jan 2026 03:14:05 GMT", "; this machine's clock is 600 s behind that of AWS"),
+        ("Fri, 02 Jan 2026 02:54:05 GMT", "; this machine's clock is 600 s ahead of that of AWS"),
+        ("soon", ""),
+        ("Fri, 02 Jan 2026 03:04:05 -0000", ""),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told(date: str, told: str) -> None:
+    """7.5."""
+    error = refusal("RequestExpired")
+    error.response["ResponseMetadata"]["HTTPHeaders"] = {"date": date}
+    clock = FixedClock(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    with pytest.raises(RootRefusedError) as caught:
+        AwsRoot(Scripted(raising(error)), ARN, clock).generate_data_key(fresh())
+    assert caught.value.message.partition(")")[2] == told

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,10 +29,15 @@ class PlainVault:
     def __init__(self, kid: str = KID, key_type: str = "RSA") -> None:
         self._newest = kid, key_type
         self.fail: Callable[[], None] = lambda: None
+        self.since: datetime | None = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     def newest(self, name: str) -> tuple[str, str]:
         self.fail()
         return self._newest
+
+    def newest_since(self, name: str) -> datetime | None:
+        self.fail()
+        return self.since
 
     def wrap(self, key_id: str, data: bytes) -> bytes:
         return data
@@ -160,3 +166,16 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(RootError) as caught:
         azure.build(SETTINGS, SystemClock())
     assert caught.value.hint == "pip install 'strongroom[azure]'"
+
+
+def test_when_the_key_was_renewed_is_told_if_it_is_known() -> None:
+    vault = PlainVault()
+    assert root(vault).rotated_at() == "2026-01-02T03:04:05Z"
+    vault.since = None
+    assert root(vault).rotated_at() == ""
+    vault.fail = _raise_refusal
+    assert root(vault).rotated_at() == ""
+
+
+def _raise_refusal() -> None:
+    raise HttpResponseError("no permission")
