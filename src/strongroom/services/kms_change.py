@@ -6,9 +6,11 @@ It never writes: the caller puts the proved bytes, which is the only commit poin
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from strongroom.clock import format_utc
 from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
 from strongroom.errors import IntegrityError, NotFoundError, StateError
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
@@ -18,7 +20,7 @@ from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
 from strongroom.kms.opening import FindRoot, OpenStore
 from strongroom.kms.store import KmsStore
-from strongroom.roots.base import Context, RootProvider
+from strongroom.roots.base import RECIPIENT_KINDS, Context, RootProvider, WrapRecord
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class NextStore:
         return kms_store.serialize(self.store)
 
 
+class WrapsKeys(Protocol):
+    """What a rotation needs of a recovery root; every provider has it."""
+
+    def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
+        """Wrap a given key."""
+        ...
+
+
 @dataclass(frozen=True)
 class RootSet:
     """The roots that a new RMK is wrapped by.
@@ -47,7 +57,7 @@ class RootSet:
 
     mode: str
     primary: RootProvider
-    others: tuple[RootProvider, ...] = ()
+    others: tuple[WrapsKeys, ...] = ()
 
 
 def first(installation_id: InstallationId, roots: RootSet, now: datetime) -> NextStore:
