@@ -19,9 +19,16 @@ class Outside:
     failure: StrongroomError | None = None
     calls: int = 0
     left: int = -1
+    broken: dict[str, StrongroomError] = field(default_factory=dict)
 
-    def ask(self) -> None:
+    def fail(self, settings: RootSettings, failure: StrongroomError) -> None:
+        """One root fails from now on, and no other."""
+        self.broken[settings.root_key_id] = failure
+
+    def ask(self, settings: RootSettings) -> None:
         self.calls += 1
+        if settings.root_key_id in self.broken:
+            raise self.broken[settings.root_key_id]
         if self.left == 0:
             raise RootUnavailableError("the line went dead")
         self.left -= 1
@@ -42,21 +49,21 @@ class OutsideRoot:
     inner: LocalRoot
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
-        self.outside.ask()
+        self.outside.ask(self.settings)
         key, record = self.inner.generate_data_key(context)
         return key, replace(record, kind=self.settings.kind)
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
-        self.outside.ask()
+        self.outside.ask(self.settings)
         return replace(self.inner.wrap(key, context), kind=self.settings.kind)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
-        self.outside.ask()
+        self.outside.ask(self.settings)
         return self.inner.unwrap(record)
 
     def describe(self) -> RootDescription:
         return RootDescription(self.settings.kind, self.settings.root_key_id, {})
 
     def check(self) -> None:
-        self.outside.ask()
+        self.outside.ask(self.settings)
         self.inner.check()

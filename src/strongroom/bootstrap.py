@@ -489,12 +489,13 @@ class _Roots:
 
         active = key_id or self._node.configuration.document().configuration_key_id
         primary = self._node.local_root(active) if mode == "local" else self.find(store.wraps[0])
-        return RootSet(mode, primary, tuple(map(self.find, store.wraps[1:])))
+        return RootSet(mode, primary, kms_reach.recovery_roots(store.wraps[1:], self.find))
 
     def find(self, wrap: "WrapRecord") -> "RootProvider":
         """The provider that opens a wrap."""
         if wrap.kind == "local":
             return self._node.local_root(wrap.root_key_id)
+        from strongroom.services import kms_reach
         stored = self._node.keeper.settings()
         self._forget_left(frozenset(settings.digest for settings in stored))
         for settings in stored:

@@ -43,6 +43,7 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         mode.add_subparsers(required=True, metavar="MODE"), kms_modes.MODES, _add_change
     )
     rotate = commands.add_parser("rotate", help="new RMK and new active MEK")
+    _add_drop_root(rotate)
     rotate.set_defaults(run=_rotate)
     usage = commands.add_parser("usage", help="extracts and bytes per MEK")
     usage.add_argument("--json", action="store_true")
@@ -51,6 +52,16 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     retire.add_argument("mek_id", metavar="MEK_ID")
     retire.set_defaults(run=_retire)
     kms_roots.add_commands(commands)
+
+
+def _add_drop_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--drop-root",
+        action="append",
+        default=[],
+        metavar="WRAP_ID",
+        help="give up a recovery root that cannot be reached; may be repeated",
+    )
 
 
 def _add_change(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +74,7 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
         help="if nothing opens the present keys, leave them behind: their extracts stay"
         " unreadable until one of their roots answers again",
     )
+    _add_drop_root(parser)
     parser.set_defaults(run=_set_mode)
 
 
@@ -93,6 +105,7 @@ def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
         "settings": settings_to_plain(arguments.to_settings(arguments)),
         "dry_run": arguments.dry_run,
         "abandon": arguments.abandon_external_keys,
+        "drop_roots": arguments.drop_root,
     }
     change = session.perform("kms.set-mode", asked, session.note)
     if change["done"]:
@@ -124,8 +137,7 @@ def _tell_left(change: "Mapping[str, Any]", session: Session) -> None:
 
 
 def _rotate(arguments: argparse.Namespace, session: Session) -> int:
-    del arguments
-    made = session.perform("kms.rotate", {}, session.note)
+    made = session.perform("kms.rotate", {"drop_roots": arguments.drop_root}, session.note)
     session.out(f"New RMK: {made['rmk']}")
     session.out(f"New MEK that encrypts: {made['mek']}")
     session.note(

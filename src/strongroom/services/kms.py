@@ -3,14 +3,15 @@
 It never touches an extract; roots and modes are in `services.kms_roots`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from strongroom.errors import StateError
 from strongroom.eventlog import events
+from strongroom.eventlog.base import Event
 from strongroom.kms.opening import OpenStore
 from strongroom.kms.status import KmsStatus
-from strongroom.services import kms_change
+from strongroom.services import kms_change, kms_reach
 from strongroom.services.kms_change import NextStore
 from strongroom.services.kms_keeper import CountUse, MekUse, StoreKeeper, rotation_events
 
@@ -77,14 +78,26 @@ class KmsService:
         """
         self._keeper.accept_epoch(epoch, actor)
 
-    def rotate(self, actor: str) -> NextStore:
-        """New RMK, new active MEK; the MEKs before it only decrypt (K-11, Q-19)."""
+    def rotate(self, actor: str, drop: Collection[str] = ()) -> NextStore:
+        """New RMK, new active MEK; the MEKs before it only decrypt (K-11, Q-19).
+
+        Args:
+            actor: Who asks.
+            drop: Wraps of recovery roots that are given up, since they cannot be reached.
+
+        Raises:
+            RootError: A root that is not given up cannot be reached; nothing was changed.
+        """
 
         def change(opened: OpenStore) -> NextStore:
-            roots = self._keeper.roots.all_for(opened.store, opened.store.mode)
-            return kms_change.rotated(opened, roots, self._keeper.clock.now())
+            kept = kms_reach.without(opened, drop)
+            roots = self._keeper.roots.all_for(kept.store, kept.store.mode)
+            return kms_change.rotated(kept, roots, self._keeper.clock.now())
 
-        return self._keeper.change(change, lambda old, new: rotation_events(actor, old, new))
+        def told(old: OpenStore, new: NextStore) -> list[Event]:
+            return [*rotation_events(actor, old, new), *kms_reach.removed(actor, old, drop)]
+
+        return self._keeper.change(change, told)
 
     def usage(self) -> UsageReport:
         """Extracts and bytes per MEK, from both slots of every header (P6)."""
