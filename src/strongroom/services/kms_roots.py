@@ -4,7 +4,8 @@ A move makes a new RMK and a new active MEK (Q-20), touches no extract and needs
 commit all is as before (A-10, A-20, Q-05).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from strongroom.errors import RootError, StateError, StrongroomError
 from strongroom.eventlog import events
@@ -16,7 +17,7 @@ from strongroom.kms.opening import OpenStore
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
-from strongroom.services import kms_change
+from strongroom.services import kms_change, kms_reach
 from strongroom.services.kms_change import NextStore, RootSet
 from strongroom.services.kms_keeper import (
     PREVIOUS_STORE,
@@ -98,6 +99,7 @@ class RootsService:
                 unreadable until one of their wraps opens again.
 
         Raises:
+        drop: Collection[str] = (),
             RootError: The new root does not do its work, or the old one does not open the store.
         """
         store, _ = self._keeper.current()
@@ -107,6 +109,7 @@ class RootsService:
         root = self._root_of(wanted.on_trial if wanted and dry_run else wanted)
         root.check()
         key_id, lasting = root.describe().root_key_id, wanted and wanted.lasting
+            drop: Wraps of recovery roots that are given up, since they cannot be reached.
         try:
             self._keeper.keys.opened()
         except StrongroomError as error:
@@ -116,7 +119,7 @@ class RootsService:
             plan = _plan_to_leave(store, after, key_id)
             return ModeChange(store.mode, after, key_id, plan, not dry_run, left)
         if not dry_run:
-            self._move(lasting, actor)
+            self._move(lasting, actor, drop)
         return ModeChange(store.mode, after, key_id, _plan(store, after, key_id), not dry_run)
 
     def list(self) -> tuple[RootState, ...]:
@@ -238,19 +241,22 @@ class RootsService:
         plan = (f"keep the RMK, and reach {after} {wrap.root_key_id} by the new settings",)
         return ModeChange(after, after, wrap.root_key_id, plan, not dry_run)
 
-    def _move(self, wanted: RootSettings | None, actor: str) -> None:
+    def _move(self, wanted: RootSettings | None, actor: str, drop: Collection[str]) -> None:
         after = wanted.kind if wanted else LOCAL
 
         def change(opened: OpenStore) -> NextStore:
             # a recovery root that becomes the mode's root wraps the RMK once, not twice
-            kept = [wrap for wrap in opened.store.wraps[1:] if not (wanted and wanted.opens(wrap))]
-            roots = RootSet(after, self._root_of(wanted), tuple(map(self._keeper.roots.find, kept)))
+            others = kms_reach.without(opened, drop).store.wraps[1:]
+            kept = [wrap for wrap in others if not (wanted and wanted.opens(wrap))]
+            recovery = kms_reach.recovery_roots(kept, self._keeper.roots.find)
+            roots = RootSet(after, self._root_of(wanted), recovery)
             return kms_change.rotated(opened, roots, self._keeper.clock.now())
 
         def told(old: OpenStore, new: NextStore) -> list[Event]:
             changed = events.kms_mode_changed(actor, before=old.store.mode, after=after)
             moved = events.key_moved(actor, "rmk", new.store.rmk_id, place=after)
-            return [changed, moved, *rotation_events(actor, old, new)]
+            gone = kms_reach.removed(actor, old, drop)
+            return [changed, moved, *rotation_events(actor, old, new), *gone]
 
         self._keeper.change(change, told, _replacing(wanted))
 
