@@ -45,8 +45,8 @@ def _status(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
 
 
 def _rotate(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
-    del arguments, say
-    change = node.kms.rotate(actor)
+    del say
+    change = node.kms.rotate(actor, arguments.get("drop_roots", ()))
     return {"rmk": change.store.rmk_id, "mek": change.ring.active.id}
 
 
@@ -63,6 +63,7 @@ def _set_mode(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
         actor,
         dry_run=arguments.get("dry_run", False),
         abandon=arguments.get("abandon", False),
+        drop=arguments.get("drop_roots", ()),
     )
     return asdict(change)
 
