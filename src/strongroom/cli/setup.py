@@ -3,8 +3,10 @@
 import argparse
 import getpass
 import sys
+from pathlib import Path
 
-from strongroom.cli.session import Session
+from strongroom.cli import recovery_kit
+from strongroom.cli.session import Session, SessionOptions
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StorageError, UsageError
 
@@ -23,6 +25,10 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--admin-password-file", metavar="FILE", help="file with the password; - is stdin"
     )
+    parser.add_argument(
+        "--recovery-shares", metavar="K/N", help="make a recovery kit of N shares of which K open"
+    )
+    parser.add_argument("--recovery-dir", metavar="DIR", help="a new or empty folder for the kit")
     parser.set_defaults(run=_run, data=None)
     return parser
 
@@ -33,13 +39,29 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     name = arguments.admin or bootstrap.local_actor().removeprefix("os:")
     data_dir = arguments.data or session.options.data_dir
     new_node.check_new(data_dir)
+    kit = _kit(arguments)
     password = read_password(arguments.admin_password_file, f"password for {name}")
     made = new_node.create_node(data_dir, name, password)
     session.out(f"The node was created in {made.root}.")
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Administrator: {name}")
+    if kit is not None:
+        with Session(SessionOptions(data_dir)) as opened:
+            recovery_kit.add_kit(opened, *kit)
     session.note("start it with 'strongroom serve'; see its keys with 'tsm security kms status'")
     return 0
+
+
+def _kit(arguments: argparse.Namespace) -> tuple[int, int, Path] | None:
+    """The kit that is asked for, checked before anything is made."""
+    if not arguments.recovery_shares and not arguments.recovery_dir:
+        return None
+    if not arguments.recovery_shares or not arguments.recovery_dir:
+        raise UsageError("--recovery-shares and --recovery-dir go together")
+    folder = Path(arguments.recovery_dir).absolute()
+    threshold, count = recovery_kit.parse_shares(arguments.recovery_shares)
+    recovery_kit.check_kit(threshold, count, folder)
+    return threshold, count, folder
 
 
 def read_password(

@@ -13,12 +13,14 @@ is not in the library as yet.
 
 import base64
 import binascii
+import hmac
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyrage
 
+from strongroom.crypto.rng import KEY_BYTES
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, UsageError
 
@@ -183,6 +185,27 @@ def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
             hint="give the identity or the passphrase that it was sealed to; if that does not open it,"
             " it was changed"
         ) from None
+
+
+def wrap(key: SecretBytes, *, recipient: str, aad: bytes) -> bytes:
+    """A key sealed to a recipient. age binds no context: it is sealed with the key (format/recovery.md 1.1)."""
+    return seal(aad + key.reveal(), SealTo((recipient,)))
+
+
+def unwrap(wrapped: bytes, *, identities: tuple[Identity, ...], aad: bytes) -> SecretBytes:
+    """The key that `wrap` wrapped (format/recovery.md 1.2).
+
+    Raises:
+        IntegrityError: Wrong identity, wrong aad or changed bytes.
+    """
+    try:
+        sealed = open_sealed(wrapped, OpenWith(identities)).reveal()
+    except FormatError:
+        raise IntegrityError from None
+    bound, key = sealed[:-KEY_BYTES], sealed[-KEY_BYTES:]
+    if not hmac.compare_digest(bound, aad) or len(key) != KEY_BYTES:
+        raise IntegrityError
+    return SecretBytes(key)
 
 
 # ---- inside --------------------------------------------------------------------------------------

@@ -53,16 +53,25 @@ def split(identity: Identity, threshold: int, count: int) -> tuple[str, ...]:
     Raises:
         UsageError: Not 1 <= threshold <= count <= 16.
     """
-    if not 1 <= threshold <= count <= MOST_SHARES:
-        raise UsageError(
-            f"{threshold} of {count} shares cannot be made",
-            hint=f"at least 1 and at most all of 1 to {MOST_SHARES} shares can be needed",
-        )
+    check_numbers(threshold, count)
     secret = bech32.decode(identity.text.reveal().decode().lower(), _IDENTITY_PREFIX)
     groups = generate_mnemonics(
         threshold, [(1, 1)] * count, secret, iteration_exponent=_ITERATION_EXPONENT
     )
     return tuple(group[0] for group in groups)
+
+
+def check_numbers(threshold: int, count: int) -> None:
+    """Refuse numbers of shares that cannot be.
+
+    Raises:
+        UsageError: Not 1 <= threshold <= count <= 16.
+    """
+    if not 1 <= threshold <= count <= MOST_SHARES:
+        raise UsageError(
+            f"{threshold} of {count} shares cannot be made",
+            hint=f"at least 1 and at most all of 1 to {MOST_SHARES} shares can be needed",
+        )
 
 
 def describe(mnemonic: str) -> ShareInfo:

@@ -1,10 +1,11 @@
 """Configuration keys: the keys of every ENC value, each wrapped by a master key (C-03).
 
 The file of `key_records` that is replicated beside the keystore. Which key is active is said by the
-configuration document; the state here follows it.
+configuration document; the state here follows it. What is wrapped for recovery recipients is also
+kept in a second place, so that the loss of every keystore folder is survived.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from strongroom.keystore.key_records import (
     WrapKind,
 )
 from strongroom.keystore.master_key import Keystore
+from strongroom.keystore.recovery_copy import RecipientDrift, RecoveryCopy
 from strongroom.keystore.replicas import KeystoreDirectory
 
 FILE_NAME = "configuration_keys.json"
@@ -32,11 +34,24 @@ class ConfigurationKeys:
     """The configuration keys of one installation, in the file beside every keystore replica."""
 
     def __init__(
-        self, directory: KeystoreDirectory, keystore: Keystore, installation_id: str
+        self,
+        directory: KeystoreDirectory,
+        keystore: Keystore,
+        installation_id: str,
+        recovery_file: Path | None = None,
     ) -> None:
+        """Take the places.
+
+        Args:
+            directory: The folders of the keystore.
+            keystore: The master keys.
+            installation_id: Whose keys they are.
+            recovery_file: The second place of what is wrapped for recipients; None keeps none.
+        """
         self._directory = directory
         self._keystore = keystore
         self._installation_id = installation_id
+        self._copy = RecoveryCopy(recovery_file, installation_id) if recovery_file else None
         self._loaded: Records | None = None
 
     @property
@@ -117,6 +132,14 @@ class ConfigurationKeys:
         """
         return ConfigurationKeyRecord(key_id, created_at, state, (self._wrap(key, key_id, alias),))
 
+    def for_recipients(
+        self, record: ConfigurationKeyRecord, key: SecretBytes, recipients: Sequence[str]
+    ) -> ConfigurationKeyRecord:
+        """A record whose recipients' wraps are for exactly these; wraps that are there stay as they are."""
+        present = {wrap.name: wrap for wrap in record.of_kind(WrapKind.RECIPIENT)}
+        wraps = [present.get(one) or self._wrap_for(key, record.id, one) for one in recipients]
+        return record._replace(wraps=(*record.of_kind(WrapKind.MASTER_KEY), *wraps))
+
     def create(self, record: ConfigurationKeyRecord) -> None:
         """Write the first record; nothing was there before.
 
@@ -146,6 +169,52 @@ class ConfigurationKeys:
             return old if present else (*old, record)
 
         self._change(change)
+
+    def set_recipients(self, recipients: Sequence[str]) -> bool:
+        """Wrap every key for exactly these recovery recipients; says whether anything changed.
+
+        Raises:
+            KeystoreError: A key cannot be opened.
+            StorageError: A replica cannot be written.
+        """
+        if not self.drift(recipients):
+            return False
+        self._change(
+            lambda old: [
+                self.for_recipients(record, self.open(record.id), recipients) for record in old
+            ]
+        )
+        return True
+
+    def drift(self, recipients: Sequence[str]) -> tuple[RecipientDrift, ...]:
+        """Where the wraps for recipients are not what they should be."""
+        found = []
+        for record in self.records:
+            there = {wrap.name for wrap in record.of_kind(WrapKind.RECIPIENT)}
+            found += [
+                RecipientDrift(one, f"the configuration key {record.id} is not wrapped for it")
+                for one in recipients
+                if one not in there
+            ]
+            found += [
+                RecipientDrift(
+                    one, f"the configuration key {record.id} is wrapped for it, the RMK is not"
+                )
+                for one in sorted(there - set(recipients))
+            ]
+        if self._copy is not None and (why := self._copy.difference(self.records)):
+            found += [RecipientDrift(one, why) for one in recipients or ("",)]
+        return tuple(found)
+
+    def restore(self, records: Records) -> None:
+        """Put records that were recovered in place of whatever is there.
+
+        Raises:
+            KeystoreError: One does not open under this keystore.
+            StorageError: A replica cannot be written.
+        """
+        with self._directory.changing():
+            self._write(records)
 
     def set_state(self, active_id: str) -> None:
         """Make one key active and every other decrypt-only.
@@ -199,7 +268,11 @@ class ConfigurationKeys:
             KeystoreError: No replica is intact.
         """
         with self._directory.changing():
-            return self._spread(self._best())
+            data = self._best()
+            written = self._spread(data)
+            if self._copy is not None:
+                written += self._copy.write(self._check(data))
+            return written
 
     def verify(self) -> None:
         """Open every key by every master-key wrap.
@@ -234,6 +307,14 @@ class ConfigurationKeys:
         aad = key_records.wrap_aad(self._installation_id, key_id, wrap_id)
         return KeyWrap(wrap_id, WrapKind.MASTER_KEY, alias, aead.wrap(key, kek=kek, aad=aad))
 
+    def _wrap_for(self, key: SecretBytes, key_id: str, recipient: str) -> KeyWrap:
+        from strongroom.crypto import age  # not for every command: only recovery seals
+
+        wrap_id = ids.new_id()
+        aad = key_records.recipient_aad(self._installation_id, key_id, wrap_id)
+        wrapped = age.wrap(key, recipient=recipient, aad=aad)
+        return KeyWrap(wrap_id, WrapKind.RECIPIENT, recipient, wrapped)
+
     def _rewrapped(self, record: ConfigurationKeyRecord, alias: str) -> ConfigurationKeyRecord:
         names = [wrap.name for wrap in record.wraps if wrap.kind is WrapKind.MASTER_KEY]
         if names == [alias]:
@@ -252,6 +333,8 @@ class ConfigurationKeys:
     def _write(self, records: Records) -> None:
         self._spread(key_records.serialize(self._installation_id, records))
         self._loaded = records
+        if self._copy is not None:
+            self._copy.write(records)
 
     def _spread(self, data: bytes) -> list[Path]:
         return self._directory.spread(FILE_NAME, data, self._check)

@@ -24,6 +24,7 @@ MAX_RECORDS = 1024
 MAX_WRAPS = 64
 REPAIR_HINT = "run 'tsm security keystore repair'"
 _AAD_LABEL = b"strongroom/v1/configuration-key"
+_RECIPIENT_LABEL = b"strongroom/v1/recovery/configuration-key"
 _WRAP_LABEL = b"strongroom/v1/configuration-key-wrap"
 
 
@@ -57,6 +58,10 @@ class ConfigurationKeyRecord(NamedTuple):
     created_at: datetime
     state: ConfigurationKeyState
     wraps: tuple[KeyWrap, ...]
+
+    def of_kind(self, kind: WrapKind) -> tuple[KeyWrap, ...]:
+        """Its wraps of one kind."""
+        return tuple(wrap for wrap in self.wraps if wrap.kind is kind)
 
 
 def serialize(installation_id: str, records: Sequence[ConfigurationKeyRecord]) -> bytes:
@@ -189,6 +194,12 @@ def _check_records(records: Sequence[ConfigurationKeyRecord]) -> None:
 def wrap_aad(installation_id: str, key_id: str, wrap_id: str) -> bytes:
     """What a wrap is bound to (format/configuration-keys.md §2)."""
     return _AAD_LABEL + b"".join(ids.id_bytes(part) for part in (installation_id, key_id, wrap_id))
+
+
+def recipient_aad(installation_id: str, key_id: str, wrap_id: str) -> bytes:
+    """What a recipient's wrap is bound to (format/recovery.md 1.1)."""
+    parts = (installation_id, key_id, wrap_id)
+    return _RECIPIENT_LABEL + b"".join(map(ids.id_bytes, parts))
 
 
 def wrap_key(master_key: SecretBytes) -> SecretBytes:

@@ -41,6 +41,11 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "keystore" / "password"
 
     @property
+    def recovery_records(self) -> Path:
+        """Configuration keys as recovery recipients have them: outlives the keystore."""
+        return self.tabsvc / "recovery" / "configuration_keys.json"
+
+    @property
     def coordination(self) -> Path:
         """The embedded coordination service's database."""
         return self.tabsvc / "coordination" / "coordination.db"

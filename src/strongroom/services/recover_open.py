@@ -1,0 +1,158 @@
+"""Opens a node by a recovery identity, in memory alone (docs/format/recovery.md 6.1); writes nothing.
+
+Both hierarchies at once: the configuration keys by the wraps beside the keystore or by their second copy,
+then the KMS store by a wrap of the same identity. Nothing is believed before the MAC of the store is checked and
+every key opened.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom.crypto.age import Identity
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import KeyNotFoundError, RootError, RootRefusedError, StateError
+from strongroom.keystore import recovery_copy
+from strongroom.keystore.key_records import ConfigurationKeyRecord
+from strongroom.kms import store as kms_store
+from strongroom.kms.opening import OpenStore
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import RECIPIENT_KINDS, RootProvider, WrapRecord
+from strongroom.services import kms_change
+from strongroom.services.configuration import ConfigurationKeySource, ConfigurationService
+from strongroom.services.kms_sealed import STORE
+
+Identities = tuple[Identity, ...]
+OpenedBy = Callable[[WrapRecord, Identities], RootProvider]
+
+
+@dataclass(frozen=True)
+class OpenerPorts:
+    """What opening works through.
+
+    Attributes:
+        configuration: The node's; its document is readable without any key.
+        configuration_by: The same with another source of configuration keys.
+        record_files: Where configuration-key records may be, the best first.
+        opened_by: The provider of a recipient's wrap, with identities.
+    """
+
+    configuration: ConfigurationService
+    configuration_by: Callable[[ConfigurationKeySource], ConfigurationService]
+    record_files: tuple[Path, ...]
+    opened_by: OpenedBy
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A node that an identity opened.
+
+    Attributes:
+        records: The configuration keys' records, from wherever they were found.
+        keys: The configuration keys that opened, by id.
+        active_id: The active one.
+        store: The KMS store, its MAC checked.
+        wrap: The wrap of the RMK that opened.
+    """
+
+    records: tuple[ConfigurationKeyRecord, ...]
+    keys: dict[str, SecretBytes]
+    active_id: str
+    store: OpenStore
+    wrap: WrapRecord
+
+
+@dataclass(frozen=True)
+class RecoveredKeys:
+    """Configuration keys that an identity opened; implements `ConfigurationKeySource`."""
+
+    keys: dict[str, SecretBytes]
+
+    def open(self, key_id: str) -> SecretBytes:
+        """The key of an id.
+
+        Raises:
+            KeyNotFoundError: The identity opened none of this id.
+        """
+        if key_id not in self.keys:
+            raise KeyNotFoundError(
+                f"the configuration key {key_id} is not wrapped for the recovery recipient",
+                hint="try the identity or the shares of another recipient",
+            )
+        return self.keys[key_id]
+
+
+class NodeOpener:
+    """Opens by identities."""
+
+    def __init__(self, ports: OpenerPorts) -> None:
+        self._ports = ports
+
+    def open(self, identities: Identities) -> Opened:
+        """Open everything that a recovery needs, and prove it.
+
+        Raises:
+            StateError: Nothing is wrapped for a recovery recipient.
+            RootRefusedError: The identities are those of others.
+            IntegrityError: A wrap or the store does not open.
+        """
+        document = self._ports.configuration.document()
+        records = recovery_copy.collect(self._ports.record_files, document.installation_id)
+        _check_recipients(records, identities)
+        found = {
+            record.id: key
+            for record in records
+            if (key := recovery_copy.open_by(record, identities, document.installation_id))
+        }
+        configuration = self._ports.configuration_by(RecoveredKeys(found))
+        raw = configuration.open_secret(STORE).reveal()
+        opened, wrap = self.open_store(kms_store.parse(raw), identities)
+        kms_change.check_canary(raw, lambda wrap: self.provider(wrap, identities))
+        return Opened(records, found, document.configuration_key_id, opened, wrap)
+
+    def open_store(self, store: KmsStore, identities: Identities) -> tuple[OpenStore, WrapRecord]:
+        """Open a store by the identities, and check its MAC.
+
+        Raises:
+            RootRefusedError: Its RMK is not wrapped for them.
+            IntegrityError: It does not open.
+        """
+        own = {one.recipient for one in identities}
+        wrap = next(
+            (w for w in store.wraps if w.kind in RECIPIENT_KINDS and w.root_key_id in own), None
+        )
+        if wrap is None:
+            raise RootRefusedError(
+                f"the RMK {store.rmk_id} is not wrapped for {', '.join(sorted(own))}",
+                hint=_these(store.recipients),
+            )
+        rmk = store.rmk(self.provider(wrap, identities).unwrap(wrap))
+        return OpenStore(store, rmk, store.open_ring(rmk)), wrap
+
+    def provider(self, wrap: WrapRecord, identities: Identities) -> RootProvider:
+        """The recipient of a wrap, with its identity.
+
+        Raises:
+            RootError: It is the wrap of another kind of root: recovery asks none of those.
+        """
+        if wrap.kind not in RECIPIENT_KINDS:
+            raise RootError(f"the {wrap.kind} root {wrap.root_key_id} is not asked in a recovery")
+        return self._ports.opened_by(wrap, identities)
+
+
+def _check_recipients(records: tuple[ConfigurationKeyRecord, ...], identities: Identities) -> None:
+    names = tuple(dict.fromkeys(w.name for w in recovery_copy.recipients_in(records)))
+    if not names:
+        raise StateError(
+            "no configuration key is wrapped for a recovery recipient, or the records are lost",
+            hint="restore tabsvc/recovery/ or the keystore's folders from a backup",
+        )
+    own = [one.recipient for one in identities]
+    if not set(own) & set(names):
+        raise RootRefusedError(
+            f"{', '.join(own)} is no recovery recipient of this node", hint=_these(names)
+        )
+
+
+def _these(names: tuple[str, ...]) -> str:
+    return f"its recovery recipients are: {', '.join(names) or 'none'}"
