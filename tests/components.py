@@ -171,6 +171,29 @@ class Postgres:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def run(self, *statements: str) -> str:
+        """As `psql`, by a client in this process, which takes a tenth of the time."""
+        import psycopg
+
+        rows: list[tuple[object, ...]] = []
+        with psycopg.connect(self._where("postgres", ""), autocommit=True) as client:
+            for statement in statements:
+                cursor = client.execute(statement.encode())
+                rows = cursor.fetchall() if cursor.description else []
+        return "\n".join("|".join(map(str, row)) for row in rows)
+
+    def _where(self, user: str, password: str) -> str:
+        import psycopg.conninfo
+
+        return psycopg.conninfo.make_conninfo(
+            "",
+            host=str(self.sockets),
+            port=self.port,
+            user=user,
+            password=password,
+            dbname="postgres",
+        )
+
     def try_psql(self, sql: str, *, user: str, password: str) -> "subprocess.CompletedProcess[str]":
         """Run the real psql; the statement by standard input, the password by its environment."""
         command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-U", user]
@@ -186,11 +209,16 @@ class Postgres:
         )
 
     def accepts(self, user: str, password: str) -> bool:
-        """Whether psql can log in; anything but a refused password is a failure of the test."""
-        done = self.try_psql("select 1", user=user, password=password)
-        refused = "password authentication failed" in done.stderr
-        assert done.returncode == 0 or refused, done.stderr
-        return done.returncode == 0
+        """Whether a client can log in; anything but a refused password is a failure of the test."""
+        import psycopg
+
+        try:
+            with psycopg.connect(self._where(user, password), connect_timeout=5) as client:
+                return client.execute("select 1").fetchone() == (1,)
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise AssertionError(str(error)) from error
+            return False
 
 
 @contextmanager

@@ -19,7 +19,7 @@ Builder = Callable[[Effective, "Candidates"], "tuple[Consumer, ...]"]
 
 
 def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
-    """Every configured consumer, in the order in which they rotate: administrators first.
+    """Every configured consumer, in the order in which they rotate: an administrator after those that it changes.
 
     Args:
         effective: Reads the configuration.
@@ -28,7 +28,7 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
     Raises:
         StateError: Two of them claim one parameter, or a setting is missing.
     """
-    builders: tuple[Builder, ...] = (_redis,)
+    builders: tuple[Builder, ...] = (_postgres, _redis)
     found = tuple(consumer for build in builders for consumer in build(effective, candidates))
     owners: dict[str, str] = {}
     for one in (consumer.describe() for consumer in found):
@@ -37,6 +37,23 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
                 raise StateError(f"{one.id} and {owners[parameter]} both rotate {parameter!r}")
             owners[parameter] = one.id
     return found
+
+
+def _postgres(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
+    host = effective("pgsql.host") or ""
+    if not host:
+        return ()
+    from strongroom.consumers import postgres
+    from strongroom.consumers.postgres_server import PostgresSettings
+
+    settings = PostgresSettings(
+        host,
+        port=int(effective("pgsql.port") or 0),
+        database=effective("pgsql.database") or "",
+        admin=effective("pgsql.adminusername") or "",
+        ca_file=effective("pgsql.ca_file") or "",
+    )
+    return postgres.consumers(settings, candidates)
 
 
 def _redis(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":

@@ -152,14 +152,35 @@ def _all() -> dict[str, ConfigKey]:
 
 def _components() -> list[ConfigKey]:
     """Where the components are that use our secrets; a rotation reads these at its start."""
+    tls = "authority of the TLS certificate of {}; without it, {}"
+    smtp = "svcmonitor.notification.smtp"
     texts = {
+        "indexandsearchserver.ssl.directory": (
+            None,
+            "where the internal certificates lie as files for the search server",
+        ),
+        "jdbc.username": (None, "login of jdbc.password; a rotation writes it, rails until then"),
+        "pgsql.host": (None, "host of PostgreSQL or folder of its Unix socket; none: not used"),
+        "pgsql.database": ("postgres", "database in which PostgreSQL logins are proved"),
+        "pgsql.adminusername": ("tblwgadmin", "role that changes the others' passwords"),
+        "pgsql.ca_file": (None, tls.format("PostgreSQL", "the system's")),
         "redis.host": (None, "host of Redis; with none and no socket, Redis is not used"),
         "redis.socket": (None, "Unix socket of Redis, before its host"),
         "redis.user": ("strongroom", "ACL user of Redis whose password is redis.password"),
-        "redis.ca_file": (None, "authority of Redis' TLS certificate; without it, loopback only"),
+        "redis.ca_file": (None, tls.format("Redis", "loopback only")),
         "redis.acl_file": (None, "ACL file of Redis on this machine, for the inventory"),
+        f"{smtp}.server": (None, "host of the mail server for alerts; none: not used"),
+        f"{smtp}.send_account": (None, "who logs in there"),
+        f"{smtp}.ca_file": (None, tls.format("the mail server", "the system's")),
+        "zookeeper.hosts": (None, "host:port,host:port of ZooKeeper; none: not used"),
+        "zookeeper.root": ("/strongroom", "znode below which each user has a subtree"),
+        "zookeeper.ca_file": (None, tls.format("ZooKeeper", "loopback only")),
     }
-    ports = {"redis.port": ("6379", "port of Redis")}
+    ports = {
+        "pgsql.port": ("5432", "port of PostgreSQL; also part of its socket's name"),
+        "redis.port": ("6379", "port of Redis"),
+        f"{smtp}.port": ("587", "port of the mail server; 465 is TLS from the start"),
+    }
     return [
         *(ConfigKey(name, value, _text, True, use) for name, (value, use) in texts.items()),
         *(ConfigKey(name, value, _port, True, use) for name, (value, use) in ports.items()),

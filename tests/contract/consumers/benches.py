@@ -4,14 +4,20 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.contract.consumers import bench_redis
+from tests.contract.consumers import bench_postgres, bench_redis
 from tests.contract.consumers.harness import ConsumerBench
 
 #: Name → class, which says what applies to it.
 BENCHES: Mapping[str, type[ConsumerBench]] = {
+    "postgres-admin": bench_postgres.PostgresAdminBench,
+    "postgres-pair": bench_postgres.PostgresPairBench,
+    "postgres-role": bench_postgres.PostgresBench,
     "redis": bench_redis.RedisBench,
 }
 #: Name → what starts it in a folder.
 START: Mapping[str, Callable[[Path], AbstractContextManager[ConsumerBench]]] = {
+    "postgres-admin": bench_postgres.start_admin,
+    "postgres-pair": bench_postgres.start_pair,
+    "postgres-role": bench_postgres.start,
     "redis": bench_redis.start,
 }
