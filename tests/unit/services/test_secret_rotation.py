@@ -1,0 +1,523 @@
+"""Rotation: its order, its journal, what is left after each kill and each failure (C-24, R6, R7)."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.bootstrap import Node
+from strongroom.clock import FixedClock, SystemClock, parse_utc
+from strongroom.config.rotation import RotationJournal
+from strongroom.consumers.base import Consumer, Credential
+from strongroom.coordination.base import Change, Coordinator
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    ConsumerRefusedError,
+    ConsumerUnavailableError,
+    NotFoundError,
+    StateError,
+    StrongroomError,
+    UsageError,
+)
+from strongroom.eventlog import events
+from strongroom.ids import new_id
+from strongroom.secrets import enc
+from strongroom.secrets.generate import generated_names
+from strongroom.services.rotation_journal import MAX_AUTOMATIC_TRIES
+from strongroom.services.secret_rotation import RotationPorts, SecretRotation
+from strongroom.topology.paths import DataPaths
+from tests.memory_consumer import KilledError, MemoryComponent, MemoryConsumer
+from tests.small_node import create_small_node
+
+ACTOR = "os:tester"
+REDIS = "redis.password"
+ADMIN = "svcmonitor.notification.smtp.password"
+CHAIN = sorted(name for name in generated_names() if name.startswith("indexandsearchserver.ssl."))
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pristine") / "node"
+    create_small_node(root).close()
+    return root
+
+
+@pytest.fixture
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    copied = Node(DataPaths(Path(shutil.copytree(pristine, tmp_path / "node"))), SystemClock())
+    yield copied
+    copied.close()
+
+
+class Bench:
+    """A node, and consumers over components in memory that know the present values."""
+
+    def __init__(self, node: Node, *consumers: MemoryConsumer) -> None:
+        self.node = node
+        self.consumers = list(consumers)
+        self.clock = FixedClock(node.clock.now())
+        self.coordinator: Coordinator = node.coordinator
+        for one in consumers:
+            one.component.valid = [self.present(one)]
+
+    def present(self, consumer: MemoryConsumer) -> dict[str, bytes]:
+        """What the configuration says now; the first of a pair if it says nothing."""
+        described = consumer.describe()
+        values = {name: self.value(name) for name in described.parameters}
+        document = self.node.configuration.document()
+        logins = {
+            name: (document.values.get(name) or pair[0]).encode()
+            for name, pair in described.alternates.items()
+        }
+        return {name: value for name, value in values.items() if value is not None} | logins
+
+    def value(self, name: str) -> bytes | None:
+        try:
+            return self.node.configuration.open_secret(name).reveal()
+        except NotFoundError:
+            return None
+
+    @property
+    def service(self) -> SecretRotation:
+        """As a new process has it."""
+        ports = RotationPorts(self.coordinator, self.node.events, self.clock)
+        consumers: list[Consumer] = list(self.consumers)
+        return SecretRotation(self.node.configuration, lambda: consumers, ports)
+
+    def told(self, *ids: str) -> list[dict[str, Any]]:
+        found = []
+        for record in self.node.events.read():
+            details = record["details"]
+            assert isinstance(details, Mapping)
+            if record["id"] in ids:
+                found.append({"id": record["id"], **details})
+        return found
+
+
+def one(node: Node, **options: Any) -> tuple[Bench, MemoryConsumer]:
+    consumer = MemoryConsumer(MemoryComponent(), REDIS, **options)
+    return Bench(node, consumer), consumer
+
+
+# ---- without a consumer --------------------------------------------------------------------------
+
+
+def test_with_no_consumer_every_generated_secret_is_renewed_in_one_put(node: Node) -> None:
+    """The embedded default: no component is configured."""
+    bench = Bench(node)
+    before = {name: bench.value(name) for name in generated_names()}
+    version = node.configuration.version
+    outcomes = bench.service.rotate(ACTOR)
+    assert node.configuration.version == version + 1
+    assert {one.state for one in outcomes} == {"rotated"}
+    assert {name for one in outcomes for name in one.parameters} == generated_names()
+    assert not [name for name in before if bench.value(name) == before[name]]
+    assert not node.configuration.differing_files()
+    records = bench.service.journals.records()
+    assert records.keys() == generated_names()
+    assert len({record.run for record in records.values()}) == 1
+    told = bench.told(events.SECRET_ROTATED)
+    assert {one["parameter"] for one in told} == generated_names()
+    assert {(one["consumer"], one["step"]) for one in told} == {("", "promoted")}
+
+
+def test_a_scope_limits_what_is_renewed(node: Node) -> None:
+    bench = Bench(node)
+    for only, expected in (
+        (["passwords"], generated_names() - set(CHAIN)),
+        (["certs"], set(CHAIN)),
+        ([REDIS], {REDIS}),
+        ([CHAIN[0], REDIS], {REDIS, *CHAIN}),
+    ):
+        before = {name: bench.value(name) for name in generated_names()}
+        bench.service.rotate(ACTOR, only)
+        changed = {name for name in before if bench.value(name) != before[name]}
+        assert changed == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        (ADMIN, UsageError),
+        ("kms.roots", UsageError),
+        ("gateway.timeout", UsageError),
+        ("no.such", NotFoundError),
+    ],
+)
+def test_what_nobody_can_rotate_is_refused_before_anything_changes(
+    node: Node, name: str, error: type[StrongroomError]
+) -> None:
+    bench = Bench(node)
+    version = node.configuration.version
+    with pytest.raises(error, match=name):
+        bench.service.rotate(ACTOR, [REDIS, name])
+    assert node.configuration.version == version
+
+
+def test_a_pending_change_of_the_same_secret_stands_in_the_way(node: Node) -> None:
+    """Applied later, it would put another value into the file than the component has."""
+    bench = Bench(node)
+    node.configuration.set(REDIS, "by hand", actor=ACTOR)
+    with pytest.raises(StateError, match=REDIS):
+        bench.service.rotate(ACTOR)
+    bench.service.rotate(ACTOR, ["certs"])
+
+
+def test_a_value_can_be_given_to_one_parameter(node: Node) -> None:
+    bench = Bench(node)
+    bench.service.rotate(ACTOR, [REDIS], value=SecretBytes(b"chosen"))
+    assert bench.value(REDIS) == b"chosen"
+    with pytest.raises(UsageError, match="one parameter"):
+        bench.service.rotate(ACTOR, ["passwords"], value=SecretBytes(b"chosen"))
+
+
+# ---- with a consumer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlaps", [True, False])
+def test_a_rotation_goes_in_order_and_leaves_one_value(node: Node, *, overlaps: bool) -> None:
+    bench, consumer = one(node, overlaps=overlaps)
+    before = bench.present(consumer)
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS])
+    assert consumer.faults.calls == ["admit", "login", "withdraw", "login", "login"]
+    assert outcome.state == "rotated"
+    assert consumer.component.valid == [bench.present(consumer)] != [before]
+    assert bench.service.journals.all() == []
+    record = bench.service.journals.records()[REDIS]
+    assert (record.consumer, parse_utc(record.at)) == ("memory/one", bench.clock.now())
+    told = bench.told(events.SECRET_ROTATED, events.SECRET_ENCRYPTED)
+    assert [(one["id"], one.get("step")) for one in told] == [
+        (events.SECRET_ENCRYPTED, None),
+        (events.SECRET_ROTATED, "promoted"),
+        (events.SECRET_ROTATED, "withdrawn"),
+    ]
+    assert not node.configuration.differing_files()
+
+
+def test_logins_take_turns_with_the_secret(node: Node) -> None:
+    bench, consumer = one(node, alternates={"redis.user": ("a", "b")})
+    seen = []
+    for _ in range(3):
+        bench.service.rotate(ACTOR, [REDIS])
+        seen.append(node.configuration.effective("redis.user"))
+        assert consumer.component.valid == [bench.present(consumer)]
+    assert seen == ["b", "a", "b"]
+
+
+def test_an_administrators_secret_needs_a_value_and_a_consumer(node: Node) -> None:
+    """Such as a mail provider's password: proved by a login, and never proved dead."""
+    consumer = MemoryConsumer(MemoryComponent(), ADMIN, ends_old=False)
+    bench = Bench(node, consumer)
+    with pytest.raises(UsageError, match="administrator"):
+        bench.service.rotate(ACTOR, [ADMIN])
+    (outcome,) = bench.service.rotate(ACTOR, [ADMIN], value=SecretBytes(b"given"))
+    assert outcome.state == "rotated"
+    assert bench.value(ADMIN) == b"given"
+    bench.service.rotate(ACTOR)
+    assert bench.value(ADMIN) == b"given"
+
+
+def test_a_plan_asks_nobody_and_changes_nothing(node: Node) -> None:
+    bench, consumer = one(node)
+    version = node.configuration.version
+    planned = {one.parameters: one for one in bench.service.plan()}
+    assert planned[(REDIS,)].consumer == "memory/one"
+    assert planned[tuple(CHAIN)].consumer == ""
+    assert {name for names in planned for name in names} == generated_names()
+    assert not any(one.interrupted for one in planned.values())
+    assert (consumer.faults.calls, node.configuration.version) == ([], version)
+
+
+def test_a_secret_that_is_not_set_is_named_and_the_others_go_on(node: Node) -> None:
+    bench, consumer = one(node)
+    node.configuration.reset(REDIS, actor=ACTOR)
+    node.configuration.apply(actor=ACTOR)
+    outcomes = bench.service.rotate(ACTOR, [REDIS, "pgsql.adminpassword"])
+    failed = [one for one in outcomes if one.state != "rotated"]
+    assert [(one.parameters, one.state, one.stage) for one in failed] == [
+        ((REDIS,), "kept", "intend")
+    ]
+    assert consumer.faults.calls == []
+
+
+# ---- a component that does not work ------------------------------------------------------------------
+
+
+STAGES = ["admit", "login", "withdraw", "prove-new", "prove-dead"]
+ERRORS = [ConsumerUnavailableError, ConsumerRefusedError]
+# a refusal is what the last stage waits for, and it has no moment after it
+FAILURES = [
+    (stage, after, error)
+    for stage in STAGES
+    for after in (False, True)
+    for error in ERRORS
+    if stage != "prove-dead" or (after, error) == (False, ConsumerUnavailableError)
+]
+
+
+@pytest.mark.parametrize(("stage", "after", "error"), FAILURES)
+@pytest.mark.parametrize("overlaps", [True, False])
+def test_a_failure_at_any_stage_is_named_and_converges_with_one_retry(
+    node: Node, stage: str, error: type[StrongroomError], *, after: bool, overlaps: bool
+) -> None:
+    """R7: old or new is valid throughout, the others go on, the next run finishes."""
+    bench, consumer = one(node, overlaps=overlaps)
+    before = bench.present(consumer)
+    consumer.faults.at = STAGES.index(stage) + 1
+    consumer.faults.after = after
+    consumer.faults.error = lambda: error("no, says the component")
+    outcomes = bench.service.rotate(ACTOR, [REDIS, "pgsql.adminpassword"])
+    by_name = {one.parameters[0]: one for one in outcomes}
+    assert by_name["pgsql.adminpassword"].state == "rotated"
+    outcome = by_name[REDIS]
+    promoted = stage not in {"admit", "login"}
+    assert outcome.state == ("unfinished" if promoted else "kept")
+    assert (outcome.stage, outcome.problem) == (stage, "no, says the component")
+    assert (bench.present(consumer) != before) is promoted
+    assert bench.service.plan([REDIS])[0].interrupted
+    (told,) = bench.told(events.SECRET_ROTATION_FAILED)
+    assert (told["step"], told["error"], told["attempt"]) == (stage, error.__name__, 1)
+    (left,) = bench.service.outstanding()
+    assert (left.state, left.stage) == (outcome.state, stage)
+    assert error.__name__ in left.problem
+
+    consumer.faults.at = 0
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS])
+    assert outcome.state == "rotated"
+    assert consumer.component.valid == [bench.present(consumer)] != [before]
+    assert bench.service.journals.all() == []
+
+
+def test_a_component_that_still_takes_the_old_value_is_named(node: Node) -> None:
+    """A login without a password, or a proxy that trusts everybody: rotated it is not."""
+    bench, consumer = one(node)
+    before = bench.present(consumer)
+
+    def stubborn(old: Credential, present: Credential) -> None:
+        consumer.component.valid = [before, bench.present(consumer)]
+
+    consumer.withdraw = stubborn  # type: ignore[method-assign]
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS])
+    assert (outcome.state, outcome.stage) == ("unfinished", "prove-dead")
+    assert "still accepts" in outcome.problem
+
+
+def test_a_failing_secret_is_not_tried_for_ever(node: Node) -> None:
+    """R7 (PR 28989): ever longer pauses, and after eight tries only an operator tries."""
+    bench, consumer = one(node)
+    consumer.component.down = True
+    bench.service.rotate(ACTOR, [REDIS])
+    pauses: list[float] = []
+    while len(pauses) < MAX_AUTOMATIC_TRIES - 1:
+        assert bench.service.resume(events.SYSTEM) == []
+        (found,) = bench.service.journals.all()
+        due = parse_utc(found.journal.not_before)
+        pauses.append((due - bench.clock.moment).total_seconds())
+        bench.clock.moment = due
+        assert len(bench.service.resume(events.SYSTEM)) == 1
+    assert pauses == [30, 60, 120, 240, 480, 960, 1920]
+    bench.clock.moment += timedelta(days=365)
+    tried = len(consumer.faults.calls)
+    assert bench.service.resume(events.SYSTEM) == []
+    assert len(consumer.faults.calls) == tried == MAX_AUTOMATIC_TRIES
+    consumer.component.down = False
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS])
+    assert outcome.state == "rotated"
+
+
+def test_a_given_value_waits_for_the_rotation_that_was_cut(node: Node) -> None:
+    """The cut one's value may be the only valid one: it is never thrown away unseen."""
+    bench, consumer = one(node, overlaps=False)
+    consumer.faults.at, consumer.faults.after = 1, True
+    consumer.faults.error = lambda: ConsumerUnavailableError("gone")
+    bench.service.rotate(ACTOR, [REDIS])
+    consumer.component.down = True
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS], value=SecretBytes(b"chosen"))
+    assert outcome.state == "kept"
+    consumer.component.down = False
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS], value=SecretBytes(b"chosen"))
+    assert (outcome.state, bench.value(REDIS)) == ("rotated", b"chosen")
+    assert consumer.component.valid == [{REDIS: b"chosen"}]
+
+
+# ---- kills -------------------------------------------------------------------------------------------
+
+
+class Killing:
+    """A coordinator that dies at one of its puts, before or after it."""
+
+    def __init__(self, inner: Coordinator, at: int, *, after: bool) -> None:
+        self._inner = inner
+        self._at, self._after = at, after
+        self.puts = 0
+
+    def put(self, changes: Mapping[str, Change]) -> None:
+        self.puts += 1
+        if self.puts == self._at and not self._after:
+            raise KilledError
+        self._inner.put(changes)
+        if self.puts == self._at:
+            raise KilledError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def check_converges(bench: Bench, consumer: MemoryConsumer, before: dict[str, bytes]) -> None:
+    """After a kill: something is valid; one start makes all agree."""
+    known = {bytes(value) for value in candidates(bench)}
+    assert any(valid[REDIS] in known for valid in consumer.component.valid)
+    consumer.faults.at = 0
+    outcomes = bench.service.resume(events.SYSTEM)
+    assert [one.state for one in outcomes] in ([], ["rotated"])
+    assert consumer.component.valid == [bench.present(consumer)]
+    if outcomes:
+        assert bench.present(consumer) != before
+    assert bench.service.journals.all() == []
+    bench.service.rotate(ACTOR, [REDIS])
+    assert consumer.component.valid == [bench.present(consumer)]
+
+
+def candidates(bench: Bench) -> list[bytes]:
+    return [value.reveal() for value in bench.service.candidates(REDIS)]
+
+
+@pytest.mark.parametrize("overlaps", [True, False])
+@pytest.mark.parametrize(
+    ("at", "after"),
+    [(at, after) for at in range(1, 6) for after in (False, True) if (at, after) != (5, True)],
+)
+def test_a_kill_around_any_call_of_the_consumer_converges_at_the_next_start(
+    node: Node, at: int, *, after: bool, overlaps: bool
+) -> None:
+    bench, consumer = one(node, overlaps=overlaps)
+    before = bench.present(consumer)
+    consumer.faults.at, consumer.faults.after = at, after
+    with pytest.raises(KilledError):
+        bench.service.rotate(ACTOR, [REDIS])
+    check_converges(bench, consumer, before)
+
+
+@pytest.mark.parametrize("overlaps", [True, False])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(1, 4))
+def test_a_kill_around_any_put_converges_at_the_next_start(
+    node: Node, at: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, overlaps: bool
+) -> None:
+    bench, consumer = one(node, overlaps=overlaps)
+    before = bench.present(consumer)
+    killing: Any = Killing(node.coordinator, at, after=after)
+    with monkeypatch.context() as patched:
+        bench.coordinator = killing
+        patched.setattr(node.configuration, "_coordinator", killing)
+        with pytest.raises(KilledError):
+            bench.service.rotate(ACTOR, [REDIS])
+        assert killing.puts == at
+    bench.coordinator = node.coordinator
+    check_converges(bench, consumer, before)
+
+
+@pytest.mark.parametrize(
+    ("what", "at"), [("events", 1), ("events", 2), ("events", 3), ("project", 1)]
+)
+def test_a_kill_before_an_event_or_the_files_converges_and_is_told(
+    node: Node, what: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step is told, though perhaps twice: an event may be missing only for what is not done."""
+    bench, consumer = one(node)
+    before = bench.present(consumer)
+    calls = 0
+    target, name = (node.events, "append") if what == "events" else (node.configuration, "project")
+    original = getattr(target, name)
+
+    def die(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise KilledError
+        return original(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(target, name, die)
+        with pytest.raises(KilledError):
+            bench.service.rotate(ACTOR, [REDIS])
+    assert bench.service.resume(events.SYSTEM)
+    assert bench.present(consumer) != before
+    steps = [one["step"] for one in bench.told(events.SECRET_ROTATED)]
+    assert set(steps) == {"promoted", "withdrawn"}
+    assert not node.configuration.differing_files()
+
+
+def test_a_run_that_goes_on_does_not_rotate_again_what_it_did(node: Node) -> None:
+    """`regenerate-internal-tokens` names its run: a resumed one does the rest only."""
+    first = MemoryConsumer(MemoryComponent(), REDIS)
+    second = MemoryConsumer(MemoryComponent(), "jdbc.password", name="memory/two")
+    bench = Bench(node, first, second)
+    second.faults.at = 1
+    with pytest.raises(KilledError):
+        bench.service.rotate(ACTOR, run="11111111-1111-4111-8111-111111111111")
+    done = {name: bench.value(name) for name in generated_names() - {"jdbc.password"}}
+    second.faults.at = 0
+    outcomes = bench.service.rotate(ACTOR, run="11111111-1111-4111-8111-111111111111")
+    assert [(one.parameters, one.state) for one in outcomes] == [(("jdbc.password",), "rotated")]
+    assert {name: bench.value(name) for name in done} == done
+    assert second.component.valid == [bench.present(second)]
+
+
+# ---- leftovers ---------------------------------------------------------------------------------------
+
+
+def test_a_journal_of_a_consumer_that_is_gone_is_dropped(node: Node) -> None:
+    """format/rotation-journal.md §2.8."""
+    bench, consumer = one(node)
+    consumer.component.down = True
+    bench.service.rotate(ACTOR, [REDIS])
+    bench.consumers = []
+    assert bench.service.resume(ACTOR) == []
+    assert bench.service.outstanding() == []
+    bench.service.rotate(ACTOR, [REDIS])
+    assert bench.service.journals.all() == []
+
+
+def test_a_journal_of_another_consumer_gives_way(node: Node) -> None:
+    bench, consumer = one(node)
+    consumer.component.down = True
+    bench.service.rotate(ACTOR, [REDIS])
+    other = MemoryConsumer(MemoryComponent(), REDIS, name="memory/other")
+    other.component.valid = [bench.present(other)]
+    bench.consumers = [other]
+    (outcome,) = bench.service.rotate(ACTOR, [REDIS])
+    assert outcome.state == "rotated"
+    assert other.component.valid == [bench.present(other)]
+
+
+def test_candidates_are_new_then_old_then_configured(node: Node) -> None:
+    bench, consumer = one(node)
+    assert candidates(bench) == [bench.value(REDIS)]
+    consumer.component.down = True
+    bench.service.rotate(ACTOR, [REDIS])
+    (found,) = bench.service.journals.all()
+    new, old = candidates(bench)
+    assert old == bench.value(REDIS) != new
+    assert bench.service.candidates("jdbc.password") == (
+        node.configuration.open_secret("jdbc.password"),
+    )
+    text = found.journal.serialize()
+    assert new not in text
+    assert old not in text
+
+
+def test_a_configuration_key_that_a_journal_names_is_in_use(node: Node) -> None:
+    """format/rotation-journal.md §2.5: else its new value could never be opened."""
+    key_id, text = new_id(), b"a value"
+    sealed = {REDIS: enc.seal_value(rng.new_key(), key_id, REDIS, text)}
+    before = node.configuration.configuration_keys_in_use()
+    service = Bench(node).service
+    found = service.journals.begin(RotationJournal("memory/one", new_id(), sealed, sealed))
+    assert node.configuration.configuration_keys_in_use() == before | {key_id}
+    service.journals.remove(found)
+    assert node.configuration.configuration_keys_in_use() == before
