@@ -25,6 +25,7 @@ from strongroom.secrets import asset_ring
 from strongroom.secrets.asset_ring import AssetRing
 
 _LAST = 2  # manifest and seal
+_KEPT = ("id", "site_id", "storage_key", "file_id", "mek_id", "plaintext_bytes")
 _HINT = "the file is damaged or was changed: use another backup"
 
 
@@ -43,7 +44,7 @@ class Found:
 
     Attributes:
         counts: Rows by table.
-        extracts: Row of `contents` by the key of its file.
+        extracts: Of each row of `contents` what its file needs, by the key of the file.
         lost: Ids of content whose file was lost before the backup was made.
     """
 
@@ -168,7 +169,7 @@ class OpenBackup:
         if f"{manifest.EXTRACTS}{key}" in self._entries:
             if key in found.extracts:
                 raise FormatError(f"two rows of the backup name {key!r}", hint=_HINT)
-            found.extracts[key] = row
+            found.extracts[key] = {name: row[name] for name in _KEPT}
         elif key in self.manifest.lost:
             found.lost.append(row["id"])
         else:

@@ -48,12 +48,14 @@ class Bar:
 
     def _line(self, now: float) -> str:
         speed = self._done / max(now - self._started, 0.001)
+        left = ""
         done = f"{self._title} {self._text(self._done)}"
         if self._total:
             share = min(self._done / self._total, 1.0)
             filled = "#" * round(share * _WIDTH)
             done += f" of {self._text(self._total)} [{filled:<{_WIDTH}}] {share:4.0%}"
-        return f"{done} {self._text(round(speed))}/s"
+            left = f", {_clock(max(self._total - self._done, 0) / max(speed, 0.001))} left"
+        return f"{done} {self._text(round(speed))}/s{left}"
 
     def _text(self, count: int) -> str:
         if self._unit != "bytes":
@@ -72,3 +74,9 @@ class Bar:
         if self._shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

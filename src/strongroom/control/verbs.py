@@ -97,16 +97,47 @@ def _roots_remove(node: Node, actor: str, arguments: Arguments, say: Say) -> obj
     return None
 
 
+def _roots_repair(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del arguments, say
+    return list(node.roots.repair(actor))
+
+
 def _adopt(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
     del arguments, say
     return list(node.roots.adopt(actor))
 
 
+def _backup_wrap(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del actor, say
+    from strongroom.crypto.age import SealTo
+    from strongroom.services.backup_keys import BackupKeys, Wanted
+
+    phrase = arguments["passphrase"]
+    to = SealTo(
+        tuple(arguments["recipients"]),
+        None if phrase is None else SecretBytes(bytes.fromhex(phrase)),
+    )
+    wanted = Wanted(arguments["store_sha256"], tuple(arguments["asset_keys"]))
+    keys = BackupKeys(node.keeper, node.assets).wrap(arguments["backup_id"], wanted, to)
+    return {name: data.hex() for name, data in asdict(keys).items()}
+
+
+def _backup_seal(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
+    del actor, say
+    from strongroom.services.backup_keys import BackupKeys
+
+    words = (arguments[name] for name in ("backup_id", "rmk_id", "manifest_sha256"))
+    return asdict(BackupKeys(node.keeper, node.assets).seal(*words))
+
+
 VERBS: dict[str, Verb] = {
+    "backup.seal": _backup_seal,
+    "backup.wrap": _backup_wrap,
     "kms.adopt": _adopt,
     "kms.roots.add": _roots_add,
     "kms.roots.list": _roots_list,
     "kms.roots.remove": _roots_remove,
+    "kms.roots.repair": _roots_repair,
     "kms.roots.verify": _roots_verify,
     "kms.status": _status,
     "kms.rotate": _rotate,

@@ -64,6 +64,10 @@ class PortableRows:
         for row in _parents_first(rows) if table is tables.projects else rows:
             yield _canonical(row) + b"\n"
 
+    def ids(self, name: str) -> set[str]:
+        """The ids of a table's rows."""
+        return set(self._connection.execute(select(_table(name).c.id)).scalars())
+
     def replace(self, rows_of: Callable[[str], Iterable[Row]]) -> dict[str, int]:
         """Put these rows in the place of all that are there; returns how many by table.
 

@@ -1,0 +1,126 @@
+"""`strongroom backup verify`: what a backup is worth, without restoring it."""
+
+import argparse
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.cli import backup_options
+from strongroom.cli.backup_options import Stages
+from strongroom.cli.session import Session
+from strongroom.errors import NotFoundError, PermissionDeniedError
+
+if TYPE_CHECKING:
+    from strongroom.backup.restore import OpenBackup
+    from strongroom.bootstrap import Node
+    from strongroom.services.backup_opening import Opened
+    from strongroom.services.drills import Receipt
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `backup`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"look at a {verb}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verify = verbs.add_parser("verify", help="look at every byte, and authenticate it if keys open")
+    verify.add_argument("file", metavar="FILE", help="a path, or a name in the folder of backups")
+    verify.add_argument(
+        "--drill",
+        action="store_true",
+        help="open every extract's header and read a sample, and print a receipt",
+    )
+    backup_options.add_open_options(verify)
+    verify.add_argument("--json", action="store_true", help="print the receipt as JSON")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def _verify(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.backup.restore import OpenBackup
+    from strongroom.clock import SystemClock
+    from strongroom.filestore.blockfile import OpenedFile
+    from strongroom.services import drills
+
+    node = _node(session)
+    path = backup_options.find(arguments.file, node)
+    with OpenedFile(path) as file, Stages() as stages:
+        backup = OpenBackup.check(file, stages.begin("verify", file.size))
+        opened = _opened(backup, node, arguments, session)
+        clock = node.clock if node else SystemClock()
+        receipt = drills.receipt_of(backup, path, file.size, opened, clock)
+        if arguments.drill and opened is not None:
+            _drill(backup, opened, receipt, node, stages)
+            _leave_event(receipt, node, session)
+    _tell(receipt, session, as_json=arguments.json)
+    return 0 if receipt.is_good else 1
+
+
+def _node(session: Session) -> "Node | None":
+    """The node, if there is one: a backup may be looked at anywhere."""
+    try:
+        return session.node
+    except (NotFoundError, PermissionDeniedError):
+        return None
+
+
+def _opened(
+    backup: "OpenBackup", node: "Node | None", arguments: argparse.Namespace, session: Session
+) -> "Opened | None":
+    from strongroom import node_backups
+    from strongroom.services import backup_opening
+
+    given = backup_options.open_with(arguments)
+    means = node_backups.means(node, given, backup_options.credential(arguments))
+    try:
+        return backup_opening.open_keys(backup, means)
+    except backup_opening.NOT_OPENED as error:
+        if arguments.drill or not given.is_empty:
+            raise
+        session.note(f"the digests are right, but it was not authenticated: {error.message}")
+        return None
+
+
+def _drill(
+    backup: "OpenBackup", opened: "Opened", receipt: "Receipt", node: "Node | None", stages: Stages
+) -> None:
+    from strongroom import node_backups
+    from strongroom.services import drills
+
+    if node is not None:
+        drills.drill(backup, opened, node_backups.scratch(node, "drill"), receipt, stages.begin)
+        return
+    with tempfile.TemporaryDirectory(prefix="strongroom-") as folder:
+        drills.drill(backup, opened, Path(folder) / "trial", receipt, stages.begin)
+
+
+def _leave_event(receipt: "Receipt", node: "Node | None", session: Session) -> None:
+    """Keys were opened: the node's log is told, if there is one."""
+    from strongroom.eventlog import events
+
+    if node is not None:
+        missing = len(receipt.unreadable) + len(receipt.lost)
+        told = events.backup_verified(
+            session.actor, receipt.backup, opened=receipt.opened, missing=missing
+        )
+        node.events.append([told])
+
+
+def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
+    if as_json:
+        session.out_json(asdict(receipt))
+        return
+    session.out(f"Backup: {receipt.backup} of {receipt.created_at}, {receipt.bytes} bytes")
+    session.out(f"Manifest: {receipt.manifest}")
+    session.out(f"Entries: {receipt.entries}, every digest is right")
+    state = f"yes, by {receipt.opened_by}" if receipt.authenticated else "no"
+    session.out(f"Authenticated: {state}")
+    session.out(f"RMK: {receipt.rmk} ({receipt.mode}), {len(receipt.meks)} MEKs")
+    if receipt.drill:
+        session.out(f"Extracts: {receipt.encrypted} encrypted, {receipt.plain} plain")
+        session.out(f"Opened: {receipt.opened}; read whole: {receipt.bodies}")
+        for mek_id, count in sorted(receipt.by_mek.items()):
+            session.out(f"  {mek_id}: {count}")
+    for content_id, reason in receipt.unreadable.items():
+        session.out(f"Cannot be read: {content_id}: {reason}")
+    for content_id in receipt.lost:
+        session.out(f"Lost before the backup was made: {content_id}")

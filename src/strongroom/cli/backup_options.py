@@ -1,0 +1,123 @@
+"""What `tsm maintenance` and `strongroom backup` share: which file, what opens it, and bars of progress."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from strongroom.cli import sealing
+from strongroom.cli.bar import Bar
+from strongroom.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from strongroom.bootstrap import Node
+    from strongroom.crypto.age import OpenWith
+    from strongroom.crypto.secret import SecretBytes
+
+_TITLES = {
+    "backup": "writing",
+    "verify": "checking",
+    "restore": "restoring",
+    "read": "reading a sample",
+}
+
+
+def add_open_options(parser: argparse.ArgumentParser) -> None:
+    """What the keys of a backup may be opened with."""
+    sealing.add_open_options(parser)
+    parser.add_argument(
+        "--share",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="open with shares of the recovery recipient; again for each share",
+    )
+    parser.add_argument(
+        "--root-credential-file",
+        metavar="FILE",
+        help="token, PIN or other credential of the source's root, which is not in a backup;"
+        " - is stdin",
+    )
+
+
+def open_with(arguments: argparse.Namespace) -> "OpenWith":
+    """Identities, also of shares, or a passphrase."""
+    from dataclasses import replace
+
+    from strongroom.crypto import shares
+
+    found = sealing.open_from(arguments)
+    if not arguments.share:
+        return found
+    words = []
+    for name in arguments.share:
+        try:
+            words.append(shares.words_of(sealing.read_secret(name, "the share").decode()))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name} is no text: there is no share in it") from error
+    return replace(found, identities=(*found.identities, shares.combine(words)))
+
+
+def credential(arguments: argparse.Namespace) -> "SecretBytes | None":
+    """The credential of the source's root."""
+    from strongroom.crypto.secret import SecretBytes
+
+    name = arguments.root_credential_file
+    if name is None:
+        return None
+    data = sealing.read_secret(name, "the credential").removesuffix(b"\n").removesuffix(b"\r")
+    if not data:
+        raise UsageError(f"{name} is empty: there is no credential in it")
+    return SecretBytes(data)
+
+
+def find(name: str, node: "Node | None") -> Path:
+    """The file that is meant: a path, or a name in the folder of backups.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    path = Path(name)
+    if "/" in name or (node is None and path.is_file()):
+        places = [path]
+    elif node is None:
+        places = []
+    else:
+        from strongroom import node_backups
+        from strongroom.services.backups import SUFFIX
+
+        folder = node_backups.folder(node)
+        places = [folder / name, folder / f"{name}{SUFFIX}"]
+    for place in places:
+        if place.is_file():
+            return place
+    where = str(places[0].parent) if places else "this folder"
+    raise NotFoundError(
+        f"there is no backup {name!r} in {where}",
+        hint="give a path with '/', or a name in basefilepath.backuprestore",
+    )
+
+
+class Stages:
+    """One bar after the other; at the end none."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+
+    def begin(self, name: str, total: int) -> Callable[[int], None] | None:
+        """The next stage begins."""
+        self.end()
+        self._bar = Bar(_TITLES.get(name, name))
+        return self._bar.begin(total)
+
+    def end(self) -> None:
+        """The stage is over: its bar goes."""
+        if self._bar is not None:
+            self._bar.__exit__()
+            self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()

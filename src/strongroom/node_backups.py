@@ -1,0 +1,113 @@
+"""Composes backup and restore of a node, and what backups are opened with where there is no node.
+
+Beside the composition root, which opens nodes; what is done is the business of `services.backups`,
+`services.restores` and `services.drills`.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from strongroom import bootstrap
+from strongroom.bootstrap import Node
+from strongroom.clock import SystemClock
+from strongroom.crypto.age import OpenWith
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, StateError
+from strongroom.filestore import pins
+from strongroom.roots.base import RootProvider, WrapRecord
+from strongroom.roots.settings import RootSettings
+from strongroom.services.backup_keys import KeyRoom
+from strongroom.services.backup_opening import Means
+from strongroom.services.backups import BackupPorts, BackupService
+from strongroom.services.restores import RestorePorts, RestoreService
+from strongroom.topology import running
+
+_FOLDER_KEY = "basefilepath.backuprestore"
+
+
+def folder(node: Node) -> Path:
+    """Where backups lie."""
+    return node.paths.root / (node.configuration.effective(_FOLDER_KEY) or "")
+
+
+def scratch(node: Node, name: str) -> Path:
+    """Where rows are tried: beside the repository, hidden."""
+    return node.paths.repository.parent / f".{name}"
+
+
+def backups(node: Node, keys: KeyRoom) -> BackupService:
+    """Makes backups with the keys of whoever holds them."""
+    ports = BackupPorts(
+        repository=node.repository,
+        pins=pins.Pins(node.files.path, node.paths.extracts / pins.FOLDER),
+        store=lambda: node.keeper.current()[1],
+        coordinator=node.coordinator,
+        log=node.events,
+        clock=node.clock,
+        access=node.access,
+    )
+    return BackupService(ports, keys)
+
+
+def restores(node: Node) -> RestoreService:
+    """Restores backups; within `alone`."""
+    ports = RestorePorts(
+        repository=node.repository,
+        files=node.files,
+        stored_files=node.stored_files,
+        keeper=node.keeper,
+        assets=node.assets,
+        log=node.events,
+        clock=node.clock,
+        folder=node.paths.extracts,
+        scratch=scratch(node, "restore"),
+    )
+    return RestoreService(ports)
+
+
+def means(node: Node | None, given: OpenWith, credential: SecretBytes | None) -> Means:
+    """What the keys of a backup may be opened with: what is given, and what the node has."""
+    clock = node.clock if node else SystemClock()
+
+    def build(settings: RootSettings) -> RootProvider:
+        built: RootProvider = bootstrap.root_module(settings.kind).build(settings, clock)
+        return built
+
+    def recipient(wrap: WrapRecord, by: OpenWith) -> SecretBytes:
+        module = bootstrap.root_module(wrap.kind)
+        opened: SecretBytes = module.RecipientRoot(
+            module.of_wrap(wrap), clock, by.identities
+        ).unwrap(wrap)
+        return opened
+
+    if node is None:
+        return Means(build, recipient, given=given, credential=credential)
+    return Means(
+        build=node.keeper.roots.build,
+        recipient=recipient,
+        own_ring=lambda: node.keys.opened().ring,
+        own_root=node.keeper.roots.find,
+        given=given,
+        credential=credential,
+    )
+
+
+@contextmanager
+def alone(node: Node) -> Iterator[None]:
+    """Keep server and backgrounder away for as long as a restore takes.
+
+    Raises:
+        StateError: The node is served, or a command works on its jobs.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(running.sole_server(node.paths))
+            worker = f"backgrounder-{node.paths.node_id}"
+            stack.enter_context(node.coordinator.lock(worker, wait_s=0))
+        except ConflictError as error:
+            raise StateError(
+                f"{error.message}: a restore replaces what it works on",
+                hint="stop 'strongroom serve' and what runs jobs, then run the command again",
+            ) from error
+        yield
