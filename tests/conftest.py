@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # helpers that assert: told before any test imports them
-pytest.register_assert_rewrite("tests.torture.nodes")
+pytest.register_assert_rewrite("tests.torture.nodes", "tests.torture.moves")
 
 if TYPE_CHECKING:
     from tests import components

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.access.permissions import Subject
 from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
-from strongroom.extracts.stored import StoredFile
-from strongroom.ids import new_id
 from strongroom.kms.states import MekState
+from strongroom.repository.rows import ContentRow, SiteMode
 from strongroom.roots.settings import RootSettings
 from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
+from strongroom.services.sites import SiteChanges
+from strongroom.services.stored_files import stored_file
 from tests.conftest import T, Torture
 from tests.contract.roots.harness import RootBench
-from tests.torture import nodes
+from tests.torture import nodes, publish_actions
 
 #: The chain of the issue: each kind is entered from another one.
 CHAIN = (
@@ -27,8 +29,6 @@ CHAIN = (
     ("openbao", "pkcs11"),
     ("pkcs11", "local"),
 )
-HERE = Placement(new_id(), new_id())
-_CONTENT = b"an extract under the keys from before"
 Benches = Callable[[str], RootBench]
 
 
@@ -42,13 +42,15 @@ def few(torture: Torture, count: int) -> Torture:
     return replace(torture, size=count)
 
 
-def prepare(benches: Benches, names: Sequence[str], patch: pytest.MonkeyPatch) -> None:
-    """Start benches, and set their variables in this process."""
-    for name in names:
-        bench = benches(name)
-        for variable, value in bench.environment.items():
-            patch.setenv(variable, value)
+def prepare(benches: Benches, names: Sequence[str], patch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Start what is outside the machine, and set its variables in this process; gives them."""
+    outside = [benches(name) for name in names if name != "local"]
+    variables = {name: value for bench in outside for name, value in bench.environment.items()}
+    for name, value in variables.items():
+        patch.setenv(name, value)
+    for bench in outside:
         bench.quicken(patch)
+    return variables
 
 
 def settings_of(benches: Benches, name: str) -> RootSettings | None:
@@ -66,7 +68,7 @@ class Start:
         target: The root that it shall be moved to.
         document: Its configuration, byte by byte.
         epoch: Its store's.
-        stored: An extract in its file store.
+        extract: A published extract, encrypted.
     """
 
     folder: Path
@@ -74,7 +76,7 @@ class Start:
     target: RootSettings | None
     document: bytes
     epoch: int
-    stored: StoredFile
+    extract: ContentRow
 
     @property
     def modes(self) -> tuple[str, str]:
@@ -89,12 +91,13 @@ def make_start(
     """A copy of a fresh node, under the root that the move begins with."""
     nodes.copy(fresh, folder)
     with nodes.opened(folder / "node") as node:
-        writer = node.vault.create(HERE, encrypted=True)
-        writer.write(_CONTENT)
-        stored = writer.commit()
+        site = publish_actions.identity(node).site
+        node.sites.update(Subject.local("os:tester"), site.id, SiteChanges(mode=SiteMode.ENFORCED))
+        extract = publish_actions.write(node, publish_actions.OLD, replaces=False)
+        assert extract.mek_id
         node.roots.set_mode(source, "os:tester")
         epoch = node.keeper.current()[0].epoch
-        return Start(folder, source, target, document_of(node), epoch, stored)
+        return Start(folder, source, target, document_of(node), epoch, extract)
 
 
 def document_of(node: Node) -> bytes:
@@ -149,5 +152,6 @@ def check_settings(node: Node, root: RootSettings | None) -> None:
 
 def check_content(node: Node, start: Start) -> None:
     """The extract from before the move is read."""
-    with node.vault.open(start.stored, HERE) as reader:
-        assert reader.read_at(0, reader.size) == _CONTENT
+    place = Placement(start.extract.site_id, start.extract.id)
+    with node.vault.open(stored_file(start.extract), place) as reader:
+        assert reader.read_at(0, reader.size) == publish_actions.OLD

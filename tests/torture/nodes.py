@@ -22,7 +22,7 @@ _KNOWN = re.compile(
         |keystore/password
         |(repository|coordination)/\w+\.db(-wal|-shm)?
         |coordination/(locks/[\w.-]+|[\w-]+\.lock)
-        |events/node1\.jsonl(\.torn-\d+-[0-9a-f]{8})?
+        |events/node1\.(jsonl(\.torn-\d+-[0-9a-f]{8})?|checkpoint)
         |logs/\w+\.log
         |extracts/.*
     )""",

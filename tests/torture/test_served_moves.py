@@ -1,0 +1,100 @@
+"""The serving process is killed at each step of a move that it makes over its control socket (R12).
+
+The steps are the calls through its ports, as `crashing_serve` counts them: to the roots, and whatever it writes. The process
+is a real one and dies by SIGKILL, before the call is made; what all earlier calls did has happened.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from strongroom.control import client
+from strongroom.control.verbs import settings_to_plain
+from strongroom.errors import StateError
+from strongroom.topology.paths import DataPaths
+from tests.conftest import Torture
+from tests.servers import ROOT
+from tests.torture import moves, nodes
+from tests.torture.moves import Benches, Start
+
+pytestmark = pytest.mark.torture
+
+_END_S = 30
+
+
+@contextmanager
+def serving(home: Path, number: int, notes: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A server that dies at a call."""
+    words = ["--data-dir", str(home), "--port", "0", "--no-backgrounder"]
+    with notes.with_suffix(".err").open("ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.torture.crashing_serve", str(number), str(notes), *words],
+            cwd=ROOT,
+            env={**os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("ready: "), notes.with_suffix(".err").read_text()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(_END_S)
+        process.stdout.close()
+
+
+def move(home: Path, start: Start) -> object:
+    """Ask the server, as `set-mode` does."""
+    asked = {"settings": settings_to_plain(start.target)}
+    return client.ask(DataPaths(home), "kms.set-mode", asked, lambda _: None)
+
+
+def torture_server(start: Start, place: Path, torture: Torture) -> None:
+    """Kill it at every step that an undisturbed move takes."""
+    notes = place / "notes"
+    home = nodes.copy(start.folder, place / "undisturbed") / "node"
+    with serving(home, 0, notes):
+        assert move(home, start)
+    steps = notes.read_text().splitlines()
+    assert {"LocalCoordinator put", "JsonlEventLog append", "RepositoryMarks write"} <= set(steps)
+    outcomes = set()
+    for number in torture.choose(range(1, len(steps) + 1)):
+        home = nodes.copy(start.folder, place / f"killed at {number}") / "node"
+        with serving(home, number, place / f"notes {number}") as process:
+            with pytest.raises(StateError, match="went away"):
+                move(home, start)
+            assert process.wait(_END_S) == -signal.SIGKILL, steps[number - 1]
+        moved = moves.check(home, start)
+        outcomes.add(moved)
+        with nodes.opened(home) as node:
+            assert node.roots.set_mode(start.target, "os:tester").done is not moved
+        moves.check_done(home, start)
+    assert outcomes == {False, True}
+
+
+def test_a_server_killed_at_any_step_leaves_the_old_or_the_new(
+    benches: Benches,
+    fresh_node: Path,
+    tmp_path: Path,
+    torture: Torture,
+    monkeypatch: pytest.MonkeyPatch,
+    subtests: pytest.Subtests,
+) -> None:
+    """Over the chain: what is read before is read after, and the command can be given again."""
+    for source, target in moves.some(torture, moves.CHAIN, 1):
+        with subtests.test(f"{source} to {target}"):
+            moves.prepare(benches, (source, target), monkeypatch)
+            place = tmp_path / f"{source} {target}"
+            settings = [moves.settings_of(benches, name) for name in (source, target)]
+            start = moves.make_start(fresh_node, place / "start", *settings)
+            torture_server(start, place, moves.few(torture, 4))
