@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from strongroom.consumers.base import Consumer
     from strongroom.coordination.local import LocalCoordinator
+    from strongroom.crypto.age import Identity
     from strongroom.crypto.secret import SecretBytes
     from strongroom.eventlog.jsonl import JsonlEventLog
     from strongroom.eventlog.notes import LogSigner
@@ -208,7 +209,11 @@ class Node:
         """The configuration keys, opened by the keystore as it is now."""
         from strongroom.keystore.configuration_key import ConfigurationKeys
 
-        return ConfigurationKeys(self.keystore, self.keystore.load(), installation_id)
+        second = self.paths.recovery_records
+        return ConfigurationKeys(self.keystore, self.keystore.load(), installation_id, second)
+
+    def _present_keys(self) -> "ConfigurationKeys":
+        return self.open_configuration_keys(self.configuration.document().installation_id)
 
     @cached_property
     def configuration(self) -> "ConfigurationService":
@@ -269,6 +274,14 @@ class Node:
 
         return LocalRoot(key_id, open_key or self.configuration.open_key, self.clock)
 
+    def recipient_root(
+        self, wrap: "WrapRecord", identities: "tuple[Identity, ...]"
+    ) -> "RootProvider":
+        """The recovery recipient of a wrap, with identities that may open it."""
+        from strongroom.roots import recipient
+
+        return recipient.RecipientRoot(recipient.of_wrap(wrap), self.clock, identities)
+
     @cached_property
     def _providers(self) -> "_Roots":
         return _Roots(self)
@@ -324,7 +337,7 @@ class Node:
         """KMS mode and recovery roots."""
         from strongroom.services.kms_roots import RootsService
 
-        return RootsService(self.keeper)
+        return RootsService(self.keeper, self._present_keys)
 
     def _count_use(self) -> "UseCount":
         from strongroom.services import extract_usage
@@ -343,10 +356,7 @@ class Node:
         """`regenerate-internal-tokens`."""
         from strongroom.services.regenerate import KeyHolders, RegenerateService
 
-        def open_keys() -> "ConfigurationKeys":
-            return self.open_configuration_keys(self.configuration.document().installation_id)
-
-        holders = KeyHolders(self.keystore, open_keys)
+        holders = KeyHolders(self.keystore, self._present_keys)
         return RegenerateService(holders, self.keeper, self.assets, self.rotation, self._kms_ports)
 
     @cached_property
@@ -501,6 +511,8 @@ class _Roots:
         for settings in stored:
             if settings.opens(wrap):
                 return self.build(settings)
+        if wrap.kind in _RECIPIENT_KINDS:  # it names its recipient: no more is needed to wrap
+            return self.build(root_module(wrap.kind).of_wrap(wrap))
         raise RootError(
             f"nothing is known of the {wrap.kind} root {wrap.root_key_id}",
             hint="set it again with 'tsm security kms set-mode' or 'kms roots add'",
@@ -523,6 +535,8 @@ class _Roots:
 
 #: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.
 _ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11", "gcp", "tpm")
+#: Kinds that `strongroom.roots.recipient` has: they only wrap.
+_RECIPIENT_KINDS = ("age", "shares")
 
 
 def root_module(kind: str) -> "ModuleType":
@@ -531,6 +545,8 @@ def root_module(kind: str) -> "ModuleType":
     Raises:
         StateError: There is no such kind.
     """
-    if kind not in _ROOT_KINDS:
+    if kind in _RECIPIENT_KINDS:
+        kind = "recipient"
+    elif kind not in _ROOT_KINDS:
         raise StateError(f"this version has no root of the kind {kind!r}")
     return importlib.import_module(f"strongroom.roots.{kind}")

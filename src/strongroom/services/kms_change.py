@@ -70,7 +70,12 @@ def rotated(opened: OpenStore, roots: RootSet, now: datetime) -> NextStore:
     """A new RMK from these roots, all MEKs under it, and a new MEK that encrypts (Q-20, A-22)."""
     ring = opened.ring.with_new_active(MekId(new_id()), rng.new_key(), now)
     built = _under_new_rmk(opened.store.installation_id, roots, ring, now)
-    kept = replace(built.store, epoch=opened.store.epoch + 1, former=opened.store.former)
+    kept = replace(
+        built.store,
+        epoch=opened.store.epoch + 1,
+        former=opened.store.former,
+        wraps=tuple(_with_drill(wrap, opened.store) for wrap in built.store.wraps),
+    )
     return replace(built, store=kms_store.seal_ring(kept, ring, built.rmk))
 
 
@@ -148,6 +153,14 @@ def adopted(opened: OpenStore, found: Mapping[bytes, KeyRing], now: datetime) ->
     left = tuple(raw for raw in opened.store.former if raw not in found)
     store = replace(opened.store, epoch=opened.store.epoch + 1, former=left)
     return NextStore(kms_store.seal_ring(store, ring, opened.rmk), opened.rmk, ring)
+
+
+def _with_drill(wrap: WrapRecord, before: KmsStore) -> WrapRecord:
+    """A recipient's new wrap remembers when its identity was last at hand: nobody is called in to rotate."""
+    if wrap.kind not in RECIPIENT_KINDS:
+        return wrap
+    drills = [old.last_verified for old in before.wraps if old.root_key_id == wrap.root_key_id]
+    return replace(wrap, last_verified=max(drills, default=wrap.last_verified))
 
 
 def _next(opened: OpenStore, store: KmsStore) -> NextStore:

@@ -4,7 +4,8 @@ A change is built and proved by its maker (`services.kms_change`); here it is pu
 compare-and-set, told to the event log, and the store before it dropped once the new one is proved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -167,8 +168,8 @@ class StoreKeeper:
             RootError: A credential cannot be renewed now; it is tried again at the next call.
         """
         self.keys.drop_expired()
-        for settings in self.settings():
         failures: list[RootError] = []
+        for settings in self.settings():
             try:
                 root = self.roots.build(settings)
                 if isinstance(root, KeepsCredentials):
@@ -218,8 +219,23 @@ class StoreKeeper:
 
     # ---- changing --------------------------------------------------------------------------------
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock under which keys change.
+
+        Raises:
+            ConflictError: Another command holds it for too long.
+        """
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            yield
+
     def change(
-        self, mutation: Mutation, told: Told, resettle: SettingsChange | None = None
+        self,
+        mutation: Mutation,
+        told: Told,
+        resettle: SettingsChange | None = None,
+        *,
+        prepare: Callable[[NextStore], None] | None = None,
     ) -> NextStore:
         """Build, prove, commit, tell, settle; until the commit all is as before.
 
@@ -230,6 +246,7 @@ class StoreKeeper:
             mutation: Gives the next store of the opened one.
             told: Gives the events of the change.
             resettle: Gives the root settings that belong to the next store; None leaves them.
+            prepare: Does what must be there before the commit, once the next store is proved.
 
         Raises:
             ConflictError: Somebody else changed the configuration meanwhile.
@@ -242,6 +259,8 @@ class StoreKeeper:
             settings = resettle(self.settings()) if resettle else None
             change = mutation(opened)
             kms_change.prove(change, self._find_among(settings))
+            if prepare is not None:
+                prepare(change)
             self.put(document, change, settings)
             # a kill between the commit and here leaves an older mark: `check_epoch` will tell
             self.tell(told(opened, change), change)
@@ -251,7 +270,7 @@ class StoreKeeper:
     def replace_closed(
         self,
         build: Callable[[KmsStore, bytes], NextStore],
-        told: Event,
+        told: Callable[[NextStore], list[Event]],
         resettle: SettingsChange,
     ) -> NextStore:
         """Put a new store in place of one that nothing opens (Q-05); that one is kept within it.

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from strongroom.errors import RootError, StateError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.keystore.configuration_key import ConfigurationKeys
+from strongroom.keystore.recovery_copy import RecipientDrift, recipients_in
 from strongroom.kms import opening
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
-from strongroom.kms.opening import OpenStore
+from strongroom.kms.opening import FindRoot, OpenStore
 from strongroom.kms.store import KmsStore
-from strongroom.roots.base import RootProvider
+from strongroom.roots.base import NEVER, RECIPIENT_KINDS, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
 from strongroom.services import kms_change, kms_reach
 from strongroom.services.kms_change import NextStore, RootSet
@@ -62,7 +64,8 @@ class RootState:
         online: Whether it can be asked now.
         problem: Why it does not open the RMK; empty if it does, or was not asked.
         added_at: When the wrap was made.
-        last_verified: When it last opened the RMK.
+        last_verified: When it last opened the RMK; empty if it never did as yet.
+        describe: What the root tells of itself: label, region, numbers of shares.
     """
 
     wrap_id: str
@@ -73,13 +76,21 @@ class RootState:
     problem: str
     added_at: str
     last_verified: str
+    describe: Mapping[str, str] = field(default_factory=dict)
 
 
 class RootsService:
     """The use cases of `set-mode` and `kms roots`."""
 
-    def __init__(self, keeper: StoreKeeper) -> None:
+    def __init__(self, keeper: StoreKeeper, open_keys: Callable[[], ConfigurationKeys]) -> None:
+        """Take the ports.
+
+        Args:
+            keeper: The KMS store.
+            open_keys: The configuration keys, which recovery recipients have wraps of as well.
+        """
         self._keeper = keeper
+        self._open_keys = open_keys
 
     def set_mode(
         self,
@@ -88,6 +99,7 @@ class RootsService:
         *,
         dry_run: bool = False,
         abandon: bool = False,
+        drop: Collection[str] = (),
     ) -> ModeChange:
         """Move to another root, online.
 
@@ -97,9 +109,9 @@ class RootsService:
             dry_run: Only check and tell.
             abandon: Close the present keys if nothing opens them (Q-05); their extracts stay
                 unreadable until one of their wraps opens again.
+            drop: Wraps of recovery roots that are given up, since they cannot be reached.
 
         Raises:
-        drop: Collection[str] = (),
             RootError: The new root does not do its work, or the old one does not open the store.
         """
         store, _ = self._keeper.current()
@@ -109,7 +121,6 @@ class RootsService:
         root = self._root_of(wanted.on_trial if wanted and dry_run else wanted)
         root.check()
         key_id, lasting = root.describe().root_key_id, wanted and wanted.lasting
-            drop: Wraps of recovery roots that are given up, since they cannot be reached.
         try:
             self._keeper.keys.opened()
         except StrongroomError as error:
@@ -125,29 +136,11 @@ class RootsService:
     def list(self) -> tuple[RootState, ...]:
         """Every wrap of the RMK, proved now where it can be."""
         store, _ = self._keeper.current()
-        states = []
-        for number, wrap in enumerate(store.wraps):
-            problem, online = "", True
-            try:
-                root = self._keeper.roots.find(wrap)
-                online = root.describe().online
-                if online:
-                    store.open_ring(store.rmk(root.unwrap(wrap)))
-            except StrongroomError as error:
-                problem = error.message
-            states.append(
-                RootState(
-                    wrap.id,
-                    wrap.kind,
-                    wrap.root_key_id,
-                    "recovery" if number else "mode",
-                    online,
-                    problem,
-                    wrap.added_at,
-                    wrap.last_verified,
-                )
-            )
-        return tuple(states)
+        drift = self._open_keys().drift(store.recipients)
+        states = [self._state(store, wrap) for wrap in store.wraps]
+        known = {wrap.root_key_id for wrap in store.wraps}
+        strays = [_stray(one) for one in drift if one.recipient not in known]
+        return (*(_with_drift(state, drift) for state in states), *strays)
 
     def verify(self, actor: str) -> tuple[RootState, ...]:
         """As `list`, and the store remembers which wraps opened."""
@@ -166,6 +159,7 @@ class RootsService:
         Raises:
             StateError: The root is there already.
         """
+        is_recipient = settings.kind in RECIPIENT_KINDS
         _check_new(self._keeper.current()[0], settings)
         root = self._keeper.roots.build(settings)
         if root.describe().online:
@@ -175,12 +169,15 @@ class RootsService:
             _check_new(opened.store, settings)
             return kms_change.with_wrap(opened, root)
 
+        def told(_: OpenStore, new: NextStore) -> list[Event]:
+            done = events.root_added(actor, settings.kind, new.store.wraps[-1].root_key_id)
+            return [done, *(self._keys_moved(actor, settings.root_key_id) if is_recipient else ())]
+
         added = self._keeper.change(
             change,
-            lambda _, new: [
-                events.root_added(actor, settings.kind, new.store.wraps[-1].root_key_id)
-            ],
+            told,
             _replacing(settings.lasting),
+            prepare=self._wrap_keys if is_recipient else None,
         )
         return added.store.wraps[-1].id
 
@@ -194,15 +191,36 @@ class RootsService:
         self._keeper.change(
             lambda opened: kms_change.without_wrap(opened, wrap_id),
             lambda old, _: [events.root_removed(actor, *_named(old, wrap_id))],
+            prepare=self._unwrap_keys,
         )
 
-    def adopt(self, actor: str) -> tuple[str, ...]:
-        """Take back the MEKs of former stores that open again; returns their ids."""
+    def repair(self, actor: str) -> tuple[str, ...]:
+        """Bring the configuration keys' recovery recipients in line with the RMK's; says what was wrong.
+
+        Raises:
+            KeystoreError: A configuration key cannot be opened.
+        """
+        with self._keeper.changing():
+            store, _ = self._keeper.current()
+            keys = self._open_keys()
+            found = keys.drift(store.recipients)
+            if keys.set_recipients(store.recipients):
+                told = [self._keys_moved(actor, one) for one in store.recipients]
+                self._keeper.log.append([event for moved in told for event in moved])
+        return tuple(f"{one.recipient}: {one.problem}" for one in found)
+
+    def adopt(self, actor: str, find: FindRoot | None = None) -> tuple[str, ...]:
+        """Take back the MEKs of former stores that open again; returns their ids.
+
+        Args:
+            actor: Who asks.
+            find: Gives the roots that may open them; None are those of the node.
+        """
         store, _ = self._keeper.current()
         found: dict[bytes, KeyRing] = {}
         for raw in store.former:
             try:
-                found[raw] = self._open_former(raw)
+                found[raw] = self._open_former(raw, find)
             except StrongroomError:
                 continue
         if not found:
@@ -216,9 +234,46 @@ class RootsService:
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _open_former(self, raw: bytes) -> KeyRing:
+    def _state(self, store: KmsStore, wrap: WrapRecord) -> RootState:
+        problem, online, told = "", True, {"root_key_id": wrap.root_key_id}
+        try:
+            root = self._keeper.roots.find(wrap)
+            online = root.describe().online
+            if online:
+                store.open_ring(store.rmk(root.unwrap(wrap)))
+            told |= root.describe().details
+        except StrongroomError as error:
+            problem = error.message
+        return RootState(
+            wrap.id,
+            wrap.kind,
+            wrap.root_key_id,
+            "mode" if wrap is store.wraps[0] else "recovery",
+            online,
+            problem,
+            wrap.added_at,
+            "" if wrap.last_verified == NEVER else wrap.last_verified,
+            told,
+        )
+
+    def _open_former(self, raw: bytes, find: FindRoot | None = None) -> KeyRing:
         former = kms_store.parse(raw)
-        return opening.open_store(former, self._keeper.roots.find, lambda *_: None).ring
+        return opening.open_store(former, find or self._keeper.roots.find, lambda *_: None).ring
+
+    def _wrap_keys(self, change: NextStore) -> None:
+        # before the commit: what is killed in between is a wrap too many, which opens no RMK
+        self._open_keys().set_recipients(change.store.recipients)
+
+    def _unwrap_keys(self, change: NextStore) -> None:
+        # before the commit: what is killed in between can be run again, the RMK's wrap names itself
+        keys = self._open_keys()
+        stays = set(change.store.recipients)
+        if any(wrap.name not in stays for wrap in recipients_in(keys.records)):
+            keys.set_recipients(change.store.recipients)
+
+    def _keys_moved(self, actor: str, recipient: str) -> tuple[Event, ...]:
+        ids = [record.id for record in self._open_keys().records]
+        return tuple(events.key_moved(actor, "configuration", one, place=recipient) for one in ids)
 
     def _root_of(self, wanted: RootSettings | None) -> RootProvider:
         if wanted is not None:
@@ -266,12 +321,14 @@ class RootsService:
         store, _ = self._keeper.current()
 
         def build(closed: KmsStore, raw: bytes) -> NextStore:
-            roots = RootSet(after, self._root_of(wanted))
+            # recipients wrap without being asked: the new keys are as safe as the old ones were
+            others = (self._keeper.roots.find(w) for w in closed.wraps if w.kind in RECIPIENT_KINDS)
+            roots = RootSet(after, self._root_of(wanted), tuple(others))
             return kms_change.abandoned(closed, raw, roots, now, self._ring_before())
 
         built = self._keeper.replace_closed(
             build,
-            events.kms_mode_changed(actor, before=store.mode, after=after),
+            lambda _: [events.kms_mode_changed(actor, before=store.mode, after=after)],
             _replacing(wanted),
         )
         return built.store.former_mek_ids()
@@ -292,6 +349,22 @@ class RootsService:
 def _check_new(store: KmsStore, settings: RootSettings) -> None:
     if any(settings.opens(wrap) for wrap in store.wraps):
         raise StateError(f"{settings.root_key_id} wraps the RMK already")
+
+
+def _said(drift: RecipientDrift) -> str:
+    return f"{drift.problem}; run 'tsm security kms roots repair'"
+
+
+def _with_drift(state: RootState, drift: Sequence[RecipientDrift]) -> RootState:
+    """A recipient that opens the RMK and not the configuration keys would not bring the node back."""
+    wrong = "; ".join(_said(one) for one in drift if one.recipient == state.root_key_id)
+    return replace(state, problem=state.problem or wrong)
+
+
+def _stray(drift: RecipientDrift) -> RootState:
+    """A recipient of configuration keys that the RMK does not know."""
+    who, role = drift.recipient, "configuration keys only"
+    return RootState("", RECIPIENT_KINDS[0], who, role, False, _said(drift), "", "")
 
 
 def _replacing(wanted: RootSettings | None) -> SettingsChange:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from strongroom.crypto import age
+from strongroom.crypto import age, rng
 from strongroom.crypto.age import OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, UsageError
@@ -160,3 +160,30 @@ def test_recipients_have_one_form() -> None:
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no age recipient"):
         age.check_recipient(text)
+
+
+def test_a_wrapped_key_opens_in_its_context_alone() -> None:
+    """docs/format/recovery.md 1.2."""
+    identity, key = age.new_identity(), rng.new_key()
+    wrapped = age.wrap(key, recipient=identity.recipient, aad=b"here")
+    assert age.unwrap(wrapped, identities=(identity,), aad=b"here") == key
+    other = (age.new_identity(),)
+    for bad, by, aad in (
+        (wrapped, (identity,), b"there"),
+        (wrapped, (identity,), b""),
+        (wrapped, other, b"here"),
+        (b"no age file", (identity,), b"here"),
+    ):
+        with pytest.raises(IntegrityError):
+            age.unwrap(bad, identities=by, aad=aad)
+
+
+def test_sealed_bytes_of_another_length_are_no_key() -> None:
+    identity = age.new_identity()
+    for data in (b"here" + bytes(31), b"here" + bytes(33), b"here", b""):
+        sealed = age.seal(data, SealTo((identity.recipient,)))
+        with pytest.raises(IntegrityError):
+            age.unwrap(sealed, identities=(identity,), aad=b"here")
+    short = age.seal(bytes(31), SealTo((identity.recipient,)))
+    with pytest.raises(IntegrityError):
+        age.unwrap(short, identities=(identity,), aad=b"")
