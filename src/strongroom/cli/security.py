@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli import kms_modes, kms_roots
+from strongroom.cli import kms_modes, kms_roots, rotation, secret_inventory
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
@@ -21,13 +21,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     _add_kms(kms.add_subparsers(required=True, metavar="COMMAND"))
     keystore = commands.add_parser("keystore", help="the keystore of the master keys")
     _add_keystore(keystore.add_subparsers(required=True, metavar="COMMAND"))
-    again = commands.add_parser(
-        "regenerate-internal-tokens",
-        help="make every internal key and every generated secret anew",
-    )
-    again.add_argument("--request-timeout", type=int, default=1800, help="accepted, not needed")
-    again.add_argument("--json", action="store_true")
-    again.set_defaults(run=_regenerate)
+    secrets = commands.add_parser("secrets", help="the secret parameters: rotation and inventory")
+    kept = secrets.add_subparsers(required=True, metavar="COMMAND")
+    secret_inventory.add_commands(kept)
+    rotation.add_rotate(kept)
+    rotation.add_regenerate(commands)
     return parser
 
 
@@ -178,22 +176,6 @@ def _print_usage(session: Session, report: "UsageReport") -> None:
 def _retire(arguments: argparse.Namespace, session: Session) -> int:
     session.perform("kms.retire", {"mek_id": arguments.mek_id}, session.note)
     session.out(f"MEK {arguments.mek_id} was removed from the key store.")
-    return 0
-
-
-def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
-    say = session.note if arguments.json else session.out
-    done = session.perform("regenerate", {}, say)
-    if arguments.json:
-        session.out_json(done)
-        return 0
-    if done["resumed"]:
-        session.out("An earlier run that was interrupted is now finished.")
-    session.out("Internal tokens were regenerated.")
-    session.note(
-        "extracts stay under their MEKs until they are re-encrypted on every site:"
-        " strongroom extracts reencrypt --site SITE --wait"
-    )
     return 0
 
 

@@ -69,8 +69,7 @@ def _set_mode(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
 
 
 def _regenerate(node: Node, actor: str, arguments: Arguments, say: Say) -> object:
-    del arguments
-    return asdict(node.regenerate.run(actor, say))
+    return asdict(node.regenerate.run(actor, say, arguments.get("only", ())))
 
 
 def _roots_list(node: Node, actor: str, arguments: Arguments, say: Say) -> object:

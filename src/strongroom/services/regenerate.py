@@ -34,7 +34,7 @@ from strongroom.services.kms_keeper import (
     rotation_events,
 )
 from strongroom.services.kms_sealed import STORE
-from strongroom.services.rotation_scope import Outcome
+from strongroom.services.rotation_scope import Outcome, Planned
 from strongroom.services.secret_rotation import SecretRotation
 
 JOURNAL = "journal/regenerate"
@@ -123,6 +123,21 @@ class Regenerated:
         return tuple(one for one in self.rotated if one.state != "rotated")
 
 
+@dataclass(frozen=True)
+class RegeneratePlan:
+    """What a run would do.
+
+    Attributes:
+        resumes: Whether it would finish one that was cut, with that one's scope.
+        secrets: The passwords and certificates.
+        steps: The steps in their order.
+    """
+
+    resumes: bool
+    secrets: tuple[Planned, ...]
+    steps: tuple[str, ...]
+
+
 Step = Callable[[Journal, str], None]
 
 
@@ -173,6 +188,19 @@ class RegenerateService:
             self._end()
             count = sum(map(enc.is_enc, self._configuration.document().values.values()))
             return Regenerated(resumed, journal.alias, journal.key_id, count, tuple(rotated))
+
+    def plan(self, only: Sequence[str] = ()) -> RegeneratePlan:
+        """What `run` would do; changes nothing, and asks no component.
+
+        Raises:
+            UsageError: The scope names what cannot be rotated.
+        """
+        found = self._coordinator.get(JOURNAL)
+        journal = Journal.parse(found.value) if found else Journal(0, "", "", "", "", tuple(only))
+        words = journal.secrets
+        secrets = self._rotation.plan(words) if words is not None else []
+        steps = self._steps(journal, lambda _: None, [])[journal.step :]
+        return RegeneratePlan(found is not None, tuple(secrets), tuple(text for _, text in steps))
 
     def _steps(
         self, journal: Journal, say: Callable[[str], None], rotated: list[Outcome]

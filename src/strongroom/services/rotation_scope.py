@@ -110,7 +110,7 @@ def names(only: Sequence[str], owned: Collection[str]) -> frozenset[str]:
         elif catalog.is_known(word):
             raise UsageError(
                 f"{word!r} is not made here, and no configured component learns it",
-                hint=f"give it with 'tsm configuration set -k {word}', or see 'tsm security'",
+                hint=f"give it with 'tsm configuration set -k {word}'",
             )
         else:
             raise catalog.unknown_key(word)

@@ -2,11 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from strongroom.bootstrap import Node
 from strongroom.errors import StrongroomError
+from strongroom.eventlog import events
 
 INTERVAL_S = 600.0
 _log = logging.getLogger("strongroom.web.upkeep")
@@ -28,18 +29,37 @@ def regularly(node: Node) -> None:
         _log.info("expired %d uploads and %d sessions", uploads, sessions)
 
 
+def finish_rotations(node: Node) -> None:
+    """Go on with rotations of secrets that were cut, as far as they are due (R7); their components may be slow."""
+    for one in node.rotation.resume(events.SYSTEM):
+        if one.state == "rotated":
+            _log.info("finished the rotation of %s", one.parameters[0])
+        else:
+            _log.warning(
+                "the rotation of %s stopped at %s: %s", one.parameters[0], one.stage, one.problem
+            )
+
+
 @contextmanager
 def kept_up(node: Node, interval_s: float = INTERVAL_S) -> Iterator[None]:
     """Do it at the start and then at intervals, until the end of the block."""
     stopping = threading.Event()
 
-    def work() -> None:
-        while not stopping.wait(interval_s):
+    def attempt(*tasks: Callable[[], object]) -> None:
+        for task in tasks:
             try:
-                regularly(node)
-                node.keeper.upkeep(interval_s)
+                task()
             except StrongroomError:
                 _log.exception("upkeep failed; it will be tried again")
+
+    def work() -> None:
+        attempt(lambda: finish_rotations(node))  # not at_start: nobody waits for a hung component
+        while not stopping.wait(interval_s):
+            attempt(
+                lambda: regularly(node),
+                lambda: node.keeper.upkeep(interval_s),
+                lambda: finish_rotations(node),
+            )
 
     at_start(node)
     thread = threading.Thread(target=work, name="upkeep", daemon=True)

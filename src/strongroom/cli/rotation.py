@@ -1,0 +1,198 @@
+"""`tsm security secrets rotate` and `tsm security regenerate-internal-tokens`: parsers and printing.
+
+Values of secrets are read from files or stdin, never from the command line, and none is printed.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strongroom.crypto.secret import SecretBytes
+
+_STATES = {
+    "rotated": "rotated",
+    "kept": "still the old value",
+    "unfinished": "the new value, but the old one may be valid still",
+}
+
+
+def add_rotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `secrets rotate`."""
+    rotate = commands.add_parser(
+        "rotate", help="give secrets new values, in the components that use them too"
+    )
+    rotate.add_argument("keys", nargs="*", metavar="KEY", help="a secret parameter")
+    rotate.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=["passwords", "certs"],
+        help="all generated passwords, or all internal certificates; may be given again",
+    )
+    rotate.add_argument(
+        "--value-file", metavar="FILE", help="the new value of one KEY, from a file; - is stdin"
+    )
+    rotate.add_argument(
+        "--dry-run", action="store_true", help="show what would be done, and change nothing"
+    )
+    rotate.add_argument("--json", action="store_true", help="print what was done as JSON")
+    rotate.set_defaults(run=_rotate)
+
+
+def add_regenerate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `regenerate-internal-tokens`."""
+    again = commands.add_parser(
+        "regenerate-internal-tokens",
+        help="make every internal key and every generated secret anew",
+    )
+    again.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="WHAT",
+        help="keys, passwords, certs, or names of secret parameters",
+    )
+    again.add_argument(
+        "--dry-run", action="store_true", help="show what would be done, and change nothing"
+    )
+    again.add_argument(
+        "--offline", action="store_true", help="with the server stopped, and kept from starting"
+    )
+    again.add_argument(
+        "--request-timeout", type=int, default=1800, metavar="S", help="accepted, not needed"
+    )
+    again.add_argument("--json", action="store_true", help="print what was done as JSON")
+    again.set_defaults(run=_regenerate)
+
+
+def _rotate(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.errors import UsageError
+
+    only = [*arguments.only, *arguments.keys]
+    if not only:
+        raise UsageError(
+            "nothing is named", hint="name parameters, or give --only passwords or --only certs"
+        )
+    rotation = session.node.rotation
+    if arguments.dry_run:
+        _show_plan(map(asdict, rotation.plan(only)), session, as_json=arguments.json)
+        return 0
+    value = _value(arguments.value_file)
+    outcomes = rotation.rotate(session.actor, only, value=value, say=session.note)
+    done = [asdict(one) for one in outcomes]
+    if arguments.json:
+        session.out_json(done)
+    return _tell(done, session, quiet=arguments.json)
+
+
+def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.dry_run:
+        plan = asdict(session.node.regenerate.plan(arguments.only))
+        if arguments.json:
+            session.out_json(plan)
+            return 0
+        _show_plan(plan["secrets"], session, as_json=False)
+        for number, step in enumerate(plan["steps"], start=1):
+            session.out(f"{number}. {step}")
+        return 0
+    done = _run(arguments, session)
+    if arguments.json:
+        session.out_json(done)
+        return _tell(done["rotated"], session, quiet=True)
+    if done["resumed"]:
+        session.out("An earlier run that was interrupted is now finished.")
+    code = _tell([one for one in done["rotated"] if one["consumer"]], session, quiet=False)
+    if code == 0:
+        session.out("Internal tokens were regenerated.")
+    if done["alias"]:
+        session.note(
+            "extracts stay under their MEKs until they are re-encrypted on every site:"
+            " strongroom extracts reencrypt --site SITE --wait"
+        )
+        session.note("node configuration files made before are invalid now: make new ones")
+    return code
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> Any:
+    say = session.note if arguments.json else session.out
+    asked = {"only": arguments.only}
+    if not arguments.offline:
+        return session.perform("regenerate", asked, say)
+    from strongroom.control import verbs
+
+    with _stopped(session):
+        done = verbs.perform(session.node, session.actor, "regenerate", asked, say)
+    session.note("the server may be started again: strongroom serve")
+    return done
+
+
+@contextmanager
+def _stopped(session: Session) -> "Iterator[None]":
+    """The server does not run, and cannot be started, until the end of the block (requirements 3.2)."""
+    from strongroom.errors import ConflictError, StateError
+    from strongroom.topology import running
+
+    try:
+        held = running.sole_server(session.node.paths)
+        held.__enter__()
+    except ConflictError as error:
+        raise StateError(
+            error.message, hint="stop 'strongroom serve' first, or leave out --offline"
+        ) from error
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+def _value(name: str | None) -> "SecretBytes | None":
+    if name is None:
+        return None
+    from strongroom.cli import sealing
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.errors import UsageError
+
+    data = sealing.read_secret(name, "the new value").removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the value in {name} is not text in UTF-8") from error
+    if not data:
+        raise UsageError(f"there is no value in {name}")
+    return SecretBytes(data)
+
+
+def _show_plan(planned: Iterable[Mapping[str, Any]], session: Session, *, as_json: bool) -> None:
+    if as_json:
+        session.out_json(list(planned))
+        return
+    for one in planned:
+        where = f"{one['consumer']}: {one['where']}" if one["consumer"] else "configuration only"
+        session.out(f"{' '.join(one['parameters'])}  ({where})")
+        if one["interrupted"]:
+            session.note(f"{one['parameters'][0]}: an interrupted rotation would be finished")
+    session.note("nothing was changed (--dry-run)")
+
+
+def _tell(done: Sequence[Mapping[str, Any]], session: Session, *, quiet: bool) -> int:
+    """Print what became of each; the exit code says whether all of them are rotated."""
+    from strongroom.errors import ConsumerError
+
+    failed = [one for one in done if one["state"] != "rotated"]
+    for one in done:
+        where = f"  ({one['consumer']})" if one["consumer"] else ""
+        if not quiet:
+            session.out(f"{' '.join(one['parameters'])}: {_STATES[one['state']]}{where}")
+    for one in failed:
+        stage = f" at {one['stage']}" if one["stage"] else ""
+        hint = f"; {one['hint']}" if one["hint"] else ""
+        session.note(f"{one['parameters'][0]}{stage}: {one['problem']}{hint}")
+    return ConsumerError.exit_code if failed else 0
