@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from strongroom.services.kms_change import RootSet
     from strongroom.services.kms_keeper import KmsPorts, StoreKeeper, UseCount
     from strongroom.services.kms_roots import RootsService
+    from strongroom.services.prepare import PreparePorts
     from strongroom.services.projects import ProjectsService
     from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
@@ -65,8 +66,10 @@ if TYPE_CHECKING:
     from strongroom.services.sites import SitesService
     from strongroom.services.stored_files import StoredFiles
     from strongroom.services.tokens import TokensService
+    from strongroom.services.topology import TopologyService
     from strongroom.services.uploads import UploadsService
     from strongroom.services.users import UsersService
+    from strongroom.topology.prepared import PreparedNode
 
 HOME_VARIABLE = "STRONGROOM_HOME"
 _ROOT_HOME = Path("/var/opt/strongroom")
@@ -102,6 +105,13 @@ def installation_access() -> durable.Access:
         return durable.PRIVATE
 
 
+def prepared_node(option: str | None) -> "PreparedNode | None":
+    """What is known of a node that was prepared and has not joined its cluster; None if the directory has no such node."""
+    from strongroom.topology import prepared
+
+    return prepared.find(DataPaths(data_dir(option)))
+
+
 def open_node(option: str | None) -> "Node":
     """The node whose data directory is named.
 
@@ -114,6 +124,9 @@ def open_node(option: str | None) -> "Node":
     try:
         owner = paths.coordination.parent.stat().st_uid
     except FileNotFoundError as error:
+        waiting = prepared_node(option)
+        if waiting is not None:
+            raise StateError(f"the node in {root} is {waiting.describe()}") from error
         hint = (
             f"create one with 'strongroom init', or name another with --data-dir or {HOME_VARIABLE}"
         )
@@ -236,6 +249,23 @@ class Node:
         from strongroom.topology.processes import SERVICES
 
         return SettingsService(self.configuration, self.events, {self.paths.node_id: SERVICES})
+
+    @cached_property
+    def topology(self) -> "TopologyService":
+        """The nodes of the installation."""
+        from strongroom.services.topology import TopologyPorts, TopologyService
+
+        node_id, keystore = self.paths.node_id, self.keystore
+        ports = (self.configuration, keystore, self.coordinator, self.events, self.clock, node_id)
+        return TopologyService(TopologyPorts(*ports))
+
+    def prepared_node_ports(self) -> "PreparePorts":
+        """What `services.prepare` works through."""
+        from strongroom.eventlog.jsonl import JsonlEventLog
+        from strongroom.services.prepare import PreparePorts
+
+        log = JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access)
+        return PreparePorts(self.keystore, log, self.paths, self.access)
 
     @cached_property
     def files(self) -> "LocalFileStore":

@@ -7,9 +7,10 @@ Beside the composition root, which opens nodes that are there; what a new one co
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from strongroom import durable
 from strongroom.bootstrap import Node, data_dir, installation_access, local_actor
@@ -17,11 +18,15 @@ from strongroom.clock import SystemClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, StorageError
 from strongroom.ids import new_id
-from strongroom.services import initialise
+from strongroom.services import initialise, prepare
 from strongroom.services.initialise import NewNode
+from strongroom.services.prepare import Admit
+from strongroom.topology.bootstrap_file import BootstrapFile
 from strongroom.topology.paths import DataPaths
+from strongroom.topology.prepared import PreparedNode
 
 _STAGING = ".init-"
+Made = TypeVar("Made")
 
 
 def check_new(option: str | None) -> Path:
@@ -55,6 +60,37 @@ def create_node(option: str | None, admin: str, password: SecretBytes) -> NewNod
         ConflictError: There is a node already, or another command is creating one.
         StorageError: The disk refuses.
     """
+
+    def build(node: Node, root: Path) -> NewNode:
+        return initialise.initialise(node.new_node_ports(), root, admin, password, local_actor())
+
+    return _build(option, "node1", build)
+
+
+def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> PreparedNode:
+    """Prepare a further node: keystore replicas, configuration keys, its place; the cluster has the rest (C-22).
+
+    It is built aside; `admit` is asked when everything else is done; then it appears by one rename.
+
+    Args:
+        option: The data directory.
+        file: A bootstrap file that was proved.
+        admit: Asks the installation to let the node in, and says whether it did.
+
+    Raises:
+        ConflictError: There is a node already, or another command is creating one.
+        AuthenticationError: The installation refuses it.
+        StorageError: The disk refuses.
+    """
+
+    def build(node: Node, root: Path) -> PreparedNode:
+        del root
+        return prepare.prepare(node.prepared_node_ports(), file, admit, local_actor())
+
+    return _build(option, file.node_id, build)
+
+
+def _build(option: str | None, node_id: str, build: Callable[[Node, Path], Made]) -> Made:
     root, access = check_new(option), installation_access()
     durable.make_folder(root, access)
     with _sole_creator(root):
@@ -64,11 +100,9 @@ def create_node(option: str | None, admin: str, password: SecretBytes) -> NewNod
         staging = root / f"{_STAGING}{new_id()}"
         durable.make_folder(staging, durable.PRIVATE)
         try:
-            node = Node(DataPaths(staging), SystemClock())
+            node = Node(DataPaths(staging, node_id), SystemClock())
             try:
-                made = initialise.initialise(
-                    node.new_node_ports(), root, admin, password, local_actor()
-                )
+                made = build(node, root)
             finally:
                 node.close()
             node.paths.tabsvc.rename(DataPaths(root).tabsvc)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli import output_file
-from strongroom.errors import FormatError, IntegrityError, UsageError
+from strongroom.errors import FormatError, IntegrityError, KeystoreError, UsageError
 
 if TYPE_CHECKING:
     from strongroom.crypto.age import OpenWith
@@ -60,6 +60,6 @@ def counted(words: str) -> Iterator[None]:
     """Put before an error about the input how much of it was read, and behind it that nothing happened."""
     try:
         yield
-    except (FormatError, IntegrityError, UsageError) as error:
+    except (FormatError, IntegrityError, KeystoreError, UsageError) as error:
         message = f"{words}: {error.message}; nothing was changed"
         raise type(error)(message, hint=error.hint) from error

@@ -5,7 +5,7 @@ import getpass
 import sys
 from pathlib import Path
 
-from strongroom.cli import recovery_kit
+from strongroom.cli import prepare, recovery_kit
 from strongroom.cli.session import Session, SessionOptions
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StorageError, UsageError
@@ -21,6 +21,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     if not verb:
         parser.add_argument("--accepteula", action="store_true", help="accepted, not needed")
         parser.add_argument("-d", metavar="DIR", dest="data", help="the data directory")
+        prepare.add_options(parser)
     parser.add_argument("--admin", metavar="NAME", help="name of the first administrator")
     parser.add_argument(
         "--admin-password-file", metavar="FILE", help="file with the password; - is stdin"
@@ -36,6 +37,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom import bootstrap, new_node
 
+    if prepare.is_asked_for(arguments):
+        return prepare.run(arguments, session)
     name = arguments.admin or bootstrap.local_actor().removeprefix("os:")
     data_dir = arguments.data or session.options.data_dir
     new_node.check_new(data_dir)

@@ -1,11 +1,15 @@
 """`tsm status`: whether the node is served, and whether its keys are proved now."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from strongroom.cli.session import Session
 from strongroom.errors import StrongroomError
 
-_STOPPED, _RUNNING, _DEGRADED = "STOPPED", "RUNNING", "DEGRADED"
+if TYPE_CHECKING:
+    from strongroom.topology.prepared import PreparedNode
+
+_STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -18,8 +22,12 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom import bootstrap
     from strongroom.topology import running
 
+    waiting = bootstrap.prepared_node(session.options.data_dir)
+    if waiting is not None:
+        return _print_prepared(waiting, arguments, session)
     node = session.node
     found = running.find(node.paths)
     problem = _key_problem(session)
@@ -40,6 +48,26 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     if problem:
         session.note(f"keys: {problem}")
     return 1 if problem else 0
+
+
+def _print_prepared(
+    waiting: "PreparedNode", arguments: argparse.Namespace, session: Session
+) -> int:
+    """Of a node that has not joined: it has no service that could run."""
+    if arguments.json:
+        session.out_json(
+            {
+                "status": _PREPARED,
+                "node": waiting.node_id,
+                "installation": waiting.installation_id,
+                "server": waiting.server or None,
+                "admitted": waiting.is_admitted,
+            }
+        )
+    else:
+        session.out(f"Status: {_PREPARED}")
+    session.note(f"this node is {waiting.describe()}")
+    return 0
 
 
 def _print_services(session: Session, word: str, problem: str) -> None:

@@ -52,6 +52,10 @@ JOB_QUEUED = "JOB_QUEUED"
 JOB_FINISHED = "JOB_FINISHED"
 JOB_CANCELLED = "JOB_CANCELLED"
 NODE_INITIALISED = "NODE_INITIALISED"
+NODE_PREPARED = "NODE_PREPARED"
+NODE_ADMITTED = "NODE_ADMITTED"
+NODE_REFUSED = "NODE_REFUSED"
+BOOTSTRAP_FILE_MADE = "BOOTSTRAP_FILE_MADE"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
 EVENT_LOG_SIGNED = "EVENT_LOG_SIGNED"
 EVENT_LOG_UNSIGNED = "EVENT_LOG_UNSIGNED"
@@ -298,6 +302,39 @@ def job_cancelled(actor: str, job_id: str, kind: str) -> Event:
 def node_initialised(actor: str, installation_id: str, node_id: str) -> Event:
     """A node was created."""
     return _event(NODE_INITIALISED, actor, installation_id=installation_id, node_id=node_id)
+
+
+def bootstrap_file_made(
+    actor: str,
+    *,
+    node_id: str,
+    target: str,
+    credential_id: str,
+    expires_at: str,
+    sealed: bool,
+) -> Event:
+    """A copy of the keystore was given out for a new node; empty credential: the file holds none."""
+    details: dict[str, Detail] = {"node_id": node_id, "target": target[:256], "sealed": sealed}
+    return _event(
+        BOOTSTRAP_FILE_MADE, actor, **details, credential_id=credential_id, expires_at=expires_at
+    )
+
+
+def node_prepared(actor: str, installation_id: str, node_id: str, *, server: str) -> Event:
+    """A node's directory was made from a bootstrap file; the server is the one that admitted it, or nobody as yet."""
+    details: dict[str, Detail] = {"installation_id": installation_id, "node_id": node_id}
+    return _event(NODE_PREPARED, actor, **details, server=server)
+
+
+def node_admitted(node_id: str, credential_id: str) -> Event:
+    """A new node was let in by its one-time credential, which is thereby used."""
+    return _event(NODE_ADMITTED, SYSTEM, node_id=node_id, credential_id=credential_id)
+
+
+def node_refused(node_id: str, credential_id: str, *, reason: str) -> Event:
+    """Somebody asked to be let in as a new node, and was refused; both ids are what was claimed."""
+    details: dict[str, Detail] = {"node_id": node_id[:80], "credential_id": credential_id[:80]}
+    return _event(NODE_REFUSED, SYSTEM, **details, reason=reason[:256])
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strongroom.bootstrap import Node
 from strongroom.errors import StrongroomError, UsageError
-from strongroom.web import feed, health
+from strongroom.web import admission, feed, health
 from strongroom.web.api import xml
 from strongroom.web.api.errors import UNEXPECTED, Fault, Noun, RefusalError, fault_of
 from strongroom.web.api.routing import Answer, Call, Download, Route
@@ -82,7 +82,7 @@ def create_app(node: Node, settings: WebSettings | None = None) -> ASGIApp:
         for path, by_method in paths.items()
     ]
     app = Starlette(
-        routes=[*health.routes(node), *routes],
+        routes=[*health.routes(node), *admission.routes(node), *routes],
         exception_handlers={
             HTTPException: _http_error,
             StrongroomError: _late_error,

@@ -1,0 +1,73 @@
+"""`tsm topology nodes`: the file that brings a new node the keys of the configuration (C-21)."""
+
+import argparse
+from pathlib import Path
+
+from strongroom.cli import output_file, sealing
+from strongroom.cli.session import Session
+from strongroom.clock import format_utc
+from strongroom.errors import UsageError
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `topology`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: the nodes")
+    nouns = parser.add_subparsers(required=True, metavar="NOUN")
+    nodes = nouns.add_parser("nodes", help="nodes of the installation")
+    verbs = nodes.add_subparsers(required=True, metavar="VERB")
+    making = verbs.add_parser(
+        "get-bootstrap-file", help="write what a new node needs: it holds the master key"
+    )
+    making.add_argument(
+        "-f",
+        "--file",
+        required=True,
+        metavar="FILE",
+        help="a file, replaced if it is there, or a named pipe",
+    )
+    sealing.add_seal_options(making)
+    making.add_argument(
+        "-nec",
+        "--no-embedded-credential",
+        action="store_true",
+        help="without what admits the node",
+    )
+    making.add_argument(
+        "--server",
+        metavar="URL",
+        default="",
+        help="where the new node reaches this one; without it, where this one serves now",
+    )
+    making.set_defaults(run=_make)
+    return parser
+
+
+def _make(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.services.topology import Wanted
+    from strongroom.topology import running
+
+    target, node = Path(arguments.file), session.node
+    to = sealing.seal_from(arguments)
+    if str(target) == "-":
+        raise UsageError("name a file or a named pipe: keys are not printed")
+    output_file.check_target(target)
+    found = running.find(node.paths)
+    server = arguments.server or (found.url if found else "")
+    wanted = Wanted(str(target), server, not arguments.no_embedded_credential, not to.is_empty)
+    made = node.topology.make_bootstrap_file(session.actor, wanted)
+    text = made.text.reveal()
+    if to.is_empty:
+        session.note(
+            f"warning: {target} gets the master key in the clear; seal it with --recipient or"
+            " --passphrase-file"
+        )
+    else:
+        from strongroom.crypto import age
+
+        text = age.seal(text, to)
+    output_file.write_private(target, text)
+    until = format_utc(made.file.expires_at)
+    session.note(f"bootstrap file of {made.file.node_id} written to {target}, valid until {until}")
+    if made.file.credential is None:
+        session.note("it holds no credential: an administrator admits the node")
+    return 0

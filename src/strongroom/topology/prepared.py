@@ -1,0 +1,130 @@
+"""The note in a node's directory that says for which place in which installation it was prepared (C-22).
+
+Such a node has keystore and configuration keys, but no coordination database of its own: the cluster has the truth.
+"""
+
+import base64
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strongroom import durable, ids
+from strongroom.clock import format_utc
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError, StorageError
+from strongroom.topology.bootstrap_file import BootstrapFile, Credential, check_node_id
+from strongroom.topology.paths import DataPaths
+
+FORMAT = "strongroom-prepared-1"
+MAX_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class PreparedNode:
+    """A node that has not joined its cluster yet.
+
+    Attributes:
+        installation_id: Of the cluster.
+        node_id: Which node it will be.
+        server: Address of the node that made the bootstrap file, or nothing.
+        is_admitted: Whether that server has let it in.
+        expires_at: Until when the credential admits it, if it is not admitted yet.
+        credential: What admits it, if it has one and is not admitted yet.
+    """
+
+    installation_id: str
+    node_id: str
+    server: str
+    is_admitted: bool
+    expires_at: str
+    credential: Credential | None = field(repr=False)
+
+    def describe(self) -> str:
+        """In words, for people."""
+        state = "admitted" if self.is_admitted else "not admitted yet"
+        return (
+            f"prepared as {self.node_id} of the installation {self.installation_id}, {state};"
+            " it joins when the cluster comes"
+        )
+
+
+def of_file(file: BootstrapFile, *, is_admitted: bool) -> PreparedNode:
+    """What the note says after a bootstrap file was used."""
+    return PreparedNode(
+        file.installation_id,
+        file.node_id,
+        file.server,
+        is_admitted,
+        format_utc(file.expires_at),
+        None if is_admitted else file.credential,
+    )
+
+
+def note_path(paths: DataPaths) -> Path:
+    """Where the note lies."""
+    return paths.tabsvc / "prepared.json"
+
+
+def write(paths: DataPaths, node: PreparedNode, access: durable.Access) -> None:
+    """Write the note.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    credential = node.credential and {
+        "id": node.credential.id,
+        "secret": base64.b64encode(node.credential.secret.reveal()).decode("ascii"),
+    }
+    members: dict[str, object] = {
+        "format": FORMAT,
+        "installation_id": node.installation_id,
+        "node_id": node.node_id,
+        "server": node.server,
+        "is_admitted": node.is_admitted,
+        "expires_at": node.expires_at,
+        "credential": credential,
+    }
+    durable.write_file(note_path(paths), json.dumps(members).encode("ascii"), access)
+
+
+def find(paths: DataPaths) -> PreparedNode | None:
+    """The note of a node that was prepared and has not joined; None if this is no such node.
+
+    Raises:
+        FormatError: It is damaged.
+        StorageError: It cannot be read.
+    """
+    path = note_path(paths)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return _parse(json.loads(data))
+    except (ValueError, KeyError, TypeError, FormatError):
+        # from None: a cause could carry the credential along
+        raise FormatError(
+            f"{path} is damaged", hint="prepare the node again, with a new bootstrap file"
+        ) from None
+
+
+def _parse(members: dict[str, Any]) -> PreparedNode:
+    if members["format"] != FORMAT:
+        raise FormatError("this version is not known here")
+    ids.id_bytes(members["installation_id"])
+    claimed = members["credential"]
+    return PreparedNode(
+        installation_id=members["installation_id"],
+        node_id=check_node_id(members["node_id"]),
+        server=members["server"],
+        is_admitted=members["is_admitted"],
+        expires_at=members["expires_at"],
+        credential=claimed
+        and Credential(
+            claimed["id"], SecretBytes(base64.b64decode(claimed["secret"], validate=True))
+        ),
+    )
