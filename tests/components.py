@@ -12,10 +12,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 from typing import Any
 
@@ -371,7 +372,7 @@ appendonly no
 
 @dataclass(frozen=True)
 class Zookeeper:
-    """A ZooKeeper 3.8 of one node.
+    """A ZooKeeper 3.8 of one node; its super user is the tests' own.
 
     Attributes:
         component: The process.
@@ -381,24 +382,38 @@ class Zookeeper:
     component: Component
     hosts: str
 
+    @contextmanager
+    def client(self, *auth: str) -> "Iterator[Any]":
+        """A client with some digest users (`name:password`); by default the super user."""
+        from kazoo.client import KazooClient
+
+        client = KazooClient(self.hosts, auth_data=[("digest", one) for one in auth or (_SUPER,)])
+        client.start(10)
+        try:
+            yield client
+        finally:
+            client.stop()
+            client.close()
+
+
+_SUPER = "super:of the tests"
+
 
 @contextmanager
-def zookeeper(superuser_digest: str = "") -> Iterator[Zookeeper]:
-    """A server without a super user, unless a digest for `super` is given (`super:…`)."""
+def zookeeper() -> Iterator[Zookeeper]:
+    """A server of its own."""
     with _folder(None) as folder:
         port = free_port()
         configuration = folder / "zoo.cfg"
         configuration.write_text(_ZOOKEEPER_SETTINGS.format(folder=folder, port=port))
         jars = ":".join(f"/usr/share/java/{jar}.jar" for jar in _JARS)
+        digest = b64encode(sha1(_SUPER.encode()).digest()).decode()
         properties = [
+            f"-Dzookeeper.DigestAuthenticationProvider.superDigest=super:{digest}",
             "-Djava.net.preferIPv4Stack=true",
             "-Dzookeeper.jmx.log4j.disable=true",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=debug",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
         ]
-        if superuser_digest:
-            properties.append(
-                "-Dzookeeper.DigestAuthenticationProvider.superDigest=" + superuser_digest
-            )
         lean = ["-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         component = Component(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from strongroom.errors import StateError
 
 if TYPE_CHECKING:
+    from strongroom.bootstrap import Node
     from strongroom.consumers.base import Candidates, Consumer
+    from strongroom.services.secret_inventory import SecretInventory
 
 Effective = Callable[[str], str | None]
 """The value in force of an ordinary key."""
@@ -28,7 +30,7 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
     Raises:
         StateError: Two of them claim one parameter, or a setting is missing.
     """
-    builders: tuple[Builder, ...] = (_postgres, _redis)
+    builders: tuple[Builder, ...] = (_postgres, _redis, _zookeeper)
     found = tuple(consumer for build in builders for consumer in build(effective, candidates))
     owners: dict[str, str] = {}
     for one in (consumer.describe() for consumer in found):
@@ -71,3 +73,37 @@ def _redis(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, .
         acl_file=effective("redis.acl_file") or "",
     )
     return (RedisConsumer(settings, candidates),)
+
+
+def _zookeeper(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
+    del candidates  # a digest user administers itself
+    hosts = effective("zookeeper.hosts") or ""
+    if not hosts:
+        return ()
+    from strongroom.consumers import zookeeper
+
+    root, ca_file = effective("zookeeper.root") or "", effective("zookeeper.ca_file") or ""
+    return zookeeper.consumers(zookeeper.ZookeeperSettings(hosts, root, ca_file))
+
+
+def secret_inventory(node: "Node") -> "SecretInventory":
+    """Age of the secrets of a node, and where forms of them lie."""
+    from strongroom.config import yaml_files
+    from strongroom.keystore import configuration_key, replicas
+    from strongroom.services.secret_inventory import OwnPlaces, SecretInventory, Sources
+    from strongroom.topology.processes import SERVICES
+
+    paths = node.paths
+    yaml = (yaml_files.CLUSTER_FILE, yaml_files.SERVER_FILE)
+    keys = (replicas.FILE_NAME, configuration_key.FILE_NAME)
+    places = OwnPlaces(
+        tuple(paths.service_config(one) / name for one in SERVICES for name in yaml),
+        tuple(paths.keystores(one) / name for one in SERVICES for name in keys),
+        paths.keystore_password,
+    )
+
+    def consumers() -> "tuple[Consumer, ...]":
+        return configured(node.configuration.effective, node.rotation.candidates)
+
+    sources = Sources(node.rotation.journals.records, node.events.history, consumers)
+    return SecretInventory(node.configuration, sources, places, node.clock)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.contract.consumers import bench_postgres, bench_redis
+from tests.contract.consumers import bench_postgres, bench_redis, bench_zookeeper
 from tests.contract.consumers.harness import ConsumerBench
 
 #: Name → class, which says what applies to it.
@@ -13,6 +13,7 @@ BENCHES: Mapping[str, type[ConsumerBench]] = {
     "postgres-pair": bench_postgres.PostgresPairBench,
     "postgres-role": bench_postgres.PostgresBench,
     "redis": bench_redis.RedisBench,
+    "zookeeper": bench_zookeeper.ZookeeperBench,
 }
 #: Name → what starts it in a folder.
 START: Mapping[str, Callable[[Path], AbstractContextManager[ConsumerBench]]] = {
@@ -20,4 +21,5 @@ START: Mapping[str, Callable[[Path], AbstractContextManager[ConsumerBench]]] = {
     "postgres-pair": bench_postgres.start_pair,
     "postgres-role": bench_postgres.start,
     "redis": bench_redis.start,
+    "zookeeper": bench_zookeeper.start,
 }
