@@ -125,7 +125,9 @@ def _refused(backup: OpenBackup, failures: list[tuple[str, StrongroomError]]) ->
     ways += [f"access to {wrap.root_key_id}" for wrap in backup.store.wraps if wrap.kind != "local"]
     offered = ", ".join(dict.fromkeys(filter(None, ways))) or "the keystore it was made with"
     hint = f"give {offered}; or --without-extract-keys leaves encrypted extracts unreadable"
-    for _, error in failures:
-        if isinstance(error, RootError):
-            return type(error)(message, hint=hint)
-    return KeyNotFoundError(message, hint=hint)
+    roots = [error for _, error in failures if isinstance(error, RootError)]
+    if not roots:
+        return KeyNotFoundError(message, hint=hint)
+    # whether it answered and refused, or did not answer, is worth more than that it is not set up
+    told_by = max(roots, key=lambda error: type(error) is not RootError)
+    return type(told_by)(message, hint=hint)

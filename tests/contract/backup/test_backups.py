@@ -1,14 +1,12 @@
 """Backup and restore on real nodes: A-24 to A-26, C-13, Q-07, Q-08, P9, R17."""
 
 import base64
-import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap, new_node, node_backups
+from strongroom import node_backups
 from strongroom.access.permissions import Subject
 from strongroom.backup.restore import OpenBackup
 from strongroom.bootstrap import Node
@@ -34,34 +32,6 @@ from tests import backups
 from tests.backups import State
 
 PHRASE = SecretBytes(b"a passphrase of the tests")
-BIG = bytes(range(256)) * 3000
-
-
-@pytest.fixture
-def source(node: Node) -> Node:
-    """A node with two encrypted extracts, a plain one and a credential."""
-    row = backups.publish(node, "one", BIG)
-    backups.publish(node, "two", b"")
-    backups.publish(node, "plain", b"plain bytes", encrypted=False)
-    backups.embed(node, row, b"embedded secret")
-    return node
-
-
-@pytest.fixture(scope="session")
-def other_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a node of another installation; not to be changed."""
-    root = tmp_path_factory.mktemp("other") / "node"
-    new_node.create_node(str(root), "admin", SecretBytes(b"correct horse battery"))
-    return root
-
-
-@pytest.fixture
-def target(other_dir: Path, tmp_path: Path) -> Iterator[Node]:
-    """A fresh machine."""
-
-    opened = bootstrap.open_node(shutil.copytree(other_dir, tmp_path / "target").as_posix())
-    yield opened
-    opened.close()
 
 
 def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> None:
