@@ -32,7 +32,8 @@ class Credential:
 
     Attributes:
         values: Secret parameter → its value; all of the consumer's parameters.
-        logins: Ordinary parameter → its value, for the consumer's `alternates`: which login takes its turn.
+        logins: Ordinary parameter → its value, for the consumer's `alternates`: which login takes its
+            turn; empty before the first rotation, if nobody set it.
     """
 
     values: Mapping[str, SecretBytes]

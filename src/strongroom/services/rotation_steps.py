@@ -92,10 +92,7 @@ class RotationSteps:
                 f"the secret {missing[0]!r} is not set, so {described.id} cannot be reached",
                 hint="set the value that the component has now, and apply it",
             )
-        logins = {
-            name: document.values.get(name) or pair[0]
-            for name, pair in described.alternates.items()
-        }
+        turns = {name: document.values.get(name, "") for name in described.alternates}
         journal = RotationJournal(
             consumer=described.id,
             run=run,
@@ -105,10 +102,10 @@ class RotationSteps:
             },
             old={} if missing else {name: text for name, text in old.items() if text},
             new_logins={
-                name: next(one for one in pair if one != logins[name])
+                name: next(one for one in pair if one != turns[name])
                 for name, pair in described.alternates.items()
             },
-            old_logins=logins,
+            old_logins={name: text for name, text in turns.items() if text},
         )
         found = self._journals.begin(journal)
         self._log.append(encrypted(work.actor, journal.new))
