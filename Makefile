@@ -79,7 +79,7 @@ fix: venv  ## format, and repair what the linter can repair
 
 torture: venv  ## every enumeration of faults, whole
 	@$(BIN)/python -m compileall -q src tests
-	@$(BIN)/pytest -n $(WORKERS) --dist loadscope -m torture --torture whole --timeout 7200 tests
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m torture --torture whole --timeout 7200 tests
 
 interop: venv  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests

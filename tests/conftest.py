@@ -42,6 +42,20 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"torture: {config.option.torture}, --torture-seed {config.option.torture_seed}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # with xdist the tests ran elsewhere: what they counted comes with their reports
+    lines = [
+        f"{report.nodeid}: {value}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "torture" and report.when == "teardown"
+    ]
+    if lines:
+        terminalreporter.section("torture: what was tried")
+        terminalreporter.write("".join(f"{line}\n" for line in sorted(lines)))
+
+
 @dataclass(frozen=True)
 class Torture:
     """Chooses the points of an enumeration that this run tries."""

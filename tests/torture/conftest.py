@@ -9,8 +9,16 @@ import pytest
 from tests.conftest import Torture
 from tests.contract.roots.benches import started
 from tests.servers import create_node
-from tests.torture import nodes
+from tests.torture import harness, nodes
 from tests.torture.moves import Benches
+
+
+@pytest.fixture(autouse=True)
+def _figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hand on how many points a test tried, for the session's closing lines."""
+    harness.FIGURES.clear()
+    yield
+    request.node.user_properties.extend(("torture", line) for line in harness.FIGURES)
 
 
 @pytest.fixture(scope="session")

@@ -1,47 +1,64 @@
 """Enumerates a command's mutating system calls, and runs it again with a kill or a fault at one of them.
 
-Needs strace. A point is "the n-th openat of a thread": strace counts each call's name in each thread
-by itself, so this does too. The process dies on entering the call; what the call would have done
-has not happened, what all earlier ones did has.
+A point is "the n-th openat that creates, of this process": all threads' calls are counted together, by name. The process
+dies on entering the call; what the call would have done has not happened, what all earlier ones did has.
+
+The runs are forks of a process that has imported the command's modules already (`forks.py`), followed by a tracer of our
+own (`tracing.py`); that is what makes it possible to try every point. One point in twenty is enumerated and tried anew by
+strace, in a process with a start of its own, as a user starts the command. strace counts in each thread by itself, and
+reads of openat too.
 """
 
+import errno
 import os
 import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.servers import BIN
+from tests.torture import tracing
+from tests.torture.forks import Command, Disturbance, Done, ForkServer
 
 KILL = "signal=SIGKILL"
 FULL = "error=ENOSPC"
 BROKEN = "error=EIO"
+_ERRORS = {KILL: 0, FULL: errno.ENOSPC, BROKEN: errno.EIO}
 _LIMIT_S = 120
+_OWN_START_EVERY = 20
+# what was tried, one line each; the session's closing lines tell it
+FIGURES: list[str] = []
 
 _GROWING = ("openat", "write", "pwrite64", "pwritev", "ftruncate", "fallocate", "mkdir", "mkdirat")
 _SYNCING = ("fsync", "fdatasync", "sync_file_range", "syncfs")
 _NAMING = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir")
 _OTHER = ("chmod", "fchmod", "fchmodat", "symlink", "symlinkat", "copy_file_range", "pwritev2")
 _CREATING = ("O_CREAT", "O_TRUNC", "O_TMPFILE")
+_BREAKING = (*_SYNCING, "write", "pwrite64", "pwritev", "rename", "unlink")
 MUTATING = (*_GROWING, *_SYNCING, *_NAMING, *_OTHER)
 _LINE = re.compile(r"^(\d+)\s+(\w+)\((.*)$")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One place to fail: the `number`-th call of this name in a thread."""
+    """One place to fail: the `number`-th call of this name in the process.
+
+    `own_start`: under strace, in a process with a start of its own; the number counts in a thread.
+    """
 
     call: str
     number: int
     fault: str
+    own_start: bool = False
 
     @property
     def title(self) -> str:
-        return f"{self.call}#{self.number} {self.fault}"
+        return f"{self.call}#{self.number} {self.fault}{' (own start)' * self.own_start}"
 
 
 @dataclass(frozen=True)
@@ -77,47 +94,89 @@ class Lab:
     place: Path
     words: Sequence[str]
     variables: dict[str, str]
+    _server: ForkServer | None = field(default=None, init=False, repr=False, compare=False)
 
     def points(self, *faults: str) -> list[Point]:
-        """Every point of this command, in the order in which they come, once for each fault that fits."""
+        """Every point of this command, in the order in which they come, once for each fault that fits.
+
+        At the end some of them stand once more, for a process with a start of its own.
+        """
+        points = _points(_numbered([name for name, _ in self.changes()]), faults, own_start=False)
+        separate = _points(_calls(self.strace()), faults, own_start=True)
+        if not tracing.IS_POSSIBLE:
+            return separate
+        return points + separate[_OWN_START_EVERY // 2 :: _OWN_START_EVERY]
+
+    def changes(self) -> list[tuple[str, str]]:
+        """The mutating calls of a run that nothing disturbs, in their order, and what each changes."""
+        server = self._warm_server()
+        self._renew()
+        done, changes = server.trace(self._command())
+        _check_undisturbed(done)
+        return changes
+
+    def strace(self) -> str:
+        """What strace tells of such a run with a start of its own."""
         trace = self.place.with_name("trace")
         self._renew()
-        done = self._strace(["-o", str(trace), "-e", f"trace={','.join(MUTATING)}"])
-        if done.returncode != 0:
-            raise AssertionError(f"the command fails by itself: {done.stderr}")
-        calls = _calls(trace.read_text(errors="replace"))
-        return [
-            Point(call, number, fault)
-            for fault in faults
-            for call, number in calls
-            if _fits(call, fault)
-        ]
+        _check_undisturbed(
+            self._under_strace(["-y", "-o", str(trace), "-e", f"trace={','.join(MUTATING)}"])
+        )
+        return trace.read_text(errors="replace")
 
     def run(self, point: Point) -> Outcome:
         """Run the command on a fresh copy, failing at one point."""
-        self._renew()
-        inject = f"inject={point.call}:{point.fault}:when={point.number}"
-        done = self._strace(["-o", os.devnull, "-e", f"trace={point.call}", "-e", inject])
-        return Outcome(point, done.returncode, done.stdout, done.stderr)
+        if point.own_start:
+            self._renew()
+            inject = f"inject={point.call}:{point.fault}:when={point.number}"
+            done = self._under_strace(["-o", os.devnull, "-e", f"trace={point.call}", "-e", inject])
+        else:
+            server = self._warm_server()
+            self._renew()
+            disturbance = Disturbance(point.call, point.number, _ERRORS[point.fault])
+            done = server.disturb(self._command(), disturbance)
+        return Outcome(point, done.code, done.out, done.err)
+
+    def close(self) -> None:
+        """End the process that is forked; the next run starts another."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def _renew(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(self.start, self.place, symlinks=True)
 
-    def _strace(self, options: list[str]) -> "subprocess.CompletedProcess[str]":
-        words = [word.replace("{place}", str(self.place)) for word in self.words]
-        program = BIN / words[0] if "/" not in words[0] else Path(words[0])
-        return subprocess.run(
+    def _under_strace(self, options: list[str]) -> Done:
+        command = self._command()
+        done = subprocess.run(
             # not --seccomp-bpf: strace 6.1 then injects no signals
-            ["strace", "-f", "-qq", *options, str(program), *words[1:]],
-            cwd=self.place,
-            env=self._environment(),
+            ["strace", "-f", "-qq", *options, *command.from_the_start],
+            cwd=command.folder,
+            env=dict(command.environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_LIMIT_S,
             check=False,
         )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def _warm_server(self) -> ForkServer:
+        if self._server is None:
+            command = self._command()
+            self._renew()
+            self._server = ForkServer(command.environment)
+            self._server.learn(command)
+        return self._server
+
+    def _command(self) -> Command:
+        words = [word.replace("{place}", str(self.place)) for word in self.words]
+        if Path(words[0]).name.startswith("python"):
+            del words[0]
+        elif "/" not in words[0]:
+            words[0] = str(BIN / words[0])
+        return Command(words, self.place, self._environment())
 
     def _environment(self) -> dict[str, str]:
         # no bytecode is written and nothing is measured: both would move the points from run to run
@@ -143,19 +202,28 @@ def torture(lab: Lab, points: Sequence[Point], check: Callable[[Outcome], None])
     Raises:
         AssertionError: Names every point after which something was wrong.
     """
+    began = time.monotonic()
     wrong, missed = [], []
     for point in points:
-        outcome = lab.run(point)
-        if point.fault == KILL and not outcome.killed:
-            missed.append(point.title)
+        outcome = None
         try:
+            outcome = lab.run(point)
             check_manners(outcome)
             check(outcome)
         except Exception as error:  # noqa: BLE001 all points are tried, and each failure is told
-            wrong.append(f"{point.title} (code {outcome.code}): {type(error).__name__}: {error}")
+            ended = f" (code {outcome.code})" if outcome else ""
+            wrong.append(f"{point.title}{ended}: {type(error).__name__}: {error}")
+        if point.fault == KILL and outcome is not None and not outcome.killed:
+            missed.append(point.title)
+    lab.close()
     # a command with threads does not make the same calls in each thread every time
     assert len(missed) <= len(points) // 5, f"the command never came to {missed}"
     assert not wrong, f"{len(wrong)} of {len(points)} points:\n" + "\n".join(wrong)
+    separate = sum(point.own_start for point in points)
+    FIGURES.append(
+        f"{len(points)} points, {len(wrong)} wrong, {len(missed)} never reached, {separate} with a start of their own,"
+        f" {time.monotonic() - began:.0f} s"
+    )
 
 
 def check_manners(outcome: Outcome) -> None:
@@ -166,16 +234,37 @@ def check_manners(outcome: Outcome) -> None:
     assert outcome.succeeded or outcome.err.strip(), "it failed without a word"
 
 
+def _check_undisturbed(done: Done) -> None:
+    if done.code != 0:
+        raise AssertionError(f"the command fails by itself: {done.err}")
+
+
 def _fits(call: str, fault: str) -> bool:
-    if fault == FULL:
-        return call in _GROWING
-    if fault == BROKEN:
-        return call in (*_SYNCING, "write", "pwrite64", "pwritev", "rename", "unlink")
-    return True
+    return fault == KILL or call in (_GROWING if fault == FULL else _BREAKING)
+
+
+def _points(
+    calls: Sequence[tuple[str, int]], faults: Sequence[str], *, own_start: bool
+) -> list[Point]:
+    return [
+        Point(call, number, fault, own_start)
+        for fault in faults
+        for call, number in calls
+        if _fits(call, fault)
+    ]
+
+
+def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+    counts: Counter[str] = Counter()
+    found = []
+    for name in names:
+        counts[name] += 1
+        found.append((name, counts[name]))
+    return found
 
 
 def _calls(trace: str) -> list[tuple[str, int]]:
-    """The mutating calls of a trace by name and number, in the order of their first appearance."""
+    """The mutating calls of strace's trace by name and number, in the order of their first appearance."""
     counts: Counter[tuple[str, str]] = Counter()
     found: dict[tuple[str, int], None] = {}
     for line in trace.splitlines():

@@ -1,10 +1,11 @@
 """Nodes for the torture tests: one to start from, and what must hold of it after any fault."""
 
+import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from strongroom import bootstrap
@@ -12,6 +13,7 @@ from strongroom.bootstrap import Node
 from strongroom.keystore.replicas import ReplicaCondition
 from strongroom.secrets import enc
 from tests.servers import BIN
+from tests.torture.forks import Command, ForkServer
 
 CANARY = b"a plaintext that must not stay anywhere: 7b1c4e0d9f2a"
 PLAINTEXT = b"HyPe\x00 of the torture tests " + b"0123456789abcdef" * 40_000
@@ -91,17 +93,20 @@ def check_no_canary(folder: Path) -> None:
 
 def run(home: Path, *words: str | Path) -> str:
     """Run a command of the product on this node; it must succeed."""
-    done = subprocess.run(
+    command = Command(
         [str(BIN / words[0]), "--data-dir", str(home), *map(str, words[1:])],
-        cwd=home.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        home.parent,
+        os.environ,
     )
-    assert done.returncode == 0, f"{words[:3]} ended with {done.returncode}: {done.stderr}"
-    return done.stdout
+    done = _warm_server().learn(command)
+    assert done.code == 0, f"{words[:3]} ended with {done.code}: {done.err}"
+    return done.out
+
+
+@cache
+def _warm_server() -> ForkServer:
+    """One for all commands of this test process: it imports what each of them imported, once."""
+    return ForkServer(os.environ)
 
 
 def copy(source: Path, target: Path) -> Path:

@@ -1,0 +1,206 @@
+"""The harness itself: a fork of an interpreter that is warm does what a command with a start of its own does."""
+
+import errno
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import BIN, ROOT
+from tests.torture import harness, nodes, test_jobs, tracing
+from tests.torture.forks import Command, Disturbance, ForkServer
+from tests.torture.harness import BROKEN, FULL, KILL, Lab
+
+pytestmark = pytest.mark.torture
+_CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
+_CREATES = re.compile(r"O_(CREAT|TRUNC|TMPFILE)")
+_FILE = re.compile(r'["<](/[^>"]*)[>"]')
+_NAMED_BY_CHANCE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|#\d+( \(deleted\))?")
+_NAMED_BY_CONTENT = re.compile(r"(extracts/[*])/[0-9a-f]{2}\b")
+Changes = list[tuple[str, str]]
+
+
+def by_strace(lab: Lab) -> Changes:
+    """The mutating calls as strace tells them."""
+    found = []
+    for line in re.sub("AT_FDCWD<[^>]*>", "", lab.strace()).splitlines():
+        call, file = _CALL.match(line), _FILE.search(line)
+        if call and file and (call[1] != "openat" or _CREATES.search(line)):
+            found.append((call[1], file[1]))
+    return found
+
+
+def on_files(lab: Lab, changes: Changes) -> Changes:
+    """Those on the lab's files, without what chance puts into their names."""
+    names = [(call, name) for call, name in changes if name.startswith(str(lab.place))]
+    plain = [(call, _NAMED_BY_CHANCE.sub("*", name)) for call, name in names]
+    return [(call, _NAMED_BY_CONTENT.sub(r"\1/*", name)) for call, name in plain]
+
+
+def script(folder: Path, text: str) -> None:
+    """A command of our own."""
+    (folder / "script").write_text(f"#!{sys.executable}\n{text}")
+    (folder / "script").chmod(0o700)
+
+
+def test_forks_change_what_the_command_changes(start: Path) -> None:
+    """One thread: the same calls on the same files, in the same order."""
+    words = ("tsm", "security", "kms", "rotate")
+    lab = Lab(start, start.with_name("place"), words, {"STRONGROOM_HOME": "{place}/node"})
+    expected = on_files(lab, by_strace(lab))
+    assert len(expected) > 100
+    assert on_files(lab, lab.changes()) == expected
+    lab.close()
+
+
+def test_forks_of_a_job_change_what_the_job_changes(start: Path) -> None:
+    """Many threads: the same calls on the same files; how their writes fall together is the scheduler's."""
+    test_jobs.prepare(start / "node", encrypted=True, rotate=True)
+    words = ("strongroom", "extracts", "reencrypt", "--site", "default", "--wait")
+    lab = Lab(start, start.with_name("place"), words, {"STRONGROOM_HOME": "{place}/node"})
+    expected, found = on_files(lab, by_strace(lab)), on_files(lab, lab.changes())
+    assert len(expected) > 100
+    assert set(found) == set(expected)
+    assert len(found) == pytest.approx(len(expected), rel=0.1)
+    lab.close()
+
+
+def test_every_call_of_every_thread_is_a_point(start: Path) -> None:
+    """Two threads that write alike: strace would never come to the second's; here each is reached, and no other."""
+    script(
+        start,
+        "import threading\n"
+        "def work(name):\n"
+        "    with open(name, 'w', buffering=1) as file:\n"
+        "        for number in range(3):\n"
+        "            file.write(f'{number}\\n')\n"
+        "for name in 'ab':\n"
+        "    thread = threading.Thread(target=work, args=(name,))\n"
+        "    thread.start()\n"
+        "    thread.join()\n",
+    )
+    place = start.with_name("place")
+    lab = Lab(start, place, ("{place}/script",), {})
+    points = [point for point in lab.points(KILL) if not point.own_start]
+    assert [point.title.split()[0] for point in points] == [
+        "openat#1", "write#1", "write#2", "write#3", "openat#2", "write#4", "write#5", "write#6",
+    ]  # fmt: skip
+    states = []
+    for point in points:
+        assert lab.run(point).killed
+        states.append([(place / name).read_text() for name in "ab" if (place / name).exists()])
+    written = ["", "0\n", "0\n1\n", "0\n1\n2\n"]
+    assert states == [
+        [],
+        *([text] for text in written),
+        *([written[-1], text] for text in written[:-1]),
+    ]
+    lab.close()
+
+
+@pytest.mark.parametrize(("fault", "text"), [(FULL, "No space left"), (BROKEN, "Input/output")])
+def test_a_call_fails_and_is_not_made(start: Path, fault: str, text: str) -> None:
+    script(
+        start,
+        "with open('a', 'wb', 0) as f:\n    f.write(b'x')\n    f.write(b'y')\n",
+    )
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    *_, last = (point for point in lab.points(fault) if not point.own_start)
+    outcome = lab.run(last)
+    assert (last.call, last.number, outcome.code) == ("write", 2, 1)
+    assert text in outcome.err
+    assert (lab.place / "a").read_bytes() == b"x"
+    lab.close()
+
+
+def test_the_tracer_knows_every_mutating_call() -> None:
+    assert set(tracing.CALLS) == set(harness.MUTATING)
+
+
+def test_another_program_is_let_pass(server: ForkServer, tmp_path: Path) -> None:
+    """What a command runs is not the command: it is followed, not disturbed."""
+    (tmp_path / "script").write_text(
+        "import subprocess\nsubprocess.run(['mkdir', 'a'], check=True)\nopen('b', 'w').write('b')\n"
+    )
+    command = Command([str(tmp_path / "script")], tmp_path, {"PATH": "/usr/bin:/bin"})
+    done, changes = server.trace(command)
+    assert done.code == 0, done.err
+    assert changes == [(call, str(tmp_path / "b")) for call in ("openat", "write")]
+    assert server.disturb(command, Disturbance("mkdir", 1, errno.EIO)).code == 1
+    server.close()
+
+
+def test_some_points_are_tried_with_a_start_of_their_own(start: Path) -> None:
+    words = ("tsm", "security", "kms", "rotate")
+    lab = Lab(start, start.with_name("place"), words, {"STRONGROOM_HOME": "{place}/node"})
+    points = lab.points(KILL)
+    separate = [point for point in points if point.own_start]
+    assert points[-len(separate) :] == separate
+    assert len(separate) == pytest.approx((len(points) - len(separate)) / 20, abs=1)
+    for point in (points[0], points[-1]):
+        assert lab.run(point).killed
+        nodes.check_opens(lab.place / "node")
+    lab.close()
+
+
+@pytest.fixture
+def server() -> ForkServer:
+    return ForkServer({"PATH": "/usr/bin:/bin"})
+
+
+def test_a_child_has_its_own_folder_variables_and_arguments(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    (tmp_path / "script").write_text(
+        "import os, sys\nprint(sys.argv[1:], os.getcwd(), os.environ['NAME'], __name__)\n"
+        "print(sorted(os.listdir('/proc/self/fd')))\nsys.stderr.write('said')\nsys.exit(7)\n"
+    )
+    environment = {"NAME": "value"}
+    done = server.run(Command([str(tmp_path / "script"), "a b"], tmp_path, environment))
+    assert done.code == 7
+    # 3 is the listing itself
+    assert done.out.splitlines() == [
+        f"['a b'] {tmp_path} value __main__", "['0', '1', '2', '3']",
+    ]  # fmt: skip
+    assert done.err == "said"
+    server.close()
+
+
+def test_what_one_child_does_reaches_no_other(server: ForkServer, tmp_path: Path) -> None:
+    """A module that was learned is there for all, what a run did to it for none."""
+    (tmp_path / "learned.py").write_text("count = 0\n")
+    (tmp_path / "script").write_text(
+        "import sys\nbefore = 'learned' in sys.modules\nimport learned\nlearned.count += 1\n"
+        "print(before, learned.count)\n"
+    )
+    command = Command([str(tmp_path / "script")], tmp_path, {"PYTHONPATH": str(tmp_path)})
+    server.close()
+    warm = ForkServer(command.environment)
+    said = [warm.learn(command).out, warm.run(command).out, warm.run(command).out]
+    assert said == ["False 1\n", "True 1\n", "True 1\n"]
+    warm.close()
+
+
+def test_a_child_that_never_ends_is_ended(server: ForkServer, tmp_path: Path) -> None:
+    """The server lives on and runs the next."""
+    (tmp_path / "script").write_text("import time\ntime.sleep(1000)\n")
+    command = Command([str(tmp_path / "script")], tmp_path, {})
+    server.limit_s = 0.5
+    with pytest.raises(TimeoutError, match="script"):
+        server.run(command)
+    (tmp_path / "script").write_text("print('next')\n")
+    assert server.run(command).out == "next\n"
+    server.close()
+
+
+def test_a_module_runs_as_the_interpreter_runs_it(server: ForkServer) -> None:
+    words = ["-m", "tests.torture.actions", "no such action", "/nowhere"]
+    environment = {"PYTHONPATH": str(ROOT)}
+    command = Command(words, ROOT, environment)
+    assert command.from_the_start == [sys.executable, *words]
+    assert Command([str(BIN / "tsm")], ROOT, {}).from_the_start == [str(BIN / "tsm")]
+    done = server.run(command)
+    assert done.code == 1
+    assert "KeyError: 'no such action'" in done.err
+    server.close()
