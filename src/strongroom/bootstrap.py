@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from strongroom.services.projects import ProjectsService
     from strongroom.services.publishing import PublishingService
     from strongroom.services.regenerate import RegenerateService
+    from strongroom.services.secret_inventory import SecretInventory
     from strongroom.services.secret_rotation import SecretRotation
     from strongroom.services.settings import SettingsService
     from strongroom.services.sites import SitesService
@@ -402,6 +403,13 @@ class Node:
         ports = RotationPorts(self.coordinator, self.events, self.clock)
         return SecretRotation(self.configuration, consumers, ports)
 
+    @cached_property
+    def secret_inventory(self) -> "SecretInventory":
+        """Age of the secrets, and where forms of them lie."""
+        from strongroom import bootstrap_consumers
+
+        return bootstrap_consumers.secret_inventory(self)
+
     def new_node_ports(self) -> "NewNodePorts":
         """What `services.initialise` works through; the coordination database is made here."""
         from strongroom.services.initialise import NewNodePorts
@@ -525,6 +533,7 @@ class _Roots:
 
     def all_for(self, store: "KmsStore", mode: str, key_id: str | None = None) -> "RootSet":
         """The root of a mode, and the recovery roots of a store: all its wraps but the first."""
+        from strongroom.services import kms_reach
         from strongroom.services.kms_change import RootSet
 
         active = key_id or self._node.configuration.document().configuration_key_id
@@ -535,7 +544,6 @@ class _Roots:
         """The provider that opens a wrap."""
         if wrap.kind == "local":
             return self._node.local_root(wrap.root_key_id)
-        from strongroom.services import kms_reach
         stored = self._node.keeper.settings()
         self._forget_left(frozenset(settings.digest for settings in stored))
         for settings in stored:

@@ -94,7 +94,7 @@ def secret_inventory(node: "Node") -> "SecretInventory":
     from strongroom.topology.processes import SERVICES
 
     paths = node.paths
-    yaml = (yaml_files.CLUSTER_FILE, yaml_files.SERVER_FILE)
+    yaml = (yaml_files.CLUSTER_FILE, yaml_files.SERVICE_FILE)
     keys = (replicas.FILE_NAME, configuration_key.FILE_NAME)
     places = OwnPlaces(
         tuple(paths.service_config(one) / name for one in SERVICES for name in yaml),

@@ -132,7 +132,9 @@ class SecretInventory:
             known, is_set = catalog.SECRETS.get(name), name in values
             rotated = records[name].at if name in records else ""
             changed = max(seen.changed.get(name, ""), rotated) if is_set else ""
-            due_at = _due_at(changed, policy.max_age_days(rules, name))
+            # keys have their own rotation: 'kms rotate', 'regenerate-internal-tokens'
+            days = None if catalog.is_key_hierarchy(name) else policy.max_age_days(rules, name)
+            due_at = _due_at(changed, days)
             found.append(
                 SecretAge(
                     name=name,

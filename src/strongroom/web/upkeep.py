@@ -2,12 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from strongroom.bootstrap import Node
 from strongroom.errors import StrongroomError
 from strongroom.eventlog import events
+
+if TYPE_CHECKING:
+    from strongroom.services.rotation_scope import Outcome
 
 INTERVAL_S = 600.0
 _log = logging.getLogger("strongroom.web.upkeep")
@@ -31,9 +35,23 @@ def regularly(node: Node) -> None:
 
 def finish_rotations(node: Node) -> None:
     """Go on with rotations of secrets that were cut, as far as they are due (R7); their components may be slow."""
-    for one in node.rotation.resume(events.SYSTEM):
+    _tell(node.rotation.resume(events.SYSTEM))
+
+
+def rotate_due(node: Node) -> None:
+    """Rotate the generated secrets whose policy wants it, if that is asked for (`secrets.rotate_when_due`)."""
+    if node.configuration.effective("secrets.rotate_when_due") != "true":
+        return
+    due = [one.name for one in node.secret_inventory.due() if one.origin == "generated"]
+    if due:
+        _log.info("due: %s", ", ".join(due))
+        _tell(node.rotation.rotate(events.SYSTEM, due))
+
+
+def _tell(outcomes: Sequence["Outcome"]) -> None:
+    for one in outcomes:
         if one.state == "rotated":
-            _log.info("finished the rotation of %s", one.parameters[0])
+            _log.info("rotated %s", one.parameters[0])
         else:
             _log.warning(
                 "the rotation of %s stopped at %s: %s", one.parameters[0], one.stage, one.problem
@@ -57,6 +75,7 @@ def kept_up(node: Node, interval_s: float = INTERVAL_S) -> Iterator[None]:
         while not stopping.wait(interval_s):
             attempt(
                 lambda: regularly(node),
+                lambda: rotate_due(node),
                 lambda: node.keeper.upkeep(interval_s),
                 lambda: finish_rotations(node),
             )

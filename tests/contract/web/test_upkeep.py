@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.access.sessions import hash_token
 from strongroom.bootstrap import Node
-from strongroom.clock import format_utc
+from strongroom.clock import FixedClock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
 from strongroom.errors import StorageError
@@ -62,3 +62,26 @@ def test_a_failure_is_logged_and_tried_again(
             time.sleep(0.01)
     assert len(calls) >= 4
     assert "tried again" in caplog.text
+
+
+def test_secrets_that_are_due_are_rotated_when_that_is_asked_for(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P15: the schedule; what an administrator supplies is only told of."""
+    old = node.configuration.open_secret("redis.password")
+    years = timedelta(days=365 * 3)
+    node.secret_inventory._clock = FixedClock(node.clock.now() + years)
+    changes = {"secrets.policy": "redis.password=30 *=9999"}
+    node.configuration.compare_and_put(lambda document: document.with_values(changes))
+    upkeep.rotate_due(node)
+    assert node.configuration.open_secret("redis.password") == old
+    changes = {"secrets.rotate_when_due": "true"}
+    node.configuration.compare_and_put(lambda document: document.with_values(changes))
+    caplog.set_level("INFO")
+    upkeep.rotate_due(node)
+    assert node.configuration.open_secret("redis.password") != old
+    assert "due: redis.password" in caplog.text
+    assert [record["actor"] for record in node.events.read()][-1] == "system"
+    node.secret_inventory._clock = node.clock
+    upkeep.rotate_due(node)
+    assert not node.secret_inventory.due()
