@@ -129,7 +129,7 @@ def parse(data: bytes) -> UnprovedFile:
     members = _object(data)
     # from None throughout: a cause could carry the keystore's password along
     try:
-        mac = bytes.fromhex(members.pop("mac"))
+        mac = _digest(members.pop("mac"))
         claimed = _file_of(members)
     except (ValueError, TypeError, AttributeError, FormatError):
         raise FormatError(
@@ -228,6 +228,13 @@ def _credential(value: Any) -> Credential | None:
     if value.keys() != {"id", "secret"} or len(secret) != SECRET_BYTES:
         raise FormatError("a credential has another form")
     return Credential(value["id"], SecretBytes(secret))
+
+
+def _digest(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if raw.hex() != text:  # one spelling only
+        raise FormatError("the MAC is not in its one form")
+    return raw
 
 
 def _bytes(text: str) -> bytes:
