@@ -131,7 +131,7 @@ def parse(data: bytes) -> UnprovedFile:
     try:
         mac = _digest(members.pop("mac"))
         claimed = _file_of(members)
-    except (ValueError, TypeError, AttributeError, FormatError):
+    except (ValueError, TypeError, KeyError, AttributeError, FormatError):
         raise FormatError(
             "it is a damaged bootstrap file: a member is not as it should be"
         ) from None
