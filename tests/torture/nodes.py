@@ -22,6 +22,7 @@ _KNOWN = re.compile(
         config/\w+_0\.[\d.]+/(tabsvc\.yml|workgroup\.yml
             |tabsvc/keystores/(tableauserver\.jks|configuration_keys\.json))
         |keystore/password
+        |recovery/configuration_keys\.json
         |(repository|coordination)/\w+\.db(-wal|-shm)?
         |coordination/(locks/[\w.-]+|[\w-]+\.lock)
         |events/node1\.(jsonl(\.torn-\d+-[0-9a-f]{8})?|checkpoint)
@@ -47,6 +48,12 @@ def secrets_of(node: Node) -> dict[str, bytes]:
     document = node.configuration.document()
     names = [name for name, text in document.values.items() if enc.is_enc(text)]
     return {name: node.configuration.open_secret(name).reveal() for name in names}
+
+
+def secrets_of_node(home: Path) -> dict[str, bytes]:
+    """The same of a node that is not open."""
+    with opened(home) as node:
+        return secrets_of(node)
 
 
 def check_opens(home: Path) -> dict[str, bytes]:
