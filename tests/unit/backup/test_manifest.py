@@ -1,0 +1,127 @@
+"""Manifest and seal (docs/format/backup.md 1.4, 4.1 to 4.4)."""
+
+import dataclasses
+import json
+
+import pytest
+
+from strongroom.backup import manifest
+from strongroom.backup.archive import MARK, Entry
+from strongroom.backup.manifest import Listed, Manifest, Seal
+from strongroom.errors import FormatError
+from strongroom.ids import new_id
+
+ID, RMK = new_id(), new_id()
+DIGEST = "ab" * 32
+NAMES = (MARK, *manifest._REQUIRED)
+SAID = Manifest(
+    id=ID,
+    created_at="2026-11-21T12:00:00Z",
+    description="für Menschen",
+    program="1",
+    installation=new_id(),
+    schema="0001",
+    mode="aws",
+    rmk_id=RMK,
+    epoch=3,
+    mek_ids=(new_id(), new_id()),
+    sealed=("recipient",),
+    entries=tuple(Listed(name, 1, DIGEST) for name in NAMES),
+    lost=("site/ab/x.sealed",),
+)
+FOUND = tuple(Entry(one.name, one.size, one.sha256, 512) for one in SAID.entries)
+SEAL = Seal(DIGEST, RMK, "cd" * 32)
+
+
+def test_both_come_back() -> None:
+    assert manifest.parse(SAID.serialize()) == SAID
+    assert manifest.parse_seal(SEAL.serialize()) == SEAL
+    manifest.check(FOUND, manifest.mark(ID), SAID)
+    assert not SAID.has_settings
+    assert len(SAID.serialize()) <= manifest.manifest_limit(len(SAID.entries))
+
+
+def _changed(**members: object) -> bytes:
+    return manifest.canonical({**json.loads(SAID.serialize()), **members})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        SAID.serialize() + b"\n",
+        SAID.serialize().replace(b",", b", ", 1),
+        _changed(v=True),
+        _changed(more=1),
+        _changed(id="x"),
+        _changed(created_at="yesterday"),
+        _changed(description="x" * 1001),
+        _changed(description=1),
+        _changed(description="\\ud800").replace(b"\\\\ud800", b"\\ud800"),
+        _changed(program=1),
+        _changed(kms={"epoch": 0, "meks": [], "mode": "aws", "rmk": RMK}),
+        _changed(kms=[]),
+        _changed(entries=[{"name": "x", "sha256": "zz", "size": 1}]),
+        _changed(entries=[{"name": "x", "sha256": "ab", "size": 1}]),
+    ],
+)
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        manifest.parse(data)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_version_is_named(version: object) -> None:
+    with pytest.raises(FormatError, match="known here is 1"):
+        manifest.parse(_changed(v=version))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[" * 100_000, SAID.serialize()])
+def test_what_is_no_seal_is_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        manifest.parse_seal(data)
+
+
+def test_every_byte_of_the_seal_counts() -> None:
+    """4.3: its own digest is in it, so that no key is needed to see a change."""
+    raw = SEAL.serialize()
+    for at in range(len(raw)):
+        broken = bytearray(raw)
+        broken[at] ^= 1
+        with pytest.raises(FormatError):
+            manifest.parse_seal(bytes(broken))
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (FOUND[:-1], "entries, its manifest"),
+        ((*FOUND, FOUND[-1]), "entries, its manifest"),
+        (FOUND[1:], "is not what its manifest says"),
+        ((FOUND[1], FOUND[0], *FOUND[2:]), "is not what its manifest says"),
+        ((dataclasses.replace(FOUND[0], size=2), *FOUND[1:]), "is not what its manifest says"),
+        ((dataclasses.replace(FOUND[0], sha256="cd" * 32), *FOUND[1:]), "is not what"),
+    ],
+    ids=["dropped", "added", "first dropped", "moved", "shortened", "changed"],
+)
+def test_the_list_is_the_archives(found: tuple[Entry, ...], message: str) -> None:
+    """4.2."""
+    with pytest.raises(FormatError, match=message):
+        manifest.check(found, manifest.mark(ID), SAID)
+
+
+def test_the_mark_is_of_the_same_backup() -> None:
+    with pytest.raises(FormatError, match="begins as another one"):
+        manifest.check(FOUND, manifest.mark(new_id()), SAID)
+
+
+def test_what_every_backup_has_is_not_missing() -> None:
+    """1.4."""
+    few = dataclasses.replace(SAID, entries=SAID.entries[:-1])
+    with pytest.raises(FormatError, match=f"has no {manifest.BY_MEK}"):
+        manifest.check(FOUND[:-1], manifest.mark(ID), few)
