@@ -5,6 +5,7 @@ default: no consumer, and its parameters still rotate in the configuration.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.errors import StateError
@@ -30,7 +31,7 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
     Raises:
         StateError: Two of them claim one parameter, or a setting is missing.
     """
-    builders: tuple[Builder, ...] = (_postgres, _redis, _zookeeper)
+    builders: tuple[Builder, ...] = (_certificates, _postgres, _redis, _smtp, _zookeeper)
     found = tuple(consumer for build in builders for consumer in build(effective, candidates))
     owners: dict[str, str] = {}
     for one in (consumer.describe() for consumer in found):
@@ -39,6 +40,16 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
                 raise StateError(f"{one.id} and {owners[parameter]} both rotate {parameter!r}")
             owners[parameter] = one.id
     return found
+
+
+def _certificates(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
+    del candidates  # files have no administrator
+    directory = effective("indexandsearchserver.ssl.directory") or ""
+    if not directory:
+        return ()
+    from strongroom.consumers.certificates import CertificatesConsumer
+
+    return (CertificatesConsumer(Path(directory)),)
 
 
 def _postgres(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
@@ -73,6 +84,19 @@ def _redis(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, .
         acl_file=effective("redis.acl_file") or "",
     )
     return (RedisConsumer(settings, candidates),)
+
+
+def _smtp(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
+    del candidates  # the mail server's administrator is not ours
+    stem = "svcmonitor.notification.smtp"
+    host = effective(f"{stem}.server") or ""
+    if not host:
+        return ()
+    from strongroom.consumers.smtp import SmtpConsumer, SmtpSettings
+
+    account, ca_file = effective(f"{stem}.send_account") or "", effective(f"{stem}.ca_file") or ""
+    settings = SmtpSettings(host, account, int(effective(f"{stem}.port") or 0), ca_file)
+    return (SmtpConsumer(settings),)
 
 
 def _zookeeper(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":

@@ -20,12 +20,16 @@ class ConsumerBench(ABC):
             password is the user's own.
         changes_component: Whether `admit` and `withdraw` change something in the component; else an
             administrator of it does (a mail provider), and the tests of changes do not apply.
+        keeps_plaintext: Whether the component has to have the values as they are (files of keys).
+        over_network: Whether calls go over a connection that can be cut.
         silent: The calls that need not ask the component, and so cannot miss it.
     """
 
     ends_sessions: ClassVar[bool] = True
     own_administrator: ClassVar[bool] = False
     changes_component: ClassVar[bool] = True
+    keeps_plaintext: ClassVar[bool] = False
+    over_network: ClassVar[bool] = True
     silent: ClassVar[frozenset[str]] = frozenset()
 
     @property

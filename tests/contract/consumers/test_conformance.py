@@ -15,6 +15,11 @@ every = pytest.mark.parametrize("bench", BENCHES, indirect=True)
 changing = pytest.mark.parametrize(
     "bench", [name for name, one in BENCHES.items() if one.changes_component], indirect=True
 )
+cuttable = pytest.mark.parametrize(
+    "bench",
+    [name for name, one in BENCHES.items() if one.changes_component and one.over_network],
+    indirect=True,
+)
 #: More turns than any call takes; the enumeration ends when a call was not cut any more.
 _MOST_TURNS = 60
 
@@ -174,7 +179,7 @@ def test_what_was_done_outlives_the_component(bench: ConsumerBench) -> None:
     assert not bench.accepts(present)
 
 
-@changing
+@cuttable
 @pytest.mark.parametrize("delivered", [False, True], ids=["request-lost", "answer-lost"])
 def test_a_call_cut_at_any_message_can_be_made_again(
     bench: ConsumerBench, *, delivered: bool
@@ -246,7 +251,7 @@ def test_the_inventory_names_what_is_there(bench: ConsumerBench) -> None:
     bench.reset()
     for copy in bench.consumer().copies():
         assert set(copy.parameters) <= set(bench.consumer().describe().parameters)
-        assert copy.form != "plaintext"
+        assert bench.keeps_plaintext or copy.form != "plaintext"
         assert bool(copy.mode) is bool(copy.owner)
         assert not copy.mode or int(copy.mode, 8)
 
