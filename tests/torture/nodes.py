@@ -20,8 +20,8 @@ PLAINTEXT = b"HyPe\x00 of the torture tests " + b"0123456789abcdef" * 40_000
 _KNOWN = re.compile(
     r"""tabsvc/(
         config/\w+_0\.[\d.]+/(tabsvc\.yml|workgroup\.yml
-            |tabsvc/keystores/(tableauserver\.jks|configuration_keys\.json))
-        |keystore/password
+            |tabsvc/keystores/(tableauserver\.jks(\.lost-[\dTZ-]+)?|configuration_keys\.json))
+        |keystore/password(\.lost-[\dTZ-]+)?
         |recovery/configuration_keys\.json
         |(repository|coordination)/\w+\.db(-wal|-shm)?
         |coordination/(locks/[\w.-]+|[\w-]+\.lock)
