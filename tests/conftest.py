@@ -56,6 +56,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write("".join(f"{line}\n" for line in sorted(lines)))
 
 
+_passed_cells: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        _passed_cells.update(
+            str(value) for name, value in report.user_properties if name == "root fault"
+        )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # workers tell the process that started them, so only that one has all cells
+    if session.config.option.torture == "whole" and _passed_cells:
+        from tests.contract.roots import cells
+
+        cells.write_page(_passed_cells)
+
+
 @dataclass(frozen=True)
 class Torture:
     """Chooses the points of an enumeration that this run tries."""

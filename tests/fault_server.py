@@ -36,6 +36,7 @@ class Fault(StrEnum):
     PENDING_DELETION = "pending deletion"
     EXPIRED = "expired credentials"
     MISSING = "key missing"
+    WRONG_REGION = "wrong region"
 
 
 @dataclass(frozen=True)

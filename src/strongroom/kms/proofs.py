@@ -24,6 +24,7 @@ class RootProof:
         role: `mode` or `recovery`.
         online: Whether it can be asked; a key that is kept apart cannot.
         problem: Why it did not open the RMK; empty if it did, or was not asked.
+        hint: What to do about it.
         latency_ms: How long the unwrap took; None if it did not succeed.
         last_success: When it last opened the RMK; UTC, K-12 form.
         identity: As whom it was asked, if the root knows identities.
@@ -40,6 +41,7 @@ class RootProof:
     last_success: str
     identity: str = ""
     rotated_at: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ def _proof_lines(root: RootProof) -> list[str]:
         "Kind": root.kind,
         "Role": root.role,
         "State": state,
+        "Hint": root.hint,
         "Latency": f"{root.latency_ms} ms" if root.latency_ms is not None else "",
         "Last success": root.last_success,
         "Identity": root.identity,

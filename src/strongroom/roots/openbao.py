@@ -33,6 +33,8 @@ from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
 KIND = "openbao"
+#: A wrong secret id is given no more often by one provider: OpenBao locks a role out after five.
+MAX_WRONG_LOGINS = 2
 CONNECT_S = 3.0
 READ_S = 5.0
 _KEY_BYTES = 32
@@ -182,6 +184,7 @@ class OpenbaoRoot:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._lease: _Lease | None = None
+        self._wrong_logins = 0
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """A fresh key of our own generator, and its wrap."""
@@ -345,12 +348,29 @@ class OpenbaoRoot:
             secret_id = self._root.secrets.get("secret_id")
             if token != ended or secret_id is None:
                 return token
-            answer = self._client.auth.approle.login(
-                self._root.options["role_id"], secret_id.reveal().decode(), use_token=False
-            )
+            answer = self._sign_in(secret_id)
             self._client.token = answer["auth"]["client_token"]
             self._keep_lease(answer["auth"])
             return str(self._client.token)
+
+    def _sign_in(self, secret_id: SecretBytes) -> Any:
+        from hvac.exceptions import InvalidRequest
+
+        if self._wrong_logins >= MAX_WRONG_LOGINS:
+            raise RootRefusedError(
+                f"the secret id of {self._identity()} for {self._root.root_key_id} was wrong, and is not"
+                " given again, so that the role is not locked out",
+                hint=f"make a new secret id for {self._identity()} and set it with set-mode",
+            )
+        try:
+            answer = self._client.auth.approle.login(
+                self._root.options["role_id"], secret_id.reveal().decode(), use_token=False
+            )
+        except InvalidRequest:
+            self._wrong_logins += 1
+            raise
+        self._wrong_logins = 0
+        return answer
 
     def _translated(self, action: str, error: Any) -> RootError | IntegrityError:
         from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized

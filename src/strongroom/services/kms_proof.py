@@ -113,7 +113,7 @@ class Prover:
                 else:
                     yield replace(nothing, online=False)
             except StrongroomError as error:
-                yield replace(nothing, problem=error.message)
+                yield replace(nothing, problem=error.message, hint=error.hint)
 
     def _opened(
         self,

@@ -17,7 +17,7 @@ from strongroom.roots import aws
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests import emulators, fault_server
-from tests.contract.roots.harness import RootBench, Told
+from tests.contract.roots.harness import FrontedBench, Told, Unfit, before
 from tests.emulators import Aws
 from tests.fault_server import Fault, FaultServer, Response
 from tests.tls import Authority
@@ -39,14 +39,14 @@ ANSWERS = {
     Fault.THROTTLED: _error("ThrottlingException"),
     Fault.EXPIRED: _error("ExpiredTokenException"),
     Fault.MISSING: _error("NotFoundException"),
+    # what another region says of the key's ARN
+    Fault.WRONG_REGION: _error("NotFoundException"),
 }
-_NETWORK = frozenset({Fault.UNREACHABLE, Fault.SLOW, Fault.RESET, Fault.BAD_TLS, *ANSWERS.keys()})
 
 
-class AwsBench(RootBench):
+class AwsBench(FrontedBench):
     """What both emulators share."""
 
-    faults = _NETWORK
     told: ClassVar[Told] = {
         Fault.EXPIRED: ("ExpiredTokenException", "clock"),
         Fault.THROTTLED: ("ThrottlingException",),
@@ -60,7 +60,7 @@ class AwsBench(RootBench):
         arns = [
             self.admin("kms").describe_key(KeyId=one)["KeyMetadata"]["Arn"] for one in self.key_ids
         ]
-        self._settings, self._foreign = (aws.settings(arn, REGION) for arn in arns)
+        self.settings, self.foreign_settings = (aws.settings(arn, REGION) for arn in arns)
         self.credentials = {
             "AWS_ACCESS_KEY_ID": emulator.access_key,
             "AWS_SECRET_ACCESS_KEY": emulator.secret_key,
@@ -77,16 +77,6 @@ class AwsBench(RootBench):
             aws_access_key_id=self.emulator.access_key,
             aws_secret_access_key=self.emulator.secret_key,
         )
-
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._settings
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
 
     @property
     def endpoint(self) -> Mapping[str, str]:
@@ -111,24 +101,18 @@ class AwsBench(RootBench):
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        return aws.build(settings or self._settings, SystemClock())
-
-    @contextmanager
-    @override
-    def broken(self, fault: Fault) -> Iterator[None]:
-        with self.front.broken(fault):
-            yield
+        return aws.build(settings or self.settings, SystemClock())
 
 
 class MinistackBench(AwsBench):
     """An IAM user who may do the two actions of A-04, and nothing else."""
 
-    faults = _NETWORK | {Fault.REFUSED, Fault.DISABLED, Fault.PENDING_DELETION}
     told: ClassVar[Told] = {
         **AwsBench.told,
         Fault.REFUSED: (f"user/{USER}", "kms:", "policy"),
         Fault.DISABLED: ("disabled", "enable it"),
         Fault.PENDING_DELETION: ("pending deletion", "cancel the deletion"),
+        Fault.WRONG_REGION: ("there is no CMK", "compare region"),
     }
     authenticates = False
 
@@ -148,7 +132,7 @@ class MinistackBench(AwsBench):
         statement = {
             "Effect": "Allow",
             "Action": list(actions),
-            "Resource": [self._settings.root_key_id, self._foreign.root_key_id],
+            "Resource": [self.settings.root_key_id, self.foreign_settings.root_key_id],
         }
         return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
@@ -158,38 +142,28 @@ class MinistackBench(AwsBench):
             UserName=USER, PolicyName=_POLICY, PolicyDocument=self.policy(actions)
         )
 
-    @contextmanager
     @override
-    def broken(self, fault: Fault) -> Iterator[None]:
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
         kms, key = self.admin("kms"), self.key_ids[0]
-        if fault is Fault.REFUSED:
-            self.admin("iam").delete_user_policy(UserName=USER, PolicyName=_POLICY)
-            try:
-                yield
-            finally:
-                self.allow(TWO_ACTIONS)
-        elif fault is Fault.DISABLED:
-            kms.disable_key(KeyId=key)
-            try:
-                yield
-            finally:
-                kms.enable_key(KeyId=key)
-        elif fault is Fault.PENDING_DELETION:
-            kms.schedule_key_deletion(KeyId=key)
-            try:
-                yield
-            finally:
-                kms.cancel_key_deletion(KeyId=key)
-                kms.enable_key(KeyId=key)
-        else:
-            with super().broken(fault):
-                yield
+        match fault:
+            case Fault.REFUSED:
+                self.admin("iam").delete_user_policy(UserName=USER, PolicyName=_POLICY)
+                undo.callback(self.allow, TWO_ACTIONS)
+            case Fault.DISABLED:
+                kms.disable_key(KeyId=key)
+                undo.callback(kms.enable_key, KeyId=key)
+            case Fault.PENDING_DELETION:
+                kms.schedule_key_deletion(KeyId=key)
+                undo.callback(kms.enable_key, KeyId=key)
+                undo.callback(kms.cancel_key_deletion, KeyId=key)
+            case _:
+                super().break_it(fault, undo)
 
 
 class MotoBench(AwsBench):
     """Ciphertexts are real here; the faults are those of the other bench, so they are not run twice."""
 
-    faults = frozenset()
+    unfit: ClassVar[Unfit] = dict.fromkeys(Fault, "tried with the other emulator")
 
 
 @contextmanager
@@ -197,10 +171,8 @@ def start_ministack(folder: Path) -> Iterator[MinistackBench]:
     """ministack behind its front."""
     with ExitStack() as stack:
         emulator = stack.enter_context(emulators.ministack(folder))
-        authority = Authority(folder / "tls")
         backend = fault_server.forward_to(emulator.url)
-        front = stack.enter_context(fault_server.running(backend, authority, ANSWERS))
-        yield MinistackBench(emulator, front, authority)
+        yield MinistackBench(emulator, *stack.enter_context(before(backend, folder, ANSWERS)))
 
 
 @contextmanager
@@ -208,7 +180,5 @@ def start_moto(folder: Path) -> Iterator[MotoBench]:
     """moto behind its front."""
     with ExitStack() as stack:
         emulator = stack.enter_context(emulators.moto(folder))
-        authority = Authority(folder / "tls")
         backend = fault_server.forward_to(emulator.url)
-        front = stack.enter_context(fault_server.running(backend, authority, ANSWERS))
-        yield MotoBench(emulator, front, authority)
+        yield MotoBench(emulator, *stack.enter_context(before(backend, folder, ANSWERS)))

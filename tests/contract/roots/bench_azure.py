@@ -1,7 +1,7 @@
 """Azure Key Vault: the unmodified SDK against the vault and the managed identity of `tests.key_vault`."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,23 +13,26 @@ from strongroom.roots import azure
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests import key_vault
-from tests.contract.roots.harness import RootBench, Told
+from tests.contract.roots.harness import FrontedBench, Told, Unfit
 from tests.fault_server import Fault
 from tests.key_vault import KeyVault
 
 KEY, OTHER = "rmk-root", "another"
 
 
-class AzureBench(RootBench):
+class AzureBench(FrontedBench):
     """A vault with two keys."""
 
     form = "indirect"
-    faults = frozenset(Fault) - {Fault.PENDING_DELETION}
+    unfit: ClassVar[Unfit] = {
+        Fault.WRONG_REGION: "the URL names one vault: there is no region that could be wrong",
+    }
     told: ClassVar[Told] = {
         Fault.REFUSED: ("system-assigned managed identity", "ForbiddenByPolicy", "in the vault"),
         Fault.DISABLED: ("disabled", "enable"),
         Fault.EXPIRED: ("token", "clock"),
         Fault.THROTTLED: ("429", "throttling"),
+        Fault.PENDING_DELETION: ("no such key",),
     }
 
     def __init__(self, vault: KeyVault) -> None:
@@ -38,18 +41,8 @@ class AzureBench(RootBench):
         vault.new_version(KEY)
         vault.new_version(OTHER)
         ca_file = str(vault.ca_file)
-        self._settings = azure.settings(KEY, vault.url, ca_file=ca_file)
-        self._foreign = azure.settings(OTHER, vault.url, ca_file=ca_file)
-
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._settings
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
+        self.settings = azure.settings(KEY, vault.url, ca_file=ca_file)
+        self.foreign_settings = azure.settings(OTHER, vault.url, ca_file=ca_file)
 
     @property
     @override
@@ -64,33 +57,23 @@ class AzureBench(RootBench):
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        return azure.build(settings or self._settings, SystemClock())
+        return azure.build(settings or self.settings, SystemClock())
 
-    @contextmanager
     @override
-    def broken(self, fault: Fault) -> Iterator[None]:
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
         vault = self.vault
-        if fault is Fault.REFUSED:
-            vault.allowed = frozenset()
-            try:
-                yield
-            finally:
-                vault.allowed = key_vault.PERMISSIONS
-        elif fault is Fault.DISABLED:
-            _enable(vault, on=False)
-            try:
-                yield
-            finally:
-                _enable(vault, on=True)
-        elif fault is Fault.MISSING:
-            versions = vault.keys.pop(KEY)
-            try:
-                yield
-            finally:
-                vault.keys[KEY] = versions
-        else:
-            with self.front.broken(fault):
-                yield
+        match fault:
+            case Fault.REFUSED:
+                vault.allowed = frozenset()
+                undo.callback(setattr, vault, "allowed", key_vault.PERMISSIONS)
+            case Fault.DISABLED:
+                _enable(vault, on=False)
+                undo.callback(_enable, vault, on=True)
+            case Fault.MISSING | Fault.PENDING_DELETION:
+                # a vault that keeps what was deleted answers for it as if it were gone
+                undo.callback(vault.keys.__setitem__, KEY, vault.keys.pop(KEY))
+            case _:
+                super().break_it(fault, undo)
 
 
 def _enable(vault: KeyVault, *, on: bool) -> None:

@@ -14,9 +14,9 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.roots import gcp
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
-from tests import cloud_kms, fault_server
+from tests import cloud_kms
 from tests.cloud_kms import ACCOUNT, CloudKms, error
-from tests.contract.roots.harness import RootBench, Told
+from tests.contract.roots.harness import FrontedBench, Told, before
 from tests.fault_server import Fault, FaultServer
 from tests.tls import Authority
 
@@ -29,10 +29,9 @@ ANSWERS = {
 }
 
 
-class GcpBench(RootBench):
+class GcpBench(FrontedBench):
     """Two symmetric keys."""
 
-    faults = frozenset(Fault)
     told: ClassVar[Told] = {
         Fault.REFUSED: (ACCOUNT, gcp.ROLE, "cryptoKeyVersions.useTo"),
         Fault.DISABLED: ("disabled", "enable it"),
@@ -40,6 +39,7 @@ class GcpBench(RootBench):
         Fault.EXPIRED: (ACCOUNT, "clock"),
         Fault.THROTTLED: ("429", "quota"),
         Fault.MISSING: ("no such key",),
+        Fault.WRONG_REGION: ("no such key", "location"),
     }
 
     def __init__(self, kms: CloudKms, front: FaultServer, authority: Authority) -> None:
@@ -47,20 +47,10 @@ class GcpBench(RootBench):
         self.account = SecretBytes(cloud_kms.service_account(f"{front.url}/token"))
         for name in (KEY, OTHER):
             kms.keys[name] = os.urandom(32)
-        self._settings, self._foreign = (
+        self.settings, self.foreign_settings = (
             gcp.settings(name, credentials=self.account, endpoint=front.url)
             for name in (KEY, OTHER)
         )
-
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._settings
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
 
     @property
     @override
@@ -76,26 +66,24 @@ class GcpBench(RootBench):
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        return gcp.build(settings or self._settings, SystemClock())
+        return gcp.build(settings or self.settings, SystemClock())
 
-    @contextmanager
     @override
-    def broken(self, fault: Fault) -> Iterator[None]:
-        kms, keys = self.kms, dict(self.kms.keys)
-        with ExitStack() as undo:
-            undo.callback(self._repair, keys)
-            match fault:
-                case Fault.REFUSED:
-                    kms.allowed = frozenset()
-                case Fault.DISABLED:
-                    kms.state = "DISABLED"
-                case Fault.PENDING_DELETION:
-                    kms.state = "DESTROY_SCHEDULED"
-                case Fault.MISSING:
-                    del kms.keys[KEY]
-                case _:
-                    undo.enter_context(self.front.broken(fault))
-            yield
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
+        kms = self.kms
+        undo.callback(self._repair, dict(kms.keys))
+        match fault:
+            case Fault.REFUSED:
+                kms.allowed = frozenset()
+            case Fault.DISABLED:
+                kms.state = "DISABLED"
+            case Fault.PENDING_DELETION:
+                kms.state = "DESTROY_SCHEDULED"
+            case Fault.MISSING | Fault.WRONG_REGION:
+                # the location is a part of the key's name
+                del kms.keys[KEY]
+            case _:
+                super().break_it(fault, undo)
 
     def _repair(self, keys: dict[str, bytes]) -> None:
         self.kms.keys, self.kms.state = keys, "ENABLED"
@@ -105,6 +93,6 @@ class GcpBench(RootBench):
 @contextmanager
 def start(folder: Path) -> Iterator[GcpBench]:
     """Cloud KMS of the tests."""
-    kms, authority = CloudKms(), Authority(folder / "tls")
-    with fault_server.running(kms.answer, authority, ANSWERS) as front:
+    kms = CloudKms()
+    with before(kms.answer, folder, ANSWERS) as (front, authority):
         yield GcpBench(kms, front, authority)

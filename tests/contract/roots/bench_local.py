@@ -1,8 +1,9 @@
 """The local root: the configuration key wraps the RMK. It asks nobody, so no fault of R10 applies."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -14,34 +15,26 @@ from strongroom.ids import new_id
 from strongroom.roots.base import RootProvider
 from strongroom.roots.local import KIND, LocalRoot
 from strongroom.roots.settings import RootSettings
-from tests.contract.roots.harness import RootBench
+from tests.contract.roots.harness import RootBench, Unfit
 from tests.fault_server import Fault
 
 
 class LocalBench(RootBench):
     """Two configuration keys; each root knows its own."""
 
-    faults = frozenset()
+    unfit: ClassVar[Unfit] = dict.fromkeys(
+        Fault, "nobody is asked: the configuration key is on this machine"
+    )
     identity = False
 
     def __init__(self) -> None:
         self._keys = {new_id(): rng.new_key() for _ in range(2)}
         own, foreign = self._keys
-        self._own, self._foreign = RootSettings(KIND, own), RootSettings(KIND, foreign)
-
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._own
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
+        self.settings, self.foreign_settings = RootSettings(KIND, own), RootSettings(KIND, foreign)
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        own = (settings or self._own).root_key_id
+        own = (settings or self.settings).root_key_id
 
         def open_key(key_id: str) -> SecretBytes:
             if key_id != own:
@@ -51,7 +44,7 @@ class LocalBench(RootBench):
         return LocalRoot(own, open_key, SystemClock())
 
     @override
-    def broken(self, fault: Fault) -> AbstractContextManager[None]:
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
         raise AssertionError(fault)
 
 

@@ -18,7 +18,7 @@ from strongroom.roots import openbao
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests import emulators, fault_server
-from tests.contract.roots.harness import RootBench, Told
+from tests.contract.roots.harness import FrontedBench, Told, Unfit, before
 from tests.emulators import Bao
 from tests.fault_server import Fault, FaultServer, Response
 from tests.tls import Authority
@@ -30,11 +30,13 @@ PATHS = ("datakey/plaintext", "decrypt")
 ANSWERS = {Fault.THROTTLED: Response(429, json.dumps({"errors": ["too many"]}).encode())}
 
 
-class OpenbaoBench(RootBench):
+class OpenbaoBench(FrontedBench):
     """Three transit keys: ours, another one, and a derived one."""
 
     form = "indirect"
-    faults = frozenset(Fault) - {Fault.PENDING_DELETION}
+    unfit: ClassVar[Unfit] = {
+        Fault.WRONG_REGION: "the address names one server: there is no region that could be wrong",
+    }
 
     def __init__(self, server: Bao, front: FaultServer, authority: Authority) -> None:
         import hvac
@@ -43,6 +45,8 @@ class OpenbaoBench(RootBench):
         self.admin: Any = hvac.Client(url=server.url, token=server.token)
         self.admin.sys.enable_secrets_engine("transit")
         self.admin.sys.enable_auth_method("approle")
+        lenient = {"user_lockout_config": {"lockout_disable": True}}
+        self.admin.adapter.post("/v1/sys/auth/approle/tune", json=lenient)
         for name in (KEY, OTHER):
             self.transit.create_key(name, exportable=True, allow_plaintext_backup=True)
             self.transit.update_key_configuration(name, deletion_allowed=True)
@@ -52,7 +56,9 @@ class OpenbaoBench(RootBench):
         roles.create_or_update_approle(ROLE, token_policies=[POLICY], token_ttl="1h")
         self.role_id = roles.read_role_id(ROLE)["data"]["role_id"]
         self._secret_id = SecretBytes(roles.generate_secret_id(ROLE)["data"]["secret_id"].encode())
-        self._settings, self._foreign, self.derived = map(self.by_role, (KEY, OTHER, DERIVED))
+        self.settings, self.foreign_settings, self.derived = map(
+            self.by_role, (KEY, OTHER, DERIVED)
+        )
 
     @property
     def transit(self) -> Any:
@@ -81,49 +87,38 @@ class OpenbaoBench(RootBench):
         rules = {path: {"capabilities": ["update"]} for path in paths}
         self.admin.sys.create_or_update_policy(POLICY, json.dumps({"path": rules}))
 
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._settings
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
-
     @override
     def quicken(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(openbao, "READ_S", 0.5)
+        patch.setattr(openbao, "MAX_WRONG_LOGINS", 1 << 30)  # this server locks nobody out
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        return openbao.build(settings or self._settings, SystemClock())
+        return openbao.build(settings or self.settings, SystemClock())
 
-    @contextmanager
     @override
-    def broken(self, fault: Fault) -> Iterator[None]:
-        with ExitStack() as undo:
-            match fault:
-                case Fault.REFUSED:
-                    self.admin.sys.delete_policy(POLICY)
-                    undo.callback(self.allow)
-                case Fault.DISABLED:
-                    path = f"/v1/transit/keys/{KEY}/soft-delete"
-                    self.admin.adapter.delete(path)
-                    undo.callback(self.admin.adapter.post, f"{path}-restore")
-                case Fault.MISSING:
-                    backup = self.transit.backup_key(KEY)["data"]["backup"]
-                    self.transit.delete_key(KEY)
-                    undo.callback(self.transit.restore_key, backup, name=KEY)
-                case Fault.EXPIRED:
-                    self._end_the_role()
-                    undo.callback(self._renew_the_role)
-                case Fault.SERVER_ERROR:
-                    self.admin.sys.seal()
-                    undo.callback(self.admin.sys.submit_unseal_key, self.server.unseal_key)
-                case _:
-                    undo.enter_context(self.front.broken(fault))
-            yield
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
+        match fault:
+            case Fault.REFUSED:
+                self.admin.sys.delete_policy(POLICY)
+                undo.callback(self.allow)
+            case Fault.DISABLED | Fault.PENDING_DELETION:
+                # one state stands for both: soft-deleted
+                path = f"/v1/transit/keys/{KEY}/soft-delete"
+                self.admin.adapter.delete(path)
+                undo.callback(self.admin.adapter.post, f"{path}-restore")
+            case Fault.MISSING:
+                backup = self.transit.backup_key(KEY)["data"]["backup"]
+                self.transit.delete_key(KEY)
+                undo.callback(self.transit.restore_key, backup, name=KEY)
+            case Fault.EXPIRED:
+                self._end_the_role()
+                undo.callback(self._renew_the_role)
+            case Fault.SERVER_ERROR:
+                self.admin.sys.seal()
+                undo.callback(self.admin.sys.submit_unseal_key, self.server.unseal_key)
+            case _:
+                super().break_it(fault, undo)
 
     def _end_the_role(self) -> None:
         """Every token of it ends, and its secret id no longer gives new ones."""
@@ -138,6 +133,7 @@ class OpenbaoBench(RootBench):
     told: ClassVar[Told] = {
         Fault.REFUSED: ("AppRole ", "transit/", "policy", "permission denied"),
         Fault.DISABLED: ("soft-deleted", "restore"),
+        Fault.PENDING_DELETION: ("soft-deleted", "restore"),
         Fault.EXPIRED: ("AppRole ", "secret id"),
         Fault.SERVER_ERROR: ("sealed", "unsealed"),
         Fault.MISSING: ("no such key",),
@@ -150,7 +146,5 @@ def start(folder: Path) -> Iterator[OpenbaoBench]:
     """OpenBao behind its front."""
     with ExitStack() as stack:
         server = stack.enter_context(emulators.openbao(folder))
-        authority = Authority(folder / "tls")
         backend = fault_server.forward_to(server.url)
-        front = stack.enter_context(fault_server.running(backend, authority, ANSWERS))
-        yield OpenbaoBench(server, front, authority)
+        yield OpenbaoBench(server, *stack.enter_context(before(backend, folder, ANSWERS)))

@@ -14,7 +14,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.roots import pkcs11
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
-from tests.contract.roots.harness import RootBench, Told
+from tests.contract.roots.harness import RootBench, Told, Unfit
 from tests.fault_server import Fault
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -25,7 +25,16 @@ PIN, WRONG, SO_PIN = "5678-of-the-test", "8765-of-nobody", "1234-of-the-officer"
 class Pkcs11Bench(RootBench):
     """A token with two keys, made as `--create-key` makes them."""
 
-    faults = frozenset({Fault.UNREACHABLE, Fault.EXPIRED, Fault.MISSING, Fault.DISABLED})
+    unfit: ClassVar[Unfit] = {
+        Fault.SLOW: "the vendor's library takes no time limit; readers go on from memory meanwhile",
+        Fault.RESET: "there is no connection of ours",
+        Fault.BAD_TLS: "there is no TLS of ours: the library runs in this process",
+        Fault.SERVER_ERROR: "there is no HTTP: a token that fails counts as down",
+        Fault.THROTTLED: "a token has no quota",
+        Fault.REFUSED: "the PIN is the only permission: see expired credentials",
+        Fault.PENDING_DELETION: "a token deletes at once",
+        Fault.WRONG_REGION: "a token has no region",
+    }
     told: ClassVar[Told] = {
         Fault.UNREACHABLE: ("token",),
         Fault.EXPIRED: ("PIN", TOKEN),
@@ -35,21 +44,13 @@ class Pkcs11Bench(RootBench):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._settings, self._foreign = (self.of(label, create=False) for label in (KEY, OTHER))
+        self.settings, self.foreign_settings = (
+            self.of(label, create=False) for label in (KEY, OTHER)
+        )
 
     def of(self, label: str, *, create: bool, pin: str = PIN) -> RootSettings:
         """Settings of a key."""
         return pkcs11.settings(MODULE, TOKEN, label, pin=SecretBytes(pin.encode()), create=create)
-
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._settings
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
 
     @property
     @override
@@ -65,7 +66,7 @@ class Pkcs11Bench(RootBench):
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        return pkcs11.build(settings or self._settings, SystemClock())
+        return pkcs11.build(settings or self.settings, SystemClock())
 
     def operate(self, work: Callable[[Any], None], pin: str = PIN) -> None:
         """What an administrator does at the token."""
@@ -75,40 +76,40 @@ class Pkcs11Bench(RootBench):
         with token.open(rw=True, user_pin=pin) as session:
             work(session)
 
-    @contextmanager
     @override
-    def broken(self, fault: Fault) -> Iterator[None]:
-        from pkcs11 import Attribute
-
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
         tokens, away = self.folder / "tokens", self.folder / "away"
+        match fault:
+            case Fault.UNREACHABLE:
+                tokens.rename(away)
+                undo.callback(away.rename, tokens)
+            case Fault.EXPIRED:
+                self.operate(lambda session: session.set_pin(PIN, WRONG))
+                undo.callback(self.operate, lambda session: session.set_pin(WRONG, PIN), WRONG)
+            case Fault.MISSING:
+                self.operate(_renaming(KEY, "renamed"))
+                undo.callback(self.operate, _renaming("renamed", KEY))
+            case Fault.DISABLED:
+                self.operate(lambda session: _allow(session, False))
+                undo.callback(self.operate, lambda session: _allow(session, True))
+            case _:
+                raise AssertionError(fault)
 
-        def name(old: str, new: str) -> None:
-            def work(session: Any) -> None:
-                session.get_key(label=old)[Attribute.LABEL] = new
 
-            self.operate(work)
+def _renaming(old: str, new: str) -> Callable[[Any], None]:
+    from pkcs11 import Attribute
 
-        def allow(session: Any, allowed: bool = True) -> None:
-            key = session.get_key(label=KEY)
-            key[Attribute.ENCRYPT] = key[Attribute.DECRYPT] = allowed
+    def work(session: Any) -> None:
+        session.get_key(label=old)[Attribute.LABEL] = new
 
-        with ExitStack() as undo:
-            match fault:
-                case Fault.UNREACHABLE:
-                    tokens.rename(away)
-                    undo.callback(away.rename, tokens)
-                case Fault.EXPIRED:
-                    self.operate(lambda session: session.set_pin(PIN, WRONG))
-                    undo.callback(self.operate, lambda session: session.set_pin(WRONG, PIN), WRONG)
-                case Fault.MISSING:
-                    name(KEY, "renamed")
-                    undo.callback(name, "renamed", KEY)
-                case Fault.DISABLED:
-                    self.operate(lambda session: allow(session, False))
-                    undo.callback(self.operate, allow)
-                case _:
-                    raise AssertionError(fault)
-            yield
+    return work
+
+
+def _allow(session: Any, allowed: bool) -> None:
+    from pkcs11 import Attribute
+
+    key = session.get_key(label=KEY)
+    key[Attribute.ENCRYPT] = key[Attribute.DECRYPT] = allowed
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from strongroom.roots import tpm
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests import emulators
-from tests.contract.roots.harness import RootBench, Told
+from tests.contract.roots.harness import RootBench, Told, Unfit
 from tests.fault_server import Fault
 
 
@@ -20,7 +20,17 @@ class TpmBench(RootBench):
     """Two TPMs, as of two machines."""
 
     form = "indirect"
-    faults = frozenset({Fault.UNREACHABLE, Fault.REFUSED, Fault.DISABLED})
+    unfit: ClassVar[Unfit] = {
+        Fault.SLOW: "the TSS takes no time limit; readers go on from memory meanwhile",
+        Fault.RESET: "there is no connection of ours",
+        Fault.BAD_TLS: "there is no TLS: the bus is encrypted by the TPM's own sessions",
+        Fault.SERVER_ERROR: "there is no HTTP: a TPM that fails counts as down",
+        Fault.THROTTLED: "a TPM has no quota; its lockout is a refusal",
+        Fault.PENDING_DELETION: "a TPM is cleared at once",
+        Fault.EXPIRED: "no credential of a TPM ends",
+        Fault.MISSING: "the key is derived anew each time; a cleared TPM is another one",
+        Fault.WRONG_REGION: "a TPM has no region",
+    }
     told: ClassVar[Told] = {
         Fault.UNREACHABLE: ("device", "--tcti"),
         Fault.REFUSED: ("owner hierarchy has a password",),
@@ -29,49 +39,36 @@ class TpmBench(RootBench):
 
     def __init__(self, socket: Path, other: Path) -> None:
         self.socket = socket
-        self._settings, self._foreign = (
+        self.settings, self.foreign_settings = (
             tpm.settings(f"swtpm:path={one}") for one in (socket, other)
         )
 
-    @property
-    @override
-    def settings(self) -> RootSettings:
-        return self._settings
-
-    @property
-    @override
-    def foreign_settings(self) -> RootSettings:
-        return self._foreign
-
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:
-        return tpm.build(settings or self._settings, SystemClock())
+        return tpm.build(settings or self.settings, SystemClock())
 
     def operate(self, work: Callable[[Any], object]) -> None:
         """What an administrator does at the TPM."""
         import tpm2_pytss
 
-        with tpm2_pytss.ESAPI(self._settings.options["tcti"]) as opened:
+        with tpm2_pytss.ESAPI(self.settings.options["tcti"]) as opened:
             work(opened)
 
-    @contextmanager
     @override
-    def broken(self, fault: Fault) -> Iterator[None]:
-        with ExitStack() as undo:
-            match fault:
-                case Fault.UNREACHABLE:
-                    away = self.socket.with_name("away")
-                    self.socket.rename(away)
-                    undo.callback(away.rename, self.socket)
-                case Fault.REFUSED:
-                    self.operate(_set_password(b"", b"owner"))
-                    undo.callback(self.operate, _set_password(b"owner", b""))
-                case Fault.DISABLED:
-                    self.operate(lambda opened: _enable(opened, False))
-                    undo.callback(self.operate, lambda opened: _enable(opened, True))
-                case _:
-                    raise AssertionError(fault)
-            yield
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
+        match fault:
+            case Fault.UNREACHABLE:
+                away = self.socket.with_name("away")
+                self.socket.rename(away)
+                undo.callback(away.rename, self.socket)
+            case Fault.REFUSED:
+                self.operate(_set_password(b"", b"owner"))
+                undo.callback(self.operate, _set_password(b"owner", b""))
+            case Fault.DISABLED:
+                self.operate(lambda opened: _enable(opened, False))
+                undo.callback(self.operate, lambda opened: _enable(opened, True))
+            case _:
+                raise AssertionError(fault)
 
 
 def _set_password(old: bytes, new: bytes) -> Callable[[Any], None]:

@@ -1,15 +1,19 @@
 """What the one suite of roots needs of each kind: a fresh provider, another key, and knobs that break it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from typing_extensions import override
 
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
-from tests.fault_server import Fault
+from tests import fault_server
+from tests.fault_server import Backend, Fault, FaultServer, Response
+from tests.tls import Authority
 
 #: Faults after which another try may help; all others are refusals.
 PASSING = frozenset(
@@ -24,34 +28,35 @@ PASSING = frozenset(
 )
 
 Told = Mapping[Fault, tuple[str, ...]]
+#: Fault → why this kind of root cannot have it.
+Unfit = Mapping[Fault, str]
 
 
 class RootBench(ABC):
     """One root in a test environment.
 
     Attributes:
-        faults: Those that the bench can bring about; the others do not apply to this kind.
+        unfit: The faults that this kind of root cannot have, and why not.
         form: The form of the wrap of a key that the root itself makes.
         told: Words that an error names (who, which key, which action), by fault; `{key}` is the key.
         identity: Whether somebody is asked, who sees an identity.
         authenticates: Whether this environment notices a changed blob, as the product does.
+        settings: As `set-mode` would make them.
+        foreign_settings: Of another key that exists and may be used.
     """
 
-    faults: ClassVar[frozenset[Fault]]
+    unfit: ClassVar[Unfit] = {}
     form: ClassVar[str] = "direct"
     told: ClassVar[Told] = {}
     authenticates: ClassVar[bool] = True
     identity: ClassVar[bool] = True
+    settings: RootSettings
+    foreign_settings: RootSettings
 
-    @property
-    @abstractmethod
-    def settings(self) -> RootSettings:
-        """As `set-mode` would make them."""
-
-    @property
-    @abstractmethod
-    def foreign_settings(self) -> RootSettings:
-        """Of another key that exists and may be used."""
+    @classmethod
+    def faults(cls) -> tuple[Fault, ...]:
+        """Those that the bench can bring about."""
+        return tuple(fault for fault in Fault if fault not in cls.unfit)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -65,6 +70,33 @@ class RootBench(ABC):
     def root(self, settings: RootSettings | None = None) -> RootProvider:
         """A fresh provider, as after a start; of our own settings if none are given."""
 
-    @abstractmethod
-    def broken(self, fault: Fault) -> AbstractContextManager[None]:
+    @contextmanager
+    def broken(self, fault: Fault) -> Iterator[None]:
         """Break it until the end of the block."""
+        with ExitStack() as undo:
+            self.break_it(fault, undo)
+            yield
+
+    @abstractmethod
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
+        """Break it, and say how that is undone."""
+
+
+class FrontedBench(RootBench):
+    """A root that is asked over a network: a server with faults stands before it."""
+
+    front: FaultServer
+
+    @override
+    def break_it(self, fault: Fault, undo: ExitStack) -> None:
+        undo.enter_context(self.front.broken(fault))
+
+
+@contextmanager
+def before(
+    backend: Backend, folder: Path, answers: Mapping[Fault, Response]
+) -> Iterator[tuple[FaultServer, Authority]]:
+    """A server with faults before a backend, over TLS, and who vouches for it."""
+    authority = Authority(folder / "tls")
+    with fault_server.running(backend, authority, answers) as front:
+        yield front, authority

@@ -20,7 +20,7 @@ from tests.contract.roots.benches import BENCHES
 from tests.contract.roots.harness import PASSING, RootBench
 from tests.fault_server import Fault
 
-CASES = [(name, fault) for name, kind in BENCHES.items() for fault in Fault if fault in kind.faults]
+CASES = [(name, fault) for name, kind in BENCHES.items() for fault in kind.faults()]
 BENCH_AND_FAULT = pytest.mark.parametrize(("bench", "fault"), CASES, indirect=["bench"])
 EVERY_BENCH = pytest.mark.parametrize("bench", BENCHES, indirect=True)
 

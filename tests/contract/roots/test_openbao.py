@@ -113,6 +113,25 @@ def test_a_token_that_cannot_be_renewed_is_told(bench: OpenbaoBench) -> None:
 
 
 @openbao
+def test_a_wrong_secret_id_is_not_given_until_the_role_is_locked_out(
+    bench: OpenbaoBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenBao locks a role out for a quarter of an hour after five wrong logins."""
+    monkeypatch.setattr(openbao_root, "MAX_WRONG_LOGINS", 2)
+    root = bench.root()
+    with bench.broken(Fault.EXPIRED):
+        bench.front.calls.clear()
+        for _ in range(3):
+            with pytest.raises(RootRefusedError):
+                root.check()
+        with pytest.raises(RootRefusedError, match="is not given again") as caught:
+            root.check()
+        assert [call.rpartition("/")[2] for call in bench.front.calls] == ["login", "login"]
+    assert "set-mode" in caught.value.hint
+    bench.root().check()
+
+
+@openbao
 def test_a_derived_key_binds_the_context_once_more(bench: OpenbaoBench) -> None:
     root = bench.root(bench.derived)
     key, record = root.generate_data_key(fresh())

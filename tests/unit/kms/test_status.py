@@ -83,7 +83,7 @@ def test_an_external_root_is_shown_with_its_key_and_who_asks() -> None:
 OPENED = RootProof(
     new_id(), "aws", "arn", "mode", True, "", 12.3, TIME, "instance role", "2026-01-01T00:00:00Z"
 )
-DEAD = RootProof(new_id(), "gcp", "name", "recovery", True, "it is gone", None, "")
+DEAD = RootProof(new_id(), "gcp", "name", "recovery", True, "it is gone", None, "", hint="find it")
 APART = RootProof(new_id(), "age", "age1x", "recovery", False, "", None, TIME)
 
 
@@ -105,6 +105,7 @@ def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
         "    Kind: gcp",
         "    Role: recovery",
         "    State: ERROR",
+        "    Hint: find it",
         f"  {APART.wrap_id}",
         "    Kind: age",
         "    Role: recovery",
@@ -124,6 +125,7 @@ def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
             "last_success": TIME,
             "identity": "instance role",
             "rotated_at": "2026-01-01T00:00:00Z",
+            "hint": "",
         },
         *(vars(one) for one in (DEAD, APART)),
     ]
