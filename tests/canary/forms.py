@@ -4,6 +4,7 @@ import base64
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 #: shorter needles would be found by chance
@@ -19,7 +20,8 @@ class Find:
     place: str
 
 
-def forms(secret: bytes) -> dict[str, bytes]:
+@cache
+def forms(secret: bytes) -> Mapping[str, bytes]:
     """Every form that is searched for, by its name."""
     found = {
         "raw": secret,

@@ -10,13 +10,15 @@ from typing import Self
 from urllib.parse import urlsplit
 
 _SAMPLE_S = 0.002
+_LONG_SAMPLE_S = 0.02
 _BUFFER = 65536
 
 
 class Arguments:
     """Samples the arguments of all processes until it is stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause_s: float = _SAMPLE_S) -> None:
+        self._pause_s = pause_s
         self.seen: set[bytes] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -35,7 +37,34 @@ class Arguments:
                 # a process may end between the listing and the reading
                 with contextlib.suppress(OSError):
                     self.seen.add(path.read_bytes())
-            time.sleep(_SAMPLE_S)
+            time.sleep(self._pause_s)
+
+
+class Environments:
+    """Samples the environment, as the kernel shows it, of every process that has some bytes in it."""
+
+    def __init__(self, mark: bytes) -> None:
+        self.seen: set[bytes] = set()
+        self._mark = mark
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LONG_SAMPLE_S):
+            for path in Path("/proc").glob("[0-9]*/environ"):
+                # a process may end between the listing and the reading, or be somebody else's
+                with contextlib.suppress(OSError):
+                    found = path.read_bytes()
+                    if self._mark in found:
+                        self.seen.add(found)
 
 
 class Answers:
