@@ -4,8 +4,10 @@ Beside the composition root, which opens nodes; what is done is the business of 
 `services.restores` and `services.drills`.
 """
 
+import os
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from strongroom import bootstrap
@@ -17,12 +19,13 @@ from strongroom.errors import ConflictError, StateError
 from strongroom.filestore import pins
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.services.backup_keys import KeyRoom
+from strongroom.services.backup_keys import BackupKeys, KeyRoom
 from strongroom.services.backup_opening import Means
 from strongroom.services.backups import BackupPorts, BackupService
 from strongroom.services.restores import RestorePorts, RestoreService
 from strongroom.topology import running
 
+_RESTORE, _DRILL = ".restore", ".drill-"
 _FOLDER_KEY = "basefilepath.backuprestore"
 
 
@@ -31,9 +34,9 @@ def folder(node: Node) -> Path:
     return node.paths.root / (node.configuration.effective(_FOLDER_KEY) or "")
 
 
-def scratch(node: Node, name: str) -> Path:
-    """Where rows are tried: beside the repository, hidden."""
-    return node.paths.repository.parent / f".{name}"
+def drill_folder(node: Node) -> Path:
+    """Where a drill of this process tries rows: beside the repository, hidden."""
+    return node.paths.repository.parent / f"{_DRILL}{os.getpid()}"
 
 
 def backups(node: Node, keys: KeyRoom) -> BackupService:
@@ -50,6 +53,20 @@ def backups(node: Node, keys: KeyRoom) -> BackupService:
     return BackupService(ports, keys)
 
 
+def tidy(node: Node) -> bool:
+    """At the start of the server: let go of what a killed backup, restore or drill kept; says whether there was any."""
+    parent = node.paths.repository.parent
+    left = [path for path in parent.glob(f"{_DRILL}*") if not _lives(path)]
+    left += parent.glob(_RESTORE)  # whoever serves restores nothing
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    if not (node.paths.extracts / pins.FOLDER).exists():
+        return bool(left)
+    with suppress(ConflictError):  # a backup that lives needs it
+        backups(node, BackupKeys(node.keeper, node.assets)).recover()
+    return True
+
+
 def restores(node: Node) -> RestoreService:
     """Restores backups; within `alone`."""
     ports = RestorePorts(
@@ -61,7 +78,7 @@ def restores(node: Node) -> RestoreService:
         log=node.events,
         clock=node.clock,
         folder=node.paths.extracts,
-        scratch=scratch(node, "restore"),
+        scratch=node.paths.repository.parent / _RESTORE,
     )
     return RestoreService(ports)
 
@@ -111,3 +128,7 @@ def alone(node: Node) -> Iterator[None]:
                 hint="stop 'strongroom serve' and what runs jobs, then run the command again",
             ) from error
         yield
+
+
+def _lives(folder: Path) -> bool:
+    return Path(f"/proc/{folder.name.removeprefix(_DRILL)}").exists()

@@ -87,7 +87,7 @@ def _drill(
     from strongroom.services import drills
 
     if node is not None:
-        drills.drill(backup, opened, node_backups.scratch(node, "drill"), receipt, stages.begin)
+        drills.drill(backup, opened, node_backups.drill_folder(node), receipt, stages.begin)
         return
     with tempfile.TemporaryDirectory(prefix="strongroom-") as folder:
         drills.drill(backup, opened, Path(folder) / "trial", receipt, stages.begin)

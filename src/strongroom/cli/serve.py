@@ -70,9 +70,13 @@ def _serve(arguments: argparse.Namespace, session: Session, backgrounder: "Backg
 
 def _bring_in_order(node: "Node", session: Session) -> None:
     """What a start puts right: schema, YAML files, leftovers of dead processes, the keys' proof."""
+    from strongroom import node_backups
+
     node.repository.ensure_schema()
     for path in node.configuration.project():
         session.note(f"rewrote {path}")
+    if node_backups.tidy(node):
+        session.note("let go of what a killed backup or restore had kept")
     status = node.kms.prove()
     for problem in status.problems:
         # what needs no key is served all the same, and status stays red

@@ -8,7 +8,7 @@ only wrapped ones.
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -161,8 +161,12 @@ class BackupService:
         return made
 
     def recover(self) -> None:
-        """Let go of what a killed backup kept; nothing if one is being made now."""
-        with suppress(ConflictError), self._ports.coordinator.lock(LOCK, wait_s=0):
+        """Let go of what a killed backup kept.
+
+        Raises:
+            ConflictError: It lives, and keeps it still.
+        """
+        with self._ports.coordinator.lock(LOCK, wait_s=0):
             self._let_go()
 
     # ---- what is kept meanwhile ------------------------------------------------------------------
@@ -182,13 +186,13 @@ class BackupService:
             self._let_go()
 
     def _let_go(self) -> None:
-        self._ports.pins.clear()
         with self._ports.repository.reading() as tx:
             kept = [one.storage_key for one in tx.intents.list() if one.purpose == PURPOSE]
         if kept:
             with self._ports.repository.transaction() as tx:
                 for key in kept:
                     tx.intents.delete(key)
+        self._ports.pins.clear()  # last: as long as the folder is there, there may be something
 
     def _snapshot(self, stack: ExitStack) -> _Snapshot:
         """The rows of one moment whose files are all pinned.
