@@ -6,7 +6,7 @@ from pathlib import Path
 from strongroom.cli import output_file, sealing
 from strongroom.cli.session import Session
 from strongroom.clock import format_utc
-from strongroom.errors import UsageError
+from strongroom.errors import FormatError, UsageError
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
         raise UsageError("name a file or a named pipe: keys are not printed")
     output_file.check_target(target)
     found = running.find(node.paths)
-    server = arguments.server or (found.url if found else "")
+    server = _address(arguments.server) or (found.url if found else "")
     wanted = Wanted(str(target), server, not arguments.no_embedded_credential, not to.is_empty)
     made = node.topology.make_bootstrap_file(session.actor, wanted)
     text = made.text.reveal()
@@ -71,3 +71,12 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
     if made.file.credential is None:
         session.note("it holds no credential: an administrator admits the node")
     return 0
+
+
+def _address(given: str) -> str:
+    from strongroom.topology import bootstrap_file
+
+    try:
+        return bootstrap_file.check_server(given)
+    except FormatError as error:
+        raise UsageError(f"--server {given[:200]!r}: {error.message}") from error

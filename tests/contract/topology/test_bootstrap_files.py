@@ -1,0 +1,489 @@
+"""From a node to the next: bootstrap files, prepared directories, admission (C-21, C-22; field.md S16, S2)."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from strongroom import bootstrap, new_node
+from strongroom.bootstrap import Node
+from strongroom.cli import dispatch
+from strongroom.clock import FixedClock, SystemClock
+from strongroom.crypto import age
+from strongroom.crypto.secret import SecretBytes
+from strongroom.keystore.configuration_key import ConfigurationKeys
+from strongroom.overriding import override
+from strongroom.services.topology import Wanted
+from strongroom.topology import bootstrap_file, prepared
+from strongroom.topology.paths import DataPaths
+from tests.web_client import Served, serve
+
+ACTOR = "os:test"
+
+
+class Said(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Tsm = Callable[..., Said]
+
+
+@pytest.fixture
+def tsm(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tsm:
+    """Runs a command; the first word is the tool."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(tool: str, home: Path, *words: str) -> Said:
+        code = dispatch.main(tool, [*words, "--data-dir", str(home)])
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def served(node_dir: Path) -> Iterator[Served]:
+    with serve(node_dir) as running:
+        yield running
+
+
+def url(served: Served) -> str:
+    return f"http://127.0.0.1:{served.port}"
+
+
+def make(served: Served, tsm: Tsm, name: str = "file", *options: str) -> Path:
+    home = served.node.paths.root
+    words = ("topology", "nodes", "get-bootstrap-file", "-f", name, "--server", url(served))
+    said = tsm("tsm", home, *words, *options)
+    assert said.code == 0, said.err
+    return Path(name)
+
+
+def told(node: Node, name: str) -> list[dict[str, Any]]:
+    return [one["details"] for one in node.events.read() if one["id"] == name]  # type: ignore[misc]
+
+
+def nothing_there(home: Path) -> bool:
+    return not home.exists() or list(home.iterdir()) == []
+
+
+# ---- made ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_a_file_is_private_and_an_event(node: Node, tsm: Tsm, umask: int) -> None:
+    """C-21, S2: who, for which node, until when."""
+    before = os.umask(umask)
+    try:
+        said = tsm("tsm", node.paths.root, "topology", "nodes", "get-bootstrap-file", "-f", "file")
+    finally:
+        os.umask(before)
+    assert (said.code, said.out) == (0, "")
+    assert "warning: file gets the master key in the clear" in said.err
+    assert stat.S_IMODE(Path("file").stat().st_mode) == 0o600
+    file = bootstrap_file.parse(Path("file").read_bytes()).claimed
+    assert file.keystore == node.keystore.primary.read_bytes()
+    assert file.expires_at - file.created_at == timedelta(minutes=120)
+    assert file.credential is not None
+    assert [event["id"] for event in node.events.read()][-2:] == [
+        "KEY_MOVED",
+        "BOOTSTRAP_FILE_MADE",
+    ]
+    (details,) = told(node, "BOOTSTRAP_FILE_MADE")
+    assert details["credential_id"] == file.credential.id
+    assert (details["node_id"], details["sealed"]) == ("node2", False)
+
+
+def test_no_key_of_extracts_and_no_setting_is_in_it(node: Node, tsm: Tsm) -> None:
+    """§1.3; and nothing of the credential's secret stays in the installation."""
+    made = node.topology.make_bootstrap_file(ACTOR, Wanted("x"))
+    text, document = made.text.reveal(), node.configuration.document()
+    opened = node.keys.opened()
+    materials = [opened.rmk.material, *(mek.material for mek in opened.ring)]
+    raw = [material.reveal() for material in materials]
+    raw += [value.encode() for value in document.values.values()]
+    assert not [value for value in raw if value in text]
+    assert made.file.credential is not None
+    secret = made.file.credential.secret.reveal()
+    for path in node.paths.root.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert secret not in data
+            assert secret.hex().encode() not in data
+
+
+def test_without_a_credential(node: Node, tsm: Tsm) -> None:
+    """`-nec`, or for the whole installation `features.PasswordlessBootstrapInit`."""
+    words = ("topology", "nodes", "get-bootstrap-file", "-f", "file")
+    said = tsm("tsm", node.paths.root, *words, "-nec")
+    assert "it holds no credential" in said.err
+    node.configuration.set("features.PasswordlessBootstrapInit", "false", actor=ACTOR)
+    node.configuration.apply(actor=ACTOR)
+    said = tsm("tsm", node.paths.root, *words)
+    assert "it holds no credential" in said.err
+    assert bootstrap_file.parse(Path("file").read_bytes()).claimed.credential is None
+    assert node.coordinator.get("topology/credentials") is None
+
+
+def test_the_life_of_a_file_is_a_setting(node: Node) -> None:
+    key = "tabadmincontroller.auth.expiration.minutes"
+    node.configuration.set(key, "5", actor=ACTOR)
+    node.configuration.apply(actor=ACTOR)
+    file = node.topology.make_bootstrap_file(ACTOR, Wanted("x")).file
+    assert file.expires_at - file.created_at == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-f", "-"), "keys are not printed"),
+        (("-f", "none/file"), "there is no folder none"),
+        (("-f", "file", "--server", "http://example.test"), "https"),
+    ],
+    ids=["stdout", "folder", "server"],
+)
+def test_what_is_not_made(node: Node, tsm: Tsm, options: tuple[str, ...], words: str) -> None:
+    said = tsm("tsm", node.paths.root, "topology", "nodes", "get-bootstrap-file", *options)
+    assert said.code == 2
+    assert words in said.err
+    assert told(node, "BOOTSTRAP_FILE_MADE") == []
+
+
+def test_no_life_no_file(node: Node, tsm: Tsm) -> None:
+    key = "tabadmincontroller.auth.expiration.minutes"
+    node.configuration.set(key, "0", actor=ACTOR)
+    node.configuration.apply(actor=ACTOR)
+    said = tsm("tsm", node.paths.root, "topology", "nodes", "get-bootstrap-file", "-f", "file")
+    assert said.code == 2
+    assert f"{key} is 0" in said.err
+
+
+# ---- used ----------------------------------------------------------------------------------------
+
+
+def test_a_node_is_prepared_and_admitted(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    """C-22: keystore replicas, configuration keys, its place, and nothing that the cluster has."""
+    file, home = make(served, tsm), tmp_path / "two"
+    said = tsm("initialize-tsm", home, "-b", str(file), "--accepteula")
+    assert said.code == 0, said.err
+    assert f"admitted by {url(served)}; it joins when the cluster comes" in said.err
+    second = Node(DataPaths(home, "node2"), SystemClock())
+    first = served.node
+    assert {state.condition.value for state in second.keystore.verify()} == {"intact"}
+    document = first.configuration.document()
+    keys = ConfigurationKeys(second.keystore, second.keystore.load(), document.installation_id)
+    key_id = document.configuration_key_id
+    assert keys.open(key_id) == first.configuration.open_key(key_id)
+    assert {path.name for path in (home / "tabsvc").iterdir()} == {
+        "config",
+        "events",
+        "keystore",
+        "logs",
+        "prepared.json",
+    }
+    ids = [event["id"] for event in second.events.read()]
+    assert ids == ["KEY_MOVED", "NODE_PREPARED"]
+    (admitted,) = told(first, "NODE_ADMITTED")
+    assert admitted["node_id"] == "node2"
+    note = prepared.find(second.paths)
+    assert note is not None
+    assert note.is_admitted
+    assert note.credential is None
+
+
+def test_a_prepared_node_says_so(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    home = tmp_path / "two"
+    tsm("initialize-tsm", home, "-b", str(make(served, tsm)))
+    said = tsm("strongroom", home, "status")
+    assert (said.code, said.out) == (0, "Status: PREPARED\n")
+    assert "prepared as node2 of the installation" in said.err
+    assert "it joins when the cluster comes" in said.err
+    listed = json.loads(tsm("tsm", home, "status", "--json").out)
+    assert (listed["status"], listed["node"], listed["admitted"]) == ("PREPARED", "node2", True)
+    said = tsm("tsm", home, "configuration", "list")
+    assert said.code == 7
+    assert "is prepared as node2" in said.err
+
+
+def test_everything_of_a_prepared_node_is_private(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    """S2: the modes of a node, whatever the umask."""
+    access = bootstrap.installation_access()
+    for umask in (0o000, 0o022, 0o077):
+        home, file = tmp_path / oct(umask), make(served, tsm)
+        before = os.umask(umask)
+        try:
+            assert tsm("initialize-tsm", home, "-b", str(file)).code == 0
+        finally:
+            os.umask(before)
+        for path in [home, *home.rglob("*")]:
+            wanted = access.folder_mode if path.is_dir() else access.file_mode
+            assert stat.S_IMODE(path.lstat().st_mode) in {wanted, 0o700, 0o600}, path
+
+
+def test_a_file_comes_sealed_and_through_a_pipe(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    """C-21, C-22: read once, opened by an identity."""
+    identity = age.new_identity()
+    (tmp_path / "key").write_bytes(identity.text.reveal())
+    file = make(served, tsm, "file", "--recipient", identity.recipient)
+    assert age.is_sealed(file.read_bytes())
+    (made,) = told(served.node, "BOOTSTRAP_FILE_MADE")
+    assert made["sealed"] is True
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", str(file))
+    assert said.code == 2
+    assert "they are sealed with age; nothing was changed" in said.err
+    writer = threading.Thread(target=pipe.write_bytes, args=(file.read_bytes(),))
+    writer.start()
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", str(pipe), "--identity", "key")
+    writer.join()
+    assert said.code == 0, said.err
+
+
+def test_nobody_answers(node: Node, tsm: Tsm, tmp_path: Path) -> None:
+    """Prepared all the same, but not admitted: the credential is kept for joining, while it is valid."""
+    made = node.topology.make_bootstrap_file(ACTOR, Wanted("x", "http://127.0.0.1:1"))
+    Path("file").write_bytes(made.text.reveal())
+    home = tmp_path / "two"
+    said = tsm("initialize-tsm", home, "-b", "file")
+    assert said.code == 0
+    assert "not admitted by anybody yet" in said.err
+    note = prepared.find(DataPaths(home))
+    assert note is not None
+    assert note.credential == made.file.credential
+    assert "secret" not in repr(note)
+    assert "not admitted yet" in tsm("strongroom", home, "status").err
+
+
+# ---- refused (S16) -------------------------------------------------------------------------------
+
+
+def test_a_replayed_file_is_refused(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    file = make(served, tsm)
+    assert tsm("initialize-tsm", tmp_path / "two", "-b", str(file)).code == 0
+    said = tsm("initialize-tsm", tmp_path / "three", "-b", str(file))
+    assert said.code == 3
+    assert "it admits a node once" in said.err
+    assert nothing_there(tmp_path / "three")
+    (refused,) = told(served.node, "NODE_REFUSED")
+    assert "was used at" in refused["reason"]
+
+
+def test_a_file_from_before_a_regeneration_is_refused(
+    served: Served, tsm: Tsm, tmp_path: Path
+) -> None:
+    """Requirements 3.2: node configuration files made earlier become invalid."""
+    file = make(served, tsm)
+    served.node.regenerate.run(ACTOR, lambda _: None)
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", str(file))
+    assert said.code == 3
+    assert "before the internal tokens were regenerated" in said.err
+    assert "get-bootstrap-file" in said.err
+    assert nothing_there(tmp_path / "two")
+    assert tsm("initialize-tsm", tmp_path / "two", "-b", str(make(served, tsm))).code == 0
+
+
+def test_an_expired_file_is_refused(node: Node, tsm: Tsm, tmp_path: Path) -> None:
+    """By the new node's own clock, before anybody is asked."""
+    earlier = Node(node.paths, FixedClock(SystemClock().now() - timedelta(minutes=120)))
+    made = earlier.topology.make_bootstrap_file(ACTOR, Wanted("x"))
+    earlier.close()
+    Path("file").write_bytes(made.text.reveal())
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
+    assert said.code == 21
+    assert "the bootstrap file of node2 expired at" in said.err
+    assert nothing_there(tmp_path / "two")
+
+
+def test_another_installation_s_file_is_refused(
+    served: Served, tsm: Tsm, tmp_path: Path, pristine_node: Path
+) -> None:
+    new_node.create_node(str(tmp_path / "other"), "admin", SecretBytes(b"correct horse battery"))
+    other = bootstrap.open_node(str(tmp_path / "other"))
+    made = other.topology.make_bootstrap_file(ACTOR, Wanted("x", url(served)))
+    other.close()
+    Path("file").write_bytes(made.text.reveal())
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
+    assert said.code == 3
+    assert "of another installation" in said.err
+    assert nothing_there(tmp_path / "two")
+
+
+def altered(text: bytes, **members: object) -> bytes:
+    data = json.loads(text) | members
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def test_altered_files_are_refused(node: Node, tsm: Tsm, tmp_path: Path) -> None:
+    """S16: twenty-five ways, none of which writes anything."""
+    text = node.topology.make_bootstrap_file(ACTOR, Wanted("x")).text.reveal()
+    other = json.loads(node.topology.make_bootstrap_file(ACTOR, Wanted("y")).text.reveal())
+    ways = [altered(text, **{name: other[name]}) for name in ("credential", "mac", "node_id")]
+    ways += [
+        altered(text, expires_at="2099-01-01T00:00:00Z"),
+        altered(text, server="https://elsewhere.example"),
+        altered(text, credential=None),
+        altered(text, master_key="master-key-9"),
+        altered(text, configuration_key_id=json.loads(text)["installation_id"]),
+        altered(text, installation_id=json.loads(text)["configuration_key_id"]),
+        altered(text, keystore="AAAA"),
+        altered(text, keystore_password="AAAA"),
+        altered(text, configuration_keys="AAAA"),
+        altered(text, format="strongroom-bootstrap-9"),
+        b"",
+        text[: len(text) // 2],
+        text + b" ",
+        b'{"configKeys": {}}',
+    ]
+    step = len(text) // 8
+    ways += [text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :] for at in range(9, len(text), step)]
+    assert len(ways) >= 25
+    home = tmp_path / "two"
+    for way in ways:
+        Path("file").write_bytes(way)
+        said = tsm("initialize-tsm", home, "-b", "file")
+        assert said.code in {20, 21, 33}, said.err
+        assert f"{len(way)} bytes read from file" in said.err
+        assert "Traceback" not in said.err
+        assert nothing_there(home)
+
+
+def test_a_place_that_is_taken_empties_no_pipe(node: Node, tsm: Tsm, tmp_path: Path) -> None:
+    """A pipe that nobody writes to would block: it is not even opened."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    said = tsm("initialize-tsm", node.paths.root, "-b", "pipe")
+    assert said.code == 6
+    assert "there is a node in" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-b", "x", "--admin", "ada"), "--admin is for the first node"),
+        (("--identity", "x"), "give it by -b"),
+        (("--passphrase-file", "x"), "give it by -b"),
+    ],
+    ids=["admin", "identity", "passphrase"],
+)
+def test_options_that_do_not_go_together(
+    tsm: Tsm, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    said = tsm("initialize-tsm", tmp_path / "two", *options)
+    assert said.code == 2
+    assert words in said.err
+
+
+@pytest.mark.parametrize("damage", ["{", '{"format": "x"}', "[]"], ids=["cut", "other", "list"])
+def test_a_damaged_note(node: Node, tsm: Tsm, tmp_path: Path, damage: str) -> None:
+    made = node.topology.make_bootstrap_file(ACTOR, Wanted("x"))
+    Path("file").write_bytes(made.text.reveal())
+    home = tmp_path / "two"
+    tsm("initialize-tsm", home, "-b", "file")
+    (home / "tabsvc/prepared.json").write_text(damage)
+    said = tsm("tsm", home, "status")
+    assert said.code == 21
+    assert "prepared.json is damaged" in said.err
+    (home / "tabsvc/prepared.json").unlink()
+    (home / "tabsvc/prepared.json").mkdir()
+    assert tsm("tsm", home, "status").code == 41
+
+
+# ---- over the network ----------------------------------------------------------------------------
+
+
+def ask(port: int, body: bytes, method: str = "POST") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, "/tsm/nodes", body)
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    return response.status, json.loads(data) if data.startswith(b"{") else data
+
+
+BAD = {
+    "nothing": b"",
+    "list": b"[]",
+    "empty": b"{}",
+    "deep": b"[" * 4000,
+    "no ids": b'{"installation_id":"x","node_id":"node2","credential_id":"y","secret":"AAAA"}',
+    "long": b" " * 5000,
+}
+
+
+@pytest.fixture(scope="module")
+def asked(pristine_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = shutil.copytree(pristine_node, tmp_path_factory.mktemp("asked") / "node")
+    with serve(home) as running:
+        yield running
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
+def test_requests_that_are_none(asked: Served, body: bytes) -> None:
+    status, answer = ask(asked.port, body)
+    assert status == 400
+    assert re.search("no request of a node|at most 4096 bytes", answer["error"])
+    assert told(asked.node, "NODE_REFUSED") == []
+
+
+def test_a_credential_that_nobody_knows(asked: Served) -> None:
+    document = asked.node.configuration.document()
+    body = {
+        "installation_id": document.installation_id,
+        "node_id": "node2",
+        "credential_id": document.configuration_key_id,
+        "secret": "AAAA",
+    }
+    status, answer = ask(asked.port, json.dumps(body).encode())
+    assert (status, answer["error"]) == (401, "nobody knows this credential")
+    (refused,) = told(asked.node, "NODE_REFUSED")
+    assert refused["credential_id"] == document.configuration_key_id
+
+
+def test_what_is_wrong_inside_stays_inside(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    """A refusal for a reason of the machine names no path."""
+    file = make(served, tsm)
+    served.node.keystore.primary.chmod(0o666)
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", str(file))
+    assert said.code == 7
+    assert "refuses the node: the installation cannot do this now" in said.err
+    assert str(served.node.keystore.primary) not in said.err
+
+
+def test_something_else_answers(node: Node, tsm: Tsm, tmp_path: Path) -> None:
+    """Another program at that address: refused, and its text is not shown."""
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b"<html>who are you?</html>")
+
+        @override
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        made = node.topology.make_bootstrap_file(ACTOR, Wanted("x", address))
+        Path("file").write_bytes(made.text.reveal())
+        said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
+        server.shutdown()
+        thread.join()
+    assert said.code == 7
+    assert "refuses the node: status 404" in said.err
+    assert nothing_there(tmp_path / "two")
