@@ -6,7 +6,8 @@ behind is replaced by the next writer instead of staying for ever.
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,3 +132,15 @@ def sync_folder(folder: Path) -> None:
         raise StorageError(
             f"cannot sync the folder {folder}: {error.strerror}", hint=_NO_SPACE_HINT
         ) from error
+
+
+@contextmanager
+def in_memory(data: bytes) -> Iterator[str]:
+    """A path to bytes that lie on no disk, until the end of the block: for libraries that take keys from files only."""
+    handle = os.memfd_create("strongroom", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(handle, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)

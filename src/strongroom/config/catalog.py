@@ -119,6 +119,16 @@ def _all() -> dict[str, ConfigKey]:
         ConfigKey(
             "features.PasswordlessBootstrapInit", "true", _boolean, False, "nodes join by file"
         ),
+        ConfigKey(
+            "gateway.https.host",
+            "127.0.0.1",
+            _text,
+            False,
+            "address that serves HTTPS; 0.0.0.0: all",
+        ),
+        ConfigKey(
+            "gateway.https.port", None, _port, False, "port of HTTPS with ssl.cert.file_bytes; none"
+        ),
         ConfigKey("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
         *_components(),
         ConfigKey(

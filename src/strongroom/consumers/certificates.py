@@ -5,7 +5,6 @@ root is trusted beside the old one before anything shows a certificate of it, an
 either its old or its new contents. The root's own key is written nowhere: nobody but the rotation signs.
 """
 
-import os
 import ssl
 import stat
 from collections.abc import Iterator
@@ -117,7 +116,7 @@ class CertificatesConsumer:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(cadata=self._bundle())
-            with _in_memory(pair) as path:
+            with durable.in_memory(pair) as path:
                 context.load_cert_chain(path)
         except (ssl.SSLError, ValueError) as error:
             raise self._refused("or the chain is damaged") from error
@@ -134,18 +133,6 @@ def _certificate(credential: Credential, role: str) -> bytes:
 def _pair(credential: Credential, role: str) -> bytes:
     key = credential.values[f"{STEM}.{role}.key.file_bytes"].reveal().strip()
     return _certificate(credential, role) + key + b"\n"
-
-
-@contextmanager
-def _in_memory(data: bytes) -> Iterator[str]:
-    """A path to bytes that lie in no file system: the library takes keys from files only."""
-    handle = os.memfd_create("chain", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(handle, "wb", closefd=False) as file:
-            file.write(data)
-        yield f"/proc/self/fd/{handle}"
-    finally:
-        os.close(handle)
 
 
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:

@@ -1,8 +1,10 @@
-"""Serves the web application of one node: uvicorn on httptools and uvloop, plain HTTP on loopback only."""
+"""Serves the web application of one node: uvicorn on httptools and uvloop; plain HTTP on loopback only, HTTPS if configured."""
 
+import asyncio
 import ipaddress
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +14,9 @@ import uvicorn
 from strongroom.bootstrap import Node
 from strongroom.errors import ConflictError, UsageError
 from strongroom.overriding import override
-from strongroom.web import upkeep
+from strongroom.web import https, upkeep
 from strongroom.web.app import WebSettings, create_app
+from strongroom.web.https import HANDSHAKE_S, HttpsListener
 from strongroom.web.protocol import BoundedProtocol
 
 KEEP_ALIVE_S = 75
@@ -42,12 +45,15 @@ def run(
         UsageError: The host is not loopback.
         ConflictError: The port is taken.
     """
-    with listen(host, port) as listener, upkeep.kept_up(node):
-        build(node, on_ready, settings).run(sockets=[listener])
+    with listen(host, port) as listener, https.listening(node) as tls, upkeep.kept_up(node):
+        build(node, on_ready, settings, tls).run(sockets=[listener])
 
 
 def build(
-    node: Node, on_ready: Callable[[str], None], settings: WebSettings | None = None
+    node: Node,
+    on_ready: Callable[[str], None],
+    settings: WebSettings | None = None,
+    tls: HttpsListener | None = None,
 ) -> uvicorn.Server:
     """A server that is not yet running; its `should_exit` stops it."""
     config = uvicorn.Config(
@@ -63,7 +69,7 @@ def build(
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )
-    return _Server(config, on_ready)
+    return _Server(config, on_ready, tls)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -92,15 +98,35 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[str], None], tls: HttpsListener | None
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._tls = tls
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        if self._tls is not None:
+            await self._tls.begin(self._offer)
         if sockets and not self.should_exit:
             self._on_ready(_url(sockets[0]))
+
+    async def _offer(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+        """Serve a second socket, with TLS; it is closed with the first one."""
+        server = await asyncio.get_running_loop().create_server(
+            lambda: BoundedProtocol(
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            ),
+            sock=listener,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_S,
+            backlog=BACKLOG,
+        )
+        self.servers.append(server)
 
     @override
     @contextmanager
