@@ -139,6 +139,7 @@ class RestoreService:
         self._try_rows(work)
         done.missing = unreadable(backup, found, work.keys)
         self._check_target(work)
+        self._ports.stored_files.recover()  # what a killed restore left takes room
         if request.check_space:
             self._check_space(backup.extract_bytes)
         # the first change
