@@ -3,6 +3,7 @@
 import pytest
 
 from strongroom.errors import NotFoundError
+from strongroom.ids import new_ordered_id
 from strongroom.repository.rows import Filter, JobRow, Query
 from strongroom.repository.unit_of_work import Repository
 from tests.rows import NOW
@@ -73,11 +74,25 @@ def test_a_job_ends_once(jobs: Repository) -> None:
 
 def test_lists_show_the_newest_first(jobs: Repository) -> None:
     with jobs.reading() as tx:
-        assert [row.id for row in tx.jobs.list()] == ["two", "far", "one"]
+        assert [row.id for row in tx.jobs.list()] == ["two", "one", "far"]
         assert [row.id for row in tx.jobs.list(site_id="site", limit=1)] == ["two"]
         assert tx.jobs.list(states=["running"]) == []
         assert [row.id for row in tx.jobs.page("site").rows] == ["two", "one"]
         assert tx.jobs.page().total == 3
+
+
+def test_jobs_of_one_second_are_listed_newest_first(repository: Repository) -> None:
+    """A refresh and the job before it came in either order, as chance named them."""
+    ids = [new_ordered_id() for _ in range(5)]
+    with repository.transaction() as tx:
+        for key in reversed(ids):
+            tx.jobs.insert(job(key))
+    oldest_first = Query(sort=(("created_at", False),))
+    with repository.reading() as tx:
+        assert [row.id for row in tx.jobs.list()] == ids[::-1]
+        assert [row.id for row in tx.jobs.page().rows] == ids[::-1]
+        assert [row.id for row in tx.jobs.page(query=oldest_first).rows] == ids
+        assert [row.id for row in tx.jobs.queued()] == ids
 
 
 def test_jobs_are_filtered_by_progress(jobs: Repository) -> None:

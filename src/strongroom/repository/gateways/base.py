@@ -141,7 +141,10 @@ class TableGateway(Generic[RowT]):
         where = [*conditions, *(_condition(part, fields) for part in query.filters)]
         total = self._count(*where)
         order = [_order(name, fields, descending=down) for name, down in query.sort]
-        statement = select(self.table).where(*where).order_by(*order, *self.table.primary_key)
+        # rows that are alike stand in the order of the rest: of two jobs of one second, the newer first
+        backwards = bool(query.sort) and query.sort[-1][1]
+        order += [key.desc() if backwards else key.asc() for key in self.table.primary_key]
+        statement = select(self.table).where(*where).order_by(*order)
         statement = statement.offset(query.offset).limit(query.limit)
         return Page(self._all(statement), total)
 
