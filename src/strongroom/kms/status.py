@@ -179,9 +179,9 @@ def as_text(status: KmsStatus) -> str:
 
 def _memory(memory: InMemory) -> str:
     """In words; the age is that in the process that answers."""
-    limits = memory.limits
-    kept = f"kept for {limits.keep_s:.0f} s, {limits.offline_s:.0f} s more while a root is out of reach"
-    return kept if memory.age_s is None else f"for {memory.age_s:.0f} s; {kept}"
+    keep_s, offline_s = memory.limits.keep_s, memory.limits.offline_s
+    limit = f"limit {keep_s:.0f} s, and {offline_s:.0f} s more while a root is out of reach"
+    return f"no ({limit})" if memory.age_s is None else f"for {memory.age_s:.0f} s ({limit})"
 
 
 def _proof_lines(root: RootProof) -> list[str]:

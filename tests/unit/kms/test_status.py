@@ -134,10 +134,10 @@ def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
 
 def test_the_rmk_in_memory_is_shown_with_its_limits() -> None:
     absent = status()
-    assert "RMK in memory: kept for 3600 s, 3600 s more while" in kms_status.as_text(absent)
+    assert "RMK in memory: no (limit 3600 s, and 3600 s more while" in kms_status.as_text(absent)
     held = replace(absent, memory=InMemory(12.4, Limits(60, 30)))
     assert (
-        "RMK in memory: for 12 s; kept for 60 s, 30 s more while a root is out of reach\n"
+        "RMK in memory: for 12 s (limit 60 s, and 30 s more while a root is out of reach)\n"
         in kms_status.as_text(held)
     )
     assert kms_status.as_json(held)["rmk"] == {
