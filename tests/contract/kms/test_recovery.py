@@ -20,6 +20,7 @@ from strongroom.crypto import age, shares
 from strongroom.crypto.age import Identity
 from strongroom.envelope.header import Header, Placement
 from strongroom.errors import (
+    ConflictError,
     FormatError,
     IntegrityError,
     KeyNotFoundError,
@@ -441,6 +442,58 @@ def test_a_regeneration_that_was_under_way_does_not_come_in_the_way(
         service(again).drill((identity,), ACTOR)
 
 
+class CutError(Exception):
+    """As if the process had died."""
+
+
+@pytest.mark.parametrize("step", ["_renew_keystore", "_replace_store", "_finish", "_rewrap_keys"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_that_was_cut_is_taken_up_again(
+    node: Node, identity: Identity, tmp_path: Path, step: str, moment: str
+) -> None:
+    """docs/format/recovery.md 6.2; the kills at every call are in tests/torture."""
+    add(node, identity)
+    file = node.keys.new_envelope(HERE)
+    real = getattr(RecoverService, step)
+
+    def cut(*words: object) -> None:
+        if moment == "after":
+            real(*words)
+        raise CutError
+
+    with elsewhere(node, tmp_path, keystore=False) as again:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RecoverService, step, cut)
+            with pytest.raises(CutError):
+                service(again).recover((identity,), ACTOR, quiet)
+        assert (again.coordinator.get(recover.JOURNAL) is None) is (
+            (step, moment) == ("_finish", "after")
+        )
+        later = bootstrap.open_node(str(again.paths.root))
+        done = service(later).recover((identity,), ACTOR, quiet)
+        check_recovered(later, file)
+        assert done.done is not ((step, moment) == ("_finish", "after"))
+        assert len(later.kms.status().meks) == 2
+        later.close()
+
+
+def test_a_keystore_that_cannot_be_set_aside_is_told(
+    node: Node, identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(node, identity)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with elsewhere(node, tmp_path) as again:
+        again.paths.keystore_password.write_bytes(b"another password")
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", refuse)
+            with pytest.raises(StorageError, match=r"cannot set .* aside"):
+                service(again).recover((identity,), ACTOR, quiet)
+        assert service(again).recover((identity,), ACTOR, quiet).keystore_renewed
+
+
 def test_a_journal_of_another_version_is_refused(node: Node, identity: Identity) -> None:
     add(node, identity)
     for raw in (b"{", b'{"keystore":true,"rmk_id":"x","v":2}', b"[]"):
@@ -481,6 +534,8 @@ def test_a_node_that_is_served_is_left_alone(node: Node, identity: Identity) -> 
         assert "stop 'strongroom serve'" in caught.value.hint
     with recovering.alone(node):
         pass
+    with pytest.raises(ConflictError, match="of the work itself"), recovering.alone(node):
+        raise ConflictError("of the work itself")
 
 
 # ---- the commands ------------------------------------------------------------------------------------
@@ -582,6 +637,28 @@ def test_an_age_identity_is_given_by_file(
     assert run("security", "kms", "set-mode", "local") == 0
 
 
+def test_closed_keys_that_come_back_are_told(
+    run: Callable[..., int], node: Node, outside: Outside, tmp_path: Path, identity: Identity,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file = tmp_path / "identity"
+    file.write_bytes(identity.text.reveal())
+    node.roots.set_mode(BAO, ACTOR)
+    add(node, identity)
+    outside.failure = RootUnavailableError("gone")
+    node.keys.forget()
+    node.roots.set_mode(None, ACTOR, abandon=True)
+    lose_keystore(node)
+    assert run("recover", "--identity", file) == 0
+    assert capsys.readouterr().out.count("available again: ") == 2
+    lose_keystore(node)
+    assert run("recover", "--identity", file, "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["done"], done["keystore_renewed"], done["adopted"]) == (True, True, [])
+    epoch = bootstrap.open_node(str(node.paths.root)).kms.status().epoch
+    assert run("recover", "--accept-epoch", epoch) == 0
+
+
 def test_drift_is_repaired_by_command(
     run: Callable[..., int], node_dir: Path, identity: Identity, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -623,7 +700,8 @@ def test_a_kit_goes_into_a_new_or_empty_folder_only(
     link.symlink_to(tmp_path / "target", target_is_directory=True)
     (tmp_path / "target").mkdir()
     file.touch()
-    for folder, code in ((full, 6), (link, 2), (file, 2), (file / "below", 2)):
+    named = tmp_path / ("x" * 300)
+    for folder, code in ((full, 6), (link, 2), (file, 2), (file / "below", 2), (named, 41)):
         assert run(*words, "--output", folder) == code, folder
     assert list((tmp_path / "target").iterdir()) == []
     (full / "something").unlink()
