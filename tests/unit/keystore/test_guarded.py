@@ -1,14 +1,14 @@
 """Owner and mode of files that guard keys (C-10, K-06)."""
 
 import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from strongroom.errors import KeystoreError
 from strongroom.keystore import guarded
-
-_root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
 @pytest.fixture
@@ -70,15 +70,48 @@ def test_a_file_over_the_limit_is_refused(path: Path) -> None:
         guarded.read(path, 7)
 
 
-@_root_only
-def test_a_file_of_a_stranger_is_refused(path: Path) -> None:
-    os.chown(path, 65_534, -1)
+STRANGER = 65_534
+ME = 1000
+
+
+def owners(monkeypatch: pytest.MonkeyPatch, path: Path, *, folder: int, me: int) -> None:
+    """The file is a stranger's. Only root could make it so; any user can be told that it is."""
+    real_fstat, real_stat = os.fstat, os.stat
+
+    def owned(status: os.stat_result, uid: int) -> os.stat_result:
+        return os.stat_result((*status[: stat.ST_UID], uid, *status[stat.ST_UID + 1 :]))
+
+    def fstat(handle: int) -> os.stat_result:
+        status = real_fstat(handle)
+        same = os.path.samestat(status, real_stat(path))
+        return owned(status, STRANGER) if same else status
+
+    def look(what: Any, **options: Any) -> os.stat_result:
+        status = real_stat(what, **options)
+        return owned(status, folder) if what == path.parent else status
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    monkeypatch.setattr(os, "stat", look)
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+
+
+@pytest.mark.parametrize(("me", "folder"), [(0, 0), (0, ME), (ME, ME), (ME, STRANGER)])
+def test_a_file_of_a_stranger_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, me: int, folder: int
+) -> None:
+    """C-10: whose the folder is counts for root only."""
+    owners(monkeypatch, path, folder=folder, me=me)
     with pytest.raises(KeystoreError, match="belongs to user 65534"):
         guarded.read(path, 100)
 
 
-@_root_only
-def test_root_reads_the_files_of_the_folder_s_owner(path: Path) -> None:
-    os.chown(path, 65_534, -1)
-    os.chown(path.parent, 65_534, -1)
+def test_root_reads_the_files_of_the_folder_s_owner(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners(monkeypatch, path, folder=STRANGER, me=0)
+    assert guarded.read(path, 100) == b"contents"
+
+
+def test_a_user_reads_a_file_of_his_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners(monkeypatch, path, folder=ME, me=STRANGER)
     assert guarded.read(path, 100) == b"contents"
