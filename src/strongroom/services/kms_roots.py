@@ -7,7 +7,7 @@ commit all is as before (A-10, A-20, Q-05).
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from strongroom.errors import RootError, StateError, StrongroomError
+from strongroom.errors import ConflictError, RootError, StateError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
 from strongroom.keystore.configuration_key import ConfigurationKeys
@@ -16,6 +16,7 @@ from strongroom.kms import opening
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.opening import FindRoot, OpenStore
+from strongroom.kms.states import MekState
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import NEVER, RECIPIENT_KINDS, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
@@ -318,20 +319,40 @@ class RootsService:
     def _leave_behind(self, wanted: RootSettings | None, actor: str) -> tuple[str, ...]:
         """A new store in place of one that nothing opens; returns the MEKs that went with it."""
         after, now = wanted.kind if wanted else LOCAL, self._keeper.clock.now()
-        store, _ = self._keeper.current()
+        before, left = self._keeper.current()[0], list[str]()
 
         def build(closed: KmsStore, raw: bytes) -> NextStore:
+            self._check_closed()
             # recipients wrap without being asked: the new keys are as safe as the old ones were
             others = (self._keeper.roots.find(w) for w in closed.wraps if w.kind in RECIPIENT_KINDS)
             roots = RootSet(after, self._root_of(wanted), tuple(others))
-            return kms_change.abandoned(closed, raw, roots, now, self._ring_before())
+            new = kms_change.abandoned(closed, raw, roots, now, self._ring_before())
+            known = {mek.id for mek in new.ring}
+            left.extend(mek.id for mek in closed.meks if mek.id not in known)
+            return new
 
-        built = self._keeper.replace_closed(
-            build,
-            lambda _: [events.kms_mode_changed(actor, before=store.mode, after=after)],
-            _replacing(wanted),
+        def told(new: NextStore) -> list[Event]:
+            lost = MekState.UNAVAILABLE.value
+            return [
+                events.kms_mode_changed(actor, before=before.mode, after=after),
+                events.key_generated(actor, "rmk", new.store.rmk_id),
+                events.key_generated(actor, "mek", new.ring.active.id),
+                *(events.key_changed(actor, "mek", mek_id, state=lost) for mek_id in left),
+            ]
+
+        self._keeper.replace_closed(build, told, _replacing(wanted))
+        return tuple(left)
+
+    def _check_closed(self) -> None:
+        """Leave nothing behind that opens by now: somebody else may have done what is asked for."""
+        try:
+            self._keeper.keys.opened()
+        except StrongroomError:
+            return
+        raise ConflictError(
+            "the present keys can be opened by now, so nothing was left behind",
+            hint="look at 'tsm security kms status', then run the command again",
         )
-        return built.store.former_mek_ids()
 
     def _ring_before(self) -> KeyRing | None:
         """The MEKs of the store before the last change, if that one was not proved yet and opens.

@@ -17,7 +17,14 @@ from strongroom.bootstrap import Node
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
-from strongroom.errors import IntegrityError, RootUnavailableError, StateError, StrongroomError
+from strongroom.errors import (
+    ConflictError,
+    IntegrityError,
+    RootUnavailableError,
+    StateError,
+    StrongroomError,
+)
+from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
 from strongroom.roots.settings import RootSettings
@@ -209,6 +216,36 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
         outside.left = -1
         again.roots.adopt("os:tester")
         assert MekState.UNAVAILABLE not in [mek.state for mek in again.kms.status().meks]
+
+
+def test_keys_are_left_behind_once(
+    node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    """The second one left the store behind that the first had just made, and that opened."""
+    node.roots.set_mode(BAO, "os:tester")
+    outside.failure = RootUnavailableError("gone")
+    node.keys.forget()
+    meanwhile(lambda: node.roots.set_mode(None, "os:tester", abandon=True))
+    with pytest.raises(ConflictError, match="by now"):
+        node.roots.set_mode(None, "os:tester", abandon=True)
+    status = node.kms.status()
+    assert (status.is_ok, status.mode, len(status.meks)) == (True, "local", 3)
+
+
+def test_keys_that_are_made_and_left_behind_are_told(node: Node, outside: Outside) -> None:
+    """C-23: the log said that the mode had changed, and of no key."""
+    node.roots.set_mode(BAO, "os:tester")
+    outside.failure = RootUnavailableError("gone")
+    node.keys.forget()
+    seen = len(list(node.events.read()))
+    left = node.roots.set_mode(None, "os:tester", abandon=True).abandoned
+    told = [(record["id"], record["details"]) for record in list(node.events.read())[seen:]]
+    opened = node.keys.opened()
+    for kind, key_id in (("rmk", opened.rmk.id), ("mek", opened.ring.active.id)):
+        assert (events.KEY_GENERATED, {"kind": kind, "key_id": key_id}) in told
+    for mek_id in left:
+        lost = {"kind": "mek", "key_id": mek_id, "state": "unavailable"}
+        assert (events.KEY_CHANGED, lost) in told
 
 
 def test_a_store_that_was_rolled_back_is_not_left_behind(
