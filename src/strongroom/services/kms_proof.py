@@ -15,7 +15,7 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.opening import FindRoot
 from strongroom.kms.proofs import Proof, RootProof
 from strongroom.kms.store import KmsStore
-from strongroom.roots.base import RootProvider, TellsRotation, WrapRecord
+from strongroom.roots.base import NEVER, RootProvider, TellsRotation, WrapRecord
 
 Check = Callable[[], None]
 
@@ -104,7 +104,7 @@ class Prover:
         for number, wrap in enumerate(store.wraps):
             role = "recovery" if number else "mode"
             known = before.last_success(wrap.id) if before else ""
-            last = max(known, wrap.last_verified)
+            last = max(known, "" if wrap.last_verified == NEVER else wrap.last_verified)
             nothing = RootProof(wrap.id, wrap.kind, wrap.root_key_id, role, True, "", None, last)
             try:
                 root = self.find_root(wrap)

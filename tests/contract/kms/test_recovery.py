@@ -137,7 +137,9 @@ def test_a_recipient_is_wrapped_into_both_hierarchies(node: Node, identity: Iden
     state = state_of(node, identity)
     assert (state.wrap_id, state.kind, state.role) == (wrap_id, "age", "recovery")
     assert (state.online, state.problem, state.last_verified) == (False, "", "")
-    assert node.kms.prove().is_ok
+    status = node.kms.prove()
+    assert status.is_ok
+    assert [root.last_success for root in status.roots if root.kind == "age"] == [""]
     assert node.paths.recovery_records.exists()
     assert event_ids(node).count(events.ROOT_ADDED) == 1
     assert events.KEY_MOVED in event_ids(node)
