@@ -87,22 +87,33 @@ class Estate:
         self.reset(self.secrets())
 
     def reset(self, secrets: Mapping[str, str]) -> None:
-        """Make these passwords the valid ones, and no others."""
+        """Make these passwords the valid ones, and no others; parameters that are not named stay as they are."""
+        roles = {role: secrets[name] for name, role in ROLES.items() if name in secrets}
+        if roles:
+            self._reset_postgres(roles)
+        if REDIS in secrets:
+            self._reset_redis(secrets[REDIS])
+        digests = {user: secrets[name] for name, user in DIGESTS.items() if name in secrets}
+        if digests:
+            self._reset_zookeeper(digests)
+
+    def _reset_postgres(self, passwords: Mapping[str, str]) -> None:
         quiet = (
             "set log_statement = none; set log_min_duration_statement = -1;"
             " set pg_stat_statements.track = none; set track_activities = off"
         )
         roles = [
-            f"alter role {role} login password '{verifier(secrets[name])}'"
-            for name, role in ROLES.items()
+            f"alter role {role} login password '{verifier(password)}'"
+            for role, password in passwords.items()
         ]
-        gone = [f"drop role if exists {turn}" for turn in _TURNS]
+        gone = [f"drop role if exists {turn}" for turn in _TURNS if "rails" in passwords]
         self.postgres.run(quiet, *roles, *gone)
-        self._reset_redis(secrets[REDIS])
+
+    def _reset_zookeeper(self, passwords: Mapping[str, str]) -> None:
         with self.zookeeper.client() as client:
             client.ensure_path(ROOT)
-            for name, user in DIGESTS.items():
-                own = make_digest_acl_credential(user, secrets[name])
+            for user, password in passwords.items():
+                own = make_digest_acl_credential(user, password)
                 for path in (f"{ROOT}/{user}", f"{ROOT}/{user}/data"):
                     client.ensure_path(path)
                     client.set_acls(path, [ACL(31, Id("digest", own))])

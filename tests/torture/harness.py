@@ -37,10 +37,11 @@ FIGURES: list[str] = []
 _GROWING = ("openat", "write", "pwrite64", "pwritev", "ftruncate", "fallocate", "mkdir", "mkdirat")
 _SYNCING = ("fsync", "fdatasync", "sync_file_range", "syncfs")
 _NAMING = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir")
+_SENDING = ("sendto", "sendmsg")
 _OTHER = ("chmod", "fchmod", "fchmodat", "symlink", "symlinkat", "copy_file_range", "pwritev2")
 _CREATING = ("O_CREAT", "O_TRUNC", "O_TMPFILE")
 _BREAKING = (*_SYNCING, "write", "pwrite64", "pwritev", "rename", "unlink")
-MUTATING = (*_GROWING, *_SYNCING, *_NAMING, *_OTHER)
+MUTATING = (*_GROWING, *_SYNCING, *_NAMING, *_OTHER, *_SENDING)
 _LINE = re.compile(r"^(\d+)\s+(\w+)\((.*)$")
 
 

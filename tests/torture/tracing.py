@@ -48,6 +48,9 @@ CALLS: dict[str, tuple[int, str | int]] = {
     "fchmodat": (268, _SECOND),
     "symlink": (88, _FIRST),
     "symlinkat": (266, _FIRST),
+    # what is sent changes somebody else
+    "sendto": (44, _DESCRIPTOR),
+    "sendmsg": (46, _DESCRIPTOR),
 }
 _NAMES = {number: name for name, (number, _) in CALLS.items()}
 _CREATING = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)

@@ -1,0 +1,266 @@
+"""Rotations killed at every call, and components that fail at every step: R6, R7; issue's "Must show" 2.
+
+Lost would be: neither what the configuration says nor what the journal holds lets a client in. The
+next start finishes each, with one try.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from strongroom.bootstrap import Node
+from strongroom.consumers.base import Consumer, ConsumerDescription, Credential, SecretCopy
+from strongroom.eventlog import events
+from strongroom.overriding import override
+from strongroom.services.secret_rotation import RotationPorts, SecretRotation
+from tests.conftest import Torture
+from tests.contract.consumers.benches import START
+from tests.contract.consumers.harness import ConsumerBench
+from tests.estate import PARAMETERS, Estate, estate
+from tests.torture import harness, nodes
+from tests.torture.harness import KILL, Lab, Outcome
+
+pytestmark = pytest.mark.torture
+STEPS = ("admit", "login", "withdraw", "prove-new", "prove-dead")
+FAULTS = ("down", "hung", "refusing")
+_BLOWS = 200
+"""R6."""
+
+
+# ---- the command is killed -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(fresh_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
+    """A node whose components are real; copy it, never change it."""
+    folder = tmp_path_factory.mktemp("estate")
+
+    def make_node() -> Path:
+        return nodes.copy(fresh_node, folder / "start") / "node"
+
+    with estate(make_node) as made:
+        yield made
+
+
+@dataclass
+class RotationLab(Lab):
+    """The components start anew with the folder: they have the password that stands in it."""
+
+    put_right: Callable[[], None] = lambda: None
+
+    @override
+    def _renew(self) -> None:
+        super()._renew()
+        self.put_right()
+
+
+def test_a_rotation_killed_at_any_call_is_finished_by_the_next_start(
+    whole: Estate, tmp_path: Path, torture: Torture, few: Torture, subtests: pytest.Subtests
+) -> None:
+    """R7: old or new is valid throughout; one try converges; nothing is left of the old one."""
+    for parameter in replace(torture, size=4).choose(PARAMETERS):
+        with subtests.test(parameter):
+            before = whole.secrets()[parameter]
+            lab = RotationLab(
+                whole.home.parent,
+                tmp_path / parameter,
+                ["tsm", "security", "secrets", "rotate", parameter],
+                {"STRONGROOM_HOME": "{place}/node"},
+                partial(whole.reset, {parameter: before}),
+            )
+            check = partial(check_finished, whole, lab.place / "node", parameter, before)
+            harness.torture(lab, few.choose(lab.points(KILL)), check)
+            whole.reset({parameter: before})
+
+
+def check_finished(
+    whole: Estate, home: Path, parameter: str, before: str, outcome: Outcome
+) -> None:
+    with nodes.opened(home) as node:
+        known = [value.reveal().decode() for value in node.rotation.candidates(parameter)]
+        logins = ["", node.configuration.effective("jdbc.username") or "", "rails_a"]
+        logins = logins if parameter == "jdbc.password" else [""]
+        assert any(whole.accepts(parameter, one, login) for one in known for login in logins)
+        outcomes = node.rotation.resume(events.SYSTEM)
+        assert [one.state for one in outcomes] in ([], ["rotated"]), outcomes
+        assert node.rotation.journals.all() == []
+        after = node.configuration.open_secret(parameter).reveal().decode()
+    assert whole.accepts(parameter, after)
+    dead = {before, *known} - {after}
+    assert not any(whole.accepts(parameter, one, login) for one in dead for login in logins)
+    assert after != before or not outcome.succeeded
+    nodes.check_opens(home)
+
+
+# ---- a component fails ---------------------------------------------------------------------------
+
+
+class Breaking:
+    """A consumer whose component fails during its n-th call, from 1; 0 is never."""
+
+    def __init__(
+        self, inner: Consumer, at: int, fault: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._inner, self._at, self._fault = inner, at, fault
+        self._calls = 0
+
+    def _around(self, call: Callable[[], None]) -> None:
+        self._calls += 1
+        with ExitStack() as stack:
+            if self._calls == self._at:
+                stack.enter_context(self._fault())
+            call()
+
+    def describe(self) -> ConsumerDescription:
+        return self._inner.describe()
+
+    def admit(self, new: Credential, present: Credential) -> None:
+        self._around(lambda: self._inner.admit(new, present))
+
+    def login(self, credential: Credential) -> None:
+        self._around(lambda: self._inner.login(credential))
+
+    def withdraw(self, old: Credential, present: Credential) -> None:
+        self._around(lambda: self._inner.withdraw(old, present))
+
+    def copies(self) -> tuple[SecretCopy, ...]:
+        return self._inner.copies()
+
+
+@dataclass
+class Rotated:
+    """A bench whose credential is the configured one of a node."""
+
+    node: Node
+    bench: ConsumerBench
+    parameters: tuple[str, ...]
+    before: Credential
+
+    def service(self, consumer: Consumer) -> SecretRotation:
+        ports = RotationPorts(self.node.coordinator, self.node.events, self.node.clock)
+        return SecretRotation(self.node.configuration, lambda: [consumer], ports)
+
+    @property
+    def configured(self) -> Credential:
+        """What the configuration says."""
+        configuration = self.node.configuration
+        document = configuration.document()
+        alternates = self.bench.consumer().describe().alternates
+        logins = {name: document.values[name] for name in alternates if name in document.values}
+        return Credential(
+            {name: configuration.open_secret(name) for name in self.parameters}, logins
+        )
+
+    def journaled(self, service: SecretRotation) -> Credential | None:
+        found = service.journals.find(self.parameters)
+        if found is None:
+            return None
+        opened = service._steps._credentials(found.journal)
+        return opened[0]
+
+    def check_reachable(self, service: SecretRotation) -> None:
+        new = self.journaled(service)
+        assert self.bench.accepts(self.configured) or (new and self.bench.accepts(new))
+
+    def check_converged(self, service: SecretRotation, *, changed: bool = True) -> None:
+        assert service.journals.all() == []
+        assert self.bench.accepts(self.configured)
+        assert (self.configured != self.before) or not changed
+        if self.configured != self.before and self.bench.consumer().describe().ends_old:
+            assert not self.bench.accepts(self.before)
+
+
+@pytest.fixture
+def node(start: Path) -> Iterator[Node]:
+    with nodes.opened(start / "node") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def components(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], ConsumerBench]]:
+    running: dict[str, ConsumerBench] = {}
+    with ExitStack() as stack:
+
+        def bench(name: str) -> ConsumerBench:
+            if name not in running:
+                running[name] = stack.enter_context(START[name](tmp_path_factory.mktemp(name)))
+            return running[name]
+
+        yield bench
+
+
+def bring_together(node: Node, bench: ConsumerBench) -> Rotated:
+    """The node's configuration says what the component has."""
+    present, described = bench.reset(), bench.consumer().describe()
+    values: dict[str, str | None] = {
+        name: node.configuration.seal_secret(name, value.reveal())
+        for name, value in present.values.items()
+    }
+    logins = {name: present.logins.get(name) for name in described.alternates}
+    node.configuration.compare_and_put(lambda document: document.with_values(values | logins))
+    return Rotated(node, bench, described.parameters, present)
+
+
+def _changing(name: str) -> bool:
+    from tests.contract.consumers.benches import BENCHES
+
+    return BENCHES[name].changes_component
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_component_that_fails_at_any_step_keeps_one_value_and_converges(
+    node: Node, components: Callable[[str], ConsumerBench], torture: Torture, fault: str
+) -> None:
+    """R7: each consumer down, hung or refusing at every step; 0 lost, one retry."""
+    cases = [(name, at) for name in START if _changing(name) for at in range(1, len(STEPS) + 1)]
+    size = 4 if fault == "hung" else torture.size
+    failed = 0
+    for name, at in replace(torture, size=size).choose(cases):
+        bench = components(name)
+        rotated = bring_together(node, bench)
+        breaking = rotated.service(Breaking(bench.consumer(), at, getattr(bench, fault)))
+        (outcome,) = breaking.rotate("os:tester", rotated.parameters)
+        service = rotated.service(bench.consumer())
+        rotated.check_reachable(service)
+        if outcome.state != "rotated":
+            failed += 1
+            assert outcome.stage == STEPS[at - 1], (name, outcome)
+            (retried,) = service.rotate("os:tester", rotated.parameters)
+            assert retried.state == "rotated", (name, STEPS[at - 1], retried)
+        rotated.check_converged(service)
+    harness.FIGURES.append(f"{fault}: {len(cases)} cases, {failed} failed of those tried, 0 lost")
+    assert failed > 0
+
+
+def test_a_component_killed_at_any_moment_agrees_with_the_configuration(
+    node: Node, components: Callable[[str], ConsumerBench], torture: Torture
+) -> None:
+    """R6: the server dies at a random moment of a rotation and comes back; passwords in it and in the store agree."""
+    names = [name for name in START if _changing(name) and not name.startswith("zookeeper")]
+    blows = [(name, number) for number in range(_BLOWS // len(names)) for name in names]
+    for name, number in replace(torture, size=6).choose(blows):
+        bench = components(name)
+        rotated = bring_together(node, bench)
+        service = rotated.service(bench.consumer())
+        # spread over the time that a rotation takes, whatever that is here
+        blow = threading.Timer(0.002 * number, _kill, [bench])
+        blow.start()
+        first = service.rotate("os:tester", rotated.parameters)
+        blow.join()
+        rotated.check_reachable(service)
+        if first[0].state != "rotated":
+            (outcome,) = service.rotate("os:tester", rotated.parameters)
+            assert outcome.state == "rotated", (name, number, outcome)
+        rotated.check_converged(service)
+
+
+def _kill(bench: ConsumerBench) -> None:
+    with suppress(ProcessLookupError):
+        bench.kill()
