@@ -197,6 +197,10 @@ class StoreCache:
         try:
             self._cached = self._opened_now()
         except StrongroomError as error:
+            present = self._sealed.version()
+            if present != version:
+                # the store was moved to another root while it was being opened by this one
+                return self._open_again(present)
             self._note(error, version)
             return self._without_root(error)
         self._failure = None

@@ -29,6 +29,7 @@ from strongroom.ids import new_id
 from strongroom.kms.states import MekState
 from strongroom.roots.settings import RootSettings
 from strongroom.services.kms_keeper import LOCK, PREVIOUS_STORE, ROOTS, StoreKeeper
+from strongroom.services.kms_sealed import ConfiguredStore
 from tests.outside import Outside
 
 HERE = Placement(new_id(), new_id())
@@ -162,6 +163,25 @@ def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
     assert node.configuration.effective("gateway.public.port") == "8443"
     assert ROOTS not in node.configuration.document().values
     assert node.roots.set_mode(BAO, "os:tester").done
+
+
+def test_a_store_that_moves_while_it_is_opened_is_opened_where_it_is_then(
+    node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader asked for a root whose settings the move had just put away, and failed."""
+    node.roots.set_mode(BAO, "os:tester")
+    header, dek = node.keys.new_envelope(HERE)
+    real = ConfiguredStore.load
+
+    def load(self: ConfiguredStore) -> tuple[bytes, int]:
+        found = real(self)
+        monkeypatch.setattr(ConfiguredStore, "load", real)
+        node.roots.set_mode(GCP, "os:tester")
+        return found
+
+    with restarted(node) as reader:
+        monkeypatch.setattr(ConfiguredStore, "load", load)
+        assert reader.keys.open_envelope(header, HERE) == dek
 
 
 def test_a_recovery_root_that_becomes_the_mode_wraps_the_key_once(
