@@ -54,7 +54,11 @@ _TRANSIENT = (
     # words of the client library
     *("closed the connection", "could not", "timeout", "SSL"),
 )
-_NO = ("no pg_hba.conf entry", "not permitted", "permission denied", "method requirement")
+_NO = (
+    *("no pg_hba.conf entry", "not permitted", "permission denied"),
+    # words of the client library: the server asked for no password, or not by SCRAM
+    *("server did not complete authentication", "server requested"),
+)
 _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")
 _HOWTO = "docs/howto/consumers.md"
 
