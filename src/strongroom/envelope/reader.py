@@ -5,7 +5,6 @@ No byte leaves before its segment's tag is verified; no size is told before the 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from strongroom.crypto.secret import SecretBytes
@@ -25,8 +24,12 @@ def read_header(source: Source) -> Header:
     Raises:
         FormatError: It has none.
     """
-    page = bytearray(HEADER_BYTES)
-    if source.read_into_at(0, memoryview(page)) != HEADER_BYTES:
+    return _read_header(lambda page: source.read_into_at(0, page))
+
+
+def _read_header(read_into: Callable[[memoryview], int]) -> Header:
+    page = memoryview(bytearray(HEADER_BYTES))
+    if read_into(page) != HEADER_BYTES:
         raise FormatError("not an encrypted file of strongroom: shorter than a header page")  # §1.4
     return parse(bytes(page))
 
@@ -158,12 +161,7 @@ class EnvelopeReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -176,10 +174,7 @@ class StreamReader:
 
     def __init__(self, read_into: Callable[[memoryview], int]) -> None:
         self._read_into = read_into
-        page = memoryview(bytearray(HEADER_BYTES))
-        if read_into(page) != HEADER_BYTES:
-            raise FormatError("not an encrypted file of strongroom: shorter than a header page")
-        self.header = parse(bytes(page))
+        self.header = _read_header(read_into)
 
     def plaintext(self, dek: SecretBytes) -> Iterator[memoryview]:
         """Verified pieces; each is overwritten by the next.

@@ -6,7 +6,6 @@ It never writes a plaintext byte, and never continues a stream that was cut: who
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from strongroom.crypto.secret import SecretBytes
@@ -170,12 +169,7 @@ class SealingWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
     def _claim(self) -> int:

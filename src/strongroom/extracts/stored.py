@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Self
 
 from strongroom.envelope.writer import SealingWriter, stored_bytes
@@ -88,12 +87,7 @@ class VaultWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.abort()
 
 
@@ -111,18 +105,14 @@ class VaultReader:
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to `count` verified bytes from this offset; fewer only at the end."""
         target = bytearray(max(0, min(count, self.size - offset)))
-        return bytes(target[: self.readinto_at(offset, target)])
+        return bytes(target[: self.read_into_at(offset, memoryview(target))])
 
-    def readinto_at(self, offset: int, target: bytearray | memoryview) -> int:
-        """Fill the buffer with verified bytes; less only at the end.
+    def read_into_at(self, offset: int, target: memoryview) -> int:
+        """Fill the buffer with verified bytes; less only at the end. A reader is a source of the data path.
 
         Raises:
             IntegrityError: The file was damaged; the buffer is then worth nothing.
         """
-        return self._source.read_into_at(offset, memoryview(target))
-
-    def read_into_at(self, offset: int, target: memoryview) -> int:
-        """As `readinto_at`: a reader is a source of the data path."""
         return self._source.read_into_at(offset, target)
 
     def iterate(
@@ -145,12 +135,7 @@ class VaultReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -190,7 +175,7 @@ class VaultFile(io.RawIOBase):
     def readinto(self, target: object) -> int:
         """Fill the buffer; 0 at the end."""
         view = memoryview(target).cast("B")  # type: ignore[arg-type]  # typeshed names no buffer protocol before 3.12
-        count = self._reader.readinto_at(self._position, view)
+        count = self._reader.read_into_at(self._position, view)
         self._position += count
         return count
 

@@ -5,7 +5,6 @@ it does not exist.
 """
 
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 from strongroom import ids
@@ -168,12 +167,7 @@ class PartUpload:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._finished:
             self._writer.abort()
             self._files.abandon(self._writer.planned.storage_key)

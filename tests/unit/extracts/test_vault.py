@@ -138,7 +138,7 @@ def test_ranges(setup: Setup) -> None:
         assert reader.read_at(len(DATA) - 3, 10) == DATA[-3:]
         assert reader.read_at(len(DATA) + 3, 10) == b""
         target = bytearray(100)
-        assert reader.readinto_at(262_000, target) == 100
+        assert reader.read_into_at(262_000, memoryview(target)) == 100
         assert bytes(target) == DATA[262_000:262_100]
         assert b"".join(reader.iterate(100, 300_000, 7_777)) == DATA[100:300_000]
         assert b"".join(reader.iterate(len(DATA) - 10, 10**9)) == DATA[-10:]
