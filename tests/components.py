@@ -377,10 +377,14 @@ class Zookeeper:
     Attributes:
         component: The process.
         hosts: As a client wants it.
+        tls_hosts: The same with TLS, if it was started so.
+        ca_file: What a client must trust then.
     """
 
     component: Component
     hosts: str
+    tls_hosts: str = ""
+    ca_file: Path | None = None
 
     @contextmanager
     def client(self, *auth: str) -> "Iterator[Any]":
@@ -400,13 +404,18 @@ _SUPER = "super:of the tests"
 
 
 @contextmanager
-def zookeeper() -> Iterator[Zookeeper]:
-    """A server of its own."""
+def zookeeper(*, tls: bool = False) -> Iterator[Zookeeper]:
+    """A server of its own; with TLS it takes plain connections all the same."""
     with _folder(None) as folder:
         port = free_port()
         configuration = folder / "zoo.cfg"
         configuration.write_text(_ZOOKEEPER_SETTINGS.format(folder=folder, port=port))
-        jars = ":".join(f"/usr/share/java/{jar}.jar" for jar in _JARS)
+        secure_port, ca_file = (free_port(), Authority(folder).ca_file) if tls else (0, None)
+        if tls:
+            with configuration.open("a") as file:
+                file.write(_ZOOKEEPER_TLS.format(folder=folder, port=secure_port))
+        names = (*_JARS, *(_TLS_JARS if tls else ()))
+        jars = ":".join(f"/usr/share/java/{jar}.jar" for jar in names)
         digest = b64encode(sha1(_SUPER.encode()).digest()).decode()
         properties = [
             f"-Dzookeeper.DigestAuthenticationProvider.superDigest=super:{digest}",
@@ -423,7 +432,7 @@ def zookeeper() -> Iterator[Zookeeper]:
         )
         component.start()
         try:
-            yield Zookeeper(component, f"127.0.0.1:{port}")
+            yield Zookeeper(component, f"127.0.0.1:{port}", f"127.0.0.1:{secure_port}", ca_file)
         finally:
             component.kill()  # its data goes anyway
 
@@ -436,6 +445,20 @@ clientPortAddress=127.0.0.1
 admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr,mntr
 """
+
+
+_ZOOKEEPER_TLS = """
+serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory
+secureClientPort={port}
+secureClientPortAddress=127.0.0.1
+ssl.keyStore.location={folder}/server.pem
+ssl.trustStore.location={folder}/ca.pem
+ssl.clientAuth=none
+"""
+_TLS_JARS = (
+    *("netty-buffer", "netty-common", "netty-handler", "netty-transport", "netty-codec"),
+    *("netty-resolver", "netty-transport-native-unix-common", "netty-transport-native-epoll"),
+)
 
 
 def _line(where: Path | int, question: bytes) -> bytes:
