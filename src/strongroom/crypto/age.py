@@ -269,7 +269,7 @@ def _dearmored(data: bytes) -> bytes:
 
 
 def _check_header(data: bytes) -> None:
-    """The form of the header (C2SP age.md), so that damage is told apart from a wrong key."""
+    """The form of the header (the C2SP specification of age), so that damage is told apart from a wrong key."""
     if not data.startswith(MAGIC):
         raise FormatError("this is no age file", hint="age files begin with age-encryption.org/v1")
     end = data.find(b"\n---", 0, LONGEST_HEADER)
