@@ -20,6 +20,7 @@ class MailServer:
         account: The one account.
         password: What it has now.
         tls: Offered by STARTTLS, if there is one.
+        from_the_start: Whether TLS begins with the connection.
         refusal: What a wrong password is told.
         heard: The commands that came, without their arguments.
     """
@@ -27,6 +28,7 @@ class MailServer:
     account: str = "alerts@example.org"
     password: str = ""
     tls: ssl.SSLContext | None = None
+    from_the_start: bool = False
     refusal: bytes = b"535 5.7.8 authentication failed"
     heard: list[str] = field(default_factory=list)
     port: int = 0
@@ -64,13 +66,25 @@ class _Conversation(socketserver.StreamRequestHandler):
         mail: MailServer = self.server.mail
         mail.speaking.wait(20)
         with suppress(OSError):
+            if mail.from_the_start and mail.tls is not None:
+                self._encrypt(mail.tls)
             self._say(b"220 ready")
             while line := self.rfile.readline(4096):
                 if not self._answer(mail, line.decode("ascii", "replace").strip()):
                     return
 
+    @override
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()  # the encrypted one is not the one that the listener closes
+
     def _say(self, *lines: bytes) -> None:
         self.wfile.write(b"".join(line + b"\r\n" for line in lines))
+
+    def _encrypt(self, tls: ssl.SSLContext) -> None:
+        self.connection = tls.wrap_socket(self.connection, server_side=True)
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = socketserver._SocketWriter(self.connection)  # type: ignore[attr-defined]
 
     def _answer(self, mail: MailServer, line: str) -> bool:
         verb = line.split(" ", maxsplit=1)[0].upper()
@@ -81,9 +95,7 @@ class _Conversation(socketserver.StreamRequestHandler):
             self._say(b"250-here", *([b"250-STARTTLS"] if offers else []), b"250 AUTH PLAIN")
         elif verb == "STARTTLS" and mail.tls is not None:
             self._say(b"220 go on")
-            self.connection = mail.tls.wrap_socket(self.connection, server_side=True)
-            self.rfile = self.connection.makefile("rb")
-            self.wfile = socketserver._SocketWriter(self.connection)  # type: ignore[attr-defined]
+            self._encrypt(mail.tls)
         elif verb == "AUTH":
             wanted = f"\0{mail.account}\0{mail.password}".encode()
             given = base64.b64decode(line.rpartition(" ")[2])

@@ -54,9 +54,11 @@ class CertificatesConsumer:
         server = self._context(ssl.PROTOCOL_TLS_SERVER, _pair(credential, "node"))
         client = self._context(ssl.PROTOCOL_TLS_CLIENT, _pair(credential, "admin"))
         try:
-            _shake_hands(server, client)
+            ended = _shake_hands(server, client)
         except ssl.SSLError as error:
             raise self._refused(f"does not trust this chain ({error.reason})") from error
+        if not ended:
+            raise self._refused("was not asked: the handshake did not end")
 
     def withdraw(self, old: Credential, present: Credential) -> None:
         """Node and administrator show the present chain; then only its root is trusted."""
@@ -135,8 +137,8 @@ def _pair(credential: Credential, role: str) -> bytes:
     return _certificate(credential, role) + key + b"\n"
 
 
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
-    """Both sides in this process, over two buffers."""
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
+    """Both sides in this process, over two buffers; whether both came to the end."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [
         client.wrap_bio(down, up, server_hostname=_NAME),
@@ -150,6 +152,4 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
             except ssl.SSLWantReadError:
                 continue
             waiting.discard(side)
-        if not waiting:
-            return
-    raise ssl.SSLError(ssl.SSL_ERROR_WANT_READ, "the handshake did not end")
+    return not waiting
