@@ -1,19 +1,12 @@
 """Rotation: its order, its journal, what is left after each kill and each failure (C-24, R6, R7)."""
 
-import shutil
-from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from strongroom.bootstrap import Node
-from strongroom.clock import FixedClock, SystemClock, parse_utc
-from strongroom.config.rotation import RotationJournal
-from strongroom.consumers.base import Consumer, Credential
-from strongroom.coordination.base import Change, Coordinator
-from strongroom.crypto import rng
+from strongroom.clock import parse_utc
+from strongroom.consumers.base import Credential
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     ConsumerRefusedError,
@@ -24,84 +17,13 @@ from strongroom.errors import (
     UsageError,
 )
 from strongroom.eventlog import events
-from strongroom.ids import new_id
-from strongroom.secrets import enc
 from strongroom.secrets.generate import generated_names
 from strongroom.services.rotation_journal import MAX_AUTOMATIC_TRIES
-from strongroom.services.secret_rotation import RotationPorts, SecretRotation
-from strongroom.topology.paths import DataPaths
-from tests.memory_consumer import KilledError, MemoryComponent, MemoryConsumer
-from tests.small_node import create_small_node
+from tests.memory_consumer import MemoryComponent, MemoryConsumer
+from tests.rotation_bench import ACTOR, REDIS, Bench, one
 
-ACTOR = "os:tester"
-REDIS = "redis.password"
 ADMIN = "svcmonitor.notification.smtp.password"
 CHAIN = sorted(name for name in generated_names() if name.startswith("indexandsearchserver.ssl."))
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pristine") / "node"
-    create_small_node(root).close()
-    return root
-
-
-@pytest.fixture
-def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
-    copied = Node(DataPaths(Path(shutil.copytree(pristine, tmp_path / "node"))), SystemClock())
-    yield copied
-    copied.close()
-
-
-class Bench:
-    """A node, and consumers over components in memory that know the present values."""
-
-    def __init__(self, node: Node, *consumers: MemoryConsumer) -> None:
-        self.node = node
-        self.consumers = list(consumers)
-        self.clock = FixedClock(node.clock.now())
-        self.coordinator: Coordinator = node.coordinator
-        for one in consumers:
-            one.component.valid = [self.present(one)]
-
-    def present(self, consumer: MemoryConsumer) -> dict[str, bytes]:
-        """What the configuration says now; the first of a pair if it says nothing."""
-        described = consumer.describe()
-        values = {name: self.value(name) for name in described.parameters}
-        document = self.node.configuration.document()
-        logins = {
-            name: document.values[name].encode()
-            for name in described.alternates
-            if name in document.values
-        }
-        return {name: value for name, value in values.items() if value is not None} | logins
-
-    def value(self, name: str) -> bytes | None:
-        try:
-            return self.node.configuration.open_secret(name).reveal()
-        except NotFoundError:
-            return None
-
-    @property
-    def service(self) -> SecretRotation:
-        """As a new process has it."""
-        ports = RotationPorts(self.coordinator, self.node.events, self.clock)
-        consumers: list[Consumer] = list(self.consumers)
-        return SecretRotation(self.node.configuration, lambda: consumers, ports)
-
-    def told(self, *ids: str) -> list[dict[str, Any]]:
-        found = []
-        for record in self.node.events.read():
-            details = record["details"]
-            assert isinstance(details, Mapping)
-            if record["id"] in ids:
-                found.append({"id": record["id"], **details})
-        return found
-
-
-def one(node: Node, **options: Any) -> tuple[Bench, MemoryConsumer]:
-    consumer = MemoryConsumer(MemoryComponent(), REDIS, **options)
-    return Bench(node, consumer), consumer
 
 
 # ---- without a consumer --------------------------------------------------------------------------
@@ -343,182 +265,3 @@ def test_a_given_value_waits_for_the_rotation_that_was_cut(node: Node) -> None:
     (outcome,) = bench.service.rotate(ACTOR, [REDIS], value=SecretBytes(b"chosen"))
     assert (outcome.state, bench.value(REDIS)) == ("rotated", b"chosen")
     assert consumer.component.valid == [{REDIS: b"chosen"}]
-
-
-# ---- kills -------------------------------------------------------------------------------------------
-
-
-class Killing:
-    """A coordinator that dies at one of its puts, before or after it."""
-
-    def __init__(self, inner: Coordinator, at: int, *, after: bool) -> None:
-        self._inner = inner
-        self._at, self._after = at, after
-        self.puts = 0
-
-    def put(self, changes: Mapping[str, Change]) -> None:
-        self.puts += 1
-        if self.puts == self._at and not self._after:
-            raise KilledError
-        self._inner.put(changes)
-        if self.puts == self._at:
-            raise KilledError
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-def check_converges(bench: Bench, consumer: MemoryConsumer, before: dict[str, bytes]) -> None:
-    """After a kill: something is valid; one start makes all agree."""
-    known = {bytes(value) for value in candidates(bench)}
-    assert any(valid[REDIS] in known for valid in consumer.component.valid)
-    consumer.faults.at = 0
-    outcomes = bench.service.resume(events.SYSTEM)
-    assert [one.state for one in outcomes] in ([], ["rotated"])
-    assert consumer.component.valid == [bench.present(consumer)]
-    if outcomes:
-        assert bench.present(consumer) != before
-    assert bench.service.journals.all() == []
-    bench.service.rotate(ACTOR, [REDIS])
-    assert consumer.component.valid == [bench.present(consumer)]
-
-
-def candidates(bench: Bench) -> list[bytes]:
-    return [value.reveal() for value in bench.service.candidates(REDIS)]
-
-
-@pytest.mark.parametrize("overlaps", [True, False])
-@pytest.mark.parametrize(
-    ("at", "after"),
-    [(at, after) for at in range(1, 6) for after in (False, True) if (at, after) != (5, True)],
-)
-def test_a_kill_around_any_call_of_the_consumer_converges_at_the_next_start(
-    node: Node, at: int, *, after: bool, overlaps: bool
-) -> None:
-    bench, consumer = one(node, overlaps=overlaps)
-    before = bench.present(consumer)
-    consumer.faults.at, consumer.faults.after = at, after
-    with pytest.raises(KilledError):
-        bench.service.rotate(ACTOR, [REDIS])
-    check_converges(bench, consumer, before)
-
-
-@pytest.mark.parametrize("overlaps", [True, False])
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("at", range(1, 4))
-def test_a_kill_around_any_put_converges_at_the_next_start(
-    node: Node, at: int, monkeypatch: pytest.MonkeyPatch, *, after: bool, overlaps: bool
-) -> None:
-    bench, consumer = one(node, overlaps=overlaps)
-    before = bench.present(consumer)
-    killing: Any = Killing(node.coordinator, at, after=after)
-    with monkeypatch.context() as patched:
-        bench.coordinator = killing
-        patched.setattr(node.configuration, "_coordinator", killing)
-        with pytest.raises(KilledError):
-            bench.service.rotate(ACTOR, [REDIS])
-        assert killing.puts == at
-    bench.coordinator = node.coordinator
-    check_converges(bench, consumer, before)
-
-
-@pytest.mark.parametrize(
-    ("what", "at"), [("events", 1), ("events", 2), ("events", 3), ("project", 1)]
-)
-def test_a_kill_before_an_event_or_the_files_converges_and_is_told(
-    node: Node, what: str, at: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every step is told, though perhaps twice: an event may be missing only for what is not done."""
-    bench, consumer = one(node)
-    before = bench.present(consumer)
-    calls = 0
-    target, name = (node.events, "append") if what == "events" else (node.configuration, "project")
-    original = getattr(target, name)
-
-    def die(*arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            raise KilledError
-        return original(*arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(target, name, die)
-        with pytest.raises(KilledError):
-            bench.service.rotate(ACTOR, [REDIS])
-    assert bench.service.resume(events.SYSTEM)
-    assert bench.present(consumer) != before
-    steps = [one["step"] for one in bench.told(events.SECRET_ROTATED)]
-    assert set(steps) == {"promoted", "withdrawn"}
-    assert not node.configuration.differing_files()
-
-
-def test_a_run_that_goes_on_does_not_rotate_again_what_it_did(node: Node) -> None:
-    """`regenerate-internal-tokens` names its run: a resumed one does the rest only."""
-    first = MemoryConsumer(MemoryComponent(), REDIS)
-    second = MemoryConsumer(MemoryComponent(), "jdbc.password", name="memory/two")
-    bench = Bench(node, first, second)
-    second.faults.at = 1
-    with pytest.raises(KilledError):
-        bench.service.rotate(ACTOR, run="11111111-1111-4111-8111-111111111111")
-    done = {name: bench.value(name) for name in generated_names() - {"jdbc.password"}}
-    second.faults.at = 0
-    outcomes = bench.service.rotate(ACTOR, run="11111111-1111-4111-8111-111111111111")
-    assert [(one.parameters, one.state) for one in outcomes] == [(("jdbc.password",), "rotated")]
-    assert {name: bench.value(name) for name in done} == done
-    assert second.component.valid == [bench.present(second)]
-
-
-# ---- leftovers ---------------------------------------------------------------------------------------
-
-
-def test_a_journal_of_a_consumer_that_is_gone_is_dropped(node: Node) -> None:
-    """format/rotation-journal.md §2.8."""
-    bench, consumer = one(node)
-    consumer.component.down = True
-    bench.service.rotate(ACTOR, [REDIS])
-    bench.consumers = []
-    assert bench.service.resume(ACTOR) == []
-    assert bench.service.outstanding() == []
-    bench.service.rotate(ACTOR, [REDIS])
-    assert bench.service.journals.all() == []
-
-
-def test_a_journal_of_another_consumer_gives_way(node: Node) -> None:
-    bench, consumer = one(node)
-    consumer.component.down = True
-    bench.service.rotate(ACTOR, [REDIS])
-    other = MemoryConsumer(MemoryComponent(), REDIS, name="memory/other")
-    other.component.valid = [bench.present(other)]
-    bench.consumers = [other]
-    (outcome,) = bench.service.rotate(ACTOR, [REDIS])
-    assert outcome.state == "rotated"
-    assert other.component.valid == [bench.present(other)]
-
-
-def test_candidates_are_new_then_old_then_configured(node: Node) -> None:
-    bench, consumer = one(node)
-    assert candidates(bench) == [bench.value(REDIS)]
-    consumer.component.down = True
-    bench.service.rotate(ACTOR, [REDIS])
-    (found,) = bench.service.journals.all()
-    new, old = candidates(bench)
-    assert old == bench.value(REDIS) != new
-    assert bench.service.candidates("jdbc.password") == (
-        node.configuration.open_secret("jdbc.password"),
-    )
-    text = found.journal.serialize()
-    assert new not in text
-    assert old not in text
-
-
-def test_a_configuration_key_that_a_journal_names_is_in_use(node: Node) -> None:
-    """format/rotation-journal.md §2.5: else its new value could never be opened."""
-    key_id, text = new_id(), b"a value"
-    sealed = {REDIS: enc.seal_value(rng.new_key(), key_id, REDIS, text)}
-    before = node.configuration.configuration_keys_in_use()
-    service = Bench(node).service
-    found = service.journals.begin(RotationJournal("memory/one", new_id(), sealed, sealed))
-    assert node.configuration.configuration_keys_in_use() == before | {key_id}
-    service.journals.remove(found)
-    assert node.configuration.configuration_keys_in_use() == before
