@@ -58,7 +58,7 @@ def test_sayings_come_before_the_result(node: Node) -> None:
     said: list[str] = []
     with served(node):
         _, result = client.ask(node.paths, "regenerate", {}, said.append)
-    assert len(said) == 6
+    assert len(said) == 7
     assert isinstance(result, dict)
     assert result["resumed"] is False
 
