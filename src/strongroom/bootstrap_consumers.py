@@ -100,14 +100,13 @@ def _smtp(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ..
 
 
 def _zookeeper(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":
-    del candidates  # a digest user administers itself
     hosts = effective("zookeeper.hosts") or ""
     if not hosts:
         return ()
     from strongroom.consumers import zookeeper
 
     root, ca_file = effective("zookeeper.root") or "", effective("zookeeper.ca_file") or ""
-    return zookeeper.consumers(zookeeper.ZookeeperSettings(hosts, root, ca_file))
+    return zookeeper.consumers(zookeeper.ZookeeperSettings(hosts, root, ca_file), candidates)
 
 
 def secret_inventory(node: "Node") -> "SecretInventory":

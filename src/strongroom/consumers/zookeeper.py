@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from strongroom.consumers.base import ConsumerDescription, Credential, SecretCopy
+from strongroom.consumers.base import Candidates, ConsumerDescription, Credential, SecretCopy
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     ConsumerError,
@@ -76,8 +76,16 @@ class ZookeeperSettings:
 class ZookeeperUser:
     """One digest user; it administers its subtree itself."""
 
-    def __init__(self, settings: ZookeeperSettings, user: str, parameter: str) -> None:
+    def __init__(
+        self, settings: ZookeeperSettings, user: str, parameter: str, candidates: Candidates
+    ) -> None:
         """Take the settings; nobody is asked.
+
+        Args:
+            settings: Where it is.
+            user: Its name, and that of its subtree.
+            parameter: The secret parameter of its password.
+            candidates: The values that the password may have.
 
         Raises:
             UsageError: They would send a password in the clear, or the root is no znode.
@@ -86,6 +94,7 @@ class ZookeeperUser:
         self._settings = settings
         self._user = user
         self._parameter = parameter
+        self._candidates = candidates
         self._top = f"{settings.root}/{user}"
 
     def describe(self) -> ConsumerDescription:
@@ -105,7 +114,7 @@ class ZookeeperUser:
     def admit(self, new: Credential, present: Credential) -> None:
         """Every ACL of the subtree names both; a subtree that is not there yet is created."""
         valid = (present.only(), new.only())
-        with self._session(*valid) as client:
+        with self._session(*valid, *self._candidates(self._parameter)) as client:
             self._ensure_top(client, valid)
             # twice: what a client of the old one created meanwhile does not name the new one
             for _ in range(2):
@@ -118,7 +127,8 @@ class ZookeeperUser:
         Raises:
             ConsumerUnavailableError: The subtree did not come to rest.
         """
-        with self._session(present.only(), old.only()) as client:
+        known = (present.only(), old.only(), *self._candidates(self._parameter))
+        with self._session(*known) as client:
             for _ in range(_PASSES):
                 if self._walk(client, (present.only(),)) == 0:
                     return
@@ -219,17 +229,18 @@ class ZookeeperUser:
 
     @contextmanager
     def _session(self, *passwords: SecretBytes) -> "Iterator[KazooClient]":
-        """A client that is logged in by all of the passwords."""
+        """A client that is logged in by all of the passwords: ZooKeeper grants what any of them may."""
         kazoo_client = _kazoo()
         # kazoo writes what it sends at the level debug, passwords too
         silent = logging.getLogger(f"{__name__}.silent")
         silent.disabled = True
         settings = self._settings
+        distinct = [one for n, one in enumerate(passwords) if one not in passwords[:n]]
         client = kazoo_client(
             settings.hosts,
             timeout=_ANSWER_S,
             logger=silent,
-            auth_data=[("digest", f"{self._user}:{one.reveal().decode()}") for one in passwords],
+            auth_data=[("digest", f"{self._user}:{one.reveal().decode()}") for one in distinct],
             use_ssl=bool(settings.ca_file),
             check_hostname=bool(settings.ca_file),
             ca=settings.ca_file or None,
@@ -273,13 +284,15 @@ class ZookeeperUser:
         )
 
 
-def consumers(settings: ZookeeperSettings) -> tuple[ZookeeperUser, ...]:
+def consumers(settings: ZookeeperSettings, candidates: Candidates) -> tuple[ZookeeperUser, ...]:
     """The documented users (requirements 2.4).
 
     Raises:
         UsageError: The settings would send passwords in the clear.
     """
-    return tuple(ZookeeperUser(settings, user, parameter) for user, parameter in USERS.items())
+    return tuple(
+        ZookeeperUser(settings, user, parameter, candidates) for user, parameter in USERS.items()
+    )
 
 
 def _answer(result: Any, *expected: type[Exception]) -> Any:

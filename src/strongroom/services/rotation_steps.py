@@ -150,10 +150,14 @@ class RotationSteps:
     def _failed(self, work: _Work, error: StrongroomError) -> Outcome:
         kind = type(error).__name__
         attempt = 1
-        if work.found is not None:
+        described = work.consumer.describe()
+        refused = isinstance(error, ConsumerRefusedError) and work.stage == "login"
+        if work.found is not None and refused and not described.ends_old:
+            # given by an administrator, mistyped, and learnt by nobody (§2.9)
+            self._journals.remove(work.found)
+        elif work.found is not None:
             work.found = self._journals.failed(work.found, f"{kind} at {work.stage}")
             attempt = work.found.journal.attempts
-        described = work.consumer.describe()
         self._log.append(
             [
                 events.secret_rotation_failed(

@@ -41,7 +41,7 @@ class ZookeeperBench(ConsumerBench):
         self, *, address: Address | None = None, wrong_administrator: bool = False
     ) -> ZookeeperUser:
         hosts = f"{address[0]}:{address[1]}" if address else self.server.hosts
-        return ZookeeperUser(ZookeeperSettings(hosts, ROOT), USER, USERS[USER])
+        return ZookeeperUser(ZookeeperSettings(hosts, ROOT), USER, USERS[USER], lambda _: ())
 
     @override
     def reset(self) -> Credential:

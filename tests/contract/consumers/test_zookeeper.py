@@ -45,7 +45,9 @@ def root(bench: ZookeeperBench, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 def user_of(bench: ZookeeperBench, root: str) -> ZookeeperUser:
-    return ZookeeperUser(ZookeeperSettings(bench.server.hosts, root), USER, USERS[USER])
+    return ZookeeperUser(
+        ZookeeperSettings(bench.server.hosts, root), USER, USERS[USER], lambda _: ()
+    )
 
 
 @on_bench
@@ -152,6 +154,22 @@ def test_a_subtree_that_is_open_to_everybody_is_no_subtree_of_the_user(
 
 
 @on_bench
+def test_a_password_that_the_operator_corrected_meanwhile_counts(
+    bench: ZookeeperBench, root: str
+) -> None:
+    """The journal's old value was wrong; what was configured since is right."""
+    actual, believed, new = fresh(), fresh(), fresh()
+    user_of(bench, root).admit(actual, actual)
+    settings = ZookeeperSettings(bench.server.hosts, root)
+    consumer = ZookeeperUser(settings, USER, USERS[USER], lambda _: (actual.only(),))
+    consumer.admit(new, believed)
+    consumer.withdraw(believed, new)
+    consumer.login(new)
+    with pytest.raises(ConsumerRefusedError):
+        consumer.login(actual)
+
+
+@on_bench
 def test_znodes_that_go_meanwhile_are_passed_over(bench: ZookeeperBench, root: str) -> None:
     consumer, present, new = user_of(bench, root), fresh(), fresh()
     consumer.admit(present, present)
@@ -167,7 +185,7 @@ def test_znodes_that_go_meanwhile_are_passed_over(bench: ZookeeperBench, root: s
         for name in ("a", "b"):
             client.create(f"{root}/{USER}/{name}", b"", acl=[make_digest_acl("x", "y", all=True)])
         settings = ZookeeperSettings(bench.server.hosts, root)
-        Deleting(settings, USER, USERS[USER]).admit(new, present)
+        Deleting(settings, USER, USERS[USER], lambda _: ()).admit(new, present)
         with pytest.raises(NoNodeError):
             client.get(f"{root}/{USER}/b")
     consumer.login(new)
@@ -183,7 +201,7 @@ def test_a_subtree_that_does_not_come_to_rest_is_told(bench: ZookeeperBench) -> 
     present = bench.reset()
     settings = ZookeeperSettings(bench.server.hosts)
     with pytest.raises(ConsumerUnavailableError, match="keep changing"):
-        Restless(settings, USER, USERS[USER]).withdraw(present, present)
+        Restless(settings, USER, USERS[USER], lambda _: ()).withdraw(present, present)
 
 
 @on_bench
@@ -203,14 +221,14 @@ def test_over_tls_the_certificate_must_be_the_servers(tmp_path: Path) -> None:
     with components.zookeeper(tls=True) as server:
         assert server.ca_file is not None
         settings = ZookeeperSettings(server.tls_hosts, "/x", str(server.ca_file))
-        consumer = ZookeeperUser(settings, USER, USERS[USER])
+        consumer = ZookeeperUser(settings, USER, USERS[USER], lambda _: ())
         present, new = fresh(), fresh()
         consumer.admit(new, present)
         consumer.login(new)
         consumer.withdraw(present, new)
         stranger = replace(settings, ca_file=str(Authority(tmp_path).ca_file))
         with pytest.raises(ConsumerUnavailableError):
-            ZookeeperUser(stranger, USER, USERS[USER]).login(new)
+            ZookeeperUser(stranger, USER, USERS[USER], lambda _: ()).login(new)
 
 
 @pytest.mark.parametrize(
@@ -227,23 +245,25 @@ def test_over_tls_the_certificate_must_be_the_servers(tmp_path: Path) -> None:
 )
 def test_settings_that_are_refused(hosts: str, root: str, ca_file: str) -> None:
     with pytest.raises(UsageError):
-        zookeeper.consumers(ZookeeperSettings(hosts, root, ca_file))
+        zookeeper.consumers(ZookeeperSettings(hosts, root, ca_file), lambda _: ())
 
 
 def test_settings_that_are_taken() -> None:
     for hosts, ca_file in (("zk1.example:2181", "/ca.pem"), ("[::1]:2181,localhost:2182", "")):
-        assert len(zookeeper.consumers(ZookeeperSettings(hosts, ca_file=ca_file))) == len(USERS)
+        assert len(
+            zookeeper.consumers(ZookeeperSettings(hosts, ca_file=ca_file), lambda _: ())
+        ) == len(USERS)
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kazoo.client", None)
-    consumer = ZookeeperUser(ZookeeperSettings("127.0.0.1:1"), USER, USERS[USER])
+    consumer = ZookeeperUser(ZookeeperSettings("127.0.0.1:1"), USER, USERS[USER], lambda _: ())
     with pytest.raises(ConsumerError, match="not installed"):
         consumer.login(fresh())
 
 
 def test_digests_are_those_of_the_client_library() -> None:
     credential = fresh()
-    consumer = ZookeeperUser(ZookeeperSettings("127.0.0.1:1"), USER, USERS[USER])
+    consumer = ZookeeperUser(ZookeeperSettings("127.0.0.1:1"), USER, USERS[USER], lambda _: ())
     text = credential.only().reveal().decode()
     assert consumer._id(credential.only()) == make_digest_acl_credential(USER, text)
