@@ -1,0 +1,228 @@
+"""What rarely happens to a backup, and still must come out right."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from strongroom import bootstrap, node_backups
+from strongroom.backup import archive
+from strongroom.backup.archive import BytesSource
+from strongroom.backup.restore import OpenBackup, open_header
+from strongroom.bootstrap import Node
+from strongroom.crypto import age, rng
+from strongroom.crypto.age import OpenWith, SealTo
+from strongroom.envelope.reader import read_header
+from strongroom.errors import ConflictError, FormatError, IntegrityError, StateError, StorageError
+from strongroom.filestore.blockfile import OpenedFile
+from strongroom.filestore.pins import FOLDER, Pins
+from strongroom.ids import new_id
+from strongroom.kms import store as kms_store
+from strongroom.kms.keyring import KeyRing
+from strongroom.repository.rows import IntentRow
+from strongroom.roots.settings import RootSettings
+from strongroom.services import backup_opening, drills
+from strongroom.services import backups as making
+from strongroom.services.backup_keys import BackupKeys
+from strongroom.services.backups import BackupRequest
+from tests import backups
+from tests.backups import State
+from tests.contract.test_file_modes import loose
+from tests.rows import NOW
+
+
+def test_a_start_lets_go_of_what_dead_processes_kept(source: Node) -> None:
+    assert not node_backups.tidy(source)
+    pins = Pins(source.files.path, source.paths.extracts / FOLDER)
+    pins.prepare()
+    mek_id = source.kms.status().meks[0].id
+    with source.repository.transaction() as tx:
+        tx.intents.insert(IntentRow(f"backup/x/{mek_id}", "", mek_id, "backup", NOW))
+    parent = source.paths.repository.parent
+    dead, alive = parent / ".drill-999999999", node_backups.drill_folder(source)
+    for folder in (dead, alive, parent / ".restore"):
+        folder.mkdir()
+    with source.coordinator.lock("backup", wait_s=0):
+        assert node_backups.tidy(source)  # what lives is left alone
+    assert (source.paths.extracts / FOLDER).exists()
+    assert node_backups.tidy(source)
+    assert [path.name for path in parent.glob(".*")] == [alive.name]
+    with source.repository.reading() as tx:
+        assert tx.intents.list() == []
+    assert not (source.paths.extracts / FOLDER).exists()
+
+
+def test_files_that_go_faster_than_they_are_pinned(
+    source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time another one is missing: the backup gives up in words, and keeps nothing."""
+    monkeypatch.setattr(Pins, "take", lambda *_: [new_id()])
+    with pytest.raises(StateError, match="faster than they could be pinned"):
+        backups.make(source, tmp_path / "b.tsbak")
+    assert list(tmp_path.glob("*.tsbak")) == []
+    assert not (source.paths.extracts / FOLDER).exists()
+
+
+def test_keys_that_never_rest_end_a_backup(source: Node, tmp_path: Path) -> None:
+    keys = BackupKeys(source.keeper, source.assets)
+
+    class Restless:
+        wrap = keys.wrap
+
+        def seal(self, *_: str) -> object:
+            raise ConflictError("the keys were changed while the backup was made")
+
+    service = node_backups.backups(source, Restless())  # type: ignore[arg-type]
+    with pytest.raises(ConflictError, match="keys were changed"):
+        service.make(BackupRequest(tmp_path / "b.tsbak", "os:tester"), backups.silent)
+    assert list(tmp_path.glob("*.tsbak")) == []
+
+
+def test_a_rewrap_and_a_retirement_while_a_file_is_copied(
+    source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header that names a key made and retired meanwhile: run again, and never a backup that does not open."""
+    real, calls = making._meks_of, []
+
+    def first_strange(key: str, file: OpenedFile) -> frozenset[str] | None:
+        if key.endswith(".sealed"):
+            calls.append(key)
+        return frozenset({new_id()}) if len(calls) == 1 else real(key, file)
+
+    monkeypatch.setattr(making, "_meks_of", first_strange)
+    with pytest.raises(ConflictError, match="retired while the backup was made"):
+        backups.make(source, tmp_path / "b.tsbak")
+    assert list(tmp_path.glob("*.tsbak")) == []
+
+
+def test_a_header_opens_for_its_row_only(source: Node, tmp_path: Path) -> None:
+    """Architecture 9 rule 7: the file, the site and the extract are the row's."""
+    made = backups.make(source, tmp_path / "b.tsbak")
+    backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
+    found, ring = backup.examine_rows(), source.keys.opened().ring
+    row = next(row for row in found.extracts.values() if row["file_id"])
+    header = read_header(backup.extract(row["storage_key"]))
+    assert open_header(header, row, ring)
+    for wrong in ({"site_id": new_id()}, {"id": new_id()}):
+        with pytest.raises(IntegrityError, match="belongs to"):
+            open_header(header, {**row, **wrong}, ring)
+    with pytest.raises(IntegrityError):
+        open_header(header, {**row, "file_id": "00" * 16}, ring)
+
+
+def test_a_recovery_recipient_opens_it_where_there_is_no_node(source: Node, tmp_path: Path) -> None:
+    identity = age.new_identity()
+    settings = bootstrap.root_module("age").settings(identity.recipient, label="kept apart")
+    source.roots.add(settings, "os:tester")
+    made = backups.make(source, tmp_path / "b.tsbak")
+    backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
+    means = node_backups.means(None, OpenWith((identity,)), None)
+    opened = backup_opening.open_keys(backup, means)
+    assert opened.by == f"the recovery recipient {identity.recipient}"
+    strange = node_backups.means(None, OpenWith((age.new_identity(),)), None)
+    with pytest.raises(backup_opening.NOT_OPENED, match="nothing here opens") as caught:
+        backup_opening.open_keys(backup, strange)
+    assert "--identity" in caught.value.hint
+
+
+def test_a_root_that_is_built_where_there_is_no_node() -> None:
+    means = node_backups.means(None, backups.NOTHING, None)
+    with pytest.raises(StateError, match="no root of the kind"):
+        means.build(RootSettings("unknown", "x"))
+
+
+def test_a_drill_tells_a_size_that_is_not_the_rows(
+    source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backups.make(source, tmp_path / "b.tsbak")
+    backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
+    opened = backup_opening.open_keys(backup, node_backups.means(source, backups.NOTHING, None))
+    receipt = drills.receipt_of(backup, made.path, made.size, opened, source.clock)
+    monkeypatch.setattr("strongroom.envelope.spans.drain", lambda *_, **__: 1)
+    drills.drill(backup, opened, tmp_path / "trial", receipt, backups.silent)
+    assert set(receipt.unreadable.values()) == {"its size is not what its row says"}
+    assert not receipt.is_good
+    assert not (tmp_path / "trial").exists()
+
+
+def test_a_disk_that_refuses_leaves_what_was_there(
+    source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure after the first change: rows and files are as before, staged files go."""
+    made = backups.make(source, tmp_path / "b.tsbak")
+    wanted, before = backups.contents(source), State.of(source)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("strongroom.repository.portable.PortableRows._insert", refuse)
+    monkeypatch.setattr("strongroom.services.restores.RestoreService._try_rows", lambda *_: None)
+    with pytest.raises(StorageError, match="the disk is full"):
+        backups.restore(source, made.path)
+    monkeypatch.undo()
+    after = State.of(source)
+    assert (after.rows, after.files) == (before.rows, before.files)
+    assert backups.contents(source) == wanted
+    assert source.kms.status().is_ok
+
+
+def test_a_key_store_that_would_be_too_large_is_refused_first(
+    source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backups.make(source, tmp_path / "b.tsbak")
+    before = State.of(source)
+    monkeypatch.setattr(kms_store, "MAX_MEKS", 1)
+    with pytest.raises(StateError, match="would have 2 MEKs"):
+        backups.restore(source, made.path)
+    monkeypatch.undo()
+    assert State.of(source) == before
+
+
+def test_two_keys_of_one_id_stop_a_restore(
+    source: Node, target: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Q-08: same id, other key: one of the two is corrupt, and nothing is changed."""
+    identity = age.new_identity()
+    made = backups.make(source, tmp_path / "b.tsbak", SealTo((identity.recipient,)))
+    backups.restore(target, made.path, OpenWith((identity,)))
+    before = State.of(target)
+    backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
+    means = node_backups.means(None, OpenWith((identity,)), None)
+    opened = backup_opening.open_keys(backup, means)
+    other = replace(opened.keys.ring.active, material=rng.new_key())
+    keys = replace(opened.keys, ring=KeyRing((other,)))
+    monkeypatch.setattr(
+        backup_opening, "open_keys", lambda *_: backup_opening.Opened(keys, "a forgery")
+    )
+    with pytest.raises(ConflictError, match="two different keys"):
+        backups.restore(target, made.path)
+    assert State.of(target) == before
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_everything_has_its_mode(source: Node, umask: int) -> None:
+    """S2: the file, its folder and what is written beside."""
+
+    def look(name: str, total: int) -> None:
+        del name, total
+        assert loose(source.paths.root) == []
+
+    keys, path = BackupKeys(source.keeper, source.assets), source.paths.backups / "deep" / "b.tsbak"
+    before = os.umask(umask)
+    try:
+        service = node_backups.backups(source, keys)
+        made = service.make(BackupRequest(path, "os:tester"), look)
+        backups.restore(source, made.path)
+        look("", 0)
+    finally:
+        os.umask(before)
+    assert path.is_file()
+
+
+def test_the_end_of_a_backup_is_manifest_and_seal(source: Node, tmp_path: Path) -> None:
+    raw = backups.make(source, tmp_path / "b.tsbak").path.read_bytes()
+    last = archive.scan(BytesSource(raw))[-1]
+    cut = raw[: last.offset - archive.BLOCK] + bytes(2 * archive.BLOCK)
+    with pytest.raises(FormatError, match="does not end with manifest and seal"):
+        OpenBackup.check(BytesSource(cut))
