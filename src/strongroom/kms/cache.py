@@ -1,4 +1,4 @@
-"""The open store in memory: how long it serves, who asks the root, and how often (field.md R10, R11).
+"""The open store in memory: how long it serves, who asks the root, and how often (R10, R11).
 
 A root outage is none of the service: while the root cannot be reached, the keys in memory serve until their
 limit, and no reader waits for a root that hangs. Nothing is ever written down: memory is all the escrow there is.

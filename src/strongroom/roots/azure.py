@@ -37,6 +37,7 @@ READ_S = 5
 MAX_WAIT_S = 5.0
 _TRIES = 3
 _PAUSE_S = 0.4
+_UNAUTHORIZED = 401
 _RSA = frozenset({"RSA", "RSA-HSM"})
 _VAULT = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
@@ -79,6 +80,10 @@ def build(root: RootSettings, clock: Clock) -> "AzureRoot":
 class Vault(Protocol):
     """What is asked of a vault; raises what the SDK raises."""
 
+    def renew(self) -> None:
+        """Forget the token: the next call asks for one anew."""
+        ...
+
     def newest(self, name: str) -> tuple[str, str]:
         """Id of the newest version of a key, and its type."""
         ...
@@ -120,12 +125,18 @@ class SdkVault:
             "connection_timeout": CONNECT_S,
             "read_timeout": READ_S,
         }
-        identity = {"client_id": options["client_id"]} if "client_id" in options else {}
+        self._identity = {"client_id": options["client_id"]} if "client_id" in options else {}
         trusted = {"connection_verify": options["ca_file"]} if "ca_file" in options else {}
-        self._credential = ManagedIdentityCredential(**shared, **identity)
-        self._options = {**shared, **trusted}
-        self._keys = KeyClient(options["vault"], self._credential, **self._options)
+        self._shared, self._options = shared, {**shared, **trusted}
+        self._url = options["vault"]
+        self._credential_class, self._keys_class = ManagedIdentityCredential, KeyClient
         self._client_class = CryptographyClient
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the token: it is kept by the credential, even if the vault does not take it."""
+        self._credential = self._credential_class(**self._shared, **self._identity)
+        self._keys = self._keys_class(self._url, self._credential, **self._options)
 
     def newest(self, name: str) -> tuple[str, str]:
         """Id of the newest version of a key, and its type."""
@@ -250,6 +261,16 @@ class AzureRoot:
             )
 
     def _call(self, action: str, call: Callable[[], T]) -> T:
+        """Run a call, and again with a fresh token if the vault does not take the present one (5)."""
+        try:
+            return self._patiently(action, call)
+        except RootRefusedError as error:
+            if getattr(error.__cause__, "status_code", 0) != _UNAUTHORIZED:
+                raise
+        self._vault.renew()
+        return self._patiently(action, call)
+
+    def _patiently(self, action: str, call: Callable[[], T]) -> T:
         """Run a call, again after what may pass (the SDK does not after a reset of a POST)."""
         number = 1
         while True:
@@ -297,7 +318,7 @@ class AzureRoot:
             return "the key or this version of it is disabled", f"enable {key} in the vault"
         if status == 404:
             return "there is no such key", "compare vault and key name with the portal"
-        if status == 401:
+        if status == _UNAUTHORIZED:
             return (
                 f"the token of the {who} is not accepted",
                 "check that the identity is of the vault's tenant, and this machine's clock",

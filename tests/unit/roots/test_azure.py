@@ -29,7 +29,11 @@ class PlainVault:
     def __init__(self, kid: str = KID, key_type: str = "RSA") -> None:
         self._newest = kid, key_type
         self.fail: Callable[[], None] = lambda: None
+        self.renewed = 0
         self.since: datetime | None = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     def newest(self, name: str) -> tuple[str, str]:
         self.fail()
