@@ -2,7 +2,8 @@
 
 Each secret that an export opens leaves an event before the text is handed out. An import judges every key before it
 stages anything, and what it stages is one pending transaction: the old one, or the old one with everything accepted.
-Whoever reads and writes files is the caller; neither the keystore nor a key of the hierarchy comes here (Q-09).
+Whoever reads and writes files is the caller; neither the keystore nor a key of the hierarchy comes here
+(Q-09, format/settings.md §2.2).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

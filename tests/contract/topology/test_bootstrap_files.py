@@ -26,6 +26,7 @@ from strongroom.overriding import override
 from strongroom.services.topology import Wanted
 from strongroom.topology import bootstrap_file, prepared
 from strongroom.topology.paths import DataPaths
+from strongroom.web import admission
 from tests.web_client import Served, serve
 
 ACTOR = "os:test"
@@ -361,6 +362,21 @@ def test_altered_files_are_refused(node: Node, tsm: Tsm, tmp_path: Path) -> None
         assert nothing_there(home)
 
 
+def test_a_file_of_two_installations_is_refused(node: Node, tsm: Tsm, tmp_path: Path) -> None:
+    """S16, §2.2: another keystore opens, under the same alias, but not these records."""
+    text = node.topology.make_bootstrap_file(ACTOR, Wanted("x")).text.reveal()
+    new_node.create_node(str(tmp_path / "other"), "admin", SecretBytes(b"correct horse battery"))
+    other = bootstrap.open_node(str(tmp_path / "other"))
+    foreign = json.loads(other.topology.make_bootstrap_file(ACTOR, Wanted("x")).text.reveal())
+    other.close()
+    parts = {name: foreign[name] for name in ("keystore", "keystore_password")}
+    Path("file").write_bytes(altered(text, **parts))
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
+    assert said.code == 33
+    assert "does not open its configuration key" in said.err
+    assert nothing_there(tmp_path / "two")
+
+
 def test_a_place_that_is_taken_empties_no_pipe(node: Node, tsm: Tsm, tmp_path: Path) -> None:
     """A pipe that nobody writes to would block: it is not even opened."""
     os.mkfifo(tmp_path / "pipe", 0o600)
@@ -436,6 +452,18 @@ def test_requests_that_are_none(asked: Served, body: bytes) -> None:
     assert status == 400
     assert re.search("no request of a node|at most 4096 bytes", answer["error"])
     assert told(asked.node, "NODE_REFUSED") == []
+
+
+def test_a_request_that_does_not_end(asked: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "_LATEST_S", 0.1)
+    connection = http.client.HTTPConnection("127.0.0.1", asked.port, timeout=20)
+    connection.putrequest("POST", "/tsm/nodes")
+    connection.putheader("Content-Length", "10")
+    connection.endheaders(b"{")
+    response = connection.getresponse()
+    assert response.status == 400
+    assert b"did not arrive in time" in response.read()
+    connection.close()
 
 
 def test_a_credential_that_nobody_knows(asked: Served) -> None:
