@@ -126,7 +126,15 @@ def test_regeneration_tells_each_step(node_dir: Path, capsys: pytest.CaptureFixt
     """A-23."""
     assert run("tsm", node_dir, "security", "regenerate-internal-tokens") == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.partition("%")[0] for line in out[:7]] == "14 28 42 57 71 85 100".split()
+    assert [line.partition("%")[0] for line in out[:7]] == [
+        "14",
+        "28",
+        "42",
+        "57",
+        "71",
+        "85",
+        "100",
+    ]
     assert out[-1] == "Internal tokens were regenerated."
     told = run_json(capsys, "tsm", node_dir, "security", "regenerate-internal-tokens")
     assert isinstance(told, dict)
