@@ -8,6 +8,7 @@ import pytest
 from strongroom import bootstrap
 from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
+from strongroom.crypto import age
 from strongroom.errors import (
     NotFoundError,
     RootRefusedError,
@@ -17,6 +18,7 @@ from strongroom.errors import (
 )
 from strongroom.eventlog import events
 from strongroom.ids import new_id
+from strongroom.roots import recipient
 from strongroom.roots.settings import RootSettings
 from tests.outside import Outside
 
@@ -77,6 +79,13 @@ def test_a_recovery_root_of_which_nothing_is_known_is_named(node: Node, outside:
     with pytest.raises(StrongroomError) as caught:
         node.kms.rotate("os:tester")
     assert wrap_id in caught.value.hint
+
+
+def test_a_recipient_is_never_asked_and_so_not_dropped(node: Node) -> None:
+    wrap_id = node.roots.add(recipient.settings(age.new_identity().recipient), "os:tester")
+    with pytest.raises(StateError, match="never asked"):
+        node.kms.rotate("os:tester", [wrap_id])
+    assert node.kms.rotate("os:tester").store.wraps[1].kind == "age"
 
 
 def test_both_commands_take_the_option(

@@ -1,6 +1,7 @@
 """Access to data keys: K-11, K-13, E-17."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -52,6 +53,7 @@ class Bench:
     asked: int = 0
     failure: StrongroomError | None = None
     said: list[str] = field(default_factory=list)
+    on_ask: Callable[[], None] = field(default=lambda: None)
     hanging: threading.Event = field(default_factory=_set)
 
     def put(self, ring: KeyRing) -> None:
@@ -76,6 +78,7 @@ class Bench:
     def find_root(self, wrap: WrapRecord) -> RootProvider:
         assert wrap.kind == "local"
         self.asked += 1
+        self.on_ask()
         assert self.hanging.wait(10)
         if self.failure is not None:
             raise self.failure
@@ -289,6 +292,22 @@ def test_what_was_forgotten_while_the_root_was_asked_stays_forgotten(
     bench.hanging.set()
     _landed()
     assert age(keys) is None
+
+
+def test_a_store_that_is_moved_while_its_root_is_asked_is_opened_by_the_next_one(
+    bench: Bench,
+) -> None:
+    """A root that goes away right after a move is not the root any more."""
+    keys = bench.accessor()
+    failures: list[StrongroomError | None] = [RootUnavailableError("left"), None]
+
+    def move() -> None:
+        bench.failure = failures.pop(0)
+        bench.new_rmk()
+
+    bench.on_ask = move
+    keys.new_envelope(HERE)
+    assert (bench.asked, failures) == (2, [])
 
 
 def _landed() -> None:

@@ -3,6 +3,7 @@
 import base64
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,8 +42,15 @@ class Transit:
         self.transit = self
         self.token = "a token"
         self.fail: Callable[[], None] = lambda: None
+        self.auth: SimpleNamespace | None = None
+        self.lookup_self: Callable[[], dict[str, Any]] = dict
+        self.renewals = 0
         self._data = {"plaintext": plaintext, "ciphertext": "vault:v1:x"}
         self._answer = answer
+
+    def renew_self(self) -> dict[str, Any]:
+        self.renewals += 1
+        raise exceptions.InternalServerError("no")
 
     def generate_data_key(self, **words: object) -> Any:
         self.fail()
@@ -187,3 +195,30 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RootError) as caught:
         openbao.build(SETTINGS, SystemClock())
     assert "strongroom[openbao]" in caught.value.hint
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": {}}, {"data": {"ttl": "soon", "renewable": True}}])
+def test_an_answer_about_the_token_that_is_none(answer: dict[str, Any]) -> None:
+    transit = Transit()
+    transit.auth = SimpleNamespace(token=transit)
+    transit.lookup_self = lambda: answer
+    with pytest.raises(RootUnavailableError, match="cannot renew the token"):
+        root(transit).renew_credentials(600)
+
+
+def test_a_token_that_ends_never_is_not_renewed() -> None:
+    transit = Transit()
+    transit.auth = SimpleNamespace(token=transit)
+    transit.lookup_self = lambda: {"data": {"ttl": 0, "renewable": False}}
+    root(transit).renew_credentials(600)
+
+
+def test_a_renewal_that_fails_at_its_use_does_not_stop_the_use() -> None:
+    transit, moments = Transit(), [0.0, 0.0]
+    transit.auth = SimpleNamespace(token=transit)
+    transit.lookup_self = lambda: {"data": {"ttl": 3600, "renewable": True}}
+    made = OpenbaoRoot(transit, SETTINGS, SystemClock(), lambda: moments[0])
+    made.renew_credentials(600)
+    moments[0] = 1800.0
+    made.generate_data_key(fresh())
+    assert transit.renewals == 1
