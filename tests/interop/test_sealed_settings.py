@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canary import recorder
+from tests.canary import forms, recorder
 from tests.servers import BIN, TestNode, create_node
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -164,21 +164,36 @@ def test_a_bootstrap_file_through_age(node: TestNode) -> None:
     assert done.returncode == 0, (node.folder / "said").read_text()
 
 
-def test_no_secret_is_on_a_command_line(node: TestNode) -> None:
-    """S3: arguments of all processes while each secret option is used."""
+def test_no_secret_is_on_a_command_line_nor_left_anywhere(node: TestNode) -> None:
+    """S1, S3: arguments of all processes, all that is said, and every file of both nodes, in every form."""
     identity = (node.folder / "key").read_text().split()[-1]
-    home = ("--data-dir", str(node.folder / "fourth"))
+    fourth = node.folder / "fourth"
+    make = ("topology", "nodes", "get-bootstrap-file", "-f", "c.age", "--recipient")
+    commands: list[tuple[str, ...]] = [
+        ("tsm", "settings", "export", "-f", "a.age", "--recipient", recipient(node)),
+        ("tsm", "settings", "import", "-f", "a.age", "--identity", "key"),
+        ("tsm", "settings", "import", "-f", "key"),
+        ("tsm", "settings", "import", "-f", "a.age", "--identity", "passphrase"),
+        ("tsm", "settings", "export", "-f", "b.age", "--passphrase-file", "passphrase"),
+        ("tsm", *make, recipient(node)),
+        ("initialize-tsm", "-b", "c.age", "--identity", "key", "-d", "fourth"),
+    ]
     with recorder.Arguments() as arguments:
-        node.run("tsm", "settings", "export", "-f", "a.age", "--recipient", recipient(node))
-        node.run("tsm", "settings", "import", "-f", "a.age", "--identity", "key")
-        node.run(
-            "tsm", "settings", "export", "-f", "b.age", "--passphrase-file", "-", stdin=PASSPHRASE
-        )
-        make = ("topology", "nodes", "get-bootstrap-file", "-f", "c.age", "--recipient")
-        node.run("tsm", *make, recipient(node))
-        node.run("initialize-tsm", "-b", "c.age", "--identity", "key", *home)
+        said = [node.run(*words, check=False) for words in commands]
+    assert [one.code for one in said] == [0, 0, 21, 2, 0, 0, 0]
+    secrets = {
+        "value": VALUE.encode(),
+        "passphrase": PASSPHRASE.encode(),
+        "identity": identity.encode(),
+    }
+    password = (node.home / "tabsvc/keystore/password").read_bytes()
+    finds = forms.search_files(node.home, secrets) + forms.search_files(fourth, secrets)
+    outside = {**secrets, "keystore password": password}
     ours = b"\n".join(arguments.seen)
     assert b"get-bootstrap-file" in ours
     assert b"--passphrase-file" in ours
-    for secret in (VALUE, PASSPHRASE, identity):
-        assert secret.encode() not in ours
+    finds += forms.search(ours, outside, "process arguments")
+    finds += forms.search("".join(one.out + one.err for one in said).encode(), outside, "output")
+    for file in ("a.age", "b.age", "c.age"):
+        finds += forms.search((node.folder / file).read_bytes(), outside, file)
+    assert not finds, forms.describe(finds)
