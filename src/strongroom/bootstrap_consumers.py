@@ -4,7 +4,7 @@ A component is configured by ordinary keys (`redis.host`, `pgsql.host` …). Non
 default: no consumer, and its parameters still rotate in the configuration.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,22 @@ def configured(effective: Effective, candidates: "Candidates") -> "tuple[Consume
     """
     builders: tuple[Builder, ...] = (_certificates, _postgres, _redis, _smtp, _zookeeper)
     found = tuple(consumer for build in builders for consumer in build(effective, candidates))
+    check_owners(found)
+    return found
+
+
+def check_owners(found: "Sequence[Consumer]") -> None:
+    """Refuse consumers of which one would undo what another did.
+
+    Raises:
+        StateError: Two of them claim one parameter.
+    """
     owners: dict[str, str] = {}
     for one in (consumer.describe() for consumer in found):
         for parameter in one.parameters:
             if parameter in owners:
                 raise StateError(f"{one.id} and {owners[parameter]} both rotate {parameter!r}")
             owners[parameter] = one.id
-    return found
 
 
 def _certificates(effective: Effective, candidates: "Candidates") -> "tuple[Consumer, ...]":

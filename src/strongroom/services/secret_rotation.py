@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.clock import Clock
+from strongroom.config import versions
 from strongroom.consumers.base import Consumer
 from strongroom.coordination.base import Coordinator
 from strongroom.crypto.secret import SecretBytes
@@ -91,12 +92,16 @@ class SecretRotation:
         return planned
 
     def candidates(self, name: str) -> tuple[SecretBytes, ...]:
-        """The values that a parameter may have in its component: journaled new and old, configured."""
+        """The values that a parameter may have in its component: journaled new and old, configured, and the one before.
+
+        The one before counts if somebody set another by hand, of which the component did not hear.
+        """
         texts: list[str] = []
         found = self.journals.find((name,))
         if found is not None:
             texts += [part[name] for part in (found.journal.new, found.journal.old) if name in part]
-        texts += filter(None, [self._configuration.document().values.get(name)])
+        documents = [self._configuration.document(), versions.load_previous(self._coordinator)]
+        texts += [one.values[name] for one in documents if one and name in one.values]
         return tuple(self._steps.open_text(name, text) for text in dict.fromkeys(texts))
 
     def outstanding(self, *, but: Sequence[Outcome] = ()) -> list[Outcome]:
