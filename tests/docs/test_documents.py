@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import links, reference
-from tests import clouds
+from tests import clouds, components
 from tests.docs import transcript
 from tests.servers import BIN, TestNode, create_node, serving
 
@@ -50,6 +50,7 @@ def test_the_readme_and_every_howto_have_a_transcript() -> None:
 def test_the_setups_are_known() -> None:
     assert {transcript.setup_of(path) for path in DOCUMENTS} <= {
         "empty",
+        "components",
         "node",
         "served",
         "published",
@@ -83,7 +84,17 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
     with ExitStack() as stack:
         if setup in CLOUDS:
             stack.enter_context(CLOUDS[setup](node))
-        if setup != "node":
+        if setup == "components":
+            server = stack.enter_context(components.postgres())
+            where = {
+                "PGHOST": str(server.sockets),
+                "PGPORT": str(server.port),
+                "PGUSER": "postgres",
+            }
+            node.environment |= where
+            ensemble = stack.enter_context(components.zookeeper())
+            node.environment["ZOOKEEPER"] = ensemble.hosts
+        elif setup != "node":
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
             node.run("strongroom", "sites", "set-mode", SITE, "enforced")

@@ -201,6 +201,38 @@ def test_a_change_that_waits_is_given_up_and_changes_nothing(bench: PostgresBenc
     assert bench.accepts(new)
 
 
+@pair_bench
+def test_an_administrator_that_is_no_superuser(bench: PostgresPairBench) -> None:
+    """docs/howto/consumers.md: what it must be allowed, and that it is not more."""
+    own = rng.new_password()
+    settings = ("log_statement", "log_min_error_statement", "log_min_duration_statement")
+    rarer = ("log_min_duration_sample", "log_transaction_sample_rate", "track_activities")
+    loaded = ("pg_stat_statements.track_utility",)
+    bench.server.run("create role keeper login createrole")
+    bench.set_password("keeper", own.reveal().decode())
+    try:
+        keeper = PostgresServer(
+            PostgresSettings(str(bench.server.sockets), bench.server.port, admin="keeper"),
+            lambda _: (own,),
+        )
+        pair = PostgresPair(keeper, "rails", "jdbc.password")
+        present = bench.reset()
+        new = bench.fresh(present)
+        with pytest.raises(ConsumerRefusedError, match="too little"):
+            pair.admit(new, present)
+        for name in (*settings, *rarer, *loaded):
+            bench.server.run(f"grant set on parameter {name} to keeper")
+        pair.admit(new, present)
+        pair.withdraw(present, new)
+        assert bench.accepts(new)
+        itself = PostgresRole(keeper, "keeper", postgres_server.ADMIN_PARAMETER)
+        later = Credential({postgres_server.ADMIN_PARAMETER: rng.new_password()})
+        itself.admit(later, Credential({postgres_server.ADMIN_PARAMETER: own}))
+        itself.login(later)
+    finally:
+        bench.server.run("drop owned by keeper", "drop role keeper")
+
+
 @role_bench
 def test_an_old_server_is_refused(bench: PostgresBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_server, "_OLDEST", 999999)
