@@ -96,7 +96,8 @@ def _identities(files: list[str]) -> "tuple[Identity, ...]":
 
     found: list[Identity] = []
     for name in files:
-        found += age.parse_identities(sealing.read_secret(name, "the identity"))
+        data = sealing.read_secret(name, "the identity")
+        found += age.parse_identities(data, sealing.TerminalPrompts())
     return tuple(found)
 
 

@@ -19,6 +19,30 @@ LARGEST_FILE = 64 * 1024
 """Bytes; identity files, passphrases and shares are some hundred."""
 
 
+class TerminalPrompts:
+    """Whoever sits at the terminal, for the plugin of a hardware token; implements `crypto.age.Prompts`."""
+
+    def display_message(self, message: str) -> None:
+        """To stderr."""
+        sys.stderr.write(message + "\n")
+
+    def confirm(self, message: str, yes_string: str, no_string: str | None) -> bool | None:
+        """Ask for one of two words; without a terminal nobody answers."""
+        if not sys.stdin.isatty():
+            return None
+        return input(f"{message} ({yes_string}/{no_string or 'no'}): ") == yes_string
+
+    def request_public_string(self, description: str) -> str | None:
+        """Ask for a text; without a terminal nobody answers."""
+        return input(f"{description}: ") if sys.stdin.isatty() else None
+
+    def request_passphrase(self, description: str) -> str | None:
+        """Ask for a PIN, which is not shown; without a terminal nobody answers."""
+        import getpass
+
+        return getpass.getpass(f"{description}: ") if sys.stdin.isatty() else None
+
+
 def add_seal_options(parser: argparse.ArgumentParser) -> None:
     """`--recipient` and `--passphrase-file`, to seal."""
     parser.add_argument(

@@ -7,8 +7,8 @@ Identities and passphrases are kept as `SecretBytes`, but the library takes and 
 until CPython uses their memory again, as SECURITY.md says of all secrets.
 
 Recipients are `age1…` (X25519), and `age1tag1…` and `age1tagpq1…` (keys of hardware tokens; the second is post-quantum
-hybrid), to which the library can seal, though only age with the token's plugin opens that. The post-quantum `age1pq1…`
-is not in the library as yet.
+hybrid). What is sealed to a token is opened by its plugin, a program `age-plugin-NAME` that the library runs, and only for
+callers that bring somebody who answers its questions. The post-quantum `age1pq1…` is not in the library as yet.
 """
 
 import base64
@@ -16,7 +16,7 @@ import binascii
 import hmac
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pyrage
 
@@ -26,6 +26,8 @@ from strongroom.errors import FormatError, IntegrityError, UsageError
 
 MAGIC = b"age-encryption.org/v1\n"
 IDENTITY_PREFIX = "AGE-SECRET-KEY-"
+_TOKEN_PREFIX = b"AGE-PLUGIN-"
+_TOKEN_RECIPIENTS = ("age1tag1", "age1tagpq1")
 MOST_IDENTITIES = 64
 """Each is tried at each stanza of the header."""
 LONGEST_HEADER = 1 << 20
@@ -42,20 +44,55 @@ _BODY = re.compile(rb"[A-Za-z0-9+/]{0,64}")
 _MAC = re.compile(rb"--- [A-Za-z0-9+/]{43}")
 
 
+class Prompts(Protocol):
+    """Somebody at a terminal, whom the plugin of a hardware token asks; the names are the library's."""
+
+    def display_message(self, message: str) -> None:
+        """Show a message, such as the wish for a touch."""
+        ...
+
+    def confirm(self, message: str, yes_string: str, no_string: str | None) -> bool | None:
+        """A yes or a no; None if nobody is there."""
+        ...
+
+    def request_public_string(self, description: str) -> str | None:
+        """A text that may be seen."""
+        ...
+
+    def request_passphrase(self, description: str) -> str | None:
+        """A PIN."""
+        ...
+
+
 @dataclass(frozen=True)
 class Identity:
-    """The private half of an X25519 key pair.
+    """The private half of an X25519 key pair, or the name of one that is in a hardware token.
 
     Attributes:
-        text: The `AGE-SECRET-KEY-1…` text.
+        text: The `AGE-SECRET-KEY-1…` or `AGE-PLUGIN-…` text.
+        prompts: Who answers the token's plugin.
     """
 
     text: SecretBytes = field(repr=False)
+    prompts: Prompts | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_token(self) -> bool:
+        """Whether a plugin opens, and not the identity itself."""
+        return self.text.reveal().startswith(_TOKEN_PREFIX)
 
     @property
     def recipient(self) -> str:
-        """The public half, `age1…`."""
-        return str(_private(self.text).to_public())
+        """The public half, `age1…`; of a token `a hardware token`, since only its plugin knows it."""
+        return "a hardware token" if self.is_token else str(_private(self).to_public())
+
+    def may_open(self, recipient: str) -> bool:
+        """Whether it is worth a try to open what is sealed to a recipient."""
+        return (
+            recipient.startswith(_TOKEN_RECIPIENTS)
+            if self.is_token
+            else recipient == self.recipient
+        )
 
 
 @dataclass(frozen=True)
@@ -110,8 +147,12 @@ def new_identity() -> Identity:
     return Identity(SecretBytes(str(pyrage.x25519.Identity.generate()).encode()))
 
 
-def parse_identities(data: bytes) -> tuple[Identity, ...]:
+def parse_identities(data: bytes, prompts: Prompts | None = None) -> tuple[Identity, ...]:
     """The identities of an age identity file: one a line, between comments and blank lines.
+
+    Args:
+        data: The file.
+        prompts: Who answers the plugins of hardware tokens; without, their identities are refused.
 
     Raises:
         UsageError: A line is no X25519 identity, there is none, or there are too many; no line is repeated.
@@ -123,7 +164,7 @@ def parse_identities(data: bytes) -> tuple[Identity, ...]:
         )
     lines = [line.strip() for line in data.splitlines()]
     found = tuple(
-        _parse_identity(number, line)
+        _parse_identity(number, line, prompts)
         for number, line in enumerate(lines, 1)
         if line and not line.startswith(b"#")
     )
@@ -175,10 +216,10 @@ def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
     _check_header(binary)
     if by.is_empty:
         raise UsageError("it is sealed with age, and there is nothing to open it with")
+    private = [_private(one) for one in by.identities]
     try:
         if by.passphrase is not None:
             return SecretBytes(pyrage.passphrase.decrypt(binary, _phrase(by.passphrase)))
-        private = [_private(one.text) for one in by.identities]
         return SecretBytes(pyrage.decrypt(binary, private))
     except pyrage.DecryptError:
         raise IntegrityError(
@@ -211,25 +252,38 @@ def unwrap(wrapped: bytes, *, identities: tuple[Identity, ...], aad: bytes) -> S
 # ---- inside --------------------------------------------------------------------------------------
 
 
-def _parse_identity(number: int, line: bytes) -> Identity:
-    identity = Identity(SecretBytes(line.upper()))
+def _parse_identity(number: int, line: bytes, prompts: Prompts | None) -> Identity:
+    identity = Identity(SecretBytes(line.upper()), prompts)
     try:
-        _private(identity.text)
+        _private(identity)
     except UsageError as error:
         raise UsageError(f"line {number}: {error.message}", hint=error.hint) from None
     return identity
 
 
-def _private(text: SecretBytes) -> Any:
+def _private(identity: Identity) -> Any:
     try:
-        return pyrage.x25519.Identity.from_str(text.reveal().decode())
+        text = identity.text.reveal().decode()
+        if identity.is_token and identity.prompts is not None:
+            return _plugin(pyrage.plugin.Identity.from_str(text), identity.prompts)
+        return pyrage.x25519.Identity.from_str(text)
     except (pyrage.IdentityError, UnicodeDecodeError):
         # from None: the cause may hold the line
         raise UsageError(
             "this is no X25519 identity",
-            hint=f"such a line begins with {IDENTITY_PREFIX}1; plugins, hardware tokens and"
-            " post-quantum identities are not supported for opening",
+            hint=f"such a line begins with {IDENTITY_PREFIX}1; post-quantum identities are not supported,"
+            " and hardware tokens only by 'strongroom recover'",
         ) from None
+
+
+def _plugin(token: Any, prompts: Prompts) -> Any:
+    try:
+        return pyrage.plugin.IdentityPluginV1(token.plugin(), [token], prompts)
+    except pyrage.DecryptError as error:
+        raise UsageError(
+            f"the plugin of the hardware token is missing: age-plugin-{token.plugin()}",
+            hint="install it, so that it is found in PATH",
+        ) from error
 
 
 def _public(text: str) -> Any:

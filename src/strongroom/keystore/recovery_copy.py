@@ -106,11 +106,11 @@ def open_by(
     """The key of a record, by the first of its recipients' wraps that an identity opens."""
     from strongroom.crypto import age  # not for every command: only recovery opens
 
-    own = {one.recipient for one in identities}
     for wrap in record.of_kind(WrapKind.RECIPIENT):
-        if wrap.name not in own:
+        able = tuple(one for one in identities if one.may_open(wrap.name))
+        if not able:
             continue
         aad = key_records.recipient_aad(installation_id, record.id, wrap.id)
         with suppress(IntegrityError):
-            return age.unwrap(wrap.wrapped, identities=identities, aad=aad)
+            return age.unwrap(wrap.wrapped, identities=able, aad=aad)
     return None

@@ -107,7 +107,7 @@ class RecipientRoot:
                 f"the {record.kind} root {record.root_key_id} cannot be asked: its identity is kept apart",
                 hint="'strongroom recover' opens the node by it",
             )
-        own = [one for one in self._identities if one.recipient == record.root_key_id]
+        own = [one for one in self._identities if one.may_open(record.root_key_id)]
         if not own:
             raise RootRefusedError(
                 f"the wrap {record.id} is for {record.root_key_id}, whose identity was not given"

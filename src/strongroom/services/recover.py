@@ -218,7 +218,7 @@ class RecoverService:
             self._renew_keystore(opened, actor)
         if opened.store.rmk.id == journal.rmk_id:
             say("making a new RMK and a new MEK in local mode")
-            self._replace_store(identities, actor, say)
+            self._replace_store(opened, identities, actor, say)
         adopted = self._ports.roots.adopt(
             actor, lambda wrap: self._ports.opener.provider(wrap, identities)
         )
@@ -341,23 +341,20 @@ class RecoverService:
 
     # ---- step 2: the KMS store -------------------------------------------------------------------
 
-    def _replace_store(self, identities: Identities, actor: str, say: Say) -> None:
+    def _replace_store(self, opened: Opened, identities: Identities, actor: str, say: Say) -> None:
         before: list[OpenStore] = []
 
         def build(store: KmsStore, _: bytes) -> NextStore:
-            opened, _wrap = self._ports.opener.open_store(store, identities)
-            before.append(opened)
+            again, _wrap = self._ports.opener.open_store(store, identities)
+            before.append(again)
             root = self._ports.local_root(self._configuration.document().configuration_key_id)
             others = self._others(store, say)
-            return kms_change.rotated(
-                opened, RootSet(LOCAL, root, others), self._keeper.clock.now()
-            )
+            return kms_change.rotated(again, RootSet(LOCAL, root, others), self._keeper.clock.now())
 
         def told(new: NextStore) -> list[Event]:
             old = before[-1]
-            who = ", ".join(one.recipient for one in identities)
             return [
-                events.rmk_unwrapped(actor, old.rmk.id, who),
+                events.rmk_unwrapped(actor, old.rmk.id, opened.wrap.root_key_id),
                 events.kms_mode_changed(actor, before=old.store.mode, after=LOCAL),
                 events.key_moved(actor, "rmk", new.store.rmk_id, place=LOCAL),
                 *rotation_events(actor, old, new),

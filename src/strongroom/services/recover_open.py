@@ -11,7 +11,14 @@ from pathlib import Path
 
 from strongroom.crypto.age import Identity
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import KeyNotFoundError, RootError, RootRefusedError, StateError
+from strongroom.errors import (
+    IntegrityError,
+    KeyNotFoundError,
+    RootError,
+    RootRefusedError,
+    StateError,
+    StrongroomError,
+)
 from strongroom.keystore import recovery_copy
 from strongroom.keystore.key_records import ConfigurationKeyRecord
 from strongroom.kms import store as kms_store
@@ -117,17 +124,19 @@ class NodeOpener:
             RootRefusedError: Its RMK is not wrapped for them.
             IntegrityError: It does not open.
         """
-        own = {one.recipient for one in identities}
-        wrap = next(
-            (w for w in store.wraps if w.kind in RECIPIENT_KINDS and w.root_key_id in own), None
+        failure: StrongroomError = RootRefusedError(
+            f"the RMK {store.rmk_id} is not wrapped for {_named(identities)}",
+            hint=_these(store.recipients),
         )
-        if wrap is None:
-            raise RootRefusedError(
-                f"the RMK {store.rmk_id} is not wrapped for {', '.join(sorted(own))}",
-                hint=_these(store.recipients),
-            )
-        rmk = store.rmk(self.provider(wrap, identities).unwrap(wrap))
-        return OpenStore(store, rmk, store.open_ring(rmk)), wrap
+        for wrap in store.wraps:
+            if wrap.kind not in RECIPIENT_KINDS or not _may_open(identities, wrap.root_key_id):
+                continue
+            try:
+                rmk = store.rmk(self.provider(wrap, identities).unwrap(wrap))
+                return OpenStore(store, rmk, store.open_ring(rmk)), wrap
+            except IntegrityError as error:  # of several tokens' wraps only one is this token's
+                failure = error
+        raise failure
 
     def provider(self, wrap: WrapRecord, identities: Identities) -> RootProvider:
         """The recipient of a wrap, with its identity.
@@ -147,11 +156,18 @@ def _check_recipients(records: tuple[ConfigurationKeyRecord, ...], identities: I
             "no configuration key is wrapped for a recovery recipient, or the records are lost",
             hint="restore tabsvc/recovery/ or the keystore's folders from a backup",
         )
-    own = [one.recipient for one in identities]
-    if not set(own) & set(names):
+    if not any(_may_open(identities, name) for name in names):
         raise RootRefusedError(
-            f"{', '.join(own)} is no recovery recipient of this node", hint=_these(names)
+            f"{_named(identities)} is no recovery recipient of this node", hint=_these(names)
         )
+
+
+def _may_open(identities: Identities, recipient: str) -> bool:
+    return any(one.may_open(recipient) for one in identities)
+
+
+def _named(identities: Identities) -> str:
+    return ", ".join(one.recipient for one in identities)
 
 
 def _these(names: tuple[str, ...]) -> str:

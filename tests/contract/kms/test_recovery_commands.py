@@ -1,6 +1,7 @@
 """`kms roots add age|shares`, `strongroom init --recovery-shares` and `strongroom recover`: M1, R13."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +18,9 @@ from strongroom.errors import (
     StorageError,
 )
 from strongroom.keystore.configuration_key import ConfigurationKeys
-from tests.contract.kms.recovery_bench import (
-    ACTOR,
-    BAO,
-    add,
-    lose_keystore,
-)
+from tests import age_token
+from tests.age_token import Token
+from tests.contract.kms.recovery_bench import ACTOR, BAO, HERE, add, check_recovered, lose_keystore
 from tests.outside import Outside
 
 
@@ -228,3 +226,47 @@ def test_shares_that_are_relied_on_stay_though_the_command_fails(
     (share,) = (tmp_path / "kit").iterdir()
     monkeypatch.undo()
     assert run("recover", "--drill", "--share", share) == 0
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Token:
+    folder = age_token.install(tmp_path / "plugins")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return Token.new()
+
+
+def test_a_hardware_token_brings_the_node_back_by_its_plugin(
+    run: Callable[..., int],
+    node: Node,
+    tmp_path: Path,
+    token: Token,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another token's wraps stand beside; a post-quantum one can be wrapped to as well."""
+    file, other = tmp_path / "token", tmp_path / "other"
+    file.write_text(f"# recipient: {token.recipient}\n{token.identity}\n")
+    other.write_text(Token.new().identity)
+    add_it = ["security", "kms", "roots", "add", "age", "--recipient"]
+    for recipient in (Token.new().recipient, token.recipient, token.post_quantum_recipient):
+        assert run(*add_it, recipient) == 0
+    assert run("security", "kms", "rotate") == 0
+    assert run("recover", "--drill", "--identity", file) == 0
+    told = capsys.readouterr()
+    assert token.recipient in told.out
+    assert age_token.TOUCH in told.err
+    assert run("recover", "--drill", "--identity", other) == 22
+    file_of_node = node.keys.new_envelope(HERE)
+    lose_keystore(node)
+    assert run("recover", "--identity", file) == 0
+    again = bootstrap.open_node(str(node.paths.root))
+    check_recovered(again, file_of_node)
+    again.close()
+
+
+def test_without_its_plugin_a_token_opens_nothing(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(Token.new().identity)
+    assert run("recover", "--drill", "--identity", file) == 2
+    assert "age-plugin-strongroomtest" in capsys.readouterr().err

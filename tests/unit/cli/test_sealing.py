@@ -89,3 +89,18 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     large.write_bytes(bytes(sealing.LARGEST_FILE + 1))
     with pytest.raises(UsageError, match="more than 65536 bytes"):
         sealing.read_secret(str(large), "the identity")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_tokens_plugin_asks_whoever_sits_at_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_there: bool
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: is_there, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "yes")
+    monkeypatch.setattr("getpass.getpass", lambda _: "1234")
+    prompts = sealing.TerminalPrompts()
+    prompts.display_message("touch it")
+    assert "touch it" in capsys.readouterr().err
+    assert prompts.confirm("sure?", "yes", None) is (True if is_there else None)
+    assert prompts.request_public_string("name") == ("yes" if is_there else None)
+    assert prompts.request_passphrase("PIN") == ("1234" if is_there else None)

@@ -4,10 +4,12 @@ import base64
 
 import pytest
 
+from strongroom.cli.sealing import TerminalPrompts
 from strongroom.crypto import age, rng
-from strongroom.crypto.age import OpenWith, SealTo
+from strongroom.crypto.age import Identity, OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, UsageError
+from tests.age_token import Token
 
 _TAG_PQ = "age1tagpq1"  # no private half exists outside a token: only the prefix and the refusal are tested
 
@@ -187,3 +189,22 @@ def test_sealed_bytes_of_another_length_are_no_key() -> None:
     short = age.seal(bytes(31), SealTo((identity.recipient,)))
     with pytest.raises(IntegrityError):
         age.unwrap(short, identities=(identity,), aad=b"")
+
+
+def test_hardware_tokens_are_sealed_to_and_named_without_asking_them() -> None:
+    """What opens for them is their plugin: tests/contract/kms/test_recovery_commands.py."""
+    token = Token.new()
+    for recipient in (token.recipient, token.post_quantum_recipient):
+        assert age.check_recipient(recipient.upper()) == recipient
+        assert b"p256tag" in age.seal(b"x", SealTo((recipient,)))
+    with pytest.raises(UsageError, match="no X25519 identity"):
+        age.parse_identities(token.identity.encode())
+    with pytest.raises(UsageError, match="no X25519 identity"):
+        age.parse_identities(b"AGE-PLUGIN-QQQQ", TerminalPrompts())
+    with pytest.raises(UsageError, match="plugin of the hardware token is missing"):
+        age.parse_identities(token.identity.encode(), TerminalPrompts())
+    identity = Identity(SecretBytes(token.identity.encode()))
+    assert identity.is_token
+    assert identity.recipient == "a hardware token"
+    assert identity.may_open(token.recipient)
+    assert not identity.may_open(age.new_identity().recipient)
