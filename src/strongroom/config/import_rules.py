@@ -62,12 +62,14 @@ class Rules:
         pending: What is pending already.
         open_text: Opens encrypted texts.
         force: Take ordinary keys that nobody knows.
+        suggests: Name known keys that are like an unknown one: a millisecond each, while others wait.
     """
 
     document: ConfigDocument
     pending: PendingChanges
     open_text: OpenText
     force: bool = False
+    suggests: bool = True
 
     def judge_keys(self, settings: Settings) -> list[Verdict]:
         """A verdict for each parameter, sorted by name."""
@@ -95,7 +97,8 @@ class Rules:
         if catalog.is_known(name) or name in self.document.values:
             return
         if not self.force:
-            raise _RefusedError(f"nobody knows it; {catalog.unknown_key(name).hint}")
+            hint = f"; {catalog.unknown_key(name).hint}" if self.suggests else ""
+            raise _RefusedError(f"nobody knows it{hint}")
         if name.startswith(_RESERVED):
             raise _RefusedError("such names belong to the key management, and are not forced")
 

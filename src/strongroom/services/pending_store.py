@@ -83,13 +83,14 @@ class PendingStore:
         data = pending.seal(key, key_id, document.installation_id)
         check_length(data, "the pending transaction")
         check_length(pending.promote(document).serialize(), "the configuration")
-        self._coordinator.put({versions.PENDING: Change(data, revision)})
         encrypted = [
             events.secret_encrypted(actor, name, key_id)
             for name, value in decided.values.items()
             if value is not None and secrets.is_secret(name)
         ]
+        # told before it is done: a change without its event would be worse than an event without its change
         self._events.append([*encrypted, *decided.told])
+        self._coordinator.put({versions.PENDING: Change(data, revision)})
         return pending, revision + 1
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from strongroom.crypto.age import SealTo
     from strongroom.services.configuration import ConfigurationService
 
+_MOST_SUGGESTIONS = 200
 _NAMES_BYTES = 8_000
 """Of names in one event: half of its longest line (docs/format/events.md)."""
 
@@ -201,7 +202,8 @@ class SettingsService:
     ) -> list[Verdict]:
         found: list[Verdict] = []
         if options.configuration:
-            rules = Rules(document, pending, self._open, options.force)
+            suggests = len(settings.keys) <= _MOST_SUGGESTIONS
+            rules = Rules(document, pending, self._open, options.force, suggests)
             found += import_rules.judge_entities(settings) + rules.judge_keys(settings)
         if options.topology:
             found += import_rules.judge_topology(settings, self._topology)

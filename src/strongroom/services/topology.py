@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from strongroom.services.configuration import ConfigurationService
 
 CREDENTIALS = "topology/credentials"
+_LIST_LOCK = "topology"
 _LIFE = "tabadmincontroller.auth.expiration.minutes"
 _EMBEDS = "features.PasswordlessBootstrapInit"
 _MOST_MINUTES = 60 * 24 * 366
@@ -109,7 +110,11 @@ class TopologyService:
             UsageError: The life of credentials is set to nothing.
         """
         ports = self._ports
-        with ports.coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+        # keystore and records stand still under the one lock, the list of credentials under the other
+        with (
+            ports.coordinator.lock(LOCK, wait_s=LOCK_WAIT_S),
+            ports.coordinator.lock(_LIST_LOCK, wait_s=LOCK_WAIT_S),
+        ):
             issued, version = self._issued()
             file = self._new_file(wanted, issued)
             key = ports.configuration.open_key(file.configuration_key_id)
@@ -140,7 +145,7 @@ class TopologyService:
             AuthenticationError: It is refused; an event says why.
         """
         ports = self._ports
-        with ports.coordinator.lock("topology", wait_s=LOCK_WAIT_S):
+        with ports.coordinator.lock(_LIST_LOCK, wait_s=LOCK_WAIT_S):
             issued, version = self._issued()
             document, now = ports.configuration.document(), ports.clock.now()
             try:

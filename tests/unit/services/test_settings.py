@@ -369,6 +369,24 @@ def test_many_names_are_told_in_several_events(node: Node) -> None:
     assert " ".join(str(details["names"]) for details in told).split() == sorted(names)
 
 
+def test_no_suggestions_for_hundreds_of_unknown_keys(node: Node) -> None:
+    """They would take seconds, while others wait for the configuration."""
+    found = imported(node, {f"gateway.timeout{number}": "1" for number in range(201)})
+    assert {one.why for one in found.verdicts} == {"nobody knows it"}
+
+
+def test_what_cannot_be_told_is_not_staged(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue part F: no import without its event."""
+
+    def full(_: object) -> None:
+        raise StorageError("the event log cannot be written")
+
+    monkeypatch.setattr(node.events, "append", full)
+    with pytest.raises(StorageError):
+        imported(node, {SMTP: "x"})
+    assert pending(node) is None
+
+
 def test_a_damaged_text_changes_nothing(node: Node) -> None:
     with pytest.raises(FormatError):
         node.settings.import_(b"{", NOTHING, actor=ACTOR, source="a pipe")
