@@ -5,7 +5,7 @@ import io
 import pytest
 from typing_extensions import override
 
-from strongroom.cli.bar import Bar
+from strongroom.cli.bar import Bar, _clock
 
 
 class _Terminal(io.StringIO):
@@ -32,7 +32,7 @@ def test_a_terminal_sees_share_and_speed(monkeypatch: pytest.MonkeyPatch) -> Non
             advance(count)
     drawn = stream.getvalue().split("\r")
     assert "encrypting 1.0 KiB of 4.0 MiB" in drawn[1]
-    assert "2.0 MiB of 4.0 MiB [############            ]  50% 1.0 MiB/s" in drawn[2]
+    assert "2.0 MiB of 4.0 MiB [############            ]  50% 1.0 MiB/s, 0:02 left" in drawn[2]
     assert drawn[3] == "\x1b[K"
     assert len(drawn) == 4
 
@@ -66,3 +66,11 @@ def test_a_terminal_that_was_never_drawn_on_is_not_wiped() -> None:
 )
 def test_sizes_in_words(count: int, text: str) -> None:
     assert Bar("x", stream=io.StringIO())._text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3599, "59:59"), (36_061, "10:01:01")],
+)
+def test_the_time_that_is_left_is_told_as_a_clock_does(seconds: float, text: str) -> None:
+    assert _clock(seconds) == text
