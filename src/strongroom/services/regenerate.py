@@ -117,11 +117,6 @@ class Regenerated:
     secrets: int
     rotated: tuple[Outcome, ...] = ()
 
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """The secrets that are not, or not wholly, rotated."""
-        return tuple(one for one in self.rotated if one.state != "rotated")
-
 
 @dataclass(frozen=True)
 class RegeneratePlan:
