@@ -25,7 +25,10 @@ from strongroom.keystore.recovery_copy import RecipientDrift, RecoveryCopy
 from strongroom.keystore.replicas import KeystoreDirectory
 
 FILE_NAME = "configuration_keys.json"
-_BACKUP_HINT = "restore keystore and configuration keys together from a backup"
+_BACKUP_HINT = (
+    "restore keystore and configuration keys together from a backup; or, with a recovery identity or"
+    " shares, 'strongroom recover'"
+)
 
 Records = tuple[ConfigurationKeyRecord, ...]
 

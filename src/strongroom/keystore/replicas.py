@@ -23,7 +23,10 @@ from strongroom.keystore.pkcs12 import SecretKeyEntry
 FILE_NAME = "tableauserver.jks"
 _PASSWORD_LIMIT = 1024
 _REPAIR_HINT = "run 'tsm security keystore repair'; it copies an intact replica over this one"
-_BACKUP_HINT = "restore the keystore, its password and the configuration keys from a backup"
+_BACKUP_HINT = (
+    "restore the keystore, its password and the configuration keys from a backup; or, with a recovery"
+    " identity or shares, 'strongroom recover'"
+)
 
 
 class ReplicaCondition(StrEnum):

@@ -403,9 +403,9 @@ def _replacing(wanted: RootSettings | None) -> SettingsChange:
 def _closed(error: StrongroomError) -> RootError:
     return RootError(
         f"the present keys cannot be opened, so they cannot be moved: {error.message}",
-        hint="repair the root, open it by a recovery root, or leave the present keys behind"
-        " with --abandon-external-keys: their extracts stay unreadable until a root of"
-        " theirs answers again",
+        hint="repair the root, open it by a recovery root ('strongroom recover' by an identity or"
+        " shares), or leave the present keys behind with --abandon-external-keys: their extracts"
+        " stay unreadable until a root of theirs answers again",
     )
 
 

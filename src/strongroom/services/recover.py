@@ -182,7 +182,8 @@ class RecoverService:
         if self._journal() is None and self._is_whole(opened):
             return ()
         store = opened.store.store
-        gone = [f"{w.kind} {w.root_key_id}" for w in store.wraps if w.kind not in RECIPIENT_KINDS]
+        mode, *others = store.wraps
+        online = [f"{w.kind} {w.root_key_id}" for w in others if w.kind not in RECIPIENT_KINDS]
         keystore = (
             (f"make a new keystore, and wrap {len(opened.keys)} configuration keys by it",)
             if not self._keys_are_whole()
@@ -193,7 +194,8 @@ class RecoverService:
             *keystore,
             f"make a new RMK under {LOCAL} {opened.active_id}, and a new MEK that encrypts",
             f"wrap {meks} MEKs by it, decrypt-only, and the RMK for {count} recovery recipients",
-            f"drop roots that do not answer, of: {', '.join(gone)}",
+            f"drop the wrap of {mode.kind} {mode.root_key_id}",
+            *(f"keep {root} beside it, if it answers" for root in online),
         )
 
     def recover(self, identities: Identities, actor: str, say: Say) -> Recovered:

@@ -111,6 +111,9 @@ def test_roots_that_answer_stay_and_those_that_are_gone_are_dropped(
 
     monkeypatch.setattr(outside, "provider", provider)
     with elsewhere(node, tmp_path) as again:
+        plan = service(again).plan((identity,))
+        assert f"drop the wrap of openbao {BAO.root_key_id}" in plan
+        assert f"keep gcp {GCP.root_key_id} beside it, if it answers" in plan
         service(again).recover((identity,), ACTOR, said.append)
         check_recovered(again, file)
         assert [state.kind for state in again.roots.list()] == ["local", "gcp", "age"]
