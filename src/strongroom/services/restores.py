@@ -245,7 +245,8 @@ class RestoreService:
 
         def resettle(present: tuple[RootSettings, ...]) -> tuple[RootSettings, ...]:
             known = {(one.kind, one.root_key_id) for one in present}
-            more = (needed.settings for needed in work.backup.roots)
+            # one that asks for a credential would be asked without it, again and again
+            more = (needed.settings for needed in work.backup.roots if not needed.secrets)
             return (*present, *(one for one in more if (one.kind, one.root_key_id) not in known))
 
         store, _ = keeper.current()

@@ -191,3 +191,29 @@ def test_an_account_of_the_ways_is_given(
     assert "--root-credential-file" in caught.value.hint
     assert isinstance(caught.value, backup_opening.NOT_OPENED)
     assert b"what opens" not in made.path.read_bytes()  # credentials are in no backup
+
+
+@pytest.mark.parametrize("mode", ["aws", "pkcs11"])
+def test_what_came_in_closed_opens_once_its_root_answers(
+    source: Node, target: Node, tmp_path: Path, world: World, mode: str
+) -> None:
+    """Q-07, Q-05: restored without keys; then `kms adopt`, or a second restore where a credential is needed."""
+    prepared(source, mode, "source")
+    wanted = backups.contents(source)
+    made = backups.make(source, tmp_path / "b.tsbak")
+    root = settings_of(mode, "source")
+    assert root is not None
+    world.down.add(root.root_key_id)
+    done = backups.restore(target, made.path, without_keys=True, credential=TOKEN)
+    assert len(done.missing) == 2
+    assert target.kms.status().is_ok
+    world.down.clear()
+    world.decrypt_only.add(root.root_key_id)
+    if mode == "aws":
+        assert set(target.roots.adopt("os:tester")) == set(made.manifest.mek_ids)
+    else:
+        assert target.roots.adopt("os:tester") == ()
+        backups.restore(target, made.path, credential=TOKEN)
+    assert backups.contents(target) == wanted
+    assert target.keeper.current()[0].former == ()
+    assert target.keeper.settings() == ()
