@@ -30,6 +30,8 @@ from strongroom.kms.states import MekState
 from strongroom.roots.settings import RootSettings
 from strongroom.services.kms_keeper import LOCK, PREVIOUS_STORE, ROOTS, StoreKeeper
 from strongroom.services.kms_sealed import ConfiguredStore
+from strongroom.services.regenerate import RegenerateService
+from tests.contract.kms.test_regenerate import STEPS
 from tests.outside import Outside
 
 HERE = Placement(new_id(), new_id())
@@ -354,3 +356,47 @@ def test_clients_of_a_root_that_was_left_are_forgotten(
     node.keys.opened()
     held = [root.settings for root in node._providers._built.values()]  # type: ignore[attr-defined]
     assert held == [GCP]
+
+
+# ---- in the middle of a regeneration ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "source"),
+    [*((step, BAO) for step in STEPS), ("_add_configuration_key", None), ("_replace_values", None)],
+)
+def test_a_move_between_two_runs_of_a_regeneration(
+    node: Node,
+    outside: Outside,
+    step: str,
+    source: RootSettings | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A regeneration that was killed after any step, then a move, then its second run: every key is found where it is."""
+    target = None if source else BAO
+    node.roots.set_mode(source, "os:tester")
+    header, dek = node.keys.new_envelope(HERE)
+    original = getattr(RegenerateService, step)
+
+    class CutError(Exception):
+        pass
+
+    def cut(service: RegenerateService, *arguments: object) -> None:
+        original(service, *arguments)
+        raise CutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RegenerateService, step, cut)
+        with pytest.raises(CutError):
+            node.regenerate.run("os:tester", lambda _: None)
+    with restarted(node) as moving:
+        assert moving.roots.set_mode(target, "os:tester").done
+    with restarted(node) as resuming:
+        assert resuming.regenerate.run("os:tester", lambda _: None).resumed
+    with restarted(node) as again:
+        status = again.kms.status()
+        assert (status.is_ok, status.mode) == (True, target.kind if target else "local")
+        assert again.keys.open_envelope(header, HERE) == dek
+        assert again.keeper.settings() == ((target,) if target else ())
+        keys = again.open_configuration_keys(again.configuration.document().installation_id)
+        assert len(keys.records) == 1
