@@ -127,6 +127,42 @@ def key_records() -> Target:
     return run, lambda: [records.serialize(_INSTALLATION, ())]
 
 
+def settings() -> Target:
+    """Exported settings on their way in."""
+    from strongroom.config import transfer
+
+    sample = transfer.Settings({"a": "b"}, {}, transfer.topology_of({"node1": ["vizportal"]}))
+
+    def run(data: bytes) -> None:
+        parsed = transfer.parse(data)
+        if transfer.parse(transfer.serialize(parsed)) != parsed:
+            raise AssertionError("accepted settings that do not survive their own text")
+
+    return run, lambda: [transfer.serialize(sample), b'{"configKeys": {"a": "1", "a": "2"}}']
+
+
+def bootstrap_file() -> Target:
+    """A node's bootstrap file."""
+    import json
+
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.topology import bootstrap_file as codec
+
+    key = SecretBytes(bytes(range(32)))
+
+    def run(data: bytes) -> None:
+        parsed = codec.parse(data)
+        if codec.parse(codec.serialize(parsed.claimed, key).reveal()).body != parsed.body:
+            raise AssertionError("accepted a bootstrap file that is not canonical")
+
+    def seeds() -> list[bytes]:
+        text = (ROOT / "tests" / "vectors" / "bootstrap_file.json").read_text()
+        vectors = json.loads(text)
+        return [one.encode() for one in vectors["good"] + [bad["file"] for bad in vectors["bad"]]]
+
+    return run, seeds
+
+
 def request_xml() -> Target:
     """A request of tabcmd or TSC."""
     from strongroom.web.api import xml
@@ -182,6 +218,8 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "kms-store": kms_store,
     "configuration": configuration,
     "key-records": key_records,
+    "settings": settings,
+    "bootstrap-file": bootstrap_file,
     "request-xml": request_xml,
     "multipart": multipart,
     "package": package,
