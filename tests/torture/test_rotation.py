@@ -78,14 +78,49 @@ def test_a_rotation_killed_at_any_call_is_finished_by_the_next_start(
             whole.reset({parameter: before})
 
 
+def test_a_regeneration_killed_at_any_call_is_finished_by_the_next(
+    whole: Estate, tmp_path: Path, few: Torture
+) -> None:
+    """All components at once: each lets somebody in throughout, and the next run renews whatever was left."""
+    before = whole.secrets()
+    words = ["tsm", "security", "regenerate-internal-tokens"]
+    variables = {"STRONGROOM_HOME": "{place}/node"}
+    put_right = partial(whole.reset, before)
+    lab = RotationLab(whole.home.parent, tmp_path / "place", words, variables, put_right)
+
+    def check(outcome: Outcome) -> None:
+        home = lab.place / "node"
+        nodes.check_opens(home)
+        with nodes.opened(home) as node:
+            for parameter in PARAMETERS:
+                check_reachable(whole, node, parameter)
+            done = node.regenerate.run("os:tester", lambda _: None)
+            assert {one.state for one in done.rotated} <= {"rotated"}
+            assert node.rotation.journals.all() == []
+        after = whole.secrets(home)
+        for parameter in PARAMETERS:
+            assert after[parameter] != before[parameter]
+            assert whole.accepts(parameter, after[parameter]), parameter
+            assert not whole.accepts(parameter, before[parameter]), parameter
+
+    harness.torture(lab, few.choose(lab.points(KILL)), check)
+    put_right()
+
+
+def check_reachable(whole: Estate, node: Node, parameter: str) -> tuple[list[str], list[str]]:
+    """Old or new lets a client in; gives what is known of both, and the names that log in by them."""
+    known = [value.reveal().decode() for value in node.rotation.candidates(parameter)]
+    logins = ["", node.configuration.effective("jdbc.username") or "", "rails_a"]
+    logins = logins if parameter == "jdbc.password" else [""]
+    assert any(whole.accepts(parameter, one, login) for one in known for login in logins), parameter
+    return known, logins
+
+
 def check_finished(
     whole: Estate, home: Path, parameter: str, before: str, outcome: Outcome
 ) -> None:
     with nodes.opened(home) as node:
-        known = [value.reveal().decode() for value in node.rotation.candidates(parameter)]
-        logins = ["", node.configuration.effective("jdbc.username") or "", "rails_a"]
-        logins = logins if parameter == "jdbc.password" else [""]
-        assert any(whole.accepts(parameter, one, login) for one in known for login in logins)
+        known, logins = check_reachable(whole, node, parameter)
         outcomes = node.rotation.resume(events.SYSTEM)
         assert [one.state for one in outcomes] in ([], ["rotated"]), outcomes
         assert node.rotation.journals.all() == []
