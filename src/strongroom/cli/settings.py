@@ -96,14 +96,17 @@ def _import(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _report(imported: "Imported", session: Session, *, as_json: bool) -> None:
-    rows = [(one.key, one.outcome.value, one.why) for one in imported.verdicts]
+    rows = [(_name(one.key), one.outcome.value, one.why) for one in imported.verdicts]
     if as_json:
         session.out_json([{"key": key, "outcome": what, "why": why} for key, what, why in rows])
         return
     for key, what, why in rows:
-        # a refused key's name may be anything
-        name = key if key.isprintable() else repr(key)
-        session.out(f"{name[:_LONGEST_NAME]}: {what}" + (f": {why}" if why else ""))
+        session.out(f"{key}: {what}" + (f": {why}" if why else ""))
+
+
+def _name(key: str) -> str:
+    """A key as it is printed: a refused one may be anything, even what no terminal can show."""
+    return (key if key.isprintable() else repr(key))[:_LONGEST_NAME]
 
 
 def _say(imported: "Imported", session: Session, read: str) -> int:

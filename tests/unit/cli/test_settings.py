@@ -133,14 +133,16 @@ def test_an_import_reports_every_key(node: Node, run: Run) -> None:
     )
 
 
-def test_an_import_s_report_as_json(run: Run) -> None:
-    text = json.dumps({"configKeys": {"a\nb": "1", SMTP: "other"}}).encode()
+@pytest.mark.parametrize("key", ["a\nb", "\ud800", "\x1b[2J"], ids=["line", "surrogate", "escape"])
+def test_names_that_cannot_be_shown(run: Run, key: str) -> None:
+    """A report is safe to print, whatever the file holds."""
+    text = json.dumps({"configKeys": {key: "1", SMTP: "other"}}).encode()
     said = run("import", "-f", "-", "--json", stdin=text)
     assert said.code == 2
     rows = {row["key"]: row["outcome"] for row in json.loads(said.out)}
-    assert rows == {"a\nb": "refused", SMTP: "accepted"}
+    assert rows == {repr(key): "refused", SMTP: "accepted"}
     plain = run("import", "-f", "-", stdin=text)
-    assert plain.out.startswith("'a\\nb': refused: this is no key's name")
+    assert f"{key!r}: refused: this is no key's name" in plain.out
 
 
 def test_an_empty_import_changes_nothing_and_says_so(node: Node, run: Run) -> None:
