@@ -258,12 +258,12 @@ class PostgresServer:
         """Whether a surely wrong password gets the same words: servers say it in any language."""
         if any(text in said for text in _TRANSIENT):
             return False
-        psycopg = _psycopg()
+        psycopg, again = _psycopg(), ""
         try:
             psycopg.connect(**self._conninfo(role, rng.new_password())).close()
         except psycopg.OperationalError as error:
-            return _last_line(error) == said
-        return False
+            again = _last_line(error)
+        return again == said
 
     def _translated(self, error: "Error") -> ConsumerError:
         where, state = self.settings.where, error.sqlstate

@@ -239,6 +239,7 @@ class ZookeeperUser:
         client = kazoo_client(
             settings.hosts,
             timeout=_ANSWER_S,
+            connection_retry={"max_tries": 1},  # trying again is the rotation's business
             logger=silent,
             auth_data=[("digest", f"{self._user}:{one.reveal().decode()}") for one in distinct],
             use_ssl=bool(settings.ca_file),

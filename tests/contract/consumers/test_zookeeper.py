@@ -170,6 +170,12 @@ def test_a_password_that_the_operator_corrected_meanwhile_counts(
 
 
 @on_bench
+def test_a_request_that_zookeeper_does_not_understand_is_a_refusal(bench: ZookeeperBench) -> None:
+    with pytest.raises(ConsumerRefusedError, match="refused a request"):
+        user_of(bench, "/not\x01printable").admit(fresh(), fresh())
+
+
+@on_bench
 def test_znodes_that_go_meanwhile_are_passed_over(bench: ZookeeperBench, root: str) -> None:
     consumer, present, new = user_of(bench, root), fresh(), fresh()
     consumer.admit(present, present)
