@@ -63,7 +63,7 @@ def _export(arguments: argparse.Namespace, session: Session) -> int:
         raise UsageError("name a file or a named pipe: secrets are not printed")
     output_file.check_target(target)
     found = session.node.settings.export(
-        session.actor, str(target), to, with_secrets=not arguments.no_secrets
+        session.actor, str(target.absolute()), to, with_secrets=not arguments.no_secrets
     )
     if to.is_empty and not arguments.no_secrets:
         session.note(
@@ -71,7 +71,10 @@ def _export(arguments: argparse.Namespace, session: Session) -> int:
             " --passphrase-file seals them, --no-secrets leaves them out"
         )
     output_file.write_private(target, found.text.reveal())
-    session.note(f"{found.keys} keys exported to {target}, {found.secrets} of them secrets")
+    count = f"{found.keys} key{'' if found.keys == 1 else 's'}"
+    session.note(f"{count} exported to {target}, {found.secrets} of them secrets")
+    if session.node.configuration.has_pending:
+        session.note("pending changes are not in it: what is not applied is not exported")
     return 0
 
 

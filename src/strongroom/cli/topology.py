@@ -53,7 +53,9 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
     output_file.check_target(target)
     found = running.find(node.paths)
     server = _address(arguments.server) or (found.url if found else "")
-    wanted = Wanted(str(target), server, not arguments.no_embedded_credential, not to.is_empty)
+    wanted = Wanted(
+        str(target.absolute()), server, not arguments.no_embedded_credential, not to.is_empty
+    )
     made = node.topology.make_bootstrap_file(session.actor, wanted)
     text = made.text.reveal()
     if to.is_empty:

@@ -149,6 +149,11 @@ class ConfigurationService:
 
     # ---- pending changes -------------------------------------------------------------------------
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether changes are pending, even such as do not open."""
+        return self._coordinator.version(versions.PENDING) > 0
+
     def pending(self) -> "PendingView | None":
         """The pending transaction, secrets masked (Q-14); None if there is none.
 

@@ -77,6 +77,14 @@ def test_a_plain_export_warns_and_is_private(run: Run) -> None:
     assert stat.S_IMODE(Path("out.json").stat().st_mode) == 0o600
 
 
+def test_an_export_tells_of_what_is_pending(node: Node, run: Run) -> None:
+    """Else a setting that was made, and not applied, would be missed later."""
+    node.configuration.set("service.jmx_enabled", "true", actor="os:test")
+    said = run("export", "-f", "out.json", "--no-secrets")
+    assert said.err.endswith("pending changes are not in it: what is not applied is not exported\n")
+    assert json.loads(Path("out.json").read_bytes())["configKeys"] == {}
+
+
 def test_an_export_without_secrets_warns_of_nothing(run: Run) -> None:
     said = run("export", "--output-config-file", "out.json", "--no-secrets")
     assert (said.code, said.err) == (0, "0 keys exported to out.json, 0 of them secrets\n")
