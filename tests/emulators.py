@@ -166,5 +166,13 @@ def tpm(folder: Path) -> Iterator[Path]:
     command += ["--ctrl", f"type=unixio,path={socket_path}.ctrl"]
     command += ["--server", f"type=unixio,path={socket_path}"]
     command += ["--flags", "not-need-init,startup-clear"]
-    with process(command, folder, socket_path.exists):
+    # the file is there before anybody listens
+    with process(command, folder, lambda: _listens(socket_path)):
         yield socket_path
+
+
+def _listens(path: Path) -> bool:
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        return True
+    return False
