@@ -21,7 +21,7 @@ pytestmark = pytest.mark.torture
 
 KINDS = ("local", "aws-moto", "azure", "openbao", "pkcs11", "gcp", "tpm")
 HERE = Placement(new_id(), new_id())
-_SAMPLE = 5
+_SAMPLE = 4
 
 
 def every_pair(kinds: tuple[str, ...]) -> list[str]:

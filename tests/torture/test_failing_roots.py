@@ -91,7 +91,7 @@ def test_a_new_root_that_fails(
     subtests: pytest.Subtests,
 ) -> None:
     """Before the commit all is as before, byte by byte; after it all is new."""
-    for kind in moves.some(torture, KINDS, 3):
+    for kind in moves.some(torture, KINDS, 2):
         with subtests.test(kind):
             moves.prepare(benches, [kind], monkeypatch)
             place, settings = tmp_path / kind, benches(kind).settings

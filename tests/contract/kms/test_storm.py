@@ -139,7 +139,7 @@ def test_nothing_is_lost_whatever_is_done_at_once(
     ]
     for thread in (*changers, *others):
         thread.start()
-    storm.over.wait(120 if torture.whole else 4)
+    storm.over.wait(120 if torture.whole else 3)
     storm.over.set()
     for thread in (*changers, *others):
         thread.join()
