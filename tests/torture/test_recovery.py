@@ -14,7 +14,7 @@ from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
-FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
+FAULTS = (KILL, FULL, BROKEN)
 
 
 @pytest.fixture
@@ -34,10 +34,7 @@ def _drill(home: Path, identity: Identity) -> None:
         recovering.recovery_of(node).drill((identity,), "os:tester")
 
 
-@FAULTS
-def test_adding_a_recipient(
-    start: Path, few: Torture, faults: tuple[str, ...], identity: Identity
-) -> None:
+def test_adding_a_recipient(start: Path, few: Torture, identity: Identity) -> None:
     """It opens both hierarchies or is no root at all; the command can be run again."""
     words = ("tsm", "security", "kms", "roots", "add", "age", "--recipient", identity.recipient)
     lab = Lab(start, start.with_name("place"), words, {"STRONGROOM_HOME": "{place}/node"})
@@ -57,13 +54,10 @@ def test_adding_a_recipient(
         nodes.check_whole(home)
         _drill(home, identity)
 
-    harness.torture(lab, few.choose(lab.points(*faults)), check)
+    harness.torture(lab, few.choose(lab.points(*FAULTS)), check)
 
 
-@FAULTS
-def test_recovering_without_a_keystore(
-    start: Path, few: Torture, faults: tuple[str, ...], identity: Identity
-) -> None:
+def test_recovering_without_a_keystore(start: Path, few: Torture, identity: Identity) -> None:
     """R13, M1: killed at any point, it can be run again, and nothing was lost."""
     home = start / "node"
     run(home, "tsm", "security", "kms", "roots", "add", "age", "--recipient", identity.recipient)
@@ -93,7 +87,7 @@ def test_recovering_without_a_keystore(
         assert (lab.place / "out").read_bytes() == nodes.PLAINTEXT
         _drill(home, identity)
 
-    harness.torture(lab, few.choose(lab.points(*faults)), check)
+    harness.torture(lab, few.choose(lab.points(*FAULTS)), check)
 
 
 def _lose_keystore(home: Path) -> None:
