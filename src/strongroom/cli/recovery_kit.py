@@ -26,8 +26,14 @@ def parse_shares(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def check_kit(threshold: int, count: int, folder: Path) -> None:
+def check_kit(threshold: int, count: int, folder: Path, home: Path) -> None:
     """Refuse a kit that cannot be made, before anything else is.
+
+    Args:
+        threshold: How many shares open.
+        count: How many are made.
+        folder: For their files.
+        home: The data directory that they open: they are not put into it.
 
     Raises:
         UsageError: Such shares cannot be made, or the folder cannot be used.
@@ -36,6 +42,11 @@ def check_kit(threshold: int, count: int, folder: Path) -> None:
     from strongroom.crypto import shares
 
     shares.check_numbers(threshold, count)
+    if folder.resolve().is_relative_to(home.resolve()):
+        raise UsageError(
+            f"{folder} is in the data directory: its backups and copies would hold what opens them",
+            hint="name a folder elsewhere",
+        )
     check_folder(folder)
 
 
@@ -74,7 +85,7 @@ def add_kit(session: "Session", threshold: int, count: int, folder: Path, label:
     from strongroom.control.verbs import settings_to_plain
     from strongroom.services import recovery_kit
 
-    check_kit(threshold, count, folder)
+    check_kit(threshold, count, folder, session.node.paths.root)
     installation_id = session.node.configuration.document().installation_id
     kit = recovery_kit.make_kit(threshold, count, installation_id, session.node.clock.now())
     written = [folder / name for name in kit.texts]

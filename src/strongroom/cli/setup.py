@@ -41,8 +41,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         return prepare.run(arguments, session)
     name = arguments.admin or bootstrap.local_actor().removeprefix("os:")
     data_dir = arguments.data or session.options.data_dir
-    new_node.check_new(data_dir)
-    kit = _kit(arguments)
+    kit = _kit(arguments, new_node.check_new(data_dir))
     password = read_password(arguments.admin_password_file, f"password for {name}")
     made = new_node.create_node(data_dir, name, password)
     session.out(f"The node was created in {made.root}.")
@@ -55,7 +54,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def _kit(arguments: argparse.Namespace) -> tuple[int, int, Path] | None:
+def _kit(arguments: argparse.Namespace, home: Path) -> tuple[int, int, Path] | None:
     """The kit that is asked for, checked before anything is made."""
     if not arguments.recovery_shares and not arguments.recovery_dir:
         return None
@@ -63,7 +62,7 @@ def _kit(arguments: argparse.Namespace) -> tuple[int, int, Path] | None:
         raise UsageError("--recovery-shares and --recovery-dir go together")
     folder = Path(arguments.recovery_dir).absolute()
     threshold, count = recovery_kit.parse_shares(arguments.recovery_shares)
-    recovery_kit.check_kit(threshold, count, folder)
+    recovery_kit.check_kit(threshold, count, folder, home)
     return threshold, count, folder
 
 

@@ -174,9 +174,11 @@ def test_a_kit_is_made_with_the_node(
 
 
 def test_a_kit_goes_into_a_new_or_empty_folder_only(
-    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], tmp_path: Path, node_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["security", "kms", "roots", "add", "shares", "--threshold", "1", "--shares", "1"]
+    assert run(*words, "--output", node_dir / "kit") == 2
+    assert "is in the data directory" in capsys.readouterr().err
     full, link, file = tmp_path / "full", tmp_path / "link", tmp_path / "file"
     full.mkdir()
     (full / "something").touch()
