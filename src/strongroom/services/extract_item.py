@@ -7,6 +7,7 @@ safe by itself. What lies in the store without a row after a kill is removed at 
 (`services.recovery`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,8 @@ class ItemWork:
         self._job = job
         self._kind = JobKind(job.kind)
         self._new_data_key = JobOptions.from_dict(job.options).new_data_key
+        self.left: dict[str, str] = {}
+        """Files that had to go and are still there, by extract."""
 
     def decide(self, row: ContentRow) -> Action:
         """What the job has to do with a row.
@@ -123,15 +126,29 @@ class ItemWork:
         """Forget the files that went: their intents are kept until here, to spare a commit for each."""
         self._journal.forget_dropped()
 
+    def remove(self, left: Mapping[str, str]) -> dict[str, str]:
+        """Try once more to remove files that are in nobody's way; returns why each is still there."""
+        reasons = {one: self._journal.drop(key, kept="") for one, key in left.items()}
+        self.tidy()
+        return {
+            content_id: f"its file from before cannot be removed: {reason}"
+            for content_id, reason in reasons.items()
+            if reason
+        }
+
     def _change(self, row: ContentRow, action: Action, pulse: Pulse) -> bool:
         """Make the new file and let the row have it; False if the row names another file meanwhile."""
         new = self._written(row, action, pulse.throttle(row.id, row.plaintext_bytes))
         # if this raises, nobody knows whether the row was switched: no file may go then
         if self._switch(row, action, new):
-            self._journal.drop(row.storage_key, kept=new.storage_key)
+            self._drop(row.id, row.storage_key, kept=new.storage_key)
             return True
-        self._journal.drop(new.storage_key, kept=row.storage_key)
+        self._drop(row.id, new.storage_key, kept=row.storage_key)
         return False
+
+    def _drop(self, content_id: str, storage_key: str, *, kept: str) -> None:
+        if self._journal.drop(storage_key, kept=kept):
+            self.left[content_id] = storage_key
 
     def _written(self, row: ContentRow, action: Action, throttle: Throttle) -> StoredFile:
         planned: list[str] = []

@@ -62,12 +62,13 @@ class Batch(TypedDict):
 
 
 class Outcome(TypedDict):
-    """What became of a piece."""
+    """What became of a piece; `left` maps extracts to files that had to go and are still there."""
 
     done: int
     changed: int
     bytes: int
     failed: dict[str, str]
+    left: dict[str, str]
     cancelled: bool
 
 
@@ -90,6 +91,7 @@ class Totals:
     bytes: int = 0
     cancelled: bool = False
     failed: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
 
     def add(self, outcome: Outcome) -> None:
         """Count one piece of work."""
@@ -98,6 +100,7 @@ class Totals:
         self.bytes += outcome["bytes"]
         self.cancelled = self.cancelled or outcome["cancelled"]
         self.failed.update(outcome["failed"])
+        self.left.update(outcome["left"])
 
     @property
     def tally(self) -> Tally:
@@ -219,7 +222,7 @@ class ExtractJobs:
                 future.cancel()
         work.tidy()
         pulse.flush()
-        return _outcome(running)
+        return _outcome(running, work.left)
 
     def _scan(self, job_id: str, *, open_files: bool) -> Scan:
         job = self._job(job_id)
@@ -237,6 +240,9 @@ class ExtractJobs:
         return scan
 
     def _finish(self, job_id: str, totals: Totals, scan: Scan) -> str:
+        # a plaintext, or what an old key opens: as long as it is there, the job is not done
+        kept = ItemWork(self._ports, self._job(job_id)).remove(totals.left) if totals.left else {}
+        scan = Scan({**scan, "remaining": {**kept, **scan["remaining"]}})
         left = len(scan["remaining"])
         with self._ports.repository.transaction() as tx:
             if totals.cancelled:
@@ -310,8 +316,10 @@ class _Ending:
         )
 
 
-def _outcome(ran: "dict[Future[int | StrongroomError | None], str]") -> Outcome:
-    outcome = Outcome(done=0, changed=0, bytes=0, failed={}, cancelled=False)
+def _outcome(
+    ran: "dict[Future[int | StrongroomError | None], str]", left: dict[str, str]
+) -> Outcome:
+    outcome = Outcome(done=0, changed=0, bytes=0, failed={}, left=left, cancelled=False)
     for future, content_id in ran.items():
         if future.cancelled() or isinstance(future.exception(), JobCancelledError):
             outcome["cancelled"] = True

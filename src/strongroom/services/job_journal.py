@@ -6,7 +6,6 @@ next process that may work on jobs. It never touches a file that a row names.
 """
 
 import threading
-from contextlib import suppress
 from typing import Final
 
 from strongroom.clock import Clock, format_utc
@@ -41,14 +40,21 @@ class JobJournal:
             tx.intents.delete(old.storage_key)
             tx.intents.insert(self._intent(old))
 
-    def drop(self, storage_key: str, *, kept: str) -> None:
-        """Remove a file that was written down; one that cannot be removed now goes at the next start."""
+    def drop(self, storage_key: str, *, kept: str) -> str:
+        """Remove a file that was written down; one that cannot be removed now goes at the next start.
+
+        Returns:
+            Why it is still there; empty if it is gone.
+        """
         if storage_key == kept:
-            return
-        with suppress(StrongroomError):
+            return ""
+        try:
             self._files.delete(storage_key)
-            with self._lock:
-                self._dropped.append(storage_key)
+        except StrongroomError as error:
+            return error.message
+        with self._lock:
+            self._dropped.append(storage_key)
+        return ""
 
     def forget_dropped(self) -> None:
         """End the intents of the files that went."""

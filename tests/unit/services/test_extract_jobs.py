@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
+from strongroom.clock import SystemClock
 from strongroom.errors import StorageError
 from strongroom.jobs.model import JobKind
 from strongroom.repository.rows import ContentState
 from strongroom.services.extract_item import ItemWork
 from strongroom.services.extract_jobs import ExtractJobs, Limits
+from strongroom.services.job_journal import JobJournal
 from strongroom.services.job_pulse import Brake, WorkerStopping
 from tests.jobs_bench import OTHER, SITE, Bench, FileRing, Memory, open_bench
 
@@ -144,6 +146,39 @@ def test_a_damaged_extract_fails_the_job_by_name_and_the_others_are_done(bench: 
     assert all(bench.row(key).file_id != before[key] for key in good)
     assert bench.row(bad).state == ContentState.ENCRYPTED  # no longer pending
     del bench.plain[bad]
+    bench.check_whole()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_file_from_before_that_stays_fails_the_job_by_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Issue F: nothing left behind unsaid. It ended as succeeded while the plaintext was still there."""
+    plain = bench.publish(b"plaintext", encrypted=False)
+    other = bench.publish(b"other", encrypted=False)
+    old, delete, refused = bench.row(plain).storage_key, bench.files.delete, 0
+
+    def refuse(storage_key: str) -> None:
+        nonlocal refused
+        if storage_key == old and refused < times:
+            refused += 1
+            raise StorageError("the disk refuses")
+        delete(storage_key)
+
+    monkeypatch.setattr(bench.files, "delete", refuse)
+    job = run(bench, JobKind.ENCRYPT)
+    row, receipt = bench.jobs.show(job), bench.receipt(job)
+    assert refused == times
+    assert bench.row(plain).mek_id == bench.row(other).mek_id == bench.ring.active_mek_id
+    if times == 1:  # the second attempt, at the end
+        assert (row.state, receipt.remaining) == ("succeeded", 0)
+    else:
+        assert (row.state, receipt.changed, receipt.remaining) == ("failed", 2, 1)
+        assert f"({plain}): its file from before cannot be removed: the disk refuses" in row.note
+        assert JobJournal(bench.repository, bench.files, SystemClock()).recover() == 1
+    assert old not in bench.files.list()
+    with bench.repository.reading() as tx:
+        assert tx.intents.list() == []
     bench.check_whole()
 
 
