@@ -558,16 +558,18 @@ class _Roots:
 
     def build(self, settings: "RootSettings") -> "RootProvider":
         """The provider of some settings; made once, since an SDK's client is slow to make."""
-        key = settings.digest
-        if key not in self._built:
-            built: RootProvider = root_module(settings.kind).build(settings, self._node.clock)
-            self._built[key] = built
-        return self._built[key]
+        root = self._built.get(settings.digest)
+        if root is None:
+            root = root_module(settings.kind).build(settings, self._node.clock)
+            self._built[settings.digest] = root
+        return root
 
     def _forget_left(self, stored: frozenset[bytes]) -> None:
         """Drop the clients, and their tokens and PINs, of roots that were left."""
         if self._stored not in {None, stored}:
-            self._built = {key: root for key, root in self._built.items() if key in stored}
+            # other threads may build at this moment: of a copy, and what they lose they make again
+            present = self._built.copy()
+            self._built = {key: root for key, root in present.items() if key in stored}
         self._stored = stored
 
 

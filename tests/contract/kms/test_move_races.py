@@ -358,6 +358,22 @@ def test_clients_of_a_root_that_was_left_are_forgotten(
     assert held == [GCP]
 
 
+def test_a_client_that_is_made_while_others_are_forgotten_is_not_lost(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move and a reader at once: the reader forgot what the move had just made, and the move ended with a KeyError."""
+
+    class Module:
+        @staticmethod
+        def build(settings: RootSettings, clock: object) -> object:
+            del clock
+            node._providers._forget_left(frozenset({settings.root_key_id.encode()}))
+            return settings
+
+    monkeypatch.setattr(bootstrap, "root_module", lambda _: Module)
+    assert [node._providers.build(root) for root in (BAO, GCP, BAO)] == [BAO, GCP, BAO]
+
+
 # ---- in the middle of a regeneration ---------------------------------------------------------------
 
 
