@@ -1,4 +1,4 @@
-"""`tsm security secrets rotate` and `tsm security regenerate-internal-tokens`: parsers and printing.
+"""`tsm security secrets rotate|verify` and `tsm security regenerate-internal-tokens`: parsers and printing.
 
 Values of secrets are read from files or stdin, never from the command line, and none is printed.
 """
@@ -46,6 +46,16 @@ def add_rotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     rotate.set_defaults(run=_rotate)
 
 
+def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `secrets verify`."""
+    verify = commands.add_parser(
+        "verify", help="log in to the configured components with the configured values"
+    )
+    verify.add_argument("keys", nargs="*", metavar="KEY", help="a secret parameter; none is all")
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.set_defaults(run=_verify)
+
+
 def add_regenerate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `regenerate-internal-tokens`."""
     again = commands.add_parser(
@@ -91,6 +101,24 @@ def _rotate(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.json:
         session.out_json(done)
     return _tell(done, session, quiet=arguments.json)
+
+
+def _verify(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.errors import ConsumerError
+
+    done = session.node.rotation.verify(arguments.keys)
+    if arguments.json:
+        session.out_json([asdict(one) for one in done])
+    for one in done:
+        if not arguments.json:
+            state = "NOT valid" if one.problem else "valid"
+            session.out(f"{' '.join(one.parameters)}: {state}  ({one.consumer})")
+        if one.problem:
+            hint = f"; {one.hint}" if one.hint else ""
+            session.note(f"{one.parameters[0]}: {one.problem}{hint}")
+    if not done:
+        session.note("no component is configured, so nobody was asked")
+    return ConsumerError.exit_code if any(one.problem for one in done) else 0
 
 
 def _regenerate(arguments: argparse.Namespace, session: Session) -> int:

@@ -25,6 +25,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     kept = secrets.add_subparsers(required=True, metavar="COMMAND")
     secret_inventory.add_commands(kept)
     rotation.add_rotate(kept)
+    rotation.add_verify(kept)
     rotation.add_regenerate(commands)
     return parser
 

@@ -71,6 +71,25 @@ class Outcome:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class Verified:
+    """Whether a component lets the configured values in.
+
+    Attributes:
+        parameters: Those that rotate together.
+        consumer: Its id.
+        where: The component.
+        problem: What happened; empty if it let them in.
+        hint: What to do.
+    """
+
+    parameters: tuple[str, ...]
+    consumer: str
+    where: str
+    problem: str = ""
+    hint: str = ""
+
+
 def outcome_of(consumer: Consumer, journal: RotationJournal) -> Outcome:
     """How a rotation stands that is not finished."""
     described = consumer.describe()

@@ -62,6 +62,18 @@ class RotationSteps:
         found = self._journals.find(described.parameters)
         return found if found and found.journal.consumer == described.id else None
 
+    def configured(self, consumer: Consumer) -> Credential:
+        """What the configuration says that this consumer accepts.
+
+        Raises:
+            NotFoundError: A parameter is not set.
+        """
+        described = consumer.describe()
+        values = self._configuration.document().values
+        opened = {name: self._configuration.open_secret(name) for name in described.parameters}
+        logins = {name: values[name] for name in described.alternates if name in values}
+        return Credential(opened, logins)
+
     def rotate(
         self, actor: str, run: str, consumer: Consumer, fresh: Mapping[str, SecretBytes]
     ) -> Outcome:

@@ -13,14 +13,14 @@ from strongroom.config import versions
 from strongroom.consumers.base import Consumer
 from strongroom.coordination.base import Coordinator
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import StateError
+from strongroom.errors import ConsumerError, NotFoundError, StateError, UsageError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.ids import new_id
 from strongroom.secrets import generate
 from strongroom.services import rotation_scope
 from strongroom.services.rotation_journal import RotationJournals
-from strongroom.services.rotation_scope import Outcome, Planned, Unit
+from strongroom.services.rotation_scope import Outcome, Planned, Unit, Verified
 from strongroom.services.rotation_steps import RotationSteps, encrypted
 
 if TYPE_CHECKING:
@@ -90,6 +90,35 @@ class SecretRotation:
                 Planned(unit.parameters, described.id, described.where, described.overlaps, left)
             )
         return planned
+
+    def verify(self, only: Sequence[str] = ()) -> list[Verified]:
+        """Log in to the configured components with the configured values; changes nothing, and shows none.
+
+        Args:
+            only: `passwords`, `certs` or names of parameters; none is every configured component.
+
+        Raises:
+            UsageError: No configured component uses a parameter that is named.
+            NotFoundError: Nobody knows a name.
+        """
+        consumers = self._consumers()
+        owned = [name for one in consumers for name in one.describe().parameters]
+        units = [unit for unit in self.units(only or owned) if unit.consumer is not None]
+        if only and not units:
+            raise UsageError(
+                f"no configured component uses {only[0]!r}",
+                hint="docs/howto/consumers.md says how to configure one",
+            )
+        return [self._verified(unit.consumer) for unit in units if unit.consumer is not None]
+
+    def _verified(self, consumer: Consumer) -> Verified:
+        described = consumer.describe()
+        problem, hint = "", ""
+        try:
+            consumer.login(self._steps.configured(consumer))
+        except (ConsumerError, NotFoundError) as error:
+            problem, hint = error.message, error.hint
+        return Verified(described.parameters, described.id, described.where, problem, hint)
 
     def candidates(self, name: str) -> tuple[SecretBytes, ...]:
         """The values that a parameter may have in its component: journaled new and old, configured, and the one before.

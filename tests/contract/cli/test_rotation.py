@@ -60,6 +60,27 @@ def test_a_rotated_password_is_the_one_that_redis_takes(
     assert not [one for one in (before, after) if one in said.out + said.err]
 
 
+def test_verify_says_who_lets_the_configured_value_in(
+    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("security", "secrets", "verify")
+    assert tsm(node, *words) == 0
+    assert capsys.readouterr().out == f"{PARAMETER}: valid  (redis/{USER})\n"
+    with redis.component.down():
+        assert tsm(node, *words, PARAMETER) == ConsumerError.exit_code
+        said = capsys.readouterr()
+        assert f"{PARAMETER}: NOT valid" in said.out
+        assert "Redis does not answer" in said.err
+        assert tsm(node, *words, "--json") == ConsumerError.exit_code
+        (found,) = json.loads(capsys.readouterr().out)
+        assert (found["consumer"], bool(found["problem"])) == (f"redis/{USER}", True)
+
+
+def test_verify_without_a_component_says_so(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tsm(node, "security", "secrets", "verify") == 0
+    assert "nobody was asked" in capsys.readouterr().err
+
+
 def test_a_plan_for_people_and_for_scripts(
     node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:

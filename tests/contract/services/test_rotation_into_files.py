@@ -81,6 +81,31 @@ def test_a_first_mail_password_is_proved_and_taken(node: Node) -> None:
     assert value(node, PARAMETER) == b"set by the provider"
 
 
+def test_verify_says_whether_the_configured_value_is_let_in(node: Node) -> None:
+    """An administrator's value that was set and applied is proved by a login."""
+    assert node.rotation.verify() == []
+    with pytest.raises(UsageError, match="no configured component"):
+        node.rotation.verify(["redis.password"])
+    mail = MailServer(password="set by the provider")
+    with mail.listening():
+        account = {f"{SMTP}.send_account": mail.account, f"{SMTP}.port": str(mail.port)}
+        apply(node, {f"{SMTP}.server": "127.0.0.1", **account})
+        (found,) = node.rotation.verify()
+        assert "is not set" in found.problem
+        apply(node, {PARAMETER: "set by the provder"})
+        (found,) = node.rotation.verify([PARAMETER])
+        assert "refused" in found.problem
+        apply(node, {PARAMETER: "set by the provider"})
+        (found,) = node.rotation.verify()
+        assert (found.parameters, found.consumer, found.problem) == (
+            (PARAMETER,),
+            "smtp/alerts",
+            "",
+        )
+    (found,) = node.rotation.verify()
+    assert "does not answer" in found.problem
+
+
 def test_components_are_those_that_are_configured() -> None:
     settings = {
         "indexandsearchserver.ssl.directory": "/nowhere",
