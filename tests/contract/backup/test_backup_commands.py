@@ -286,6 +286,19 @@ def test_without_keys_the_command_says_what_that_means(
     assert len(target.keeper.current()[0].former) == 1
 
 
+def test_a_token_that_was_revoked_since_is_told(
+    source: Node, node_dir: Path, maintenance: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tokens", "create", "script", "--user", "admin", f"--data-dir={node_dir}"]
+    assert dispatch.main("strongroom", words) == 0
+    assert maintenance("backup", "-f", "x") == 0
+    with source.repository.transaction() as tx:
+        for token_id in tx.rows.ids("tokens"):
+            tx.tokens.delete(token_id)
+    assert maintenance("restore", "-f", "x", "--ignore-prompt") == 0
+    assert "1 access tokens were revoked since" in capsys.readouterr().err
+
+
 def test_a_credential_of_the_root_is_read_from_a_file(
     source: Node, maintenance: Run, tmp_path: Path
 ) -> None:

@@ -1,6 +1,8 @@
 """What rarely happens to a backup, and still must come out right."""
 
 import os
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from strongroom.services import backup_opening, drills
 from strongroom.services import backups as making
 from strongroom.services.backup_keys import BackupKeys
 from strongroom.services.backups import BackupRequest
+from strongroom.services.restores import RestoreRequest
 from tests import backups
 from tests.backups import State
 from tests.contract.test_file_modes import loose
@@ -226,3 +229,24 @@ def test_the_end_of_a_backup_is_manifest_and_seal(source: Node, tmp_path: Path) 
     cut = raw[: last.offset - archive.BLOCK] + bytes(2 * archive.BLOCK)
     with pytest.raises(FormatError, match="does not end with manifest and seal"):
         OpenBackup.check(BytesSource(cut))
+
+
+def test_progress_counts_the_bytes_of_each_stage(source: Node, tmp_path: Path) -> None:
+    totals: dict[str, int] = {}
+    done: Counter[str] = Counter()
+
+    def stage(name: str, total: int) -> Callable[[int], None]:
+        totals[name] = total
+        return lambda count: done.update({name: count})
+
+    keys = BackupKeys(source.keeper, source.assets)
+    request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
+    made = node_backups.backups(source, keys).make(request, stage)
+    with OpenedFile(made.path) as file, node_backups.alone(source):
+        backup = OpenBackup.check(file, stage("check", file.size))
+        means = node_backups.means(source, backups.NOTHING, None)
+        asked = RestoreRequest("os:tester", "b.tsbak")
+        node_backups.restores(source).restore(backup, means, asked, stage)
+    assert done["restore"] == totals["restore"] == backup.extract_bytes > 0
+    for name, padding in (("backup", 64 << 10), ("verify", 64 << 10), ("check", 64 << 10)):
+        assert abs(done[name] - totals[name]) < padding, name
