@@ -19,7 +19,8 @@ from strongroom.eventlog import events
 from strongroom.overriding import override
 from strongroom.services.secret_rotation import RotationPorts, SecretRotation
 from tests.conftest import Torture
-from tests.contract.consumers.benches import START
+from tests.contract.consumers import cuts
+from tests.contract.consumers.benches import BENCHES, START
 from tests.contract.consumers.harness import ConsumerBench
 from tests.estate import PARAMETERS, Estate, estate
 from tests.torture import harness, nodes
@@ -244,8 +245,6 @@ def bring_together(node: Node, bench: ConsumerBench) -> Rotated:
 
 
 def _changing(name: str) -> bool:
-    from tests.contract.consumers.benches import BENCHES
-
     return BENCHES[name].changes_component
 
 
@@ -272,6 +271,21 @@ def test_a_component_that_fails_at_any_step_keeps_one_value_and_converges(
         rotated.check_converged(service)
     harness.FIGURES.append(f"{fault}: {len(cases)} cases, {failed} failed of those tried, 0 lost")
     assert failed > 0
+
+
+def test_a_call_cut_at_any_message_can_be_made_again(
+    components: Callable[[str], ConsumerBench], torture: Torture
+) -> None:
+    """R7: the connection breaks at every message, the message lost or its answer."""
+    turns = range(1, cuts.MOST_TURNS if torture.whole else 2)
+    for name in START:
+        if _changing(name) and BENCHES[name].over_network:
+            counts = [
+                cuts.cut_at(components(name), turns, delivered=delivered)
+                for delivered in (False, True)
+            ]
+            harness.FIGURES.append(f"{name}: cut at {sum(counts)} messages, 0 lost")
+            assert min(counts) > 0
 
 
 def test_a_component_killed_at_any_moment_agrees_with_the_configuration(

@@ -1,14 +1,14 @@
 """Every consumer keeps the port's promises with its real component (R6, R7; issue's "Must show" 1 and 2)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from strongroom.consumers.base import Consumer, Credential
 from strongroom.errors import ConsumerRefusedError, ConsumerUnavailableError
+from tests.conftest import Torture
+from tests.contract.consumers import cuts
 from tests.contract.consumers.benches import BENCHES
-from tests.contract.consumers.cutting import CuttingProxy
 from tests.contract.consumers.harness import ConsumerBench
 
 every = pytest.mark.parametrize("bench", BENCHES, indirect=True)
@@ -20,8 +20,6 @@ cuttable = pytest.mark.parametrize(
     [name for name, one in BENCHES.items() if one.changes_component and one.over_network],
     indirect=True,
 )
-#: More turns than any call takes; the enumeration ends when a call was not cut any more.
-_MOST_TURNS = 60
 
 Call = Callable[[Consumer, Credential, Credential], None]
 
@@ -181,53 +179,14 @@ def test_what_was_done_outlives_the_component(bench: ConsumerBench) -> None:
 
 @cuttable
 @pytest.mark.parametrize("delivered", [False, True], ids=["request-lost", "answer-lost"])
-def test_a_call_cut_at_any_message_can_be_made_again(
-    bench: ConsumerBench, *, delivered: bool
+def test_a_call_cut_in_mid_way_can_be_made_again(
+    bench: ConsumerBench, torture: Torture, *, delivered: bool
 ) -> None:
-    """At each cut one of the two is valid, and the next call finishes the work (R7: at most one retry)."""
-    cuts = 0
-    for stage in (admit_stage, withdraw_stage):
-        for turn in range(1, _MOST_TURNS):
-            present = bench.reset()
-            new = bench.fresh(present)
-            with CuttingProxy(bench.address, turn, delivered=delivered) as proxy:
-                stage(bench, bench.consumer(address=proxy.address), new, present)
-            if not proxy.has_cut:
-                break
-            cuts += 1
-            assert bench.accepts(new) or bench.accepts(present)
-            consumer = bench.consumer()
-            if stage is admit_stage:
-                consumer.admit(new, present)
-                assert bench.accepts(new)
-            consumer.withdraw(present, new)
-            assert bench.accepts(new)
-            assert not bench.accepts(present)
-    assert cuts > 2
+    """At each cut one of the two is valid, and the next call finishes the work (R7: at most one retry).
 
-
-def admit_stage(
-    bench: ConsumerBench, consumer: Consumer, new: Credential, present: Credential
-) -> None:
-    with suppressed_cut():
-        consumer.admit(new, present)
-
-
-def withdraw_stage(
-    bench: ConsumerBench, consumer: Consumer, new: Credential, present: Credential
-) -> None:
-    bench.consumer().admit(new, present)
-    with suppressed_cut():
-        consumer.withdraw(present, new)
-
-
-@contextmanager
-def suppressed_cut() -> Iterator[None]:
-    """A call through the proxy succeeds, or is unavailable; nothing else."""
-    try:
-        yield
-    except ConsumerUnavailableError:
-        return
+    A third of the messages; all of them in tests/torture/test_rotation.py.
+    """
+    assert cuts.cut_at(bench, range(1 + torture.seed % 3, cuts.MOST_TURNS, 3), delivered=delivered)
 
 
 @changing
