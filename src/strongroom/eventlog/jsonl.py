@@ -139,6 +139,22 @@ class JsonlEventLog:
         self.append([told])
         return aside
 
+    def remove_leftovers(self) -> bool:
+        """Remove the checkpoint that a killed writer was writing; says whether there was one.
+
+        Raises:
+            StorageError: It cannot be removed.
+        """
+        leftover = durable.temp_path(self.checkpoints.path)
+        if not leftover.exists():
+            return False
+        with self._locked():  # else it may be a living writer's
+            try:
+                leftover.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot remove {leftover}: {error.strerror}") from error
+        return True
+
     def _heads(self) -> Iterator[chain.Head]:
         for line in self._lines():
             try:

@@ -21,8 +21,9 @@ def at_start(node: Node) -> None:
     """Finish or remove what a killed server was writing; only for the one process that serves the node."""
     hidden = node.files.remove_leftovers()
     orphans = node.stored_files.recover()
-    if hidden or orphans:
-        _log.warning("removed %d unfinished and %d orphaned files", len(hidden), orphans)
+    unfinished = len(hidden) + node.events.remove_leftovers()
+    if unfinished or orphans:
+        _log.warning("removed %d unfinished and %d orphaned files", unfinished, orphans)
     regularly(node)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom import durable
 from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
@@ -323,3 +324,17 @@ def test_a_note_that_does_not_verify_is_an_integrity_error(log: JsonlEventLog) -
     other = LogSigner("strongroom/i/node1", SigningKey(SecretBytes(bytes(32))))
     with pytest.raises(IntegrityError, match="not signed by"):
         make(log.path.parent, other).checkpoints.newest()
+
+
+def test_what_a_killed_writer_left_is_removed(log: JsonlEventLog) -> None:
+    """Requirements section 10: it stayed until the next event, which may be days."""
+    log.append(some())
+    leftover = durable.temp_path(log.checkpoints.path)
+    assert not log.remove_leftovers()
+    leftover.write_bytes(b"half a check")
+    assert log.remove_leftovers()
+    assert not leftover.exists()
+    assert log.verify().is_whole
+    leftover.mkdir()
+    with pytest.raises(StorageError, match=r"cannot remove .*\.tmp"):
+        log.remove_leftovers()

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from strongroom import durable
 from strongroom.access.sessions import hash_token
 from strongroom.bootstrap import Node
 from strongroom.clock import FixedClock, format_utc
@@ -18,7 +19,7 @@ from tests.contract.conftest import ADMIN, ADMIN_PASSWORD
 
 
 def test_a_start_removes_what_nobody_knows(node: Node) -> None:
-    """A file without a row, one with an intent only, and a hidden one."""
+    """A file without a row, one with an intent only, a hidden one, and half a checkpoint."""
     place = Placement(new_id(), new_id())
     orphan = node.vault.create(place, encrypted=True)
     orphan.write(b"x")
@@ -28,8 +29,11 @@ def test_a_start_removes_what_nobody_knows(node: Node) -> None:
     announced.commit()
     hidden = node.paths.extracts / place.site_id / f".0123456789abcdef{PARTIAL_SUFFIX}"
     hidden.write_bytes(b"x")
+    unfinished = durable.temp_path(node.events.checkpoints.path)
+    unfinished.write_bytes(b"x")
     upkeep.at_start(node)
     assert [path for path in node.paths.extracts.rglob("*") if path.is_file()] == []
+    assert not unfinished.exists()
     with node.repository.reading() as tx:
         assert tx.intents.list() == []
 
