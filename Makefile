@@ -12,6 +12,8 @@ UV := .venv-uv/bin/uv
 CODE := src tests demo scripts benchmarks
 # two workers: the tests' own servers and tools need the rest of a small machine
 WORKERS ?= 2
+# a job that is tortured mostly waits
+TORTURE_WORKERS ?= 4
 
 .PHONY: help venv system demo test torture check lint types fix bench fuzz interop docs cluster lock clean
 
@@ -79,7 +81,7 @@ fix: venv  ## format, and repair what the linter can repair
 
 torture: venv  ## every enumeration of faults, whole
 	@$(BIN)/python -m compileall -q src tests
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m torture --torture whole --timeout 7200 tests
+	@$(BIN)/pytest -n $(TORTURE_WORKERS) --dist worksteal -m torture --torture whole --timeout 7200 tests
 
 interop: venv  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests
