@@ -28,6 +28,7 @@ _JARS = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple")
 _READY_S = 30
 _STOP_S = 15
 _PAUSE_S = 0.02
+_AGAIN_S = 5
 
 
 class Component:
@@ -63,6 +64,16 @@ class Component:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        again = time.monotonic() + _AGAIN_S
+        while not self._started():
+            # what is left of a killed one (shared memory, a port) may need a moment to go
+            if time.monotonic() > again:
+                said = self.log.read_text(errors="replace")[-2000:]
+                raise AssertionError(f"{self._command[0]} did not start: {said}")
+            time.sleep(_PAUSE_S)
+
+    def _started(self) -> bool:
+        """Start it; whether it answers, and did not end."""
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(
                 self._command,
@@ -74,15 +85,13 @@ class Component:
                 start_new_session=True,
                 **_as_user(self._user),
             )
-        self._wait_ready(self._child)
-
-    def _wait_ready(self, child: "subprocess.Popen[bytes]") -> None:
         limit = time.monotonic() + _READY_S
-        while not self._ready():
-            if child.poll() is not None or time.monotonic() > limit:
-                said = self.log.read_text(errors="replace")[-2000:]
-                raise AssertionError(f"{self._command[0]} did not start: {said}")
+        while time.monotonic() < limit and self._child.poll() is None:
+            if self._ready():
+                return True
             time.sleep(_PAUSE_S)
+        self._end(signal.SIGKILL)
+        return False
 
     def stop(self) -> None:
         """End it in its own orderly way; nothing happens if it does not run."""

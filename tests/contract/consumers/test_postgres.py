@@ -1,6 +1,7 @@
 """What is PostgreSQL's own: names, languages, TLS, turns, and a change that waits (S12, R6, R7)."""
 
 import base64
+import random
 import socket
 import sys
 import threading
@@ -91,6 +92,23 @@ def test_a_role_with_an_odd_name(bench: PostgresBench, name: str) -> None:
         with pytest.raises(ConsumerRefusedError):
             consumer.login(wrong)
     assert bench.accepts(bystander)
+
+
+@role_bench
+def test_forty_names_of_the_worst_characters(bench: PostgresBench) -> None:
+    """S12: each changes its own role, and the neighbour whose name begins alike keeps its password."""
+    choice = random.Random(12)
+    worst = "\"'\\;-/*$%{}()[]@:\n\t éß秘🔑\u200bA"
+    for number in range(40):
+        name = "".join(choice.choices(worst, k=choice.randint(1, 12))) + str(number)
+        neighbour = name + "'"
+        kept, new = one(rng.new_password()), one(rng.new_password())
+        with created(bench, name), created(bench, neighbour):
+            PostgresRole(server(bench), neighbour, PARAMETER).admit(kept, new)
+            consumer = PostgresRole(server(bench), name, PARAMETER)
+            consumer.admit(new, kept)
+            consumer.login(new)
+            PostgresRole(server(bench), neighbour, PARAMETER).login(kept)
 
 
 @role_bench
