@@ -13,6 +13,7 @@ from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
 from strongroom.kms.states import MekState
 from strongroom.repository.rows import ContentRow, SiteMode
+from strongroom.roots import aws, azure, gcp, openbao
 from strongroom.roots.settings import RootSettings
 from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
 from strongroom.services.sites import SiteChanges
@@ -30,6 +31,7 @@ CHAIN = (
     ("pkcs11", "local"),
 )
 Benches = Callable[[str], RootBench]
+_PATIENCE_S = 30.0
 
 
 def some(torture: Torture, items: Sequence[T], count: int) -> list[T]:
@@ -50,6 +52,14 @@ def prepare(benches: Benches, names: Sequence[str], patch: pytest.MonkeyPatch) -
         patch.setenv(name, value)
     for bench in outside:
         bench.quicken(patch)
+    # no fault here is a slow answer: only a busy machine gives one
+    for module, limit in (
+        (aws, "READ_S"),
+        (azure, "READ_S"),
+        (openbao, "READ_S"),
+        (gcp, "TIMEOUT_S"),
+    ):
+        patch.setattr(module, limit, _PATIENCE_S)
     return variables
 
 
