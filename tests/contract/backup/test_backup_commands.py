@@ -181,14 +181,21 @@ def test_a_backup_while_the_server_works_and_no_restore(
     assert backups.contents(source) == wanted
 
 
-def test_a_passphrase_goes_over_the_socket(
-    source: Node, node_dir: Path, maintenance: Run, tmp_path: Path
+def test_a_passphrase_goes_over_the_socket_and_opens_it_elsewhere(
+    source: Node,
+    node_dir: Path,
+    maintenance: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """The one test with a passphrase: age makes each use of one cost a second."""
     phrase = tmp_path / "phrase"
     phrase.write_text("a passphrase\n")
     with served(node_dir, "--no-backgrounder"):
         assert maintenance("backup", "-f", "x", "--passphrase-file", phrase) == 0
-    assert verify(tmp_path / "nowhere", source.paths.backups / "x.tsbak") == 0
+    path = source.paths.backups / "x.tsbak"
+    assert verify(tmp_path / "nowhere", path, "--drill", "--passphrase-file", phrase) == 0
+    assert "Authenticated: yes, by what was given" in capsys.readouterr().out
 
 
 def test_a_drill_ends_with_a_receipt(

@@ -31,8 +31,6 @@ from strongroom.topology import running
 from tests import backups
 from tests.backups import State
 
-PHRASE = SecretBytes(b"a passphrase of the tests")
-
 
 def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> None:
     """A-26: new RMK, new MEK that encrypts, the others decrypt-only; C-13: the configuration stays."""
@@ -83,13 +81,6 @@ def test_a_sealed_backup_comes_back_on_a_fresh_machine(
     }
     # from now on it opens by the MEK that came in
     assert backups.restore(target, made.path).opened_by == "a MEK of this installation"
-
-
-def test_a_passphrase_opens_it(source: Node, target: Node, tmp_path: Path) -> None:
-    wanted = backups.contents(source)
-    made = backups.make(source, tmp_path / "b.tsbak", SealTo(passphrase=PHRASE))
-    assert backups.restore(target, made.path, OpenWith(passphrase=PHRASE)).missing == {}
-    assert backups.contents(target) == wanted
 
 
 def test_a_refused_restore_changes_nothing(source: Node, target: Node, tmp_path: Path) -> None:
