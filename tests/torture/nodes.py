@@ -87,6 +87,13 @@ def check_whole(home: Path) -> dict[str, bytes]:
     return found
 
 
+def check_alone(home: Path) -> None:
+    """Nothing but the node is in a new data directory; a kill behind the last rename may leave an empty folder."""
+    strange = {path for path in home.iterdir() if path.name != "tabsvc"}
+    assert all(path.name.startswith(".init-") for path in strange), strange
+    assert [left for path in strange for left in path.iterdir()] == []
+
+
 def project(home: Path) -> None:
     """What each start of the server does: rewrite the projections of the configuration."""
     with opened(home) as node:

@@ -36,7 +36,7 @@ def test_initialising(tmp_path: Path, few: Torture, faults: tuple[str, ...]) -> 
             assert not outcome.succeeded
             run(home, "strongroom", *words, lab.place / "password")
         nodes.check_whole(home)
-        assert {path.name for path in home.iterdir()} == {"tabsvc"}
+        nodes.check_alone(home)
 
     harness.torture(lab, few.choose(lab.points(*faults)), check)
 

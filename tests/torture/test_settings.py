@@ -121,7 +121,7 @@ def test_preparing_a_node(start: Path, few: Torture, faults: tuple[str, ...]) ->
             assert not outcome.succeeded
             run(home, "initialize-tsm", "-b", place / "file")
         assert "PREPARED" in run(home, "strongroom", "status")
-        assert {path.name for path in home.iterdir()} == {"tabsvc"}
+        nodes.check_alone(home)
         for path in home.rglob("*"):
             assert not stat.S_IMODE(path.lstat().st_mode) & 0o007
 
