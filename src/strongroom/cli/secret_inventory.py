@@ -31,6 +31,8 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     elif found:
         heads = ("PARAMETER", "ORIGIN", "AGE", "LAST ROTATED", "LAST REVEALED", "DUE", "USED BY")
         columns.show(session, heads, [_row(one) for one in found])
+    for left in session.node.rotation.outstanding():
+        session.note(f"{left.parameters[0]}: rotation not finished, {left.problem}; {left.hint}")
     due = sum(one.due for one in found)
     if due:
         session.note(f"{due} due; renew them with 'tsm security secrets rotate'")

@@ -112,6 +112,8 @@ def test_a_component_that_is_down_keeps_its_old_password_and_the_others_go_on(
     assert node.configuration.open_secret("jdbc.password") != other
     assert tsm(node, *words, "--dry-run") == 0
     assert "an interrupted rotation would be finished" in capsys.readouterr().err
+    assert tsm(node, "security", "secrets", "list") == 0
+    assert f"{PARAMETER}: rotation not finished, the last try ended with" in capsys.readouterr().err
     assert tsm(node, *words, "--json") == 0
     done = {one["parameters"][0]: one for one in json.loads(capsys.readouterr().out)}
     assert done[PARAMETER]["state"] == "rotated"
