@@ -76,8 +76,14 @@ class HttpsListener:
     def reload(self) -> None:
         """Show the certificate as it is configured now; for other threads than the event loop's."""
         chain = self._checked()
-        if chain is not None and self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._show(chain), self._loop).result(HANDSHAKE_S)
+        if chain is None or self._loop is None:
+            return
+        shown = self._show(chain)
+        try:
+            asyncio.run_coroutine_threadsafe(shown, self._loop).result(HANDSHAKE_S)
+        except (OSError, RuntimeError):  # it stops serving, or cannot listen
+            shown.close()
+            _log.exception("HTTPS: the certificate that was applied is not shown")
 
     def _checked(self) -> Chain | None:
         """The configured chain, tried in a context that nobody uses."""

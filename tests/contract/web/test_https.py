@@ -1,5 +1,6 @@
 """Our own HTTPS listener (requirements 2.4): the administrator's certificate, exchanged while serving (C-20)."""
 
+import asyncio
 import http.client
 import socket
 import ssl
@@ -167,6 +168,20 @@ def test_without_a_certificate_it_listens_when_one_is_applied(
             socket.create_connection(("127.0.0.1", port), timeout=5)
         apply(node, values)
         assert becomes(lambda: trusts(port, ca_file))
+
+
+def test_a_change_while_it_stops_is_told_and_harms_nothing(
+    node: Node, port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, values = certificate(tmp_path / "one")
+    apply(node, values)
+    with https.listening(node) as tls:
+        assert tls is not None
+        loop = asyncio.new_event_loop()
+        loop.close()
+        tls._loop = loop
+        tls.reload()
+    assert "is not shown" in caplog.text
 
 
 def test_old_versions_of_tls_are_refused(node: Node, port: int, tmp_path: Path) -> None:
