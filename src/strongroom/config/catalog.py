@@ -65,6 +65,13 @@ def _port(value: str) -> str:
     return str(int(value))
 
 
+def _login(value: str) -> str:
+    if value not in {"rails", "rails_a", "rails_b"}:
+        message = "rails, rails_a or rails_b"
+        raise ValueError(message)
+    return value
+
+
 def _boolean(value: str) -> str:
     if value.lower() not in {"true", "false"}:
         message = "true or false"
@@ -169,7 +176,6 @@ def _components() -> list[ConfigKey]:
             None,
             "where the internal certificates lie as files for the search server",
         ),
-        "jdbc.username": (None, "login of jdbc.password; a rotation writes it, rails until then"),
         "pgsql.host": (None, "host of PostgreSQL or folder of its Unix socket; none: not used"),
         "pgsql.database": ("postgres", "database in which PostgreSQL logins are proved"),
         "pgsql.adminusername": ("tblwgadmin", "role that changes the others' passwords"),
@@ -191,7 +197,9 @@ def _components() -> list[ConfigKey]:
         "redis.port": ("6379", "port of Redis"),
         f"{smtp}.port": ("587", "port of the mail server; 465 is TLS from the start"),
     }
+    login = "login of jdbc.password; a rotation writes it, rails until then"
     return [
+        ConfigKey("jdbc.username", None, _login, True, login),
         *(ConfigKey(name, value, _text, True, use) for name, (value, use) in texts.items()),
         *(ConfigKey(name, value, _port, True, use) for name, (value, use) in ports.items()),
     ]

@@ -343,10 +343,19 @@ def test_a_turn_that_does_not_become_the_role_is_refused(bench: PostgresPairBenc
 
 
 @pair_bench
-def test_a_turn_is_one_of_the_two(bench: PostgresPairBench) -> None:
-    other = Credential({"jdbc.password": rng.new_password()}, {LOGIN_PARAMETER: "postgres"})
-    with pytest.raises(UsageError):
-        bench.consumer().login(other)
+def test_a_login_name_that_is_not_ours_is_left_alone(bench: PostgresPairBench) -> None:
+    """Somebody wrote another name into the configuration: the rotation leads back, and changes nobody else."""
+    present = bench.reset()
+    strange = Credential(present.values, {LOGIN_PARAMETER: "postgres"})
+    consumer, new = bench.consumer(), bench.fresh(present)
+    consumer.login(strange)
+    before = bench.server.run("select * from pg_authid where rolname = 'postgres'")
+    consumer.admit(new, strange)
+    consumer.withdraw(strange, new)
+    consumer.login(new)
+    with pytest.raises(ConsumerRefusedError):
+        consumer.login(strange)
+    assert bench.server.run("select * from pg_authid where rolname = 'postgres'") == before
 
 
 def connected(bench: PostgresBench, user: str, credential: Credential) -> psycopg.Connection:

@@ -51,6 +51,10 @@ def test_values(key: str, given: str, kept: str) -> None:
         ("gateway.timeout", "9" * 30),
         ("service.jmx_enabled", "yes"),
         ("vizqlserver.log.level", "loud"),
+        ("jdbc.username", "postgres"),
+        ("pgsql.port", "0"),
+        ("pgsql.port", "65536"),
+        ("pgsql.port", "x"),
         ("nobody.knows", "x" * (catalog.MAX_TEXT_CHARACTERS + 1)),
     ],
 )
