@@ -80,6 +80,19 @@ class SecretRotation:
         used = (Unit(one.describe().parameters, one) for one in consumers)
         return (*unused, *(unit for unit in used if names & set(unit.parameters)))
 
+    def check(self, only: Sequence[str] = (), *, given: bool = False) -> tuple[Unit, ...]:
+        """As `units`, if nothing stands in the way of their rotation.
+
+        Raises:
+            UsageError: A secret that cannot be rotated, or a value for more than one.
+            NotFoundError: Nobody knows a name.
+            StateError: A change of one of them is pending.
+        """
+        units = self.units(only)
+        rotation_scope.check_value(units, given=given)
+        self._refuse_pending(units)
+        return units
+
     def plan(self, only: Sequence[str] = ()) -> list[Planned]:
         """What `rotate` would do; asks no component and changes nothing."""
         planned = []
@@ -169,10 +182,7 @@ class SecretRotation:
             StateError: A change of one of them is pending.
         """
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            units = self.units(only)
-            rotation_scope.check_value(units, given=value is not None)
-            self._refuse_pending(units)
-            units = self._not_done(run, units)
+            units = self._not_done(run, self.check(only, given=value is not None))
             run = run or new_id()
             unused = [name for unit in units if unit.consumer is None for name in unit.parameters]
             if unused:

@@ -186,10 +186,20 @@ def test_a_scope_leaves_the_rest(
     assert redis.accepts(USER, password(node))
 
 
-def test_a_scope_that_names_nothing_leaves_no_journal(node: Node) -> None:
-    words = ("security", "regenerate-internal-tokens", "--only")
-    assert tsm(node, *words, "no.such") == 5
-    assert tsm(node, *words, "keys") == 0
+def test_a_scope_that_cannot_be_done_leaves_no_journal(node: Node) -> None:
+    """It would be in the way of every later run."""
+    mail, words = (
+        "svcmonitor.notification.smtp.password",
+        ("security", "regenerate-internal-tokens"),
+    )
+    node.configuration.set("svcmonitor.notification.smtp.server", "127.0.0.1", actor="os:tester")
+    node.configuration.set("svcmonitor.notification.smtp.send_account", "alerts", actor="os:tester")
+    node.configuration.apply(actor="os:tester")
+    assert tsm(node, *words, "--only", "no.such") == 5
+    assert tsm(node, *words, "--only", mail) == UsageError.exit_code
+    node.configuration.set(PARAMETER, "by hand", actor="os:tester")
+    assert tsm(node, *words, "--only", PARAMETER) == StateError.exit_code
+    assert tsm(node, *words, "--only", "certs") == 0
 
 
 def test_what_a_component_did_not_take_is_named_though_the_keys_are_new(
