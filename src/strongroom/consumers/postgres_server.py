@@ -219,8 +219,10 @@ class PostgresServer:
                 target_session_attrs="primary" if primary else "any",
                 autocommit=True,
             )
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise self._login_error(role, error) from error
+        except UnicodeError as error:  # the name service's, for a host that is no name
+            raise ConsumerUnavailableError(f"no such host: {self.settings.where}") from error
         return connection
 
     def _conninfo(self, role: str, password: SecretBytes) -> dict[str, Any]:

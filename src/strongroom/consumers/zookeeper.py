@@ -60,9 +60,9 @@ class ZookeeperSettings:
         """Refuse to send a password in the clear to another machine, and a root that is none.
 
         Raises:
-            UsageError: A host is another machine's, and there is no TLS; or the root is no path.
+            UsageError: A host is another machine's, and there is no TLS; or hosts or root are none.
         """
-        hosts = [one.strip().rpartition(":")[0].strip("[]") for one in self.hosts.split(",")]
+        hosts = [_host(one.strip()) for one in self.hosts.split(",")]
         if not (self.ca_file or all(map(_is_loopback, hosts))):
             raise UsageError(
                 f"ZooKeeper at {self.hosts} would get passwords unencrypted",
@@ -322,6 +322,13 @@ def _kazoo() -> Any:
             "the client of ZooKeeper is not installed", hint="pip install 'strongroom[zookeeper]'"
         ) from error
     return KazooClient
+
+
+def _host(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit()):
+        raise UsageError(f"not a host with its port: {text!r}", hint="for example 127.0.0.1:2181")
+    return host.strip("[]")
 
 
 def _is_loopback(host: str) -> bool:

@@ -266,6 +266,13 @@ def test_without_a_password_of_the_administrator_nobody_is_asked() -> None:
         PostgresRole(nobody, "readonly", PARAMETER).admit(one("x"), one("y"))
 
 
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "/nonexistent"])
+def test_a_host_that_is_not_there_is_unavailable(host: str) -> None:
+    nobody = PostgresServer(PostgresSettings(host), lambda _: ())
+    with pytest.raises(ConsumerUnavailableError):
+        nobody.login("readonly", rng.new_password())
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     nobody = PostgresServer(PostgresSettings("/nonexistent"), lambda _: ())

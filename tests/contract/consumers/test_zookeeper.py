@@ -242,6 +242,10 @@ def test_over_tls_the_certificate_must_be_the_servers(tmp_path: Path) -> None:
     [
         ("zk1.example:2181", "/strongroom", ""),
         ("127.0.0.1:2181,192.0.2.1:2181", "/strongroom", ""),
+        ("127.0.0.1", "/strongroom", ""),
+        ("127.0.0.1:x", "/strongroom", ""),
+        (":2181", "/strongroom", ""),
+        ("127.0.0.1:2181/chroot", "/strongroom", ""),
         ("127.0.0.1:2181", "strongroom", ""),
         ("127.0.0.1:2181", "/a//b", ""),
         ("127.0.0.1:2181", "/", ""),
