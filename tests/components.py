@@ -76,7 +76,8 @@ class Component:
         """Start it; whether it answers, and did not end."""
         with self.log.open("ab") as output:
             self._child = subprocess.Popen(
-                self._command,
+                # it ends with the tests, even if these are killed
+                ["setpriv", "--pdeathsig", "KILL", *self._command],
                 cwd=self.folder,
                 env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
