@@ -22,7 +22,7 @@ from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings
 
 RMK = Rmk(RmkId(new_id()), InstallationId(new_id()), rng.new_key())
-BACKUP = new_id()
+BACKUP = "435c1e3d-bf99-430c-8815-bd105c342eb7"
 PLACE = Place(RMK.installation_id, RMK.id, BACKUP)
 RING = KeyRing.with_first(MekId(new_id()), rng.new_key(), datetime(2026, 1, 1, tzinfo=UTC))
 IDENTITY = age.new_identity()

@@ -11,7 +11,10 @@ from strongroom.backup.manifest import Listed, Manifest, Seal
 from strongroom.errors import FormatError
 from strongroom.ids import new_id
 
-ID, RMK = new_id(), new_id()
+# fixed: they are in the names of tests, which all workers must have alike
+ID, RMK = "0d4c7ac5-29d5-4bd8-8d0a-6f0f3cfa6c11", "5a3a2c7e-2f51-4a5d-9c07-0b9a9c1a2f22"
+SOURCE = "9f6b3d1e-7c1b-4d2e-8a35-1c2d3e4f5a33"
+MEKS = ("1b2c3d4e-5f60-4711-8a9b-aabbccddee44", "2c3d4e5f-6071-4822-9bac-bbccddeeff55")
 DIGEST = "ab" * 32
 NAMES = (MARK, *manifest._REQUIRED)
 SAID = Manifest(
@@ -19,12 +22,12 @@ SAID = Manifest(
     created_at="2026-11-21T12:00:00Z",
     description="für Menschen",
     program="1",
-    installation=new_id(),
+    installation=SOURCE,
     schema="0001",
     mode="aws",
     rmk_id=RMK,
     epoch=3,
-    mek_ids=(new_id(), new_id()),
+    mek_ids=MEKS,
     sealed=("recipient",),
     entries=tuple(Listed(name, 1, DIGEST) for name in NAMES),
     lost=("site/ab/x.sealed",),
