@@ -4,7 +4,7 @@ import random
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,9 +33,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # xdist hands the options of this process to its workers, so all of them choose alike
     if config.option.torture_seed is None:
-        config.option.torture_seed = secrets.randbelow(2**32)
+        handed = getattr(config, "workerinput", {}).get("torture_seed")
+        config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to each of xdist's workers, so that all of them choose, and collect, alike."""
+    node.workerinput["torture_seed"] = node.config.option.torture_seed
 
 
 def pytest_report_header(config: pytest.Config) -> str:
