@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Torture
+from tests.contract.roots.bench_pkcs11 import Pkcs11Bench
 from tests.contract.roots.commands import words_of
+from tests.contract.roots.harness import RootBench
 from tests.torture import harness, moves, nodes
 from tests.torture.harness import KILL, Lab, Outcome
 from tests.torture.moves import Benches, Start
@@ -23,6 +25,15 @@ def lab_of(start: Start, place: Path, variables: dict[str, str]) -> Lab:
     return Lab(
         start.folder, place / "place", words, {"STRONGROOM_HOME": "{place}/node", **variables}
     )
+
+
+def with_token(bench: RootBench, start: Start, place: Path) -> dict[str, str]:
+    """A token of its own for every run: a kill in the middle of SoftHSM, which no real HSM suffers, may damage it."""
+    assert isinstance(bench, Pkcs11Bench)
+    nodes.copy(bench.folder / "tokens", start.folder / "tokens")
+    configuration = start.folder / "softhsm2.conf"
+    configuration.write_text(f"directories.tokendir = {place / 'place' / 'tokens'}\n")
+    return {"SOFTHSM2_CONF": "{place}/softhsm2.conf"}
 
 
 def checking(home: Path, start: Start) -> Callable[[Outcome], None]:
@@ -54,6 +65,8 @@ def test_a_command_killed_at_any_call_leaves_the_old_or_the_new(
             place = tmp_path / f"{source} {target}"
             settings = [moves.settings_of(benches, name) for name in (source, target)]
             start = moves.make_start(fresh_node, place / "start", *settings)
+            if "pkcs11" in (source, target):
+                variables |= with_token(benches("pkcs11"), start, place)
             lab = lab_of(start, place, variables)
             points = moves.few(torture, 4).choose(lab.points(KILL))
             harness.torture(lab, points, checking(lab.place / "node", start))
