@@ -4,7 +4,6 @@ Everything is built at first use, and imported there: `tsm configuration get` mu
 """
 
 import grp
-import importlib
 import os
 import pwd
 import sys
@@ -19,15 +18,14 @@ from strongroom.clock import Clock, SystemClock
 from strongroom.errors import (
     NotFoundError,
     PermissionDeniedError,
-    RootError,
     StateError,
 )
 from strongroom.topology.paths import DataPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
+    from strongroom.bootstrap_roots import Roots
     from strongroom.consumers.base import Consumer
     from strongroom.coordination.local import LocalCoordinator
     from strongroom.crypto.age import Identity
@@ -40,10 +38,8 @@ if TYPE_CHECKING:
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.kms.accessor import KmsAccessor
     from strongroom.kms.cache import Limits
-    from strongroom.kms.store import KmsStore
     from strongroom.repository.unit_of_work import Repository
     from strongroom.roots.base import RootProvider, WrapRecord
-    from strongroom.roots.settings import RootSettings
     from strongroom.services.assets import AssetService
     from strongroom.services.auth import AuthService
     from strongroom.services.configuration import ConfigurationService
@@ -54,7 +50,6 @@ if TYPE_CHECKING:
     from strongroom.services.initialise import NewNodePorts
     from strongroom.services.jobs import JobsService
     from strongroom.services.kms import KmsService
-    from strongroom.services.kms_change import RootSet
     from strongroom.services.kms_keeper import KmsPorts, StoreKeeper, UseCount
     from strongroom.services.kms_roots import RootsService
     from strongroom.services.prepare import PreparePorts
@@ -314,8 +309,10 @@ class Node:
         return recipient.RecipientRoot(recipient.of_wrap(wrap), self.clock, identities)
 
     @cached_property
-    def _providers(self) -> "_Roots":
-        return _Roots(self)
+    def _providers(self) -> "Roots":
+        from strongroom.bootstrap_roots import Roots
+
+        return Roots(self)
 
     @cached_property
     def keys(self) -> "KmsAccessor":
@@ -521,72 +518,3 @@ class Node:
     def close(self) -> None:
         """Close what was opened."""
         self._closing.close()
-
-
-class _Roots:
-    """Which providers there are; implements `services.kms_keeper.Roots`."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._built: dict[bytes, RootProvider] = {}
-        self._stored: frozenset[bytes] | None = None
-
-    def all_for(self, store: "KmsStore", mode: str, key_id: str | None = None) -> "RootSet":
-        """The root of a mode, and the recovery roots of a store: all its wraps but the first."""
-        from strongroom.services import kms_reach
-        from strongroom.services.kms_change import RootSet
-
-        active = key_id or self._node.configuration.document().configuration_key_id
-        primary = self._node.local_root(active) if mode == "local" else self.find(store.wraps[0])
-        return RootSet(mode, primary, kms_reach.recovery_roots(store.wraps[1:], self.find))
-
-    def find(self, wrap: "WrapRecord") -> "RootProvider":
-        """The provider that opens a wrap."""
-        if wrap.kind == "local":
-            return self._node.local_root(wrap.root_key_id)
-        stored = self._node.keeper.settings()
-        self._forget_left(frozenset(settings.digest for settings in stored))
-        for settings in stored:
-            if settings.opens(wrap):
-                return self.build(settings)
-        if wrap.kind in _RECIPIENT_KINDS:  # it names its recipient: no more is needed to wrap
-            return self.build(root_module(wrap.kind).of_wrap(wrap))
-        raise RootError(
-            f"nothing is known of the {wrap.kind} root {wrap.root_key_id}",
-            hint="set it again with 'tsm security kms set-mode' or 'kms roots add'",
-        )
-
-    def build(self, settings: "RootSettings") -> "RootProvider":
-        """The provider of some settings; made once, since an SDK's client is slow to make."""
-        root = self._built.get(settings.digest)
-        if root is None:
-            root = root_module(settings.kind).build(settings, self._node.clock)
-            self._built[settings.digest] = root
-        return root
-
-    def _forget_left(self, stored: frozenset[bytes]) -> None:
-        """Drop the clients, and their tokens and PINs, of roots that were left."""
-        if self._stored not in {None, stored}:
-            # other threads may build at this moment: of a copy, and what they lose they make again
-            present = self._built.copy()
-            self._built = {key: root for key, root in present.items() if key in stored}
-        self._stored = stored
-
-
-#: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.
-_ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11", "gcp", "tpm")
-#: Kinds that `strongroom.roots.recipient` has: they only wrap.
-_RECIPIENT_KINDS = ("age", "shares")
-
-
-def root_module(kind: str) -> "ModuleType":
-    """The module of a kind of root, imported here, since it brings an SDK.
-
-    Raises:
-        StateError: There is no such kind.
-    """
-    if kind in _RECIPIENT_KINDS:
-        kind = "recipient"
-    elif kind not in _ROOT_KINDS:
-        raise StateError(f"this version has no root of the kind {kind!r}")
-    return importlib.import_module(f"strongroom.roots.{kind}")

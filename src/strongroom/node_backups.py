@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from strongroom import bootstrap
+from strongroom import bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
 from strongroom.crypto.age import OpenWith
@@ -88,11 +88,11 @@ def means(node: Node | None, given: OpenWith, credential: SecretBytes | None) ->
     clock = node.clock if node else SystemClock()
 
     def build(settings: RootSettings) -> RootProvider:
-        built: RootProvider = bootstrap.root_module(settings.kind).build(settings, clock)
+        built: RootProvider = bootstrap_roots.root_module(settings.kind).build(settings, clock)
         return built
 
     def recipient(wrap: WrapRecord, by: OpenWith) -> SecretBytes:
-        module = bootstrap.root_module(wrap.kind)
+        module = bootstrap_roots.root_module(wrap.kind)
         opened: SecretBytes = module.RecipientRoot(
             module.of_wrap(wrap), clock, by.identities
         ).unwrap(wrap)

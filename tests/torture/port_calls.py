@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from strongroom import bootstrap, durable
+from strongroom import bootstrap, bootstrap_roots, durable
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.eventlog.jsonl import JsonlEventLog
@@ -66,9 +66,11 @@ class CountedRoot:
 
 def watch_roots(calls: PortCalls, patch: pytest.MonkeyPatch) -> None:
     """Every root, ours too."""
-    build, local = bootstrap._Roots.build, bootstrap.Node.local_root
+    build, local = bootstrap_roots.Roots.build, bootstrap.Node.local_root
     patch.setattr(
-        bootstrap._Roots, "build", lambda self, settings: CountedRoot(calls, build(self, settings))
+        bootstrap_roots.Roots,
+        "build",
+        lambda self, settings: CountedRoot(calls, build(self, settings)),
     )
     patch.setattr(
         bootstrap.Node,

@@ -53,9 +53,9 @@ def add_modes(
 def _settings(
     kind: str, *words: str, **options: "str | bool | SecretBytes | None"
 ) -> "RootSettings":
-    from strongroom import bootstrap
+    from strongroom import bootstrap_roots
 
-    made: RootSettings = bootstrap.root_module(kind).settings(*words, **options)
+    made: RootSettings = bootstrap_roots.root_module(kind).settings(*words, **options)
     return made
 
 

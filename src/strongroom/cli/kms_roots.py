@@ -58,9 +58,9 @@ def _add_recipients(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _age(arguments: argparse.Namespace) -> "RootSettings":
-    from strongroom import bootstrap
+    from strongroom import bootstrap_roots
 
-    made: RootSettings = bootstrap.root_module("age").settings(
+    made: RootSettings = bootstrap_roots.root_module("age").settings(
         arguments.recipient, label=arguments.label
     )
     return made

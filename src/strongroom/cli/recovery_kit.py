@@ -117,10 +117,10 @@ def _remove_if_useless(session: "Session", kit: "Kit", written: list[Path]) -> N
 
 
 def _settings(kit: "Kit", label: str) -> "RootSettings":
-    from strongroom import bootstrap
+    from strongroom import bootstrap_roots
 
     numbers = (kit.set_id, kit.threshold, kit.count)
-    made: RootSettings = bootstrap.root_module("shares").settings(
+    made: RootSettings = bootstrap_roots.root_module("shares").settings(
         kit.recipient, label=label, kit=numbers
     )
     return made

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap, node_backups
+from strongroom import bootstrap_roots, node_backups
 from strongroom.backup import archive
 from strongroom.backup.archive import BytesSource
 from strongroom.backup.restore import OpenBackup, open_header
@@ -116,7 +116,7 @@ def test_a_header_opens_for_its_row_only(source: Node, tmp_path: Path) -> None:
 
 def test_a_recovery_recipient_opens_it_where_there_is_no_node(source: Node, tmp_path: Path) -> None:
     identity = age.new_identity()
-    settings = bootstrap.root_module("age").settings(identity.recipient, label="kept apart")
+    settings = bootstrap_roots.root_module("age").settings(identity.recipient, label="kept apart")
     source.roots.add(settings, "os:tester")
     made = backups.make(source, tmp_path / "b.tsbak")
     backup = OpenBackup.check(BytesSource(made.path.read_bytes()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from strongroom import bootstrap
+from strongroom import bootstrap, bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity, OpenWith, SealTo
@@ -84,7 +84,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.build(settings))
+    monkeypatch.setattr(bootstrap_roots.Roots, "build", lambda _, settings: found.build(settings))
     return found
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom import bootstrap_roots
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity
 from strongroom.roots.settings import RootSettings
@@ -12,13 +12,13 @@ from tests.outside import Outside
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    real = bootstrap._Roots.build
+    real = bootstrap_roots.Roots.build
 
-    def build(roots: bootstrap._Roots, settings: RootSettings) -> object:
+    def build(roots: bootstrap_roots.Roots, settings: RootSettings) -> object:
         inside = settings.kind in {"age", "shares"}
         return real(roots, settings) if inside else found.provider(settings)
 
-    monkeypatch.setattr(bootstrap._Roots, "build", build)
+    monkeypatch.setattr(bootstrap_roots.Roots, "build", build)
     return found
 
 

@@ -5,7 +5,7 @@ Architecture, section 4; a recovery root is never dropped by itself, and the mod
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom import bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.crypto import age
@@ -29,7 +29,9 @@ GCP = RootSettings("gcp", "projects/p/cryptoKeys/k")
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.provider(settings))
+    monkeypatch.setattr(
+        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
+    )
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from strongroom import bootstrap
+from strongroom import bootstrap, bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto.secret import SecretBytes
@@ -47,7 +47,9 @@ TPM = RootSettings("tpm", "tpm:device:/dev/tpmrm0")
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.provider(settings))
+    monkeypatch.setattr(
+        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
+    )
     return found
 
 
@@ -333,7 +335,9 @@ def test_a_settling_that_was_killed_is_finished_by_the_next_status(
     node.roots.set_mode(None, "os:tester")
     monkeypatch.undo()
     assert node.coordinator.get("config/previous") is not None
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: outside.provider(settings))
+    monkeypatch.setattr(
+        bootstrap_roots.Roots, "build", lambda _, settings: outside.provider(settings)
+    )
     assert node.kms.prove().is_ok
     assert node.coordinator.get("config/previous") is None
     assert configuration.differing_files() == ()
@@ -351,7 +355,7 @@ def test_clients_of_a_root_that_was_left_are_forgotten(
             del clock
             return outside.provider(settings)
 
-    monkeypatch.setattr(bootstrap, "root_module", lambda _: Module)
+    monkeypatch.setattr(bootstrap_roots, "root_module", lambda _: Module)
     node.roots.set_mode(BAO, "os:tester")
     node.roots.set_mode(GCP, "os:tester")
     node.keys.forget()
@@ -379,7 +383,7 @@ def test_a_client_that_is_made_while_others_are_forgotten_is_not_lost(
             super().__setitem__(key, root)
             roots._forget_left(frozenset({b"what another thread sees"}))
 
-    monkeypatch.setattr(bootstrap, "root_module", lambda _: Module)
+    monkeypatch.setattr(bootstrap_roots, "root_module", lambda _: Module)
     roots._stored = frozenset({b"what was seen before"})
     roots._built = Watched()
     assert roots.build(BAO).describe().root_key_id == BAO.root_key_id

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom import bootstrap, bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
@@ -41,7 +41,9 @@ GCP = RootSettings("gcp", "projects/p/cryptoKeys/k", {"x": "y"}, {"token": Secre
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.provider(settings))
+    monkeypatch.setattr(
+        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
+    )
     return found
 
 

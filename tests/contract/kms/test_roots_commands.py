@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom import bootstrap_roots
 from strongroom.cli import dispatch
 from strongroom.errors import RootUnavailableError
 from tests.outside import Outside
@@ -17,7 +17,9 @@ AWS = ("aws", "--aws-region", "us-west-2", "--key-arn", ARN)
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.provider(settings))
+    monkeypatch.setattr(
+        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
+    )
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom import bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.crypto import rng
 from strongroom.errors import IntegrityError, RootRefusedError, RootUnavailableError
@@ -31,7 +31,9 @@ class Renewing(OutsideRoot):
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    monkeypatch.setattr(bootstrap._Roots, "build", lambda _, settings: found.provider(settings))
+    monkeypatch.setattr(
+        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
+    )
     return found
 
 
@@ -48,7 +50,7 @@ def test_credentials_of_every_root_are_renewed_though_one_fails(
     node.roots.set_mode(BAO, "os:tester")
     node.roots.add(GCP, "os:tester")
     node.keeper.upkeep(600)  # roots that need none
-    monkeypatch.setattr(bootstrap._Roots, "build", build)
+    monkeypatch.setattr(bootstrap_roots.Roots, "build", build)
     node.keeper.upkeep(600)
     assert sorted(renewed) == [("gcp", 600), ("openbao", 600)]
     renewed.clear()
