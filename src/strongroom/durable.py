@@ -94,9 +94,12 @@ def _replace(path: Path, data: bytes, access: Access, *, sync: bool) -> None:
             temp.unlink()
         _write_new(temp, data, access, sync=sync)
         temp.replace(path)
-    except OSError as error:
+    except BaseException as error:
+        # also when the person at the terminal gives up: what is written here may be secret
         with suppress(OSError):
             temp.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise StorageError(f"cannot write {path}: {error.strerror}", hint=_NO_SPACE_HINT) from error
 
 

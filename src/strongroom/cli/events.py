@@ -9,6 +9,8 @@ from strongroom.clock import parse_utc
 from strongroom.errors import FormatError, IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from strongroom.eventlog.audit import Report
     from strongroom.eventlog.notes import Checkpoint, Verifier
 
@@ -126,11 +128,24 @@ def _report(arguments: argparse.Namespace, session: Session) -> "Report":
     from strongroom import bootstrap
     from strongroom.eventlog import notes
 
-    verifier = notes.parse_verifier(arguments.key) if arguments.key is not None else None
     copy = Path(arguments.log)
     if not copy.is_file():
         raise NotFoundError(f"there is no file {copy}")
+    verifier = notes.parse_verifier(arguments.key) if arguments.key is not None else None
+    if verifier is not None and arguments.checkpoint is None:
+        arguments.checkpoint = _beside(copy)
     return bootstrap.log_copy(copy).verify(*_kept(arguments, verifier))
+
+
+def _beside(log: "Path") -> str:
+    """The checkpoint that was copied with a log, or archived with it."""
+    for path in (log.with_name(f"{log.name}.checkpoint"), log.with_suffix(".checkpoint")):
+        if path.is_file():
+            return str(path)
+    raise UsageError(
+        f"there is no checkpoint beside {log}: nothing would be verified by the key",
+        hint="copy the checkpoint too, or name one with --checkpoint",
+    )
 
 
 def _kept(arguments: argparse.Namespace, verifier: "Verifier | None") -> "tuple[Checkpoint, ...]":
@@ -150,9 +165,10 @@ def _kept(arguments: argparse.Namespace, verifier: "Verifier | None") -> "tuple[
             note = file.read(notes.MAX_NOTE_BYTES + 1)
     except OSError as error:
         raise NotFoundError(f"cannot read {arguments.checkpoint}: {error.strerror}") from error
-    # what 'events checkpoint' printed begins with the key; the note is what follows
+    # the key stands before what 'events checkpoint' printed, a state before what lies beside a log
     first, _, rest = note.partition(b"\n")
-    return (notes.open_note(rest if first.count(b"+") >= 2 else note, verifier),)
+    headed = first.startswith(b"{") or first.count(b"+") >= 2
+    return (notes.open_note(rest if headed else note, verifier),)
 
 
 def _as_json(report: "Report") -> Mapping[str, object]:
@@ -171,9 +187,7 @@ def _as_json(report: "Report") -> Mapping[str, object]:
 def _checkpoint(arguments: argparse.Namespace, session: Session) -> int:
     newest = session.node.events.checkpoints.newest()
     if newest is None:
-        raise NotFoundError(
-            "the event log is not signed as yet", hint="the next event signs all of it"
-        )
+        raise NotFoundError("there is no checkpoint", hint="see 'strongroom events verify'")
     signer, checkpoint, note = newest
     if arguments.json:
         session.out_json(

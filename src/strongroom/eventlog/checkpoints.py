@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from strongroom import durable
-from strongroom.errors import FormatError, IntegrityError, StrongroomError
+from strongroom.errors import FormatError, IntegrityError, NotFoundError, StrongroomError
 from strongroom.eventlog import chain, events, notes
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
@@ -118,15 +118,19 @@ class CheckpointFile:
         return stored
 
     def newest(self) -> tuple[LogSigner, Checkpoint, bytes] | None:
-        """Signer, checkpoint and note; None if the log is not signed.
+        """Signer, checkpoint and note; None if there is a key, and no checkpoint.
 
         Raises:
-            FormatError: The file is damaged.
-            IntegrityError: It does not verify.
+            NotFoundError: There is no key as yet.
+            StrongroomError: The key cannot be opened, or the checkpoint is damaged or does not verify.
         """
-        signer = self.signer()
-        stored = self.load(signer) if signer else None
-        if signer is None or stored is None:
+        signer = self._signer or self._find_signer()
+        if signer is None:
+            raise NotFoundError(
+                "the event log is not signed as yet", hint="there is no key that signs it"
+            )
+        stored = self.load(signer)
+        if stored is None:
             return None
         return signer, notes.open_note(stored.note, signer.verifier), stored.note
 

@@ -6,7 +6,8 @@ format/events.md. Appending reads the end of the file, never the whole of it.
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from strongroom.clock import Clock, format_utc
 from strongroom.errors import (
     ConflictError,
     FormatError,
-    IntegrityError,
     NotFoundError,
     StorageError,
+    StrongroomError,
 )
 from strongroom.eventlog import audit, chain, events
 from strongroom.eventlog.base import Event
-from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner
+from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner, Signing
 from strongroom.eventlog.notes import Checkpoint
 
 _TAIL_BYTES = 65_536  # holds at least three of the longest lines
@@ -105,11 +106,11 @@ class JsonlEventLog:
         return report.with_checkpoint(signed, faults)
 
     def _checkpoint(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
-        if self.checkpoints.signer() is None:
-            return None, ()
         try:
             newest = self.checkpoints.newest()
-        except (FormatError, IntegrityError) as error:
+        except NotFoundError:
+            return None, ()
+        except StrongroomError as error:  # a key that does not open proves nothing, for or against
             return None, (error.message,)
         if newest is None:
             return None, ("there is no checkpoint, though there is a key that signs them",)
@@ -127,16 +128,23 @@ class JsonlEventLog:
         """
         if not self.path.exists():
             raise NotFoundError(f"there is no event log {self.path}")
-        with self._locked() as handle:
-            *_, last = chain.Head(), *self._heads()
+        with self._locked():
+            last = deque(self._heads(), maxlen=1).pop()
             stamp = format_utc(self._clock.now()).replace(":", "").replace("-", "")
             aside = self.path.with_name(f"{self.path.name}.{stamp}")
             told = events.event_log_archived(
                 actor, file=aside.name, seq=last.seq, sha256=last.digest, reason=reason
             )
-            self._move_aside(aside)
-            del handle
-        self.append([told])
+            try:
+                self._begin_anew(aside, told)
+            except FileExistsError as error:
+                raise ConflictError(
+                    f"there is a file {aside} already", hint="wait a second"
+                ) from error
+            except OSError as error:
+                raise StorageError(
+                    f"the event log {self.path} cannot be moved: {error.strerror}", hint=_HINT
+                ) from error
         return aside
 
     def remove_leftovers(self) -> bool:
@@ -156,25 +164,29 @@ class JsonlEventLog:
         return True
 
     def _heads(self) -> Iterator[chain.Head]:
+        yield chain.Head()
         for line in self._lines():
             try:
                 yield chain.head_of(line)
             except FormatError:
                 continue
 
-    def _move_aside(self, aside: Path) -> None:
-        checkpoint = self.checkpoints.path
+    def _begin_anew(self, aside: Path, told: Event) -> None:
+        """Put a log of one event in this one's place by one rename; whoever waits for this one goes on there."""
+        temp, checkpoint = durable.temp_path(self.path), self.checkpoints.path
+        temp.unlink(missing_ok=True)
+        os.link(self.path, aside)
+        handle = self._create(temp)
         try:
-            if aside.exists():
-                raise ConflictError(f"there is a file {aside} already", hint="wait a second")
+            fcntl.flock(handle, fcntl.LOCK_EX)
             if checkpoint.exists():
                 checkpoint.rename(aside.with_name(f"{aside.name}.checkpoint"))
-            self.path.rename(aside)
-        except OSError as error:
-            raise StorageError(
-                f"the event log {self.path} cannot be moved: {error.strerror}", hint=_HINT
-            ) from error
-        durable.sync_folder(aside.parent)
+            signing, lines = self._write(handle, [told], lambda: ())
+            temp.replace(self.path)
+            durable.sync_folder(aside.parent)
+            self._sign(signing, lines)
+        finally:
+            os.close(handle)
 
     def _lines(self, path: Path | None = None) -> Iterator[bytes]:
         path = path or self.path
@@ -195,30 +207,50 @@ class JsonlEventLog:
         handle = self._open()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            while not self._is_present(handle):  # archived while we waited
+                os.close(handle)
+                handle = self._open()
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield handle
         finally:
             os.close(handle)
 
-    def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    def _is_present(self, handle: int) -> bool:
         try:
-            return os.open(self.path, flags)
+            return os.path.samestat(os.fstat(handle), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             durable.make_folder(self.path.parent, self._access)
-        handle = os.open(self.path, flags | os.O_CREAT, 0o600)
-        if self._access.group is not None:
-            os.fchown(handle, -1, self._access.group)
-        os.fchmod(handle, self._access.file_mode)
+        handle = self._create(self.path)
         durable.sync_folder(self.path.parent)
         return handle
 
+    def _create(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT
+        handle = os.open(path, flags, 0o600)
+        if self._access.group is not None:
+            os.fchown(handle, -1, self._access.group)
+        os.fchmod(handle, self._access.file_mode)
+        return handle
+
     def _append(self, handle: int, new: Sequence[Event]) -> None:
+        self._sign(*self._write(handle, new, self._lines))
+
+    def _write(
+        self, handle: int, new: Sequence[Event], present: Callable[[], Iterable[bytes]]
+    ) -> tuple[Signing | None, list[bytes]]:
+        """Append and sync; gives what is to be signed now."""
         size = os.fstat(handle).st_size
         start = max(0, size - _TAIL_BYTES)
         head, good = self._last_good(os.pread(handle, _TAIL_BYTES, start), whole=start == 0)
         offset = start + good
         batch = list(new)
-        signing = self.checkpoints.begin(head, self._lines)
+        signing = self.checkpoints.begin(head, present)
         if signing is not None:
             batch = [*signing.told, *batch]
         if offset < size:
@@ -231,6 +263,9 @@ class JsonlEventLog:
         if offset + len(data) < size:
             os.ftruncate(handle, offset + len(data))
         os.fdatasync(handle)
+        return signing, lines
+
+    def _sign(self, signing: Signing | None, lines: list[bytes]) -> None:
         if signing is not None:
             self.checkpoints.finish(signing, lines, chain.head_of(lines[-1]))
 

@@ -1,6 +1,8 @@
 """Checkpoints beside the log (M9, S13; format/events.md §5.4, §6): what was done to the file is found."""
 
+import os
 import random
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +79,7 @@ def test_a_key_that_cannot_be_opened_stops_no_event(tmp_path: Path) -> None:
     log = JsonlEventLog(tmp_path / "node1.jsonl", "node1", CLOCK, find_signer=closed)
     log.append(some(2))
     assert log.verify().head.seq == 2
+    assert log.verify().faults == ("the keystore is gone",)
 
 
 def test_lines_behind_the_checkpoint_are_found_and_told_by_the_next_event(
@@ -214,6 +217,34 @@ def test_an_archived_log_is_named_by_the_next(log: JsonlEventLog) -> None:
         log.archive("os:ada", "again")
 
 
+def test_whoever_waits_while_a_log_is_archived_writes_into_the_new_one(log: JsonlEventLog) -> None:
+    """No event may come behind the line that the new log names as the last."""
+    log.append(some(2000))
+    stop, written = threading.Event(), []
+
+    def write(first: int) -> None:
+        own = make(log.path.parent)
+        while not stop.is_set():
+            own.append(some(1, first))
+            written.append(first)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in (10_000, 20_000)]
+    for thread in threads:
+        thread.start()
+    aside = log.archive("os:ada", "long")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert ids(log)[:2] == ["EVENT_LOG_SIGNED", "EVENT_LOG_ARCHIVED"]
+    named = next(one["details"] for one in log.read() if one["id"] == "EVENT_LOG_ARCHIVED")
+    archived = aside.read_bytes().splitlines()
+    assert isinstance(named, dict)
+    assert (named["last"], named["sha256"]) == chain.head_of(archived[-1])
+    report = log.verify()
+    assert (report.is_whole, report.late) == (True, ())
+    assert len(archived) - 2001 + report.head.seq - 2 == len(written)
+
+
 def test_a_damaged_log_can_be_archived(log: JsonlEventLog) -> None:
     log.append(some(3))
     log.path.write_bytes(b"damaged\n" + log.path.read_bytes())
@@ -229,7 +260,7 @@ def test_a_place_that_cannot_be_changed_is_told(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(StorageError, match="cannot be moved"):
         log.archive("os:ada", "")
 

@@ -19,8 +19,7 @@ from tests.small_node import create_small_node
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     node = Node(DataPaths(tmp_path), SystemClock())
-    node.paths.coordination.parent.mkdir(parents=True)
-    node.paths.coordination.touch()
+    node.create_coordinator()  # and no configuration, as while a node is made
     node.events.append([events.key_generated("os:ada", "MEK", "m1")])
     node.events.append([events.secret_revealed("user:bob", "pgsql.readonly_password")])
     return node
@@ -174,7 +173,7 @@ def test_a_log_without_a_key_has_no_checkpoint(
     [
         (["--key", "k"], 2, "--key goes with --log"),
         (["--log", "/nowhere"], 5, "there is no file /nowhere"),
-        (["--log", "/nowhere", "--key", "k"], 2, "no key that verifies"),
+        (["--log", "/dev/../etc/hostname", "--key", "k"], 2, "no key that verifies"),
         (["--checkpoint", "/nowhere"], 5, "cannot read /nowhere"),
     ],
 )
@@ -183,3 +182,39 @@ def test_options_of_verify_that_cannot_be_met(
 ) -> None:
     assert _run(signed, "verify", *words) == code
     assert says in capsys.readouterr().err
+
+
+def test_a_copy_is_verified_by_the_checkpoint_beside_it(
+    signed: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key alone proves nothing: without any checkpoint it is refused."""
+    assert _run(signed, "checkpoint") == 0
+    key = capsys.readouterr().out.splitlines()[0]
+    copy = tmp_path / "copy" / "node1.jsonl"
+    copy.parent.mkdir()
+    copy.write_bytes(signed.paths.events.read_bytes())
+    words = ("events", "verify", "--log", str(copy), "--key", key)
+    assert dispatch.main("strongroom", list(words)) == 2
+    assert "there is no checkpoint beside" in capsys.readouterr().err
+    beside = signed.events.checkpoints.path.read_bytes()
+    copy.with_suffix(".checkpoint").write_bytes(beside)
+    assert dispatch.main("strongroom", list(words)) == 0
+    copy.write_bytes(b"".join(copy.read_bytes().splitlines(keepends=True)[:2]))
+    assert dispatch.main("strongroom", list(words)) == 20
+    archived = tmp_path / "copy" / "node1.jsonl.20260101T000000Z"
+    archived.write_bytes(signed.paths.events.read_bytes())
+    archived.with_name(f"{archived.name}.checkpoint").write_bytes(beside)
+    words = ("events", "verify", "--log", str(archived), "--key", key)
+    assert dispatch.main("strongroom", list(words)) == 0
+
+
+def test_a_signing_key_that_does_not_open_is_no_proof(
+    signed: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the key nobody can say that the log was not cut."""
+    lines = signed.paths.events.read_bytes().splitlines(keepends=True)
+    signed.paths.events.write_bytes(b"".join(lines[:2]))
+    password = signed.paths.keystore_password
+    password.chmod(0o644)
+    assert _run(signed, "verify") == 20
+    assert "password" in capsys.readouterr().err
