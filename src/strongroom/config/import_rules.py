@@ -105,11 +105,11 @@ class Rules:
     def _opened(self, name: str, text: str) -> str:
         if not secrets.is_secret(name):
             raise _RefusedError("only secrets are stored encrypted, and it is an ordinary key")
+        key_id = ""
         try:
-            value = self.open_text(name, text)
-            return _allowed(name, value.decode())
-        except KeyNotFoundError:
             key_id = enc.key_id_of(text)
+            return _allowed(name, self.open_text(name, text).decode())
+        except KeyNotFoundError:
             raise _RefusedError(
                 f"it is encrypted under the configuration key {key_id}, which is not of this installation"
             ) from None
