@@ -17,9 +17,11 @@ section "tests (with other people's tools, and a sample of the faults)"
 rm -f .coverage .coverage.*
 # a fault is placed at the n-th call of a process: the first run after a clone must not open other files than the next
 "$bin/python" -m compileall -q src tests
+# in the order as written: modules share components that are slow to start; pytest called by hand shuffles
 # without a terminal there is one line per file, and the seed of every random choice stands in the header
 failed=0
-"$bin/coverage" run -m pytest -n "$workers" --dist loadscope --hypothesis-profile=ci -m "not cluster" --color=no "$@" 2>&1 | tee "$log" || failed=1
+"$bin/coverage" run -m pytest -n "$workers" --dist loadscope --randomly-dont-reorganize \
+  --hypothesis-profile=ci -m "not cluster" --color=no "$@" 2>&1 | tee "$log" || failed=1
 
 section "coverage of lines and branches, subprocesses included"
 "$bin/coverage" combine --quiet
