@@ -42,6 +42,11 @@ def add_rotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     rotate.add_argument(
         "--dry-run", action="store_true", help="show what would be done, and change nothing"
     )
+    rotate.add_argument(
+        "--forget-unfinished",
+        action="store_true",
+        help="give up unfinished rotations of components that are not configured any more",
+    )
     rotate.add_argument("--json", action="store_true", help="print what was done as JSON")
     rotate.set_defaults(run=_rotate)
 
@@ -92,10 +97,14 @@ def _rotate(arguments: argparse.Namespace, session: Session) -> int:
             "nothing is named", hint="name parameters, or give --only passwords or --only certs"
         )
     rotation = session.node.rotation
+    if not arguments.forget_unfinished:
+        rotation.refuse_left_over(only)
     if arguments.dry_run:
         _show_plan(map(asdict, rotation.plan(only)), session, as_json=arguments.json)
         return 0
     value = _value(arguments.value_file)
+    if arguments.forget_unfinished:
+        rotation.forget_left_over(session.actor, only, given=value is not None)
     outcomes = rotation.rotate(session.actor, only, value=value, say=session.note)
     done = [asdict(one) for one in outcomes]
     if arguments.json:

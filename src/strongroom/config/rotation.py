@@ -3,7 +3,7 @@
 Pure: bytes and values. Values of secrets are `ENC(...)` texts here, never opened.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
@@ -15,8 +15,10 @@ from strongroom.secrets import enc
 
 PREFIX = "journal/rotation/"
 RECORDS = "rotation/records"
+KEPT = "rotation/previous"
 _FORMAT = "strongroom-rotation-1"
 _RECORDS_FORMAT = "strongroom-rotation-records-1"
+_KEPT_FORMAT = "strongroom-rotation-previous-1"
 
 
 class RotationStep(Enum):
@@ -93,10 +95,13 @@ class RotationRecord:
 
 
 def key_ids(get: Callable[[str], Versioned | None], names: Iterable[str]) -> frozenset[str]:
-    """Configuration keys that any journal names: they are needed until it is done (§2.5)."""
+    """Configuration keys that any journal or kept value names: needed until it is done (§2.5, §4.3)."""
     entries = [get(PREFIX + name) for name in names]
     journals = [RotationJournal.parse(entry.value) for entry in entries if entry]
-    return frozenset().union(*(journal.key_ids for journal in journals))
+    entry = get(KEPT)
+    kept = parse_kept(entry.value) if entry else {}
+    of_kept = (enc.key_id_of(text) for texts in kept.values() for text in texts)
+    return frozenset(of_kept).union(*(journal.key_ids for journal in journals))
 
 
 def serialize_records(records: Mapping[str, RotationRecord]) -> bytes:
@@ -118,6 +123,30 @@ def parse_records(data: bytes) -> dict[str, RotationRecord]:
     ):
         raise _damaged()
     return {name: RotationRecord(**one) for name, one in records.items()}
+
+
+def serialize_kept(kept: Mapping[str, Sequence[str]]) -> bytes:
+    """The canonical bytes of the values from before (§4)."""
+    plain = {name: list(texts) for name, texts in kept.items()}
+    return canonical({"format": _KEPT_FORMAT, "previous": plain})
+
+
+def parse_kept(data: bytes) -> dict[str, tuple[str, ...]]:
+    """The values from before, of their bytes.
+
+    Raises:
+        FormatError: Not canonical, another format, or wrong members (§1.3).
+    """
+    kept = _members(data, _KEPT_FORMAT, {"previous"})["previous"]
+    if not isinstance(kept, dict) or not all(
+        isinstance(texts, list) and texts and all(map(_is_enc, texts)) for texts in kept.values()
+    ):
+        raise _damaged()
+    return {name: tuple(texts) for name, texts in kept.items()}
+
+
+def _is_enc(text: object) -> bool:
+    return isinstance(text, str) and enc.is_enc(text)
 
 
 def _members(data: bytes, format_: str, names: set[str]) -> dict[str, Any]:

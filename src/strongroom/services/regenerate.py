@@ -23,7 +23,7 @@ from strongroom.keystore import master_key
 from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.secrets import asset_ring, enc
-from strongroom.services import assets, kms_change
+from strongroom.services import assets, kms_change, secret_rotation
 from strongroom.services.assets import AssetService
 from strongroom.services.kms_keeper import (
     LOCK,
@@ -324,12 +324,14 @@ class RegenerateService:
         keys = self._holders.open_keys()
         keys.set_state(journal.key_id)
         self._keeper.settle()
-        in_use = self._configuration.configuration_keys_in_use()
-        for record in keys.load():
-            if record.id not in in_use:
-                # told before it is done: a resumed run no longer sees what was removed
-                self._log.append([events.key_removed(actor, "configuration", record.id)])
-                keys.remove(record.id)
+        # a rotation may have sealed a value under the old key, and have written no journal yet
+        with self._coordinator.lock(secret_rotation.LOCK, wait_s=secret_rotation.LOCK_WAIT_S):
+            in_use = self._configuration.configuration_keys_in_use()
+            for record in keys.load():
+                if record.id not in in_use:
+                    # told before it is done: a resumed run no longer sees what was removed
+                    self._log.append([events.key_removed(actor, "configuration", record.id)])
+                    keys.remove(record.id)
 
     def _retire_master_keys(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()

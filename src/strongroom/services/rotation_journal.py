@@ -3,7 +3,7 @@
 It holds no component's connection, and decides nothing: `services/secret_rotation` does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from strongroom.clock import Clock, format_utc
 from strongroom.config import versions
 from strongroom.config.rotation import (
+    KEPT,
     PREFIX,
     RECORDS,
     RotationJournal,
     RotationRecord,
     RotationStep,
+    parse_kept,
     parse_records,
+    serialize_kept,
     serialize_records,
 )
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.secrets import catalog
+from strongroom.secrets import catalog, enc
 
 if TYPE_CHECKING:
     from strongroom.services.configuration import ConfigurationService
@@ -72,9 +75,8 @@ class RotationJournals:
 
     def begin(self, journal: RotationJournal) -> Found:
         """Write the intent down, before anybody hears the new value (§2.1)."""
-        # another consumer's leftover of the same parameters gives way (§2.8)
-        version = self._coordinator.version(journal.key)
-        return self._store(Found(journal, version), journal)
+        # never over another one, which may hold the only valid value (§2.8)
+        return self._store(Found(journal, 0), journal)
 
     def promote(self, found: Found) -> Found:
         """One transaction: the configuration says the new value, journal and record say so (§2.2, §2.3)."""
@@ -91,15 +93,9 @@ class RotationJournals:
         return Found(promoted, found.version + 1)
 
     def promote_unused(self, values: Mapping[str, str], run: str) -> None:
-        """One transaction for secrets that nobody but the configuration holds; their leftover journals go (§2.8)."""
+        """One transaction for secrets that nobody but the configuration holds."""
         record = RotationRecord(format_utc(self._clock.now()), run, "")
-        leftover = {PREFIX + name for name in values}
-        also = {
-            key: versions.set_entry(self._coordinator, key, None)
-            for key in leftover
-            if self._coordinator.version(key)
-        }
-        also[RECORDS] = self._with_records(dict.fromkeys(values, record))
+        also = {RECORDS: self._with_records(dict.fromkeys(values, record))}
         self._configuration.compare_and_put(
             lambda document: document.with_values(values), also=also
         )
@@ -117,8 +113,48 @@ class RotationJournals:
         return self._store(found, noted)
 
     def remove(self, found: Found) -> None:
-        """The rotation is over."""
+        """The rotation is over, or was refused; values from before stay (§4.2)."""
         self._coordinator.put({found.journal.key: Change(None, found.version)})
+
+    def finish(self, found: Found) -> None:
+        """The rotation is over, and nobody needs a value from before (§4.2): one transaction."""
+        changes = {found.journal.key: Change(None, found.version)}
+        kept = self.kept()
+        left = {name: texts for name, texts in kept.items() if name not in found.journal.new}
+        if left != kept:
+            data = serialize_kept(left) if left else None
+            changes[KEPT] = versions.set_entry(self._coordinator, KEPT, data)
+        self._coordinator.put(changes)
+
+    def of_others(self, parameters: Iterable[str], consumer: str) -> list[Found]:
+        """Journals of some of these parameters that belong to another consumer (§2.8)."""
+        asked = set(parameters)
+        return [
+            found
+            for found in self.all()
+            if found.journal.consumer != consumer and asked & found.journal.new.keys()
+        ]
+
+    def kept(self) -> dict[str, tuple[str, ...]]:
+        """The values from before that a component may have still (§4)."""
+        entry = self._coordinator.get(KEPT)
+        return parse_kept(entry.value) if entry else {}
+
+    def keep_previous(self, parameters: Iterable[str]) -> None:
+        """Keep the values that stand only in the version before, which the next promotion ends (§4.1)."""
+        previous = versions.load_previous(self._coordinator)
+        if previous is None:
+            return
+        present, before = self._configuration.document(), self.kept()
+        kept = dict(before)
+        for name in parameters:
+            text = previous.values.get(name, "")
+            known = (present.values.get(name), *kept.get(name, ()))
+            if enc.is_enc(text) and text not in known:
+                kept[name] = (text, *kept.get(name, ()))
+        if kept != before:
+            entry = versions.set_entry(self._coordinator, KEPT, serialize_kept(kept))
+            self._coordinator.put({KEPT: entry})
 
     def is_due(self, journal: RotationJournal) -> bool:
         """Whether to try without being asked (§2.7)."""

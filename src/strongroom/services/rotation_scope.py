@@ -104,6 +104,20 @@ def outcome_of(consumer: Consumer, journal: RotationJournal) -> Outcome:
     )
 
 
+def left_over(journal: RotationJournal) -> Outcome:
+    """Parameters that are not rotated, since a consumer that is not configured any more may need this journal (§2.8)."""
+    parameters = tuple(sorted(journal.new))
+    return Outcome(
+        parameters,
+        journal.consumer,
+        "unfinished" if journal.step is RotationStep.PROMOTED else "kept",
+        problem=f"an unfinished rotation of {parameters[0]!r} belongs to {journal.consumer!r},"
+        " which is not configured any more, and may hold its only valid value",
+        hint="configure that one again and rotate, or give the value up:"
+        f" tsm security secrets rotate {parameters[0]} --forget-unfinished",
+    )
+
+
 def names(only: Sequence[str], owned: Collection[str]) -> frozenset[str]:
     """The parameters that some words name.
 

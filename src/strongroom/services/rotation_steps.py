@@ -143,7 +143,7 @@ class RotationSteps:
         work.stage = "prove-dead"
         self._prove_dead(work.consumer, old)
         self._tell(work, "withdrawn")
-        self._journals.remove(found)
+        self._journals.finish(found)
 
     @staticmethod
     def _prove_dead(consumer: Consumer, old: Credential) -> None:

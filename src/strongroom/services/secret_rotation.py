@@ -19,7 +19,7 @@ from strongroom.eventlog.base import EventLog
 from strongroom.ids import new_id
 from strongroom.secrets import generate
 from strongroom.services import rotation_scope
-from strongroom.services.rotation_journal import RotationJournals
+from strongroom.services.rotation_journal import Found, RotationJournals
 from strongroom.services.rotation_scope import Outcome, Planned, Unit, Verified
 from strongroom.services.rotation_steps import RotationSteps, encrypted
 
@@ -111,15 +111,17 @@ class SecretRotation:
             only: `passwords`, `certs` or names of parameters; none is every configured component.
 
         Raises:
-            UsageError: No configured component uses a parameter that is named.
+            UsageError: No configured component uses one of the parameters that are named.
             NotFoundError: Nobody knows a name.
         """
         consumers = self._consumers()
         owned = [name for one in consumers for name in one.describe().parameters]
         units = [unit for unit in self.units(only or owned) if unit.consumer is not None]
-        if only and not units:
+        groups = {rotation_scope.PASSWORDS, rotation_scope.CERTIFICATES}
+        unused = [word for word in only if word not in owned and (word not in groups or not units)]
+        if unused:
             raise UsageError(
-                f"no configured component uses {only[0]!r}",
+                f"no configured component uses {', '.join(map(repr, unused))}",
                 hint="docs/howto/consumers.md says how to configure one",
             )
         return [self._verified(unit.consumer) for unit in units if unit.consumer is not None]
@@ -134,9 +136,9 @@ class SecretRotation:
         return Verified(described.parameters, described.id, described.where, problem, hint)
 
     def candidates(self, name: str) -> tuple[SecretBytes, ...]:
-        """The values that a parameter may have in its component: journaled new and old, configured, and the one before.
+        """The values that a parameter may have in its component: journaled new and old, configured, and those before.
 
-        The one before counts if somebody set another by hand, of which the component did not hear.
+        Those before count if somebody set another by hand, of which the component did not hear.
         """
         texts: list[str] = []
         found = self.journals.find((name,))
@@ -144,16 +146,59 @@ class SecretRotation:
             texts += [part[name] for part in (found.journal.new, found.journal.old) if name in part]
         documents = [self._configuration.document(), versions.load_previous(self._coordinator)]
         texts += [one.values[name] for one in documents if one and name in one.values]
+        texts += self.journals.kept().get(name, ())
         return tuple(self._steps.open_text(name, text) for text in dict.fromkeys(texts))
 
+    def refuse_left_over(self, only: Sequence[str] = ()) -> None:
+        """See that no unfinished rotation of another consumer is in the way (§2.8).
+
+        Raises:
+            StateError: One is; `rotate` would leave its parameters alone.
+        """
+        for _, found in self._left_over(self.units(only)):
+            told = rotation_scope.left_over(found.journal)
+            raise StateError(told.problem, hint=told.hint)
+
+    def forget_left_over(
+        self, actor: str, only: Sequence[str] = (), *, given: bool = False
+    ) -> None:
+        """Give up unfinished rotations of consumers that are not configured, with the values that they hold (§2.8).
+
+        Raises:
+            UsageError: A secret that cannot be rotated, or a value for more than one.
+            StateError: A change of one of them is pending.
+        """
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            for _, found in self._left_over(self.check(only, given=given)):
+                journal = found.journal
+                told = [
+                    events.secret_rotation_failed(
+                        actor,
+                        name,
+                        journal.consumer,
+                        step="forgotten",
+                        error="Forgotten",
+                        attempt=journal.attempts,
+                    )
+                    for name in sorted(journal.new)
+                ]
+                self._log.append(told)
+                self.journals.finish(found)
+
     def outstanding(self, *, but: Sequence[Outcome] = ()) -> list[Outcome]:
-        """What was begun and is not finished, of the configured consumers; but those that are named already."""
+        """What was begun and is not finished; but of consumers that are named already."""
         if not self.journals.all():
             return []
         named = {one.consumer for one in but}
-        consumers = [one for one in self._consumers() if one.describe().id not in named]
+        configured = self._consumers()
+        consumers = [one for one in configured if one.describe().id not in named]
         found = [(one, self._steps.left(one)) for one in consumers]
-        return [rotation_scope.outcome_of(one, left.journal) for one, left in found if left]
+        known = named | {one.describe().id for one in configured}
+        others = [one.journal for one in self.journals.all() if one.journal.consumer not in known]
+        return [
+            *(rotation_scope.outcome_of(one, left.journal) for one, left in found if left),
+            *map(rotation_scope.left_over, others),
+        ]
 
     # ---- doing -----------------------------------------------------------------------------------
 
@@ -169,6 +214,7 @@ class SecretRotation:
         """Give secrets new values, in their components and in the configuration.
 
         A rotation that was cut is finished with the value that it had chosen, and counts as done.
+        Parameters with an unfinished rotation of another consumer are left alone, and named (§2.8).
 
         Args:
             actor: Who asks.
@@ -182,12 +228,15 @@ class SecretRotation:
             StateError: A change of one of them is pending.
         """
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            units = self._not_done(run, self.check(only, given=value is not None))
+            asked = self._not_done(run, self.check(only, given=value is not None))
+            left = self._left_over(asked)
+            units = [unit for unit in asked if unit not in [one for one, _ in left]]
             run = run or new_id()
+            self._keep_previous()
             unused = [name for unit in units if unit.consumer is None for name in unit.parameters]
             if unused:
                 self._rotate_unused(actor, run, self._fresh(unused, value))
-            outcomes = []
+            outcomes = [rotation_scope.left_over(found.journal) for _, found in left]
             for unit in units:
                 if unit.consumer is None:
                     outcomes.append(Outcome(unit.parameters, "", "rotated"))
@@ -201,12 +250,27 @@ class SecretRotation:
         if not self.journals.all():
             return []
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            self._keep_previous()
             outcomes = []
             for consumer in self._consumers():
                 found = self._steps.left(consumer)
                 if found is not None and self.journals.is_due(found.journal):
                     outcomes.append(self._steps.finish(actor, consumer, found))
             return outcomes
+
+    def _left_over(self, units: Sequence[Unit]) -> list[tuple[Unit, Found]]:
+        return [
+            (unit, found)
+            for unit in units
+            for found in self.journals.of_others(unit.parameters, unit.described.id)
+        ]
+
+    def _keep_previous(self) -> None:
+        """Of every consumer, not only of those that rotate: any promotion ends the version before."""
+        consumers = self._consumers()
+        self.journals.keep_previous(
+            name for consumer in consumers for name in consumer.describe().parameters
+        )
 
     def _rotate_used(
         self, actor: str, run: str, consumer: Consumer, value: SecretBytes | None

@@ -275,3 +275,24 @@ def test_a_start_finishes_what_was_cut(
 def make_due(node: Node) -> None:
     (found,) = node.rotation.journals.all()
     node.rotation.journals._store(found, replace(found.journal, not_before=""))
+
+
+def test_an_unfinished_rotation_of_another_user_is_refused_until_it_is_given_up(
+    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """format/rotation-journal.md §2.8: the journal may hold the only valid password."""
+    words = ("security", "secrets", "rotate", PARAMETER)
+    with redis.component.down():
+        assert tsm(node, *words) == ConsumerError.exit_code
+    before = password(node)
+    node.configuration.set("redis.socket", "", actor="os:tester")
+    node.configuration.apply(actor="os:tester")
+    for more in ((), ("--dry-run",)):
+        assert tsm(node, *words, *more) == StateError.exit_code
+        assert "--forget-unfinished" in capsys.readouterr().err
+    assert tsm(node, *words, "--forget-unfinished", "--dry-run") == 0
+    assert len(node.rotation.journals.all()) == 1
+    assert password(node) == before
+    assert tsm(node, *words, "--forget-unfinished") == 0
+    assert node.rotation.journals.all() == []
+    assert password(node) != before

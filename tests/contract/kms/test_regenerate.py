@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
-from strongroom.errors import KeyNotFoundError, StateError
+from strongroom.errors import ConflictError, KeyNotFoundError, StateError
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.keystore.master_key import Keystore
@@ -15,6 +15,7 @@ from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory
 from strongroom.repository.rows import CredentialRow
 from strongroom.secrets import enc
 from strongroom.secrets.generate import generated_names
+from strongroom.services import secret_rotation
 from strongroom.services.regenerate import JOURNAL, RegenerateService
 
 HERE = Placement(new_id(), new_id())
@@ -240,3 +241,24 @@ def test_keys_that_are_not_in_order_stand_in_the_way(node: Node) -> None:
     with pytest.raises(StateError, match="not in order"):
         node.regenerate.run("os:tester", quiet)
     assert node.coordinator.get(JOURNAL) is None
+
+
+def test_no_key_goes_while_a_rotation_may_have_sealed_under_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that is sealed, and stands in no journal yet, must be one that can be opened."""
+    old = node.configuration.document().configuration_key_id
+    monkeypatch.setattr(secret_rotation, "LOCK_WAIT_S", 0.0)
+    with (
+        node.coordinator.lock(secret_rotation.LOCK, wait_s=0),
+        pytest.raises(ConflictError, match=secret_rotation.LOCK),
+    ):
+        node.regenerate.run("os:tester", quiet, ["keys"])
+    assert old in key_ids(node)
+    assert node.regenerate.run("os:tester", quiet).resumed
+    assert old not in key_ids(node)
+
+
+def key_ids(node: Node) -> set[str]:
+    keys = node.open_configuration_keys(node.configuration.document().installation_id)
+    return {record.id for record in keys.records}

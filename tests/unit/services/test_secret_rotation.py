@@ -265,3 +265,13 @@ def test_a_given_value_waits_for_the_rotation_that_was_cut(node: Node) -> None:
     (outcome,) = bench.service.rotate(ACTOR, [REDIS], value=SecretBytes(b"chosen"))
     assert (outcome.state, bench.value(REDIS)) == ("rotated", b"chosen")
     assert consumer.component.valid == [{REDIS: b"chosen"}]
+
+
+def test_verify_names_what_no_component_uses(node: Node) -> None:
+    """Each parameter that is named must be proved, or the command fails."""
+    bench, _ = one(node)
+    assert [found.problem for found in bench.service.verify(["passwords", REDIS])] == [""]
+    with pytest.raises(UsageError, match=r"uses 'jdbc\.password'$"):
+        bench.service.verify([REDIS, "jdbc.password"])
+    with pytest.raises(UsageError, match=r"uses 'certs'$"):
+        bench.service.verify(["certs"])
