@@ -59,8 +59,14 @@ class Pkcs11Bench(RootBench):
 
     @override
     def quicken(self, patch: pytest.MonkeyPatch) -> None:
+        import pkcs11 as library
+
         patch.setattr(pkcs11, "MAX_WRONG_PINS", 1 << 30)  # SoftHSM counts none
-        # the first test makes the keys: the library reads its configuration when it is loaded
+        for name, value in self.environment.items():
+            patch.setenv(name, value)
+        # one library serves every bench of this process, and reads its configuration only when
+        # it begins: without this it would stay with the token of the bench that was first
+        library.lib(MODULE).reinitialize()
         for label in (KEY, OTHER):
             self.root(self.of(label, create=True)).check()
 

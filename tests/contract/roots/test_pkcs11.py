@@ -1,6 +1,8 @@
 """PKCS#11: what only a token does; against SoftHSM."""
 
 import os
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from strongroom.errors import RootError, RootRefusedError
 from strongroom.ids import new_id
 from strongroom.roots import pkcs11
 from strongroom.roots.base import Context
+from tests.contract.roots import bench_pkcs11
 from tests.contract.roots.bench_pkcs11 import KEY, MODULE, TOKEN, WRONG, Pkcs11Bench
+from tests.fault_server import Fault
 
 softhsm = pytest.mark.parametrize("bench", ["pkcs11"], indirect=True)
 
@@ -86,6 +90,24 @@ def test_the_library_is_begun_anew_after_a_fork(
     monkeypatch.setitem(pkcs11._initialized_by, MODULE, os.getppid())
     assert root.unwrap(record) == key
     assert pkcs11._initialized_by[MODULE] == os.getpid()
+
+
+def test_each_bench_works_in_a_token_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules start benches of their own in one process; with the first one's token, faults and commands would miss it."""
+    folders = [tmp_path / name for name in ("first", "second")]
+    with ExitStack() as stack:
+        for folder in folders:
+            folder.mkdir()
+        benches = [stack.enter_context(bench_pkcs11.start(folder)) for folder in folders]
+        for bench in (*benches, *benches):
+            bench.quicken(monkeypatch)
+            with ExitStack() as undo:
+                bench.break_it(Fault.UNREACHABLE, undo)
+                with pytest.raises(RootError):
+                    bench.root().check()
+            bench.root().check()
 
 
 @softhsm
