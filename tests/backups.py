@@ -117,12 +117,13 @@ def restore(
     *,
     without_keys: bool = False,
     credential: SecretBytes | None = None,
+    use_backup_roots: bool = False,
 ) -> Restored:
     """A restore, as the command does it."""
     with node_backups.alone(node), OpenedFile(path) as file:
         return node_backups.restores(node).restore(
             OpenBackup.check(file),
-            node_backups.means(node, given, credential),
+            node_backups.means(node, given, credential, use_backup_roots=use_backup_roots),
             RestoreRequest(ACTOR, path.name, without_keys=without_keys),
             silent,
         )

@@ -4,18 +4,19 @@ Beside the composition root, which opens nodes; what is done is the business of 
 `services.restores` and `services.drills`.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from strongroom import bootstrap_roots
+from strongroom import backup_roots, bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
 from strongroom.crypto.age import OpenWith
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import ConflictError, StateError
+from strongroom.errors import ConflictError, StateError, StrongroomError
 from strongroom.filestore import pins
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
@@ -25,6 +26,7 @@ from strongroom.services.backups import BackupPorts, BackupService
 from strongroom.services.restores import RestorePorts, RestoreService
 from strongroom.topology import running
 
+_LOG = logging.getLogger("backgrounder.Backups")
 _RESTORE, _DRILL = ".restore", ".drill-"
 _FOLDER_KEY = "basefilepath.backuprestore"
 
@@ -62,8 +64,13 @@ def tidy(node: Node) -> bool:
         shutil.rmtree(path, ignore_errors=True)
     if not (node.paths.extracts / pins.FOLDER).exists():
         return bool(left)
-    with suppress(ConflictError):  # a backup that lives needs it
+    try:
         backups(node, BackupKeys(node.keeper, node.assets)).recover()
+    except ConflictError:
+        pass  # a backup that lives needs it
+    except StrongroomError as error:
+        # what is kept too long takes room; a server that does not start helps nobody
+        _LOG.warning("what a killed backup kept stays until the next start: %s", error.message)
     return True
 
 
@@ -83,12 +90,28 @@ def restores(node: Node) -> RestoreService:
     return RestoreService(ports)
 
 
-def means(node: Node | None, given: OpenWith, credential: SecretBytes | None) -> Means:
-    """What the keys of a backup may be opened with: what is given, and what the node has."""
+def means(
+    node: Node | None,
+    given: OpenWith,
+    credential: SecretBytes | None,
+    *,
+    use_backup_roots: bool = False,
+) -> Means:
+    """What the keys of a backup may be opened with: what is given, and what the node has.
+
+    Args:
+        node: The node, if there is one.
+        given: Identities or a passphrase.
+        credential: Of the source's root.
+        use_backup_roots: Whether the roots that the backup names are asked, which nobody authenticated.
+    """
     clock = node.clock if node else SystemClock()
 
     def build(settings: RootSettings) -> RootProvider:
-        built: RootProvider = bootstrap_roots.root_module(settings.kind).build(settings, clock)
+        checked = backup_roots.checked(settings)
+        if node is not None:
+            return node.keeper.roots.build(checked)
+        built: RootProvider = bootstrap_roots.root_module(checked.kind).build(checked, clock)
         return built
 
     def recipient(wrap: WrapRecord, by: OpenWith) -> SecretBytes:
@@ -99,14 +122,23 @@ def means(node: Node | None, given: OpenWith, credential: SecretBytes | None) ->
         return opened
 
     if node is None:
-        return Means(build, recipient, given=given, credential=credential)
+        return Means(
+            build,
+            backup_roots.checked,
+            recipient,
+            given=given,
+            credential=credential,
+            use_backup_roots=use_backup_roots,
+        )
     return Means(
-        build=node.keeper.roots.build,
+        build=build,
+        check=backup_roots.checked,
         recipient=recipient,
         own_ring=lambda: node.keys.opened().ring,
         own_root=node.keeper.roots.find,
         given=given,
         credential=credential,
+        use_backup_roots=use_backup_roots,
     )
 
 

@@ -44,6 +44,7 @@ def recovery_of(node: Node) -> RecoverService:
             keeper=node.keeper,
             roots=node.roots,
             local_root=node.local_root,
+            record_files=(*files, paths.recovery_records),
             clock=node.clock,
         )
     )

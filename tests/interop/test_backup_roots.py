@@ -71,21 +71,23 @@ def test_a_fresh_machine_opens_it_by_the_sources_root(
     credential = secrets[0] if secrets else None
     for secret in secrets:
         assert secret.reveal() not in made.path.read_bytes()
+    if name == "pkcs11":  # a library to load is never taken from a backup
+        target.roots.add(bench.settings, "os:tester")
     before = State.of(target)
     with ExitStack() as undo:
         bench.break_it(Fault.UNREACHABLE, undo)
         with pytest.raises(RootError, match="nothing here opens"):
-            backups.restore(target, made.path, credential=credential)
+            backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert State.of(target) == before
     with ExitStack() as undo:
         if isinstance(bench, MinistackBench):
             bench.allow(("kms:Decrypt",))
             undo.callback(bench.allow, ("kms:Decrypt", "kms:GenerateDataKey"))
-        done = backups.restore(target, made.path, credential=credential)
+        done = backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert done.opened_by.startswith(f"the {bench.settings.kind} root ")
     assert backups.contents(target) == wanted
     assert target.kms.status().is_ok
     target.roots.set_mode(bench.foreign_settings, "os:tester")
-    backups.restore(target, made.path, credential=credential)
+    backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert backups.contents(target) == wanted
     assert (target.kms.status().mode, target.kms.status().is_ok) == (bench.settings.kind, True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from strongroom.cli import backup_options
 from strongroom.cli.backup_options import Stages
 from strongroom.cli.session import Session
-from strongroom.errors import NotFoundError, PermissionDeniedError
+from strongroom.errors import KeyNotFoundError, NotFoundError, PermissionDeniedError, UsageError
 
 if TYPE_CHECKING:
     from strongroom.backup.restore import OpenBackup
@@ -29,6 +29,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         action="store_true",
         help="open every extract's header and read a sample, and print a receipt",
     )
+    verify.add_argument(
+        "--digests-only",
+        action="store_true",
+        help="open no keys: this finds damage, not somebody who makes a backup of their own",
+    )
     backup_options.add_open_options(verify)
     verify.add_argument("--json", action="store_true", help="print the receipt as JSON")
     verify.set_defaults(run=_verify)
@@ -41,10 +46,12 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.filestore.blockfile import OpenedFile
     from strongroom.services import drills
 
+    _check_words(arguments)
     node = _node(session)
     path = backup_options.find(arguments.file, node)
     with OpenedFile(path) as file, Stages() as stages:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
+        backup_options.check_manifest(arguments, backup)
         opened = _opened(backup, node, arguments, session)
         clock = node.clock if node else SystemClock()
         receipt = drills.receipt_of(backup, path, file.size, opened, clock)
@@ -52,7 +59,22 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
             _drill(backup, opened, receipt, node, stages)
             _leave_event(receipt, node, session)
     _tell(receipt, session, as_json=arguments.json)
+    if opened is None and not arguments.digests_only:
+        return KeyNotFoundError.exit_code
     return 0 if receipt.is_good else 1
+
+
+def _check_words(arguments: argparse.Namespace) -> None:
+    opens = (
+        arguments.drill,
+        arguments.identity,
+        arguments.share,
+        arguments.passphrase_file,
+        arguments.root_credential_file,
+        arguments.use_backup_roots,
+    )
+    if arguments.digests_only and any(opens):
+        raise UsageError("--digests-only opens nothing: it goes with nothing that opens keys")
 
 
 def _node(session: Session) -> "Node | None":
@@ -69,14 +91,24 @@ def _opened(
     from strongroom import node_backups
     from strongroom.services import backup_opening
 
+    if arguments.digests_only:
+        session.note("the digests are right; whether the backup is genuine was not looked at")
+        return None
     given = backup_options.open_with(arguments)
-    means = node_backups.means(node, given, backup_options.credential(arguments))
+    means = node_backups.means(
+        node,
+        given,
+        backup_options.credential(arguments),
+        use_backup_roots=arguments.use_backup_roots,
+    )
     try:
-        return backup_opening.open_keys(backup, means)
+        opened = backup_opening.open_keys(backup, means)
+        return backup_options.pinned(arguments, opened)
     except backup_opening.NOT_OPENED as error:
         if arguments.drill or not given.is_empty:
             raise
         session.note(f"the digests are right, but it was not authenticated: {error.message}")
+        session.note(f"hint: {error.hint}; --digests-only is content with the digests")
         return None
 
 
@@ -105,6 +137,18 @@ def _leave_event(receipt: "Receipt", node: "Node | None", session: Session) -> N
         node.events.append([told])
 
 
+def _state(receipt: "Receipt") -> str:
+    """What was proved, and no more than that."""
+    if receipt.authenticated:
+        proof = receipt.origin
+        return (
+            "yes, by "
+            + proof
+            + ("" if proof == receipt.opened_by else f", opened by {receipt.opened_by}")
+        )
+    return f"opened by {receipt.opened_by}; origin not proved" if receipt.opened_by else "no"
+
+
 def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
     if as_json:
         session.out_json(asdict(receipt))
@@ -112,8 +156,7 @@ def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
     session.out(f"Backup: {receipt.backup} of {receipt.created_at}, {receipt.bytes} bytes")
     session.out(f"Manifest: {receipt.manifest}")
     session.out(f"Entries: {receipt.entries}, every digest is right")
-    state = f"yes, by {receipt.opened_by}" if receipt.authenticated else "no"
-    session.out(f"Authenticated: {state}")
+    session.out(f"Authenticated: {_state(receipt)}")
     session.out(f"RMK: {receipt.rmk} ({receipt.mode}), {len(receipt.meks)} MEKs")
     if receipt.drill:
         session.out(f"Extracts: {receipt.encrypted} encrypted, {receipt.plain} plain")

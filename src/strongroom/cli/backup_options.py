@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 from strongroom.cli import sealing
 from strongroom.cli.bar import Bar
-from strongroom.errors import NotFoundError, UsageError
+from strongroom.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from strongroom.backup.restore import OpenBackup
     from strongroom.bootstrap import Node
     from strongroom.crypto.age import OpenWith
     from strongroom.crypto.secret import SecretBytes
+    from strongroom.services.backup_opening import Opened
 
 _TITLES = {
     "backup": "writing",
@@ -38,6 +40,16 @@ def add_open_options(parser: argparse.ArgumentParser) -> None:
         help="token, PIN or other credential of the source's root, which is not in a backup;"
         " - is stdin",
     )
+    parser.add_argument(
+        "--use-backup-roots",
+        action="store_true",
+        help="ask the roots that the backup names, at the addresses it names; nobody vouches for these",
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="SHA256",
+        help="refuse any backup but the one with this manifest, as the backup command and verify print it",
+    )
 
 
 def open_with(arguments: argparse.Namespace) -> "OpenWith":
@@ -56,6 +68,31 @@ def open_with(arguments: argparse.Namespace) -> "OpenWith":
         except UnicodeDecodeError as error:
             raise UsageError(f"{name} is no text: there is no share in it") from error
     return replace(found, identities=(*found.identities, shares.combine(words)))
+
+
+def check_manifest(arguments: argparse.Namespace, backup: "OpenBackup") -> None:
+    """Whether it is the backup that the operator means; before its keys are touched.
+
+    Raises:
+        IntegrityError: It is another one.
+    """
+    wanted = arguments.manifest
+    if wanted is not None and wanted.strip().lower() != backup.seal.manifest_sha256:
+        raise IntegrityError(
+            f"the manifest has the digest {backup.seal.manifest_sha256}, not the one of --manifest",
+            hint="this is another backup than the one whose digest was noted",
+        )
+
+
+def pinned(arguments: argparse.Namespace, opened: "Opened") -> "Opened":
+    """With what the operator noted as a proof of origin."""
+    from dataclasses import replace
+
+    return (
+        replace(opened, origin=opened.origin or "the digest of --manifest")
+        if arguments.manifest
+        else opened
+    )
 
 
 def credential(arguments: argparse.Namespace) -> "SecretBytes | None":

@@ -99,7 +99,7 @@ def _backup(arguments: argparse.Namespace, session: Session) -> int:
             stages.begin,
         )
     _tell_backup(made, session, as_json=arguments.json)
-    return 0
+    return 1 if made.unreadable or made.manifest.lost else 0
 
 
 def _settings(arguments: argparse.Namespace, session: Session, path: Path, to: "SealTo") -> bytes:
@@ -192,11 +192,15 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
     node = session.node
     path = backup_options.find(arguments.file, node)
     means = node_backups.means(
-        node, backup_options.open_with(arguments), backup_options.credential(arguments)
+        node,
+        backup_options.open_with(arguments),
+        backup_options.credential(arguments),
+        use_backup_roots=arguments.use_backup_roots,
     )
     with node_backups.alone(node), OpenedFile(path) as file, Stages() as stages:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
         stages.end()
+        backup_options.check_manifest(arguments, backup)
         _ask(arguments, session, path)
         done = node_backups.restores(node).restore(
             backup,
@@ -233,6 +237,11 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
             session.out(f"New MEK that encrypts: {done.mek_id}")
     if done.opened_by:
         session.note(f"its keys were opened by {done.opened_by}")
+        if not done.origin and not arguments.manifest:
+            session.note(
+                "who made it is not proved: whoever knows a recipient can seal a backup to it;"
+                " --manifest SHA256 holds it against a digest that you noted"
+            )
     else:
         session.note(
             "warning: nothing opened its keys, so nobody can tell whether it is genuine; once a"

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from strongroom.services.recover import Drilled, Recovered
 
 
+_OWN = "of the kit"
+
+
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `recover`."""
     parser = argparse.ArgumentParser(
@@ -144,7 +147,7 @@ def _check_shares(words: dict[str, str], session: Session) -> int:
     for name, text in words.items():
         info = shares.describe(text)
         whose = _kit_of(info.set_id, session)
-        strange = strange or not whose
+        strange = strange or not whose.startswith(_OWN)
         session.out(
             f"{name}: share {info.index} of {info.count} of set {info.set_id}, intact;"
             f" {info.threshold} are needed; {whose or 'of no kit of this node'}"
@@ -159,7 +162,7 @@ def _kit_of(set_id: str, session: Session) -> str:
     except StrongroomError:
         return "whether it is of a kit of this node cannot be told without its keys"
     own = [kit for kit in kits if kit.kind == "shares" and kit.options.get("set") == set_id]
-    return f"of the kit {own[0].root_key_id}" if own else ""
+    return f"{_OWN} {own[0].root_key_id}" if own else ""
 
 
 def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Session) -> int:
@@ -172,7 +175,9 @@ def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Sess
         session.out(f"configuration keys: {', '.join(drilled.configuration_keys)}, opened")
     if drilled.not_noted:
         session.note(f"the date of this drill could not be stored: {drilled.not_noted}")
-    return 0
+    for key_id in drilled.not_opened:
+        session.note(f"the configuration key {key_id} did not open: see 'kms roots repair'")
+    return 1 if drilled.not_opened else 0
 
 
 def _tell_recovered(done: "Recovered", arguments: argparse.Namespace, session: Session) -> int:
@@ -188,6 +193,11 @@ def _tell_recovered(done: "Recovered", arguments: argparse.Namespace, session: S
     session.out(f"New MEK that encrypts: {done.mek_id}")
     for mek_id in done.adopted:
         session.out(f"available again: {mek_id}")
+    for key_id in done.left:
+        session.note(
+            f"nothing opened the configuration key {key_id}: it is not in the new keystore; its record"
+            " lies in configuration_keys.json.lost-<time>"
+        )
     session.note(
         "see 'tsm security kms status'; make all internal keys anew if the lost ones may be in other"
         " hands: tsm security regenerate-internal-tokens; shares that were together in one"

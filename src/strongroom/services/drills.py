@@ -44,8 +44,9 @@ class Receipt:
         meks: Ids of the MEKs in it.
         entries: Entries of the archive.
         bytes: Bytes of the file.
-        authenticated: Whether the manifest's MAC was checked.
+        authenticated: Whether the manifest's MAC was checked, and something proves who made it.
         opened_by: What opened the keys; empty if they were not opened.
+        origin: What proves who made it; empty if nothing does.
         drill: Whether the extracts were opened.
         rows: Rows by table.
         encrypted: Encrypted extracts.
@@ -53,7 +54,7 @@ class Receipt:
         opened: Encrypted extracts whose data key opened.
         by_mek: How many of them by MEK.
         unreadable: Extracts that do not open, by content, with the reason.
-        lost: Content whose file was lost before the backup was made.
+        lost: Content whose file was lost before the backup was made; without a drill the files.
         bodies: Extracts that were read whole.
         body_bytes: Their plaintext.
     """
@@ -71,6 +72,7 @@ class Receipt:
     bytes: int
     authenticated: bool = False
     opened_by: str = ""
+    origin: str = ""
     drill: bool = False
     rows: dict[str, int] = field(default_factory=dict)
     encrypted: int = 0
@@ -105,8 +107,10 @@ def receipt_of(
         meks=list(said.mek_ids),
         entries=len(said.entries),
         bytes=size,
-        authenticated=opened is not None,
+        authenticated=opened is not None and bool(opened.origin),
         opened_by=opened.by if opened else "",
+        origin=opened.origin if opened else "",
+        lost=list(said.lost),
     )
 
 

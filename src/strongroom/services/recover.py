@@ -11,11 +11,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from strongroom import durable
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
+from strongroom.crypto.secret import SecretBytes
 from strongroom.durable import sync_folder
 from strongroom.errors import (
     FormatError,
+    IntegrityError,
     KeyNotFoundError,
     KeystoreError,
     StorageError,
@@ -23,7 +26,7 @@ from strongroom.errors import (
 )
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
-from strongroom.keystore import master_key, replicas
+from strongroom.keystore import guarded, key_records, master_key, replicas
 from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.key_records import WrapKind
 from strongroom.keystore.replicas import KeystoreDirectory
@@ -86,6 +89,7 @@ class RecoverPorts:
         coordinator: Holds the journal.
         keeper: The KMS store; works once the keystore does.
         roots: The wraps of the RMK.
+        record_files: The files of the configuration keys' records.
         local_root: The local root that wraps by a configuration key.
         clock: For times.
     """
@@ -97,6 +101,7 @@ class RecoverPorts:
     keeper: StoreKeeper
     roots: RootsService
     local_root: Callable[[str], RootProvider]
+    record_files: tuple[Path, ...]
     clock: Clock
 
 
@@ -111,6 +116,7 @@ class Drilled:
         rmk_id: The RMK.
         meks: How many MEKs opened.
         configuration_keys: Ids of the configuration keys that opened.
+        not_opened: Ids of those that did not.
         not_noted: Why the store could not remember it; empty if it does.
     """
 
@@ -121,6 +127,7 @@ class Drilled:
     meks: int
     configuration_keys: tuple[str, ...]
     not_noted: str = ""
+    not_opened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ class Recovered:
         rmk_id: The RMK from now on.
         mek_id: The MEK that encrypts from now on.
         adopted: MEKs of closed stores that the identity gave back.
+        left: Configuration keys that nothing opened; their records lie in `*.lost-<time>`.
     """
 
     done: bool
@@ -140,6 +148,7 @@ class Recovered:
     rmk_id: str
     mek_id: str
     adopted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 class RecoverService:
@@ -170,7 +179,8 @@ class RecoverService:
                 why = error.message
         rmk_id, meks = opened.store.rmk.id, len(tuple(opened.store.ring))
         keys = tuple(sorted(opened.keys))
-        return Drilled(wrap.kind, wrap.root_key_id, wrap.id, rmk_id, meks, keys, why)
+        closed = tuple(sorted(one.id for one in opened.records if one.id not in opened.keys))
+        return Drilled(wrap.kind, wrap.root_key_id, wrap.id, rmk_id, meks, keys, why, closed)
 
     def plan(self, identities: Identities) -> tuple[str, ...]:
         """What `recover` would do, in words, once it is proved that it can.
@@ -181,6 +191,7 @@ class RecoverService:
         opened = self._ports.opener.open(identities)
         if self._journal() is None and self._is_whole(opened):
             return ()
+        self._left_behind(opened)
         store = opened.store.store
         mode, *others = store.wraps
         online = [f"{w.kind} {w.root_key_id}" for w in others if w.kind not in RECIPIENT_KINDS]
@@ -214,19 +225,23 @@ class RecoverService:
         if journal is None and self._is_whole(opened):
             ring = opened.store.ring
             return Recovered(False, False, opened.store.rmk.id, ring.active.id)
-        journal = journal or self._begin(opened)
-        if journal.keystore:
+        left = self._left_behind(opened)
+        if journal is None or self._is_of_before(journal, opened):
+            journal = self._begin(opened)
+        # what is there now counts beside the journal, which may be of an earlier loss
+        renews = journal.keystore or not self._keys_are_whole()
+        if renews:
             say("making a new keystore, and wrapping the configuration keys by it")
             self._renew_keystore(opened, actor)
-        if opened.store.rmk.id == journal.rmk_id:
+        if opened.store.rmk.id == journal.rmk_id or not self._is_whole(opened):
             say("making a new RMK and a new MEK in local mode")
             self._replace_store(opened, identities, actor, say)
         adopted = self._ports.roots.adopt(
             actor, lambda wrap: self._ports.opener.provider(wrap, identities)
         )
-        self._finish(opened, journal, actor)
+        self._finish(opened, actor, "renewed" if renews else "kept")
         present = self._keeper.keys.opened()
-        return Recovered(True, journal.keystore, present.rmk.id, present.ring.active.id, adopted)
+        return Recovered(True, renews, present.rmk.id, present.ring.active.id, adopted, left)
 
     # ---- what there is ---------------------------------------------------------------------------
 
@@ -267,15 +282,25 @@ class RecoverService:
         found = self._ports.coordinator.get(JOURNAL)
         return None if found is None else Journal.parse(found.value)
 
+    def _is_of_before(self, journal: Journal, opened: Opened) -> bool:
+        """Whether it is of an earlier loss: its RMK was replaced, and the node is broken all the same."""
+        return opened.store.rmk.id != journal.rmk_id and not self._is_whole(opened)
+
     def _begin(self, opened: Opened) -> Journal:
         journal = Journal(opened.store.rmk.id, not self._keys_are_whole())
-        self._ports.coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
+        found = self._ports.coordinator.get(JOURNAL)
+        change = Change(journal.serialize(), found.version if found else 0)
+        self._ports.coordinator.put({JOURNAL: change})
         return journal
 
-    def _finish(self, opened: Opened, journal: Journal, actor: str) -> None:
+    def _finish(self, opened: Opened, actor: str, keystore: str) -> None:
         self._configuration.project()
-        self._keeper.prove()
-        keystore = "renewed" if journal.keystore else "kept"
+        status = self._keeper.prove()
+        if not status.is_ok:
+            raise IntegrityError(
+                f"the recovered node does not prove: {status.problems[0]}",
+                hint="see to it, then run the command again: it goes on from here",
+            )
         done = events.node_recovered(
             actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
         )
@@ -291,8 +316,10 @@ class RecoverService:
 
     def _renew_keystore(self, opened: Opened, actor: str) -> None:
         if not self._keys_are_whole():
+            openable = self._openable(opened)
+            self._keep_records(opened)
             self._ensure_keystore()
-            self._rewrap_keys(opened)
+            self._rewrap_keys(opened, openable)
         self._ports.directory.repair()
         installation_id = self._configuration.document().installation_id
         keys = self._ports.open_keys(installation_id)
@@ -320,7 +347,46 @@ class RecoverService:
             with suppress(FileNotFoundError):
                 _rename(path, path.with_name(f"{path.name}.lost-{stamp.replace(':', '')}"))
 
-    def _rewrap_keys(self, opened: Opened) -> None:
+    def _openable(self, opened: Opened) -> dict[str, SecretBytes]:
+        """The configuration keys that the identity opens, and those that the keystore still does."""
+        found = dict(opened.keys)
+        for record in opened.records:
+            if record.id not in found:
+                with suppress(KeystoreError, KeyNotFoundError):
+                    keys = self._ports.open_keys(self._configuration.document().installation_id)
+                    found[record.id] = keys.open(record.id)
+        return found
+
+    def _left_behind(self, opened: Opened) -> tuple[str, ...]:
+        """Configuration keys that a new keystore would not have.
+
+        Raises:
+            KeyNotFoundError: A value of the configuration needs one of them.
+        """
+        if self._keys_are_whole():
+            return ()
+        keys = self._openable(opened)
+        left = tuple(sorted(one.id for one in opened.records if one.id not in keys))
+        if needed := sorted(self._configuration.configuration_keys_in_use() & set(left)):
+            raise KeyNotFoundError(
+                f"the configuration needs {', '.join(needed)}, which these identities do not open;"
+                " nothing was changed",
+                hint="give the identity or the shares of a recipient that has these keys as well",
+            )
+        return left
+
+    def _keep_records(self, opened: Opened) -> None:
+        """A copy of every file of records, byte for byte, before records are left out of them."""
+        if not self._left_behind(opened):
+            return
+        stamp = format_utc(self._ports.clock.now()).replace(":", "")
+        for path in self._ports.record_files:
+            with suppress(guarded.MissingFileError):
+                data = guarded.read(path, key_records.MAX_BYTES)
+                kept = path.with_name(f"{path.name}.lost-{stamp}")
+                durable.write_file(kept, data, durable.PRIVATE)
+
+    def _rewrap_keys(self, opened: Opened, opened_keys: dict[str, SecretBytes]) -> None:
         keys = self._ports.open_keys(self._configuration.document().installation_id)
         alias = self._ports.directory.load().newest
         keys.restore(
@@ -328,7 +394,7 @@ class RecoverService:
                 record._replace(
                     wraps=(
                         *keys.new_record(
-                            opened.keys[record.id],
+                            opened_keys[record.id],
                             key_id=record.id,
                             created_at=record.created_at,
                             alias=alias,
@@ -337,7 +403,7 @@ class RecoverService:
                     )
                 )
                 for record in opened.records
-                if record.id in opened.keys
+                if record.id in opened_keys
             )
         )
 

@@ -83,6 +83,7 @@ class Restored:
     Attributes:
         backup_id: Of the backup.
         opened_by: What opened its keys; empty if nothing did.
+        origin: What proves who made it; empty if nothing does.
         rows: Rows by table.
         extracts: Extracts that were restored.
         bytes: Their bytes.
@@ -97,6 +98,7 @@ class Restored:
 
     backup_id: str
     opened_by: str = ""
+    origin: str = ""
     rows: dict[str, int] = field(default_factory=dict)
     extracts: int = 0
     bytes: int = 0
@@ -133,9 +135,12 @@ class RestoreService:
         opened = self._opened(backup, means, request)
         check_schema(backup)
         found = backup.examine_rows()
-        done = Restored(backup.manifest.id, opened.by if opened else "", lost=found.lost)
+        done = Restored(backup.manifest.id, lost=found.lost)
+        if opened is not None:
+            done.opened_by, done.origin = opened.by, opened.origin
         done.extracts, done.bytes = len(found.extracts), backup.extract_bytes
-        work = _Work(backup, opened.keys if opened else None, _new_names(found), done)
+        roots = backup_opening.trusted_roots(backup, means)
+        work = _Work(backup, opened.keys if opened else None, _new_names(found), done, roots)
         self._try_rows(work)
         done.missing = unreadable(backup, found, work.keys)
         self._check_target(work)
@@ -245,14 +250,13 @@ class RestoreService:
 
         def resettle(present: tuple[RootSettings, ...]) -> tuple[RootSettings, ...]:
             known = {(one.kind, one.root_key_id) for one in present}
-            # one that asks for a credential would be asked without it, again and again
-            more = (needed.settings for needed in work.backup.roots if not needed.secrets)
-            return (*present, *(one for one in more if (one.kind, one.root_key_id) not in known))
+            more = (one for one in work.roots if (one.kind, one.root_key_id) not in known)
+            return (*present, *more)
 
         store, _ = keeper.current()
         closes = _former(store, work) != store.former
         if work.keys is not None or closes:
-            keeper.change(change, told, resettle if closes else None)
+            keeper.change(change, told, resettle if closes and work.roots else None)
 
     def _switch(self, work: "_Work", request: RestoreRequest) -> list[str]:
         """The one transaction after which the backup's rows count; returns the files that have to go."""
@@ -309,6 +313,7 @@ class _Work:
     keys: OpenKeys | None
     names: dict[str, str]
     done: Restored
+    roots: tuple[RootSettings, ...]
 
     def rows(self, table: str, ring: AssetRing, tokens: frozenset[str] | None) -> Iterator[Row]:
         """The rows of a table as they go into the target."""

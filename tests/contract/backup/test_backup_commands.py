@@ -195,7 +195,7 @@ def test_a_passphrase_goes_over_the_socket_and_opens_it_elsewhere(
         assert maintenance("backup", "-f", "x", "--passphrase-file", phrase) == 0
     path = source.paths.backups / "x.tsbak"
     assert verify(tmp_path / "nowhere", path, "--drill", "--passphrase-file", phrase) == 0
-    assert "Authenticated: yes, by what was given" in capsys.readouterr().out
+    assert "Authenticated: yes, by the passphrase" in capsys.readouterr().out
 
 
 def test_a_drill_ends_with_a_receipt(
@@ -234,14 +234,24 @@ def test_anywhere_else_the_digests_are_checked_and_an_identity_opens(
     nowhere, path = tmp_path / "nowhere", source.paths.backups / "x.tsbak"
     capsys.readouterr()
     monkeypatch.chdir(path.parent)
-    assert verify(nowhere, "x.tsbak") == 0
+    assert verify(nowhere, "x.tsbak") == 22  # digests alone are anybody's
     shown = capsys.readouterr()
     assert "Authenticated: no" in shown.out
     assert "it was not authenticated" in shown.err
+    assert verify(nowhere, "x.tsbak", "--digests-only") == 0
+    assert "Authenticated: no" in capsys.readouterr().out
+    assert verify(nowhere, "x.tsbak", "--digests-only", "--drill") == 2
     assert verify(nowhere, "y.tsbak") == 5
     assert verify(nowhere, path, "--drill") == 22
     assert verify(nowhere, path, "--drill", "--identity", file, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["opened_by"] == "what was given"
+    said = json.loads(capsys.readouterr().out)
+    assert (said["opened_by"], said["authenticated"]) == ("what was given", False)
+    assert verify(nowhere, path, "--identity", file) == 0
+    assert "opened by what was given; origin not proved" in capsys.readouterr().out
+    pinned = ("--identity", file, "--manifest")
+    assert verify(nowhere, path, *pinned, said["manifest"]) == 0
+    assert "Authenticated: yes, by the digest of --manifest" in capsys.readouterr().out
+    assert verify(nowhere, path, *pinned, "00" * 32) == 20
     wrong = tmp_path / "wrong"
     wrong.write_bytes(age.new_identity().text.reveal())
     assert verify(nowhere, path, "--identity", wrong) == 22
@@ -260,10 +270,12 @@ def test_what_is_lost_and_what_is_damaged_is_told(
     source.files.path(hurt.storage_key).write_bytes(raw)
     place = source.files.path(torn.storage_key)
     place.write_bytes(place.read_bytes()[:-1] + b"\0")
-    assert maintenance("backup", "-f", "x") == 0
+    assert maintenance("backup", "-f", "x") == 1
     told = capsys.readouterr().err
     assert f"the file {lost.storage_key} was lost" in told
     assert f"opens {hurt.storage_key}" in told
+    assert verify(node_dir, "x", "--digests-only") == 1
+    assert lost.storage_key in capsys.readouterr().out
     assert verify(node_dir, "x", "--drill") == 1
     told = capsys.readouterr().out
     assert lost.id in told

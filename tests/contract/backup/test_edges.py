@@ -1,5 +1,6 @@
 """What rarely happens to a backup, and still must come out right."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -8,21 +9,34 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap_roots, node_backups
-from strongroom.backup import archive
+from strongroom import backup_roots, bootstrap_roots, node_backups
+from strongroom.backup import archive, manifest
 from strongroom.backup.archive import BytesSource
 from strongroom.backup.restore import OpenBackup, open_header
 from strongroom.bootstrap import Node
 from strongroom.crypto import age, rng
 from strongroom.crypto.age import OpenWith, SealTo
+from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.reader import read_header
-from strongroom.errors import ConflictError, FormatError, IntegrityError, StateError, StorageError
+from strongroom.errors import (
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    StateError,
+    StorageError,
+    StrongroomError,
+)
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.filestore.pins import FOLDER, Pins
-from strongroom.ids import new_id
+from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
+from strongroom.kms.states import MekState
+from strongroom.kms.store import WrappedMek
+from strongroom.repository import portable
 from strongroom.repository.rows import IntentRow
+from strongroom.repository.unit_of_work import REVISION
+from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings
 from strongroom.services import backup_opening, drills
 from strongroom.services import backups as making
@@ -250,3 +264,145 @@ def test_progress_counts_the_bytes_of_each_stage(source: Node, tmp_path: Path) -
     assert done["restore"] == totals["restore"] == backup.extract_bytes > 0
     for name, padding in (("backup", 64 << 10), ("verify", 64 << 10), ("check", 64 << 10)):
         assert abs(done[name] - totals[name]) < padding, name
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        assert offset == len(self.data)
+        self.data += data
+
+
+def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
+    """What anybody can make without any key: digests are right, the root is theirs."""
+    now, backup_id = NOW, new_id()
+    installation, rmk_id, wrap_id, mek_id = (new_id() for _ in range(4))
+    context = {"installation": installation, "rmk": rmk_id, "wrap": wrap_id}
+    wrap = WrapRecord(
+        wrap_id, kind, "indirect", f"{root_key_id}/x", "", b"x", b"", context, now, now
+    )
+    mek = WrappedMek(MekId(mek_id), MekState.ENCRYPT_OR_DECRYPT, now, now, None, b"y" * 60)
+    store = kms_store.KmsStore(
+        1, InstallationId(installation), kind, RmkId(rmk_id), now, (wrap,), (mek,), (), b"z" * 32
+    )
+    named = {"kind": kind, "root_key_id": root_key_id, "options": options, "secrets": []}
+    memory = _Memory()
+    writer = archive.ArchiveWriter(memory)
+    writer.add_bytes(archive.MARK, manifest.mark(backup_id))
+    for name in portable.NAMES:
+        writer.add_bytes(f"repository/{name}.jsonl", b"")
+    writer.add_bytes("keys/store.json", kms_store.serialize(store))
+    writer.add_bytes("keys/roots.json", manifest.canonical({"v": 1, "roots": [named]}))
+    writer.add_bytes("keys/assets", b"a" * 40)
+    writer.add_bytes("keys/mek", b"b" * 76)
+    said = manifest.Manifest(
+        backup_id, now, "", "1", installation, REVISION, kind, rmk_id, 1, (mek_id,), (),
+        manifest.listed(writer.entries),
+    )  # fmt: skip
+    writer.add_bytes("manifest.json", said.serialize())
+    digest = hashlib.sha256(said.serialize()).hexdigest()
+    writer.add_bytes("seal.json", manifest.Seal(digest, rmk_id, "00" * 32).serialize())
+    writer.finish()
+    return OpenBackup.check(BytesSource(bytes(memory.data)))
+
+
+@pytest.mark.parametrize("use_backup_roots", [False, True])
+@pytest.mark.parametrize("with_node", [False, True])
+def test_a_forged_backup_runs_nothing_of_its_choice(
+    source: Node, tmp_path: Path, use_backup_roots: bool, with_node: bool
+) -> None:
+    """A TCTI `cmd:` is a command, and nothing vouches for a backup before its keys are open."""
+    proof = tmp_path / "ran"
+    tcti = f"cmd:touch {proof}"
+    backup = forged("tpm", f"tpm:{tcti}", {"tcti": tcti})
+    node = source if with_node else None
+    means = node_backups.means(node, backups.NOTHING, None, use_backup_roots=use_backup_roots)
+    with pytest.raises(backup_opening.NOT_OPENED) as caught:
+        backup_opening.open_keys(backup, means)
+    assert not proof.exists()
+    if use_backup_roots:
+        assert "would choose what runs here" in caught.value.message
+        assert backup_opening.trusted_roots(backup, means) == ()
+    else:
+        assert "'tpm' 'tpm:cmd:touch" in caught.value.message
+        assert "--use-backup-roots" in caught.value.hint
+
+
+ARN = "arn:aws:kms:eu-west-1:111122223333:key/12345678-1234-1234-1234-123456789012"
+GCP_KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+BAO_URL = "https://bao.example.org:8200"
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        RootSettings("aws", ARN, {"region": "eu-west-1"}),
+        RootSettings(
+            "azure",
+            "https://v.vault.azure.net/keys/k",
+            {"vault": "https://v.vault.azure.net", "key": "k", "client_id": "c"},
+        ),
+        RootSettings(
+            "openbao",
+            f"{BAO_URL}/v1/transit/keys/k",
+            {"address": BAO_URL, "key": "k", "mount": "transit"},
+            {"token": SecretBytes(b"t")},
+        ),
+        RootSettings("gcp", GCP_KEY, {"endpoint": "https://x.p.googleapis.com"}),
+        RootSettings("tpm", "tpm:device:/dev/tpmrm0", {"tcti": "device:/dev/tpmrm0"}),
+        RootSettings("tpm", "tpm:swtpm:path=/run/t", {"tcti": "swtpm:path=/run/t"}),
+    ],
+)
+def test_proper_settings_of_a_backup_are_made_anew(root: RootSettings) -> None:
+    assert backup_roots.checked(root) == root
+    with pytest.raises(StrongroomError):
+        backup_roots.checked(replace(root, root_key_id="another", options={}))
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        RootSettings("pkcs11", "pkcs11:token=t", {"module": "/tmp/x.so", "token": "t", "key": "k"}),
+        RootSettings("tpm", "tpm:pcap:cmd:id", {"tcti": "pcap:cmd:id"}),
+        RootSettings("tpm", "tpm:device:/tmp/x", {"tcti": "device:/tmp/x"}),
+        RootSettings("aws", ARN, {"region": "us-east-1"}),
+        RootSettings("gcp", GCP_KEY, {"endpoint": "http://stranger.example"}),
+        RootSettings(
+            "azure",
+            "https://v.vault.azure.net/keys/k",
+            {"vault": "https://other.example", "key": "k"},
+        ),
+        RootSettings("unknown", "x"),
+    ],
+)
+def test_settings_of_a_backup_that_are_refused(root: RootSettings) -> None:
+    with pytest.raises(StrongroomError):
+        backup_roots.checked(root)
+
+
+def test_a_backup_that_anybody_sealed_to_us_has_no_origin(
+    source: Node, target: Node, tmp_path: Path
+) -> None:
+    """Whoever knows the recipient makes one; our own opens by the MEK as well, which nobody else has."""
+    identity = age.new_identity()
+    made = backups.make(source, tmp_path / "b.tsbak", SealTo((identity.recipient,)))
+    backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
+    given = OpenWith((identity,))
+    for node, origin in ((None, ""), (target, ""), (source, "a MEK of this installation")):
+        opened = backup_opening.open_keys(backup, node_backups.means(node, given, None))
+        assert (opened.by, opened.origin) == ("what was given", origin)
+
+
+def test_a_start_is_not_stopped_by_what_cannot_be_tidied(
+    source: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Pins(source.files.path, source.paths.extracts / FOLDER).prepare()
+
+    def fail(*_: object) -> None:
+        raise StorageError("the disk refuses")
+
+    monkeypatch.setattr(making.BackupService, "recover", fail)
+    assert node_backups.tidy(source)
+    assert "the disk refuses" in caplog.text

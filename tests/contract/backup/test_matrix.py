@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from strongroom import bootstrap, bootstrap_roots
+from strongroom import backup_roots, bootstrap, bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity, OpenWith, SealTo
@@ -85,6 +85,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
     monkeypatch.setattr(bootstrap_roots.Roots, "build", lambda _, settings: found.build(settings))
+    monkeypatch.setattr(backup_roots, "checked", lambda settings: settings)  # no real kinds
     return found
 
 
@@ -152,7 +153,7 @@ def _check(case: Case, source: Node, target: Node, world: World) -> None:
     backups.publish(target, "own", b"of the target")
     before = State.of(target)
     with pytest.raises(RootError if root else KeyNotFoundError, match="nothing here opens"):
-        backups.restore(target, made.path, credential=TOKEN)
+        backups.restore(target, made.path, credential=TOKEN, use_backup_roots=True)
     assert State.of(target) == before, case
 
 
@@ -164,7 +165,7 @@ def _check_restored(
     target: Node, path: Path, given: OpenWith, wanted: dict[str, bytes], case: Case
 ) -> None:
     before = target.kms.status()
-    done = backups.restore(target, path, given, credential=TOKEN)
+    done = backups.restore(target, path, given, credential=TOKEN, use_backup_roots=True)
     after = target.kms.status()
     assert backups.contents(target) == wanted, case
     assert after.is_ok, (case, after.problems)
@@ -186,7 +187,7 @@ def test_an_account_of_the_ways_is_given(
     made = backups.make(source, tmp_path / "b.tsbak")
     world.down.add("openbao://source/key")
     with pytest.raises(RootUnavailableError) as caught:
-        backups.restore(target, made.path, credential=TOKEN)
+        backups.restore(target, made.path, credential=TOKEN, use_backup_roots=True)
     assert "the source's root is down" in caught.value.message
     assert "--root-credential-file" in caught.value.hint
     assert isinstance(caught.value, backup_opening.NOT_OPENED)
@@ -204,7 +205,9 @@ def test_what_came_in_closed_opens_once_its_root_answers(
     root = settings_of(mode, "source")
     assert root is not None
     world.down.add(root.root_key_id)
-    done = backups.restore(target, made.path, without_keys=True, credential=TOKEN)
+    done = backups.restore(
+        target, made.path, without_keys=True, credential=TOKEN, use_backup_roots=True
+    )
     assert len(done.missing) == 2
     assert target.kms.status().is_ok
     world.down.clear()
@@ -213,7 +216,7 @@ def test_what_came_in_closed_opens_once_its_root_answers(
         assert set(target.roots.adopt("os:tester")) == set(made.manifest.mek_ids)
     else:
         assert target.roots.adopt("os:tester") == ()
-        backups.restore(target, made.path, credential=TOKEN)
+        backups.restore(target, made.path, credential=TOKEN, use_backup_roots=True)
     assert backups.contents(target) == wanted
     assert target.keeper.current()[0].former == ()
     assert target.keeper.settings() == ()

@@ -5,6 +5,7 @@ A recovery works on a copy of the data directory, with nothing else but an ident
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from strongroom import bootstrap, recovering
 from strongroom.bootstrap import Node
 from strongroom.coordination.base import Change
-from strongroom.crypto import age, shares
+from strongroom.crypto import age, rng, shares
 from strongroom.crypto.age import Identity
 from strongroom.errors import (
     ConflictError,
@@ -26,6 +27,8 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.eventlog import events
+from strongroom.ids import new_id
+from strongroom.keystore import key_records
 from strongroom.roots import recipient
 from strongroom.roots.settings import RootSettings
 from strongroom.services import recover, regenerate
@@ -325,3 +328,105 @@ def test_a_node_that_is_served_is_left_alone(node: Node, identity: Identity) -> 
         pass
     with pytest.raises(ConflictError, match="of the work itself"), recovering.alone(node):
         raise ConflictError("of the work itself")
+
+
+@pytest.mark.parametrize("keystore", [True, False])
+def test_a_journal_of_an_earlier_loss_does_not_come_in_the_way(
+    node: Node, identity: Identity, tmp_path: Path, keystore: bool
+) -> None:
+    """What is there decides: the keystore is renewed and the RMK replaced, whatever the journal says."""
+    add(node, identity)
+    file = node.keys.new_envelope(HERE)
+    old = node.kms.status().rmk_id
+    journal = recover.Journal(new_id(), keystore)
+    node.coordinator.put({recover.JOURNAL: Change(journal.serialize(), 0)})
+    with elsewhere(node, tmp_path, keystore=False) as again:
+        done = service(again).recover((identity,), ACTOR, quiet)
+        assert (done.done, done.keystore_renewed) == (True, True)
+        assert done.rmk_id != old
+        check_recovered(again, file)
+
+
+def test_a_recovery_that_does_not_prove_is_not_reported(
+    node: Node, identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(node, identity)
+    with elsewhere(node, tmp_path, keystore=False) as again:
+        with monkeypatch.context() as patch:
+            bad = replace(node.kms.status(), problems=("a MEK does not open",))
+            patch.setattr(type(again.keeper), "prove", lambda _: bad)
+            with pytest.raises(IntegrityError, match="does not prove: a MEK"):
+                service(again).recover((identity,), ACTOR, quiet)
+        assert events.NODE_RECOVERED not in event_ids(again)
+        assert again.coordinator.get(recover.JOURNAL) is not None
+        assert service(again).recover((identity,), ACTOR, quiet).done
+
+
+def _with_a_key_apart(node: Node) -> str:
+    """A configuration key that is wrapped for no recipient."""
+    keys = node.open_configuration_keys(installation(node))
+    alias = node.keystore.load().newest
+    key_id = new_id()
+    keys.add(
+        keys.new_record(rng.new_key(), key_id=key_id, created_at=node.clock.now(), alias=alias)
+    )
+    return key_id
+
+
+def test_records_that_this_identity_does_not_open_are_kept_aside(
+    node: Node, identity: Identity, tmp_path: Path
+) -> None:
+    add(node, identity)
+    key_id = _with_a_key_apart(node)
+    file = node.keys.new_envelope(HERE)
+    drilled = service(node).drill((identity,), ACTOR)
+    assert drilled.not_opened == (key_id,)
+    with elsewhere(node, tmp_path) as again:
+        again.paths.keystore_password.unlink()
+        path = again.keystore.folders[0] / "configuration_keys.json"
+        before = path.read_bytes()
+        done = service(again).recover((identity,), ACTOR, quiet)
+        assert done.left == (key_id,)
+        (aside,) = path.parent.glob("configuration_keys.json.lost-*")
+        assert aside.read_bytes() == before
+        assert aside.stat().st_mode & 0o777 == 0o600
+        check_recovered(again, file)
+
+
+def test_a_key_that_the_configuration_needs_is_never_left_behind(
+    node: Node, identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(node, identity)
+    key_id = _with_a_key_apart(node)
+    with elsewhere(node, tmp_path) as again:
+        again.paths.keystore_password.unlink()
+        path = again.keystore.folders[0] / "configuration_keys.json"
+        before = path.read_bytes()
+        monkeypatch.setattr(
+            type(again.configuration), "configuration_keys_in_use", lambda _: frozenset({key_id})
+        )
+        for ask in (service(again).plan, lambda by: service(again).recover(by, ACTOR, quiet)):
+            with pytest.raises(KeyNotFoundError, match=f"the configuration needs {key_id}"):
+                ask((identity,))
+        assert path.read_bytes() == before
+        assert again.coordinator.get(recover.JOURNAL) is None
+
+
+def test_keys_that_the_keystore_still_opens_stay(
+    node: Node, identity: Identity, tmp_path: Path
+) -> None:
+    """One damaged wrap breaks the records; what no recipient has is opened by the keystore."""
+    add(node, identity)
+    key_id = _with_a_key_apart(node)
+    keys = node.open_configuration_keys(installation(node))
+    first, second = keys.load()
+    spoilt = first.wraps[0]._replace(wrapped=first.wraps[0].wrapped[:-1] + b"x")
+    data = key_records.serialize(
+        installation(node), (first._replace(wraps=(spoilt, *first.wraps[1:])), second)
+    )
+    with elsewhere(node, tmp_path) as again:
+        for folder in again.keystore.folders:
+            (folder / "configuration_keys.json").write_bytes(data)
+        done = service(again).recover((identity,), ACTOR, quiet)
+        assert (done.keystore_renewed, done.left) == (True, ())
+        assert again.open_configuration_keys(installation(again)).open(key_id)
