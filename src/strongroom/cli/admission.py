@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,12 +20,18 @@ def ask(file: BootstrapFile) -> bool:
 
     Raises:
         AuthenticationError: It is refused: the credential is unknown, used, expired or outdated.
-        StateError: The installation answers with something else.
+        StateError: The installation answers with something else, or its certificate is not trusted.
     """
     if file.credential is None or not file.server:
         return False
     try:
         status, answer = _post(file, file.credential)
+    except ssl.SSLError as error:
+        # somebody answers, and perhaps not that server: no reason to wait for an admission
+        raise StateError(
+            f"{file.server} was not asked: the TLS connection failed ({error.reason or 'no reason'})",
+            hint="see that this machine trusts the server's certificate, and that the address is right",
+        ) from error
     except (OSError, http.client.HTTPException):
         return False
     if status == 200:

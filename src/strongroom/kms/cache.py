@@ -4,6 +4,7 @@ A root outage is none of the service: while the root cannot be reached, the keys
 limit, and no reader waits for a root that hangs. Nothing is ever written down: memory is all the escrow there is.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _JITTER_S = 2.5
 #: How long the reader who asks the root anew waits for it, while there are keys that may serve.
 _PATIENCE_S = 1.0
 THREAD = "strongroom-root"
+_log = logging.getLogger("strongroom.kms.cache")
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,21 @@ class StoreCache:
 
     def _ask(self, version: int, asking: threading.Event) -> None:
         """Open the store beside the readers; what was forgotten meanwhile stays so."""
+        found: _Cached | StrongroomError = RootUnavailableError("opening the KMS store broke off")
         try:
-            found: _Cached | StrongroomError = self._opened_now()
+            found = self._opened_now()
         except StrongroomError as error:
             found = error
+        except Exception:  # noqa: BLE001 noted as a failure, and logged
+            # nobody expected it, and it says nothing about the keys in memory: they serve on
+            _log.exception("the KMS store was not opened anew")
+        finally:
+            self._answer(found, version, asking)
+
+    def _answer(
+        self, found: "_Cached | StrongroomError", version: int, asking: threading.Event
+    ) -> None:
+        """Whatever happened: nobody waits any longer, and the next reader may ask again."""
         with self._lock:
             if self._asking is asking:
                 self._asking = None

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,6 +19,7 @@ from strongroom import bootstrap, new_node
 from strongroom.bootstrap import Node
 from strongroom.clock import FixedClock, SystemClock
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StateError
 from strongroom.overriding import override
 from strongroom.services.topology import Wanted
 from strongroom.web import admission
@@ -203,10 +205,11 @@ def asked(pristine_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
 def test_requests_that_are_none(asked: Served, body: bytes) -> None:
+    before = told(asked.node, "NODE_REFUSED")
     status, answer = ask(asked.port, body)
     assert status == 400
     assert re.search("no request of a node|at most 4096 bytes", answer["error"])
-    assert told(asked.node, "NODE_REFUSED") == []
+    assert told(asked.node, "NODE_REFUSED") == before
 
 
 def test_a_request_that_does_not_end(asked: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,9 +232,10 @@ def test_a_credential_that_nobody_knows(asked: Served) -> None:
         "credential_id": document.configuration_key_id,
         "secret": "AAAA",
     }
+    before = len(told(asked.node, "NODE_REFUSED"))
     status, answer = ask(asked.port, json.dumps(body).encode())
     assert (status, answer["error"]) == (401, "nobody knows this credential")
-    (refused,) = told(asked.node, "NODE_REFUSED")
+    (refused,) = told(asked.node, "NODE_REFUSED")[before:]
     assert refused["credential_id"] == document.configuration_key_id
 
 
@@ -243,6 +247,30 @@ def test_what_is_wrong_inside_stays_inside(served: Served, tsm: Tsm, tmp_path: P
     assert said.code == 7
     assert "refuses the node: the installation cannot do this now" in said.err
     assert str(served.node.keystore.primary) not in said.err
+
+
+def test_a_connection_that_is_not_trusted_is_no_pending_admission(
+    node: Node, tsm: Tsm, tmp_path: Path
+) -> None:
+    """Somebody answers, but proves nothing by TLS: an error, not a node that waits to be let in."""
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        made = node.topology.make_bootstrap_file(ACTOR, Wanted("x", address))
+        Path("file").write_bytes(made.text.reveal())
+        said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
+        thread.join()
+    assert said.code == StateError.exit_code
+    assert "the TLS connection failed" in said.err
+    assert nothing_there(tmp_path / "two")
 
 
 def test_something_else_answers(node: Node, tsm: Tsm, tmp_path: Path) -> None:

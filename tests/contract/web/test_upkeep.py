@@ -1,5 +1,6 @@
 """What a serving node does beside serving."""
 
+import threading
 import time
 from datetime import timedelta
 
@@ -89,3 +90,39 @@ def test_secrets_that_are_due_are_rotated_when_that_is_asked_for(
     node.secret_inventory._clock = node.clock
     upkeep.rotate_due(node)
     assert not node.secret_inventory.due()
+
+
+def test_an_exception_that_nobody_expected_does_not_end_upkeep(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = threading.Event()
+
+    def failing(interval_s: float) -> None:
+        del interval_s
+        if "ZeroDivisionError" in caplog.text:
+            again.set()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(node.keeper, "upkeep", failing)
+    with upkeep.kept_up(node, 0.01):
+        assert again.wait(10)
+    assert "tried again" in caplog.text
+
+
+def test_a_task_that_hangs_does_not_hold_up_the_end(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as a component that does not answer; its rotation has a journal."""
+    begun, end = threading.Event(), threading.Event()
+
+    def hang(node: Node) -> None:
+        del node
+        begun.set()
+        end.wait(30)
+
+    monkeypatch.setattr(upkeep, "finish_rotations", hang)
+    monkeypatch.setattr(upkeep, "_END_WAIT_S", 0.01)
+    with upkeep.kept_up(node, 0.01):
+        assert begun.wait(10)
+    assert "did not end in time" in caplog.text
+    end.set()

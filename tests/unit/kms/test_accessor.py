@@ -279,6 +279,28 @@ def test_no_reader_waits_for_a_root_that_hangs(
     assert (bench.asked, age(keys)) == (2, 0)
 
 
+def test_an_exception_that_nobody_expected_is_a_failure_like_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for that try for ever, and the root is asked again after the pause."""
+    accessor = bench.accessor()
+    accessor.new_envelope(HERE)
+    monkeypatch.setattr(cache, "_PATIENCE_S", 10)
+
+    def break_off() -> None:
+        raise ZeroDivisionError
+
+    bench.seconds, bench.on_ask = 61, break_off
+    for _ in range(2):
+        accessor.new_envelope(HERE)
+        assert bench.asked == 2
+    assert "ZeroDivisionError" in caplog.text
+    bench.seconds, bench.on_ask = 70, lambda: None
+    accessor.new_envelope(HERE)
+    accessor.new_envelope(HERE)
+    assert bench.asked == 3
+
+
 def test_what_was_forgotten_while_the_root_was_asked_stays_forgotten(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
