@@ -14,21 +14,25 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha1, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tests.emulators import free_port
 from tests.tls import Authority
 
 POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 _JARS = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple")
-_READY_S = 30
-_STOP_S = 15
+_READY_S = 120
+_STOP_S = 60
 _PAUSE_S = 0.02
-_AGAIN_S = 5
+_AGAIN_S = 30
+"""Limits for a loaded machine; nothing waits so long where all is well."""
+_STARTER = ThreadPoolExecutor(1, "components")
+"""A server that is to end with its parent ends with the thread that started it: this one lasts."""
 
 
 class Component:
@@ -75,17 +79,7 @@ class Component:
     def _started(self) -> bool:
         """Start it; whether it answers, and did not end."""
         with self.log.open("ab") as output:
-            self._child = subprocess.Popen(
-                # it ends with the tests, even if these are killed
-                ["setpriv", "--pdeathsig", "KILL", *self._command],
-                cwd=self.folder,
-                env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **_as_user(self._user),
-            )
+            self._child = _STARTER.submit(self._launch, output).result()
         limit = time.monotonic() + _READY_S
         while time.monotonic() < limit and self._child.poll() is None:
             if self._ready():
@@ -93,6 +87,24 @@ class Component:
             time.sleep(_PAUSE_S)
         self._end(signal.SIGKILL)
         return False
+
+    def _launch(self, output: BinaryIO) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            # it ends with the tests, even if these are killed
+            ["setpriv", "--pdeathsig", "KILL", *self._command],
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **_as_user(self._user),
+        )
+
+    def ensure_running(self) -> None:
+        """Start it if an earlier test could not bring it back."""
+        if self._child is None or self._child.poll() is not None:
+            self.start()
 
     def stop(self) -> None:
         """End it in its own orderly way; nothing happens if it does not run."""

@@ -88,6 +88,8 @@ class Estate:
 
     def reset(self, secrets: Mapping[str, str]) -> None:
         """Make these passwords the valid ones, and no others; parameters that are not named stay as they are."""
+        for server in (self.postgres, self.redis, self.zookeeper):
+            server.component.ensure_running()
         roles = {role: secrets[name] for name, role in ROLES.items() if name in secrets}
         if roles:
             self._reset_postgres(roles)

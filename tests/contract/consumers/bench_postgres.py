@@ -73,6 +73,7 @@ class PostgresBench(ConsumerBench):
 
     @override
     def reset(self) -> Credential:
+        self.server.component.ensure_running()
         present = Credential({self.parameter: rng.new_password()})
         self.set_password(self.role, _text(present.only()))
         return present
@@ -161,6 +162,7 @@ class PostgresPairBench(PostgresBench):
 
     @override
     def reset(self) -> Credential:
+        self.server.component.ensure_running()
         self.server.run("drop role if exists rails_a, rails_b")
         one = super().reset()
         present = Credential(one.values, {LOGIN_PARAMETER: TURNS[0]})

@@ -47,6 +47,7 @@ class RedisBench(ConsumerBench):
 
     @override
     def reset(self) -> Credential:
+        self.server.component.ensure_running()
         present = Credential({PARAMETER: rng.new_password()})
         self._administer(
             "ACL",

@@ -45,6 +45,7 @@ class ZookeeperBench(ConsumerBench):
 
     @override
     def reset(self) -> Credential:
+        self.server.component.ensure_running()
         present = Credential({USERS[USER]: rng.new_password()})
         with self.server.client() as client:
             for path in TREE:
