@@ -4,7 +4,6 @@ A root outage is none of the service: while the root cannot be reached, the keys
 limit, and no reader waits for a root that hangs. Nothing is ever written down: memory is all the escrow there is.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ _JITTER_S = 2.5
 #: How long the reader who asks the root anew waits for it, while there are keys that may serve.
 _PATIENCE_S = 1.0
 THREAD = "strongroom-root"
-_log = logging.getLogger("strongroom.kms.cache")
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,9 @@ class StoreCache:
             found = error
         except Exception:  # noqa: BLE001 noted as a failure, and logged
             # nobody expected it, and it says nothing about the keys in memory: they serve on
-            _log.exception("the KMS store was not opened anew")
+            import logging  # 30 ms that no command shall pay
+
+            logging.getLogger("strongroom.kms.cache").exception("the KMS store was not opened anew")
         finally:
             self._answer(found, version, asking)
 
