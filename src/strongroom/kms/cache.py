@@ -185,7 +185,7 @@ class StoreCache:
             found = self._opened_now()
         except StrongroomError as error:
             found = error
-        except Exception:  # noqa: BLE001 noted as a failure, and logged
+        except Exception:
             # nobody expected it, and it says nothing about the keys in memory: they serve on
             import logging  # 30 ms that no command shall pay
 
