@@ -5,7 +5,6 @@ Everything is built at first use, and imported there: `tsm configuration get` mu
 
 import grp
 import os
-import pwd
 import sys
 import time
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom import durable
+from strongroom import durable, os_users
 from strongroom.clock import Clock, SystemClock
 from strongroom.errors import (
     NotFoundError,
@@ -85,10 +84,7 @@ def data_dir(option: str | None) -> Path:
 
 def local_actor() -> str:
     """The operating-system user who runs this process, as the actor of events."""
-    try:
-        return f"os:{pwd.getpwuid(os.getuid()).pw_name}"
-    except KeyError:
-        return f"os:{os.getuid()}"
+    return f"os:{os_users.user_name(os.getuid())}"
 
 
 def installation_access() -> durable.Access:
@@ -132,9 +128,11 @@ def open_node(option: str | None) -> "Node":
             f"{root} may not be entered by {local_actor()}",
             hint="run this as the directory's owner",
         ) from error
-    if os.geteuid() not in {0, owner}:
+    if os.geteuid() != owner:
+        # root too: the files that it would leave there could not be used by the node's own processes
         raise PermissionDeniedError(
-            f"{root} belongs to another user", hint="run this as the directory's owner"
+            f"{root} belongs to the user {os_users.user_name(owner)}, and this runs as {local_actor()}",
+            hint=f"run this as the directory's owner: {os_users.as_user(owner)} ...",
         )
     return Node(paths, SystemClock())
 

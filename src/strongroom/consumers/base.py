@@ -4,13 +4,13 @@ A consumer changes the component, and proves it by real logins. It never writes 
 the journal or an event, and never decides what happens next: `services/secret_rotation` does.
 """
 
-import pwd
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from strongroom import os_users
 from strongroom.crypto.secret import SecretBytes
 
 CALL_TIMEOUT_S = 10.0
@@ -95,11 +95,8 @@ def file_copy(parameters: tuple[str, ...], path: Path, form: CopyForm) -> Secret
         found = path.lstat()
     except OSError:
         return SecretCopy(parameters, str(path), form)
-    try:
-        owner = pwd.getpwuid(found.st_uid).pw_name
-    except KeyError:
-        owner = str(found.st_uid)
-    return SecretCopy(parameters, str(path), form, f"{stat.S_IMODE(found.st_mode):04o}", owner)
+    mode, owner = f"{stat.S_IMODE(found.st_mode):04o}", os_users.user_name(found.st_uid)
+    return SecretCopy(parameters, str(path), form, mode, owner)
 
 
 class Consumer(Protocol):

@@ -8,7 +8,6 @@ says where.
 import contextlib
 import logging
 import os
-import pwd
 import shutil
 import socket
 import socketserver
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from strongroom import durable
+from strongroom import durable, os_users
 from strongroom.bootstrap import Node
 from strongroom.control import verbs, wire
 from strongroom.errors import FormatError, PermissionDeniedError, StrongroomError, UsageError
@@ -114,7 +113,4 @@ def _peer(connection: socket.socket, owner: int) -> str:
         raise PermissionDeniedError(
             "the node belongs to another user", hint="run this as the directory's owner"
         )
-    try:
-        return f"os:{pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"os:{uid}"
+    return f"os:{os_users.user_name(uid)}"
