@@ -1,7 +1,7 @@
 """PostgreSQL 15 with the documented roles, and libpq as the eye."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -19,7 +19,7 @@ from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.overriding import override
 from tests import components
-from tests.contract.consumers.harness import Address, ConsumerBench
+from tests.contract.consumers.harness import Address, ServerBench
 
 B = TypeVar("B", bound="PostgresBench")
 ADMIN = "tblwgadmin"
@@ -33,15 +33,15 @@ _QUIET = (
 
 
 @dataclass
-class PostgresBench(ConsumerBench):
+class PostgresBench(ServerBench[components.Postgres]):
     """One role; the administrator's password is another's."""
 
-    server: components.Postgres
     admin: SecretBytes = field(default_factory=rng.new_password)
     role: ClassVar[str] = "readonly"
     parameter: ClassVar[str] = "pgsql.readonly_password"
     ends_sessions = False
     silent = frozenset({"withdraw"})  # one password: the old one went when the new one came
+    stores = frozenset({"base", "global", "pg_wal"})  # its verifiers lie there
 
     @property
     @override
@@ -111,36 +111,15 @@ class PostgresBench(ConsumerBench):
             yield works
 
     @override
-    def down(self) -> AbstractContextManager[None]:
-        return self.server.component.down(killed=True)
-
-    @override
-    def hung(self) -> AbstractContextManager[None]:
-        return self.server.component.hung()
-
-    @override
-    @contextmanager
-    def refusing(self) -> Iterator[None]:
+    def refuse(self, undo: ExitStack) -> None:
+        undo.callback(self.server.run, f"alter role {ADMIN} superuser")
         self.server.run(f"alter role {ADMIN} nosuperuser")
-        try:
-            yield
-        finally:
-            self.server.run(f"alter role {ADMIN} superuser")
-
-    @override
-    def kill(self) -> None:
-        with self.server.component.down(killed=True):
-            pass
 
     @override
     def traces(self) -> Iterable[bytes]:
-        stored = {"base", "global", "pg_wal"}  # where PostgreSQL keeps its verifiers
-        for path in self.server.component.folder.rglob("*"):
-            if path.is_file() and not stored & set(path.parts):
-                yield path.read_bytes()
+        yield from super().traces()
         for view in ("pg_stat_statements", "pg_stat_activity", "pg_settings"):
             yield self.server.run(f"select * from {view}").encode()
-        yield Path(f"/proc/{self.server.component.pid}/cmdline").read_bytes()
 
     @override
     def forbidden(self, credential: Credential) -> list[bytes]:

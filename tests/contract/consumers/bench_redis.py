@@ -1,7 +1,7 @@
 """Redis 7 with one user in its ACL file, and redis-cli as the eye."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.overriding import override
 from tests import components
-from tests.contract.consumers.harness import Address, ConsumerBench
+from tests.contract.consumers.harness import Address, ServerBench
 
 USER = "strongroom"
 RIGHTS = "~* &* +@all"
@@ -22,10 +22,9 @@ _ROOT_PASSWORD = "of the tests, not of the product"
 
 
 @dataclass
-class RedisBench(ConsumerBench):
+class RedisBench(ServerBench[components.Redis]):
     """The user changes its own password, as the product has it."""
 
-    server: components.Redis
     own_administrator = True
 
     @property
@@ -92,35 +91,15 @@ class RedisBench(ConsumerBench):
             yield works
 
     @override
-    def down(self) -> AbstractContextManager[None]:
-        return self.server.component.down(killed=True)
-
-    @override
-    def hung(self) -> AbstractContextManager[None]:
-        return self.server.component.hung()
-
-    @override
-    @contextmanager
-    def refusing(self) -> Iterator[None]:
+    def refuse(self, undo: ExitStack) -> None:
+        undo.callback(self._administer, "ACL", "SETUSER", USER, "+acl")
         self._administer("ACL", "SETUSER", USER, "-acl")
-        try:
-            yield
-        finally:
-            self._administer("ACL", "SETUSER", USER, "+acl")
-
-    @override
-    def kill(self) -> None:
-        with self.server.component.down(killed=True):
-            pass
 
     @override
     def traces(self) -> Iterable[bytes]:
-        for path in self.server.component.folder.rglob("*"):
-            if path.is_file():
-                yield path.read_bytes()
+        yield from super().traces()
         for words in (("SLOWLOG", "GET", "-1"), ("ACL", "LOG"), ("CLIENT", "LIST")):
             yield self._administer(*words).encode()
-        yield Path(f"/proc/{self.server.component.pid}/cmdline").read_bytes()
 
     def _administer(self, *words: str) -> str:
         said = self.server.cli(*words, user=_ROOT, password=_ROOT_PASSWORD)

@@ -1,7 +1,7 @@
 """ZooKeeper 3.8 with one digest user and its subtree, and kazoo as the eye."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from strongroom.consumers.zookeeper import USERS, ZookeeperSettings, ZookeeperUs
 from strongroom.crypto import rng
 from strongroom.overriding import override
 from tests import components
-from tests.contract.consumers.harness import Address, ConsumerBench
+from tests.contract.consumers.harness import Address, ServerBench
 
 USER = "filestore"
 ROOT = "/strongroom"
@@ -24,11 +24,11 @@ ALL, ALL_BUT_ADMIN = 31, 15
 
 
 @dataclass
-class ZookeeperBench(ConsumerBench):
+class ZookeeperBench(ServerBench[components.Zookeeper]):
     """The user administers its subtree itself."""
 
-    server: components.Zookeeper
     own_administrator = True
+    stores = frozenset({"data"})  # ACLs lie there, with their hashes
 
     @property
     @override
@@ -88,39 +88,12 @@ class ZookeeperBench(ConsumerBench):
             yield works
 
     @override
-    def down(self) -> AbstractContextManager[None]:
-        return self.server.component.down(killed=True)
-
-    @override
-    def hung(self) -> AbstractContextManager[None]:
-        return self.server.component.hung()
-
-    @override
-    @contextmanager
-    def refusing(self) -> Iterator[None]:
-        with self.server.client() as client:
-            before = {path: client.get_acls(path)[0] for path in TREE}
-            for path, acl in before.items():
-                client.set_acls(
-                    path, [one._replace(perms=one.perms & ALL_BUT_ADMIN) for one in acl]
-                )
-            try:
-                yield
-            finally:
-                for path, acl in before.items():
-                    client.set_acls(path, acl)
-
-    @override
-    def kill(self) -> None:
-        with self.server.component.down(killed=True):
-            pass
-
-    @override
-    def traces(self) -> Iterable[bytes]:
-        for path in self.server.component.folder.rglob("*"):
-            if path.is_file() and "data" not in path.parts:  # ACLs lie there, with their hashes
-                yield path.read_bytes()
-        yield Path(f"/proc/{self.server.component.pid}/cmdline").read_bytes()
+    def refuse(self, undo: ExitStack) -> None:
+        client = undo.enter_context(self.server.client())
+        for path in TREE:
+            acl = client.get_acls(path)[0]
+            undo.callback(client.set_acls, path, acl)
+            client.set_acls(path, [one._replace(perms=one.perms & ALL_BUT_ADMIN) for one in acl])
 
     @override
     def forbidden(self, credential: Credential) -> list[bytes]:

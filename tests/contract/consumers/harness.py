@@ -1,11 +1,15 @@
 """What the one suite of consumers needs of each component: fresh credentials, an eye of its own, and knobs that break it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from strongroom.consumers.base import Consumer, Credential
+from strongroom.overriding import override
+from tests.components import Component
 
 Address = str | tuple[str, int]
 """A Unix socket's path, or host and port."""
@@ -91,3 +95,59 @@ class ConsumerBench(ABC):
     def speaks(self, call: str) -> bool:
         """Whether a call (`admit`, `login`, `withdraw`) asks the component."""
         return call not in self.silent
+
+
+class Served(Protocol):
+    """A component that is a server process of the tests' own."""
+
+    @property
+    def component(self) -> Component:
+        """The process."""
+
+
+S = TypeVar("S", bound=Served)
+
+
+@dataclass
+class ServerBench(ConsumerBench, Generic[S]):
+    """A component in a process of its own, which can be killed and hung.
+
+    Attributes:
+        server: The component.
+        stores: The folders in which it keeps what it has to know of its users' secrets.
+    """
+
+    server: S
+    stores: ClassVar[frozenset[str]] = frozenset()
+
+    @override
+    def down(self) -> AbstractContextManager[None]:
+        return self.server.component.down(killed=True)
+
+    @override
+    def hung(self) -> AbstractContextManager[None]:
+        return self.server.component.hung()
+
+    @override
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        with ExitStack() as undo:
+            self.refuse(undo)
+            yield
+
+    @abstractmethod
+    def refuse(self, undo: ExitStack) -> None:
+        """Take the right from whoever may change the user, and say how it is given back."""
+
+    @override
+    def kill(self) -> None:
+        with self.down():
+            pass
+
+    @override
+    def traces(self) -> Iterable[bytes]:
+        """Its files and its command line."""
+        for path in self.server.component.folder.rglob("*"):
+            if path.is_file() and not self.stores & set(path.parts):
+                yield path.read_bytes()
+        yield Path(f"/proc/{self.server.component.pid}/cmdline").read_bytes()
