@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, settings
 pytest.register_assert_rewrite("tests.torture.nodes", "tests.torture.moves")
 
 if TYPE_CHECKING:
-    from tests import components
+    from tests.components.postgres import Postgres
+    from tests.components.redis import Redis
+    from tests.components.zookeeper import Zookeeper
 
 T = TypeVar("T")
 
@@ -104,28 +106,28 @@ def torture(request: pytest.FixtureRequest) -> Torture:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> "Iterator[components.Postgres]":
+def postgres() -> "Iterator[Postgres]":
     """A real PostgreSQL; tests use roles and databases of their own."""
-    from tests import components
+    from tests.components.postgres import running_postgres
 
-    with components.postgres() as server:
+    with running_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def redis() -> "Iterator[components.Redis]":
+def redis() -> "Iterator[Redis]":
     """A real Redis, administered as `admin` with the password `admin`; tests use users of their own."""
-    from tests import components
+    from tests.components.redis import acl_hash, running_redis
 
-    admin = f"user admin on {components.acl_hash('admin')} ~* &* +@all"
-    with components.redis("user default off", admin) as server:
+    admin = f"user admin on {acl_hash('admin')} ~* &* +@all"
+    with running_redis("user default off", admin) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def zookeeper() -> "Iterator[components.Zookeeper]":
+def zookeeper() -> "Iterator[Zookeeper]":
     """A real ZooKeeper; tests use subtrees of their own."""
-    from tests import components
+    from tests.components.zookeeper import running_zookeeper
 
-    with components.zookeeper() as server:
+    with running_zookeeper() as server:
         yield server

@@ -15,7 +15,10 @@ from kazoo.security import ACL, Id, make_digest_acl_credential
 from strongroom import bootstrap
 from strongroom.crypto import rng, scram
 from strongroom.crypto.secret import SecretBytes
-from tests import components
+from tests.components.postgres import Postgres, running_postgres
+from tests.components.process import Component
+from tests.components.redis import Redis, acl_hash, running_redis
+from tests.components.zookeeper import Zookeeper, running_zookeeper
 
 USER = "strongroom"
 ADMIN = "tblwgadmin"
@@ -45,9 +48,9 @@ class Estate:
     """
 
     home: Path
-    postgres: components.Postgres
-    redis: components.Redis
-    zookeeper: components.Zookeeper
+    postgres: Postgres
+    redis: Redis
+    zookeeper: Zookeeper
     _opened: dict[str, bootstrap.Node] = field(default_factory=dict)
 
     @contextmanager
@@ -122,7 +125,7 @@ class Estate:
 
     def _reset_redis(self, password: str) -> None:
         root = {"user": _REDIS_ROOT, "password": _REDIS_ROOT_PASSWORD}
-        words = ("reset", "on", components.acl_hash(password), "~*", "&*", "+@all")
+        words = ("reset", "on", acl_hash(password), "~*", "&*", "+@all")
         assert self.redis.cli("ACL", "SETUSER", USER, *words, **root) == "OK"
         assert self.redis.cli("ACL", "SAVE", **root) == "OK"
 
@@ -140,7 +143,7 @@ class Estate:
                 return False
         return True
 
-    def component_of(self, name: str) -> components.Component:
+    def component_of(self, name: str) -> Component:
         """The server that holds a secret."""
         if name in ROLES:
             return self.postgres.component
@@ -164,11 +167,11 @@ def verifier(password: str) -> str:
 @contextmanager
 def estate(make_node: Callable[[], Path]) -> Iterator[Estate]:
     """Start the components, make a node, and bring them together."""
-    administrator = f"user {_REDIS_ROOT} on {components.acl_hash(_REDIS_ROOT_PASSWORD)} ~* &* +@all"
+    administrator = f"user {_REDIS_ROOT} on {acl_hash(_REDIS_ROOT_PASSWORD)} ~* &* +@all"
     with ExitStack() as stack:
-        postgres = stack.enter_context(components.postgres())
-        redis = stack.enter_context(components.redis("user default off", administrator))
-        zookeeper = stack.enter_context(components.zookeeper())
+        postgres = stack.enter_context(running_postgres())
+        redis = stack.enter_context(running_redis("user default off", administrator))
+        zookeeper = stack.enter_context(running_zookeeper())
         made = Estate(make_node(), postgres, redis, zookeeper)
         made.configure()
         yield made

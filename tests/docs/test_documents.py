@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from scripts import links, reference
-from tests import clouds, components
+from tests import clouds
+from tests.components.postgres import running_postgres
+from tests.components.zookeeper import running_zookeeper
 from tests.docs import transcript
 from tests.servers import BIN, TestNode, create_node, serving
 
@@ -85,14 +87,14 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
         if setup in CLOUDS:
             stack.enter_context(CLOUDS[setup](node))
         if setup == "components":
-            server = stack.enter_context(components.postgres())
+            server = stack.enter_context(running_postgres())
             where = {
                 "PGHOST": str(server.sockets),
                 "PGPORT": str(server.port),
                 "PGUSER": "postgres",
             }
             node.environment |= where
-            ensemble = stack.enter_context(components.zookeeper())
+            ensemble = stack.enter_context(running_zookeeper())
             node.environment["ZOOKEEPER"] = ensemble.hosts
         elif setup != "node":
             stack.enter_context(serving(node))

@@ -16,7 +16,7 @@ from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.errors import ConsumerError, StateError, UsageError
 from strongroom.topology import running
-from tests import components
+from tests.components.redis import Redis, acl_hash, running_redis
 
 PARAMETER = "redis.password"
 USER = "strongroom"
@@ -24,11 +24,11 @@ RIGHTS = "~* &* +@all"
 
 
 @pytest.fixture
-def redis(node: Node) -> Iterator[components.Redis]:
+def redis(node: Node) -> Iterator[Redis]:
     """Configured in the node, with its present password as a hash."""
     password = node.configuration.open_secret(PARAMETER).reveal().decode()
-    user = f"user {USER} on {components.acl_hash(password)} {RIGHTS}"
-    with components.redis("user default off", user) as server:
+    user = f"user {USER} on {acl_hash(password)} {RIGHTS}"
+    with running_redis("user default off", user) as server:
         for key, value in {
             "redis.socket": str(server.socket),
             "redis.acl_file": str(server.acl_file),
@@ -47,7 +47,7 @@ def password(node: Node) -> str:
 
 
 def test_a_rotated_password_is_the_one_that_redis_takes(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = password(node)
     assert redis.accepts(USER, before)
@@ -61,7 +61,7 @@ def test_a_rotated_password_is_the_one_that_redis_takes(
 
 
 def test_verify_says_who_lets_the_configured_value_in(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("security", "secrets", "verify")
     assert tsm(node, *words) == 0
@@ -82,7 +82,7 @@ def test_verify_without_a_component_says_so(node: Node, capsys: pytest.CaptureFi
 
 
 def test_a_plan_for_people_and_for_scripts(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = password(node)
     assert tsm(node, "security", "secrets", "rotate", "--only", "passwords", "--dry-run") == 0
@@ -99,7 +99,7 @@ def test_a_plan_for_people_and_for_scripts(
 
 
 def test_a_component_that_is_down_keeps_its_old_password_and_the_others_go_on(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, other = password(node), node.configuration.open_secret("jdbc.password")
     words = ("security", "secrets", "rotate", PARAMETER, "jdbc.password")
@@ -122,7 +122,7 @@ def test_a_component_that_is_down_keeps_its_old_password_and_the_others_go_on(
 
 
 def test_a_value_comes_from_a_file_a_pipe_or_stdin(
-    node: Node, redis: components.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Node, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("security", "secrets", "rotate", PARAMETER, "--value-file")
     chosen = [f"long-enough-and-random-{one}" for one in range(3)]
@@ -161,7 +161,7 @@ def test_something_must_be_named(node: Node, capsys: pytest.CaptureFixture[str])
 
 
 def test_everything_is_renewed_in_redis_too(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, key_id = password(node), node.configuration.document().configuration_key_id
     assert tsm(node, "security", "regenerate-internal-tokens") == 0
@@ -176,7 +176,7 @@ def test_everything_is_renewed_in_redis_too(
     [(["keys"], True, False), (["passwords"], False, True), (["certs", PARAMETER], False, True)],
 )
 def test_a_scope_leaves_the_rest(
-    node: Node, redis: components.Redis, only: list[str], *, keys: bool, secret: bool
+    node: Node, redis: Redis, only: list[str], *, keys: bool, secret: bool
 ) -> None:
     before, document = password(node), node.configuration.document()
     assert tsm(node, "security", "regenerate-internal-tokens", "--only", *only) == 0
@@ -203,7 +203,7 @@ def test_a_scope_that_cannot_be_done_leaves_no_journal(node: Node) -> None:
 
 
 def test_what_a_component_did_not_take_is_named_though_the_keys_are_new(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The key of the journal's value stays until the rotation is done (rotation-journal.md §2.5)."""
     before, key_id = password(node), node.configuration.document().configuration_key_id
@@ -252,7 +252,7 @@ def test_offline_needs_the_server_stopped_and_keeps_it_so(
 
 
 def test_a_start_finishes_what_was_cut(
-    node: Node, redis: components.Redis, caplog: pytest.LogCaptureFixture
+    node: Node, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R7: the next start converges, without a command; one that cannot yet says so."""
     from strongroom.web import upkeep
@@ -278,7 +278,7 @@ def make_due(node: Node) -> None:
 
 
 def test_an_unfinished_rotation_of_another_user_is_refused_until_it_is_given_up(
-    node: Node, redis: components.Redis, capsys: pytest.CaptureFixture[str]
+    node: Node, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """format/rotation-journal.md §2.8: the journal may hold the only valid password."""
     words = ("security", "secrets", "rotate", PARAMETER)

@@ -18,7 +18,7 @@ from strongroom.consumers.postgres_server import PostgresServer, PostgresSetting
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.overriding import override
-from tests import components
+from tests.components.postgres import Postgres, running_postgres
 from tests.contract.consumers.harness import Address, ServerBench
 
 B = TypeVar("B", bound="PostgresBench")
@@ -33,7 +33,7 @@ _QUIET = (
 
 
 @dataclass
-class PostgresBench(ServerBench[components.Postgres]):
+class PostgresBench(ServerBench[Postgres]):
     """One role; the administrator's password is another's."""
 
     admin: SecretBytes = field(default_factory=rng.new_password)
@@ -184,8 +184,8 @@ def _text(value: SecretBytes) -> str:
 
 
 @contextmanager
-def _server() -> Iterator[components.Postgres]:
-    with components.postgres() as server:
+def _server() -> Iterator[Postgres]:
+    with running_postgres() as server:
         server.run(
             f"create role {ADMIN} superuser login; create role rails login;"
             " create role readonly login; create role tableau login;"

@@ -12,7 +12,7 @@ from strongroom.consumers.redis import PARAMETER, RedisConsumer, RedisSettings
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.overriding import override
-from tests import components
+from tests.components.redis import Redis, acl_hash, running_redis
 from tests.contract.consumers.harness import Address, ServerBench
 
 USER = "strongroom"
@@ -22,7 +22,7 @@ _ROOT_PASSWORD = "of the tests, not of the product"
 
 
 @dataclass
-class RedisBench(ServerBench[components.Redis]):
+class RedisBench(ServerBench[Redis]):
     """The user changes its own password, as the product has it."""
 
     own_administrator = True
@@ -54,7 +54,7 @@ class RedisBench(ServerBench[components.Redis]):
             USER,
             "reset",
             "on",
-            components.acl_hash(_text(present)),
+            acl_hash(_text(present)),
             *RIGHTS.split(),
         )
         self._administer("ACL", "SAVE")
@@ -117,8 +117,8 @@ def _text(credential: Credential) -> str:
 def start(folder: Path) -> Iterator[RedisBench]:
     """A server of its own; the tests have an administrator of theirs."""
     del folder
-    administrator = f"user {_ROOT} on {components.acl_hash(_ROOT_PASSWORD)} ~* &* +@all"
-    with components.redis("user default off", administrator) as server:
+    administrator = f"user {_ROOT} on {acl_hash(_ROOT_PASSWORD)} ~* &* +@all"
+    with running_redis("user default off", administrator) as server:
         bench = RedisBench(server)
         bench._administer("CONFIG", "SET", "slowlog-log-slower-than", "0")
         yield bench

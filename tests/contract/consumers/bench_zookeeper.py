@@ -13,7 +13,7 @@ from strongroom.consumers.base import Credential
 from strongroom.consumers.zookeeper import USERS, ZookeeperSettings, ZookeeperUser
 from strongroom.crypto import rng
 from strongroom.overriding import override
-from tests import components
+from tests.components.zookeeper import Zookeeper, running_zookeeper
 from tests.contract.consumers.harness import Address, ServerBench
 
 USER = "filestore"
@@ -24,7 +24,7 @@ ALL, ALL_BUT_ADMIN = 31, 15
 
 
 @dataclass
-class ZookeeperBench(ServerBench[components.Zookeeper]):
+class ZookeeperBench(ServerBench[Zookeeper]):
     """The user administers its subtree itself."""
 
     own_administrator = True
@@ -112,5 +112,5 @@ def digest(credential: Credential) -> str:
 @contextmanager
 def start(folder: Path) -> Iterator[ZookeeperBench]:
     del folder
-    with components.zookeeper() as server:
+    with running_zookeeper() as server:
         yield ZookeeperBench(server)

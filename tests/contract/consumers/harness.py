@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from strongroom.consumers.base import Consumer, Credential
 from strongroom.overriding import override
-from tests.components import Component
+from tests.components.process import Component
 
 Address = str | tuple[str, int]
 """A Unix socket's path, or host and port."""

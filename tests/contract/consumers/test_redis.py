@@ -17,7 +17,8 @@ from strongroom.errors import (
     ConsumerUnavailableError,
     UsageError,
 )
-from tests import components
+from tests.components.process import Component
+from tests.components.redis import acl_hash, running_redis
 from tests.emulators import free_port
 from tests.tls import Authority
 
@@ -33,7 +34,7 @@ def credential() -> Credential:
 
 
 def line_of(present: Credential) -> str:
-    return f"user {USER} on {components.acl_hash(present.only().reveal().decode())} ~* &* +@all"
+    return f"user {USER} on {acl_hash(present.only().reveal().decode())} ~* &* +@all"
 
 
 @pytest.mark.parametrize("host", ["redis.example.org", "192.0.2.1", "::2"])
@@ -60,12 +61,9 @@ def serving_tls(folder: Path, *acl: str) -> Iterator[int]:
     settings += [f"dir {folder}", 'save ""']
     (folder / "redis.conf").write_text("\n".join(settings) + "\n")
     command: list[str | Path] = ["redis-server", folder / "redis.conf"]
-    component = components.Component(command, folder, lambda: _listens(port))
-    component.start()
-    try:
+    component = Component(command, folder, lambda: _listens(port))
+    with component.running():
         yield port
-    finally:
-        component.stop()
 
 
 def test_a_rotation_over_tls(tmp_path: Path) -> None:
@@ -98,7 +96,7 @@ def _listens(port: int) -> bool:
 def test_a_file_that_cannot_be_written_stops_the_change_before_it_is_made(tmp_path: Path) -> None:
     """Else the new password would be gone with the process, and the configuration would not know."""
     present, new = credential(), credential()
-    with components.redis("user default off", line_of(present)) as server:
+    with running_redis("user default off", line_of(present)) as server:
         ours = consumer(socket=str(server.socket), acl_file=str(server.acl_file))
         server.acl_file.unlink()
         server.acl_file.mkdir()
@@ -116,7 +114,7 @@ def test_a_file_that_cannot_be_written_stops_the_change_before_it_is_made(tmp_pa
 def test_another_known_password_opens_the_door(tmp_path: Path) -> None:
     """Set by hand in the configuration: what was valid before is tried, too."""
     valid, believed, new = credential(), credential(), credential()
-    with components.redis("user default off", line_of(valid)) as server:
+    with running_redis("user default off", line_of(valid)) as server:
         settings = RedisSettings(USER, socket=str(server.socket))
         RedisConsumer(settings, lambda _: (valid.only(),)).admit(new, believed)
         consumer(socket=str(server.socket)).login(new)

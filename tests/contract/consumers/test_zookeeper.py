@@ -23,7 +23,7 @@ from strongroom.errors import (
     UsageError,
 )
 from strongroom.overriding import override
-from tests import components
+from tests.components.zookeeper import running_zookeeper
 from tests.contract.consumers.bench_zookeeper import ZookeeperBench, digest, login
 from tests.tls import Authority
 
@@ -224,7 +224,7 @@ def test_the_client_library_writes_no_password_down(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_over_tls_the_certificate_must_be_the_servers(tmp_path: Path) -> None:
     # kazoo forgets to close sockets whose handshake failed: that is its warning, not ours
-    with components.zookeeper(tls=True) as server:
+    with running_zookeeper(tls=True) as server:
         assert server.ca_file is not None
         settings = ZookeeperSettings(server.tls_hosts, "/x", str(server.ca_file))
         consumer = ZookeeperUser(settings, USER, USERS[USER], lambda _: ())
