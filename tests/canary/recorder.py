@@ -1,9 +1,8 @@
-"""Writes down what can be seen from outside: every byte the server answers, and every process argument on the machine."""
+"""Writes down what can be seen from outside: every byte the server answers, and all arguments and environments of processes."""
 
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -14,12 +13,19 @@ _LONG_SAMPLE_S = 0.02
 _BUFFER = 65536
 
 
-class Arguments:
-    """Samples the arguments of all processes until it is stopped."""
+class Sampler:
+    """Collects what the kernel shows of all processes, until it is stopped.
 
-    def __init__(self, pause_s: float = _SAMPLE_S) -> None:
+    Attributes:
+        seen: Each text once.
+    """
+
+    def __init__(self, file: str, pause_s: float, marks: tuple[bytes, ...] = (b"",)) -> None:
+        """`file` of each process, if one of the marks is in it."""
+        self.seen: set[bytes] = set()
+        self._file = file
         self._pause_s = pause_s
-        self.seen: set[bytes] = set()
+        self._marks = marks
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -32,39 +38,23 @@ class Arguments:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                # a process may end between the listing and the reading
-                with contextlib.suppress(OSError):
-                    self.seen.add(path.read_bytes())
-            time.sleep(self._pause_s)
-
-
-class Environments:
-    """Samples the environment, as the kernel shows it, of every process that has some bytes in it."""
-
-    def __init__(self, mark: bytes) -> None:
-        self.seen: set[bytes] = set()
-        self._mark = mark
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_LONG_SAMPLE_S):
-            for path in Path("/proc").glob("[0-9]*/environ"):
+        while not self._stop.wait(self._pause_s):
+            for path in Path("/proc").glob(f"[0-9]*/{self._file}"):
                 # a process may end between the listing and the reading, or be somebody else's
                 with contextlib.suppress(OSError):
                     found = path.read_bytes()
-                    if self._mark in found:
+                    if any(mark in found for mark in self._marks):
                         self.seen.add(found)
+
+
+def arguments(pause_s: float = _SAMPLE_S) -> Sampler:
+    """The arguments of all processes."""
+    return Sampler("cmdline", pause_s)
+
+
+def environments(*marks: bytes) -> Sampler:
+    """The environments of those processes in which one of the marks stands."""
+    return Sampler("environ", _LONG_SAMPLE_S, marks)
 
 
 class Answers:

@@ -21,27 +21,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from strongroom import bootstrap
 from strongroom.crypto import age
 from strongroom.secrets import catalog
-from tests.canary import forms, recorder
+from tests.canary import forms, planting, recorder
 from tests.servers import ADMIN, PASSWORD, Answer, TestNode, create_node, serving
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 SITE = "Vaulted"
 DOWNLOADED = {"upload.hyper", "upload.chunked", "upload.tdsx"}
-
-
-def canary(slot: str) -> bytes:
-    """A secret that says which slot it was planted in, and is found nowhere by chance."""
-    return f"Canary-{slot}-{secrets.token_hex(12)}".encode()
-
-
-def telling_part(value: bytes) -> bytes:
-    """Of a long text something in its middle: beginnings and ends are the same in all certificates."""
-    middle = len(value) // 2
-    return value[middle - 20 : middle + 20] if len(value) > 60 else value
 
 
 @dataclass
@@ -61,7 +49,7 @@ class Scenario:
         return self.node.folder
 
     def plant(self, slot: str) -> str:
-        self.planted[slot] = canary(slot.replace(".", "-"))
+        self.planted[slot] = planting.canary(slot.replace(".", "-"))
         return self.planted[slot].decode()
 
     def run(self, *words: str | Path, stdin: str | None = None, check: bool = True) -> Answer:
@@ -86,29 +74,10 @@ class Scenario:
         words = ["configuration", "set", "-k", name, "--value-file", "-", *options]
         self.run("tsm", *words, stdin=value)
 
-    def note_generated(self) -> None:
-        """The generated secrets are known only after they were made; `get` is allowed to print them."""
-        for name, parameter in catalog.SECRETS.items():
-            if parameter.origin is catalog.SecretOrigin.GENERATED:
-                words = ["configuration", "get", "-k", name, "--reveal-key-material"]
-                answer = self.node.run("tsm", *words, check=False)
-                # kms.previous_store is there only between a change and the next green status
-                if answer.code == 0:
-                    slot = f"{name}#{len(self.planted)}"
-                    self.planted[slot] = telling_part(answer.out.strip().encode())
-
-    def note_keys(self) -> None:
-        """Every key of the hierarchy as it is in memory: none of them may lie anywhere in the clear."""
-        node = bootstrap.open_node(str(self.node.home))
-        opened = node.keys.opened()
-        found = {f"RMK {opened.rmk.id}": opened.rmk.material}
-        found |= {f"MEK {mek.id}": mek.material for mek in opened.ring}
-        keystore = node.keystore.load()
-        found |= {alias: keystore.master_key(alias) for alias in keystore.aliases}
-        keys = node.open_configuration_keys(node.configuration.document().installation_id)
-        found |= {f"configuration key {one.id}": keys.open(one.id) for one in keys.records}
-        node.close()
-        self.planted |= {name: key.reveal() for name, key in found.items()}
+    def note_secrets(self) -> None:
+        """What was made, as it is in memory: values of the configuration, and every key of the hierarchy."""
+        self.planted |= planting.values_of(self.node.home)
+        self.planted |= planting.keys_of(self.node.home)
 
     def client_file(self, name: str, text: str) -> Path:
         path = self.outside / name
@@ -238,8 +207,7 @@ def rotate(scenario: Scenario) -> None:
     scenario.run("tsm", "security", "kms", "rotate")
     scenario.run("strongroom", "extracts", "rewrap", *words)
     scenario.run("tsm", "security", "regenerate-internal-tokens")
-    scenario.note_generated()
-    scenario.note_keys()
+    scenario.note_secrets()
     scenario.run("strongroom", "extracts", "reencrypt", *words)
     for mek in scenario.node.run("tsm", "security", "kms", "status", "--json").json["meks"]:
         if mek["status"] == "decrypt-only":
@@ -272,7 +240,7 @@ def restore(scenario: Scenario) -> None:
     """The same backup in the place of everything; a new RMK and a new MEK."""
     words = ["-f", "canary", "--ignore-prompt", "--identity", str(scenario.outside / "backup.key")]
     scenario.run("tsm", "maintenance", "restore", *words)
-    scenario.note_keys()
+    scenario.note_secrets()
 
 
 @pytest.fixture(scope="module")
@@ -285,13 +253,10 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     (node.home / "tmp").mkdir()
     node.environment["TMPDIR"] = str(node.home / "tmp")
     story = Scenario(node, {"password": PASSWORD.encode()})
-    story.planted["keystore password"] = (
-        (node.home / "tabsvc/keystore/password").read_bytes().strip()
-    )
+    story.planted["keystore password"] = planting.keystore_password(node.home)
     with ExitStack() as stack:
-        arguments = stack.enter_context(recorder.Arguments())
-        story.note_generated()
-        story.note_keys()
+        arguments = stack.enter_context(recorder.arguments())
+        story.note_secrets()
         story.plant_settings()
         story.look("pending")
         story.run("tsm", "pending-changes", "list")
@@ -322,6 +287,8 @@ def play(story: Scenario) -> None:
     standalone(story)
     rotate(story)
     backup(story)
+    # allowed to print it; must leave an event, and no copy
+    story.node.run("tsm", "configuration", "get", "-k", "redis.password")
     for words in (
         ("tsm", "configuration", "list"),
         ("tsm", "security", "kms", "status"),
@@ -335,10 +302,6 @@ def play(story: Scenario) -> None:
         story.run(*words, check=False)
 
 
-def without(finds: list[forms.Find], secret: str, place: str) -> list[forms.Find]:
-    return [find for find in finds if (find.secret, find.place) != (secret, place)]
-
-
 def is_wrapped_in_backup(find: forms.Find) -> bool:
     """A backup holds the key store without its outermost layer: RMK and MEKs in it are wrapped (A-24)."""
     return find.place.endswith(".tsbak") and find.secret.startswith("kms.persistent_store#")
@@ -346,7 +309,7 @@ def is_wrapped_in_backup(find: forms.Find) -> bool:
 
 @pytest.mark.parametrize("phase", ["pending", "applied", "served", "stopped", "restored"])
 def test_no_secret_is_in_any_file_of_the_node(scenario: Scenario, phase: str) -> None:
-    finds = without(scenario.phases[phase], "keystore password", "tabsvc/keystore/password")
+    finds = forms.without(scenario.phases[phase], "keystore password", "tabsvc/keystore/password")
     finds = [find for find in finds if not is_wrapped_in_backup(find)]
     assert not finds, forms.describe(finds)
 

@@ -21,14 +21,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from strongroom import bootstrap
 from strongroom.crypto import age, shares
 from strongroom.crypto.secret import SecretBytes
 from strongroom.roots import tpm
 from strongroom.roots.settings import RootSettings
 from tests import fault_server
-from tests.canary import forms, recorder
-from tests.canary.test_canary import canary, telling_part, without
+from tests.canary import forms, planting, recorder
+from tests.canary.planting import canary
 from tests.contract.roots.bench_tpm import TpmBench
 from tests.contract.roots.benches import started
 from tests.contract.roots.commands import words_of
@@ -92,24 +91,11 @@ class Story:
         self.said.append(answer.out.encode() + answer.err.encode())
 
     def plant(self, slot: str, secret: bytes) -> None:
-        self.planted[slot] = telling_part(secret)
+        self.planted[slot] = planting.telling_part(secret)
 
     def note_keys(self) -> None:
         """Every key of the hierarchy as it is now, and the credentials that are stored."""
-        node = bootstrap.open_node(str(self.node.home))
-        try:
-            opened, keystore = node.keys.opened(), node.keystore.load()
-            found = {f"RMK {opened.rmk.id}": opened.rmk.material}
-            found |= {f"MEK {mek.id}": mek.material for mek in opened.ring}
-            found |= {alias: keystore.master_key(alias) for alias in keystore.aliases}
-            keys = node.open_configuration_keys(node.configuration.document().installation_id)
-            found |= {f"configuration key {one.id}": keys.open(one.id) for one in keys.records}
-            for root in node.keeper.settings():
-                found |= {f"{root.kind} {name}": value for name, value in root.secrets.items()}
-        finally:
-            node.close()
-        for name, key in found.items():
-            self.plant(name, key.reveal())
+        self.planted |= planting.keys_of(self.node.home)
 
     def listen(self, kind: str, front: FaultServer) -> None:
         """Plant each credential that travels to a root, and each token that it hands out."""
@@ -200,7 +186,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     node.environment["TMPDIR"] = str(node.home / "tmp")
     node.run("strongroom", "sites", "set-mode", "Default", "enforced")
     told = Story(node)
-    told.plant("keystore password", (node.home / "tabsvc/keystore/password").read_bytes().strip())
+    told.plant("keystore password", planting.keystore_password(node.home))
     role = InstanceRole()
     told.planted |= {name: text.encode() for name, text in role.secrets.items()}
     with ExitStack() as stack:
@@ -219,8 +205,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         benches("pkcs11").quicken(patch)
         told.note_keys()
         mark = f"STRONGROOM_HOME={node.home}".encode()
-        environments = stack.enter_context(recorder.Environments(mark))
-        arguments = stack.enter_context(recorder.Arguments(0.01))
+        environments = stack.enter_context(recorder.environments(mark))
+        arguments = stack.enter_context(recorder.arguments(0.01))
         with serving(node):
             told.add_recovery_roots()
             for name in CHAIN:
@@ -268,7 +254,7 @@ def test_the_search_would_have_found_them(story: Story) -> None:
 def test_no_secret_is_in_any_file_of_the_node(story: Story) -> None:
     assert list(story.finds) == [*(f"in {mode}" for mode in story.modes), "stopped"]
     for phase, found in story.finds.items():
-        finds = without(found, "keystore password", "tabsvc/keystore/password")
+        finds = forms.without(found, "keystore password", "tabsvc/keystore/password")
         assert not finds, f"{phase}:\n{forms.describe(finds)}"
 
 

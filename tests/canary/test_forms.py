@@ -50,6 +50,18 @@ def test_other_bytes_are_not_taken_for_it(data: bytes) -> None:
     assert list(forms.search(data, {"a": b"canary-4711-canary"}, "")) == []
 
 
+@given(
+    st.binary(min_size=forms.SHORTEST, max_size=40), st.binary(max_size=20), st.binary(max_size=20)
+)
+def test_a_secret_of_any_length_is_found_wherever_it_stands(
+    secret: bytes, before: bytes, after: bytes
+) -> None:
+    """The search goes by words of eight bytes; neither length nor place may escape it."""
+    data = before + secret + after
+    found = list(forms.Search({"a": secret, "b": b"another one that is long"}).run(data, ""))
+    assert {find.secret for find in found} == {"a"}
+
+
 def test_files_and_names_are_searched(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "log").write_bytes(b"..." + SECRET)

@@ -179,7 +179,7 @@ def test_no_secret_is_on_a_command_line_nor_left_anywhere(node: TestNode) -> Non
         ("tsm", *make, recipient(node)),
         ("initialize-tsm", "-b", "c.age", "--identity", "key", "-d", "fourth"),
     ]
-    with recorder.Arguments() as arguments:
+    with recorder.arguments() as arguments:
         said = [node.run(*words, check=False) for words in commands]
     assert [one.code for one in said] == [0, 0, 21, 2, 0, 0, 0]
     secrets = {

@@ -1,0 +1,75 @@
+"""Secrets for a canary scan: those that a test plants, and those that a node made, read by its own API."""
+
+import hashlib
+import re
+import secrets
+from pathlib import Path
+
+from strongroom import bootstrap
+from strongroom.bootstrap import Node
+from strongroom.errors import NotFoundError
+from strongroom.secrets import catalog
+
+_LINE = re.compile(rb"^[A-Za-z0-9+/=]{40,}$", re.MULTILINE)
+
+
+def canary(slot: str) -> bytes:
+    """A secret that says which slot it was planted in, and is found nowhere by chance."""
+    return f"Canary-{slot}-{secrets.token_hex(12)}".encode()
+
+
+def telling_part(value: bytes) -> bytes:
+    """Of a long text something in its middle: beginnings and ends are the same in all certificates.
+
+    Of one in lines a line, which is the same however line breaks are written.
+    """
+    if len(value) <= 60:
+        return value
+    lines: list[bytes] = _LINE.findall(value)
+    if lines:
+        return max(lines[len(lines) // 2 :], key=len)
+    middle = len(value) // 2
+    return value[middle - 20 : middle + 20]
+
+
+def keys_of(home: Path) -> dict[str, bytes]:
+    """Every key of the hierarchy as it is in memory now, and the credentials of roots that are stored."""
+    node = bootstrap.open_node(str(home))
+    try:
+        return _keys(node)
+    finally:
+        node.close()
+
+
+def _keys(node: Node) -> dict[str, bytes]:
+    opened, keystore = node.keys.opened(), node.keystore.load()
+    found = {f"RMK {opened.rmk.id}": opened.rmk.material}
+    found |= {f"MEK {mek.id}": mek.material for mek in opened.ring}
+    found |= {alias: keystore.master_key(alias) for alias in keystore.aliases}
+    keys = node.open_configuration_keys(node.configuration.document().installation_id)
+    found |= {f"configuration key {one.id}": keys.open(one.id) for one in keys.records}
+    found |= {f"asset key {one.id}": one.material for one in node.assets.ring().keys}
+    for root in node.keeper.settings():
+        found |= {f"{root.kind} {name}": value for name, value in root.secrets.items()}
+    return {name: telling_part(key.reveal()) for name, key in found.items()}
+
+
+def values_of(home: Path) -> dict[str, bytes]:
+    """Every secret value of the configuration now: `name#digest`, so that old and new ones are told apart."""
+    node = bootstrap.open_node(str(home))
+    found = {}
+    try:
+        for name in catalog.SECRETS:
+            try:
+                value = node.configuration.open_secret(name).reveal()
+            except NotFoundError:
+                continue
+            found[f"{name}#{hashlib.sha256(value).hexdigest()[:8]}"] = telling_part(value)
+    finally:
+        node.close()
+    return found
+
+
+def keystore_password(home: Path) -> bytes:
+    """What opens the node's keystore."""
+    return (home / "tabsvc/keystore/password").read_bytes().strip()
