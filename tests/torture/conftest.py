@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import Torture
 from tests.contract.roots.benches import started
 from tests.servers import create_node
-from tests.torture import harness, nodes
-from tests.torture.moves import Benches
+from tests.torture import harness, moves, nodes
+from tests.torture.moves import Benches, Prepare, Prepared
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +44,19 @@ def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
     """Roots outside the machine, each started when the first test needs it."""
     with started(tmp_path_factory.mktemp) as found:
         yield found
+
+
+@pytest.fixture
+def prepare(
+    benches: Benches, fresh_node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Prepare:
+    """Makes moves ready to be disturbed, each once."""
+
+    def prepared(source: str, target: str) -> Prepared:
+        variables = moves.start_roots(benches, (source, target), monkeypatch)
+        place = tmp_path / f"{source} {target}"
+        settings = [moves.settings_of(benches, name) for name in (source, target)]
+        start = moves.make_start(fresh_node, place / "start", *settings)
+        return Prepared(start, place, variables)
+
+    return prepared

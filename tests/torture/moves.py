@@ -1,7 +1,7 @@
 """Moves between roots for the torture tests: nodes to start from, and what must hold after any fault."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +44,9 @@ def few(torture: Torture, count: int) -> Torture:
     return replace(torture, size=count)
 
 
-def prepare(benches: Benches, names: Sequence[str], patch: pytest.MonkeyPatch) -> dict[str, str]:
+def start_roots(
+    benches: Benches, names: Sequence[str], patch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """Start what is outside the machine, and set its variables in this process; gives them."""
     outside = [benches(name) for name in names if name != "local"]
     variables = {name: value for bench in outside for name, value in bench.environment.items()}
@@ -108,6 +110,25 @@ def make_start(
         node.roots.set_mode(source, "os:tester")
         epoch = node.keeper.current()[0].epoch
         return Start(folder, source, target, document_of(node), epoch, extract)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A move that can be disturbed.
+
+    Attributes:
+        start: The node before it.
+        place: A folder of its own, for whatever becomes of the node.
+        variables: What a process that moves it has in its environment.
+    """
+
+    start: Start
+    place: Path
+    variables: Mapping[str, str]
+
+
+#: Prepares the move from a root to another, of the names that benches have; `local` is one.
+Prepare = Callable[[str, str], Prepared]
 
 
 def document_of(node: Node) -> bytes:

@@ -69,7 +69,7 @@ def test_every_pair_of_kinds(
     if not torture.whole:
         start = torture.seed % (len(walk) - _SAMPLE)
         walk = walk[start : start + _SAMPLE + 1]
-    moves.prepare(benches, sorted({*walk}), monkeypatch)
+    moves.start_roots(benches, sorted({*walk}), monkeypatch)
     home = nodes.copy(fresh_node, tmp_path / "start") / "node"
     written: dict[StoredFile, bytes] = {}
     rmks: set[str] = set()

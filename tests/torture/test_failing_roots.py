@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from tests.conftest import Torture
 from tests.contract.roots.harness import RootBench
 from tests.fault_server import Fault, FaultServer
 from tests.torture import moves
-from tests.torture.moves import Benches, Start
+from tests.torture.moves import Benches, Prepare, Prepared
 from tests.torture.port_calls import PortCalls, watch_roots
 
 pytestmark = pytest.mark.torture
@@ -58,8 +57,9 @@ def move(node: Node, target: RootSettings | None) -> bool:
         return False
 
 
-def torture_moves(start: Start, bench: RootBench, place: Path, torture: Torture) -> None:
+def torture_moves(prepared: Prepared, bench: RootBench, torture: Torture) -> None:
     """Fail at every call that an undisturbed move makes."""
+    start, place = prepared.start, prepared.place
     with moves.copied(start, place / "undisturbed") as node, failing(bench, FOR_GOOD, ONCE) as made:
         assert move(node, start.target)
         calls = len(made)
@@ -83,34 +83,18 @@ def torture_moves(start: Start, bench: RootBench, place: Path, torture: Torture)
 
 
 def test_a_new_root_that_fails(
-    benches: Benches,
-    fresh_node: Path,
-    tmp_path: Path,
-    torture: Torture,
-    monkeypatch: pytest.MonkeyPatch,
-    subtests: pytest.Subtests,
+    benches: Benches, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """Before the commit all is as before, byte by byte; after it all is new."""
     for kind in moves.some(torture, KINDS, 2):
         with subtests.test(kind):
-            moves.prepare(benches, [kind], monkeypatch)
-            place, settings = tmp_path / kind, benches(kind).settings
-            start = moves.make_start(fresh_node, place / "start", None, settings)
-            torture_moves(start, benches(kind), place, moves.few(torture, 3))
+            torture_moves(prepare("local", kind), benches(kind), moves.few(torture, 3))
 
 
 def test_an_old_root_that_fails(
-    benches: Benches,
-    fresh_node: Path,
-    tmp_path: Path,
-    torture: Torture,
-    monkeypatch: pytest.MonkeyPatch,
-    subtests: pytest.Subtests,
+    benches: Benches, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """The move home asks it once; until it answers, nothing is changed."""
     for kind in moves.some(torture, KINDS, 2):
         with subtests.test(kind):
-            moves.prepare(benches, [kind], monkeypatch)
-            place, settings = tmp_path / kind, benches(kind).settings
-            start = moves.make_start(fresh_node, place / "start", settings, None)
-            torture_moves(start, benches(kind), place, moves.few(torture, 2))
+            torture_moves(prepare(kind, "local"), benches(kind), moves.few(torture, 2))

@@ -4,6 +4,7 @@ Here no server runs and the command does the work; `test_served_moves.py` kills 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,26 +15,32 @@ from tests.contract.roots.commands import words_of
 from tests.contract.roots.harness import RootBench
 from tests.torture import harness, moves, nodes
 from tests.torture.harness import KILL, Lab, Outcome
-from tests.torture.moves import Benches, Start
+from tests.torture.moves import Benches, Prepare, Prepared, Start
 
 pytestmark = pytest.mark.torture
 
 
-def lab_of(start: Start, place: Path, variables: dict[str, str]) -> Lab:
+def lab_of(prepared: Prepared) -> Lab:
     """The command on the node; credentials lie in files beside it."""
+    start, place = prepared.start, prepared.place
     words = ["tsm", "security", "kms", "set-mode", *words_of(start.target, place)]
     return Lab(
-        start.folder, place / "place", words, {"STRONGROOM_HOME": "{place}/node", **variables}
+        start.folder,
+        place / "place",
+        words,
+        {"STRONGROOM_HOME": "{place}/node", **prepared.variables},
     )
 
 
-def with_token(bench: RootBench, start: Start, place: Path) -> dict[str, str]:
+def with_token(bench: RootBench, prepared: Prepared) -> Prepared:
     """A token of its own for every run: a kill in the middle of SoftHSM, which no real HSM suffers, may damage it."""
     assert isinstance(bench, Pkcs11Bench)
-    nodes.copy(bench.folder / "tokens", start.folder / "tokens")
-    configuration = start.folder / "softhsm2.conf"
-    configuration.write_text(f"directories.tokendir = {place / 'place' / 'tokens'}\n")
-    return {"SOFTHSM2_CONF": "{place}/softhsm2.conf"}
+    folder = prepared.start.folder
+    nodes.copy(bench.folder / "tokens", folder / "tokens")
+    tokens = prepared.place / "place" / "tokens"
+    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {tokens}\n")
+    variables = {**prepared.variables, "SOFTHSM2_CONF": "{place}/softhsm2.conf"}
+    return replace(prepared, variables=variables)
 
 
 def checking(home: Path, start: Start) -> Callable[[Outcome], None]:
@@ -51,22 +58,14 @@ def checking(home: Path, start: Start) -> Callable[[Outcome], None]:
 
 
 def test_a_command_killed_at_any_call_leaves_the_old_or_the_new(
-    benches: Benches,
-    fresh_node: Path,
-    tmp_path: Path,
-    torture: Torture,
-    monkeypatch: pytest.MonkeyPatch,
-    subtests: pytest.Subtests,
+    benches: Benches, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """A-10: the move can be done again, and every extract is read throughout."""
     for source, target in moves.some(torture, moves.CHAIN, 1):
         with subtests.test(f"{source} to {target}"):
-            variables = moves.prepare(benches, (source, target), monkeypatch)
-            place = tmp_path / f"{source} {target}"
-            settings = [moves.settings_of(benches, name) for name in (source, target)]
-            start = moves.make_start(fresh_node, place / "start", *settings)
+            prepared = prepare(source, target)
             if "pkcs11" in (source, target):
-                variables |= with_token(benches("pkcs11"), start, place)
-            lab = lab_of(start, place, variables)
+                prepared = with_token(benches("pkcs11"), prepared)
+            lab = lab_of(prepared)
             points = moves.few(torture, 4).choose(lab.points(KILL))
-            harness.torture(lab, points, checking(lab.place / "node", start))
+            harness.torture(lab, points, checking(lab.place / "node", prepared.start))

@@ -21,7 +21,7 @@ from strongroom.topology.paths import DataPaths
 from tests.conftest import Torture
 from tests.servers import ROOT
 from tests.torture import moves, nodes
-from tests.torture.moves import Benches, Start
+from tests.torture.moves import Prepare, Prepared, Start
 
 pytestmark = pytest.mark.torture
 
@@ -59,8 +59,9 @@ def move(home: Path, start: Start) -> object:
     return client.ask(DataPaths(home), "kms.set-mode", asked, lambda _: None)
 
 
-def torture_server(start: Start, place: Path, torture: Torture) -> None:
+def torture_server(prepared: Prepared, torture: Torture) -> None:
     """Kill it at every step that an undisturbed move takes."""
+    start, place = prepared.start, prepared.place
     notes = place / "notes"
     home = nodes.copy(start.folder, place / "undisturbed") / "node"
     with serving(home, 0, notes):
@@ -83,18 +84,9 @@ def torture_server(start: Start, place: Path, torture: Torture) -> None:
 
 
 def test_a_server_killed_at_any_step_leaves_the_old_or_the_new(
-    benches: Benches,
-    fresh_node: Path,
-    tmp_path: Path,
-    torture: Torture,
-    monkeypatch: pytest.MonkeyPatch,
-    subtests: pytest.Subtests,
+    prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """Over the chain: what is read before is read after, and the command can be given again."""
     for source, target in moves.some(torture, moves.CHAIN, 1):
         with subtests.test(f"{source} to {target}"):
-            moves.prepare(benches, (source, target), monkeypatch)
-            place = tmp_path / f"{source} {target}"
-            settings = [moves.settings_of(benches, name) for name in (source, target)]
-            start = moves.make_start(fresh_node, place / "start", *settings)
-            torture_server(start, place, moves.few(torture, 4))
+            torture_server(prepare(source, target), moves.few(torture, 4))
