@@ -4,6 +4,7 @@ Pure. The whole transaction is one sealed value; secrets in it are `ENC(...)` te
 promotion passes those very texts on. Whether a change is allowed is decided before it comes here.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -25,6 +26,7 @@ _LABEL = b"strongroom/v1/pending"
 _KEY_ID = slice(5, 21)
 _BASE_VERSION = slice(21, 29)
 _HEAD_BYTES = 29
+_REVISION_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def open_pending(
     plaintext = aead.open_(_subkey(open_key(key_id)), sealed, aad=_aad(head, installation_id))
     changes = _parse(plaintext)
     return PendingChanges(int.from_bytes(data[_BASE_VERSION]), changes)
+
+
+def revision_of(data: bytes) -> str:
+    """Which state of the transaction these stored bytes are (§4.5): each sealing has a nonce of its own."""
+    return hashlib.sha256(data).hexdigest()[:_REVISION_CHARACTERS]
 
 
 def key_id_of_pending(data: bytes) -> str:

@@ -55,12 +55,13 @@ class PendingView:
     Attributes:
         changes: By name.
         base_version: Version of the configuration when it began.
-        revision: Which state of the transaction this is: `apply` takes no other than the one shown.
+        revision: Which state of the transaction this is: `apply` takes no other than the one shown
+            (format/pending-changes.md §4.5); empty if there is none.
     """
 
     changes: tuple[PendingChange, ...]
     base_version: int
-    revision: int
+    revision: str
 
     @property
     def needs_restart(self) -> bool:
@@ -85,7 +86,7 @@ def list_keys(document: ConfigDocument) -> list[ListedKey]:
     return [_listed(document.values, name) for name in sorted({*catalog.names(), *document.values})]
 
 
-def view_pending(pending: PendingChanges, revision: int) -> PendingView:
+def view_pending(pending: PendingChanges, revision: str) -> PendingView:
     """The pending transaction with its secrets masked."""
     rows = (
         PendingChange(

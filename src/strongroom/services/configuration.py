@@ -163,7 +163,7 @@ class ConfigurationService:
         from strongroom.config import views
 
         loaded = self._pending.load(self.document())
-        return views.view_pending(*loaded) if loaded else None
+        return views.view_pending(loaded.pending, loaded.revision) if loaded else None
 
     def set(self, key: str, value: str, *, actor: str, force: bool = False) -> "PendingView":
         """Put a new value into the pending transaction; a secret is encrypted here and now.
@@ -214,10 +214,11 @@ class ConfigurationService:
         from strongroom.config import views
 
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            return views.view_pending(*self._pending.stage(self.document(), decide, actor))
+            staged = self._pending.stage(self.document(), decide, actor)
+            return views.view_pending(staged.pending, staged.revision)
 
     def apply(
-        self, *, actor: str, revision: int | None = None, wait_s: float = LOCK_WAIT_S
+        self, *, actor: str, revision: str | None = None, wait_s: float = LOCK_WAIT_S
     ) -> ConfigDocument | None:
         """Promote the pending transaction: its very texts become current (C-07). None if none is.
 
@@ -234,14 +235,14 @@ class ConfigurationService:
             if loaded is None:
                 self._project(self.document())  # an apply that was killed may have left them behind
                 return None
-            pending, present = loaded
-            if revision not in {None, present}:
+            pending = loaded.pending
+            if revision not in {None, loaded.revision}:
                 raise ConflictError(
                     "the pending changes are not those that were shown",
                     hint="look at them with 'tsm pending-changes list' and apply again",
                 )
             document = self._put(
-                pending.promote, lambda new: self._promotion(pending, present, new)
+                pending.promote, lambda new: self._promotion(pending, loaded.version, new)
             )
             named = " ".join(sorted(filter(secrets.is_secret, pending.changes)))
             told = events.configuration_applied(
@@ -382,7 +383,7 @@ class ConfigurationService:
         if entry is not None:
             used.add(key_id_of_pending(entry.value))
             loaded = self._pending.load(document)
-            used |= key_ids_in(loaded[0].changes) if loaded else set()
+            used |= key_ids_in(loaded.pending.changes) if loaded else set()
         return frozenset(used | rotation.key_ids(self._coordinator.get, secrets.SECRETS))
 
     def forget_previous(self) -> None:
@@ -410,10 +411,10 @@ class ConfigurationService:
         return self.stage(decide, actor=actor)
 
     def _promotion(
-        self, pending: "PendingChanges", revision: int, document: ConfigDocument
+        self, pending: "PendingChanges", version: int, document: ConfigDocument
     ) -> Mapping[str, Change]:
         """What belongs to a promotion: the transaction goes, a running server is asked to reload."""
-        gone = {versions.PENDING: Change(None, revision)}
+        gone = {versions.PENDING: Change(None, version)}
         if not any(catalog.needs_restart(name) for name in pending.changes):
             return gone
         asked = str(document.version).encode()

@@ -29,6 +29,20 @@ class Decided(NamedTuple):
     told: Sequence[Event] = ()
 
 
+class Stored(NamedTuple):
+    """The transaction as it lies.
+
+    Attributes:
+        pending: What will change.
+        version: Of its entry: what a change of it is compared with; begins at 1 again after a discard.
+        revision: What people are shown is compared by (format/pending-changes.md §4.5).
+    """
+
+    pending: "PendingChanges"
+    version: int
+    revision: str
+
+
 Decide = Callable[[ConfigDocument, "PendingChanges"], Decided]
 """Gives the checked changes for the present document and transaction; none leaves everything as it is."""
 
@@ -47,13 +61,13 @@ class PendingStore:
         self._events = event_log
         self._key_of = key_of
 
-    def load(self, document: ConfigDocument) -> "tuple[PendingChanges, int] | None":
-        """The transaction and the version of its entry; None if nothing is pending.
+    def load(self, document: ConfigDocument) -> Stored | None:
+        """The transaction; None if nothing is pending.
 
         Raises:
             IntegrityError: It does not open.
         """
-        from strongroom.config.pending import open_pending
+        from strongroom.config.pending import open_pending, revision_of
 
         entry = self._coordinator.get(versions.PENDING)
         if entry is None:
@@ -61,25 +75,23 @@ class PendingStore:
         opened = open_pending(
             entry.value, lambda key_id: self._key_of(document, key_id), document.installation_id
         )
-        return opened, entry.version
+        return Stored(opened, entry.version, revision_of(entry.value))
 
-    def stage(
-        self, document: ConfigDocument, decide: Decide, actor: str
-    ) -> "tuple[PendingChanges, int]":
+    def stage(self, document: ConfigDocument, decide: Decide, actor: str) -> Stored:
         """Put changes into the transaction, all by one compare-and-set; secrets are encrypted here and now.
 
         Raises:
             UsageError: The transaction, or the configuration that it would make, grows too long.
         """
-        from strongroom.config.pending import PendingChanges
+        from strongroom.config.pending import PendingChanges, revision_of
 
-        pending, revision = self.load(document) or (PendingChanges(document.version), 0)
-        decided = decide(document, pending)
+        present = self.load(document) or Stored(PendingChanges(document.version), 0, "")
+        decided = decide(document, present.pending)
         if not decided.values:
-            return pending, revision
+            return present
         key_id = document.configuration_key_id
         key = self._key_of(document, key_id)
-        pending = pending.with_changes(_sealed(key, key_id, decided.values))
+        pending = present.pending.with_changes(_sealed(key, key_id, decided.values))
         data = pending.seal(key, key_id, document.installation_id)
         check_length(data, "the pending transaction")
         check_length(pending.promote(document).serialize(), "the configuration")
@@ -90,8 +102,8 @@ class PendingStore:
         ]
         # told before it is done: a change without its event would be worse than an event without its change
         self._events.append([*encrypted, *decided.told])
-        self._coordinator.put({versions.PENDING: Change(data, revision)})
-        return pending, revision + 1
+        self._coordinator.put({versions.PENDING: Change(data, present.version)})
+        return Stored(pending, present.version + 1, revision_of(data))
 
 
 def _sealed(key: SecretBytes, key_id: str, values: Values) -> Values:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,6 +15,7 @@ from strongroom.config.document import ConfigDocument
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError
 from strongroom.eventlog.base import Event
 from strongroom.secrets import catalog as secrets
 from strongroom.secrets import enc
@@ -59,6 +61,8 @@ class PendingChangesMachine(RuleBasedStateMachine):
         self.applied: dict[str, str] = {}
         self.pending: dict[str, str | None] = {}
         self.changes = 0
+        self.shown: str | None = None  # the revision that somebody looked at
+        self.is_stale = False
 
     @initialize()
     def create(self) -> None:
@@ -86,21 +90,42 @@ class PendingChangesMachine(RuleBasedStateMachine):
             return
         self._service().set(key, value, actor=ACTOR, force=True)
         self.pending[key] = value
+        self.is_stale = True
 
     @rule(key=st.sampled_from(["basefilepath.log_archive", "redis.password"]))
     def reset(self, key: str) -> None:
         self._service().reset(key, actor=ACTOR)
         self.pending[key] = None
+        self.is_stale = True
 
     @rule()
     def discard(self) -> None:
         assert self._service().discard() == bool(self.pending)
         self.pending = {}
+        self.is_stale = True
+
+    @rule()
+    def look(self) -> None:
+        view = self._service().pending()
+        self.shown, self.is_stale = view.revision if view else None, False
+
+    @precondition(lambda self: self.shown)
+    @rule()
+    def apply_what_was_shown(self) -> None:
+        """pending-changes.md §4.5: nothing else, whatever was discarded and set again meanwhile."""
+        if not (self.is_stale and self.pending):
+            self._apply(self.shown)
+            return
+        with pytest.raises(ConflictError, match="not those that were shown"):
+            self._service().apply(actor=ACTOR, revision=self.shown)
 
     @rule()
     def apply(self) -> None:
+        self._apply(None)
+
+    def _apply(self, revision: str | None) -> None:
         sealed = self._sealed()
-        document = self._service().apply(actor=ACTOR)
+        document = self._service().apply(actor=ACTOR, revision=revision)
         assert (document is not None) == bool(self.pending)
         if document is None:
             return
@@ -113,6 +138,7 @@ class PendingChangesMachine(RuleBasedStateMachine):
             else:
                 self.applied[key] = value
         self.pending = {}
+        self.is_stale = True
 
     @rule()
     def change_the_configuration_key(self) -> None:
@@ -135,7 +161,7 @@ class PendingChangesMachine(RuleBasedStateMachine):
     def _sealed(self) -> Mapping[str, str | None]:
         service = self.services[0]
         loaded = service._pending.load(service.document())
-        return loaded[0].changes if loaded else {}
+        return loaded.pending.changes if loaded else {}
 
     @invariant()
     def what_is_applied(self) -> None:

@@ -168,7 +168,7 @@ def test_the_same_bytes_before_and_after_promotion(
     assert entry is not None
     loaded = service._pending.load(service.document())
     assert loaded is not None
-    before = loaded[0].changes["redis.password"]
+    before = loaded.pending.changes["redis.password"]
     assert before is not None
     assert before.encode() not in entry.value
     service.apply(actor=ACTOR)
@@ -295,6 +295,24 @@ def test_only_what_was_shown_is_applied(node: Node, service: ConfigurationServic
     with pytest.raises(ConflictError, match="not those that were shown"):
         service.apply(actor=ACTOR, revision=shown.revision)
     assert service.version == 1
+
+
+@pytest.mark.parametrize("second_value", ["200", "100"], ids=["another", "the same"])
+def test_what_replaced_the_shown_changes_is_not_applied(
+    node: Node, service: ConfigurationService, second_value: str
+) -> None:
+    """format/pending-changes.md §4.5: after a discard the entry's version begins at 1 again."""
+    shown = service.set("gateway.timeout", "100", actor=ACTOR)
+    assert service.pending() == shown
+    other = second(node)
+    other.discard()
+    staged = other.set("gateway.timeout", second_value, actor=ACTOR)
+    with pytest.raises(ConflictError, match="not those that were shown"):
+        service.apply(actor=ACTOR, revision=shown.revision)
+    assert service.version == 1
+    assert service.pending() == staged
+    assert service.apply(actor=ACTOR, revision=staged.revision) is not None
+    assert service.get("gateway.timeout", actor=ACTOR) == second_value
 
 
 def test_restart_is_asked_for_only_if_needed(node: Node, service: ConfigurationService) -> None:
