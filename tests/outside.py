@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 
+import pytest
+
+from strongroom import bootstrap_roots
 from strongroom.clock import SystemClock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import RootUnavailableError, StrongroomError
-from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.base import RECIPIENT_KINDS, Context, RootDescription, WrapRecord
 from strongroom.roots.local import LocalRoot
 from strongroom.roots.settings import RootSettings
 
@@ -34,6 +37,16 @@ class Outside:
         self.left -= 1
         if self.failure is not None:
             raise self.failure
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        """Be every root that a node of this process has, but for recipients: they are not outside."""
+        real = bootstrap_roots.Roots.build
+
+        def build(roots: bootstrap_roots.Roots, settings: RootSettings) -> object:
+            inside = settings.kind in RECIPIENT_KINDS
+            return real(roots, settings) if inside else self.provider(settings)
+
+        patch.setattr(bootstrap_roots.Roots, "build", build)
 
     def provider(self, settings: RootSettings) -> "OutsideRoot":
         key = self.keys.setdefault(settings.root_key_id, rng.new_key())

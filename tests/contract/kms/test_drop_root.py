@@ -5,7 +5,6 @@ Architecture, section 4; a recovery root is never dropped by itself, and the mod
 
 import pytest
 
-from strongroom import bootstrap_roots
 from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.crypto import age
@@ -24,15 +23,6 @@ from tests.outside import Outside
 
 BAO = RootSettings("openbao", "https://bao.example/transit/keys/one")
 GCP = RootSettings("gcp", "projects/p/cryptoKeys/k")
-
-
-@pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
-    found = Outside()
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
-    )
-    return found
 
 
 @pytest.mark.parametrize("failure", [RootUnavailableError("gone"), RootRefusedError("no")])

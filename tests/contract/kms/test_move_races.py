@@ -45,15 +45,6 @@ TPM = RootSettings("tpm", "tpm:device:/dev/tpmrm0")
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
-    found = Outside()
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
-    )
-    return found
-
-
-@pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
     """Runs something before the next one who asks for the lock of the key store gets it."""
     waiting: list[Callable[[], object]] = []
@@ -335,9 +326,7 @@ def test_a_settling_that_was_killed_is_finished_by_the_next_status(
     node.roots.set_mode(None, "os:tester")
     monkeypatch.undo()
     assert node.coordinator.get("config/previous") is not None
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: outside.provider(settings)
-    )
+    outside.stand_in(monkeypatch)
     assert node.kms.prove().is_ok
     assert node.coordinator.get("config/previous") is None
     assert configuration.differing_files() == ()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from strongroom import bootstrap, bootstrap_roots
+from strongroom import bootstrap
 from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
@@ -36,15 +36,6 @@ HERE = Placement(new_id(), new_id())
 
 BAO = RootSettings("openbao", "https://bao.example/transit/keys/one")
 GCP = RootSettings("gcp", "projects/p/cryptoKeys/k", {"x": "y"}, {"token": SecretBytes(b"s")})
-
-
-@pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
-    found = Outside()
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
-    )
-    return found
 
 
 def event_ids(node: Node) -> list[str]:

@@ -5,22 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap_roots
 from strongroom.cli import dispatch
 from strongroom.errors import RootUnavailableError
 from tests.outside import Outside
 
 ARN = "arn:aws:kms:us-west-2:867530990073:key/1abc23de-fg45-6hij-7k89-1l0mn1234567"
 AWS = ("aws", "--aws-region", "us-west-2", "--key-arn", ARN)
-
-
-@pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
-    found = Outside()
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
-    )
-    return found
 
 
 def kms(node_dir: Path, *words: str) -> int:

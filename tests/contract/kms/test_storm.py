@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from strongroom import bootstrap, bootstrap_roots
+from strongroom import bootstrap
 from strongroom.access.permissions import Subject
 from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
@@ -127,9 +127,7 @@ def test_nothing_is_lost_whatever_is_done_at_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     outside = Outside()
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: outside.provider(settings)
-    )
+    outside.stand_in(monkeypatch)
     site = publish_actions.identity(node).site
     node.sites.update(Subject.local(ACTOR), site.id, SiteChanges(mode=SiteMode.ENFORCED))
     storm = Storm(str(node.paths.root), torture.seed)

@@ -28,15 +28,6 @@ class Renewing(OutsideRoot):
         self.renewed.append((self.settings.kind, until_next_s))
 
 
-@pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
-    found = Outside()
-    monkeypatch.setattr(
-        bootstrap_roots.Roots, "build", lambda _, settings: found.provider(settings)
-    )
-    return found
-
-
 def test_credentials_of_every_root_are_renewed_though_one_fails(
     node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
