@@ -16,11 +16,12 @@ from strongroom import durable
 from strongroom.bootstrap import Node, data_dir, installation_access, local_actor
 from strongroom.clock import SystemClock
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import ConflictError, StorageError
+from strongroom.errors import AuthenticationError, ConflictError, StorageError
 from strongroom.ids import new_id
 from strongroom.services import initialise, prepare
 from strongroom.services.initialise import NewNode
 from strongroom.services.prepare import Admit
+from strongroom.topology import request_key
 from strongroom.topology.bootstrap_file import BootstrapFile
 from strongroom.topology.paths import DataPaths
 from strongroom.topology.prepared import PreparedNode
@@ -70,7 +71,8 @@ def create_node(option: str | None, admin: str, password: SecretBytes) -> NewNod
 def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> PreparedNode:
     """Prepare a further node: keystore replicas, configuration keys, its place; the cluster has the rest (C-22).
 
-    It is built aside; `admit` is asked when everything else is done; then it appears by one rename.
+    It is built aside; `admit` is asked when everything else is done; then it appears by one rename. Whatever ends this
+    in between, the next attempt with the same file repeats the request: the key of it stays in the directory.
 
     Args:
         option: The data directory.
@@ -84,19 +86,26 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
     """
 
     def build(node: Node, root: Path) -> PreparedNode:
-        del root
-        return prepare.prepare(node.prepared_node_ports(), file, admit, local_actor())
+        try:
+            key = request_key.ensure(root)
+            return prepare.prepare(node.prepared_node_ports(), file, key, admit, local_actor())
+        except AuthenticationError:
+            request_key.forget(root)
+            raise
 
-    return _build(option, file.node_id, build)
+    return _build(option, file.node_id, build, kept=request_key.FOLDER)
 
 
-def _build(option: str | None, node_id: str, build: Callable[[Node, Path], Made]) -> Made:
+def _build(
+    option: str | None, node_id: str, build: Callable[[Node, Path], Made], kept: str = ""
+) -> Made:
     root, access = check_new(option), installation_access()
     durable.make_folder(root, access)
     with _sole_creator(root):
         check_new(option)
         for leftover in root.glob(f"{_STAGING}*"):
-            shutil.rmtree(leftover)
+            if leftover.name != kept:
+                shutil.rmtree(leftover)
         staging = root / f"{_STAGING}{new_id()}"
         durable.make_folder(staging, durable.PRIVATE)
         try:
@@ -106,6 +115,7 @@ def _build(option: str | None, node_id: str, build: Callable[[Node, Path], Made]
             finally:
                 node.close()
             node.paths.tabsvc.rename(DataPaths(root).tabsvc)
+            request_key.forget(root)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         durable.sync_folder(root)

@@ -1,7 +1,10 @@
 """Settings and bootstrap files, killed and broken at every mutating system call: old or new, whole or absent, never mixed."""
 
 import json
+import shutil
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -9,12 +12,20 @@ import pytest
 from strongroom.clock import SystemClock
 from strongroom.config import versions
 from strongroom.config.pending import open_pending
+from strongroom.coordination.base import Change
+from strongroom.crypto import rng
+from strongroom.overriding import override
 from strongroom.services import topology
+from strongroom.services.topology import CREDENTIALS, Wanted
+from strongroom.topology import prepared
+from strongroom.topology.admission_request import AdmissionRequest
+from strongroom.topology.paths import DataPaths
 from tests.conftest import Torture
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.test_node import lab_of
+from tests.web_client import serve
 
 pytestmark = pytest.mark.torture
 FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
@@ -96,7 +107,8 @@ def test_making_a_bootstrap_file(start: Path, few: Torture, faults: tuple[str, .
             file = topology.prove(path.read_bytes(), SystemClock())
             assert file.credential is not None
             with nodes.opened(home) as node:
-                node.topology.admit(file.installation_id, file.node_id, file.credential)
+                asked = (file.installation_id, file.node_id, file.credential, rng.new_key())
+                node.topology.admit(AdmissionRequest(*asked))
         nodes.check_whole(home)
 
     harness.torture(lab, few.choose(lab.points(*faults)), check)
@@ -126,3 +138,46 @@ def test_preparing_a_node(start: Path, few: Torture, faults: tuple[str, ...]) ->
             assert not stat.S_IMODE(path.lstat().st_mode) & 0o007
 
     harness.torture(lab, few.choose(lab.points(*faults)), check)
+
+
+@dataclass
+class _AdmittingLab(Lab):
+    """Every run begins with a credential that has not been used yet."""
+
+    unused: Callable[[], None] = field(kw_only=True)
+
+    @override
+    def _renew(self) -> None:
+        super()._renew()
+        self.unused()
+
+
+@FAULTS
+def test_being_admitted(start: Path, few: Torture, faults: tuple[str, ...]) -> None:
+    """C-22: whatever ends the command, the same file makes an admitted node at the second attempt; it admits no other one."""
+    home, place = start.with_name("place") / "two", start.with_name("place")
+    with serve(shutil.copytree(start / "node", start.with_name("serving"))) as first:
+        address = f"http://127.0.0.1:{first.port}"
+        made = first.node.topology.make_bootstrap_file("os:test", Wanted("x", address))
+        (start / "file").write_bytes(made.text.reveal())
+        coordinator = first.node.coordinator
+        listed = coordinator.get(CREDENTIALS)
+        assert listed is not None
+        fresh = listed.value
+
+        def unused() -> None:
+            coordinator.put({CREDENTIALS: Change(fresh, coordinator.version(CREDENTIALS))})
+
+        words = ("initialize-tsm", "-b", "{place}/file")
+        lab = _AdmittingLab(start, place, words, {"STRONGROOM_HOME": str(home)}, unused=unused)
+
+        def check(outcome: Outcome) -> None:
+            if not (home / "tabsvc").exists():
+                assert not outcome.succeeded
+                run(home, "initialize-tsm", "-b", place / "file")
+            note = prepared.find(DataPaths(home))
+            assert note is not None
+            assert note.is_admitted
+            nodes.check_alone(home)
+
+        harness.torture(lab, few.choose(lab.points(*faults)), check)

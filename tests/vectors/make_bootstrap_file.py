@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.topology import bootstrap_file, credentials
+from strongroom.topology.admission_request import AdmissionRequest
 from strongroom.topology.bootstrap_file import BootstrapFile, Credential
 
 KEY = SecretBytes(bytes(range(32)))
@@ -28,6 +29,10 @@ FILE = BootstrapFile(
     credential=CREDENTIAL,
 )
 
+REQUEST = AdmissionRequest(
+    FILE.installation_id, FILE.node_id, CREDENTIAL, SecretBytes(bytes(range(96, 128)))
+)
+
 
 def main() -> None:
     """Print the vectors."""
@@ -36,6 +41,8 @@ def main() -> None:
     vectors = {
         "configuration_key": KEY.reveal().hex(),
         "credential_digest": credentials.digest(CREDENTIAL),
+        "request_key": REQUEST.request_key.reveal().hex(),
+        "request_digest": credentials.request_digest(REQUEST),
         "good": [full, bootstrap_file.serialize(bare, KEY).reveal().decode()],
         "bad": [
             {"why": "another node", "file": full.replace("node2", "node3")},

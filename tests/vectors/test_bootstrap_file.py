@@ -49,6 +49,14 @@ def test_the_digest_of_a_credential_by_other_hands() -> None:
     assert digest == VECTORS["credential_digest"]
 
 
+def test_the_digest_of_a_request_by_other_hands() -> None:
+    """§4.2"""
+    credential = json.loads(VECTORS["good"][0])["credential"]
+    raw = UUID(credential["id"]).bytes + bytes.fromhex(VECTORS["request_key"])
+    digest = hashlib.sha256(b"strongroom/v1/admission-request" + raw).hexdigest()
+    assert digest == VECTORS["request_digest"]
+
+
 @pytest.mark.parametrize("vector", VECTORS["bad"], ids=lambda vector: vector["why"])
 def test_a_bad_vector_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(StrongroomError):

@@ -1,22 +1,30 @@
 """Asks the installation to let a prepared node in, over the address in its bootstrap file (C-22)."""
 
-import base64
 import http.client
 import json
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, StateError
-from strongroom.topology.bootstrap_file import BootstrapFile, Credential
+from strongroom.topology import admission_request
+from strongroom.topology.admission_request import AdmissionRequest
+from strongroom.topology.bootstrap_file import BootstrapFile
 
 _WAIT_S = 10.0
+_ATTEMPTS = 2
+"""An answer that was lost is given again (bootstrap-file.md §3.5); what is lost twice is no accident."""
 _MOST_BYTES = 64 << 10
 _PATH = "/tsm/nodes"
 
 
-def ask(file: BootstrapFile) -> bool:
+def ask(file: BootstrapFile, request_key: SecretBytes) -> bool:
     """Have the node of a bootstrap file let in; False if nobody answers, or the file has no address or credential.
+
+    Args:
+        file: A bootstrap file that was proved.
+        request_key: The node's own; with the same one a second call gets the same admission.
 
     Raises:
         AuthenticationError: It is refused: the credential is unknown, used, expired or outdated.
@@ -24,16 +32,11 @@ def ask(file: BootstrapFile) -> bool:
     """
     if file.credential is None or not file.server:
         return False
-    try:
-        status, answer = _post(file, file.credential)
-    except ssl.SSLError as error:
-        # somebody answers, and perhaps not that server: no reason to wait for an admission
-        raise StateError(
-            f"{file.server} was not asked: the TLS connection failed ({error.reason or 'no reason'})",
-            hint="see that this machine trusts the server's certificate, and that the address is right",
-        ) from error
-    except (OSError, http.client.HTTPException):
+    request = AdmissionRequest(file.installation_id, file.node_id, file.credential, request_key)
+    answered = _answered(file.server, request)
+    if answered is None:
         return False
+    status, answer = answered
     if status == 200:
         return True
     message = f"{file.server} refuses the node: {answer.get('error', f'status {status}')}"
@@ -43,18 +46,28 @@ def ask(file: BootstrapFile) -> bool:
     raise StateError(message, hint=hint or "look at the log of that server")
 
 
-def _post(file: BootstrapFile, credential: Credential) -> tuple[int, dict[str, Any]]:
-    parts = urlsplit(file.server)
+def _answered(server: str, request: AdmissionRequest) -> tuple[int, dict[str, Any]] | None:
+    for _ in range(_ATTEMPTS):
+        try:
+            return _post(server, request)
+        except ssl.SSLError as error:
+            # somebody answers, and perhaps not that server: no reason to wait for an admission
+            raise StateError(
+                f"{server} was not asked: the TLS connection failed ({error.reason or 'no reason'})",
+                hint="see that this machine trusts the server's certificate, and that the address is right",
+            ) from error
+        except (OSError, http.client.HTTPException):
+            continue
+    return None
+
+
+def _post(server: str, request: AdmissionRequest) -> tuple[int, dict[str, Any]]:
+    parts = urlsplit(server)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_WAIT_S)
-    body = {
-        "installation_id": file.installation_id,
-        "node_id": file.node_id,
-        "credential_id": credential.id,
-        "secret": base64.b64encode(credential.secret.reveal()).decode("ascii"),
-    }
+    body = admission_request.serialize(request).reveal()
     try:
-        connection.request("POST", _PATH, json.dumps(body), {"Content-Type": "application/json"})
+        connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         data = response.read(_MOST_BYTES)
     finally:

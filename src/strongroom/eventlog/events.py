@@ -326,15 +326,18 @@ def node_prepared(actor: str, installation_id: str, node_id: str, *, server: str
     return _event(NODE_PREPARED, actor, **details, server=server)
 
 
-def node_admitted(node_id: str, credential_id: str) -> Event:
-    """A new node was let in by its one-time credential, which is thereby used."""
-    return _event(NODE_ADMITTED, SYSTEM, node_id=node_id, credential_id=credential_id)
+def node_admitted(node_id: str, credential_id: str, *, again: bool) -> Event:
+    """A new node was let in by its one-time credential, which is thereby used; `again`: it repeated its request."""
+    return _event(NODE_ADMITTED, SYSTEM, node_id=node_id, credential_id=credential_id, again=again)
 
 
-def node_refused(node_id: str, credential_id: str, *, reason: str) -> Event:
-    """Somebody asked to be let in as a new node, and was refused; both ids are what was claimed."""
+def node_refused(node_id: str, credential_id: str, *, reason: str, held_back: int) -> Event:
+    """Somebody asked to be let in as a new node, and was refused; both ids are what was claimed.
+
+    Of those under an unknown or exhausted credential one in a minute is told; `held_back` counts those before it that were not.
+    """
     details: dict[str, Detail] = {"node_id": node_id[:80], "credential_id": credential_id[:80]}
-    return _event(NODE_REFUSED, SYSTEM, **details, reason=reason[:256])
+    return _event(NODE_REFUSED, SYSTEM, **details, reason=reason[:256], held_back=held_back)
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from strongroom import durable
+from strongroom.crypto.secret import SecretBytes
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.keystore import configuration_key, replicas
@@ -17,8 +18,8 @@ from strongroom.topology.bootstrap_file import BootstrapFile
 from strongroom.topology.paths import DataPaths
 from strongroom.topology.prepared import PreparedNode
 
-Admit = Callable[[BootstrapFile], bool]
-"""Asks the installation to let a node in; False if nobody could be asked."""
+Admit = Callable[[BootstrapFile, SecretBytes], bool]
+"""Asks the installation to let a node in, by its file and the key of its request; False if nobody could be asked."""
 
 
 class PreparePorts(NamedTuple):
@@ -30,12 +31,15 @@ class PreparePorts(NamedTuple):
     access: durable.Access
 
 
-def prepare(ports: PreparePorts, file: BootstrapFile, admit: Admit, actor: str) -> PreparedNode:
+def prepare(
+    ports: PreparePorts, file: BootstrapFile, request_key: SecretBytes, admit: Admit, actor: str
+) -> PreparedNode:
     """Write everything, each key file read back and opened, then ask to be let in.
 
     Args:
         ports: Of the folder in which the node is prepared.
         file: A bootstrap file that was proved.
+        request_key: Of the request to let it in; the same at every attempt.
         admit: Asks the installation.
         actor: Who prepares it.
 
@@ -50,8 +54,8 @@ def prepare(ports: PreparePorts, file: BootstrapFile, admit: Admit, actor: str) 
     with directory.changing():
         directory.spread(replicas.FILE_NAME, file.keystore, lambda _: directory.load())
         directory.spread(configuration_key.FILE_NAME, file.configuration_keys, lambda _: None)
-    is_admitted = admit(file)
-    node = prepared.of_file(file, is_admitted=is_admitted)
+    is_admitted = admit(file, request_key)
+    node = prepared.of_file(file, request_key, is_admitted=is_admitted)
     prepared.write(ports.paths, node, ports.access)
     server = file.server if is_admitted else ""
     ports.log.append(

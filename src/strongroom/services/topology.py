@@ -20,12 +20,14 @@ from strongroom.errors import (
 )
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.seldom import Seldom
 from strongroom.ids import new_id
 from strongroom.keystore import configuration_key, guarded, key_records, pkcs12
 from strongroom.keystore.key_records import WrapKind
 from strongroom.keystore.master_key import Keystore
 from strongroom.services.kms_keeper import LOCK, LOCK_WAIT_S
 from strongroom.topology import bootstrap_file, credentials
+from strongroom.topology.admission_request import AdmissionRequest
 from strongroom.topology.bootstrap_file import BootstrapFile, Credential
 from strongroom.topology.credentials import Generation, Issued, IssuedCredential
 
@@ -92,6 +94,7 @@ class TopologyService:
 
     def __init__(self, ports: TopologyPorts) -> None:
         self._ports = ports
+        self._strangers = Seldom(ports.clock)
 
     @property
     def embeds_credentials(self) -> bool:
@@ -120,8 +123,7 @@ class TopologyService:
             key = ports.configuration.open_key(file.configuration_key_id)
             if file.credential is not None:
                 entry = _remembered(file, file.credential)
-                raw = credentials.serialize(credentials.with_new(issued, entry, file.created_at))
-                ports.coordinator.put({CREDENTIALS: Change(raw, version)})
+                self._put(credentials.with_new(issued, entry, file.created_at), version)
             text = bootstrap_file.serialize(file, key)
             ports.log.append(
                 [
@@ -138,29 +140,60 @@ class TopologyService:
             )
             return Made(file, text)
 
-    def admit(self, installation_id: str, node_id: str, credential: Credential) -> None:
-        """Let a prepared node in, by its credential, once (format/bootstrap-file.md §3.2).
+    def admit(self, request: AdmissionRequest) -> None:
+        """Let a prepared node in, by its credential, once; the same request again is the same admission (§3.5).
+
+        Strangers wait for nothing, and hold nobody up: an id that is unknown or exhausted is refused before the lock is
+        taken, a wrong secret before the keystore is opened (format/bootstrap-file.md §3.6).
 
         Raises:
             AuthenticationError: It is refused; an event says why.
         """
         ports = self._ports
+        self._welcome(self._issued()[0], request)
         with ports.coordinator.lock(_LIST_LOCK, wait_s=LOCK_WAIT_S):
             issued, version = self._issued()
-            document, now = ports.configuration.document(), ports.clock.now()
+            found = self._welcome(issued, request)  # others may have exhausted it meanwhile
+            credential = request.credential
             try:
-                _check_installation(installation_id, document)
-                present = self._generation(document)
-                admitted = credentials.admit(issued, credential, node_id, present, now)
+                credentials.check_secret(found, credential)
+                document, now = ports.configuration.document(), ports.clock.now()
+                _check_installation(request.installation_id, document)
+                admitted = credentials.admit(issued, request, self._generation(document), now)
             except AuthenticationError as error:
-                ports.log.append(
-                    [events.node_refused(node_id, credential.id, reason=error.message)]
-                )
+                self._put(credentials.with_refusal(issued, request), version)
+                self._tell_refused(request, error)
                 raise
-            ports.coordinator.put({CREDENTIALS: Change(credentials.serialize(admitted), version)})
-            ports.log.append([events.node_admitted(node_id, credential.id)])
+            if admitted is not None:
+                self._put(admitted, version)
+            again = admitted is None
+            ports.log.append([events.node_admitted(request.node_id, credential.id, again=again)])
 
     # ---- inside ----------------------------------------------------------------------------------
+
+    def _welcome(self, issued: Issued, request: AdmissionRequest) -> IssuedCredential:
+        """The credential that a request names, unless it is unknown or exhausted."""
+        found = credentials.find(issued, request.credential.id)
+        if found is None or found.is_exhausted:
+            refusal = credentials.unwelcome(found, request.credential)
+            held_back = self._strangers.turn()
+            if held_back is not None:
+                self._tell_refused(request, refusal, held_back)
+            raise refusal
+        return found
+
+    def _tell_refused(
+        self, request: AdmissionRequest, error: AuthenticationError, held_back: int = 0
+    ) -> None:
+        node_id, credential_id = request.node_id, request.credential.id
+        refused = events.node_refused(
+            node_id, credential_id, reason=error.message, held_back=held_back
+        )
+        self._ports.log.append([refused])
+
+    def _put(self, issued: Issued, version: int) -> None:
+        change = Change(credentials.serialize(issued), version)
+        self._ports.coordinator.put({CREDENTIALS: change})
 
     def _issued(self) -> tuple[Issued, int]:
         entry = self._ports.coordinator.get(CREDENTIALS)

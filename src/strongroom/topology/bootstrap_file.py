@@ -223,11 +223,9 @@ def _file_of(members: Mapping[str, Any]) -> BootstrapFile:
 def _credential(value: Any) -> Credential | None:
     if value is None:
         return None
-    ids.id_bytes(value["id"])
-    secret = _bytes(value["secret"])
-    if value.keys() != {"id", "secret"} or len(secret) != SECRET_BYTES:
+    if value.keys() != {"id", "secret"}:
         raise FormatError("a credential has another form")
-    return Credential(value["id"], SecretBytes(secret))
+    return credential_of(value["id"], value["secret"])
 
 
 def _digest(text: str) -> bytes:
@@ -251,6 +249,28 @@ def _bounded(text: str) -> str:
     if not 0 < len(text) <= _MAX_TEXT or not text.isprintable():
         raise FormatError("a member is no text")
     return text
+
+
+def credential_of(credential_id: str, secret: str) -> Credential:
+    """A credential of its texts.
+
+    Raises:
+        FormatError: They are none.
+    """
+    ids.id_bytes(credential_id)
+    return Credential(credential_id, secret_of(secret))
+
+
+def secret_of(text: str) -> SecretBytes:
+    """The 32 bytes of a text in base64.
+
+    Raises:
+        FormatError: It is something else.
+    """
+    secret = _bytes(text)
+    if len(secret) != SECRET_BYTES:
+        raise FormatError("a secret has another length")
+    return SecretBytes(secret)
 
 
 def check_node_id(text: str) -> str:

@@ -1,6 +1,12 @@
-"""One-time credentials of new nodes as the installation remembers them: digests, never secrets (bootstrap-file.md §3, §4).
+"""One-time credentials of new nodes as the installation remembers them: digests, never secrets (bootstrap-file.md §3, §5).
 
 Pure: a list in, a changed list out.
+
+A credential that was refused `MOST_REFUSALS` times is exhausted. It does not pause, as a user's name does after wrong
+passwords: those are typed, and a name is known to many, so a stranger could lock its owner out for ever. The id of a
+credential is 122 random bits; it stands in the file, in the event log and in requests under TLS, and nobody types it. A
+wrong secret under a right id is an altered file, or somebody who knows the id and guesses: he is not given an event and a
+turn at the lock for each try, and a new file costs its owner one command. The first tries are events, so they are seen.
 """
 
 import hashlib
@@ -13,11 +19,14 @@ from typing import Any, NamedTuple
 from strongroom import ids
 from strongroom.clock import format_utc, parse_utc
 from strongroom.errors import AuthenticationError, ConflictError, FormatError
+from strongroom.topology.admission_request import AdmissionRequest
 from strongroom.topology.bootstrap_file import Credential
 
 FORMAT = "strongroom-credentials-1"
 MOST = 1024
+MOST_REFUSALS = 5
 _LABEL = b"strongroom/v1/bootstrap-credential"
+_REQUEST_LABEL = b"strongroom/v1/admission-request"
 _KEPT = timedelta(days=1)
 _MADE_ANEW = "make a new bootstrap file with 'tsm topology nodes get-bootstrap-file'"
 
@@ -39,6 +48,8 @@ class IssuedCredential(NamedTuple):
         expires_at: From when on it admits nobody.
         generation: The keys when it was made.
         used_at: When it admitted its node; None as long as it has not.
+        request: Digest of the request that used it, hex.
+        refusals: How often it was refused.
     """
 
     id: str
@@ -47,6 +58,13 @@ class IssuedCredential(NamedTuple):
     expires_at: datetime
     generation: Generation
     used_at: datetime | None = None
+    request: str | None = None
+    refusals: int = 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it was refused too often: it admits nobody any longer (§3.6)."""
+        return self.refusals >= MOST_REFUSALS
 
 
 Issued = tuple[IssuedCredential, ...]
@@ -55,6 +73,12 @@ Issued = tuple[IssuedCredential, ...]
 def digest(credential: Credential) -> str:
     """What is kept of a credential (format/bootstrap-file.md §3.2)."""
     raw = _LABEL + ids.id_bytes(credential.id) + credential.secret.reveal()
+    return hashlib.sha256(raw).hexdigest()
+
+
+def request_digest(request: AdmissionRequest) -> str:
+    """What is kept of the request that used a credential (format/bootstrap-file.md §4.2)."""
+    raw = _REQUEST_LABEL + ids.id_bytes(request.credential.id) + request.request_key.reveal()
     return hashlib.sha256(raw).hexdigest()
 
 
@@ -68,7 +92,7 @@ def next_node_id(issued: Iterable[IssuedCredential], own: str, now: datetime) ->
 
 
 def with_new(issued: Issued, new: IssuedCredential, now: datetime) -> Issued:
-    """One more; those that expired unused more than a day ago go (§4.1).
+    """One more; those that expired unused more than a day ago go (§5.1).
 
     Raises:
         ConflictError: There are too many.
@@ -81,26 +105,74 @@ def with_new(issued: Issued, new: IssuedCredential, now: datetime) -> Issued:
     return (*kept, new)
 
 
-def admit(
-    issued: Issued, credential: Credential, node_id: str, present: Generation, now: datetime
-) -> Issued:
-    """The list after a credential has admitted its node.
+def find(issued: Issued, credential_id: str) -> IssuedCredential | None:
+    """The credential of an id, or None; the id is no secret."""
+    return next((one for one in issued if one.id == credential_id), None)
+
+
+def unwelcome(found: IssuedCredential | None, credential: Credential) -> AuthenticationError:
+    """What somebody is told whose credential is unknown or exhausted; the latter only if he has its secret (§3.6)."""
+    if found is None or not _is_right(found, credential):
+        return _unknown()
+    message = f"the credential {found.id} was refused {found.refusals} times: it is exhausted"
+    return AuthenticationError(message, hint=_MADE_ANEW)
+
+
+def check_secret(found: IssuedCredential, credential: Credential) -> None:
+    """Refuse a wrong secret, in the words for an unknown credential.
 
     Raises:
-        AuthenticationError: It is refused, with the reason as soon as the secret was right (§3.3).
+        AuthenticationError: It is wrong.
     """
-    found = next((one for one in issued if one.id == credential.id), None)
-    if found is None or not hmac.compare_digest(found.digest, digest(credential)):
-        raise AuthenticationError(
-            "nobody knows this credential",
-            hint="the bootstrap file is of another installation, or it was changed",
-        )
-    _check(found, node_id, present, now)
-    return tuple(one._replace(used_at=now) if one is found else one for one in issued)
+    if not _is_right(found, credential):
+        raise _unknown()
 
 
-def _check(found: IssuedCredential, node_id: str, present: Generation, now: datetime) -> None:
-    if found.used_at is not None:
+def admit(
+    issued: Issued, request: AdmissionRequest, present: Generation, now: datetime
+) -> Issued | None:
+    """The list after a credential, whose secret was checked, has admitted its node; None if it is the same admission again.
+
+    Raises:
+        AuthenticationError: It is refused, with the reason (§3.3).
+    """
+    found, asked = _found(issued, request), request_digest(request)
+    is_repeated = found.request is not None and hmac.compare_digest(found.request, asked)
+    _check(found, request.node_id, present, now, is_repeated=is_repeated)
+    if is_repeated:
+        return None
+    return _with(issued, found._replace(used_at=now, request=asked))
+
+
+def with_refusal(issued: Issued, request: AdmissionRequest) -> Issued:
+    """The list after a credential was refused."""
+    found = _found(issued, request)
+    return _with(issued, found._replace(refusals=found.refusals + 1))
+
+
+def _found(issued: Issued, request: AdmissionRequest) -> IssuedCredential:
+    return next(one for one in issued if one.id == request.credential.id)
+
+
+def _with(issued: Issued, changed: IssuedCredential) -> Issued:
+    return tuple(changed if one.id == changed.id else one for one in issued)
+
+
+def _is_right(found: IssuedCredential, credential: Credential) -> bool:
+    return hmac.compare_digest(found.digest, digest(credential))
+
+
+def _unknown() -> AuthenticationError:
+    return AuthenticationError(
+        "nobody knows this credential",
+        hint="the bootstrap file is of another installation, or it was changed",
+    )
+
+
+def _check(
+    found: IssuedCredential, node_id: str, present: Generation, now: datetime, *, is_repeated: bool
+) -> None:
+    if found.used_at is not None and not is_repeated:
         why = f"was used at {format_utc(found.used_at)}: it admits a node once"
     elif now >= found.expires_at:
         why = f"expired at {format_utc(found.expires_at)}"
@@ -114,18 +186,8 @@ def _check(found: IssuedCredential, node_id: str, present: Generation, now: date
 
 
 def serialize(issued: Sequence[IssuedCredential]) -> bytes:
-    """The canonical bytes (§4.1)."""
-    rows = [
-        {
-            "id": one.id,
-            "node_id": one.node_id,
-            "digest": one.digest,
-            "expires_at": format_utc(one.expires_at),
-            **one.generation._asdict(),
-            "used_at": one.used_at and format_utc(one.used_at),
-        }
-        for one in issued
-    ]
+    """The canonical bytes (§5.1)."""
+    rows = list(map(_row, issued))
     return _canonical({"format": FORMAT, "credentials": rows})
 
 
@@ -146,6 +208,22 @@ def parse(data: bytes) -> Issued:
     return issued
 
 
+def _row(one: IssuedCredential) -> dict[str, object]:
+    row: dict[str, object] = {
+        "id": one.id,
+        "node_id": one.node_id,
+        "digest": one.digest,
+        "expires_at": format_utc(one.expires_at),
+        **one.generation._asdict(),
+        "used_at": one.used_at and format_utc(one.used_at),
+    }
+    if one.request is not None:
+        row["request"] = one.request
+    if one.refusals:
+        row["refusals"] = one.refusals
+    return row
+
+
 def _read(row: dict[str, Any]) -> IssuedCredential:
     used = row["used_at"]
     return IssuedCredential(
@@ -155,6 +233,8 @@ def _read(row: dict[str, Any]) -> IssuedCredential:
         parse_utc(row["expires_at"]),
         Generation(row["master_key"], row["configuration_key_id"]),
         None if used is None else parse_utc(used),
+        row.get("request"),
+        row.get("refusals", 0),
     )
 
 

@@ -13,6 +13,7 @@ from strongroom import durable, ids
 from strongroom.clock import format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, StorageError
+from strongroom.topology import bootstrap_file
 from strongroom.topology.bootstrap_file import BootstrapFile, Credential, check_node_id
 from strongroom.topology.paths import DataPaths
 
@@ -31,6 +32,7 @@ class PreparedNode:
         is_admitted: Whether that server has let it in.
         expires_at: Until when the credential admits it, if it is not admitted yet.
         credential: What admits it, if it has one and is not admitted yet.
+        request_key: Of the request that may have been sent, but was not answered; goes with the credential.
     """
 
     installation_id: str
@@ -39,6 +41,7 @@ class PreparedNode:
     is_admitted: bool
     expires_at: str
     credential: Credential | None = field(repr=False)
+    request_key: SecretBytes | None = field(default=None, repr=False)
 
     def describe(self) -> str:
         """In words, for people."""
@@ -49,15 +52,17 @@ class PreparedNode:
         )
 
 
-def of_file(file: BootstrapFile, *, is_admitted: bool) -> PreparedNode:
+def of_file(file: BootstrapFile, request_key: SecretBytes, *, is_admitted: bool) -> PreparedNode:
     """What the note says after a bootstrap file was used."""
+    credential = None if is_admitted else file.credential
     return PreparedNode(
         file.installation_id,
         file.node_id,
         file.server,
         is_admitted,
         format_utc(file.expires_at),
-        None if is_admitted else file.credential,
+        credential,
+        None if credential is None else request_key,
     )
 
 
@@ -74,7 +79,7 @@ def write(paths: DataPaths, node: PreparedNode, access: durable.Access) -> None:
     """
     credential = node.credential and {
         "id": node.credential.id,
-        "secret": base64.b64encode(node.credential.secret.reveal()).decode("ascii"),
+        "secret": _text(node.credential.secret),
     }
     members: dict[str, object] = {
         "format": FORMAT,
@@ -84,6 +89,7 @@ def write(paths: DataPaths, node: PreparedNode, access: durable.Access) -> None:
         "is_admitted": node.is_admitted,
         "expires_at": node.expires_at,
         "credential": credential,
+        "request_key": node.request_key and _text(node.request_key),
     }
     durable.write_file(note_path(paths), json.dumps(members).encode("ascii"), access)
 
@@ -105,7 +111,7 @@ def find(paths: DataPaths) -> PreparedNode | None:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     try:
         return _parse(json.loads(data))
-    except (ValueError, KeyError, TypeError, FormatError):
+    except (ValueError, KeyError, TypeError, AttributeError, FormatError):
         # from None: a cause could carry the credential along
         raise FormatError(
             f"{path} is damaged", hint="prepare the node again, with a new bootstrap file"
@@ -116,15 +122,17 @@ def _parse(members: dict[str, Any]) -> PreparedNode:
     if members["format"] != FORMAT:
         raise FormatError("this version is not known here")
     ids.id_bytes(members["installation_id"])
-    claimed = members["credential"]
+    claimed, key = members["credential"], members.get("request_key")
     return PreparedNode(
         installation_id=members["installation_id"],
         node_id=check_node_id(members["node_id"]),
         server=members["server"],
         is_admitted=members["is_admitted"],
         expires_at=members["expires_at"],
-        credential=claimed
-        and Credential(
-            claimed["id"], SecretBytes(base64.b64decode(claimed["secret"], validate=True))
-        ),
+        credential=claimed and bootstrap_file.credential_of(claimed["id"], claimed["secret"]),
+        request_key=key and bootstrap_file.secret_of(key),
     )
+
+
+def _text(secret: SecretBytes) -> str:
+    return base64.b64encode(secret.reveal()).decode("ascii")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from strongroom.bootstrap import Node
+from strongroom.topology import request_key
 from tests.web_client import Served
 
 ACTOR = "os:test"
@@ -43,3 +44,8 @@ def told(node: Node, name: str) -> list[dict[str, Any]]:
 def nothing_there(home: Path) -> bool:
     """Whether a directory is empty or missing."""
     return not home.exists() or list(home.iterdir()) == []
+
+
+def only_a_request_left(home: Path) -> bool:
+    """Whether nothing is in a directory but the key of a request of which nobody knows whether it arrived."""
+    return [path.name for path in home.iterdir()] == [request_key.FOLDER]

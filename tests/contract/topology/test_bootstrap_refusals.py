@@ -1,5 +1,6 @@
 """Bootstrap files that prepare nothing, and requests that admit nobody (field.md S16)."""
 
+import base64
 import http.client
 import json
 import os
@@ -23,7 +24,15 @@ from strongroom.errors import StateError
 from strongroom.overriding import override
 from strongroom.services.topology import Wanted
 from strongroom.web import admission
-from tests.contract.topology.commands import ACTOR, Tsm, make, nothing_there, told, url
+from tests.contract.topology.commands import (
+    ACTOR,
+    Tsm,
+    make,
+    nothing_there,
+    only_a_request_left,
+    told,
+    url,
+)
 from tests.web_client import Served, serve
 
 # ---- refused (S16) -------------------------------------------------------------------------------
@@ -230,7 +239,8 @@ def test_a_credential_that_nobody_knows(asked: Served) -> None:
         "installation_id": document.installation_id,
         "node_id": "node2",
         "credential_id": document.configuration_key_id,
-        "secret": "AAAA",
+        "secret": base64.b64encode(bytes(32)).decode(),
+        "request_key": base64.b64encode(bytes(32)).decode(),
     }
     before = len(told(asked.node, "NODE_REFUSED"))
     status, answer = ask(asked.port, json.dumps(body).encode())
@@ -270,7 +280,7 @@ def test_a_connection_that_is_not_trusted_is_no_pending_admission(
         thread.join()
     assert said.code == StateError.exit_code
     assert "the TLS connection failed" in said.err
-    assert nothing_there(tmp_path / "two")
+    assert only_a_request_left(tmp_path / "two")
 
 
 def test_something_else_answers(node: Node, tsm: Tsm, tmp_path: Path) -> None:
@@ -297,4 +307,4 @@ def test_something_else_answers(node: Node, tsm: Tsm, tmp_path: Path) -> None:
         thread.join()
     assert said.code == 7
     assert "refuses the node: status 404" in said.err
-    assert nothing_there(tmp_path / "two")
+    assert only_a_request_left(tmp_path / "two")
