@@ -45,12 +45,12 @@ class Found:
     Attributes:
         counts: Rows by table.
         extracts: Of each row of `contents` what its file needs, by the key of the file.
-        lost: Ids of content whose file was lost before the backup was made.
+        lost: The same of content whose file was lost before the backup was made.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     extracts: dict[str, Row] = field(default_factory=dict)
-    lost: list[str] = field(default_factory=list)
+    lost: dict[str, Row] = field(default_factory=dict)
 
 
 class OpenBackup:
@@ -166,14 +166,12 @@ class OpenBackup:
 
     def _note(self, found: Found, row: Row) -> None:
         key = row["storage_key"]
-        if f"{manifest.EXTRACTS}{key}" in self._entries:
-            if key in found.extracts:
-                raise FormatError(f"two rows of the backup name {key!r}", hint=_HINT)
-            found.extracts[key] = {name: row[name] for name in _KEPT}
-        elif key in self.manifest.lost:
-            found.lost.append(row["id"])
-        else:
+        there = f"{manifest.EXTRACTS}{key}" in self._entries
+        if not there and key not in self.manifest.lost:
             raise FormatError(f"the backup lacks the file {key!r} that a row names", hint=_HINT)
+        if key in found.extracts or key in found.lost:
+            raise FormatError(f"two rows of the backup name {key!r}", hint=_HINT)
+        (found.extracts if there else found.lost)[key] = {name: row[name] for name in _KEPT}
 
     # ---- extracts --------------------------------------------------------------------------------
 

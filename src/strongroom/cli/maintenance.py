@@ -247,10 +247,7 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
             "warning: nothing opened its keys, so nobody can tell whether it is genuine; once a"
             " root of it answers: tsm security kms adopt"
         )
-    for content_id, reason in done.missing.items():
-        session.note(f"cannot be read: {content_id}: {reason}")
-    for content_id in done.lost:
-        session.note(f"lost before the backup was made: {content_id}")
+    _tell_extracts(done, session)
     if done.credentials_dropped:
         session.note(
             f"{done.credentials_dropped} embedded credentials do not open: enter them anew"
@@ -260,3 +257,12 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
     session.note("everybody has to sign in again; the configuration was not touched")
     incomplete = done.lost or (done.missing and not arguments.without_extract_keys)
     return 1 if incomplete else 0
+
+
+def _tell_extracts(done: "Restored", session: Session) -> None:
+    for content_id, reason in done.missing.items():
+        session.note(f"cannot be read: {content_id}: {reason}")
+    for content_id in done.lost:
+        session.note(f"lost before the backup was made: {content_id}")
+    for content_id in done.kept:
+        session.note(f"not in the backup, but its file is still here: {content_id}")

@@ -126,7 +126,7 @@ def drill(
     found = backup.examine_rows()
     with scratch_repository(scratch) as trial, trial.transaction() as tx:
         receipt.rows = tx.rows.replace(backup.rows)
-    receipt.drill, receipt.lost = True, found.lost
+    receipt.drill, receipt.lost = True, [row["id"] for row in found.lost.values()]
     ring = opened.keys.ring
     receipt.unreadable = restores.unreadable(backup, found, opened.keys)
     good = [row for row in found.extracts.values() if row["id"] not in receipt.unreadable]

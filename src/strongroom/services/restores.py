@@ -14,9 +14,17 @@ from pathlib import Path
 
 from strongroom.backup.restore import Found, OpenBackup, OpenKeys
 from strongroom.clock import Clock, format_utc
-from strongroom.errors import StateError, StorageError, StrongroomError
+from strongroom.envelope.header import Placement
+from strongroom.errors import (
+    FormatError,
+    NotFoundError,
+    StateError,
+    StorageError,
+    StrongroomError,
+)
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.extracts.stored import StoredFile
 from strongroom.filestore.base import FileStore
 from strongroom.ids import new_id
 from strongroom.kms import store as kms_store
@@ -88,7 +96,8 @@ class Restored:
         extracts: Extracts that were restored.
         bytes: Their bytes.
         missing: Content whose key is not there, or whose file is damaged, with the reason.
-        lost: Content whose file was lost before the backup was made.
+        lost: Content whose file was lost before the backup was made, and is not here either.
+        kept: Content whose file the backup lacks, but the target has: it stays, and opens.
         credentials_dropped: Embedded credentials that nothing opens.
         tokens_dropped: Access tokens that were revoked since.
         adopted: MEKs that came in.
@@ -104,6 +113,7 @@ class Restored:
     bytes: int = 0
     missing: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     credentials_dropped: int = 0
     tokens_dropped: int = 0
     adopted: list[str] = field(default_factory=list)
@@ -135,7 +145,7 @@ class RestoreService:
         opened = self._opened(backup, means, request)
         check_schema(backup)
         found = backup.examine_rows()
-        done = Restored(backup.manifest.id, lost=found.lost)
+        done = Restored(backup.manifest.id)
         if opened is not None:
             done.opened_by, done.origin = opened.by, opened.origin
         done.extracts, done.bytes = len(found.extracts), backup.extract_bytes
@@ -144,17 +154,20 @@ class RestoreService:
         self._try_rows(work)
         done.missing = unreadable(backup, found, work.keys)
         self._check_target(work)
-        self._ports.stored_files.recover()  # what a killed restore left takes room
+        self._check_claims(found)
+        self._ports.stored_files.recover(keep=found.lost)  # what a killed restore left takes room
         if request.check_space:
             self._check_space(backup.extract_bytes)
         # the first change
         try:
             self._stage(work, found, stage)
             self._take_keys(work, request)
+            self._look_for_lost(found, done)
             gone = self._switch(work, request)
         except BaseException:
             with suppress(StrongroomError):  # else at the next start
-                self._ports.stored_files.recover()  # keeps what rows name, whichever these are now
+                # keeps what rows name, whichever these are now
+                self._ports.stored_files.recover(keep=found.lost)
             raise
         self._remove(gone)
         return done
@@ -190,6 +203,22 @@ class RestoreService:
                 f"the key store would have {count} MEKs and {len(former)} closed stores",
                 hint="retire MEKs that nothing uses, and adopt closed stores, first",
             )
+
+    def _check_claims(self, found: Found) -> None:
+        """Whether a lost file's key is that of something else here.
+
+        A key is made anew for each file that is written, and only the header page of a file changes after that: so in a
+        true backup the same key is the same file. A plain file proves by nothing else whose it is.
+        """
+        with self._ports.repository.reading() as tx:
+            claimed = tx.contents.storage_keys() | tx.uploads.storage_keys()
+            for key in claimed & found.lost.keys():
+                own = tx.contents.find(found.lost[key]["id"])
+                if own is None or own.storage_key != key:
+                    raise FormatError(
+                        f"the backup names the file {key!r}, which belongs to something else here",
+                        hint="the backup was not made by this program: use another one",
+                    )
 
     def _check_space(self, needed: int) -> None:
         free = shutil.disk_usage(self._ports.folder).free
@@ -258,17 +287,32 @@ class RestoreService:
         if work.keys is not None or closes:
             keeper.change(change, told, resettle if closes and work.roots else None)
 
+    def _look_for_lost(self, found: Found, done: Restored) -> None:
+        """Which files the backup lacks and the target has, and whether they are what the rows say."""
+        for key, row in found.lost.items():
+            stored = StoredFile(key, row["file_id"], row["mek_id"], row["plaintext_bytes"], 0)
+            try:
+                self._ports.stored_files.open(stored, Placement(row["site_id"], row["id"])).close()
+            except NotFoundError:
+                done.lost.append(row["id"])
+            except StrongroomError as error:  # left as it lies: it may be the only one there is
+                done.missing[row["id"]] = error.message
+            else:
+                done.kept.append(row["id"])
+
     def _switch(self, work: "_Work", request: RestoreRequest) -> list[str]:
         """The one transaction after which the backup's rows count; returns the files that have to go."""
         now, done = format_utc(self._now()), work.done
         with self._ports.repository.transaction() as tx:
             # read within the transaction: a regeneration reseals what it finds after its own change
             ring, kept = self._ports.assets.ring(), self._tokens_to_keep(tx, work)
-            gone = sorted(tx.contents.storage_keys() | tx.uploads.storage_keys())
+            before = tx.contents.storage_keys() | tx.uploads.storage_keys()
             done.credentials_dropped = done.tokens_dropped = 0
             done.rows = tx.rows.replace(lambda table: work.rows(table, ring, kept))
             for key in work.names.values():
                 tx.intents.delete(key)
+            # a row whose file was lost names its old key: what lies there now is that row's
+            gone = sorted(before - tx.contents.storage_keys())
             for key in gone:
                 tx.intents.delete(key)
                 tx.intents.insert(IntentRow(key, "", "", DELETE_INTENT, now))

@@ -6,6 +6,7 @@ both to their end after a crash. Rows themselves are the callers' business.
 """
 
 import logging
+from collections.abc import Collection
 
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
@@ -86,16 +87,19 @@ class StoredFiles:
             except StrongroomError as error:
                 _log.warning("the file %s goes at the next start: %s", storage_key, error.message)
 
-    def recover(self) -> int:
+    def recover(self, keep: Collection[str] = ()) -> int:
         """Finish what dead processes left; returns how many files went. Only while no other process publishes.
 
         Every file is announced before it is visible, whoever writes it: so what is in the store first, and unknown after
         that, belongs to nobody.
+
+        Args:
+            keep: Storage keys that rows are about to name: what nobody knows yet stays all the same.
         """
         present = set(self._files.list())
         gone = self._finish_intents()
         with self._repository.reading() as tx:
-            orphans = present - tx.storage_keys()
+            orphans = present - tx.storage_keys() - set(keep)
         for storage_key in orphans:
             self._vault.delete(storage_key)
         return gone + len(orphans)

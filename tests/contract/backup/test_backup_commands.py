@@ -24,6 +24,7 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.states import MekState
 from strongroom.services.backup_keys import BackupKeys, Wanted
 from strongroom.services.backups import BackupRequest
+from strongroom.services.content import placement_of
 from strongroom.services.kms_sealed import STORE
 from tests import backups
 from tests.backups import State
@@ -264,7 +265,8 @@ def test_what_is_lost_and_what_is_damaged_is_told(
     lost = backups.publish(source, "lost", b"x")
     hurt = backups.publish(source, "hurt", b"y")
     torn = backups.publish(source, "torn", bytes(600_000))
-    source.files.delete(lost.storage_key)
+    lost_path = source.files.path(lost.storage_key)
+    saved = lost_path.rename(source.paths.root / "saved")
     raw = bytearray(source.files.path(hurt.storage_key).read_bytes())
     raw[:4096] = bytes(4096)
     source.files.path(hurt.storage_key).write_bytes(raw)
@@ -285,6 +287,14 @@ def test_what_is_lost_and_what_is_damaged_is_told(
     told = capsys.readouterr().err
     assert f"lost before the backup was made: {lost.id}" in told
     assert f"cannot be read: {hurt.id}" in told
+    saved.rename(lost_path)
+    assert maintenance("restore", "-f", "x", "--ignore-prompt", "--json") == 1
+    out, told = capsys.readouterr()
+    assert f"not in the backup, but its file is still here: {lost.id}" in told
+    done = json.loads(out)
+    assert (done["kept"], done["lost"], list(done["missing"])) == ([lost.id], [], [hurt.id])
+    with source.stored_files.open(lost, placement_of(lost)) as reader:
+        assert b"".join(reader.iterate()) == b"x"
 
 
 def test_without_keys_the_command_says_what_that_means(
