@@ -8,43 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
-from strongroom.ids import new_id
 from strongroom.repository.rows import SiteMode
 from strongroom.services.extract_item import stored_file
+from tests.backups import publish
 from tests.conftest import Torture
-from tests.rows import content
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
 DATA = {"big": nodes.CANARY + b"x" * 600_000, "small": nodes.CANARY, "empty": b""}
-
-
-def publish(node: Node, name: str, *, encrypted: bool) -> None:
-    site, admin, content_id = node.sites.find("default"), node.users.find("admin"), new_id()
-    writer = node.vault.create(Placement(site.id, content_id), encrypted=encrypted)
-    writer.write(DATA[name])
-    stored = writer.commit()
-    with node.repository.transaction() as tx:
-        project = tx.projects.find_by_name(site.id, "Default", None)
-        assert project is not None
-        row = content(
-            content_id,
-            name=name,
-            site_id=site.id,
-            project_id=project.id,
-            owner_id=admin.id,
-            storage_key=stored.storage_key,
-            file_id=stored.file_id,
-            mek_id=stored.mek_id,
-            plaintext_bytes=stored.plaintext_bytes,
-            stored_bytes=stored.stored_bytes,
-            state=int(encrypted),
-        )
-        tx.contents.insert(row)
 
 
 def prepare(home: Path, *, encrypted: bool, rotate: bool) -> None:
@@ -55,8 +29,8 @@ def prepare(home: Path, *, encrypted: bool, rotate: bool) -> None:
             assert site is not None
             tx.sites.update(site.id, mode=int(SiteMode.ENABLED))
         run(home, "strongroom", "extracts", "rewrap", "--site", "default", "--wait")
-        for name in DATA:
-            publish(node, name, encrypted=encrypted)
+        for name, data in DATA.items():
+            publish(node, name, data, encrypted=encrypted)
         if rotate:
             node.kms.rotate("os:test")
 

@@ -10,12 +10,11 @@ import pytest
 from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.envelope.header import Placement
-from strongroom.ids import new_id
-from strongroom.repository.rows import ContentRow, SiteMode
+from strongroom.repository.rows import SiteMode
 from strongroom.services.extract_item import stored_file
 from strongroom.topology.processes import SERVICES
 from tests import servers
-from tests.rows import content
+from tests.backups import publish
 from tests.servers import TestNode
 
 Run = Callable[..., int]
@@ -48,31 +47,6 @@ def open_site(node: Node) -> str:
     with node.repository.transaction() as tx:
         tx.sites.update(site.id, mode=int(SiteMode.ENABLED))
     return site.id
-
-
-def publish(node: Node, name: str, data: bytes, *, encrypted: bool) -> ContentRow:
-    """A data source on the default site."""
-    site, admin, content_id = node.sites.find("default"), node.users.find("admin"), new_id()
-    writer = node.vault.create(Placement(site.id, content_id), encrypted=encrypted)
-    writer.write(data)
-    stored = writer.commit()
-    with node.repository.transaction() as tx:
-        project = tx.projects.find_by_name(site.id, "Default", None)
-        assert project is not None
-        row = content(
-            content_id,
-            name=name,
-            site_id=site.id,
-            project_id=project.id,
-            owner_id=admin.id,
-            storage_key=stored.storage_key,
-            file_id=stored.file_id,
-            mek_id=stored.mek_id,
-            plaintext_bytes=stored.plaintext_bytes,
-            stored_bytes=stored.stored_bytes,
-            state=int(encrypted),
-        )
-        return tx.contents.insert(row)
 
 
 def read(node: Node, content_id: str) -> bytes:
