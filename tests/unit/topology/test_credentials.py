@@ -34,6 +34,7 @@ def test_a_list_is_read_back_and_holds_no_secret() -> None:
     both = (issued(), used._replace(id=ids.new_id()))
     data = credentials.serialize(both)
     assert credentials.parse(data) == both
+    assert credentials.parse(bytes(bytearray(data))) is credentials.parse(data)
     for secret in (OURS.secret.reveal(), KEY.reveal()):
         assert secret not in data
         assert secret.hex().encode() not in data
