@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from strongroom.errors import FormatError, StorageError
+from strongroom.errors import FormatError, StateError, StorageError
 
 BLOCK = 512
 MAX_ENTRIES = 1_000_000
@@ -120,8 +120,10 @@ class ArchiveWriter:
         """Append an entry.
 
         Raises:
+            StateError: A reader takes no more entries.
             StorageError: The source has fewer bytes than it said.
         """
+        check_count(len(self.entries) + 1)
         size = source.size
         self._write(_header(name, size))
         offset, digest = self._position, hashlib.sha256()
@@ -148,6 +150,19 @@ class ArchiveWriter:
         if data:
             self._sink.write_at(self._position, data)
             self._position += len(data)
+
+
+def check_count(entries: int) -> None:
+    """Whether a reader takes so many entries (1.3).
+
+    Raises:
+        StateError: No.
+    """
+    if entries > MAX_ENTRIES:
+        raise StateError(
+            f"the backup would have {entries} entries, more than {MAX_ENTRIES}",
+            hint="each extract is one: remove some that nobody needs",
+        )
 
 
 def scan(archive: Source, progress: Progress | None = None) -> tuple[Entry, ...]:

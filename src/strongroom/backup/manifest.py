@@ -11,7 +11,7 @@ from typing import Any
 
 from strongroom.backup.archive import MARK, Entry
 from strongroom.clock import parse_utc
-from strongroom.errors import FormatError
+from strongroom.errors import FormatError, StateError
 from strongroom.ids import is_id
 
 VERSION = 1
@@ -19,6 +19,8 @@ MANIFEST, SEAL = "manifest.json", "seal.json"
 STORE, ROOTS, ASSETS = "keys/store.json", "keys/roots.json", "keys/assets"
 BY_MEK, SEALED, SETTINGS = "keys/mek", "keys/sealed.age", "settings.age"
 REPOSITORY, EXTRACTS = "repository/", "extracts/"
+MOST_BEHIND_EXTRACTS = 8
+"""Entries: keys, settings, manifest and seal."""
 MAX_KEY_BYTES = 2 << 20
 MAX_SEAL_BYTES = 1024
 MAX_DESCRIPTION = 1000
@@ -131,6 +133,22 @@ def mark(backup_id: str) -> bytes:
 def manifest_limit(entries: int) -> int:
     """The most bytes that a manifest of so many entries may have (4.4)."""
     return _BASE_BYTES + _EACH_BYTES * (entries + 4096)
+
+
+def bounded(said: Manifest) -> bytes:
+    """The canonical bytes, if a reader takes so many (4.4).
+
+    Raises:
+        StateError: It does not: all the lost files are named in it, and count as no entries.
+    """
+    data, limit = said.serialize(), manifest_limit(len(said.entries))
+    if len(data) > limit:
+        raise StateError(
+            f"the backup's manifest would have {len(data)} bytes with its {len(said.lost)} lost files,"
+            f" more than {limit}",
+            hint="look whether the folder of the extracts is there as a whole",
+        )
+    return data
 
 
 def listed(entries: Iterable[Entry]) -> tuple[Listed, ...]:

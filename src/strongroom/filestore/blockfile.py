@@ -82,6 +82,15 @@ class OpenedFile:
                 done += count
         return done
 
+    def forget(self) -> None:
+        """Let the system drop what it keeps of the file in memory, so that reading is done by the disk.
+
+        Only what was synced goes, and only where the system has such a call: a hint, whose success nothing may rest on.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def check_unchanged(self) -> None:
         """Refuse what somebody wrote to while we read.
 

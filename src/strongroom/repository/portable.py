@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from strongroom.errors import FormatError
+from strongroom.errors import FormatError, StateError
 from strongroom.repository import tables
 from strongroom.repository.engine import translated
 
@@ -56,13 +56,25 @@ class PortableRows:
         self._connection = connection
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The rows of a table, each as a line."""
+        """The rows of a table, each as a line.
+
+        Raises:
+            StateError: One is so long that `split_lines` may refuse it.
+        """
         table = _table(name)
         statement = select(table).order_by(*table.primary_key.columns)
         found = self._connection.execute(statement.execution_options(yield_per=_BATCH)).mappings()
         rows = (dict(row) for row in found)
         for row in _parents_first(rows) if table is tables.projects else rows:
-            yield _canonical(row) + b"\n"
+            line = _canonical(row) + b"\n"
+            if len(line) > MAX_LINE_BYTES:
+                key = " ".join(str(row[column.name]) for column in table.primary_key)
+                raise StateError(
+                    f"the row {key} of the table {name} has {len(line)} bytes, more than"
+                    f" {MAX_LINE_BYTES}",
+                    hint="no backup takes it: shorten it, or remove what it belongs to",
+                )
+            yield line
 
     def ids(self, name: str) -> set[str]:
         """The ids of a table's rows."""

@@ -134,6 +134,7 @@ class BackupService:
 
         Raises:
             ConflictError: There is such a file, another backup is being made, or keys were regenerated meanwhile.
+            StateError: It would be larger than a reader takes (docs/format/backup.md 1.3, 3.2, 4.4).
             StorageError: The disk has no room, or refuses.
             StrongroomError: The keys do not open.
         """
@@ -226,6 +227,9 @@ class BackupService:
         self, request: BackupRequest, backup_id: str, snapshot: _Snapshot, stage: Stage
     ) -> BackupMade:
         pins = self._ports.pins
+        # now, and not after hours
+        around = 1 + len(snapshot.rows) + manifest.MOST_BEHIND_EXTRACTS
+        archive.check_count(around + len(snapshot.files))
         total = sum(map(_length, snapshot.rows.values()))
         for key in snapshot.files:
             with pins.open(key) as file:
@@ -275,7 +279,7 @@ class BackupService:
                 continue
             for name, data in small.items():
                 writer.add_bytes(name, data)
-            writer.add_bytes(manifest.MANIFEST, said.serialize())
+            writer.add_bytes(manifest.MANIFEST, manifest.bounded(said))
             writer.add_bytes(manifest.SEAL, seal.serialize())
             writer.finish()
             return kms_store.parse(small[manifest.STORE]), said, seal
@@ -299,7 +303,9 @@ class BackupService:
     ) -> tuple[bytes, WrappedKeys]:
         _, raw = self._present_store()
         wanted = Wanted(kms_store.digest(raw), snapshot.asset_keys)
-        return raw, self._keys.wrap(backup_id, wanted, request.seal_to)
+        wrapped = self._keys.wrap(backup_id, wanted, request.seal_to)
+        _check_keys(_small_entries(raw, wrapped, settings=b""))
+        return raw, wrapped
 
     def _present_store(self) -> tuple[KmsStore, bytes]:
         raw = self._ports.store()
@@ -418,6 +424,8 @@ def _check_space(folder: Path, total: int) -> None:
 def _verify(path: Path, stage: Stage) -> None:
     try:
         with OpenedFile(path, follow=False) as file:
+            # else memory would be compared with memory: what was just written is still there
+            file.forget()
             OpenBackup.check(file, stage("verify", file.size))
     except FormatError as error:
         path.unlink()
@@ -437,6 +445,16 @@ def _small_entries(raw: bytes, wrapped: WrappedKeys, settings: bytes) -> dict[st
         manifest.SETTINGS: settings,
     }
     return {name: data for name, data in found.items() if data}
+
+
+def _check_keys(entries: dict[str, bytes]) -> None:
+    for name, data in entries.items():
+        if len(data) > manifest.MAX_KEY_BYTES:
+            raise StateError(
+                f"{name} of the backup would have {len(data)} bytes, more than"
+                f" {manifest.MAX_KEY_BYTES}",
+                hint="retire MEKs that nothing uses, adopt closed stores, seal to fewer recipients",
+            )
 
 
 def _meks_of(key: str, file: OpenedFile) -> frozenset[str] | None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -79,6 +81,68 @@ def test_files_that_go_faster_than_they_are_pinned(
         backups.make(source, tmp_path / "b.tsbak")
     assert list(tmp_path.glob("*.tsbak")) == []
     assert not (source.paths.extracts / FOLDER).exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "bounds"),
+    [
+        (archive, {"MAX_ENTRIES": 17}),
+        (portable, {"MAX_LINE_BYTES": 400}),
+        (manifest, {"MAX_KEY_BYTES": 40}),
+        (manifest, {"_BASE_BYTES": 1000, "_EACH_BYTES": 0}),
+    ],
+    ids=["entries", "row", "key", "manifest"],
+)
+def test_what_its_own_reader_would_refuse_is_not_written(
+    source: Node,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    bounds: dict[str, int],
+) -> None:
+    """docs/format/backup.md 1.3, 3.2, 4.4: one set of bounds for both."""
+    row = backups.publish(source, "more", b"")
+    with source.repository.transaction() as tx:
+        tx.contents.update(row.id, attributes={"x": "x" * (2 << 20)})
+    data = backups.make(source, tmp_path / "a.tsbak").path.read_bytes()
+    OpenBackup.check(BytesSource(data)).examine_rows()
+    for name, bound in bounds.items():
+        monkeypatch.setattr(module, name, bound)
+    with pytest.raises(FormatError):
+        OpenBackup.check(BytesSource(data)).examine_rows()
+    with pytest.raises(StateError) as caught:
+        backups.make(source, tmp_path / "b.tsbak")
+    assert re.search(f"more than.* {max(bounds.values())}", caught.value.message)
+    assert caught.value.hint
+    assert [path.name for path in tmp_path.glob("*.tsbak")] == ["a.tsbak"]
+    assert not (source.paths.extracts / FOLDER).exists()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "not known"])
+def test_what_is_read_back_comes_from_the_disk(
+    source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """The system drops its copy of what was just written before the first byte is read back."""
+    path, told, seen = tmp_path / "b.tsbak", [], []
+    advise = os.posix_fadvise
+
+    def note(fd: int, *rest: int) -> None:
+        told.append((os.fstat(fd).st_ino, *rest))
+        advise(fd, *rest)
+
+    def look(name: str, total: int) -> None:
+        del total
+        if name == "verify":
+            seen.extend(told)
+
+    if known:
+        monkeypatch.setattr(os, "posix_fadvise", note)
+    else:
+        monkeypatch.delattr(os, "posix_fadvise")
+    service = node_backups.backups(source, BackupKeys(source.keeper, source.assets))
+    service.make(BackupRequest(path, "os:tester"), look)
+    whole = (path.stat().st_ino, 0, 0, os.POSIX_FADV_DONTNEED)
+    assert seen == ([whole] if known else [])
 
 
 def test_keys_that_never_rest_end_a_backup(source: Node, tmp_path: Path) -> None:

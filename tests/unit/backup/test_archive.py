@@ -9,7 +9,7 @@ import pytest
 
 from strongroom.backup import archive
 from strongroom.backup.archive import ArchiveWriter, BytesSource, Window
-from strongroom.errors import FormatError, StorageError
+from strongroom.errors import FormatError, StateError, StorageError
 
 
 class Memory:
@@ -170,6 +170,15 @@ def test_the_count_of_entries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
     with pytest.raises(FormatError, match="more than 3"):
         archive.scan(BytesSource(GOOD))
+
+
+def test_the_writer_keeps_the_bound_of_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1.3: what a reader refuses is not written."""
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+    full = written((archive.MARK, b""), ("b", b""), ("c", b""))
+    assert len(archive.scan(BytesSource(full))) == 3
+    with pytest.raises(StateError, match="4 entries, more than 3"):
+        written((archive.MARK, b""), ("b", b""), ("c", b""), ("d", b""))
 
 
 def test_names_are_checked_before_they_are_written() -> None:

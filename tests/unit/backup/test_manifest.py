@@ -8,7 +8,7 @@ import pytest
 from strongroom.backup import manifest
 from strongroom.backup.archive import MARK, Entry
 from strongroom.backup.manifest import Listed, Manifest, Seal
-from strongroom.errors import FormatError
+from strongroom.errors import FormatError, StateError
 from strongroom.ids import new_id
 
 # fixed: they are in the names of tests, which all workers must have alike
@@ -42,6 +42,17 @@ def test_both_come_back() -> None:
     manifest.check(FOUND, manifest.mark(ID), SAID)
     assert not SAID.has_settings
     assert len(SAID.serialize()) <= manifest.manifest_limit(len(SAID.entries))
+
+
+def test_what_a_reader_would_refuse_is_refused_first() -> None:
+    """4.4: every lost file is in the manifest, and none of them is an entry."""
+    limit = manifest.manifest_limit(len(SAID.entries))
+    lost = tuple(f"{SOURCE}/ab/{ID}-{number:07}.sealed" for number in range(limit // 80))
+    many = dataclasses.replace(SAID, lost=lost)
+    assert len(many.serialize()) > limit
+    with pytest.raises(StateError, match=f"{len(lost)} lost files"):
+        manifest.bounded(many)
+    assert manifest.bounded(SAID) == SAID.serialize()
 
 
 def _changed(**members: object) -> bytes:

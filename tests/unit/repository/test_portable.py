@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.errors import ConflictError, FormatError
+from strongroom.errors import ConflictError, FormatError, StateError
 from strongroom.repository import portable, tables
 from strongroom.repository.portable import EMPTIED, NAMES, PORTABLE, Row
 from strongroom.repository.rows import SessionRow
@@ -53,6 +53,22 @@ def test_rows_come_back_as_they_were(repository: Repository, tmp_path: Path) -> 
     assert _all(other) == before
     for one in (repository, other):
         one.close()
+
+
+def test_a_row_that_no_reader_takes_is_not_written(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3.2: a line has a bound, for both sides the same."""
+    with repository.transaction() as tx:
+        tx.contents.insert(content("small"))
+        (line,) = tx.rows.lines("contents")
+        monkeypatch.setattr(portable, "MAX_LINE_BYTES", len(line))
+        (same,) = tx.rows.lines("contents")
+        assert len(list(portable.split_lines("contents", [same]))) == 1
+        tx.contents.insert(content("tiny", tags=["x" * 40]))
+        with pytest.raises(StateError, match="the row tiny of the table contents has"):
+            list(tx.rows.lines("contents"))
+    repository.close()
 
 
 def test_rows_that_break_a_rule_change_nothing(repository: Repository) -> None:
