@@ -13,26 +13,26 @@ from typing import TypeVar
 from strongroom.clock import SystemClock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope import header as headers
-from strongroom.envelope import slots
-from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, KeySlot, Placement
-from strongroom.errors import IntegrityError, KeyNotFoundError
+from strongroom.envelope.header import Placement
+from strongroom.errors import KeyNotFoundError
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.extracts.vault import ExtractVault, StoredFile
 from strongroom.filestore.local import LocalFileStore
 from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind, Receipt
+from strongroom.overriding import override
 from strongroom.repository.rows import ContentRow, JobRow, ProjectRow, SiteRow, UserRow
 from strongroom.repository.unit_of_work import Repository
 from strongroom.services.extract_item import Ports
 from strongroom.services.jobs import JobsService
+from tests.memory_keys import Ring
 
 T = TypeVar("T")
 NOW = "2026-11-21T12:00:00Z"
 SITE, OTHER = new_id(), new_id()
 
 
-class FileRing:
+class FileRing(Ring):
     """Envelope keys whose MEKs stand in a file; the last one encrypts."""
 
     def __init__(self, path: Path) -> None:
@@ -41,6 +41,7 @@ class FileRing:
             self._write({new_id(): rng.new_key().reveal().hex()})
 
     @property
+    @override
     def active_mek_id(self) -> str:
         return list(self._read())[-1]
 
@@ -53,47 +54,12 @@ class FileRing:
         del ring[mek_id]
         self._write(ring)
 
-    def new_envelope(
-        self, placement: Placement, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
-    ) -> tuple[Header, SecretBytes]:
-        dek = rng.new_key()
-        prelude = headers.new_prelude(
-            dek, file_id=rng.random_bytes(16), segment_bytes=segment_bytes
-        )
-        return Header(prelude, (self._seal(dek, prelude, placement, 1), None)), dek
-
-    def open_envelope(self, header: Header, placement: Placement | None) -> SecretBytes:
-        for _, slot in header.intact:
-            if placement not in {None, slot.placement}:
-                raise IntegrityError("the file belongs elsewhere")
-            if slot.mek_id in self._read():
-                dek = slots.open_slot(slot, header.prelude, mek=self._key(slot.mek_id))
-                headers.check_commitment(header.prelude, dek)
-                return dek
-        raise KeyNotFoundError("no MEK of this file is known")
-
-    def rewrapped_slot(self, header: Header, placement: Placement | None) -> KeySlot:
-        dek = self.open_envelope(header, placement)
-        place = placement or header.newest.placement
-        return self._seal(dek, header.prelude, place, headers.next_sequence(header))
-
-    def _seal(
-        self, dek: SecretBytes, prelude: headers.Prelude, place: Placement, sequence: int
-    ) -> KeySlot:
-        mek_id = self.active_mek_id
-        return slots.seal_slot(
-            mek=self._key(mek_id),
-            mek_id=mek_id,
-            dek=dek,
-            prelude=prelude,
-            placement=place,
-            sequence=sequence,
-            salt=rng.random_bytes(32),
-            nonce=rng.random_bytes(12),
-        )
-
-    def _key(self, mek_id: str) -> SecretBytes:
-        return SecretBytes(bytes.fromhex(self._read()[mek_id]))
+    @override
+    def _mek(self, mek_id: str) -> SecretBytes:
+        ring = self._read()
+        if mek_id not in ring:
+            raise KeyNotFoundError(f"MEK {mek_id} is not known")
+        return SecretBytes(bytes.fromhex(ring[mek_id]))
 
     def _read(self) -> dict[str, str]:
         ring: dict[str, str] = json.loads(self._path.read_text())

@@ -1,4 +1,6 @@
-"""An in-memory holder of MEKs behind the port `envelope.keys.EnvelopeKeys`, and sources and sinks in memory."""
+"""Holders of MEKs behind the port `envelope.keys.EnvelopeKeys`, one of them in memory, and sources and sinks in memory."""
+
+from abc import ABC, abstractmethod
 
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -10,27 +12,20 @@ from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.envelope.writer import new_sealer, seal_source
 from strongroom.errors import IntegrityError, KeyNotFoundError
 from strongroom.ids import new_id
+from strongroom.overriding import override
 
 
-class MemoryKeys:
-    """MEKs by id; one is active. `kms.accessor` in small."""
-
-    def __init__(self) -> None:
-        self._meks: dict[str, SecretBytes] = {}
-        self._active = ""
-        self.rotate()
+class Ring(ABC):
+    """`kms.accessor` in small, wherever its MEKs are; one of them is active."""
 
     @property
+    @abstractmethod
     def active_mek_id(self) -> str:
-        return self._active
+        """The MEK that encrypts."""
 
-    def rotate(self) -> str:
-        self._active = new_id()
-        self._meks[self._active] = rng.new_key()
-        return self._active
-
-    def forget(self, mek_id: str) -> None:
-        del self._meks[mek_id]
+    @abstractmethod
+    def _mek(self, mek_id: str) -> SecretBytes:
+        """One of them; raises KeyNotFoundError."""
 
     def new_envelope(
         self, placement: Placement, *, segment_bytes: int = headers.DEFAULT_SEGMENT_BYTES
@@ -57,17 +52,13 @@ class MemoryKeys:
         place = placement or header.newest.placement
         return self._seal(dek, header.prelude, place, headers.next_sequence(header))
 
-    def _mek(self, mek_id: str) -> SecretBytes:
-        if mek_id not in self._meks:
-            raise KeyNotFoundError(f"MEK {mek_id} is not known")
-        return self._meks[mek_id]
-
     def _seal(
         self, dek: SecretBytes, prelude: Prelude, placement: Placement, sequence: int
     ) -> KeySlot:
+        mek_id = self.active_mek_id
         return slots.seal_slot(
-            mek=self._meks[self._active],
-            mek_id=self._active,
+            mek=self._mek(mek_id),
+            mek_id=mek_id,
             dek=dek,
             prelude=prelude,
             placement=placement,
@@ -75,6 +66,34 @@ class MemoryKeys:
             salt=rng.random_bytes(32),
             nonce=rng.random_bytes(12),
         )
+
+
+class MemoryKeys(Ring):
+    """MEKs by id."""
+
+    def __init__(self) -> None:
+        self._meks: dict[str, SecretBytes] = {}
+        self._active = ""
+        self.rotate()
+
+    @property
+    @override
+    def active_mek_id(self) -> str:
+        return self._active
+
+    def rotate(self) -> str:
+        self._active = new_id()
+        self._meks[self._active] = rng.new_key()
+        return self._active
+
+    def forget(self, mek_id: str) -> None:
+        del self._meks[mek_id]
+
+    @override
+    def _mek(self, mek_id: str) -> SecretBytes:
+        if mek_id not in self._meks:
+            raise KeyNotFoundError(f"MEK {mek_id} is not known")
+        return self._meks[mek_id]
 
 
 class Memory:
