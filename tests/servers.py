@@ -94,10 +94,10 @@ class TestNode:
         )
 
 
-def create_node(folder: Path) -> TestNode:
+def create_node(folder: Path, password: str = PASSWORD) -> TestNode:
     """A new node with an administrator."""
     node = TestNode(folder)
-    node.password_file.write_text(PASSWORD + "\n")
+    node.password_file.write_text(password + "\n")
     node.password_file.chmod(0o600)
     node.run("strongroom", "init", "--admin", ADMIN, "--admin-password-file", node.password_file)
     return node

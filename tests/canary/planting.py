@@ -7,10 +7,16 @@ from pathlib import Path
 
 from strongroom import bootstrap
 from strongroom.bootstrap import Node
+from strongroom.crypto.secret import SecretBytes
+from strongroom.envelope.header import Placement
+from strongroom.envelope.reader import read_header
 from strongroom.errors import NotFoundError
+from strongroom.filestore.blockfile import OpenedFile
 from strongroom.secrets import catalog
 
-_LINE = re.compile(rb"^[A-Za-z0-9+/=]{40,}$", re.MULTILINE)
+_RUN = re.compile(rb"[A-Za-z0-9+/=]{40,}")
+#: How to reach the roots: of that only the credentials are secret, and `keys_of` has them.
+_NO_SECRET = "kms.roots"
 
 
 def canary(slot: str) -> bytes:
@@ -19,17 +25,16 @@ def canary(slot: str) -> bytes:
 
 
 def telling_part(value: bytes) -> bytes:
-    """Of a long text something in its middle: beginnings and ends are the same in all certificates.
+    """Of a long text what is in no other one: something in the middle of its longest run of base64, or of itself.
 
-    Of one in lines a line, which is the same however line breaks are written.
+    A run ends with its line, so it is the same however line breaks are written.
     """
     if len(value) <= 60:
         return value
-    lines: list[bytes] = _LINE.findall(value)
-    if lines:
-        return max(lines[len(lines) // 2 :], key=len)
-    middle = len(value) // 2
-    return value[middle - 20 : middle + 20]
+    runs: list[bytes] = _RUN.findall(value)
+    longest = max(reversed(runs), key=len, default=value)
+    middle = len(longest) // 2
+    return longest[middle - 20 : middle + 20]
 
 
 def keys_of(home: Path) -> dict[str, bytes]:
@@ -48,10 +53,27 @@ def _keys(node: Node) -> dict[str, bytes]:
     found |= {alias: keystore.master_key(alias) for alias in keystore.aliases}
     keys = node.open_configuration_keys(node.configuration.document().installation_id)
     found |= {f"configuration key {one.id}": keys.open(one.id) for one in keys.records}
+    found |= _data_keys(node)
     found |= {f"asset key {one.id}": one.material for one in node.assets.ring().keys}
     for root in node.keeper.settings():
         found |= {f"{root.kind} {name}": value for name, value in root.secrets.items()}
     return {name: telling_part(key.reveal()) for name, key in found.items()}
+
+
+def _data_keys(node: Node) -> dict[str, SecretBytes]:
+    """Of every encrypted extract."""
+    with node.repository.reading() as tx:
+        rows = [row for site in tx.sites.page().rows for row in tx.contents.list_for_site(site.id)]
+    found = {}
+    for row in rows:
+        if row.file_id:
+            with OpenedFile(node.paths.extracts / row.storage_key) as file:
+                header = read_header(file)
+            placed = Placement(row.site_id, row.id)
+            found[f"data key {header.prelude.file_id.hex()}"] = node.keys.open_envelope(
+                header, placed
+            )
+    return found
 
 
 def values_of(home: Path) -> dict[str, bytes]:
@@ -59,7 +81,7 @@ def values_of(home: Path) -> dict[str, bytes]:
     node = bootstrap.open_node(str(home))
     found = {}
     try:
-        for name in catalog.SECRETS:
+        for name in sorted(catalog.SECRETS.keys() - {_NO_SECRET}):
             try:
                 value = node.configuration.open_secret(name).reveal()
             except NotFoundError:
