@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
@@ -24,9 +24,8 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.ids import new_id
-from strongroom.roots import indirect
-from strongroom.roots.base import Context, RootDescription, WrapForm, WrapRecord
+from strongroom.roots import indirect, wraps
+from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
 KIND = "aws"
@@ -199,13 +198,13 @@ class AwsRoot:
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """The data key is the RMK (A-07)."""
         key, blob = self._data_key(context.pairs())
-        return key, self._record(context, "direct", blob, b"")
+        return key, self._record(context, blob)
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Wrap a given key: indirect, since no encrypt action may be needed (A-04)."""
         pairs = context.pairs()
         data_key, blob = self._data_key(pairs)
-        return self._record(context, "indirect", blob, indirect.seal(key, data_key, pairs))
+        return self._record(context, blob, indirect.seal(key, data_key, pairs))
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """Decrypt, by the CMK named, and with the context that it was made with (A-25).
@@ -215,10 +214,7 @@ class AwsRoot:
         """
         arn = self._arn.text
         if record.root_key_id != arn:
-            raise RootRefusedError(
-                f"the RMK was wrapped by the CMK {record.root_key_id}, not by {arn}",
-                hint="this is the store of another installation or of a backup",
-            )
+            raise wraps.other_key(f"the CMK {record.root_key_id}", arn)
         answer = self._call(
             "kms:Decrypt",
             lambda client: client.decrypt(
@@ -278,9 +274,7 @@ class AwsRoot:
             words["Marker"], pages = answer["NextMarker"], pages - 1
 
     def _round_trip(self) -> None:
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            raise RootError(f"the CMK {self._arn.text} gave back another key than it made")
+        wraps.check_round_trip(self, f"the CMK {self._arn.text}")
 
     def _data_key(self, pairs: Mapping[str, str]) -> tuple[SecretBytes, bytes]:
         answer = self._call(
@@ -291,20 +285,9 @@ class AwsRoot:
         )
         return _key(answer), bytes(answer.get("CiphertextBlob", b""))
 
-    def _record(self, context: Context, form: WrapForm, blob: bytes, inner: bytes) -> WrapRecord:
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form=form,
-            root_key_id=self._arn.text,
-            region=self._arn.region,
-            blob=blob,
-            inner=inner,
-            context=context.pairs(),
-            added_at=now,
-            last_verified=now,
-        )
+    def _record(self, context: Context, blob: bytes, inner: bytes = b"") -> WrapRecord:
+        record = wraps.new_record(context, KIND, self._arn.text, blob, self._clock, inner=inner)
+        return replace(record, region=self._arn.region)
 
     def _call(self, action: str, call: Callable[[Any], Any]) -> Any:
         """Run a call and translate what the SDK raises (requirements 7.5)."""

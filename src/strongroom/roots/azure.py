@@ -22,8 +22,7 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.ids import new_id
-from strongroom.roots import indirect
+from strongroom.roots import indirect, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
@@ -189,7 +188,7 @@ class AzureRoot:
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Wrap by the newest version of the key; the record keeps that version's id."""
-        data_key, pairs = rng.new_key(), context.pairs()
+        data_key = rng.new_key()
         key_id, key_type = self._call("get", lambda: self._vault.newest(self._root.options["key"]))
         if key_type not in _RSA:
             raise RootRefusedError(
@@ -198,19 +197,8 @@ class AzureRoot:
             )
         self._check_own(key_id)
         blob = self._call("wrapKey", lambda: self._vault.wrap(key_id, data_key.reveal()))
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form="indirect",
-            root_key_id=key_id,
-            region="",
-            blob=blob,
-            inner=indirect.seal(key, data_key, pairs),
-            context=pairs,
-            added_at=now,
-            last_verified=now,
-        )
+        inner = indirect.seal(key, data_key, context.pairs())
+        return wraps.new_record(context, KIND, key_id, blob, self._clock, inner=inner)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """Unwrap by the version of the key that the record names.
@@ -235,9 +223,7 @@ class AzureRoot:
         Raises:
             RootError: The vault does not allow it, or gives back another key.
         """
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            raise RootError(f"the key {self._root.root_key_id} gave back another key")
+        wraps.check_round_trip(self, f"the key {self._root.root_key_id}")
 
     def rotated_at(self) -> str:
         """When the newest version of the key was made; empty if it cannot be known now."""
@@ -255,10 +241,7 @@ class AzureRoot:
     def _check_own(self, key_id: str) -> None:
         own = self._root.root_key_id
         if not key_id.startswith(f"{own}/"):
-            raise RootRefusedError(
-                f"the RMK was wrapped by {key_id}, not by a version of {own}",
-                hint="this is the store of another installation or of a backup",
-            )
+            raise wraps.other_key(key_id, f"a version of {own}")
 
     def _call(self, action: str, call: Callable[[], T]) -> T:
         """Run a call, and again with a fresh token if the vault does not take the present one (5)."""

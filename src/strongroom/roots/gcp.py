@@ -11,7 +11,7 @@ import threading
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from strongroom.clock import Clock, format_utc
+from strongroom.clock import Clock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -21,8 +21,7 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.ids import new_id
-from strongroom.roots import indirect
+from strongroom.roots import indirect, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
@@ -190,19 +189,7 @@ class GcpRoot:
         )
         if not all(both) or not version.startswith(f"{self._root.root_key_id}/"):
             raise self._unavailable("encrypt", "the request was changed on its way")
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form="direct",
-            root_key_id=version,
-            region="",
-            blob=blob,
-            inner=b"",
-            context=pairs,
-            added_at=now,
-            last_verified=now,
-        )
+        return wraps.new_record(context, KIND, version, blob, self._clock)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """Decrypt; Cloud KMS finds the version by itself.
@@ -212,10 +199,7 @@ class GcpRoot:
         """
         own = self._root.root_key_id
         if not f"{record.root_key_id}/".startswith(f"{own}/"):
-            raise RootRefusedError(
-                f"the RMK was wrapped by {record.root_key_id}, not by {own}",
-                hint="this is the store of another installation or of a backup",
-            )
+            raise wraps.other_key(record.root_key_id, own)
         aad = _LABEL + indirect.context_bytes(record.context)
         request = {
             "name": own,
@@ -243,9 +227,7 @@ class GcpRoot:
         Raises:
             RootError: Cloud KMS does not allow it, or gives back another key.
         """
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            raise RootError(f"the key {self._root.root_key_id} gave back another key")
+        wraps.check_round_trip(self, f"the key {self._root.root_key_id}")
 
     # ---- calls -----------------------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from strongroom.clock import Clock, format_utc
+from strongroom.clock import Clock
 from strongroom.crypto import aead, rng
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import IntegrityError, RootError
-from strongroom.ids import id_bytes, new_id
+from strongroom.errors import IntegrityError
+from strongroom.ids import id_bytes
+from strongroom.roots import wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 
 KIND = "local"
@@ -36,19 +37,8 @@ class LocalRoot:
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Wrap a key under the configuration key."""
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form="direct",
-            root_key_id=self._key_id,
-            region="",
-            blob=aead.wrap(key, kek=self._kek(self._key_id), aad=_aad(context.pairs())),
-            inner=b"",
-            context=context.pairs(),
-            added_at=now,
-            last_verified=now,
-        )
+        blob = aead.wrap(key, kek=self._kek(self._key_id), aad=_aad(context.pairs()))
+        return wraps.new_record(context, KIND, self._key_id, blob, self._clock)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """The key of a record, under the configuration key that the record names.
@@ -70,10 +60,7 @@ class LocalRoot:
         Raises:
             RootError: Another key came back.
         """
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            message = f"the configuration key {self._key_id} gave back another key than it wrapped"
-            raise RootError(message)
+        wraps.check_round_trip(self, f"the configuration key {self._key_id}")
 
     def _kek(self, key_id: str) -> SecretBytes:
         return hkdf(self._open_key(key_id), salt=b"", info=_LABEL)

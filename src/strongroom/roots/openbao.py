@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from strongroom.clock import Clock, format_utc
+from strongroom.clock import Clock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -27,8 +27,7 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.ids import new_id
-from strongroom.roots import indirect
+from strongroom.roots import indirect, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
@@ -200,18 +199,10 @@ class OpenbaoRoot:
                 key_type="plaintext", bits=8 * _KEY_BYTES, context=_bound(pairs), **where
             ),
         )
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form="indirect",
-            root_key_id=self._root.root_key_id,
-            region="",
-            blob=self._text(data, "ciphertext").encode(),
-            inner=indirect.seal(key, self._data_key(data), pairs),
-            context=pairs,
-            added_at=now,
-            last_verified=now,
+        blob = self._text(data, "ciphertext").encode()
+        inner = indirect.seal(key, self._data_key(data), pairs)
+        return wraps.new_record(
+            context, KIND, self._root.root_key_id, blob, self._clock, inner=inner
         )
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
@@ -222,10 +213,7 @@ class OpenbaoRoot:
         """
         own = self._root.root_key_id
         if record.root_key_id != own:
-            raise RootRefusedError(
-                f"the RMK was wrapped by {record.root_key_id}, not by {own}",
-                hint="this is the store of another installation or of a backup",
-            )
+            raise wraps.other_key(record.root_key_id, own)
         try:
             blob = record.blob.decode("ascii")
         except UnicodeDecodeError:
@@ -253,9 +241,7 @@ class OpenbaoRoot:
         Raises:
             RootError: The server does not allow it, or gives back another key.
         """
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            raise RootError(f"the key {self._root.root_key_id} gave back another key")
+        wraps.check_round_trip(self, f"the key {self._root.root_key_id}")
 
     def renew_credentials(self, until_next_s: float) -> None:
         """Renew the token before half of its time is over; an AppRole that has none needs none yet.

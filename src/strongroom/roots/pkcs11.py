@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from strongroom.clock import Clock, format_utc
+from strongroom.clock import Clock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -23,8 +23,7 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.ids import new_id
-from strongroom.roots import indirect
+from strongroom.roots import indirect, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import CREATE, CREATE_ON_TRIAL, RootSettings
 
@@ -123,19 +122,7 @@ class Pkcs11Root:
             return bytes(kek.encrypt(key.reveal(), **gcm))
 
         blob = nonce + self._call("encrypt", encrypt)
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form="direct",
-            root_key_id=self._root.root_key_id,
-            region="",
-            blob=blob,
-            inner=b"",
-            context=pairs,
-            added_at=now,
-            last_verified=now,
-        )
+        return wraps.new_record(context, KIND, self._root.root_key_id, blob, self._clock)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """Decrypt in the token.
@@ -146,10 +133,7 @@ class Pkcs11Root:
         """
         own = self._root.root_key_id
         if record.root_key_id != own:
-            raise RootRefusedError(
-                f"the RMK was wrapped by {record.root_key_id}, not by {own}",
-                hint="this is the store of another installation or of a backup",
-            )
+            raise wraps.other_key(record.root_key_id, own)
         nonce, sealed = record.blob[:_NONCE_BYTES], record.blob[_NONCE_BYTES:]
         if len(sealed) != (_KEY_BITS + _TAG_BITS) // 8:
             raise IntegrityError
@@ -191,9 +175,7 @@ class Pkcs11Root:
             return
         if create:
             self._call("generate", self._create, rw=True)
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            raise RootError(f"the key {self._root.root_key_id} gave back another key")
+        wraps.check_round_trip(self, f"the key {self._root.root_key_id}")
 
     def _who(self) -> str:
         return f"user of the token {self._root.options['token']}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from strongroom.clock import Clock, format_utc
+from strongroom.clock import Clock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -23,8 +23,7 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.ids import new_id
-from strongroom.roots import indirect
+from strongroom.roots import indirect, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.settings import RootSettings
 
@@ -96,7 +95,7 @@ class TpmRoot:
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Have a data key sealed; the record names the TPM by its primary key."""
-        data_key, pairs = rng.new_key(), context.pairs()
+        data_key = rng.new_key()
 
         def seal(tpm: Any, parent: Any, name: str) -> tuple[bytes, str]:
             with _session(tpm, parent) as session, self._step("seal"):
@@ -109,19 +108,9 @@ class TpmRoot:
                 return sealed.marshal() + public.marshal(), name
 
         blob, name = self._call(seal)
-        now = format_utc(self._clock.now())
-        return WrapRecord(
-            id=context.wrap_id,
-            kind=KIND,
-            form="indirect",
-            root_key_id=f"{self._root.root_key_id}/{name}",
-            region="",
-            blob=blob,
-            inner=indirect.seal(key, data_key, pairs),
-            context=pairs,
-            added_at=now,
-            last_verified=now,
-        )
+        inner = indirect.seal(key, data_key, context.pairs())
+        key_id = f"{self._root.root_key_id}/{name}"
+        return wraps.new_record(context, KIND, key_id, blob, self._clock, inner=inner)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """Have the data key unsealed, and open the inner seal.
@@ -162,9 +151,7 @@ class TpmRoot:
         Raises:
             RootError: The TPM does not do it, or gives back another key.
         """
-        key, record = self.generate_data_key(Context(new_id(), new_id(), new_id()))
-        if self.unwrap(record) != key:
-            raise RootError(f"the TPM {self._root.root_key_id} gave back another key")
+        wraps.check_round_trip(self, f"the TPM {self._root.root_key_id}")
 
     @property
     def _auth(self) -> bytes:

@@ -63,18 +63,12 @@ def test_nobody_is_asked_about_what_cannot_be_ours() -> None:
         root().unwrap(replace(RECORD, blob=bytes(59)))
 
 
-def test_a_token_that_gives_another_key() -> None:
-    class Forgetful(Pkcs11Root):
-        @override
-        def wrap(self, key: SecretBytes, context: object) -> WrapRecord:
-            return RECORD
-
-        @override
-        def unwrap(self, record: WrapRecord) -> SecretBytes:
-            return SecretBytes(bytes(32))
-
+def test_a_token_that_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Pkcs11Root(lambda: None, SETTINGS, SystemClock())
+    monkeypatch.setattr(root, "wrap", lambda *_: RECORD)
+    monkeypatch.setattr(root, "unwrap", lambda _: SecretBytes(bytes(32)))
     with pytest.raises(RootError, match="another key"):
-        Forgetful(lambda: None, SETTINGS, SystemClock()).check()
+        root.check()
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
