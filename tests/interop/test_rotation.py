@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,6 +12,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 
 from strongroom.bootstrap import Node
+from tests.canary import recorder
 from tests.estate import DIGESTS, PARAMETERS, REDIS, ROLES, ROOT, USER, Estate, estate, reveal
 from tests.servers import TestNode, create_node, serving
 
@@ -166,27 +166,11 @@ class Zookeeper:
             self._client.close()
 
 
-@dataclass
-class Watcher:
-    """Collects every command line of the machine while it runs (S3)."""
-
-    seen: set[bytes] = field(default_factory=set)
-
-    def run(self, stopping: threading.Event) -> None:
-        while not stopping.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(path.read_bytes())
-                except OSError:
-                    continue
-            stopping.wait(0.02)
-
-
 def test_everything_is_renewed_while_clients_work(test_node: TestNode, whole: Estate) -> None:
     """Old passwords refused, new ones accepted by psql, redis-cli and kazoo; no failed transaction; no trace."""
     before = whole.secrets()
-    watcher, stopping = Watcher(), threading.Event()
-    with serving(test_node), whole.node() as node:
+    stopping = threading.Event()
+    with serving(test_node), whole.node() as node, recorder.arguments(0.02) as arguments:
         works: dict[str, Callable[[str, str], None]] = {
             "jdbc.password": Postgres(whole, "jdbc.password"),
             "pgsql.readonly_password": Postgres(whole, "pgsql.readonly_password"),
@@ -194,8 +178,7 @@ def test_everything_is_renewed_while_clients_work(test_node: TestNode, whole: Es
             "filestore.zookeeper.password": Zookeeper(whole, "filestore.zookeeper.password"),
         }
         clients = [Client(name, node, work) for name, work in works.items()]
-        tasks: list[Callable[[threading.Event], None]] = [one.run for one in clients]
-        threads = [threading.Thread(target=run, args=(stopping,)) for run in (*tasks, watcher.run)]
+        threads = [threading.Thread(target=one.run, args=(stopping,)) for one in clients]
         for thread in threads:
             thread.start()
         try:
@@ -212,7 +195,7 @@ def test_everything_is_renewed_while_clients_work(test_node: TestNode, whole: Es
     after = whole.secrets()
     check_counts(whole, {one.name: one.done for one in clients})
     check_valid(whole, before, after)
-    check_traces(whole, [*before.values(), *after.values()], watcher.seen, said.out + said.err)
+    check_traces(whole, [*before.values(), *after.values()], arguments.seen, said.out + said.err)
 
 
 def _wait(ready: Callable[[], bool]) -> None:
