@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from strongroom.crypto import age, shares
+from strongroom.roots.settings import RootSettings
 from strongroom.secrets import catalog
 from strongroom.topology import bootstrap_file
 from tests.canary import planting, recorder
 from tests.canary.whole_scan import WholeScan
+from tests.contract.roots.commands import words_of
 from tests.contract.web.test_https import certificate
 from tests.emulators import free_port
 from tests.estate import DIGESTS, REDIS, ROOT, USER, Estate
@@ -47,11 +49,13 @@ class Story(WholeScan):
     Attributes:
         whole: The components.
         mail: The mail server.
+        hsm: A key in a token, with a PIN of this story.
         https_port: Where the node is served by HTTPS.
     """
 
     whole: Estate = field(kw_only=True)
     mail: MailServer = field(kw_only=True)
+    hsm: RootSettings = field(kw_only=True)
     https_port: int = field(default_factory=free_port)
 
     def plant(self, slot: str) -> str:
@@ -143,8 +147,10 @@ def plant_settings(story: Story) -> None:
     story.run("tsm", "pending-changes", "list")
 
 
-def add_recovery(story: Story) -> None:
-    """An identity, to which everything else is sealed too, and a kit."""
+def change_roots(story: Story) -> None:
+    """Into an HSM; an identity, to which everything else is sealed too, and a kit."""
+    hsm = words_of(story.hsm, story.node.folder)
+    story.run("tsm", "security", "kms", "set-mode", *hsm)
     made = age.new_identity()
     story.planted["identity"] = made.text.reveal()
     story.file("key", made.text.reveal().decode() + "\n")

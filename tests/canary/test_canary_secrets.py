@@ -3,7 +3,7 @@
 Its components are real. All files of the operator, the node, a second node and the components are searched, what every
 command said, what the server answered, and arguments and environments of all processes. What may hold a secret stands in
 `ALLOWED` and nowhere else, and each line of it must be needed. The whole story runs under umask 000: nothing is private by
-accident. PINs and other credentials of roots are planted in test_canary_modes.py.
+accident. Credentials of the other roots are planted in test_canary_modes.py.
 """
 
 import os
@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.roots.settings import RootSettings
 from tests.canary import forms, planting, recorder, secrets_story, whole_scan
 from tests.canary.forms import Find
 from tests.canary.secrets_story import SMTP, Story
 from tests.canary.whole_scan import Allowed
+from tests.contract.roots import bench_pkcs11
 from tests.contract.test_file_modes import loose
 from tests.estate import PARAMETERS, estate
 from tests.mail_server import MailServer
@@ -34,6 +36,7 @@ ALLOWED = (
     Allowed("administrator's password", "operator/password", "init and clients read it there"),
     Allowed("passphrase", "operator/passphrase", "--passphrase-file"),
     Allowed("identity", "operator/key", "--identity"),
+    Allowed("pkcs11 pin", "operator/pkcs11-pin", "--pin-file"),
     Allowed(r"share \d", r"operator/kit/share-\d-of-3\.txt", "the kit that is printed"),
     Allowed(rf"mail password|{SMTP}\.password#.*", "operator/mail-password", "--value-file"),
     Allowed(r"key of HTTPS|ssl\.cert.*", r"operator/https/server\.pem", "made by the operator"),
@@ -124,14 +127,16 @@ def told(tmp_path_factory: pytest.TempPathFactory, open_umask: None) -> Told:
     folder, mail = tmp_path_factory.mktemp("canary-secrets"), MailServer()
     (folder / "tmp").mkdir()
     password = planting.canary("administrator")
-    with recorder.arguments(0.01) as first:
+    with recorder.arguments(0.02) as first:
         node = create_node(folder, password.decode())
     node.environment["TMPDIR"] = str(folder / "tmp")
     with ExitStack() as stack:
         stack.enter_context(mail.listening())
         # the tests' own commands tell Redis its first password: not the product's arguments
         whole = stack.enter_context(estate(lambda: node.home))
-        story = Story(node, {"administrator's password": password}, whole=whole, mail=mail)
+        hsm = token(tmp_path_factory, node, stack)
+        planted = {"administrator's password": password}
+        story = Story(node, planted, whole=whole, mail=mail, hsm=hsm)
         story.see("arguments", b"\n".join(first.seen))
         told = Told(story)
         homes = [one.component.folder for one in (whole.postgres, whole.redis, whole.zookeeper)]
@@ -139,13 +144,25 @@ def told(tmp_path_factory: pytest.TempPathFactory, open_umask: None) -> Told:
         environments = stack.enter_context(
             recorder.environments(*(mark.encode() for mark in marks))
         )
-        arguments = stack.enter_context(recorder.arguments(0.01))
+        arguments = stack.enter_context(recorder.arguments(0.02))
         tell(told, node)
         secrets_story.leak(story, arguments, environments)
         story.see("arguments", b"\n".join(arguments.seen))
         story.see("environments", b"\n".join(environments.seen))
         told.look("recovered")
     return told
+
+
+def token(
+    tmp_path_factory: pytest.TempPathFactory, node: TestNode, stack: ExitStack
+) -> RootSettings:
+    """A key in a SoftHSM token, for the node's commands and for this process; the PIN is told to nobody else."""
+    bench = stack.enter_context(bench_pkcs11.start(tmp_path_factory.mktemp("token")))
+    bench.quicken(stack.enter_context(pytest.MonkeyPatch.context()))
+    node.environment |= bench.environment
+    pin = planting.canary("pin").decode()
+    bench.operate(lambda session: session.set_pin(bench_pkcs11.PIN, pin))
+    return bench.of(bench_pkcs11.KEY, create=False, pin=pin)
 
 
 def tell(told: Told, node: TestNode) -> None:
@@ -155,7 +172,7 @@ def tell(told: Told, node: TestNode) -> None:
     secrets_story.plant_settings(story)
     told.look("pending")
     story.run("tsm", "pending-changes", "apply", "--ignore-prompt")
-    secrets_story.add_recovery(story)
+    secrets_story.change_roots(story)
     story.note()
     with serving(node), recorder.recording(node.url) as relay:
         node.url = relay.url
