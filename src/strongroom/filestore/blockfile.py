@@ -48,7 +48,25 @@ def storage_errors(what: str) -> Iterator[None]:
         raise StorageError(f"{what}: {reason}", hint=hint) from error
 
 
-class OpenedFile:
+class _Held:
+    """An open file, until it is closed."""
+
+    _fd: int
+
+    def close(self) -> None:
+        """Let go of it, and of the lock on it; twice is no error."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class OpenedFile(_Held):
     """A local file for reading; threads may share it.
 
     Args:
@@ -100,18 +118,6 @@ class OpenedFile:
         now = os.fstat(self._fd)
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
             raise ConflictError(f"{self._path} changed while it was read", hint="try again")
-
-    def close(self) -> None:
-        """Let go of it; twice is no error."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class NewFile:
@@ -274,7 +280,7 @@ class NewFile:
         return take()
 
 
-class LockedPage:
+class LockedPage(_Held):
     """The first page of a file, under the file's exclusive lock until closed."""
 
     def __init__(self, path: Path) -> None:
@@ -307,18 +313,6 @@ class LockedPage:
     def device(self) -> int:
         """Which file system it is on."""
         return os.fstat(self._fd).st_dev
-
-    def close(self) -> None:
-        """Release the lock; twice is no error."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def sync_file_system(folder: Path) -> None:
