@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from strongroom.backup import archive, manifest
-from strongroom.backup.archive import ArchiveWriter, BytesSource
+from strongroom.backup.archive import BytesSource
 from strongroom.backup.manifest import Listed
 from strongroom.backup.restore import OpenBackup
 from strongroom.bootstrap import Node
 from strongroom.errors import FormatError, IntegrityError, StateError, StrongroomError
 from tests import backups
+from tests.archives import written
 from tests.backups import State
 from tests.conftest import Torture
 
@@ -38,18 +39,7 @@ class Parts:
 
     def joined(self) -> bytes:
         """As an archive, with manifest and seal as they are."""
-        sink = bytearray()
-
-        class Sink:
-            def write_at(self, offset: int, data: bytes | memoryview) -> None:
-                assert offset == len(sink)
-                sink.extend(data)
-
-        writer = ArchiveWriter(Sink())
-        for name, data in self.entries:
-            writer.add_bytes(name, data)
-        writer.finish()
-        return bytes(sink)
+        return written(*self.entries)
 
     def forged(self) -> bytes:
         """With new digests, as somebody without the keys can make them."""

@@ -46,6 +46,7 @@ from strongroom.services.backup_keys import BackupKeys
 from strongroom.services.backups import BackupRequest
 from strongroom.services.restores import RestoreRequest
 from tests import backups
+from tests.archives import Memory
 from tests.backups import State
 from tests.contract.test_file_modes import loose
 from tests.rows import NOW
@@ -330,15 +331,6 @@ def test_progress_counts_the_bytes_of_each_stage(source: Node, tmp_path: Path) -
         assert abs(done[name] - totals[name]) < padding, name
 
 
-class _Memory:
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        assert offset == len(self.data)
-        self.data += data
-
-
 def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
     """What anybody can make without any key: digests are right, the root is theirs."""
     now, backup_id = NOW, new_id()
@@ -352,7 +344,7 @@ def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
         1, InstallationId(installation), kind, RmkId(rmk_id), now, (wrap,), (mek,), (), b"z" * 32
     )
     named = {"kind": kind, "root_key_id": root_key_id, "options": options, "secrets": []}
-    memory = _Memory()
+    memory = Memory()
     writer = archive.ArchiveWriter(memory)
     writer.add_bytes(archive.MARK, manifest.mark(backup_id))
     for name in portable.NAMES:

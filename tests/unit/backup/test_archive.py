@@ -10,28 +10,7 @@ import pytest
 from strongroom.backup import archive
 from strongroom.backup.archive import ArchiveWriter, BytesSource, Window
 from strongroom.errors import FormatError, StateError, StorageError
-
-
-class Memory:
-    """A sink in memory."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        assert offset == len(self.data)
-        self.data += data
-
-
-def written(*entries: tuple[str, bytes]) -> bytes:
-    sink = Memory()
-    writer = ArchiveWriter(sink)
-    for name, data in entries:
-        writer.add_bytes(name, data)
-    writer.finish()
-    assert writer.size == len(sink.data)
-    return bytes(sink.data)
-
+from tests.archives import Memory, written
 
 GOOD = written((archive.MARK, b"{}"), ("a/b.json", b"x" * 1000), ("c", b""), ("d", bytes(512)))
 
