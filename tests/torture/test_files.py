@@ -25,6 +25,12 @@ def _decrypted(place: Path) -> bytes:
     return found
 
 
+def _check_tidy(place: Path) -> None:
+    """Nothing is beside the two files and what belongs to the node."""
+    assert {path.name for path in place.iterdir()} == {"node", "password", "plain", "sealed"}
+    nodes.check_whole(place / "node")
+
+
 @_FAULTS
 @pytest.mark.parametrize("options", [(), ("--overwrite",)], ids=["new", "overwrite"])
 def test_encrypting(
@@ -44,10 +50,7 @@ def test_encrypting(
             plain = lab.place / "plain"
             run(lab.place / "node", "strongroom", "encrypt", plain, sealed, *options)
         assert _decrypted(lab.place) == nodes.PLAINTEXT
-        assert {path.name for path in lab.place.iterdir()} == {
-            "node", "password", "plain", "sealed",
-        }  # fmt: skip
-        nodes.check_whole(lab.place / "node")
+        _check_tidy(lab.place)
 
     harness.torture(lab, few.choose(lab.points(*faults)), check)
 
@@ -73,10 +76,7 @@ def test_decrypting(
             assert not outcome.succeeded
             run(lab.place / "node", "strongroom", "decrypt", lab.place / "sealed", plain, *options)
         assert plain.read_bytes() == nodes.PLAINTEXT
-        assert {path.name for path in lab.place.iterdir()} == {
-            "node", "password", "plain", "sealed",
-        }  # fmt: skip
-        nodes.check_whole(lab.place / "node")
+        _check_tidy(lab.place)
 
     harness.torture(lab, few.choose(lab.points(*faults)), check)
 
