@@ -3,7 +3,6 @@
 import selectors
 import socket
 import threading
-from types import TracebackType
 from typing import Self
 
 from tests.contract.consumers.harness import Address
@@ -38,12 +37,7 @@ class CuttingProxy:
         self._accepting.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._listener.close()

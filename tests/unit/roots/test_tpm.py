@@ -1,7 +1,6 @@
 """The TPM root without a TPM: settings, and failures that swtpm does not show."""
 
 import sys
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -24,12 +23,7 @@ class Failing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         return None
 
     def create_primary(self, *_: object) -> Any:
