@@ -150,6 +150,8 @@ def _state(receipt: "Receipt") -> str:
 
 
 def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
+    from strongroom.kms.status import counted
+
     if as_json:
         session.out_json(asdict(receipt))
         return
@@ -157,7 +159,8 @@ def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
     session.out(f"Manifest: {receipt.manifest}")
     session.out(f"Entries: {receipt.entries}, every digest is right")
     session.out(f"Authenticated: {_state(receipt)}")
-    session.out(f"RMK: {receipt.rmk} ({receipt.mode}), {len(receipt.meks)} MEKs")
+    meks = counted(len(receipt.meks), "MEK")
+    session.out(f"RMK: {receipt.rmk} ({receipt.mode}), {meks}")
     if receipt.drill:
         session.out(f"Extracts: {receipt.encrypted} encrypted, {receipt.plain} plain")
         session.out(f"Opened: {receipt.opened}; read whole: {receipt.bodies}")

@@ -166,12 +166,15 @@ def _kit_of(set_id: str, session: Session) -> str:
 
 
 def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.kms.status import counted
+
     if arguments.json:
         session.out_json(asdict(drilled))
     else:
         session.out(f"recipient:          {drilled.kind} {drilled.recipient}")
         session.out(f"wrap:               {drilled.wrap_id}")
-        session.out(f"RMK:                {drilled.rmk_id}, opened; {drilled.meks} MEKs open")
+        meks = counted(drilled.meks, "MEK")
+        session.out(f"RMK:                {drilled.rmk_id}, opened; {meks} open")
         session.out(f"configuration keys: {', '.join(drilled.configuration_keys)}, opened")
     if drilled.not_noted:
         session.note(f"the date of this drill could not be stored: {drilled.not_noted}")

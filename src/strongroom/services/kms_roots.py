@@ -17,6 +17,7 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.opening import FindRoot, OpenStore
 from strongroom.kms.states import MekState
+from strongroom.kms.status import counted
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import NEVER, RECIPIENT_KINDS, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
@@ -412,7 +413,7 @@ def _closed(error: StrongroomError) -> RootError:
 def _plan_to_leave(store: KmsStore, after: str, key_id: str) -> tuple[str, ...]:
     return (
         f"make a new RMK under {after} {key_id}, and a new MEK that encrypts",
-        f"leave {len(store.meks)} MEKs behind, but for those that the store before this one gives",
+        f"leave {counted(len(store.meks), 'MEK')} behind, but for those that the store before this one gives",
         "put it in place, and keep the closed store in it until one of its roots answers again",
     )
 
@@ -420,7 +421,7 @@ def _plan_to_leave(store: KmsStore, after: str, key_id: str) -> tuple[str, ...]:
 def _plan(store: kms_store.KmsStore, after: str, key_id: str) -> tuple[str, ...]:
     return (
         f"make a new RMK under {after} {key_id}",
-        f"wrap {len(store.meks)} MEKs by it and make a new one that encrypts",
+        f"wrap {counted(len(store.meks), 'MEK')} by it and make a new one that encrypts",
         "open the new store again and compare every key",
         f"put it in place, and drop the wrap of {store.mode} {store.wraps[0].root_key_id}",
     )

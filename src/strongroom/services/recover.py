@@ -31,6 +31,7 @@ from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.key_records import WrapKind
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms.opening import OpenStore
+from strongroom.kms.status import counted
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RECIPIENT_KINDS, RootProvider, WrapRecord
 from strongroom.services import kms_change, regenerate
@@ -195,16 +196,16 @@ class RecoverService:
         store = opened.store.store
         mode, *others = store.wraps
         online = [f"{w.kind} {w.root_key_id}" for w in others if w.kind not in RECIPIENT_KINDS]
+        keys = counted(len(opened.keys), "configuration key")
         keystore = (
-            (f"make a new keystore, and wrap {len(opened.keys)} configuration keys by it",)
-            if not self._keys_are_whole()
-            else ()
+            (f"make a new keystore, and wrap {keys} by it",) if not self._keys_are_whole() else ()
         )
-        meks, count = len(store.meks), len(store.recipients)
+        meks = counted(len(store.meks), "MEK")
+        recipients = counted(len(store.recipients), "recovery recipient")
         return (
             *keystore,
             f"make a new RMK under {LOCAL} {opened.active_id}, and a new MEK that encrypts",
-            f"wrap {meks} MEKs by it, decrypt-only, and the RMK for {count} recovery recipients",
+            f"wrap {meks} by it, decrypt-only, and the RMK for {recipients}",
             f"drop the wrap of {mode.kind} {mode.root_key_id}",
             *(f"keep {root} beside it, if it answers" for root in online),
         )

@@ -219,7 +219,9 @@ def test_a_drill_ends_with_a_receipt(
     assert after == before
     assert not source.paths.repository.parent.joinpath(".drill").exists()
     assert verify(node_dir, "x", "--drill") == 0
-    assert "Opened: 2; read whole: 2" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Opened: 2; read whole: 2" in shown
+    assert "(local), 1 MEK\n" in shown
 
 
 def test_anywhere_else_the_digests_are_checked_and_an_identity_opens(
