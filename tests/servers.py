@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,26 +106,44 @@ def create_node(folder: Path, password: str = PASSWORD) -> TestNode:
 @contextmanager
 def serving(node: TestNode, *options: str) -> Iterator[TestNode]:
     """Serve a node on a port that the kernel picks, until the end of the block."""
-    with (node.folder / "serve.err").open("ab") as errors:
+    command = [str(BIN / "strongroom"), "serve", "--host", "127.0.0.1", "--port", "0", *options]
+    with ready(command, node.folder / "serve.err", node.folder, node.variables()) as (_, url):
+        node.url = url
+        try:
+            yield node
+        finally:
+            node.url = ""
+
+
+@contextmanager
+def ready(
+    command: Sequence[str], errors: Path, folder: Path, variables: Mapping[str, str]
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A server that has said that it is ready, and its URL; stopped at the end of the block, if it still runs.
+
+    Args:
+        command: What starts it.
+        errors: Where its stderr is added.
+        folder: Where it runs.
+        variables: Its whole environment.
+    """
+    with errors.open("ab") as file:
         process = subprocess.Popen(
-            [str(BIN / "strongroom"), "serve", "--host", "127.0.0.1", "--port", "0", *options],
-            cwd=node.folder,
-            env=node.variables(),
+            command,
+            cwd=folder,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=file,
             text=True,
         )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         if not line.startswith("ready: "):
-            told = (node.folder / "serve.err").read_text()
-            raise AssertionError(f"the server did not start: {line!r} {told}")
-        node.url = line.removeprefix("ready: ").strip()
-        yield node
+            raise AssertionError(f"the server did not start: {line!r} {errors.read_text()}")
+        yield process, line.removeprefix("ready: ").strip()
     finally:
-        node.url = ""
         stop(process)
 
 

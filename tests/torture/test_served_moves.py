@@ -6,11 +6,11 @@ is a real one and dies by SIGKILL, before the call is made; what all earlier cal
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,10 +18,14 @@ from strongroom.control import client
 from strongroom.control.verbs import settings_to_plain
 from strongroom.errors import StateError
 from strongroom.topology.paths import DataPaths
+from tests import servers
 from tests.conftest import Torture
 from tests.servers import ROOT
 from tests.torture import moves, nodes
 from tests.torture.moves import Prepare, Prepared, Start
+
+if TYPE_CHECKING:
+    import subprocess
 
 pytestmark = pytest.mark.torture
 
@@ -32,25 +36,10 @@ _END_S = 30
 def serving(home: Path, number: int, notes: Path) -> Iterator["subprocess.Popen[str]"]:
     """A server that dies at a call."""
     words = ["--data-dir", str(home), "--port", "0", "--no-backgrounder"]
-    with notes.with_suffix(".err").open("ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.crashing_serve", str(number), str(notes), *words],
-            cwd=ROOT,
-            env={**os.environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("ready: "), notes.with_suffix(".err").read_text()
+    command = [sys.executable, "-m", "tests.torture.crashing_serve", str(number), str(notes)]
+    errors = notes.with_suffix(".err")
+    with servers.ready([*command, *words], errors, ROOT, os.environ) as (process, _):
         yield process
-    finally:
-        process.terminate()
-        process.wait(_END_S)
-        process.stdout.close()
 
 
 def move(home: Path, start: Start) -> object:
