@@ -36,7 +36,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "extracts": ("extracts", "list, encrypt, decrypt, re-encrypt and rewrap extracts"),
         "jobs": ("jobs", "list, show, cancel and wait for jobs"),
         "status": ("status", "state of the node and its services"),
-        "recover": ("recover", "say which key store counts after it was put back"),
+        "recover": (
+            "recover",
+            "bring back a node whose root or keystore is gone; accept an old KMS store",
+        ),
         "events": ("events", "show and verify the event log"),
         "backup": ("backup", "verify a backup, and try it"),
     },

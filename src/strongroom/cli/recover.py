@@ -1,4 +1,4 @@
-"""`strongroom recover`: open a node by a recovery identity or by shares, or say which key store counts."""
+"""`strongroom recover`: bring a node back by a recovery identity or by shares, or accept an old KMS store."""
 
 import argparse
 from dataclasses import asdict
@@ -21,7 +21,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=f"{verb}: bring a node back whose root or keystore is gone, prove that this"
-        " would work, or say which key store counts after it was put back",
+        " would work, or accept a KMS store that was put back",
     )
     ways = parser.add_mutually_exclusive_group(required=True)
     ways.add_argument(

@@ -260,6 +260,14 @@ def test_help_lists_every_command(tool: str, capsys: pytest.CaptureFixture[str])
         assert all(verb in out for verb in dispatch.COMMANDS[tool])
 
 
+def test_help_says_all_that_recover_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """It said no more than what `--accept-epoch` does."""
+    assert dispatch.main("strongroom", ["--help"]) == 0
+    line = next(row for row in capsys.readouterr().out.splitlines() if " recover " in row)
+    assert "bring back a node whose root or keystore is gone" in line
+    assert "accept an old KMS store" in line
+
+
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch.main("tsm", ["sekurity"]) == 2
     assert "unknown command 'sekurity'" in capsys.readouterr().err
