@@ -114,7 +114,7 @@ class FormatError(StrongroomError):
 
 
 class KeyNotFoundError(StrongroomError):
-    """A key that a ciphertext names is not in the key store."""
+    """A key that a ciphertext names is not in the KMS store."""
 
     exit_code = 22
     http_status = 503

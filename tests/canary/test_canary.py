@@ -303,7 +303,7 @@ def play(story: Scenario) -> None:
 
 
 def is_wrapped_in_backup(find: forms.Find) -> bool:
-    """A backup holds the key store without its outermost layer: RMK and MEKs in it are wrapped (A-24)."""
+    """A backup holds the KMS store without its outermost layer: RMK and MEKs in it are wrapped (A-24)."""
     return find.place.endswith(".tsbak") and find.secret.startswith("kms.persistent_store#")
 
 

@@ -93,6 +93,13 @@ def test_no_registry_address_and_no_place_of_one_machine() -> None:
     assert found == []
 
 
+def test_the_keystore_and_the_kms_store_are_told_apart() -> None:
+    """docs/reference/terms.md: the two words in one name both, so that nobody knows which is meant."""
+    for_both = re.compile(r"\bkey\s" + "stores?", re.IGNORECASE)  # in two parts, as above
+    texts = [path for path in tracked() if path.suffix in {".py", ".md"}]
+    assert [relative(path) for path in texts if for_both.search(path.read_text())] == []
+
+
 def test_no_address_in_any_lock() -> None:
     for lock in (ROOT / "requirements").glob("*.txt"):
         assert "://" not in lock.read_text(), lock.name

@@ -72,7 +72,7 @@ class OpenBackup:
         self.raw_store = self._small(manifest.STORE)
         self.store = kms_store.parse(self.raw_store)
         if (self.store.rmk_id, self.store.installation_id) != (said.rmk_id, said.installation):
-            raise FormatError("the backup's key store is of another backup", hint=_HINT)
+            raise FormatError("the backup's KMS store is of another backup", hint=_HINT)
 
     @classmethod
     def check(cls, file: Source, progress: Progress | None = None) -> "OpenBackup":

@@ -55,7 +55,7 @@ def build_parser(prog: str, verb: str) -> "argparse.ArgumentParser":
 def _add_get(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("-k", "--key", required=True, help="name of the key; case matters")
     parser.add_argument(
-        "--reveal-key-material", action="store_true", help="print keys and key stores, too"
+        "--reveal-key-material", action="store_true", help="print keys and the KMS store, too"
     )
     parser.add_argument("--reason", default="", help="why a secret is read; kept in the event log")
     parser.set_defaults(run=_get)

@@ -176,7 +176,7 @@ def _print_usage(session: Session, report: "UsageReport") -> None:
 
 def _retire(arguments: argparse.Namespace, session: Session) -> int:
     session.perform("kms.retire", {"mek_id": arguments.mek_id}, session.note)
-    session.out(f"MEK {arguments.mek_id} was removed from the key store.")
+    session.out(f"MEK {arguments.mek_id} was removed from the KMS store.")
     return 0
 
 

@@ -23,7 +23,7 @@ _FILE_ID_BYTES = 16
 
 
 class KmsAccessor:
-    """Opens the key store when it must and hands out data keys."""
+    """Opens the KMS store when it must and hands out data keys."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class KeyRing:
         for mek in self.meks:
             if mek.id == mek_id:
                 return mek
-        message = f"MEK {mek_id} is not in the key store"
+        message = f"MEK {mek_id} is not in the KMS store"
         hint = "it was retired, or belongs to another installation or to a backup not restored here"
         raise KeyNotFoundError(message, hint=hint)
 
@@ -54,7 +54,7 @@ class KeyRing:
             ConflictError: The id is taken.
         """
         if any(mek.id == mek_id for mek in self.meks):
-            message = f"MEK {mek_id} is in the key store already"
+            message = f"MEK {mek_id} is in the KMS store already"
             raise ConflictError(message)
         old = tuple(
             mek.with_state(MekState.DECRYPT_ONLY, now) if mek is self.active else mek
@@ -95,12 +95,12 @@ class KeyRing:
     def _check_one_active(self) -> None:
         active = sum(mek.state is MekState.ENCRYPT_OR_DECRYPT for mek in self.meks)
         if active != 1:
-            message = f"the key store has {active} keys that encrypt instead of one"
+            message = f"the KMS store has {active} keys that encrypt instead of one"
             raise FormatError(message)
 
     def _check_keys(self) -> None:
         if len({mek.id for mek in self.meks}) != len(self.meks):
-            message = "the key store has two MEKs with one id"
+            message = "the KMS store has two MEKs with one id"
             raise FormatError(message)
         for mek in self.meks:
             times = [mek.created_at, mek.encrypting_since, mek.decrypt_only_since]

@@ -1,4 +1,4 @@
-"""What can be said of the key store, as values, JSON and text (Q-01); pure."""
+"""What can be said of the KMS store, as values, JSON and text (Q-01); pure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -56,7 +56,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class KmsStatus:
-    """The state of the key store.
+    """The state of the KMS store.
 
     Attributes:
         problems: What does not work, one sentence each; empty means OK.

@@ -17,7 +17,7 @@ class SecretKind(Enum):
     PASSWORD = "password"  # noqa: S105 a kind, not a password
     CERTIFICATE = "certificate"
     PRIVATE_KEY = "private key"
-    KEY_STORE = "key store"
+    KEYS = "keys"
 
 
 class SecretParameter(NamedTuple):
@@ -93,8 +93,8 @@ def _private_key(name: str, origin: SecretOrigin, consumer: str) -> SecretParame
     return SecretParameter(name, origin, SecretKind.PRIVATE_KEY, consumer, key_material=True)
 
 
-def _key_store(name: str, consumer: str) -> SecretParameter:
-    return SecretParameter(name, SecretOrigin.GENERATED, SecretKind.KEY_STORE, consumer, True, True)
+def _keys(name: str, consumer: str) -> SecretParameter:
+    return SecretParameter(name, SecretOrigin.GENERATED, SecretKind.KEYS, consumer, True, True)
 
 
 def _all() -> dict[str, SecretParameter]:
@@ -102,11 +102,11 @@ def _all() -> dict[str, SecretParameter]:
     parameters = [
         *(_password(name, generated, consumer) for name, consumer in _GENERATED_PASSWORDS.items()),
         *(_password(name, admin, consumer) for name, consumer in _ADMIN_PASSWORDS.items()),
-        _key_store("kms.persistent_store", "the key management system: its MEKs"),
-        _key_store("kms.previous_store", "the key management system: the value before the last"),
-        _key_store("kms.roots", "the key management system: how to reach its roots"),
-        _key_store("asset.keys", "credentials embedded in published content (C-08)"),
-        _key_store("eventlog.signing_key", "the event log: signs its checkpoints"),
+        _keys("kms.persistent_store", "the key management system: its MEKs"),
+        _keys("kms.previous_store", "the key management system: the value before the last"),
+        _keys("kms.roots", "the key management system: how to reach its roots"),
+        _keys("asset.keys", "credentials embedded in published content (C-08)"),
+        _keys("eventlog.signing_key", "the event log: signs its checkpoints"),
         _certificate("ssl.cert.file_bytes", admin, "the HTTPS listener"),
         _certificate("ssl.chain.file_bytes", admin, "the HTTPS listener"),
         _private_key("ssl.key.file_bytes", admin, "the HTTPS listener"),

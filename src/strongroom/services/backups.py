@@ -1,6 +1,6 @@
 """`tsm maintenance backup`: one archive of repository, extracts and wrapped keys, taken while the server works (A-24).
 
-The rows are those of one moment; the extracts that they name are pinned before they can go; the key store is read last,
+The rows are those of one moment; the extracts that they name are pinned before they can go; the KMS store is read last,
 so that it holds every MEK that a header names (docs/format/backup.md 3.3). Keys are used where they are held: here pass
 only wrapped ones.
 """

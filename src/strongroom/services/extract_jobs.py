@@ -138,7 +138,7 @@ class ExtractJobs:
         try:
             return self._run(job_id, step, totals)
         except StrongroomError as error:
-            # repository, key store or log failed as a whole: the job cannot go on, and says so
+            # repository, KMS store or log failed as a whole: the job cannot go on, and says so
             reason = f"{error.message}; {error.hint}" if error.hint else error.message
             return step("give_up", partial(self.give_up, job_id, reason, totals))
 

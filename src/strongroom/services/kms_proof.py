@@ -86,7 +86,7 @@ class Prover:
             return Proof("", store.epoch, digest, ("the keys were not proved yet",))
         problems = list(found.problems)
         if (found.epoch, found.digest) != (store.epoch, digest):
-            problems.append("the key store was changed since the last proof")
+            problems.append("the KMS store was changed since the last proof")
         problems += self._too_old(found, limit_s)
         return replace(found, problems=tuple(problems))
 

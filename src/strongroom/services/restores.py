@@ -200,7 +200,7 @@ class RestoreService:
         former = _former(present.store, work)
         if count > kms_store.MAX_MEKS or len(former) > kms_store.MAX_FORMER:
             raise StateError(
-                f"the key store would have {count} MEKs and {len(former)} closed stores",
+                f"the KMS store would have {count} MEKs and {len(former)} closed stores",
                 hint="retire MEKs that nothing uses, and adopt closed stores, first",
             )
 

@@ -313,7 +313,7 @@ def test_without_keys_the_command_says_what_that_means(
     assert told.count("cannot be read:") == 2
     assert "1 embedded credentials do not open" in told
     assert MekState.UNAVAILABLE in {mek.state for mek in target.kms.status().meks}
-    assert maintenance(*restore, home=home) == 0  # once more changes no key store
+    assert maintenance(*restore, home=home) == 0  # once more changes no KMS store
     assert len(target.keeper.current()[0].former) == 1
 
 

@@ -46,7 +46,7 @@ TPM = RootSettings("tpm", "tpm:device:/dev/tpmrm0")
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Runs something before the next one who asks for the lock of the key store gets it."""
+    """Runs something before the next one who asks for the lock of the KMS store gets it."""
     waiting: list[Callable[[], object]] = []
     real = LocalCoordinator.lock
 

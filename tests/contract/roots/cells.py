@@ -127,7 +127,7 @@ of its own against the real product, an emulator or a faithful server (R10). In 
   asked anew. Then reads and writes fail, and nothing is written;
 - the root is asked at most once in five seconds by a process, with jitter, however many ask for a key;
 - within ten seconds of the root's return everything works, without a restart;
-- the key store stays as it is, byte for byte: nothing falls back to local by itself.
+- the KMS store stays as it is, byte for byte: nothing falls back to local by itself.
 
 A latency is one beyond the client's time limit, which the tests shorten. A PIN, a password or a secret id that is
 wrong is given twice by a process and then no more, so that nothing is locked; the next one is set by `set-mode`.

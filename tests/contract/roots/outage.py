@@ -115,7 +115,7 @@ def landed() -> None:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Watched]:
-    """The node in a folder, watched; its key store must be the same at the end."""
+    """The node in a folder, watched; its KMS store must be the same at the end."""
     node = bootstrap.open_node(str(folder))
     try:
         before = node.configuration.document().values[STORE]

@@ -41,7 +41,7 @@ def _set() -> threading.Event:
 
 @dataclass
 class Bench:
-    """A key store in memory that can be rotated, with a clock that is moved by hand."""
+    """A KMS store in memory that can be rotated, with a clock that is moved by hand."""
 
     root: RootProvider
     store: KmsStore

@@ -50,7 +50,7 @@ def test_a_clock_set_back_does_not_disturb_the_order_of_times() -> None:
 def test_a_key_is_found_by_its_id_only() -> None:
     ring = ring_of(2)
     assert ring.get(ring.meks[0].id) is ring.meks[0]
-    with pytest.raises(KeyNotFoundError, match="is not in the key store"):
+    with pytest.raises(KeyNotFoundError, match="is not in the KMS store"):
         ring.get(new_id())
 
 

@@ -391,13 +391,13 @@ def test_an_unreadable_key_store_fails_the_job(bench: Bench) -> None:
         @property
         @override
         def active_mek_id(self) -> str:
-            raise StorageError("the key store is sealed", hint="unseal it")
+            raise StorageError("the KMS store is sealed", hint="unseal it")
 
     sealed = replace(bench.ports, keys=Locked(bench.folder / "ring.json"))
     ExtractJobs(sealed, Limits(Brake(0, threading.Event()))).run(job.id, Memory())
     shown = bench.jobs.show(job.id)
     assert shown.state == "failed"
-    assert "the key store is sealed; unseal it" in shown.note
+    assert "the KMS store is sealed; unseal it" in shown.note
     assert bench.receipt(job.id).remaining == 1
 
 

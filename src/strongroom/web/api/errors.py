@@ -1,6 +1,6 @@
 """Every failure as the error XML that tabcmd and TSC can show (clients.md 1.1); the one place that knows their codes.
 
-The clients print a 5xx answer as raw bytes with a traceback, so an expected failure never is one: a sealed key store or an
+The clients print a 5xx answer as raw bytes with a traceback, so an expected failure never is one: a sealed KMS store or an
 unreachable root is 423. Codes beginning with 409 mean "exists already" to tabcmd (`--continue-if-exists`).
 """
 
@@ -107,7 +107,7 @@ _TABLE: tuple[tuple[type[StrongroomError], int, str], ...] = (
 # what is wrong with the machine itself is told in its log and on its own command line: such messages name paths,
 # addresses and modes, which are nobody's business outside of it
 _INSIDE: tuple[tuple[type[StrongroomError], str], ...] = (
-    (KeystoreError, "the server's key store cannot be opened"),
+    (KeystoreError, "the server's keystore cannot be opened"),
     (RootError, "the root that protects the server's keys cannot be used"),
     (CoordinationError, "the server's configuration store cannot be used"),
     (StorageError, "the server's storage cannot be used"),
