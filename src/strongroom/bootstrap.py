@@ -114,7 +114,7 @@ def open_node(option: str | None) -> "Node":
     root = data_dir(option)
     paths = DataPaths(root)
     try:
-        owner = paths.coordination.parent.stat().st_uid
+        owner = paths.owner()
     except FileNotFoundError as error:
         waiting = prepared_node(option)
         if waiting is not None:

@@ -1,12 +1,12 @@
 """Asks the process that serves the node, if there is one."""
 
-import os
 import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from strongroom import os_users
 from strongroom.control import wire
 from strongroom.control.verbs import Say
 from strongroom.errors import PermissionDeniedError, StateError
@@ -75,9 +75,9 @@ def _check_server(connection: socket.socket, paths: DataPaths) -> None:
     """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)
-    if uid not in {0, paths.root.stat().st_uid, os.geteuid()}:
+    if uid != paths.owner():
         connection.close()
         raise PermissionDeniedError(
-            f"the node's socket belongs to user {uid}, who does not own the node",
+            f"the node's socket belongs to the user {os_users.user_name(uid)}, who does not own the node",
             hint="restart 'strongroom serve', and find out who that is",
         )

@@ -1,13 +1,12 @@
 """Serves the node's Unix socket from the process that holds the keys.
 
-Who may ask: the owner of the data directory, and root; the kernel says who it is. The socket lies in a
-short-named folder of its own, since a path of more than 107 bytes is none; a file of the data directory
+Who may ask: the owner of the data directory, and nobody else, root included; the kernel says who it is. The
+socket lies in a short-named folder of its own, since a path of more than 107 bytes is none; a file of the data directory
 says where.
 """
 
 import contextlib
 import logging
-import os
 import shutil
 import socket
 import socketserver
@@ -56,7 +55,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __init__(self, path: str, node: Node) -> None:
         self.path = path
         self.node = node
-        self.owner = node.paths.root.stat().st_uid
+        self.owner = node.paths.owner()
         super().__init__(path, _Handler)
         Path(path).chmod(0o600)
 
@@ -109,8 +108,9 @@ class _Handler(socketserver.StreamRequestHandler):
 def _peer(connection: socket.socket, owner: int) -> str:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)
-    if uid not in {0, owner, os.geteuid()}:
+    if uid != owner:
         raise PermissionDeniedError(
-            "the node belongs to another user", hint="run this as the directory's owner"
+            "the node belongs to another user",
+            hint=f"run this as the directory's owner: {os_users.as_user(owner)} ...",
         )
     return f"os:{os_users.user_name(uid)}"

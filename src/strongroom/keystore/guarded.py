@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from strongroom import os_users
 from strongroom.errors import KeystoreError
 
 _GROUP_WRITE = stat.S_IWGRP
@@ -56,8 +57,10 @@ def _check(path: Path, status: os.stat_result) -> None:
             hint=f"run 'chmod {good:04o} {path}'; {_LEAKED}",
         )
     me = os.geteuid()
-    if status.st_uid not in {0, me} and (me != 0 or status.st_uid != path.parent.stat().st_uid):
+    if status.st_uid != me:
+        # one of root's too: a node's files are all its owner's, who alone works on it
         raise KeystoreError(
-            f"{path} belongs to user {status.st_uid}",
-            hint=f"run 'chown --reference={path.parent} {path}' after you found out why",
+            f"{path} belongs to the user {os_users.user_name(status.st_uid)},"
+            f" and this runs as {os_users.user_name(me)}",
+            hint=f"find out why, then run 'chown {os_users.user_name(me)} {path}' as root; {_LEAKED}",
         )

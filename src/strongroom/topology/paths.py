@@ -17,6 +17,15 @@ class DataPaths(NamedTuple):
     root: Path
     node_id: str = "node1"
 
+    def owner(self) -> int:
+        """User id of whoever owns the node, and alone works on it: of its innermost folder, that the node made itself.
+
+        Raises:
+            FileNotFoundError: There is no node.
+            PermissionError: It may not be entered.
+        """
+        return self.coordination.parent.stat().st_uid
+
     @property
     def tabsvc(self) -> Path:
         """Everything of the services."""

@@ -27,6 +27,7 @@ from strongroom.errors import (
 )
 from strongroom.roots.settings import RootSettings
 from strongroom.topology import running
+from strongroom.topology.paths import DataPaths
 
 
 def quiet(text: str) -> None:
@@ -98,6 +99,22 @@ def test_another_user_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(server, "_CREDENTIALS", Stranger())
     with served(node), pytest.raises(PermissionDeniedError, match="another user"):
         client.ask(node.paths, "kms.rotate", {}, quiet)
+
+
+def test_nobody_but_the_owner_is_heard_or_told_anything(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K-06: root, too, had the socket's ear, though it may not work on the node of another user."""
+    owner = os.geteuid() + 1
+    monkeypatch.setattr(DataPaths, "owner", lambda _: owner)
+    with served(node) as path, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        with suppress(BrokenPipeError):  # it is refused before it is read
+            connection.sendall(wire.line({"verb": "kms.status", "arguments": {}}))
+        answer = connection.makefile("rb").readline()
+        assert b'"kind": "PermissionDeniedError"' in answer
+        with pytest.raises(PermissionDeniedError, match="does not own the node"):
+            client.ask(node.paths, "kms.rotate", {}, quiet)
 
 
 def test_a_strangers_socket_is_told_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,10 @@
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from strongroom import os_users
 from strongroom.errors import KeystoreError
 from strongroom.keystore import guarded
 
@@ -70,48 +70,41 @@ def test_a_file_over_the_limit_is_refused(path: Path) -> None:
         guarded.read(path, 7)
 
 
-STRANGER = 65_534
+STRANGER = 3_999_999_999
 ME = 1000
 
 
-def owners(monkeypatch: pytest.MonkeyPatch, path: Path, *, folder: int, me: int) -> None:
-    """The file is a stranger's. Only root could make it so; any user can be told that it is."""
-    real_fstat, real_stat = os.fstat, os.stat
-
-    def owned(status: os.stat_result, uid: int) -> os.stat_result:
-        return os.stat_result((*status[: stat.ST_UID], uid, *status[stat.ST_UID + 1 :]))
+def owners(monkeypatch: pytest.MonkeyPatch, path: Path, *, owner: int, me: int) -> None:
+    """Whose the file is, and who opens it. Only root could make it so; any user can be told that it is."""
+    real_fstat = os.fstat
 
     def fstat(handle: int) -> os.stat_result:
         status = real_fstat(handle)
-        same = os.path.samestat(status, real_stat(path))
-        return owned(status, STRANGER) if same else status
-
-    def look(what: Any, **options: Any) -> os.stat_result:
-        status = real_stat(what, **options)
-        return owned(status, folder) if what == path.parent else status
+        if not os.path.samestat(status, path.stat()):
+            return status
+        return os.stat_result((*status[: stat.ST_UID], owner, *status[stat.ST_UID + 1 :]))
 
     monkeypatch.setattr(os, "fstat", fstat)
-    monkeypatch.setattr(os, "stat", look)
     monkeypatch.setattr(os, "geteuid", lambda: me)
 
 
-@pytest.mark.parametrize(("me", "folder"), [(0, 0), (0, ME), (ME, ME), (ME, STRANGER)])
-def test_a_file_of_a_stranger_is_refused(
-    path: Path, monkeypatch: pytest.MonkeyPatch, me: int, folder: int
+@pytest.mark.parametrize(("owner", "me"), [(STRANGER, 0), (STRANGER, ME), (0, ME), (ME, 0)])
+def test_a_file_of_another_user_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, me: int
 ) -> None:
-    """C-10: whose the folder is counts for root only."""
-    owners(monkeypatch, path, folder=folder, me=me)
-    with pytest.raises(KeystoreError, match="belongs to user 65534"):
+    """C-10: root's file in a user's node, and a user's in root's, were accepted."""
+    owners(monkeypatch, path, owner=owner, me=me)
+    with pytest.raises(KeystoreError) as caught:
         guarded.read(path, 100)
+    assert f"{path} belongs to the user {os_users.user_name(owner)}," in caught.value.message
+    assert f"'chown {os_users.user_name(me)} {path}'" in caught.value.hint
 
 
-def test_root_reads_the_files_of_the_folder_s_owner(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("me", [0, ME])
+def test_a_file_that_its_group_may_read_is_its_owner_s(
+    path: Path, monkeypatch: pytest.MonkeyPatch, me: int
 ) -> None:
-    owners(monkeypatch, path, folder=STRANGER, me=0)
-    assert guarded.read(path, 100) == b"contents"
-
-
-def test_a_user_reads_a_file_of_his_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    owners(monkeypatch, path, folder=ME, me=STRANGER)
+    """C-10: what `init` by root makes for the group `strongroom`."""
+    path.chmod(0o640)
+    owners(monkeypatch, path, owner=me, me=me)
     assert guarded.read(path, 100) == b"contents"
