@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -133,6 +133,7 @@ class Worker:
         free = JOBS_AT_ONCE - len(running)
         for job in self._queued():
             if free > 0 and job.site_id not in busy and self._claim(job):
+                _log.debug("job %s is taken: %s of site %s", job.id, job.kind, job.site_id)
                 self._engine.start(job.id)
                 free -= 1
             busy.add(job.site_id)  # jobs of one site keep their order
@@ -188,7 +189,6 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
     Returns:
         False if another process runs the node's jobs already.
     """
-    from strongroom.topology import service_logs
 
     def ended() -> bool:
         job = node.jobs.show(job_id)
@@ -199,7 +199,7 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
             stack.enter_context(_sole_worker(node, 0))
         except ConflictError:
             return False
-        service_logs.configure(node.paths, "backgrounder", access=node.access)
+        stack.enter_context(_logging(node))
         node.key_log = "backgrounder"
         _worker(node, threading.Event()).run(until=ended)
     return True
@@ -238,9 +238,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="backgrounder")
     parser.add_argument("--data-dir")
     node = bootstrap.open_node(parser.parse_args(argv).data_dir)
-    from strongroom.topology import service_logs
-
-    service_logs.configure(node.paths, "backgrounder", access=node.access)
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -249,14 +246,25 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     threading.Thread(target=_follow_parent, args=(stopping,), daemon=True).start()
-    try:
-        run(node, stopping)
-    except StrongroomError:
-        _log.exception("the backgrounder ends")
-        return 1
-    finally:
-        node.close()
+    with closing(node):
+        try:
+            with _logging(node):
+                run(node, stopping)
+        except StrongroomError:
+            _log.exception("the backgrounder ends")
+            return 1
     return 0
+
+
+@contextmanager
+def _logging(node: Node) -> Iterator[None]:
+    """This process is the backgrounder: it writes that log, at the level that is asked for."""
+    from strongroom.services import log_levels
+    from strongroom.topology import service_logs
+
+    service_logs.configure(node.paths, "backgrounder", access=node.access)
+    with log_levels.followed(node.coordinator, node.configuration, "backgrounder"):
+        yield
 
 
 def _follow_parent(stopping: threading.Event) -> None:

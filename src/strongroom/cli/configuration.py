@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.cli.session import Session
+from strongroom.config import catalog
 from strongroom.errors import StateError, StorageError, UsageError
 from strongroom.secrets import catalog as secrets
 
@@ -45,7 +46,7 @@ def build_parser(prog: str, verb: str) -> "argparse.ArgumentParser":
     for name, text, add_options in (
         ("get", "print the applied value of a key", _add_get),
         ("set", "set a key: a pending change until it is applied", _add_set),
-        ("list", "all keys, secrets masked", _add_list),
+        ("list", "all keys and their values, secrets masked", _add_list),
         ("list-dynamic-keys", "keys that change without a restart", _add_list_dynamic),
     ):
         add_options(verbs.add_parser(name, help=text, description=text, formatter_class=_formatter))
@@ -76,7 +77,7 @@ def _add_set(parser: "argparse.ArgumentParser") -> None:
 
 
 def _add_list(parser: "argparse.ArgumentParser") -> None:
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="as JSON, with what each key is for")
     parser.set_defaults(run=_list)
 
 
@@ -114,6 +115,8 @@ def _set(arguments: "argparse.Namespace", session: Session) -> int:
     else:
         value = _value(arguments, session)
         pending = service.set(key, value, actor=session.actor, force=arguments.force_keys)
+    if catalog.is_known(key) and not catalog.has_effect(key):
+        session.note(f"{key} is {catalog.NO_EFFECT}")
     _say_pending(pending, session)
     return 0
 
@@ -198,7 +201,8 @@ def _list(arguments: "argparse.Namespace", session: Session) -> int:
 
 
 def _list_dynamic(arguments: "argparse.Namespace", session: Session) -> int:
-    names = [row.key for row in session.node.configuration.list() if row.dynamic]
+    rows = session.node.configuration.list()
+    names = [row.key for row in rows if row.dynamic and row.has_effect]
     if arguments.json:
         session.out_json(names)
         return 0

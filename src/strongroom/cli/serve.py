@@ -38,12 +38,15 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.control import server as control
+    from strongroom.services import log_levels
     from strongroom.topology import running, service_logs
 
     node = session.node
     with ExitStack() as stack:
         stack.enter_context(running.sole_server(node.paths))
         service_logs.configure(node.paths, "vizportal", access=node.access)
+        following = log_levels.followed(node.coordinator, node.configuration, "vizportal")
+        stack.enter_context(following)
         _bring_in_order(node, session)
         backgrounder = Backgrounder(node, enabled=not arguments.no_backgrounder)
         stack.enter_context(backgrounder.kept_running())

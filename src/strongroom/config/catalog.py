@@ -14,15 +14,12 @@ MAX_TEXT_CHARACTERS = 64 << 10
 _MAX_INTEGER = 2**53
 _MAX_PORT = 65535
 _LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "off")
-_LOGGING_SERVICES = (
-    "backgrounder",
-    "clustercontroller",
-    "filestore",
-    "gateway",
-    "tabadmincontroller",
-    "vizportal",
-    "vizqlserver",
-)
+LOGGING_SERVICES = ("backgrounder", "vizportal", "vizqlserver")
+"""Those that write a log here; `services.log_levels` follows their `<service>.log.level`."""
+_SILENT_SERVICES = ("clustercontroller", "filestore", "gateway", "tabadmincontroller")
+
+NO_EFFECT = "accepted for scripts, nothing here uses it"
+"""What is said of a key without effect."""
 
 
 class ConfigKey(NamedTuple):
@@ -34,6 +31,8 @@ class ConfigKey(NamedTuple):
         check: Gives the value in its one spelling, or raises `ValueError` saying what it should be.
         dynamic: Whether a change needs no restart.
         summary: What it does.
+        has_effect: Whether anything here reads it; a key that nothing reads is accepted all the
+            same, so that scripts written for the other product go on (requirements 2.4).
     """
 
     name: str
@@ -41,6 +40,7 @@ class ConfigKey(NamedTuple):
     check: Callable[[str], str]
     dynamic: bool
     summary: str
+    has_effect: bool = True
 
 
 def _text(value: str) -> str:
@@ -88,13 +88,12 @@ def _level(value: str) -> str:
 
 def _all() -> dict[str, ConfigKey]:
     keys = [
-        ConfigKey("backgrounder.querylimit", "7200", _integer, False, "longest query, seconds"),
         ConfigKey(
-            "backgrounder.extra_timeout_in_seconds", "1800", _integer, False, "grace of a job"
-        ),
-        ConfigKey("backgrounder.timeout_tasks", None, _text, False, "job kinds with a time limit"),
-        ConfigKey(
-            "kms.rmk.keep_seconds", "3600", _integer, True, "seconds until the root is asked again"
+            "kms.rmk.keep_seconds",
+            "3600",
+            _integer,
+            True,
+            "seconds that the RMK serves until its root is asked again",
         ),
         ConfigKey(
             "kms.rmk.offline_seconds",
@@ -118,13 +117,14 @@ def _all() -> dict[str, ConfigKey]:
             "tabsvc/files/backups",
             _text,
             False,
-            "backups; below the data directory",
+            "folder of backups, seen from the data directory",
         ),
-        ConfigKey("basefilepath.log_archive", None, _text, False, "log archives"),
-        ConfigKey("basefilepath.site_export.exports", None, _text, False, "site exports"),
-        ConfigKey("basefilepath.site_import.exports", None, _text, False, "site imports"),
         ConfigKey(
-            "features.PasswordlessBootstrapInit", "true", _boolean, False, "nodes join by file"
+            "features.PasswordlessBootstrapInit",
+            "true",
+            _boolean,
+            False,
+            "whether a bootstrap file carries a one-time credential",
         ),
         ConfigKey(
             "gateway.https.host",
@@ -134,9 +134,12 @@ def _all() -> dict[str, ConfigKey]:
             "address that serves HTTPS; 0.0.0.0: all",
         ),
         ConfigKey(
-            "gateway.https.port", None, _port, False, "port of HTTPS with ssl.cert.file_bytes; none"
+            "gateway.https.port",
+            None,
+            _port,
+            False,
+            "port of HTTPS, with the certificate of ssl.cert.file_bytes; none: no HTTPS",
         ),
-        ConfigKey("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
         *_components(),
         ConfigKey(
             "secrets.policy",
@@ -152,19 +155,46 @@ def _all() -> dict[str, ConfigKey]:
             True,
             "whether a serving node rotates generated secrets that are due",
         ),
-        ConfigKey("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
         ConfigKey(
-            "tabadmincontroller.auth.expiration.minutes", "120", _integer, True, "life of a session"
-        ),
-        ConfigKey(
-            "vizqlserver.trustedticket.log_level", "info", _level, False, "log of trusted tickets"
+            "tabadmincontroller.auth.expiration.minutes",
+            "120",
+            _integer,
+            True,
+            "minutes until a bootstrap file expires",
         ),
         *(
-            ConfigKey(f"{service}.log.level", "info", _level, True, f"log level of {service}")
-            for service in _LOGGING_SERVICES
+            ConfigKey(
+                f"{service}.log.level", "info", _level, True, f"how much the log of {service} says"
+            )
+            for service in LOGGING_SERVICES
         ),
+        *_without_effect(),
     ]
     return {key.name: key for key in sorted(keys, key=lambda key: key.name)}
+
+
+def _without_effect() -> list[ConfigKey]:
+    """Keys of the other product's scripts that govern nothing here; their values are still checked."""
+    levels = (f"{service}.log.level" for service in _SILENT_SERVICES)
+    keys = [
+        (
+            "backgrounder.extra_timeout_in_seconds",
+            "1800",
+            _integer,
+            False,
+            "grace of a job, seconds",
+        ),
+        ("backgrounder.querylimit", "7200", _integer, False, "longest query, seconds"),
+        ("backgrounder.timeout_tasks", None, _text, False, "jobs with a time limit"),
+        ("basefilepath.log_archive", None, _text, False, "folder of log archives"),
+        ("basefilepath.site_export.exports", None, _text, False, "folder of site exports"),
+        ("basefilepath.site_import.exports", None, _text, False, "folder of site imports"),
+        ("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
+        ("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
+        ("vizqlserver.trustedticket.log_level", "info", _level, False, "log of trusted tickets"),
+        *((name, "info", _level, True, "log of a service that has none here") for name in levels),
+    ]
+    return [ConfigKey(*key[:4], f"{key[4]}; {NO_EFFECT}", has_effect=False) for key in keys]
 
 
 def _components() -> list[ConfigKey]:
@@ -223,6 +253,20 @@ def default_of(name: str) -> str | None:
     """The value in force while the key is not set."""
     key = KEYS.get(name)
     return key.default if key else None
+
+
+def has_effect(name: str) -> bool:
+    """Whether anything here reads the key; a secret is kept for whoever fetches it."""
+    key = KEYS.get(name)
+    return key.has_effect if key else name in secrets.SECRETS
+
+
+def summary_of(name: str) -> str:
+    """What the key is for; empty for one that nobody knows."""
+    key, secret = KEYS.get(name), secrets.SECRETS.get(name)
+    if key:
+        return key.summary
+    return f"{secret.kind.value} for {secret.consumer}" if secret else ""
 
 
 def needs_restart(name: str) -> bool:

@@ -24,6 +24,8 @@ class ListedKey:
         state: `set`, `default` (not set, but has a default) or `unset`.
         secret: Whether it is stored encrypted.
         dynamic: Whether a change needs no restart.
+        has_effect: Whether anything here reads it.
+        summary: What it is for; empty for a key that was set by force.
     """
 
     key: str
@@ -31,6 +33,8 @@ class ListedKey:
     state: KeyState
     secret: bool
     dynamic: bool
+    has_effect: bool
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -105,4 +109,6 @@ def _listed(values: Mapping[str, str], name: str) -> ListedKey:
         state=state_of(values, name),
         secret=secrets.is_secret(name),
         dynamic=not catalog.needs_restart(name),
+        has_effect=catalog.has_effect(name),
+        summary=catalog.summary_of(name),
     )

@@ -2,6 +2,8 @@
 
 A logger's first name is its service: `logging.getLogger("vizqlserver.AwsKmsEncryptionEnvelope")`
 goes to the log of vizqlserver, under the name after the dot; all else to the log of the process.
+How much is written is a level for each service (`set_level`). Libraries' lines below info are never
+written, at no level: what they tell there are whole requests.
 Several processes may write one log: lines are appended whole, and whoever rotates holds a lock.
 No line shows a secret: what looks like one is masked, in messages and in tracebacks.
 """
@@ -13,6 +15,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from strongroom import durable
 from strongroom.overriding import override
@@ -21,6 +24,20 @@ from strongroom.topology.processes import SERVICES
 
 MAX_BYTES = 16 << 20  # of one file, before it is rotated
 KEEP = 5  # rotated files: at most 96 MiB per service
+
+TRACE = 5
+LEVELS: Final = {
+    "trace": TRACE,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "off": logging.CRITICAL + 1,
+}
+"""The names of the configuration's levels; `off` is above all that is ever written."""
+_OURS = "strongroom"
+logging.addLevelName(TRACE, "TRACE")
 
 MASK = "********"
 _NAMES = r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|data_key|master_key|private_key)[\w.-]*(?<!_id)"
@@ -44,25 +61,46 @@ def configure(
     service: str,
     *,
     access: durable.Access = durable.PRIVATE,
-    level: int = logging.INFO,
 ) -> None:
     """Send this process's logging to the service logs; called once, by what starts the process.
+
+    Info and above are written, until `set_level` says otherwise.
 
     Args:
         paths: Of the node.
         service: Whose log takes everything that names no service.
         access: Mode and group of the files.
-        level: The least severe level that is written.
     """
     durable.make_folder(paths.logs, access)
     for name in SERVICES:
         logger = logging.getLogger(name)
         logger.propagate = False
         _set_handler(logger, ServiceLogHandler(paths.service_log(name), access))
-        logger.setLevel(level)
+        logger.setLevel(logging.INFO)
     root = logging.getLogger()
     _set_handler(root, ServiceLogHandler(paths.service_log(service), access))
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
+    logging.getLogger(_OURS).setLevel(logging.NOTSET)
+
+
+def set_level(service: str, name: str, *, of_process: bool = False) -> None:
+    """Write a service's lines from a level on; of this process, in all that is running.
+
+    Args:
+        service: Whose.
+        name: One of `LEVELS`.
+        of_process: Whether its log also takes what names no service.
+    """
+    level = LEVELS[name]
+    logging.getLogger(service).setLevel(level)
+    if not of_process:
+        return
+    logging.getLogger(_OURS).setLevel(level)
+    root = logging.getLogger()
+    root.setLevel(max(level, logging.INFO))
+    # libraries whose loggers have a level of their own pass by that of the root
+    for handler in [item for item in root.handlers if isinstance(item, ServiceLogHandler)]:
+        handler.setLevel(level)
 
 
 def _set_handler(logger: logging.Logger, handler: "ServiceLogHandler") -> None:

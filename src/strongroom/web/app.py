@@ -225,6 +225,7 @@ class _Outer:
             return
         begun = time.monotonic()
         status = 0
+        _access_log.debug("%s %r begins", scope["method"], scope["path"])
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status

@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from strongroom import bootstrap
 from strongroom.cli import dispatch
+from strongroom.jobs.model import JobKind, JobState
+from strongroom.repository.rows import SiteMode
 from strongroom.topology import running
 
 LIMIT_S = 40.0
@@ -141,3 +144,68 @@ def test_a_note_that_nobody_wrote_is_no_server(node_dir: Path) -> None:
     with running.sole_server(paths):
         found = running.find(paths)
     assert found == running.Running("", 0, 0)
+
+
+def apply_level(node: bootstrap.Node, service: str, level: str | None) -> None:
+    """Bring a log level into force; None resets it to its default."""
+    key = f"{service}.log.level"
+    if level is None:
+        node.configuration.reset(key, actor="os:tester")
+    else:
+        node.configuration.set(key, level, actor="os:tester")
+    node.configuration.apply(actor="os:tester")
+
+
+def test_an_applied_log_level_is_in_force_without_a_restart(node_dir: Path) -> None:
+    """`<service>.log.level` are dynamic keys, each of one service."""
+    with served(node_dir) as process, closing(bootstrap.open_node(str(node_dir))) as node:
+        child = child_of(process)
+        log = node.paths.service_log("vizportal")
+        found = running.find(node.paths)
+        assert found is not None
+
+        def told() -> str:
+            """What the log has got of one request more."""
+            before = log.stat().st_size
+            with urllib.request.urlopen(f"{found.url}/healthz", timeout=LIMIT_S) as answer:
+                answer.read()
+            return log.read_bytes()[before:].decode()
+
+        until(lambda: "GET '/healthz' 200" in told())
+        assert "begins" not in told()
+        apply_level(node, "vizqlserver", "off")  # another service's: this one's goes on
+        apply_level(node, "vizportal", "WARN")
+        until(lambda: not told())
+        apply_level(node, "vizportal", "debug")
+        until(lambda: "DEBUG" in told())
+        apply_level(node, "vizportal", None)
+        until(lambda: "begins" not in told())
+        assert "GET '/healthz' 200" in told()
+        assert child_of(process) == child
+
+
+def test_the_backgrounder_follows_the_level_of_its_log(node_dir: Path) -> None:
+    """A-17's log; a job tells of itself at info, and of being taken at debug."""
+    with served(node_dir) as process, closing(bootstrap.open_node(str(node_dir))) as node:
+        child = child_of(process)
+        site = node.sites.find("default")
+        with node.repository.transaction() as tx:
+            tx.sites.update(site.id, mode=int(SiteMode.ENABLED))
+        log = node.paths.service_log("backgrounder")
+
+        def told() -> str:
+            """What the log says of one job more."""
+            job = node.jobs.enqueue(JobKind.ENCRYPT, site.id, "os:tester")
+            until(lambda: JobState(node.jobs.show(job.id).state).is_final)
+            lines = log.read_text().splitlines() if log.exists() else []
+            return "\n".join(line for line in lines if job.id in line)
+
+        assert "runs" in told()
+        apply_level(node, "backgrounder", "error")
+        until(lambda: not told())
+        apply_level(node, "backgrounder", "debug")
+        until(lambda: "is taken" in told())
+        apply_level(node, "backgrounder", None)
+        until(lambda: "is taken" not in told())
+        assert "runs" in told()
+        assert child_of(process) == child

@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.bootstrap import Node
 from strongroom.cli import configuration, dispatch
-from strongroom.config import versions
+from strongroom.config import catalog, versions
 from strongroom.coordination.base import Change
 from tests.small_node import ASSET_KEYS, create_small_node
 
@@ -84,6 +84,27 @@ def test_set_apply_get(run: Run) -> None:
     assert run("configuration", "set", "-k", "gateway.timeout", "-d")[0] == 0
     run("pending-changes", "apply", "--ignore-prompt")
     assert run("configuration", "get", "-k", "gateway.timeout")[1] == "7200\n"
+
+
+@pytest.mark.parametrize("key", ["gateway.timeout", "filestore.log.level"])
+def test_a_key_without_effect_is_taken_and_said_to_be_one(run: Run, key: str) -> None:
+    """Scripts for the other product set it; whoever reads their output is not misled."""
+    value = catalog.default_of(key) or ""
+    code, out, err = run("configuration", "set", "-k", key, "-v", value)
+    assert (code, out) == (0, "")
+    assert f"{key} is accepted for scripts, nothing here uses it\n1 pending change;" in err
+    rows = json.loads(run("configuration", "list", "--json")[1])
+    (row,) = [row for row in rows if row["key"] == key]
+    assert not row["has_effect"]
+    assert row["summary"].endswith("; accepted for scripts, nothing here uses it")
+
+
+def test_a_key_with_an_effect_needs_no_word(run: Run) -> None:
+    words = ("configuration", "set", "-k", "vizportal.log.level")
+    assert "nothing here" not in run(*words, "-v", "warn")[2]
+    code, _, err = run(*words, "-v", "warning")
+    assert code == 2
+    assert "one of trace, debug, info, warn, error, fatal, off" in err
 
 
 def test_a_secret_on_the_command_line_works_and_warns(run: Run) -> None:
@@ -160,6 +181,10 @@ def test_unknown_keys_by_force(run: Run) -> None:
     assert run("configuration", "set", "-k", "my.thing", "-v", "1", "--force-keys")[0] == 0
     assert run("pending-changes", "apply", "--ignore-prompt")[0] == 0
     assert run("configuration", "get", "-k", "my.thing")[1] == "1\n"
+    (row,) = [
+        row for row in json.loads(run("configuration", "list", "--json")[1]) if not row["summary"]
+    ]
+    assert (row["key"], row["has_effect"]) == ("my.thing", False)
 
 
 def test_list(run: Run) -> None:
@@ -177,6 +202,8 @@ def test_list(run: Run) -> None:
         "state": "set",
         "secret": True,
         "dynamic": False,
+        "has_effect": True,
+        "summary": "password for Redis",
     } in as_json
     assert len(as_json) == len(rows)
 
@@ -185,6 +212,7 @@ def test_list_dynamic_keys(run: Run) -> None:
     names = run("configuration", "list-dynamic-keys")[1].splitlines()
     assert "vizqlserver.log.level" in names
     assert "gateway.timeout" not in names
+    assert "filestore.log.level" not in names  # a change of it changes nothing
     assert json.loads(run("configuration", "list-dynamic-keys", "--json")[1]) == names
 
 

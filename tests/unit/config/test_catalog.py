@@ -1,7 +1,10 @@
 """The known keys: P11, requirements 2.4 and 3.3."""
 
+from pathlib import Path
+
 import pytest
 
+import strongroom
 from strongroom.config import catalog
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.secrets.catalog import SECRETS
@@ -18,6 +21,33 @@ def test_one_name_space() -> None:
     assert catalog.names() == sorted({*catalog.KEYS, *SECRETS})
     assert catalog.is_known("redis.password")
     assert not catalog.is_known("Redis.password")
+
+
+#: Names that the source puts together: how they begin, and the text that makes the rest of them.
+BUILT = {
+    "backgrounder.extracts.": 'f"backgrounder.extracts.{name}"',
+    "kms.rmk.": 'f"kms.rmk.{name}_seconds"',
+    "svcmonitor.notification.smtp.": 'stem = "svcmonitor.notification.smtp"',
+    **{f"{service}.log.level": 'f"{service}.log.level"' for service in catalog.LOGGING_SERVICES},
+}
+
+
+def test_a_key_promises_an_effect_only_if_something_reads_it() -> None:
+    """One that nothing reads says so; one that is read no longer says it."""
+    folder = Path(strongroom.__file__).parent
+    files = [path for path in folder.rglob("*.py") if path.name != "catalog.py"]
+    source = "\n".join(path.read_text() for path in files)
+    for key in catalog.KEYS.values():
+        built = [text for start, text in BUILT.items() if key.name.startswith(start)]
+        is_read = any(text in source for text in (f'"{key.name}"', *built))
+        assert is_read == key.has_effect, key.name
+        assert key.summary.endswith(catalog.NO_EFFECT) != key.has_effect, key.name
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    assert [name for name in catalog.names() if not catalog.summary_of(name)] == []
+    assert catalog.summary_of("nobody.knows") == ""
+    assert not catalog.has_effect("nobody.knows")
 
 
 def test_restart() -> None:

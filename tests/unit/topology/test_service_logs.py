@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from strongroom import durable
+from strongroom.config import catalog
+from strongroom.errors import UsageError
 from strongroom.topology import service_logs
 from strongroom.topology.paths import DataPaths
 from strongroom.topology.processes import SERVICES
@@ -17,7 +19,7 @@ from strongroom.topology.service_logs import ServiceLogHandler
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[DataPaths]:
-    loggers = [logging.getLogger(name) for name in (*SERVICES, None)]
+    loggers = [logging.getLogger(name) for name in (*SERVICES, "strongroom", None)]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     yield DataPaths(tmp_path)
     for logger, level, propagate in before:
@@ -49,6 +51,64 @@ def test_configuring_twice_writes_each_line_once(paths: DataPaths) -> None:
     logging.getLogger("x").warning("once")
     assert paths.service_log("backgrounder").read_text().count("once") == 1
     assert not paths.service_log("vizportal").exists()
+
+
+def test_a_level_is_of_one_service(paths: DataPaths) -> None:
+    service_logs.configure(paths, "vizportal")
+    service_logs.set_level("vizqlserver", "warn")
+    for name in ("vizqlserver.X", "backgrounder.X", "strongroom.x"):
+        logging.getLogger(name).info("at info")
+        logging.getLogger(name).warning("at warning")
+    assert paths.service_log("vizqlserver").read_text().count("at ") == 1
+    assert paths.service_log("backgrounder").read_text().count("at ") == 2
+    assert paths.service_log("vizportal").read_text().count("at ") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("trace", ["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
+        ("debug", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
+        ("info", ["INFO", "WARNING", "ERROR", "CRITICAL"]),
+        ("warn", ["WARNING", "ERROR", "CRITICAL"]),
+        ("error", ["ERROR", "CRITICAL"]),
+        ("fatal", ["CRITICAL"]),
+        ("off", []),
+    ],
+)
+def test_what_is_written_at_each_level(paths: DataPaths, name: str, written: list[str]) -> None:
+    """Of our own lines; a library's are never written below info, and at `off` neither."""
+    library = logging.getLogger("library.with.a.level")
+    library.setLevel(logging.DEBUG)
+    service_logs.configure(paths, "vizportal")
+    service_logs.set_level("vizportal", name, of_process=True)
+    for level in (service_logs.TRACE, 10, 20, 30, 40, 50):
+        logging.getLogger("strongroom.web").log(level, "ours")
+        logging.getLogger("urllib3").log(level, "theirs")
+    library.critical("theirs")
+    library.setLevel(logging.NOTSET)
+    log = paths.service_log("vizportal")
+    lines = log.read_text().splitlines() if log.exists() else []
+    assert [line.split()[1] for line in lines if "ours" in line] == written
+    expected = [level for level in written if level not in {"TRACE", "DEBUG"}]
+    assert [line.split()[1] for line in lines if "urllib3" in line] == expected
+    assert ("library.with" in "".join(lines)) == bool(written)
+
+
+def test_configuring_anew_writes_info_again(paths: DataPaths) -> None:
+    service_logs.configure(paths, "vizportal")
+    service_logs.set_level("vizportal", "off", of_process=True)
+    service_logs.configure(paths, "backgrounder")
+    logging.getLogger("strongroom.x").info("again")
+    assert "again" in paths.service_log("backgrounder").read_text()
+
+
+def test_the_configuration_takes_the_levels_that_there_are() -> None:
+    for name in service_logs.LEVELS:
+        assert catalog.check_value("vizqlserver.log.level", name.upper()) == name
+    with pytest.raises(UsageError) as caught:
+        catalog.check_value("vizqlserver.log.level", "warning")
+    assert caught.value.hint == f"it should be one of {', '.join(service_logs.LEVELS)}"
 
 
 def test_files_have_their_mode(paths: DataPaths) -> None:
