@@ -1,4 +1,4 @@
-"""Writes `docs/reference/`: commands, exit codes and events, from the code that defines them.
+"""Writes `docs/reference/`: commands, keys, exit codes and events, from the code that defines them.
 
 Without `--write` it only says whether the files are as they should be. It does not copy argparse's help text, whose line breaks
 differ between versions of Python, but reads the parsers themselves.
@@ -14,7 +14,9 @@ from pathlib import Path
 
 from strongroom import errors
 from strongroom.cli import dispatch
+from strongroom.config import catalog
 from strongroom.eventlog import events
+from strongroom.secrets import catalog as secrets
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOTE = "<!-- written by `make docs` from the code; do not edit -->\n\n"
@@ -24,6 +26,7 @@ def pages() -> dict[str, str]:
     """Every page of the reference by its file name."""
     return {
         "cli.md": _NOTE + cli_page(),
+        "configuration-keys.md": _NOTE + configuration_keys_page(),
         "exit-codes.md": _NOTE + exit_codes_page(),
         "events.md": _NOTE + events_page(),
     }
@@ -35,7 +38,8 @@ def cli_page() -> str:
         "# Commands\n\n"
         "Every command takes `--data-dir DIR` anywhere on its line; without it the data directory is `STRONGROOM_HOME`, "
         "else `/var/opt/strongroom` for root and `~/.local/share/strongroom` for everybody else. Results go to standard "
-        "output, everything else to standard error. [Exit codes](exit-codes.md).\n"
+        "output, everything else to standard error. [Exit codes](exit-codes.md).\n\n"
+        "`WORD […]` takes one word or several, `[WORD …]` also none; `[--option WORD]…` may be given again.\n"
     )
     parts = [head]
     for tool, verbs in dispatch.COMMANDS.items():
@@ -43,6 +47,62 @@ def cli_page() -> str:
             parser = _parser(tool, verb)
             parts.extend(_sections(parser, parser.description or verbs[verb][1]))
     return "\n".join(parts)
+
+
+def configuration_keys_page() -> str:
+    """All keys of the configuration, from both catalogues."""
+    used = [key for key in catalog.KEYS.values() if key.has_effect]
+    unused = [key for key in catalog.KEYS.values() if not key.has_effect]
+    rows = [
+        f"| `{key.name}` | {_default(key)} | {'dynamic' if key.dynamic else 'restart'} | {_cell(key.summary)} |"
+        for key in used
+    ]
+    idle = [
+        f"| `{key.name}` | {_default(key)} | {_cell(key.summary.removesuffix(f'; {catalog.NO_EFFECT}'))} |"
+        for key in unused
+    ]
+    kept = [
+        f"| `{name}` | {one.origin.value} | {_cell(catalog.summary_of(name))} |"
+        for name, one in secrets.SECRETS.items()
+    ]
+    head = (
+        "# Configuration keys\n\n"
+        "`tsm configuration set` puts a new value among the pending changes; `tsm pending-changes apply` brings it into force. "
+        "A change of a *dynamic* key needs no restart. One of a *restart* key makes a running server start its background worker "
+        "anew and forget the keys in its memory, while it goes on serving; the apply asks before. "
+        "`tsm configuration list --json` shows this table with the present values. A key of no table is refused unless it is "
+        "forced (`--force-keys`).\n"
+    )
+    without_effect = (
+        "\n## Accepted without effect\n\n"
+        "Scripts written for the other product set these. They are checked, stored and read back; nothing here uses them, and "
+        "`tsm configuration set` says so.\n"
+    )
+    encrypted = (
+        "\n## Secret parameters\n\n"
+        "Stored encrypted, and masked in lists: [secrets](../howto/manage-secrets.md). Those of origin *generated* are made "
+        "here; *admin* means that you set them. A change is one of a *restart* key. Not all are used by this program: some "
+        "are only kept, for whoever fetches them with `tsm configuration get`.\n"
+    )
+    return "\n".join(
+        [
+            head,
+            _table("key", "default", "change", "what it does", rows=rows),
+            without_effect,
+            _table("key", "default", "what it is elsewhere", rows=idle),
+            encrypted,
+            _table("key", "origin", "what it is", rows=kept),
+            "",
+        ]
+    )
+
+
+def _table(*columns: str, rows: list[str]) -> str:
+    return "\n".join([f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns), *rows])
+
+
+def _default(key: catalog.ConfigKey) -> str:
+    return "–" if key.default is None else f"`{key.default}`"
 
 
 def exit_codes_page() -> str:
@@ -92,18 +152,16 @@ def _sections(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
 
 def _leaf(parser: argparse.ArgumentParser, summary: str) -> str:
     shown = [one for one in parser._actions if one.dest != "help"]  # noqa: SLF001
-    usage = " ".join(
-        [parser.prog, *(_usage(one) for one in shown if one.help != argparse.SUPPRESS)]
-    )
+    usage = " ".join([parser.prog, *_usages(parser, shown)])
     lines = [
         f"## {parser.prog}\n",
         f"{_sentence(parser.description or summary)}\n",
         f"```\n{usage}\n```\n",
     ]
     table = [
-        f"| `{_name(one)}` | {_help(one)} |"
+        f"| `{_cell(_name(one))}` | {_help(one)} |"
         for one in shown
-        if one.help and one.help != argparse.SUPPRESS
+        if one.help != argparse.SUPPRESS
     ]
     if table:
         lines.append("\n".join(["| argument | meaning |", "| --- | --- |", *table]) + "\n")
@@ -118,16 +176,38 @@ def _sentence(text: str) -> str:
 
 def _help(action: argparse.Action) -> str:
     text = " ".join((action.help or "").split()).replace("%(default)s", str(action.default))
-    return text.replace("|", "\\|").replace("%%", "%")
+    return _cell(text.replace("%%", "%"))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _name(action: argparse.Action) -> str:
-    value = "" if action.nargs == 0 else _value(action)
+    value = _words(action)
     if not action.option_strings:
-        return value
-    return ", ".join(f"{flag} {value}".strip() for flag in action.option_strings).replace(
-        "|", "\\|"
-    )
+        return _value(action)
+    return ", ".join(f"{flag} {value}".strip() for flag in action.option_strings)
+
+
+def _usages(parser: argparse.ArgumentParser, shown: list[argparse.Action]) -> Iterator[str]:
+    """The arguments as one writes them; options of which one is given at most stand together."""
+    told: set[argparse.Action] = set()
+    for one in shown:
+        if one in told or one.help == argparse.SUPPRESS:
+            continue
+        either = [
+            group
+            for group in parser._mutually_exclusive_groups  # noqa: SLF001
+            if one in group._group_actions  # noqa: SLF001
+        ]
+        if not either:
+            yield _usage(one)
+            continue
+        actions = either[0]._group_actions  # noqa: SLF001
+        told.update(actions)
+        choice = " | ".join(_option(each) for each in actions)
+        yield f"({choice})" if either[0].required else f"[{choice}]"
 
 
 def _usage(action: argparse.Action) -> str:
@@ -135,8 +215,26 @@ def _usage(action: argparse.Action) -> str:
     if not action.option_strings:
         many = {"*": f"[{word} …]", "+": f"{word} […]", "?": f"[{word}]"}
         return many.get(str(action.nargs), word)
-    option = f"{action.option_strings[-1]} {'' if action.nargs == 0 else word}".strip()
-    return option if action.required else f"[{option}]"
+    option = f"{action.option_strings[-1]} {_words(action)}".strip()
+    if action.required:
+        return _option(action)
+    return f"[{option}]…" if _is_repeated(action) else f"[{option}]"
+
+
+def _option(action: argparse.Action) -> str:
+    option = f"{action.option_strings[-1]} {_words(action)}".strip()
+    return f"({option})…" if _is_repeated(action) else option
+
+
+def _is_repeated(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._AppendAction) and action.nargs is None  # noqa: SLF001
+
+
+def _words(action: argparse.Action) -> str:
+    """What stands behind an option: nothing, a word, or several."""
+    word = _value(action)
+    many = {"0": "", "*": f"[{word} …]", "+": f"{word} […]", "?": f"[{word}]"}
+    return many.get(str(action.nargs), word)
 
 
 def _value(action: argparse.Action) -> str:

@@ -27,7 +27,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="show the extracts of a site")
     listing.add_argument("--site", required=True, metavar="SITE", help="name, content URL or id")
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="print them as a JSON list")
     listing.set_defaults(run=_list)
     for name, (kind, text) in _VERBS.items():
         _add_work(commands.add_parser(name, help=text, description=text), kind)
@@ -39,7 +39,7 @@ def _add_work(command: argparse.ArgumentParser, kind: str) -> None:
     command.add_argument("--item", metavar="NAME_OR_ID", help="this extract alone")
     command.add_argument("--wait", action="store_true", help="until the job has ended")
     command.add_argument("--timeout", type=float, metavar="S", help="wait at most this long")
-    command.add_argument("--json", action="store_true")
+    command.add_argument("--json", action="store_true", help="print the job as JSON")
     if kind == "encrypt_extracts":
         command.add_argument(
             "--new-data-key",

@@ -72,8 +72,8 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def _inspect_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "show what the header of an encrypted file says; needs no key"
-    parser.add_argument("file", metavar="FILE")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("file", metavar="FILE", help="an encrypted file")
+    parser.add_argument("--json", action="store_true", help="print the header as JSON")
     parser.add_argument(
         "--reveal-data-key",
         action="store_true",
@@ -84,13 +84,13 @@ def _inspect_parser(parser: argparse.ArgumentParser) -> None:
 
 def _rewrap_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "bring data keys under the active master extract key; data is not read"
-    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="encrypted files")
     parser.set_defaults(run=_rewrap)
 
 
 def _verify_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "authenticate every byte of encrypted files"
-    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="encrypted files")
     parser.set_defaults(run=_verify)
 
 

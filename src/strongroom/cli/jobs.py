@@ -23,9 +23,9 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     wait.add_argument("--timeout", type=float, metavar="S", help="wait at most this long")
     wait.set_defaults(run=_wait)
     for command in (show, cancel, wait):
-        command.add_argument("id", metavar="ID")
+        command.add_argument("id", metavar="ID", help="the job's id")
     for command in (listing, show, cancel, wait):
-        command.add_argument("--json", action="store_true")
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 

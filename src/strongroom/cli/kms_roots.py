@@ -24,14 +24,14 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ("verify", "ask all roots now, and remember which opened the RMK"),
     ):
         parser = verbs.add_parser(name, help=help_text)
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
         parser.set_defaults(run=_show, verb=f"kms.roots.{name}")
     add = verbs.add_parser("add", help="wrap the RMK by one root more")
     kinds = add.add_subparsers(required=True, metavar="KIND")
     kms_modes.add_modes(kinds, kms_modes.EXTERNAL, lambda parser: parser.set_defaults(run=_add))
     _add_recipients(kinds)
     remove = verbs.add_parser("remove", help="take a recovery root away")
-    remove.add_argument("wrap_id", metavar="WRAP_ID")
+    remove.add_argument("wrap_id", metavar="WRAP_ID", help="its id, from 'roots list'")
     remove.set_defaults(run=_remove)
     repair = verbs.add_parser(
         "repair", help="wrap the configuration keys for the recovery recipients that the RMK has"

@@ -50,7 +50,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run", action="store_true", help="open the keys, tell the plan, change nothing"
     )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.set_defaults(run=_run)
     return parser
 

@@ -82,7 +82,11 @@ def add_regenerate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         "--offline", action="store_true", help="with the server stopped, and kept from starting"
     )
     again.add_argument(
-        "--request-timeout", type=int, default=1800, metavar="S", help="accepted, not needed"
+        "--request-timeout",
+        type=int,
+        default=1800,
+        metavar="S",
+        help="accepted for scripts, not needed; default %(default)s",
     )
     again.add_argument("--json", action="store_true", help="print what was done as JSON")
     again.set_defaults(run=_regenerate)

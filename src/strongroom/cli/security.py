@@ -32,7 +32,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     status = commands.add_parser("status", help="prove the keys now, and show them")
-    status.add_argument("--json", action="store_true")
+    status.add_argument("--json", action="store_true", help="print the result as JSON")
     status.add_argument(
         "--cached", action="store_true", help="show the last result and its time; asks no root"
     )
@@ -45,10 +45,10 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_drop_root(rotate)
     rotate.set_defaults(run=_rotate)
     usage = commands.add_parser("usage", help="extracts and bytes per MEK")
-    usage.add_argument("--json", action="store_true")
+    usage.add_argument("--json", action="store_true", help="print the result as JSON")
     usage.set_defaults(run=_usage)
     retire = commands.add_parser("retire", help="remove a decrypt-only MEK that nothing uses")
-    retire.add_argument("mek_id", metavar="MEK_ID")
+    retire.add_argument("mek_id", metavar="MEK_ID", help="its id, from 'kms usage'")
     retire.set_defaults(run=_retire)
     kms_roots.add_commands(commands)
 
@@ -79,10 +79,10 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
 
 def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     show = commands.add_parser("show", help="where the keystore is, and what is in it")
-    show.add_argument("--json", action="store_true")
+    show.add_argument("--json", action="store_true", help="print the result as JSON")
     show.set_defaults(run=_keystore_show)
     verify = commands.add_parser("verify", help="open and compare every replica")
-    verify.add_argument("--json", action="store_true")
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.set_defaults(run=_keystore_verify)
     repair = commands.add_parser("repair", help="replace damaged replicas by an intact one")
     repair.set_defaults(run=_keystore_repair)

@@ -27,8 +27,14 @@ _SLOWEST_RESTART_S = 30.0
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `serve`."""
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb} the node until SIGTERM")
-    parser.add_argument("--host", default="127.0.0.1", help="an address of the loopback interface")
-    parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="an address of the loopback interface; default %(default)s",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="0 picks a free one; default %(default)s"
+    )
     parser.add_argument(
         "--no-backgrounder", action="store_true", help="serve only; jobs stay queued"
     )

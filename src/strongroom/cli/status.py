@@ -16,7 +16,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `status`."""
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb} of the node and its services")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per service")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the status as JSON")
     parser.set_defaults(run=_run)
     return parser
 

@@ -18,19 +18,19 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=f"personal access {verb}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     create = commands.add_parser("create", help="make a token; its secret is shown once")
-    create.add_argument("name", metavar="NAME")
-    create.add_argument("--user", metavar="USER", required=True)
+    create.add_argument("name", metavar="NAME", help="what its user calls it")
+    create.add_argument("--user", metavar="USER", required=True, help="who signs in with it")
     create.add_argument(
         "--days", type=int, default=_DEFAULT_DAYS, help="how long it is valid; default %(default)s"
     )
     create.set_defaults(run=_create)
     show = commands.add_parser("list", help="show tokens, without their secrets")
-    show.add_argument("--user", metavar="USER")
-    show.add_argument("--json", action="store_true")
+    show.add_argument("--user", metavar="USER", help="only this user's")
+    show.add_argument("--json", action="store_true", help="print them as a JSON list")
     show.set_defaults(run=_list)
     revoke = commands.add_parser("revoke", help="end a token and its sessions")
     revoke.add_argument("token", metavar="TOKEN", help="its id, or its name with --user")
-    revoke.add_argument("--user", metavar="USER")
+    revoke.add_argument("--user", metavar="USER", help="whose token, if TOKEN is a name")
     revoke.set_defaults(run=_revoke)
     return parser
 

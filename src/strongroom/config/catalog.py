@@ -131,14 +131,14 @@ def _all() -> dict[str, ConfigKey]:
             "127.0.0.1",
             _text,
             False,
-            "address that serves HTTPS; 0.0.0.0: all",
+            "address that serves HTTPS, read when serve starts; 0.0.0.0: all",
         ),
         ConfigKey(
             "gateway.https.port",
             None,
             _port,
             False,
-            "port of HTTPS, with the certificate of ssl.cert.file_bytes; none: no HTTPS",
+            "port of HTTPS, read when serve starts; none: no HTTPS",
         ),
         *_components(),
         ConfigKey(
