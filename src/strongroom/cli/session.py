@@ -74,7 +74,7 @@ class Session:
         """Have something done by the process that serves the node; here, if there is none."""
         from strongroom.control import client, verbs
 
-        served, result = client.ask(self.node.paths, verb, arguments, say)
+        served, result = client.ask(self.node.paths, verb, arguments, say, warn=self.note)
         if served:
             return result
         return verbs.perform(self.node, self.actor, verb, arguments, say)

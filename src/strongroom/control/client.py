@@ -4,10 +4,11 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from strongroom import os_users
-from strongroom.control import wire
+from strongroom.control import verbs, wire
 from strongroom.control.verbs import Say
 from strongroom.errors import PermissionDeniedError, StateError
 from strongroom.topology import running
@@ -17,18 +18,42 @@ _CONNECT_S = 5.0
 _CREDENTIALS = struct.Struct("3i")
 
 
-def ask(paths: DataPaths, verb: str, arguments: Mapping[str, Any], say: Say) -> tuple[bool, object]:
+def ask(
+    paths: DataPaths,
+    verb: str,
+    arguments: Mapping[str, Any],
+    say: Say,
+    *,
+    warn: Say = lambda _: None,
+) -> tuple[bool, object]:
     """Have a verb carried out by the serving process.
 
+    Args:
+        paths: The node.
+        verb: What is to be done.
+        arguments: With what.
+        say: Takes what the server says meanwhile.
+        warn: Takes why a process that serves was not asked; the caller does it by itself then.
+
     Returns:
-        Whether a process serves the node, and the result.
+        Whether a process serves the node and was asked, and the result.
 
     Raises:
         StrongroomError: What the other side raised.
         PermissionDeniedError: The socket is a stranger's.
-        StateError: It went away before it answered; the state of the node is then to be looked at.
+        StateError: It went away before it answered; the state of the node is then to be looked at. Or it cannot be
+            asked what only it may do.
     """
     connection = _connect(paths)
+    if isinstance(connection, _Unreached):
+        if verbs.is_for_the_server(verb, arguments):
+            raise StateError(
+                f"{connection.why}: it may have the keys open",
+                hint=f"{connection.hint}; to leave the keys behind, stop it first",
+            )
+        warn(f"{connection.why}; this command works by itself, without the keys in its memory")
+        warn(f"hint: {connection.hint}")
+        return False, None
     if connection is None:
         return False, None
     with connection, connection.makefile("rb") as stream:
@@ -48,30 +73,55 @@ def ask(paths: DataPaths, verb: str, arguments: Mapping[str, Any], say: Say) -> 
     )
 
 
-def _connect(paths: DataPaths) -> socket.socket | None:
-    if running.find(paths) is None:
+class _Unreached(NamedTuple):
+    """A process serves the node and cannot be asked; the lock of the store keeps it and us apart."""
+
+    why: str
+    hint: str
+
+
+def _connect(paths: DataPaths) -> socket.socket | _Unreached | None:
+    server = running.find(paths)
+    if server is None:
         return None
+    who = f"process {server.pid} serves the node" if server.pid else "a process serves the node"
     try:
-        path = running.control_note_path(paths).read_text()
+        path = running.socket_path(paths)
     except FileNotFoundError:
-        return None
+        note = running.control_note_path(paths)
+        return _Unreached(
+            f"{who}, and {note} does not say where it can be asked",
+            "it is starting or stopping: wait; if that does not end, restart 'strongroom serve'",
+        )
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(_CONNECT_S)
     try:
-        connection.connect(path)
-    except OSError:
-        # it is starting or stopping: the lock of the store keeps both of us apart
+        connection.connect(str(path))
+    except OSError as error:
         connection.close()
-        return None
+        return _Unreached(
+            f"{who}, and cannot be reached at {path}: {error.strerror or error}",
+            _lost_hint(path, paths),
+        )
     connection.settimeout(None)
     _check_server(connection, paths)
     return connection
 
 
+def _lost_hint(path: Path, paths: DataPaths) -> str:
+    restart = "restart 'strongroom serve', and run the command again"
+    if path.is_relative_to(paths.tabsvc):
+        return restart
+    return (
+        "if the server has another /tmp than this command (PrivateTmp, a container), set TMPDIR for the server to a"
+        f" folder that both see; then, or if the file was removed, {restart}"
+    )
+
+
 def _check_server(connection: socket.socket, paths: DataPaths) -> None:
     """Requests may hold secrets of a root: they go to the node's owner only.
 
-    The socket lies in a folder for temporary files: once a cleaner has removed it, anybody may make another one of its name.
+    The socket may lie in a folder for temporary files: once a cleaner has removed it, anybody may make another one of its name.
     """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)

@@ -1,12 +1,14 @@
 """Serves the node's Unix socket from the process that holds the keys.
 
 Who may ask: the owner of the data directory, and nobody else, root included; the kernel says who it is. The
-socket lies in a short-named folder of its own, since a path of more than 107 bytes is none; a file of the data directory
-says where.
+socket lies in the data directory, where every process finds it that may work on the node, whatever its `/tmp` is;
+a file beside it says where. If it cannot be there, since its path is too long for one or the file system has none,
+it lies in a folder of its own for temporary files.
 """
 
 import contextlib
 import logging
+import os
 import shutil
 import socket
 import socketserver
@@ -28,25 +30,41 @@ from strongroom.topology.running import control_note_path
 _log = logging.getLogger("strongroom.control")
 _CREDENTIALS = struct.Struct("3i")
 _IDLE_S = 30.0
+_SOCKET = "control.sock"
+_MAX_PATH = 107
+"""Bytes of the path that the kernel takes for a socket: `sun_path` with its final zero has 108."""
 
 
 @contextmanager
 def serving(node: Node) -> Iterator[None]:
-    """Answer requests from a thread, until the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix="strongroom-"))
-    server = _Server(str(folder / "s"), node)
+    """Answer requests from a thread, until the block ends; only for the one process that serves the node."""
+    server, folder = _listen(node)
     thread = threading.Thread(target=server.serve_forever, name="control", daemon=True)
     thread.start()
-    note = control_note_path(node.paths)
-    durable.write_file(note, server.path.encode(), durable.PRIVATE)
+    note, where = control_note_path(node.paths), server.path if folder else _SOCKET
+    durable.write_file(note, where.encode(), durable.PRIVATE)
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            note.unlink()
+        for path in (note, Path(server.path)):
+            path.unlink(missing_ok=True)
         server.shutdown()
         server.server_close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listen(node: Node) -> tuple["_Server", Path | None]:
+    """In the data directory; where no socket can be there, in a folder for temporary files, which is given back."""
+    path = (node.paths.tabsvc / _SOCKET).absolute()
+    if len(os.fsencode(path)) <= _MAX_PATH:
+        try:
+            path.unlink(missing_ok=True)  # a killed server's
+            return _Server(str(path), node), None
+        except OSError as error:
+            _log.warning("%s can hold no socket: %s", path.parent, error.strerror)
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-"))
+    return _Server(str(folder / "s"), node), folder
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

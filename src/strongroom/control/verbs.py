@@ -146,6 +146,12 @@ VERBS: dict[str, Verb] = {
 }
 
 
+def is_for_the_server(verb: str, arguments: Arguments) -> bool:
+    """Whether no other process may do this while one serves: its memory may hold what would be given up (Q-05)."""
+    abandons = arguments.get("abandon", False) and not arguments.get("dry_run", False)
+    return verb == "kms.set-mode" and abandons
+
+
 def perform(node: Node, actor: str, verb: str, arguments: Arguments, say: Say) -> object:
     """Do what a verb says.
 

@@ -43,6 +43,15 @@ def control_note_path(paths: DataPaths) -> Path:
     return paths.tabsvc / "control.path"
 
 
+def socket_path(paths: DataPaths) -> Path:
+    """Where the Unix socket of the node is, by what `serve` said: `control.sock` beside the note, if it can be there.
+
+    Raises:
+        FileNotFoundError: It said nothing.
+    """
+    return paths.tabsvc / control_note_path(paths).read_text()
+
+
 @contextmanager
 def sole_server(paths: DataPaths) -> Iterator[None]:
     """Hold the node's serve lock; the kernel frees it when the process dies.

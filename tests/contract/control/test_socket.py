@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from strongroom import bootstrap
 from strongroom.bootstrap import Node
+from strongroom.cli import dispatch
 from strongroom.control import client, server, verbs, wire
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -37,7 +39,7 @@ def quiet(text: str) -> None:
 @contextmanager
 def served(node: Node) -> Iterator[Path]:
     with running.sole_server(node.paths), server.serving(node):
-        yield Path(running.control_note_path(node.paths).read_text())
+        yield running.socket_path(node.paths)
 
 
 def test_a_request_is_carried_out_by_the_serving_process(node: Node, node_dir: Path) -> None:
@@ -78,13 +80,41 @@ def test_an_unknown_verb_and_arguments_that_do_not_fit_are_refused(node: Node) -
             client.ask(node.paths, "kms.retire", {}, quiet)
 
 
-def test_the_socket_is_the_owners_alone_and_goes_with_its_server(node: Node) -> None:
+@pytest.mark.parametrize("name", ["n", "n" * 100], ids=["short", "long"])
+def test_the_socket_is_the_owners_alone_and_goes_with_its_server(
+    pristine_node: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    """In the data directory, where a server with a `/tmp` of its own is found, too; elsewhere if its path is too long."""
+    home = shutil.copytree(pristine_node, tmp_path_factory.mktemp("n") / name)
+    node = bootstrap.open_node(str(home))
     with served(node) as path:
+        assert (path == home / "tabsvc" / "control.sock") is (name == "n")
+        assert len(str(path)) < 108
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert len(str(path)) < 108
-    assert not path.parent.exists()
+        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
+    assert not path.exists()
+    assert path.parent.exists() is (name == "n")
     assert not running.control_note_path(node.paths).exists()
+    node.close()
+
+
+def test_a_killed_server_s_socket_is_in_nobody_s_way(node: Node) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(node.paths.tabsvc / "control.sock"))
+    with served(node) as path:
+        assert path.parent == node.paths.tabsvc
+        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
+
+
+def test_a_place_that_can_hold_no_socket_is_done_without(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    (node.paths.tabsvc / "control.sock").mkdir()
+    with served(node) as path:
+        assert path.parent != node.paths.tabsvc
+        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
+    assert f"{node.paths.tabsvc} can hold no socket: Is a directory" in caplog.text
 
 
 def test_another_user_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,12 +202,59 @@ def test_a_server_that_dies_before_it_answers_is_said_so(
         thread.join()
 
 
-def test_a_stale_note_leads_to_work_in_ones_own_process(node: Node, tmp_path: Path) -> None:
-    running.control_note_path(node.paths).write_text(str(tmp_path / "gone"))
+def _note(node: Node, text: str) -> None:
+    running.control_note_path(node.paths).write_text(text)
+
+
+def _warnings(node: Node, arguments: dict[str, object]) -> str:
+    """Of a request that no server carries out, though one lives."""
+    said: list[str] = []
     with running.sole_server(node.paths):
-        assert client.ask(node.paths, "kms.status", {}, quiet) == (False, None)
-        running.control_note_path(node.paths).unlink()
-        assert client.ask(node.paths, "kms.status", {}, quiet) == (False, None)
+        asked = client.ask(node.paths, "kms.set-mode", arguments, quiet, warn=said.append)
+    assert asked == (False, None)
+    return "\n".join(said)
+
+
+def test_a_server_that_cannot_be_reached_is_said_so(node: Node, tmp_path: Path) -> None:
+    """In an outage of the root nobody knew that the command did without the RMK in the server's memory."""
+    said = _warnings(node, {})
+    assert "a process serves the node, and" in said
+    assert "control.path does not say where it can be asked" in said
+    assert "hint: it is starting or stopping" in said
+    running.announce(node.paths, running.Running("http://x", 4711, 0), node.access)
+    _note(node, str(tmp_path / "gone"))
+    said = _warnings(node, {"abandon": True, "dry_run": True})
+    assert f"process 4711 serves the node, and cannot be reached at {tmp_path / 'gone'}" in said
+    assert "No such file or directory; this command works by itself" in said
+    assert "PrivateTmp" in said
+    assert "TMPDIR" in said
+    _note(node, "control.sock")
+    said = _warnings(node, {"abandon": False})
+    assert f"cannot be reached at {node.paths.tabsvc / 'control.sock'}: No such" in said
+    assert "hint: restart 'strongroom serve'" in said
+    assert "TMPDIR" not in said
+
+
+def test_keys_that_a_server_may_have_open_are_not_abandoned_beside_it(node: Node) -> None:
+    """Q-05: it is the only one that could move them home, if it was not reached."""
+    _note(node, "control.sock")
+    with running.sole_server(node.paths), pytest.raises(StateError, match="keys open") as caught:
+        client.ask(node.paths, "kms.set-mode", {"abandon": True}, quiet)
+    assert "restart" in caught.value.hint
+    assert "to leave the keys behind, stop it first" in caught.value.hint
+
+
+def test_a_command_that_finds_no_socket_says_so_and_works(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(node) as path:
+        path.unlink()
+        words = ["--data-dir", str(node.paths.root), "security", "kms", "rotate"]
+        assert dispatch.main("tsm", words) == 0
+    shown = capsys.readouterr()
+    assert "New RMK: " in shown.out
+    assert f"cannot be reached at {path}" in shown.err
+    assert "cannot be reached" not in shown.out
 
 
 def test_root_settings_travel_with_their_secrets() -> None:
