@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import re
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,11 @@ def set_level(service: str, name: str, *, of_process: bool = False) -> None:
         handler.setLevel(level)
 
 
+def _warn(sentence: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # full, closed, or there is none
+        sys.stderr.write(f"warning: {sentence}\n")
+
+
 def _set_handler(logger: logging.Logger, handler: "ServiceLogHandler") -> None:
     for old in [item for item in logger.handlers if isinstance(item, ServiceLogHandler)]:
         logger.removeHandler(old)
@@ -151,18 +157,28 @@ class ServiceLogHandler(logging.Handler):
         self._access = access
         self._max_bytes = max_bytes
         self._handle: int | None = None
+        self._fails = False
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; what fails is told on stderr and stops nobody's work."""
+        """Write one record; what fails is told on stderr and stops nobody's work.
+
+        Not by `handleError`: it shows a traceback and the arguments as they are, secrets too.
+        """
         try:
             data = (self.format(record) + "\n").encode(errors="backslashreplace")
             handle = self._current()
             os.write(handle, data)
             if os.fstat(handle).st_size >= self._max_bytes:
                 self._rotate(handle)
-        except Exception:  # noqa: BLE001 logging.Handler's contract: a log line never raises
-            self.handleError(record)
+            self._fails = False
+        except OSError as error:
+            if not self._fails:  # once, not for each line until the disk has room again
+                _warn(f"lines of the log {self._path} are lost: {error.strerror}")
+            self._fails = True
+        except Exception as error:  # noqa: BLE001 logging.Handler's contract: a log line never raises
+            origin = f"{record.name}, {record.filename}:{record.lineno}"
+            _warn(f"a line of the log {self._path} is lost: {type(error).__name__} from {origin}")
 
     @override
     def close(self) -> None:

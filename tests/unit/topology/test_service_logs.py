@@ -184,13 +184,52 @@ def test_a_full_file_is_rotated_and_a_few_are_kept(tmp_path: Path) -> None:
     assert all(len(line) > 60 for line in lines)
 
 
-def test_a_line_that_cannot_be_written_stops_nobody(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[logging.Logger]:
+    """A logger whose file cannot be opened: a folder is in its place."""
     (tmp_path / "s.log").mkdir()
     handler = ServiceLogHandler(tmp_path / "s.log")
     logger = logging.getLogger("strongroom.tests.lost")
     logger.propagate = False
     logger.addHandler(handler)
-    logger.warning("lost")
-    assert "IsADirectoryError" in capsys.readouterr().err
+    yield logger
+    logger.removeHandler(handler)
+    handler.close()
+
+
+def test_lines_that_cannot_be_written_stop_nobody_and_are_told_in_one_sentence(
+    lost: logging.Logger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, and nothing of the line: it was not masked."""
+    path = tmp_path / "s.log"
+    told = f"warning: lines of the log {path} are lost: Is a directory\n"
+    lost.warning("password=%s", "hunter2")
+    lost.warning("again")
+    assert capsys.readouterr().err == told
+    path.rmdir()
+    lost.warning("written")
+    assert "written" in path.read_text()
+    path.unlink()
+    path.mkdir()
+    lost.warning("lost")
+    assert capsys.readouterr().err == told
+
+
+def test_a_line_that_cannot_be_made_is_told_without_its_arguments(
+    lost: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = lost.name
+    record = logging.LogRecord(name, logging.INFO, "/here/caller.py", 7, "%d", ("hunter2",), None)
+    for handler in lost.handlers:
+        if isinstance(handler, ServiceLogHandler):  # not that of pytest, which raises
+            handler.handle(record)
+    said = capsys.readouterr().err
+    assert "is lost: TypeError from strongroom.tests.lost, caller.py:7" in said
+    assert "hunter2" not in said
+
+
+def test_a_lost_line_with_nowhere_to_tell_it(
+    lost: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    lost.warning("lost")
