@@ -66,6 +66,8 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _apply(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.secrets.catalog import TEMPORARY
+
     service = session.node.configuration
     pending = service.pending()
     if pending is None:
@@ -88,6 +90,9 @@ def _apply(arguments: argparse.Namespace, session: Session) -> int:
         f"{count} change{'' if count == 1 else 's'} applied: configuration version"
         f" {document.version}"
     )
+    for change in pending.changes:
+        if change.key in TEMPORARY and change.value is not None:
+            session.note(f"{change.key} is not kept: it counted now, and was removed")
     if pending.needs_restart:
         session.note("a running server restarts itself now; a stopped one stays stopped")
     return 0

@@ -19,6 +19,7 @@ from strongroom.config.document import (
 from strongroom.crypto import aead, kdf
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
+from strongroom.secrets.catalog import TEMPORARY
 
 _MAGIC = b"SRPC"
 _FORMAT = 1
@@ -49,8 +50,8 @@ class PendingChanges:
         return replace(self, changes={**self.changes, **changes})
 
     def promote(self, document: ConfigDocument) -> ConfigDocument:
-        """The next version of the configuration, with these very texts (§4.1)."""
-        return document.with_values(self.changes)
+        """The next version of the configuration, with these very texts (§4.1), but for those not kept (§4.6)."""
+        return document.with_values({**self.changes, **dict.fromkeys(TEMPORARY)})
 
     def seal(self, key: SecretBytes, key_id: str, installation_id: str) -> bytes:
         """The stored bytes, encrypted as a whole."""

@@ -70,7 +70,7 @@ _ADMIN_PASSWORDS = {
     "oauth.quickbooks.consumer_secret": "OAuth client of QuickBooks",
     "oauth.salesforce.client_secret": "OAuth client of Salesforce",
     "servercrashupload.proxy_server_password": "proxy for crash reports",
-    "service.runas.password": "Run As user; nothing uses it yet",
+    "service.runas.password": "Run As user; nothing uses it yet, and applying it removes it",
     "ssl.key.passphrase": "the HTTPS listener, to open ssl.key.file_bytes",
     "svcmonitor.notification.smtp.password": "SMTP server for alerts",
     "vizportal.openid.client_secret": "OpenID Connect provider",
@@ -130,6 +130,9 @@ SECRETS = _all()
 
 OWN = frozenset({"kms.previous_store", "kms.roots", "asset.keys", "eventlog.signing_key"})
 """Those that the seeds do not list."""
+
+TEMPORARY = frozenset({"service.runas.password"})
+"""Those that count once, when they are applied, and never stand in the configuration (C-29)."""
 
 
 def is_secret(name: str) -> bool:
