@@ -14,7 +14,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `list` and `inventory`."""
     show = commands.add_parser("list", help="show every secret parameter, its user and its age")
     show.add_argument(
-        "--due", action="store_true", help="only those whose policy wants a new value"
+        "--due",
+        action="store_true",
+        help="only those whose policy wants a new value, and certificates that end within 30 days",
     )
     show.add_argument("--json", action="store_true", help="print them as a JSON list")
     show.set_defaults(run=_list)
@@ -36,6 +38,9 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     due = sum(one.due for one in found)
     if due:
         session.note(f"{due} due; renew them with 'tsm security secrets rotate'")
+        given = sum(one.due and one.origin == "admin" for one in found)
+        if given:
+            session.note(f"{given} of them from an administrator: 'tsm configuration set' sets it")
     elif arguments.due:
         session.note("none is due")
     return 0

@@ -1,4 +1,4 @@
-"""`tsm status`: whether the node is served, and whether its keys are proved now."""
+"""`tsm status`: whether the node is served, whether its keys are proved now, and which certificates end soon."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from strongroom.cli.session import Session
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
+    from strongroom.services.secret_inventory import Ending
     from strongroom.topology.prepared import PreparedNode
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
@@ -31,6 +32,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     node = session.node
     found = running.find(node.paths)
     problem = _key_problem(session)
+    ending = _ending(session)
     word = _STOPPED if found is None else _DEGRADED if problem else _RUNNING
     if arguments.json:
         session.out_json(
@@ -39,6 +41,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
                 "node": node.paths.node_id,
                 "url": found.url if found else None,
                 "keys": problem or "OK",
+                "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
             }
         )
     elif arguments.verbose:
@@ -47,6 +50,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         session.out(f"Status: {word}")
     if problem:
         session.note(f"keys: {problem}")
+    for one in ending:
+        session.note(f"{one.name} ends on {one.ends_at}; {_renewal(one)}")
     return 1 if problem else 0
 
 
@@ -79,6 +84,20 @@ def _print_services(session: Session, word: str, problem: str) -> None:
     session.out(f"\t'Strongroom Backgrounder 0' {phrase}.")
     keys = "is in an error state" if problem else "is running"
     session.out(f"\t'Strongroom Key Management 0' {keys}.")
+
+
+def _ending(session: Session) -> "tuple[Ending, ...]":
+    """Certificates that want to be renewed (P12); where the configuration does not open, the keys' problem says so."""
+    try:
+        return session.node.secret_inventory.ending()
+    except StrongroomError:
+        return ()
+
+
+def _renewal(one: "Ending") -> str:
+    if one.origin == "generated":
+        return "renew it: tsm security secrets rotate --only certs"
+    return f"set a new one: tsm configuration set -k {one.name}"
 
 
 def _key_problem(session: Session) -> str:

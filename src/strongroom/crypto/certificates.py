@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError
 
 ROOT_DAYS = 3650
 LEAF_DAYS = 1825
-"""Five years: each regeneration of internal tokens renews them long before (P12)."""
+"""Five years: each regeneration of internal tokens renews them long before; else they are due at last (P12)."""
 _BACKDATE = timedelta(minutes=5)
 """Nodes' clocks differ by some seconds; a certificate must be valid on all of them at once."""
 
@@ -61,6 +62,19 @@ def new_internal_certificates(moment: datetime) -> InternalCertificates:
         admin=_leaf("strongroom internal admin", root, root_key, moment),
         node=_leaf("strongroom internal node", root, root_key, moment),
     )
+
+
+def ends_at(pem: bytes) -> datetime:
+    """When a certificate ends; of several, the first end.
+
+    Raises:
+        FormatError: There is none in it, or one that is damaged.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise FormatError("this is no certificate in PEM") from error
+    return min(one.not_valid_after_utc for one in found)
 
 
 def _leaf(

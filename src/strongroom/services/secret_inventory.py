@@ -1,21 +1,28 @@
 """What secrets there are, how old they are, who saw them, and where forms of them lie (P15, P16).
 
-It opens no secret and shows none.
+It opens no secret but certificates, which are public, and shows none.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from strongroom.clock import Clock, format_utc, parse_utc
 from strongroom.config.rotation import RotationRecord
 from strongroom.consumers.base import Consumer, SecretCopy, file_copy
+from strongroom.errors import StrongroomError
 from strongroom.eventlog import events
 from strongroom.secrets import catalog, policy
 from strongroom.services.configuration import ConfigurationService
 
 POLICY = "secrets.policy"
+_BEFORE_THE_END = timedelta(days=30)
+"""So early is a certificate due, without any policy: nobody is on holiday for longer (P12)."""
+_CERTIFICATES = frozenset(
+    name for name, one in catalog.SECRETS.items() if one.kind is catalog.SecretKind.CERTIFICATE
+)
 
 
 class SecretAge(NamedTuple):
@@ -30,8 +37,9 @@ class SecretAge(NamedTuple):
         rotated_at: When it was last rotated; empty: never.
         revealed_at: When its value was last shown; empty: never.
         age_days: Whole days since `changed_at`; None if that is not known.
-        due_at: When its policy wants a new value; empty if it has none.
-        due: Whether that moment has come.
+        ends_at: When its certificate ends; empty if it is none.
+        due_at: When its policy wants a new value or it ends, whichever is first; empty if neither is known.
+        due: Whether its policy wants a new value now, or it ends within 30 days.
     """
 
     name: str
@@ -42,8 +50,23 @@ class SecretAge(NamedTuple):
     rotated_at: str
     revealed_at: str
     age_days: int | None
+    ends_at: str
     due_at: str
     due: bool
+
+
+class Ending(NamedTuple):
+    """A certificate that ends soon, or has ended.
+
+    Attributes:
+        name: Its parameter.
+        origin: `generated` or `admin`.
+        ends_at: When.
+    """
+
+    name: str
+    origin: str
+    ends_at: str
 
 
 class Place(NamedTuple):
@@ -126,6 +149,7 @@ class SecretInventory:
             for one in (consumer.describe() for consumer in self._sources.consumers())
             for name in one.parameters
         }
+        ends = self._ends(values)
         now = self._clock.now()
         found = []
         for name in sorted(names):
@@ -134,26 +158,36 @@ class SecretInventory:
             changed = max(seen.changed.get(name, ""), rotated) if is_set else ""
             # keys have their own rotation: 'kms rotate', 'regenerate-internal-tokens'
             days = None if catalog.is_key_hierarchy(name) else policy.max_age_days(rules, name)
-            due_at = _due_at(changed, days)
+            outgrown, end = _outgrown_at(changed, days), ends.get(name, "")
             found.append(
                 SecretAge(
                     name=name,
-                    origin=(known.origin if known else catalog.SecretOrigin.ADMIN).value,
+                    origin=_origin(name),
                     consumer=users.get(name) or (known.consumer if known else ""),
                     is_set=is_set,
                     changed_at=changed,
                     rotated_at=rotated,
                     revealed_at=seen.revealed.get(name, ""),
                     age_days=(now - parse_utc(changed)).days if changed else None,
-                    due_at=due_at,
-                    due=bool(due_at) and parse_utc(due_at) <= now,
+                    ends_at=end,
+                    due_at=min((one for one in (outgrown, end) if one), default=""),
+                    due=_has_come(outgrown, now) or _has_come(end, now + _BEFORE_THE_END),
                 )
             )
         return tuple(found)
 
     def due(self) -> tuple[SecretAge, ...]:
-        """The secrets whose policy wants a new value."""
+        """The secrets whose policy wants a new value, and certificates that end soon."""
         return tuple(one for one in self.list() if one.due)
+
+    def ending(self) -> tuple[Ending, ...]:
+        """The certificates that end soon, by a look at them alone (P12)."""
+        now, ends = self._clock.now(), self._ends(self._configuration.document().values)
+        return tuple(
+            Ending(name, _origin(name), end)
+            for name, end in sorted(ends.items())
+            if _has_come(end, now + _BEFORE_THE_END)
+        )
 
     def places(self) -> tuple[Place, ...]:
         """Every place that holds a form of a secret: our own files, and what the consumers keep."""
@@ -165,6 +199,17 @@ class SecretInventory:
         own = [_own(path, form) for form, paths in forms.items() for path in paths]
         copies = [one for consumer in self._sources.consumers() for one in consumer.copies()]
         return (*own, *(_place(one) for one in copies))
+
+    def _ends(self, values: Mapping[str, str]) -> dict[str, str]:
+        """When each certificate ends that can be read; whoever needs another one says what is wrong with it."""
+        from strongroom.crypto import certificates
+
+        ends = {}
+        for name in values.keys() & _CERTIFICATES:
+            with suppress(StrongroomError):
+                pem = self._configuration.open_secret(name).reveal()
+                ends[name] = format_utc(certificates.ends_at(pem))
+        return ends
 
     def _seen(self) -> _Seen:
         """Changes and readings, of the event log with its archived parts."""
@@ -183,10 +228,19 @@ class SecretInventory:
         return seen
 
 
-def _due_at(changed: str, days: int | None) -> str:
+def _origin(name: str) -> str:
+    known = catalog.SECRETS.get(name)
+    return (known.origin if known else catalog.SecretOrigin.ADMIN).value
+
+
+def _outgrown_at(changed: str, days: int | None) -> str:
     if days is None or not changed:
         return ""
     return format_utc(parse_utc(changed) + timedelta(days=days))
+
+
+def _has_come(time: str, now: datetime) -> bool:
+    return bool(time) and parse_utc(time) <= now
 
 
 def _own(path: Path, form: str) -> Place:

@@ -149,7 +149,7 @@ def test_status_of_a_node_that_nobody_serves(
     assert run("tsm", node_dir, "status", "-v") == 0
     assert "\tStatus: STOPPED\n" in capsys.readouterr().out
     status = run_json(capsys, "tsm", node_dir, "status")
-    assert status == {"status": "STOPPED", "node": "node1", "url": None, "keys": "OK"}
+    assert status == {"status": "STOPPED", "node": "node1", "url": None, "keys": "OK", "ending": []}
 
 
 # ---- init ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.clock import FixedClock, parse_utc
+from strongroom.crypto import certificates
 from strongroom.eventlog import events
 from tests.small_node import create_small_node
 
@@ -53,6 +55,55 @@ def test_what_is_due_is_told(node: Node, capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr()
     assert "2026-01-02T00:00:00Z !" in shown.out
     assert "1 due; renew them" in shown.err
+
+
+def test_the_end_of_a_certificate_is_told(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P12: in the list and in the status, 30 days ahead; exit codes as with policies."""
+    assert run(node, "list", "--json") == 0
+    shown = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    one = shown["indexandsearchserver.ssl.node.cert.bytes"]
+    assert (one["due_at"], one["due"]) == (one["ends_at"], False)
+    status = ["status", "--data-dir", str(node.paths.root)]
+    dispatch.main("tsm", status)
+    assert "ends" not in capsys.readouterr().err
+    soon = parse_utc(one["ends_at"]) - timedelta(days=20)
+    monkeypatch.setattr("strongroom.clock.SystemClock.now", lambda _: soon)
+    assert run(node, "list", "--due") == 0
+    told = capsys.readouterr()
+    assert f"{one['ends_at']} !" in told.out
+    assert "2 due; renew them" in told.err
+    for tool in ("tsm", "strongroom"):
+        dispatch.main(tool, status)
+        told = capsys.readouterr()
+        assert f"{one['name']} ends on {one['ends_at']}" in told.err
+        assert "tsm security secrets rotate --only certs" in told.err
+    dispatch.main("tsm", [*status, "--json"])
+    ending = json.loads(capsys.readouterr().out)["ending"]
+    assert ending[1] == {"name": one["name"], "ends_at": one["ends_at"]}
+
+
+def test_of_an_administrator_s_certificate_another_way_out_is_told(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "ssl.cert.file_bytes"
+    ended = node.clock.now() - timedelta(days=certificates.LEAF_DAYS + 1)
+    pem = certificates.new_internal_certificates(ended).node.certificate
+    values = {name: node.configuration.seal_secret(name, pem)}
+    node.configuration.compare_and_put(lambda old: old.with_values(values))
+    assert run(node, "list", "--due") == 0
+    assert "1 of them from an administrator: 'tsm configuration set'" in capsys.readouterr().err
+    dispatch.main("tsm", ["status", "--data-dir", str(node.paths.root)])
+    assert f"set a new one: tsm configuration set -k {name}" in capsys.readouterr().err
+
+
+def test_a_status_without_a_configuration_says_what_is_wrong(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.paths.coordination.write_bytes(b"damaged" * 100)
+    assert dispatch.main("tsm", ["status", "--data-dir", str(node.paths.root)]) == 1
+    assert "keys: " in capsys.readouterr().err
 
 
 def test_inventory_shows_where_forms_lie(node: Node, capsys: pytest.CaptureFixture[str]) -> None:

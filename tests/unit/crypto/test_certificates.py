@@ -10,6 +10,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from strongroom.crypto import certificates
 from strongroom.crypto.certificates import InternalCertificates
+from strongroom.errors import FormatError
 
 NOW = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
 
@@ -56,3 +57,18 @@ def test_a_leaf_signs_nothing(issued: InternalCertificates) -> None:
 
 def test_keys_are_not_shown(issued: InternalCertificates) -> None:
     assert "PRIVATE" not in repr(issued)
+
+
+def test_the_first_end_of_several_counts(issued: InternalCertificates) -> None:
+    """P12."""
+    first = NOW + timedelta(days=certificates.LEAF_DAYS)
+    root, node = issued.root.certificate, issued.node.certificate
+    assert certificates.ends_at(node) == first
+    assert certificates.ends_at(root) == NOW + timedelta(days=certificates.ROOT_DAYS)
+    assert certificates.ends_at(root + node) == certificates.ends_at(node + root) == first
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"-----BEGIN CERTIFICATE-----\n"])
+def test_what_is_no_certificate_has_no_end(data: bytes) -> None:
+    with pytest.raises(FormatError, match="no certificate"):
+        certificates.ends_at(data)

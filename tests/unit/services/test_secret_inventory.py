@@ -1,13 +1,13 @@
 """Which secrets there are, how old they are, who saw them, where forms of them lie (P15, P16)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from strongroom.bootstrap import Node
-from strongroom.clock import FixedClock
+from strongroom.clock import FixedClock, parse_utc
 from strongroom.config.rotation import RotationRecord
 from strongroom.consumers.base import (
     Consumer,
@@ -16,6 +16,7 @@ from strongroom.consumers.base import (
     SecretCopy,
     file_copy,
 )
+from strongroom.crypto import certificates
 from strongroom.eventlog import events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.services.secret_inventory import (
@@ -101,6 +102,7 @@ def test_every_parameter_is_listed(bench: Bench) -> None:
         "rotated_at": "",
         "revealed_at": "",
         "age_days": None,
+        "ends_at": "",
         "due_at": "",
         "due": False,
     }
@@ -155,6 +157,52 @@ def test_what_is_due_follows_from_the_policy(bench: Bench) -> None:
     assert [one.name for one in bench.inventory().due()] == ["redis.password"]
     # not known since when: nothing can be due
     assert bench.one("jdbc.password").due_at == ""
+
+
+CERTIFICATES = [f"indexandsearchserver.ssl.{role}.cert.bytes" for role in ("admin", "node")]
+
+
+def test_a_certificate_is_due_before_it_ends_without_any_policy(bench: Bench) -> None:
+    """P12: nothing told of it until every connection failed."""
+    end = bench.node.clock.now() + timedelta(days=certificates.LEAF_DAYS)
+    bench.clock.moment = end - timedelta(days=31)
+    one = bench.one(CERTIFICATES[0])
+    assert one.due_at == one.ends_at
+    assert abs(parse_utc(one.ends_at) - end) < timedelta(minutes=5)
+    assert not bench.inventory().due()
+    assert bench.inventory().ending() == ()
+    bench.clock.moment = end - timedelta(days=29)
+    assert [one.name for one in bench.inventory().due()] == CERTIFICATES
+    assert [one.name for one in bench.inventory().ending()] == CERTIFICATES
+    assert bench.inventory().ending()[0].ends_at == one.ends_at
+    assert bench.one("redis.password").ends_at == ""
+
+
+def test_a_policy_may_want_a_certificate_renewed_earlier(bench: Bench) -> None:
+    told = events.configuration_applied("os:ada", version=2, keys=2, secrets=" ".join(CERTIFICATES))
+    bench.log.append([told])
+    bench.set_policy(f"{CERTIFICATES[0]}=59 *=36000")
+    assert bench.one(CERTIFICATES[0]).due_at == "2026-03-01T00:00:00Z"
+    later = bench.one(CERTIFICATES[1])
+    assert later.due_at == later.ends_at
+    bench.clock.moment = LATER
+    assert [one.name for one in bench.inventory().due()] == CERTIFICATES[:1]
+    assert bench.inventory().ending() == ()
+
+
+def test_a_certificate_that_cannot_be_read_has_no_known_end(bench: Bench) -> None:
+    """It is told of by whoever needs it; the list goes on."""
+    sealed = bench.node.configuration.seal_secret("ssl.cert.file_bytes", b"nonsense")
+    values = {"ssl.cert.file_bytes": sealed}
+    bench.node.configuration.compare_and_put(lambda old: old.with_values(values))
+    assert (bench.one("ssl.cert.file_bytes").is_set, bench.one("ssl.cert.file_bytes").ends_at) == (
+        True,
+        "",
+    )
+    bench.node.paths.keystore_password.unlink()
+    bench.node = Node(bench.node.paths, bench.node.clock)
+    assert bench.one(CERTIFICATES[0]).due_at == ""
+    assert bench.inventory().ending() == ()
 
 
 def test_places_are_listed_with_mode_owner_and_what_is_wrong(bench: Bench, tmp_path: Path) -> None:
