@@ -4,7 +4,6 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from strongroom import os_users
@@ -86,7 +85,7 @@ def _connect(paths: DataPaths) -> socket.socket | _Unreached | None:
         return None
     who = f"process {server.pid} serves the node" if server.pid else "a process serves the node"
     try:
-        path = running.socket_path(paths)
+        name = running.socket_name(paths)
     except FileNotFoundError:
         note = running.control_note_path(paths)
         return _Unreached(
@@ -96,32 +95,23 @@ def _connect(paths: DataPaths) -> socket.socket | _Unreached | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(_CONNECT_S)
     try:
-        connection.connect(str(path))
+        connection.connect(running.socket_address(name))
     except OSError as error:
         connection.close()
         return _Unreached(
-            f"{who}, and cannot be reached at {path}: {error.strerror or error}",
-            _lost_hint(path, paths),
+            f"{who}, and cannot be reached at {name}: {error.strerror or error}",
+            "run this where the server runs, if that is a container or has a network of its own (PrivateNetwork);"
+            " else restart 'strongroom serve' and try again",
         )
     connection.settimeout(None)
     _check_server(connection, paths)
     return connection
 
 
-def _lost_hint(path: Path, paths: DataPaths) -> str:
-    restart = "restart 'strongroom serve', and run the command again"
-    if path.is_relative_to(paths.tabsvc):
-        return restart
-    return (
-        "if the server has another /tmp than this command (PrivateTmp, a container), set TMPDIR for the server to a"
-        f" folder that both see; then, or if the file was removed, {restart}"
-    )
-
-
 def _check_server(connection: socket.socket, paths: DataPaths) -> None:
     """Requests may hold secrets of a root: they go to the node's owner only.
 
-    The socket may lie in a folder for temporary files: once a cleaner has removed it, anybody may make another one of its name.
+    Once a server was killed, anybody may give a socket of his own its name.
     """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)

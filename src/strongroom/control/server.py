@@ -1,81 +1,56 @@
 """Serves the node's Unix socket from the process that holds the keys.
 
 Who may ask: the owner of the data directory, and nobody else, root included; the kernel says who it is. The
-socket lies in the data directory, where every process finds it that may work on the node, whatever its `/tmp` is;
-a file beside it says where. If it cannot be there, since its path is too long for one or the file system has none,
-it lies in a folder of its own for temporary files.
+socket has a name and no file (unix(7), abstract): whatever `/tmp` a process has, and however long the path of the data
+directory, it is reached; nothing of it stays when its server is killed, and whoever copies the directory meets no socket.
 """
 
 import contextlib
 import logging
-import os
-import shutil
 import socket
 import socketserver
 import struct
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
-from strongroom import durable, os_users
+from strongroom import durable, ids, os_users
 from strongroom.bootstrap import Node
 from strongroom.control import verbs, wire
 from strongroom.errors import FormatError, PermissionDeniedError, StrongroomError, UsageError
 from strongroom.overriding import override
-from strongroom.topology.running import control_note_path
+from strongroom.topology import running
 
 _log = logging.getLogger("strongroom.control")
 _CREDENTIALS = struct.Struct("3i")
 _IDLE_S = 30.0
-_SOCKET = "control.sock"
-_MAX_PATH = 107
-"""Bytes of the path that the kernel takes for a socket: `sun_path` with its final zero has 108."""
 
 
 @contextmanager
 def serving(node: Node) -> Iterator[None]:
     """Answer requests from a thread, until the block ends; only for the one process that serves the node."""
-    server, folder = _listen(node)
+    name = f"@strongroom-{ids.new_id()}"
+    server = _Server(running.socket_address(name), node)
     thread = threading.Thread(target=server.serve_forever, name="control", daemon=True)
     thread.start()
-    note, where = control_note_path(node.paths), server.path if folder else _SOCKET
-    durable.write_file(note, where.encode(), durable.PRIVATE)
+    note = running.control_note_path(node.paths)
+    durable.write_file(note, name.encode(), durable.PRIVATE)
     try:
         yield
     finally:
-        for path in (note, Path(server.path)):
-            path.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
         server.shutdown()
         server.server_close()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _listen(node: Node) -> tuple["_Server", Path | None]:
-    """In the data directory; where no socket can be there, in a folder for temporary files, which is given back."""
-    path = (node.paths.tabsvc / _SOCKET).absolute()
-    if len(os.fsencode(path)) <= _MAX_PATH:
-        try:
-            path.unlink(missing_ok=True)  # a killed server's
-            return _Server(str(path), node), None
-        except OSError as error:
-            _log.warning("%s can hold no socket: %s", path.parent, error.strerror)
-    folder = Path(tempfile.mkdtemp(prefix="strongroom-"))
-    return _Server(str(folder / "s"), node), folder
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, path: str, node: Node) -> None:
-        self.path = path
+    def __init__(self, address: str, node: Node) -> None:
         self.node = node
         self.owner = node.paths.owner()
-        super().__init__(path, _Handler)
-        Path(path).chmod(0o600)
+        super().__init__(address, _Handler)
 
 
 class _Handler(socketserver.StreamRequestHandler):

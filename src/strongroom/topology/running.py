@@ -39,17 +39,22 @@ def note_path(paths: DataPaths) -> Path:
 
 
 def control_note_path(paths: DataPaths) -> Path:
-    """Where `serve` says where its Unix socket is."""
+    """Where `serve` says what its Unix socket is called."""
     return paths.tabsvc / "control.path"
 
 
-def socket_path(paths: DataPaths) -> Path:
-    """Where the Unix socket of the node is, by what `serve` said: `control.sock` beside the note, if it can be there.
+def socket_name(paths: DataPaths) -> str:
+    """The name of the node's Unix socket, by what `serve` said: `@` and its name, which is no file's (unix(7)).
 
     Raises:
         FileNotFoundError: It said nothing.
     """
-    return paths.tabsvc / control_note_path(paths).read_text()
+    return control_note_path(paths).read_text()
+
+
+def socket_address(name: str) -> str:
+    """The name as the kernel takes it: its first byte is zero instead of `@`."""
+    return "\0" + name.removeprefix("@")
 
 
 @contextmanager

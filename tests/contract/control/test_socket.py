@@ -37,9 +37,10 @@ def quiet(text: str) -> None:
 
 
 @contextmanager
-def served(node: Node) -> Iterator[Path]:
+def served(node: Node) -> Iterator[str]:
+    """Gives the address of its socket."""
     with running.sole_server(node.paths), server.serving(node):
-        yield running.socket_path(node.paths)
+        yield running.socket_address(running.socket_name(node.paths))
 
 
 def test_a_request_is_carried_out_by_the_serving_process(node: Node, node_dir: Path) -> None:
@@ -80,41 +81,22 @@ def test_an_unknown_verb_and_arguments_that_do_not_fit_are_refused(node: Node) -
             client.ask(node.paths, "kms.retire", {}, quiet)
 
 
-@pytest.mark.parametrize("name", ["n", "n" * 100], ids=["short", "long"])
-def test_the_socket_is_the_owners_alone_and_goes_with_its_server(
-    pristine_node: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+def test_the_socket_is_no_file_and_goes_with_its_server(
+    pristine_node: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """In the data directory, where a server with a `/tmp` of its own is found, too; elsewhere if its path is too long."""
-    home = shutil.copytree(pristine_node, tmp_path_factory.mktemp("n") / name)
+    """However long the path; a copy of a served or killed node meets nothing that cannot be copied."""
+    home = shutil.copytree(pristine_node, tmp_path_factory.mktemp("n") / ("n" * 100))
     node = bootstrap.open_node(str(home))
-    with served(node) as path:
-        assert (path == home / "tabsvc" / "control.sock") is (name == "n")
-        assert len(str(path)) < 108
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with served(node) as address:
         assert client.ask(node.paths, "kms.status", {}, quiet)[0]
-    assert not path.exists()
-    assert path.parent.exists() is (name == "n")
-    assert not running.control_note_path(node.paths).exists()
+        assert not [path for path in home.rglob("*") if path.is_socket()]
+        note = running.control_note_path(node.paths)
+        assert stat.S_IMODE(note.stat().st_mode) == 0o600
+        shutil.copytree(home, home.with_name("copy"))
+    assert not note.exists()
+    with socket.socket(socket.AF_UNIX) as connection, pytest.raises(ConnectionRefusedError):
+        connection.connect(address)
     node.close()
-
-
-def test_a_killed_server_s_socket_is_in_nobody_s_way(node: Node) -> None:
-    with socket.socket(socket.AF_UNIX) as killed:
-        killed.bind(str(node.paths.tabsvc / "control.sock"))
-    with served(node) as path:
-        assert path.parent == node.paths.tabsvc
-        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
-
-
-def test_a_place_that_can_hold_no_socket_is_done_without(
-    node: Node, caplog: pytest.LogCaptureFixture
-) -> None:
-    (node.paths.tabsvc / "control.sock").mkdir()
-    with served(node) as path:
-        assert path.parent != node.paths.tabsvc
-        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
-    assert f"{node.paths.tabsvc} can hold no socket: Is a directory" in caplog.text
 
 
 def test_another_user_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +119,8 @@ def test_nobody_but_the_owner_is_heard_or_told_anything(
     """K-06: root, too, had the socket's ear, though it may not work on the node of another user."""
     owner = os.geteuid() + 1
     monkeypatch.setattr(DataPaths, "owner", lambda _: owner)
-    with served(node) as path, socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))
+    with served(node) as address, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
         with suppress(BrokenPipeError):  # it is refused before it is read
             connection.sendall(wire.line({"verb": "kms.status", "arguments": {}}))
         answer = connection.makefile("rb").readline()
@@ -168,27 +150,27 @@ def test_a_strangers_socket_is_told_nothing(node: Node, monkeypatch: pytest.Monk
     "line", [b"nonsense\n", b"[]\n", b"{}\n", b'{"verb":1,"arguments":{}}\n', b"x" * 2_000_000]
 )
 def test_a_client_that_talks_nonsense_does_no_harm(node: Node, line: bytes) -> None:
-    with served(node) as path:
+    with served(node) as address:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(path))
+            connection.connect(address)
             with suppress(BrokenPipeError):  # it hangs up as soon as it has seen enough
                 connection.sendall(line)
                 connection.shutdown(socket.SHUT_WR)
             answer = connection.makefile("rb").readline()
         assert b'"kind": "FormatError"' in answer
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(path))
+            connection.connect(address)
         assert client.ask(node.paths, "kms.status", {}, quiet)[0]
 
 
 def test_a_server_that_dies_before_it_answers_is_said_so(
-    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    node: Node,
 ) -> None:
-    path = tmp_path / "s"
+    name = f"@strongroom-test-{node.paths.root}"[:100]
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
+        listener.bind(running.socket_address(name))
         listener.listen()
-        running.control_note_path(node.paths).write_text(str(path))
+        _note(node, name)
 
         def hang_up() -> None:
             connection, _ = listener.accept()
@@ -200,6 +182,9 @@ def test_a_server_that_dies_before_it_answers_is_said_so(
         with running.sole_server(node.paths), pytest.raises(StateError, match="went away"):
             client.ask(node.paths, "kms.rotate", {}, quiet)
         thread.join()
+
+
+_GONE = "@strongroom-nobody-listens-here"
 
 
 def _note(node: Node, text: str) -> None:
@@ -215,29 +200,24 @@ def _warnings(node: Node, arguments: dict[str, object]) -> str:
     return "\n".join(said)
 
 
-def test_a_server_that_cannot_be_reached_is_said_so(node: Node, tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_reached_is_said_so(node: Node) -> None:
     """In an outage of the root nobody knew that the command did without the RMK in the server's memory."""
     said = _warnings(node, {})
     assert "a process serves the node, and" in said
     assert "control.path does not say where it can be asked" in said
     assert "hint: it is starting or stopping" in said
     running.announce(node.paths, running.Running("http://x", 4711, 0), node.access)
-    _note(node, str(tmp_path / "gone"))
+    _note(node, _GONE)
     said = _warnings(node, {"abandon": True, "dry_run": True})
-    assert f"process 4711 serves the node, and cannot be reached at {tmp_path / 'gone'}" in said
-    assert "No such file or directory; this command works by itself" in said
-    assert "PrivateTmp" in said
-    assert "TMPDIR" in said
-    _note(node, "control.sock")
-    said = _warnings(node, {"abandon": False})
-    assert f"cannot be reached at {node.paths.tabsvc / 'control.sock'}: No such" in said
-    assert "hint: restart 'strongroom serve'" in said
-    assert "TMPDIR" not in said
+    assert f"process 4711 serves the node, and cannot be reached at {_GONE}" in said
+    assert "Connection refused; this command works by itself" in said
+    assert "PrivateNetwork" in said
+    assert "restart 'strongroom serve'" in said
 
 
 def test_keys_that_a_server_may_have_open_are_not_abandoned_beside_it(node: Node) -> None:
     """Q-05: it is the only one that could move them home, if it was not reached."""
-    _note(node, "control.sock")
+    _note(node, _GONE)
     with running.sole_server(node.paths), pytest.raises(StateError, match="keys open") as caught:
         client.ask(node.paths, "kms.set-mode", {"abandon": True}, quiet)
     assert "restart" in caught.value.hint
@@ -247,13 +227,13 @@ def test_keys_that_a_server_may_have_open_are_not_abandoned_beside_it(node: Node
 def test_a_command_that_finds_no_socket_says_so_and_works(
     node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with served(node) as path:
-        path.unlink()
+    with served(node):
+        _note(node, _GONE)
         words = ["--data-dir", str(node.paths.root), "security", "kms", "rotate"]
         assert dispatch.main("tsm", words) == 0
     shown = capsys.readouterr()
     assert "New RMK: " in shown.out
-    assert f"cannot be reached at {path}" in shown.err
+    assert f"cannot be reached at {_GONE}" in shown.err
     assert "cannot be reached" not in shown.out
 
 
