@@ -87,7 +87,13 @@ def _level(value: str) -> str:
 
 
 def _all() -> dict[str, ConfigKey]:
-    keys = [
+    keys = [*_extracts(), *_node(), *_components(), *_watched(), *_without_effect()]
+    return {key.name: key for key in sorted(keys, key=lambda key: key.name)}
+
+
+def _extracts() -> list[ConfigKey]:
+    """How keys are held and jobs run."""
+    return [
         ConfigKey(
             "kms.rmk.keep_seconds",
             "3600",
@@ -112,6 +118,12 @@ def _all() -> dict[str, ConfigKey]:
             True,
             "throttle of jobs over extracts; 0 is none",
         ),
+    ]
+
+
+def _node() -> list[ConfigKey]:
+    """Where it keeps and serves what."""
+    return [
         ConfigKey(
             "basefilepath.backuprestore",
             "tabsvc/files/backups",
@@ -140,7 +152,12 @@ def _all() -> dict[str, ConfigKey]:
             False,
             "port of HTTPS, read when serve starts; none: no HTTPS",
         ),
-        *_components(),
+    ]
+
+
+def _watched() -> list[ConfigKey]:
+    """What runs out, and what is told."""
+    return [
         ConfigKey(
             "secrets.policy",
             None,
@@ -168,9 +185,7 @@ def _all() -> dict[str, ConfigKey]:
             )
             for service in LOGGING_SERVICES
         ),
-        *_without_effect(),
     ]
-    return {key.name: key for key in sorted(keys, key=lambda key: key.name)}
 
 
 def _without_effect() -> list[ConfigKey]:
