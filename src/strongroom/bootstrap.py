@@ -403,7 +403,9 @@ class Node:
         """Age of the secrets, and where forms of them lie."""
         from strongroom import bootstrap_consumers
 
-        return bootstrap_consumers.secret_inventory(self)
+        return bootstrap_consumers.secret_inventory(
+            self.paths, self.configuration, self.rotation, self.events, self.clock
+        )
 
     def new_node_ports(self) -> "NewNodePorts":
         """What `services.initialise` works through; the coordination database is made here."""

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from strongroom.errors import StateError
 
 if TYPE_CHECKING:
-    from strongroom.bootstrap import Node
+    from strongroom.clock import Clock
     from strongroom.consumers.base import Candidates, Consumer
+    from strongroom.eventlog.jsonl import JsonlEventLog
+    from strongroom.services.configuration import ConfigurationService
     from strongroom.services.secret_inventory import SecretInventory
+    from strongroom.services.secret_rotation import SecretRotation
+    from strongroom.topology.paths import DataPaths
 
 Effective = Callable[[str], str | None]
 """The value in force of an ordinary key."""
@@ -118,14 +122,19 @@ def _zookeeper(effective: Effective, candidates: "Candidates") -> "tuple[Consume
     return zookeeper.consumers(zookeeper.ZookeeperSettings(hosts, root, ca_file), candidates)
 
 
-def secret_inventory(node: "Node") -> "SecretInventory":
+def secret_inventory(
+    paths: "DataPaths",
+    configuration: "ConfigurationService",
+    rotation: "SecretRotation",
+    log: "JsonlEventLog",
+    clock: "Clock",
+) -> "SecretInventory":
     """Age of the secrets of a node, and where forms of them lie."""
     from strongroom.config import yaml_files
     from strongroom.keystore import configuration_key, replicas
     from strongroom.services.secret_inventory import OwnPlaces, SecretInventory, Sources
     from strongroom.topology.processes import SERVICES
 
-    paths = node.paths
     yaml = (yaml_files.CLUSTER_FILE, yaml_files.SERVICE_FILE)
     keys = (replicas.FILE_NAME, configuration_key.FILE_NAME)
     places = OwnPlaces(
@@ -135,7 +144,7 @@ def secret_inventory(node: "Node") -> "SecretInventory":
     )
 
     def consumers() -> "tuple[Consumer, ...]":
-        return configured(node.configuration.effective, node.rotation.candidates)
+        return configured(configuration.effective, rotation.candidates)
 
-    sources = Sources(node.rotation.journals.records, node.events.history, consumers)
-    return SecretInventory(node.configuration, sources, places, node.clock)
+    sources = Sources(rotation.journals.records, log.history, consumers)
+    return SecretInventory(configuration, sources, places, clock)

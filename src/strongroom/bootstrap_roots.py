@@ -1,18 +1,20 @@
 """Builds the providers of roots; a part of bootstrap, imported when a key is opened."""
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from strongroom.errors import RootError, StateError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from strongroom.bootstrap import Node
+    from strongroom.clock import Clock
     from strongroom.kms.store import KmsStore
     from strongroom.roots.base import RootProvider, WrapRecord
     from strongroom.roots.settings import RootSettings
+    from strongroom.services.configuration import ConfigurationService
     from strongroom.services.kms_change import RootSet
+    from strongroom.services.kms_keeper import StoreKeeper
 
 #: Kinds of roots that are set up; `strongroom.roots.<kind>` has `settings` and `build`.
 _ROOT_KINDS = ("aws", "azure", "openbao", "pkcs11", "gcp", "tpm")
@@ -33,10 +35,27 @@ def root_module(kind: str) -> "ModuleType":
     return importlib.import_module(f"strongroom.roots.{kind}")
 
 
+class Parts(Protocol):
+    """What of a node its roots are built from."""
+
+    clock: "Clock"
+
+    @property
+    def configuration(self) -> "ConfigurationService":
+        """Names the active configuration key."""
+
+    @property
+    def keeper(self) -> "StoreKeeper":
+        """Keeps the settings of roots."""
+
+    def local_root(self, key_id: str) -> "RootProvider":
+        """The local root that wraps by one configuration key."""
+
+
 class Roots:
     """Which providers there are; implements `services.kms_keeper.Roots`."""
 
-    def __init__(self, node: "Node") -> None:
+    def __init__(self, node: Parts) -> None:
         self._node = node
         self._built: dict[bytes, RootProvider] = {}
         self._stored: frozenset[bytes] | None = None
