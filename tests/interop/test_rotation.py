@@ -170,12 +170,13 @@ def test_everything_is_renewed_while_clients_work(test_node: TestNode, whole: Es
     """Old passwords refused, new ones accepted by psql, redis-cli and kazoo; no failed transaction; no trace."""
     before = whole.secrets()
     stopping = threading.Event()
+    filestore = Zookeeper(whole, "filestore.zookeeper.password")
     with serving(test_node), whole.node() as node, recorder.arguments(0.02) as arguments:
         works: dict[str, Callable[[str, str], None]] = {
             "jdbc.password": Postgres(whole, "jdbc.password"),
             "pgsql.readonly_password": Postgres(whole, "pgsql.readonly_password"),
             REDIS: Redis(whole),
-            "filestore.zookeeper.password": Zookeeper(whole, "filestore.zookeeper.password"),
+            "filestore.zookeeper.password": filestore,
         }
         clients = [Client(name, node, work) for name, work in works.items()]
         threads = [threading.Thread(target=one.run, args=(stopping,)) for one in clients]
@@ -190,6 +191,7 @@ def test_everything_is_renewed_while_clients_work(test_node: TestNode, whole: Es
             stopping.set()
             for thread in threads:
                 thread.join()
+            filestore.close()  # or its threads seek a server until the last test
     assert "Internal tokens were regenerated." in said.out
     assert {one.name: one.failed for one in clients if one.failed} == {}
     after = whole.secrets()
