@@ -50,7 +50,6 @@ def whole(fresh_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield made
 
 
-@dataclass
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A regeneration has over 2,000 points, seconds each: the whole enumeration is shared by the workers."""
     if "part" in metafunc.fixturenames:
@@ -59,6 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("part", shares, ids=[f"{n + 1} of {parts}" for n in range(parts)])
 
 
+@dataclass
 class RotationLab(Lab):
     """The components start anew with the folder: they have the password that stands in it."""
 
