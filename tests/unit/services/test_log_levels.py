@@ -12,8 +12,7 @@ from strongroom.config import versions
 from strongroom.coordination.base import Change
 from strongroom.services import log_levels
 from strongroom.topology import service_logs
-from strongroom.topology.processes import SERVICES
-from strongroom.topology.service_logs import ServiceLogHandler
+from tests import loggers
 from tests.small_node import create_small_node
 
 LIMIT_S = 20.0
@@ -21,18 +20,11 @@ LIMIT_S = 20.0
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    loggers = [logging.getLogger(name) for name in (*SERVICES, "strongroom", None)]
-    before = [(logger, logger.level, logger.propagate) for logger in loggers]
     made = create_small_node(tmp_path)
-    service_logs.configure(made.paths, "vizportal")
-    yield made
-    made.close()
-    for logger, level, propagate in before:
-        for handler in [item for item in logger.handlers if isinstance(item, ServiceLogHandler)]:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.setLevel(level)
-        logger.propagate = propagate
+    with loggers.as_before():
+        service_logs.configure(made.paths, "vizportal")
+        yield made
+        made.close()
 
 
 def until(found: Callable[[], bool]) -> None:

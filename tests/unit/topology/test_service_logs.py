@@ -13,21 +13,14 @@ from strongroom.config import catalog
 from strongroom.errors import UsageError
 from strongroom.topology import service_logs
 from strongroom.topology.paths import DataPaths
-from strongroom.topology.processes import SERVICES
 from strongroom.topology.service_logs import ServiceLogHandler
+from tests import loggers
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[DataPaths]:
-    loggers = [logging.getLogger(name) for name in (*SERVICES, "strongroom", None)]
-    before = [(logger, logger.level, logger.propagate) for logger in loggers]
-    yield DataPaths(tmp_path)
-    for logger, level, propagate in before:
-        for handler in [item for item in logger.handlers if isinstance(item, ServiceLogHandler)]:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.setLevel(level)
-        logger.propagate = propagate
+    with loggers.as_before():
+        yield DataPaths(tmp_path)
 
 
 def test_lines_go_to_the_log_of_their_service_under_the_seeds_names(paths: DataPaths) -> None:
