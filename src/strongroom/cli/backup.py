@@ -150,7 +150,7 @@ def _state(receipt: "Receipt") -> str:
 
 
 def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
-    from strongroom.kms.status import counted
+    from strongroom.wording import counted
 
     if as_json:
         session.out_json(asdict(receipt))

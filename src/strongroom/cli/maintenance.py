@@ -9,6 +9,7 @@ from strongroom.cli import backup_options, sealing
 from strongroom.cli.backup_options import Stages
 from strongroom.cli.session import Session
 from strongroom.errors import ConflictError, StateError, UsageError
+from strongroom.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +135,7 @@ def _tell_backup(made: "BackupMade", session: Session, *, as_json: bool) -> None
         )
     else:
         session.out(f"Backup written to {made.path}")
-        session.out(f"{made.extracts} extracts, {made.size} bytes, id {said.id}")
+        session.out(f"{counted(made.extracts, 'extract')}, {made.size} bytes, id {said.id}")
     if not said.sealed and set(made.kinds) <= {"local"}:
         session.note(
             "warning: only the keystore of this installation opens the keys of this backup: if it"
@@ -231,7 +232,7 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
     if arguments.json:
         session.out_json(asdict(done))
     else:
-        session.out(f"Backup {done.backup_id} restored: {done.extracts} extracts")
+        session.out(f"Backup {done.backup_id} restored: {counted(done.extracts, 'extract')}")
         if done.rmk_id:
             session.out(f"New RMK: {done.rmk_id}")
             session.out(f"New MEK that encrypts: {done.mek_id}")

@@ -166,7 +166,7 @@ def _kit_of(set_id: str, session: Session) -> str:
 
 
 def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.kms.status import counted
+    from strongroom.wording import counted
 
     if arguments.json:
         session.out_json(asdict(drilled))

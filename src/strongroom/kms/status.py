@@ -125,11 +125,6 @@ def from_proof(
     )
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 MEK`, `2 MEKs`: so many of a thing whose name makes its plural with an s."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def as_json(status: KmsStatus) -> Mapping[str, object]:
     """The fields that scripts read."""
     return {

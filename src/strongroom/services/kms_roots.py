@@ -17,7 +17,6 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.opening import FindRoot, OpenStore
 from strongroom.kms.states import MekState
-from strongroom.kms.status import counted
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import NEVER, RECIPIENT_KINDS, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
@@ -29,6 +28,7 @@ from strongroom.services.kms_keeper import (
     StoreKeeper,
     rotation_events,
 )
+from strongroom.wording import counted
 
 LOCAL = "local"
 

@@ -31,7 +31,6 @@ from strongroom.keystore.configuration_key import ConfigurationKeys
 from strongroom.keystore.key_records import WrapKind
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms.opening import OpenStore
-from strongroom.kms.status import counted
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RECIPIENT_KINDS, RootProvider, WrapRecord
 from strongroom.services import kms_change, regenerate
@@ -39,6 +38,7 @@ from strongroom.services.kms_change import NextStore, RootSet
 from strongroom.services.kms_keeper import StoreKeeper, rotation_events
 from strongroom.services.kms_roots import LOCAL, RootsService
 from strongroom.services.recover_open import Identities, NodeOpener, Opened
+from strongroom.wording import counted
 
 JOURNAL = "journal/recover"
 _VERSION = 1

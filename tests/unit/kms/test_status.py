@@ -26,14 +26,6 @@ def test_the_text_has_the_words_of_the_seeds() -> None:
     assert f"  {LOST.id}\n    Status: unavailable key\n    Created at: -" in text
 
 
-def test_one_is_not_told_as_many() -> None:
-    assert [kms_status.counted(number, "MEK") for number in (0, 1, 2)] == [
-        "0 MEKs",
-        "1 MEK",
-        "2 MEKs",
-    ]
-
-
 def test_a_problem_makes_it_red() -> None:
     red = status("the root is gone")
     assert not red.is_ok
