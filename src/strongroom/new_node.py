@@ -93,7 +93,9 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
             request_key.forget(root)
             raise
 
-    return _build(option, file.node_id, build, kept=request_key.FOLDER)
+    node = _build(option, file.node_id, build, kept=request_key.FOLDER)
+    request_key.forget(data_dir(option))
+    return node
 
 
 def _build(
@@ -115,7 +117,6 @@ def _build(
             finally:
                 node.close()
             node.paths.tabsvc.rename(DataPaths(root).tabsvc)
-            request_key.forget(root)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         durable.sync_folder(root)
