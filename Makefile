@@ -1,4 +1,4 @@
-# The project's commands. `make venv` sets everything up; `make demo` shows the product; `make test` proves it.
+# The project's commands. `make demo` shows the product and installs only what that needs; `make test` proves it, and sets up the rest.
 # Everything below runs without a terminal, and again and again.
 
 SHELL := /bin/bash
@@ -8,6 +8,15 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := .venv/bin
 UV := .venv-uv/bin/uv
+# the project itself; commands start 30 ms sooner with bytecode, also where none may be written later
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . && $(BIN)/python -m compileall -q src
+# what the environments take on the disk, measured by `make platforms`
+DEMO_MB := 700
+DEV_MB := 1500
+# of a run of `make pressure`
+MINUTES ?= 30
+# what `make quick` compares the working tree with
+SINCE ?= HEAD
 # what is linted and type-checked
 CODE := src tests demo scripts benchmarks
 # two workers: the tests' own servers and tools need the rest of a small machine
@@ -15,44 +24,63 @@ WORKERS ?= 2
 # a job that is tortured mostly waits
 TORTURE_WORKERS ?= 4
 
-.PHONY: help venv system demo test torture check lint types fix bench fuzz interop docs cluster lock clean
+.PHONY: help venv dev product-packages packages platforms demo test torture quick check lint types pyright dist fix mutants pressure bench fuzz interop docs cluster lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
 
 # ---------------------------------------------------------------- set-up
 
-venv: system .venv/.installed .venv-tsc042/.synced .venv-emulators/.synced  ## set up everything: Debian packages that are missing, environments
-	@echo "ready: .venv/bin holds strongroom, tsm and initialize-tsm"
+venv: product-packages .venv/.installed  ## set up what the product and its tour need: Python's venv, the product, tabcmd, TSC, pantab
+	@echo "ready: .venv/bin holds strongroom, tsm, initialize-tsm and tabcmd"
 
-system:
+dev: packages .venv/.dev .venv-tsc042/.synced .venv-clients/.synced .venv-emulators/.synced  ## set up all that the tests need: other people's servers and tools, too
+
+product-packages:
+	@bash scripts/system.sh requirements/debian-product.txt
+
+packages: product-packages
 	@bash scripts/system.sh requirements/debian.txt
 
-.venv-uv/.synced: requirements/uv.txt scripts/bootstrap_uv.sh | system
+.venv-uv/.synced: requirements/uv.txt scripts/bootstrap_uv.sh | product-packages
+	@echo "making .venv-uv: the installer uv (60 MB)"
 	@bash scripts/bootstrap_uv.sh .venv-uv requirements/uv.txt
 	@touch $@
 
-.venv/.synced: requirements/dev.txt .venv-uv/.synced
+# packages are added and none removed: the environment may be the tests' already
+.venv/.product: requirements/demo.txt .venv-uv/.synced
+	@echo "making .venv: $$(grep -c '==' $<) Python packages, $(DEMO_MB) MB on the disk"
 	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements/dev.txt
+	@$(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode --requirement $< 2>&1 | grep -v '^ +'
 	@touch $@
 
 # hatchling is part of the lock, so nothing is fetched here
-.venv/.installed: pyproject.toml .venv/.synced
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m compileall -q src    # commands start 30 ms sooner, also where no bytecode may be written later
+.venv/.installed: pyproject.toml .venv/.product
+	@$(INSTALL)
 	@touch $@
 
-.venv-tsc042/.synced: requirements/tsc042.txt .venv-uv/.synced
+.venv/.dev: requirements/dev.txt .venv/.installed | packages
+	@echo "filling .venv: $$(grep -c '==' $<) Python packages of the tests, $(DEV_MB) MB on the disk"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $<
+	@$(INSTALL)
+	@touch $@
+
+.venv-tsc042/.synced: requirements/tsc042.txt .venv-uv/.synced | packages
 	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-tsc042
 	@$(UV) pip sync --quiet --python .venv-tsc042/bin/python --require-hashes --compile-bytecode requirements/tsc042.txt
+	@touch $@
+
+# other people's clients that speak JSON and the documented multipart form: they pin what ours does not
+.venv-clients/.synced: requirements/clients.txt .venv-uv/.synced | packages
+	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-clients
+	@$(UV) pip sync --quiet --python .venv-clients/bin/python --require-hashes --compile-bytecode requirements/clients.txt
 	@touch $@
 
 lock: .venv-uv/.synced  ## compile the locks anew (hashes, and no registry's address)
 	@bash scripts/lock.sh $(UV)
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-uv .venv-tsc042 .venv-emulators .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf .venv .venv-uv .venv-tsc042 .venv-clients .venv-emulators .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
 
 # ---------------------------------------------------------------- show
 
@@ -61,10 +89,13 @@ demo: venv  ## a node in a temporary directory, driven by the real tabcmd and TS
 
 # ---------------------------------------------------------------- prove
 
-test: venv  ## everything: lint, types, layers, all tests with real tools, a sample of the faults, coverage
+test: dev  ## everything: lint, types, layers, all tests with real tools, a sample of the faults, coverage
 	@WORKERS=$(WORKERS) bash scripts/test.sh
 
-check: venv lint types  ## the quick round: lint, types, layers and the tests that need no other tool
+quick:  ## ten seconds after a change: lint, layers, types, and the tests of what differs from a commit; SINCE=HEAD
+	@$(BIN)/python -m scripts.quick --since $(SINCE)
+
+check: dev lint types  ## the quick round: lint, types, layers and the tests that need no other tool
 	@$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/property tests/vectors tests/structure
 
 lint:
@@ -75,33 +106,48 @@ lint:
 types:
 	@$(BIN)/mypy
 
-fix: venv  ## format, and repair what the linter can repair
+# half a minute, so it is asked by `make test` and by whoever wants to know
+pyright:  ## a second type checker, which sees what mypy does not: names of parameters, members that may be None
+	@$(BIN)/basedpyright
+
+dist:  ## wheels and sdists in dist/: built three times alike, installed in a fresh environment, tried
+	@$(BIN)/python -m scripts.distribution
+
+fix: dev  ## format, and repair what the linter can repair
 	@$(BIN)/ruff check --fix $(CODE) || true
 	@$(BIN)/ruff format $(CODE)
 
-torture: venv  ## every enumeration of faults, whole
+torture: dev  ## every enumeration of faults, whole
 	@$(BIN)/python -m compileall -q src tests
 	@$(BIN)/pytest -n $(TORTURE_WORKERS) --dist worksteal -m torture --torture whole --timeout 7200 tests
 
-interop: venv  ## only the tests with other people's tools
+platforms:  ## the README's two commands in fresh Debian trees, as root and as a user; PLATFORMS="bookworm trixie", PLATFORM_STEPS="demo test"
+	@bash scripts/platforms.sh
+
+mutants: dev  ## break the product on purpose, one line at a time, and see whether the tests notice; MUTANTS="services"
+	@$(BIN)/python -m scripts.mutants --workers $(WORKERS) $(MUTANTS)
+
+pressure: dev  ## press a served node from outside, beside a reader and a probe; MINUTES=30
+	@$(BIN)/python -m scripts.pressure $(MINUTES)
+
+interop: dev  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests
 
 cluster:  ## tests with ZooKeeper and PostgreSQL: this version has none
 	@echo "this version runs on one node: there are no cluster tests yet, so nothing was tested"
 
 # emulators of AWS and a real OpenBao: ministack pins the SDK, so they live apart
-.venv-emulators/.synced: requirements/emulators.txt .venv-uv/.synced
+.venv-emulators/.synced: requirements/emulators.txt .venv-uv/.synced | packages
 	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-emulators
 	@$(UV) pip sync --quiet --python .venv-emulators/bin/python --require-hashes requirements/emulators.txt
 	@touch $@
 
-bench: venv  ## measure the data path and the commands beside the tools that people use today; BENCH="--size 64M"
-	@$(MAKE) --no-print-directory .venv-emulators/.synced || echo "no OpenBao to measure against" >&2
-	@$(BIN)/python -m benchmarks.run $(BENCH)
+bench: dev  ## measure the data path and the commands beside the tools that people use today, and keep the figures; BENCH="--size 64M" keeps none
+	@$(BIN)/python -m benchmarks.run $(if $(BENCH),$(BENCH),--keep)
 
-fuzz: venv  ## fuzz every parser of foreign bytes; FUZZ_SECONDS each (default 60)
+fuzz: dev  ## fuzz every parser of foreign bytes; FUZZ_SECONDS each (default 60)
 	@$(BIN)/python -m scripts.fuzz --seconds $${FUZZ_SECONDS:-60}
 
-docs: venv  ## write the reference anew, then check every link
+docs: dev  ## write the reference anew, then check every link
 	@$(BIN)/python -m scripts.reference --write
 	@$(BIN)/python -m scripts.links

@@ -13,6 +13,7 @@ from benchmarks.workshop import Workshop
 
 _RUNS = 40
 GET, PASS, BAO = "tsm configuration get (a secret)", "python -c pass", "bao kv get"
+STATUS = "tsm security kms status"
 _KEY = "redis.password"
 
 
@@ -26,7 +27,7 @@ def run(shop: Workshop) -> None:
         "tsm configuration get (plain)": node.command(
             "tsm", "configuration", "get", "-k", "gateway.timeout"
         ),
-        "tsm security kms status": node.command("tsm", "security", "kms", "status"),
+        STATUS: node.command("tsm", "security", "kms", "status"),
         "tsm version": node.command("tsm", "version"),
     }
     environment = dict(node.environment)
@@ -64,5 +65,6 @@ def _tell(shop: Workshop, walls: dict[str, list[float]]) -> None:
         table.add(name, f"{middle * 1e3:.0f} ms", least, ratio(middle / base))
     figures = shop.findings.figures
     figures["get/pass"] = statistics.median(walls[GET]) / base
+    figures["status/pass"] = statistics.median(walls[STATUS]) / base
     if BAO in walls:
         figures["get/bao"] = statistics.median(walls[GET]) / statistics.median(walls[BAO])

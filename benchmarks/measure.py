@@ -108,7 +108,7 @@ def run_command(
     """
     report, errors = folder / "time.txt", folder / "stderr.txt"
     words = [TIME, "-f", "%M", "-o", str(report), *argv] if TIME else list(argv)
-    before = _daemon_cpu(daemon)
+    before = process_cpu_s(daemon)
     with errors.open("wb") as sink:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -124,7 +124,7 @@ def run_command(
     if process.returncode != 0:
         told = errors.read_text(errors="replace").strip()[-2000:]
         raise BenchError(f"'{' '.join(argv)}' ended with {process.returncode}: {told}")
-    cpu = usage.ru_utime + usage.ru_stime + _daemon_cpu(daemon) - before
+    cpu = usage.ru_utime + usage.ru_stime + process_cpu_s(daemon) - before
     peak = int(report.read_text().split()[-1]) if TIME else 0
     return Sample(wall, cpu, max(peak, _daemon_peak(daemon)))
 
@@ -201,7 +201,8 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _daemon_cpu(pid: int) -> float:
+def process_cpu_s(pid: int) -> float:
+    """User and system seconds of a process so far; 0 for no process."""
     if not pid:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

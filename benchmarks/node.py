@@ -2,6 +2,7 @@
 
 import compileall
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -60,6 +61,11 @@ class Node:
         if done.returncode != 0:
             raise BenchError(f"'{' '.join(map(str, words))}' failed: {done.stderr.strip()[-2000:]}")
         return done.stdout
+
+    def pids(self) -> tuple[int, int]:
+        """The server that runs, and its backgrounder; it is replaced where it fails, so ask anew."""
+        note = json.loads((self.home / "tabsvc" / "serve.json").read_text())
+        return note["pid"], note["backgrounder_pid"]
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[str]:

@@ -25,10 +25,7 @@ def run(shop: Workshop) -> None:
 
 def _reencrypt(shop: Workshop) -> None:
     """Ours within one process (its figure comes from the suite `inside`), age as two processes and a pipe."""
-    if "inside re-encrypt seconds" not in shop.findings.figures:
-        shop.say("rotate: re-encryption within one process")
-        found = shop.inside("data_path", source=str(shop.source), rounds=shop.rounds)
-        shop.findings.figures["inside re-encrypt seconds"] = found["re-encrypt"]["wall"]
+    ours = shop.one_pass_seconds()
     if shutil.which("age") is None:
         shop.findings.absent["age -d | age"] = "the command age is not installed"
         return
@@ -41,7 +38,6 @@ def _reencrypt(shop: Workshop) -> None:
     item = Item("age -d | age", "re-encrypt", ["sh", "-c", pipe], sealed, target)
     series = measure([item], shop.rounds, shop.folder, lambda _: None)[item.name, item.work]
     sealed.unlink()
-    ours = shop.findings.figures["inside re-encrypt seconds"]
     table = shop.findings.table("Re-encrypt in one pass", "who", "MB/s", "strongroom is")
     table.add("strongroom", f"{shop.size / ours / 1e6:,.0f}", "–")
     shown = f"{ratio(series.wall_s / ours)} x"

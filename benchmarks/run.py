@@ -9,21 +9,43 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
-from benchmarks import commands, files, goals, machine, reads, rotate, small, upload
+from benchmarks import (
+    commands,
+    download,
+    files,
+    goals,
+    growth,
+    jobs,
+    machine,
+    pressure,
+    reads,
+    releases,
+    rotate,
+    small,
+    upload,
+)
 from benchmarks.measure import TIME, BenchError
+from benchmarks.node import ROOT
 from benchmarks.report import Findings
 from benchmarks.workshop import Suites, Workshop
 
 SUITES: Suites = {
     "files": files.run,
+    "big": files.run_big,
     "inside": files.run_inside,
     "random": reads.run,
     "small": small.run,
     "rotate": rotate.run,
     "upload": upload.run,
+    "download": download.run,
+    "pressure": pressure.run,
     "commands": commands.run,
+    "jobs": jobs.run,
+    "growth": growth.run,
 }
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 _FULL_BYTES = 2**30
@@ -41,6 +63,7 @@ def main() -> int:
         failed = _run(shop, options.suite or list(SUITES))
         about = [
             *machine.describe(folder),
+            f"{datetime.now(UTC).date()}, strongroom {metadata.version('strongroom')} at {_revision()}",
             f"one file of {size / 2**20:,.0f} MiB, {options.rounds} rounds, medians",
             f"load {load:.1f} before, {machine.load():.1f} after; {time.monotonic() - began:,.0f} s",
         ]
@@ -48,6 +71,8 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     if TIME is None:
         shop.findings.absent["peak memory"] = "the command `time` is not installed"
+    if options.keep and shop.findings.figures:
+        releases.keep(shop.findings, about, metadata.version("strongroom"))
     _print(shop.findings, about, whole=not options.suite)
     if options.json:
         shop.findings.save(options.json, {"about": about, "failed": failed})
@@ -69,7 +94,7 @@ def _run(shop: Workshop, names: list[str]) -> dict[str, str]:
 
 def _print(findings: Findings, about: list[str], *, whole: bool) -> None:
     print("\n".join(f"- {line}" for line in about), end="\n\n")
-    for table in [*findings.tables, goals.judge(findings, whole=whole)]:
+    for table in [*findings.tables, goals.judge(findings, whole=whole), releases.table()]:
         print(table.markdown())
     if findings.absent:
         print("### Not measured\n")
@@ -77,18 +102,28 @@ def _print(findings: Findings, about: list[str], *, whole: bool) -> None:
             print(f"- {name}: {reason}")
 
 
+def _revision() -> str:
+    """What of the source was measured."""
+    return machine.version("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--size", type=_bytes, default=_FULL_BYTES, help="of the file; 64M, 1G …")
     parser.add_argument("--rounds", type=int, default=5, help="how often each command runs")
     parser.add_argument(
         "--suite", action="append", choices=list(SUITES), help="only these; may be given again"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON, too")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep the figures as this version's, in benchmarks/figures",
+    )
     parser.add_argument("--folder", type=Path, default=None, help="a folder on the disk to measure")
     return parser
 

@@ -1,22 +1,25 @@
-"""Publishing over HTTP into a site that encrypts, beside the same request discarded by a bare ASGI application (F11)."""
+"""Publishing over HTTP into a site that encrypts, beside the same request discarded by a bare ASGI application (F11).
+
+In one request, and in parts of 64 MB, as TSC sends what is large.
+"""
 
 import secrets
-import signal
 import statistics
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 
+from benchmarks import bare
 from benchmarks.http_client import Client
-from benchmarks.measure import BenchError, prime
-from benchmarks.node import ADMIN, ROOT
+from benchmarks.measure import prime
+from benchmarks.node import ADMIN
 from benchmarks.report import ratio
 from benchmarks.workshop import Workshop
 
 _SITE = "Bench"
 _ENFORCED, _PLAIN = "published, encrypted and synced", "published, not encrypted, synced"
+_PARTS = "published in parts of 64 MB, encrypted and synced"
 _DISCARDED = "discarded by a bare ASGI application"
+_PART_BYTES, _LEAST_PARTS = 64_000_000, 4
 
 
 def run(shop: Workshop) -> None:
@@ -25,11 +28,17 @@ def run(shop: Workshop) -> None:
     for name, mode in ((_SITE, "enforced"), (f"{_SITE}Plain", "disabled")):
         shop.node.run("strongroom", "sites", "create", name)
         shop.node.run("strongroom", "sites", "set-mode", name, mode)
-    with shop.node.serving() as url, _discarding() as other:
+    with shop.node.serving() as url, bare.serving(shop.source) as other:
+        client = signed_in(shop, url, _SITE)
+        plain = signed_in(shop, url, f"{_SITE}Plain")
+        part_bytes = min(_PART_BYTES, shop.size // _LEAST_PARTS)
         works: dict[str, Callable[[], float]] = {
-            _ENFORCED: _publisher(shop, _signed_in(shop, url, _SITE)),
-            _PLAIN: _publisher(shop, _signed_in(shop, url, f"{_SITE}Plain")),
-            _DISCARDED: lambda: Client(other, "token").post("/", b"", shop.source)[0],
+            _ENFORCED: _publisher(client, partial(client.publish, shop.source)),
+            _PARTS: _publisher(
+                client, lambda name: client.publish_in_parts(shop.source, name, part_bytes)
+            ),
+            _PLAIN: _publisher(plain, partial(plain.publish, shop.source)),
+            _DISCARDED: lambda: Client(other.url, "token").post("/", b"", shop.source)[0],
         }
         walls: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(shop.rounds):
@@ -46,41 +55,22 @@ def run(shop: Workshop) -> None:
         speeds = (f"{shop.size / wall / 1e6:,.0f}" for wall in (middle[name], min(found)))
         table.add(name, *speeds, ratio(middle[_DISCARDED] / middle[name]))
     shop.findings.figures["publish/discard"] = middle[_DISCARDED] / middle[_ENFORCED]
+    shop.findings.figures["publish in parts/one part"] = middle[_ENFORCED] / middle[_PARTS]
 
 
-def _signed_in(shop: Workshop, url: str, site: str) -> Client:
+def signed_in(shop: Workshop, url: str, site: str) -> Client:
+    """A session of the administrator on a site."""
     client = Client(url)
     client.sign_in(ADMIN, shop.node.password_file.read_text().strip(), site.lower())
     return client
 
 
-def _publisher(shop: Workshop, client: Client) -> Callable[[], float]:
-    """Publishes, and deletes the item again outside the measured time."""
+def _publisher(client: Client, publish: Callable[[str], tuple[float, str]]) -> Callable[[], float]:
+    """Publishes under a new name, and deletes the item again outside the measured time."""
 
-    def publish() -> float:
-        wall, item = client.publish(shop.source, f"item {secrets.token_hex(4)}")
+    def work() -> float:
+        wall, item = publish(f"item {secrets.token_hex(4)}")
         client.call("DELETE", f"/sites/{client.site}/datasources/{item}")
         return wall
 
-    return publish
-
-
-@contextmanager
-def _discarding() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.inside.discard"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        if not line.startswith("ready: "):
-            raise BenchError("the bare application did not start")
-        yield line.removeprefix("ready: ").strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        if process.stdout:
-            process.stdout.close()
+    return work

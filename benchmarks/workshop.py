@@ -51,6 +51,15 @@ class Workshop:
         """A count for this run's scale."""
         return max(least, round(full * self.scale))
 
+    def one_pass_seconds(self) -> float:
+        """How long one process re-encrypts the big file in one pass; measured once in a run."""
+        figures = self.findings.figures
+        if "inside re-encrypt seconds" not in figures:
+            self.say("re-encryption within one process")
+            found = self.inside("data_path", source=str(self.source), rounds=self.rounds)
+            figures["inside re-encrypt seconds"] = found["re-encrypt"]["wall"]
+        return figures["inside re-encrypt seconds"]
+
     def inside(self, module: str, **options: Any) -> Any:
         """Run a measurement in a process of its own; its JSON."""
         words = {"home": str(self.node.home), "folder": str(self.folder), **options}

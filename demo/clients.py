@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -35,7 +36,7 @@ class Clients:
     def run(self, *words: str, expect: int = 0, show: int = 40, quiet: bool = False) -> str:
         """Run one command; returns what it said. Another exit code ends the demo."""
         if not quiet:
-            self._story.command(" ".join(_shortened(words)))
+            self._story.command(shlex.join(_shortened(words)))
         done = subprocess.run(
             [str(BIN / words[0]), *words[1:]],
             cwd=self.folder,

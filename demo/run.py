@@ -265,7 +265,7 @@ def active(status: dict[str, Any]) -> str:
 def main() -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="make demo", description="the main job, with the real clients"
+        allow_abbrev=False, prog="make demo", description="the main job, with the real clients"
     )
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
     keep = parser.parse_args().keep

@@ -28,7 +28,7 @@ def envelope_header() -> Target:
     import zlib
 
     from strongroom.envelope import header
-    from strongroom.envelope.crc32c import crc32c
+    from strongroom.system.crc32c import crc32c
 
     def with_checksums(page: bytes) -> bytes:
         made = bytearray(page)
@@ -119,7 +119,7 @@ def configuration() -> Target:
 
 def key_records() -> Target:
     """The configuration keys' file."""
-    from strongroom.keystore import key_records as records
+    from strongroom.configuration_keys import records
 
     def run(data: bytes) -> None:
         records.serialize(_INSTALLATION, records.parse(data, _INSTALLATION))
@@ -146,7 +146,7 @@ def bootstrap_file() -> Target:
     import json
 
     from strongroom.crypto.secret import SecretBytes
-    from strongroom.topology import bootstrap_file as codec
+    from strongroom.joining import bootstrap_file as codec
 
     key = SecretBytes(bytes(range(32)))
 
@@ -173,6 +173,19 @@ def request_xml() -> Target:
     return run, lambda: [
         b"<tsRequest><site name='a'/></tsRequest>",
         b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+    ]
+
+
+def request_json() -> Target:
+    """The same of a client that speaks JSON."""
+    from strongroom.web.api import json_form
+
+    def run(data: bytes) -> None:
+        json_form.parse_request(data)
+
+    return run, lambda: [
+        b'{"site":{"name":"a","on":true,"n":7}}',
+        b'{"users":{"user":[{"id":"1"}]}}',
     ]
 
 
@@ -221,6 +234,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "settings": settings,
     "bootstrap-file": bootstrap_file,
     "request-xml": request_xml,
+    "request-json": request_json,
     "multipart": multipart,
     "package": package,
 }
@@ -230,7 +244,7 @@ def fuzz(name: str, seconds: int) -> None:
     """Fuzz one target in this process; ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["strongroom"]):
+    with atheris.instrument_imports(include=["strongroom"]):  # pyright: ignore[reportAttributeAccessIssue]
         from strongroom.errors import StrongroomError
 
         run, seeds = TARGETS[name]()
@@ -270,7 +284,7 @@ def _vectors(kind: str) -> Iterator[Path]:
 
 def main() -> int:
     """Fuzz all targets, or the one that is named; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--target", choices=list(TARGETS))
     arguments = parser.parse_args()

@@ -16,7 +16,14 @@ _HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
 
 def documents() -> list[Path]:
     """All documents of the repository."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+    return sorted(
+        [
+            *ROOT.glob("*.md"),
+            *ROOT.glob("docs/**/*.md"),
+            *ROOT.glob("benchmarks/*.md"),
+            *ROOT.glob("tests/**/*.md"),
+        ]
+    )
 
 
 def anchors(path: Path) -> set[str]:

@@ -7,7 +7,9 @@ options=(--quiet --universal --generate-hashes --no-header --no-emit-index-url -
 extras=(--extra aws --extra azure --extra gcp --extra hsm --extra openbao --extra postgres --extra redis --extra zookeeper)
 "$uv" pip compile "${options[@]}" pyproject.toml "${extras[@]}" -o requirements/product.txt
 "$uv" pip compile "${options[@]}" pyproject.toml --all-extras --group dev --group bench -o requirements/dev.txt
+"$uv" pip compile "${options[@]}" pyproject.toml requirements/demo.in --constraint requirements/dev.txt -o requirements/demo.txt
 "$uv" pip compile "${options[@]}" requirements/tsc042.in -o requirements/tsc042.txt
+"$uv" pip compile "${options[@]}" requirements/clients.in -o requirements/clients.txt
 "$uv" pip compile "${options[@]}" requirements/emulators.in -o requirements/emulators.txt
 "$uv" pip compile "${options[@]}" requirements/uv.in -o requirements/uv.txt
 if grep -nE 'https?://' requirements/*.txt; then

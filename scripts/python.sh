@@ -7,5 +7,5 @@ for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 /usr/b
     exit 0
   fi
 done
-echo "make venv: no Python 3.11 or newer was found; install one, or name it: make venv PYTHON=/path/to/python3" >&2
+echo "no Python 3.11 or newer was found; install one, or name it: make venv PYTHON=/path/to/python3" >&2
 exit 1

@@ -1,11 +1,10 @@
-"""Writes `docs/reference/`: commands, keys, exit codes and events, from the code that defines them.
+"""Writes `docs/reference/`, and the table of labels of the formats, from the code that defines them.
 
 Without `--write` it only says whether the files are as they should be. It does not copy argparse's help text, whose line breaks
 differ between versions of Python, but reads the parsers themselves.
 """
 
 import argparse
-import ast
 import importlib
 import inspect
 import sys
@@ -13,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from strongroom import errors
-from strongroom.cli import dispatch
+from strongroom.cli import dispatch, parsing
 from strongroom.config import catalog
+from strongroom.crypto import labels
 from strongroom.eventlog import events
+from strongroom.eventlog.base import Event
 from strongroom.secrets import catalog as secrets
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -29,6 +30,7 @@ def pages() -> dict[str, str]:
         "configuration-keys.md": _NOTE + configuration_keys_page(),
         "exit-codes.md": _NOTE + exit_codes_page(),
         "events.md": _NOTE + events_page(),
+        "../format/primitives.md": with_labels((FOLDER / "../format/primitives.md").read_text()),
     }
 
 
@@ -39,6 +41,14 @@ def cli_page() -> str:
         "Every command takes `--data-dir DIR` anywhere on its line; without it the data directory is `STRONGROOM_HOME`, "
         "else `/var/opt/strongroom` for root and `~/.local/share/strongroom` for everybody else. Results go to standard "
         "output, everything else to standard error. [Exit codes](exit-codes.md).\n\n"
+        "A list has its heading on standard output with its rows; `--no-header` leaves it out. Lists show ids by as many "
+        "first digits as tell them apart, eight at least, paths as seen from the data directory, and sizes in KiB, MiB and "
+        "GiB: `--full-ids`, `--full-paths` and `--bytes` show them whole, and `--json` always does. A command that takes an "
+        "id takes its first digits, too, eight at least, if they are those of one id only; a name comes first.\n\n"
+        "Whatever takes something away for good asks a person at a terminal. `--yes` (`-y`, or `--ignore-prompt` as scripts "
+        "for the other product have it) takes the question away, on every command that asks. A command by which something is "
+        "known to be lost, such as `sites delete`, needs an answer without a terminal, too: `y` on standard input, or "
+        "`--yes`.\n\n"
         "`WORD […]` takes one word or several, `[WORD …]` also none; `[--option WORD]…` may be given again.\n"
     )
     parts = [head]
@@ -134,6 +144,41 @@ def events_page() -> str:
     return head + "\n".join(rows) + "\n"
 
 
+def labels_table() -> str:
+    """All labels with what follows each, from the module that has them."""
+    parts = []
+    for title, uses, key in (
+        ("Subkeys: `info` of HKDF.", labels.SUBKEYS, "of the key"),
+        ("AADs of AES-GCM.", labels.BOUND, "under the subkey, or key"),
+        ("Digests: SHA-256, no key.", labels.DIGESTS, "of"),
+        ("What is sealed to a recipient, or signed.", labels.OTHERS, "by"),
+    ):
+        rows = [_label_row(use) for use in uses]
+        parts.append(f"{title}\n\n{_table('label', key, 'then', 'page', rows=rows)}\n")
+    return "\n".join(parts)
+
+
+def _label_row(use: labels.Use) -> str:
+    text = use.label.decode("ascii").replace("\0", "\\0")
+    then = [str(field) for field in use.fields]
+    if use.salted:
+        then.append("salted")
+    cells = (
+        f"`{text}`" if text else "none",
+        use.key,
+        " ‖ ".join(then) or "nothing",
+        f"[{use.page.removesuffix('.md')}]({use.page})",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def with_labels(page: str) -> str:
+    """A page whose table of labels is what the code says."""
+    begin, end = "edit -->\n", "<!-- labels end -->"
+    head, rest = page.split(begin)
+    return f"{head}{begin}\n{labels_table()}\n{end}{rest.split(end)[1]}"
+
+
 def _parser(tool: str, verb: str) -> argparse.ArgumentParser:
     module = importlib.import_module("strongroom.cli." + dispatch.COMMANDS[tool][verb][0])
     parser: argparse.ArgumentParser = module.build_parser(f"{tool} {verb}".strip(), verb)
@@ -151,6 +196,7 @@ def _sections(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
 
 
 def _leaf(parser: argparse.ArgumentParser, summary: str) -> str:
+    parsing.complete(parser)
     shown = [one for one in parser._actions if one.dest != "help"]  # noqa: SLF001
     usage = " ".join([parser.prog, *_usages(parser, shown)])
     lines = [
@@ -222,6 +268,8 @@ def _usage(action: argparse.Action) -> str:
 
 
 def _option(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return _value(action)
     option = f"{action.option_strings[-1]} {_words(action)}".strip()
     return f"({option})…" if _is_repeated(action) else option
 
@@ -250,21 +298,25 @@ def _first_line(kind: type) -> str:
 
 
 def _event_rows() -> Iterator[str]:
-    """Each factory of `eventlog/events.py`: the id it uses, its details, its docstring's first line."""
-    for function in ast.parse(inspect.getsource(events)).body:
-        if not isinstance(function, ast.FunctionDef) or function.name.startswith("_"):
+    """Each factory of `eventlog/events.py`: the id and the details of what it makes, its docstring's first line."""
+    for name, factory in vars(events).items():
+        if not inspect.isfunction(factory) or name.startswith("_"):
             continue
-        for call in (one for one in ast.walk(function) if isinstance(one, ast.Call)):
-            name = call.args[0].id if call.args and isinstance(call.args[0], ast.Name) else ""
-            if name.isupper():
-                details = ", ".join(f"`{word.arg}`" for word in call.keywords if word.arg)
-                text = (ast.get_docstring(function) or "").splitlines()[0]
-                yield f"| `{getattr(events, name)}` | {text} | {details} |"
+        given = inspect.get_annotations(factory).items()
+        made = factory(**{name: _example(kind) for name, kind in given if name != "return"})
+        event = made if isinstance(made, Event) else made[0]
+        details = ", ".join(f"`{detail}`" for detail in event.details)
+        text = (inspect.getdoc(factory) or "").splitlines()[0]
+        yield f"| `{event.id}` | {text} | {details} |"
+
+
+def _example(kind: type) -> object:
+    return kind() if kind in {str, int, bool} else []
 
 
 def main() -> int:
     """Write or compare; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--write", action="store_true")
     write = parser.parse_args().write
     stale = []

@@ -19,15 +19,17 @@ while read -r package command; do
 done <"$list"
 ((${#missing[@]})) || exit 0
 
-echo "installing: ${missing[*]}"
+echo "installing Debian packages: ${missing[*]}"
 as_root=()
 if ((EUID != 0)); then
   if ! command -v sudo >/dev/null; then
-    echo "make venv: these packages are missing and there is no sudo; as root, run: apt-get install ${missing[*]}" >&2
+    echo "these packages are missing and there is no sudo; as root, run: apt-get install ${missing[*]}" >&2
     exit 1
   fi
   as_root=(sudo)
 fi
-export DEBIAN_FRONTEND=noninteractive
-"${as_root[@]}" apt-get -qq update
-"${as_root[@]}" apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
+apt=("${as_root[@]}" env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get)    # sudo keeps no variables
+"${apt[@]}" -qq update
+# how much that is, before it begins; --assume-no ends with 1
+{ "${apt[@]}" install --assume-no --no-install-recommends "${missing[@]}" || true; } 2>/dev/null | grep -E '^(Need to get|After this)' || true
+"${apt[@]}" -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null

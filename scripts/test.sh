@@ -11,7 +11,10 @@ trap 'rm -f "$log"' EXIT
 section() { printf '\n== %s\n' "$1"; }
 
 section "format, lint, layers, types"
-make --no-print-directory lint types
+make --no-print-directory lint types pyright
+
+section "wheel and sdist: built alike, installed, tried"
+make --no-print-directory dist
 
 section "tests (with other people's tools, and a sample of the faults)"
 rm -f .coverage .coverage.*

@@ -2,20 +2,30 @@
 
 import random
 import secrets
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import derivations
+
+derivations.watch()  # before anything else of the product is imported
+
+from tests.support import open_databases  # noqa: E402
+from tests.support.no_skips import no_skip  # noqa: E402
+
+open_databases.watch()
+
 # helpers that assert: told before any test imports them
-pytest.register_assert_rewrite("tests.torture.nodes", "tests.torture.moves")
+pytest.register_assert_rewrite("tests.torture.nodes", "tests.torture.root_moves")
 
 if TYPE_CHECKING:
-    from tests.components.postgres import Postgres
-    from tests.components.redis import Redis
-    from tests.components.zookeeper import Zookeeper
+    from tests.support.components.postgres import Postgres
+    from tests.support.components.redis import Redis
+    from tests.support.components.zookeeper import Zookeeper
 
 T = TypeVar("T")
 
@@ -27,6 +37,20 @@ settings.register_profile("nightly", settings.get_profile("dev"), max_examples=5
 settings.load_profile("dev")
 
 
+@pytest.fixture(autouse=True)
+def nodes_end_with_their_test() -> Iterator[None]:
+    """Set up after the nodes of a wider scope, which others still use, and taken down last."""
+    with open_databases.nodes_end_with_their_test():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def derivations_are_judged() -> Iterator[None]:
+    """No nonce twice, no output twice, no label that the table of docs/format/primitives.md has not."""
+    with derivations.judged():
+        yield
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("torture", "enumerated faults")
     group.addoption("--torture", choices=["sample", "whole"], default="sample")
@@ -35,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # a shell starts what it does not wait for with SIGINT ignored, and every process that a test starts inherits that
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.torture_seed is None:
         handed = getattr(config, "workerinput", {}).get("torture_seed")
         config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
@@ -44,6 +71,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Hand the seed to each of xdist's workers, so that all of them choose, and collect, alike."""
     node.workerinput["torture_seed"] = node.config.option.torture_seed
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    no_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    no_skip(report)
+    return report
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -77,9 +118,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # workers tell the process that started them, so only that one has all cells
     if session.config.option.torture == "whole" and _passed_cells:
-        from tests.contract.roots import cells
+        from tests.contract.roots import fault_matrix
 
-        cells.write_page(_passed_cells)
+        fault_matrix.write_page(_passed_cells)
 
 
 @dataclass(frozen=True)
@@ -108,7 +149,7 @@ def torture(request: pytest.FixtureRequest) -> Torture:
 @pytest.fixture(scope="session")
 def postgres() -> "Iterator[Postgres]":
     """A real PostgreSQL; tests use roles and databases of their own."""
-    from tests.components.postgres import running_postgres
+    from tests.support.components.postgres import running_postgres
 
     with running_postgres() as server:
         yield server
@@ -117,7 +158,7 @@ def postgres() -> "Iterator[Postgres]":
 @pytest.fixture(scope="session")
 def redis() -> "Iterator[Redis]":
     """A real Redis, administered as `admin` with the password `admin`; tests use users of their own."""
-    from tests.components.redis import acl_hash, running_redis
+    from tests.support.components.redis import acl_hash, running_redis
 
     admin = f"user admin on {acl_hash('admin')} ~* &* +@all"
     with running_redis("user default off", admin) as server:
@@ -127,7 +168,7 @@ def redis() -> "Iterator[Redis]":
 @pytest.fixture(scope="session")
 def zookeeper() -> "Iterator[Zookeeper]":
     """A real ZooKeeper; tests use subtrees of their own."""
-    from tests.components.zookeeper import running_zookeeper
+    from tests.support.components.zookeeper import running_zookeeper
 
     with running_zookeeper() as server:
         yield server

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
-from strongroom.topology.paths import DataPaths
+from strongroom.node.opening import Node
+from strongroom.runtime.paths import DataPaths
 
 ACTOR = "os:bench"
 CHUNK_BYTES = 256 * 1024

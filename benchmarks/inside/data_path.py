@@ -18,14 +18,14 @@ from benchmarks.inside.common import (
     median_wall,
     open_node,
 )
-from strongroom.bootstrap import Node
 from strongroom.crypto.workers import default_threads, page_buffer, run_parallel
 from strongroom.envelope import spans
 from strongroom.envelope.header import Placement
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.envelope.writer import new_sealer, seal_source, stored_bytes
 from strongroom.filestore.blockfile import NewFile, OpenedFile
-from strongroom.services.files import Output
+from strongroom.node.opening import Node
+from strongroom.services.files.one import Output
 
 TAG_BYTES = 16
 
@@ -104,7 +104,7 @@ class Bench:
             file.commit()
 
     def _encrypt(self, threads: int) -> None:
-        header, dek = self._node.keys.new_envelope(Placement.standalone())
+        header, dek = self._node.envelope_keys.new_envelope(Placement.standalone())
         size = stored_bytes(self._size, header.prelude.segment_bytes)
         with (
             OpenedFile(self._source) as file,
@@ -117,8 +117,8 @@ class Bench:
         """Open and seal each segment in one pass; the plaintext is never on the disk."""
         with OpenedFile(self._sealed) as file:
             old = read_header(file)
-            dek = self._node.keys.open_envelope(old, None)
-            header, fresh = self._node.keys.new_envelope(Placement.standalone())
+            dek = self._node.envelope_keys.open_envelope(old, None)
+            header, fresh = self._node.envelope_keys.new_envelope(Placement.standalone())
             with (
                 EnvelopeReader(file, old, dek) as reader,
                 NewFile(self._out, expected_bytes=file.size, durable=False) as target,
@@ -132,7 +132,7 @@ class Bench:
         self._reencrypt()
         with OpenedFile(self._out) as file, OpenedFile(self._source) as source:
             header = read_header(file)
-            key = self._node.keys.open_envelope(header, None)
+            key = self._node.envelope_keys.open_envelope(header, None)
             with EnvelopeReader(file, header, key) as reader:
                 spans.compare(reader, source, reader.layout, threads=default_threads())
 

@@ -12,7 +12,7 @@ from benchmarks.inside.common import ACTOR, main, open_node
 from strongroom.crypto.workers import page_buffer
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.filestore.blockfile import OpenedFile
-from strongroom.services.files import Output
+from strongroom.services.files.one import Output
 
 READ_BYTES = 64 * 1024
 _BATCH = 50
@@ -31,7 +31,7 @@ def _work(options: Mapping[str, Any]) -> object:
     walls: dict[str, list[float]] = {}
     with OpenedFile(sealed) as file:
         header = read_header(file)
-        with EnvelopeReader(file, header, node.keys.open_envelope(header, None)) as reader:
+        with EnvelopeReader(file, header, node.envelope_keys.open_envelope(header, None)) as reader:
             readers: dict[str, Callable[[int], object]] = {}
             readers["strongroom"] = lambda offset: reader.read_into_at(offset, buffer)
             readers["plain file"] = _plain(source, buffer)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inside.common import ACTOR, main, open_node
-from strongroom.bootstrap import Node
 from strongroom.envelope import header as headers
 from strongroom.envelope.header import Header, Placement
 from strongroom.envelope.writer import new_sealer, seal_source, stored_bytes
 from strongroom.filestore.blockfile import NewFile, OpenedFile
-from strongroom.services.files import Output
+from strongroom.node.opening import Node
+from strongroom.services.files.one import Output
 
 _BATCH_ROWS = 10_000
 _SMALL_BYTES, _LARGE_BYTES = 1024, 1 << 20
@@ -29,7 +29,7 @@ def _make(node: Node, folder: Path, count: int) -> list[str]:
     names = []
     for number in range(count):
         path = folder / f"{number:06}"
-        header, dek = node.keys.new_envelope(Placement.standalone())
+        header, dek = node.envelope_keys.new_envelope(Placement.standalone())
         size = stored_bytes(_SMALL_BYTES, header.prelude.segment_bytes)
         with (
             OpenedFile(plain) as source,
@@ -81,7 +81,7 @@ def _table(node: Node, path: Path, count: int) -> sqlite3.Connection:
     )
 
     def row(number: int) -> tuple[int, str, bytes, bytes]:
-        header, _ = node.keys.new_envelope(Placement.standalone())
+        header, _ = node.envelope_keys.new_envelope(Placement.standalone())
         slot = header.newest
         prelude = header.prelude.encode().ljust(headers.SECTOR_BYTES, b"\0")
         return number, slot.mek_id, prelude, slot.encode()
@@ -94,14 +94,14 @@ def _table(node: Node, path: Path, count: int) -> sqlite3.Connection:
 
 def _rewrap_table(node: Node, database: sqlite3.Connection, count: int) -> float:
     """Each row's key opened and wrapped anew by the product's own code; synced in batches; keys per second."""
-    placement, active = Placement.standalone(), node.keys.active_mek_id
+    placement, active = Placement.standalone(), node.envelope_keys.active_mek_id
 
     def wrap(prelude: bytes, sector: bytes) -> bytes:
         slot = headers.parse_slot(sector)
         if slot is None:
             raise ValueError("no slot")
         header = Header(headers.parse_prelude(prelude), (slot, None))
-        return node.keys.rewrapped_slot(header, placement).encode()
+        return node.envelope_keys.rewrapped_slot(header, placement).encode()
 
     database.create_function("rewrap", 2, wrap)
     began = time.perf_counter()

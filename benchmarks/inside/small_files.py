@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inside.common import ACTOR, interleave, main, median_cpu, median_wall, open_node
-from strongroom.bootstrap import Node
-from strongroom.services.files import Output
+from strongroom.node.opening import Node
+from strongroom.services.files.many import Outputs
+from strongroom.services.files.one import Output
 
 FILE_BYTES = 1024
 
@@ -77,7 +78,7 @@ class Bench:
     def _batched(self, *, sync: bool) -> None:
         folder = self._fresh()
         pairs = [(str(source), str(folder / source.name)) for source in self._sources]
-        results = self._files.encrypt_many(pairs, actor=ACTOR, sync=sync)
+        results = self._files.encrypt_many(pairs, actor=ACTOR, outputs=Outputs(sync=sync))
         if any(result.error for result in results):
             raise RuntimeError("not every file was encrypted")
 

@@ -1,9 +1,17 @@
 """Entry points of the three commands; nothing is imported before the verb is known (F13)."""
 
 import gc
+import os
 import sys
+from collections.abc import MutableMapping
 
 _YOUNG_OBJECTS = 10_000
+_FOREIGN = ("PG", "SSLKEYLOGFILE")
+"""How variables begin that client libraries read by themselves, and that nothing here may be governed by (findings K4).
+
+libpq's, some of which no parameter of a connection can outweigh (`PGSERVICE`, `PGTZ`); and the file into which every
+library of TLS writes the keys of its sessions. Here, before there is a second thread: C's environment has no lock.
+"""
 
 
 def strongroom() -> int:
@@ -21,15 +29,28 @@ def initialize_tsm() -> int:
     return _main("initialize-tsm")
 
 
-def _main(tool: str) -> int:
-    # what a start imports lives to the end: looking at it for garbage costs 2 ms of each command
-    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
-    from strongroom.cli import dispatch
+def forget_foreign(environment: MutableMapping[str, str]) -> None:
+    """Take the variables out that would govern client libraries; the program's children have none of them either."""
+    for name in [name for name in environment if name.startswith(_FOREIGN)]:
+        del environment[name]
 
+
+def _main(tool: str) -> int:
+    forget_foreign(os.environ)  # noqa: TID251  what is taken out here governs nothing later
+    # imported modules live to the end of the process, so collecting garbage among them costs 2 ms of each command for
+    # nothing
+    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
+    from strongroom.cli import dispatch, streams
+    from strongroom.system import process_memory
+
+    process_memory.keep_private()
+    streams.occupy()
     try:
         return dispatch.main(tool, sys.argv[1:])
     finally:
-        # what the interpreter collects at its end is thrown away anyhow: a tenth of a command's time
+        streams.settle()
+        # a collection at the end of the process frees nothing that the end does not free anyway, and takes a tenth of a
+        # command's time
         gc.freeze()
 
 

@@ -1,16 +1,19 @@
-"""Time as an argument: a port, the system's clock, and the one text form of a moment (K-12)."""
+"""The port to the clock, the system's clock, and the only text form of a moment (K-12)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from strongroom.errors import FormatError
 
+# Clocks are corrected by some minutes in daily life. A stored time that lies further in the future was written while
+# the clock was ahead, and cannot be compared with the present (findings R13, K23).
+SKEW = timedelta(minutes=5)
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 _LENGTH = 20
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """The port to the clock."""
 
     def now(self) -> datetime:
         """The present moment, aware, in UTC."""
@@ -36,13 +39,18 @@ class FixedClock:
         return self.moment
 
 
+def is_future(moment: datetime, now: datetime) -> bool:
+    """Whether a stored moment lies in the future, so that the clock must have been set back since it was stored."""
+    return moment > now + SKEW
+
+
 def format_utc(moment: datetime) -> str:
     """A moment as `YYYY-MM-DDTHH:MM:SSZ` (K-12); the real clients read no other form."""
     return moment.astimezone(UTC).strftime(_FORM)
 
 
 def parse_utc(text: str) -> datetime:
-    """The moment that `format_utc` wrote.
+    """The moment that `format_utc` wrote, and no other spelling (format/primitives.md 3.1).
 
     Raises:
         FormatError: The text has another form.

@@ -13,10 +13,12 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     ├── IntegrityError           20 / 422   one message: wrong tag, key and context are not told apart
     ├── FormatError              21 / 422
     ├── KeyNotFoundError         22 / 503
+    ├── UnsignedError            23 / 422   whole, and not yet signed: no sign of a change
     ├── RootError                30 / 503
     │   ├── RootUnavailableError 31 / 503   retryable
     │   └── RootRefusedError     32 / 503
     ├── KeystoreError            33 / 503
+    ├── KeyServiceError          34 / 503   of a client: whoever gives out data keys cannot be asked
     ├── CoordinationError        40 / 503
     ├── StorageError             41 / 503
     └── ConsumerError            50 / 503
@@ -35,8 +37,8 @@ class StrongroomError(Exception):
     """Base of all errors that strongroom raises on purpose.
 
     Attributes:
-        message: What happened, and to which id.
-        hint: What to do about it; may be empty.
+        message: A sentence about the failure, with the id of the thing that it concerns.
+        hint: The next step for the reader; may be empty.
     """
 
     exit_code: ClassVar[int] = 1
@@ -47,6 +49,11 @@ class StrongroomError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def with_hint(self) -> str:
+        """The message, and the hint in parentheses, for a list or a note, where the hint has no line of its own."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 class UsageError(StrongroomError):
     """The request itself is wrong: an option, a name, a value."""
@@ -55,24 +62,32 @@ class UsageError(StrongroomError):
 
 
 class AuthenticationError(StrongroomError):
-    """Who asks is not known, or the credential is wrong or expired."""
+    """The caller is not known, or the credential is wrong or expired."""
 
     exit_code = 3
     http_status = 401
 
 
 class PermissionDeniedError(StrongroomError):
-    """Who asks is known and may not do this."""
+    """The caller is known, and may not do this."""
 
     exit_code = 4
     http_status = 403
 
 
 class NotFoundError(StrongroomError):
-    """The named thing does not exist."""
+    """The named thing does not exist.
+
+    Attributes:
+        about: The kind of the missing thing, in one word; may be empty.
+    """
 
     exit_code = 5
     http_status = 404
+
+    def __init__(self, message: str, *, hint: str = "", about: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.about = about
 
 
 class ConflictError(StrongroomError):
@@ -120,6 +135,13 @@ class KeyNotFoundError(StrongroomError):
     http_status = 503
 
 
+class UnsignedError(StrongroomError):
+    """All that is signed is whole, and something behind it is not signed as yet."""
+
+    exit_code = 23
+    http_status = 422
+
+
 class RootError(StrongroomError):
     """The root that protects the RMK failed."""
 
@@ -143,6 +165,13 @@ class KeystoreError(StrongroomError):
     """The keystore file or its password cannot be used."""
 
     exit_code = 33
+    http_status = 503
+
+
+class KeyServiceError(StrongroomError):
+    """A key service cannot be reached, or its answer makes no sense."""
+
+    exit_code = 34
     http_status = 503
 
 

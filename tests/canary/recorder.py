@@ -39,10 +39,11 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s):
-            for path in Path("/proc").glob(f"[0-9]*/{self._file}"):
+            # no pattern: pathlib looks whether each path exists, and fails for a process that ends meanwhile
+            for process in Path("/proc").iterdir():
                 # a process may end between the listing and the reading, or be somebody else's
                 with contextlib.suppress(OSError):
-                    found = path.read_bytes()
+                    found = (process / self._file).read_bytes()
                     if any(mark in found for mark in self._marks):
                         self.seen.add(found)
 

@@ -23,10 +23,11 @@ import pytest
 
 from strongroom.crypto import age
 from strongroom.secrets import catalog
-from tests.canary import forms, planting, recorder
-from tests.servers import ADMIN, PASSWORD, Answer, TestNode, create_node, serving
+from tests.canary import forms, planted_secrets, recorder
+from tests.contract.web.test_https import certificate
+from tests.support.servers import ADMIN, PASSWORD, Answer, TestNode, create_node, serving
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow]
+pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SITE = "Vaulted"
 DOWNLOADED = {"upload.hyper", "upload.chunked", "upload.tdsx"}
@@ -49,7 +50,7 @@ class Scenario:
         return self.node.folder
 
     def plant(self, slot: str) -> str:
-        self.planted[slot] = planting.canary(slot.replace(".", "-"))
+        self.planted[slot] = planted_secrets.canary(slot.replace(".", "-"))
         return self.planted[slot].decode()
 
     def run(self, *words: str | Path, stdin: str | None = None, check: bool = True) -> Answer:
@@ -63,21 +64,30 @@ class Scenario:
         self.phases[phase] = forms.search_files(self.node.home, self.planted)
 
     def plant_settings(self) -> None:
-        """Every secret an administrator can set, and one known by its suffix only."""
+        """Every secret an administrator can set, and one known by its suffix only; certificates and key are real ones."""
+        ca_file, https = certificate(
+            self.outside / "https", passphrase=self.plant("ssl.key.passphrase")
+        )
+        https["ssl.chain.file_bytes"] = ca_file.read_text()
         for name, parameter in catalog.SECRETS.items():
-            if parameter.origin is catalog.SecretOrigin.ADMIN and not parameter.key_hierarchy:
+            if name in https:
+                self.planted[name] = planted_secrets.telling_part(https[name].encode())
+                self.put(name, https[name])
+            elif parameter.origin is catalog.SecretOrigin.ADMIN and not parameter.key_hierarchy:
                 self.set(name)
         self.set("made.up.by.us.password", "--force-keys")
 
     def set(self, name: str, *options: str) -> None:
-        value = self.plant(name)
+        self.put(name, self.plant(name), *options)
+
+    def put(self, name: str, value: str, *options: str) -> None:
         words = ["configuration", "set", "-k", name, "--value-file", "-", *options]
         self.run("tsm", *words, stdin=value)
 
     def note_secrets(self) -> None:
         """What was made, as it is in memory: values of the configuration, and every key of the hierarchy."""
-        self.planted |= planting.values_of(self.node.home)
-        self.planted |= planting.keys_of(self.node.home)
+        self.planted |= planted_secrets.values_of(self.node.home)
+        self.planted |= planted_secrets.keys_of(self.node.home)
 
     def client_file(self, name: str, text: str) -> Path:
         path = self.outside / name
@@ -211,7 +221,7 @@ def rotate(scenario: Scenario) -> None:
     scenario.run("strongroom", "extracts", "reencrypt", *words)
     for mek in scenario.node.run("tsm", "security", "kms", "status", "--json").json["meks"]:
         if mek["status"] == "decrypt-only":
-            scenario.run("tsm", "security", "kms", "retire", mek["id"])
+            scenario.run("tsm", "security", "kms", "retire", mek["id"], "--yes")
 
 
 def standalone(scenario: Scenario) -> None:
@@ -253,7 +263,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     (node.home / "tmp").mkdir()
     node.environment["TMPDIR"] = str(node.home / "tmp")
     story = Scenario(node, {"password": PASSWORD.encode()})
-    story.planted["keystore password"] = planting.keystore_password(node.home)
+    story.planted["keystore password"] = planted_secrets.keystore_password(node.home)
     with ExitStack() as stack:
         arguments = stack.enter_context(recorder.arguments())
         story.note_secrets()

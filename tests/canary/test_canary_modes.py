@@ -25,18 +25,18 @@ from strongroom.crypto import age, shares
 from strongroom.crypto.secret import SecretBytes
 from strongroom.roots import tpm
 from strongroom.roots.settings import RootSettings
-from tests import fault_server
-from tests.canary import forms, planting, recorder
-from tests.canary.planting import canary
-from tests.contract.roots.bench_tpm import TpmBench
-from tests.contract.roots.benches import started
+from tests.canary import forms, planted_secrets, recorder
+from tests.canary.planted_secrets import canary
 from tests.contract.roots.commands import words_of
-from tests.contract.roots.harness import RootBench
-from tests.fault_server import FaultServer, Request, Response
-from tests.servers import TestNode, create_node, serving
-from tests.web_client import Client
+from tests.contract.roots.harness import RootLab
+from tests.contract.roots.provider_tpm import TpmLab
+from tests.contract.roots.providers import started
+from tests.support import fault_server
+from tests.support.fault_server import FaultServer, Request, Response
+from tests.support.servers import TestNode, create_node, serving
+from tests.support.web_client import Client
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow]
+pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CHAIN = ("aws-moto", "azure", "openbao", "pkcs11", "gcp", "tpm", "local")
 #: Command lines of our processes; other tests may run at the same time, and name us in theirs.
@@ -91,11 +91,11 @@ class Story:
         self.said.append(answer.out.encode() + answer.err.encode())
 
     def plant(self, slot: str, secret: bytes) -> None:
-        self.planted[slot] = planting.telling_part(secret)
+        self.planted[slot] = planted_secrets.telling_part(secret)
 
     def note_keys(self) -> None:
         """Every key of the hierarchy as it is now, and the credentials that are stored."""
-        self.planted |= planting.keys_of(self.node.home)
+        self.planted |= planted_secrets.keys_of(self.node.home)
 
     def listen(self, kind: str, front: FaultServer) -> None:
         """Plant each credential that travels to a root, and each token that it hands out."""
@@ -171,11 +171,11 @@ class Story:
         self.run(*drill, "--share", kit[0], "--share", kit[2])
 
 
-def settings_of(name: str, bench: RootBench) -> RootSettings:
-    """As the bench has it; a TPM with a password."""
-    if isinstance(bench, TpmBench):
-        return tpm.settings(f"swtpm:path={bench.socket}", auth=SecretBytes(canary(name)[-32:]))
-    return bench.settings
+def settings_of(name: str, lab: RootLab) -> RootSettings:
+    """As the lab has it; a TPM with a password."""
+    if isinstance(lab, TpmLab):
+        return tpm.settings(f"swtpm:path={lab.socket}", auth=SecretBytes(canary(name)[-32:]))
+    return lab.settings
 
 
 @pytest.fixture(scope="module")
@@ -186,23 +186,23 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     node.environment["TMPDIR"] = str(node.home / "tmp")
     node.run("strongroom", "sites", "set-mode", "Default", "enforced")
     told = Story(node)
-    told.plant("keystore password", planting.keystore_password(node.home))
+    told.plant("keystore password", planted_secrets.keystore_password(node.home))
     role = InstanceRole()
     told.planted |= {name: text.encode() for name, text in role.secrets.items()}
     with ExitStack() as stack:
         metadata = stack.enter_context(fault_server.running(role.answer))
-        benches = stack.enter_context(started(tmp_path_factory.mktemp))
+        labs = stack.enter_context(started(tmp_path_factory.mktemp))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in CHAIN[:-1]:
-            node.environment |= benches(name).environment
-            if isinstance(front := getattr(benches(name), "front", None), FaultServer):
+            node.environment |= labs(name).environment
+            if isinstance(front := getattr(labs(name), "front", None), FaultServer):
                 told.listen(name, front)
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
             del node.environment[name]
         node.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = metadata.url
         for name, value in node.environment.items():
             patch.setenv(name, value)
-        benches("pkcs11").quicken(patch)
+        labs("pkcs11").quicken(patch)
         told.note_keys()
         mark = f"STRONGROOM_HOME={node.home}".encode()
         environments = stack.enter_context(recorder.environments(mark))
@@ -210,7 +210,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         with serving(node):
             told.add_recovery_roots()
             for name in CHAIN:
-                told.enter(None if name == "local" else settings_of(name, benches(name)))
+                told.enter(None if name == "local" else settings_of(name, labs(name)))
             told.run("tsm", "security", "regenerate-internal-tokens")
             told.drill()
             told.run("tsm", "security", "kms", "status")
@@ -255,7 +255,7 @@ def test_no_secret_is_in_any_file_of_the_node(story: Story) -> None:
     assert list(story.finds) == [*(f"in {mode}" for mode in story.modes), "stopped"]
     for phase, found in story.finds.items():
         finds = forms.without(found, "keystore password", "tabsvc/keystore/password")
-        assert not finds, f"{phase}:\n{forms.describe(finds)}"
+        assert not finds, f"{phase}: {forms.describe(finds)}"
 
 
 def test_no_secret_is_in_what_commands_and_the_server_say(story: Story) -> None:

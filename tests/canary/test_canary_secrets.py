@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 
 from strongroom.roots.settings import RootSettings
-from tests.canary import forms, planting, recorder, secrets_story, whole_scan
+from tests.canary import forms, planted_secrets, recorder, secrets_scenario, whole_scan
 from tests.canary.forms import Find
-from tests.canary.secrets_story import SMTP, Story
+from tests.canary.secrets_scenario import SMTP, Story
 from tests.canary.whole_scan import Allowed
-from tests.contract.roots import bench_pkcs11
+from tests.contract.roots import provider_pkcs11
 from tests.contract.test_file_modes import loose
-from tests.estate import PARAMETERS, estate
-from tests.mail_server import MailServer
-from tests.servers import TestNode, create_node, serving
+from tests.support.mail_server import MailServer
+from tests.support.node_with_components import PARAMETERS, estate
+from tests.support.servers import TestNode, create_node, serving
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow]
+pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 _SETTINGS = r"planted .*|mail password|(?!kms\.|asset\.|eventlog\.).+#.*"
 _SEARCH = r"indexandsearchserver\.ssl"
@@ -126,7 +126,7 @@ def open_umask() -> Iterator[None]:
 def told(tmp_path_factory: pytest.TempPathFactory, open_umask: None) -> Told:
     folder, mail = tmp_path_factory.mktemp("canary-secrets"), MailServer()
     (folder / "tmp").mkdir()
-    password = planting.canary("administrator")
+    password = planted_secrets.canary("administrator")
     with recorder.arguments(0.02) as first:
         node = create_node(folder, password.decode())
     node.environment["TMPDIR"] = str(folder / "tmp")
@@ -146,7 +146,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, open_umask: None) -> Told:
         )
         arguments = stack.enter_context(recorder.arguments(0.02))
         tell(told, node)
-        secrets_story.leak(story, arguments, environments)
+        secrets_scenario.leak(story, arguments, environments)
         story.see("arguments", b"\n".join(arguments.seen))
         story.see("environments", b"\n".join(environments.seen))
         told.look("recovered")
@@ -157,36 +157,36 @@ def token(
     tmp_path_factory: pytest.TempPathFactory, node: TestNode, stack: ExitStack
 ) -> RootSettings:
     """A key in a SoftHSM token, for the node's commands and for this process; the PIN is told to nobody else."""
-    bench = stack.enter_context(bench_pkcs11.start(tmp_path_factory.mktemp("token")))
-    bench.quicken(stack.enter_context(pytest.MonkeyPatch.context()))
-    node.environment |= bench.environment
-    pin = planting.canary("pin").decode()
-    bench.operate(lambda session: session.set_pin(bench_pkcs11.PIN, pin))
-    return bench.of(bench_pkcs11.KEY, create=False, pin=pin)
+    lab = stack.enter_context(provider_pkcs11.start(tmp_path_factory.mktemp("token")))
+    lab.quicken(stack.enter_context(pytest.MonkeyPatch.context()))
+    node.environment |= lab.environment
+    pin = planted_secrets.canary("pin").decode()
+    lab.operate(lambda session: session.set_pin(provider_pkcs11.PIN, pin))
+    return lab.of(provider_pkcs11.KEY, create=False, pin=pin)
 
 
 def tell(told: Told, node: TestNode) -> None:
     """The whole story."""
     story = told.story
     story.note()
-    secrets_story.plant_settings(story)
+    secrets_scenario.plant_settings(story)
     told.look("pending")
     story.run("tsm", "pending-changes", "apply", "--ignore-prompt")
-    secrets_story.change_roots(story)
+    secrets_scenario.change_roots(story)
     story.note()
     with serving(node), recorder.recording(node.url) as relay:
         node.url = relay.url
-        secrets_story.publish(story)
-        secrets_story.rotate(story)
-        secrets_story.move_settings(story)
-        secrets_story.bring_a_node(story)
-        secrets_story.back_up(story)
-        secrets_story.look_around(story)
+        secrets_scenario.publish(story)
+        secrets_scenario.rotate(story)
+        secrets_scenario.move_settings(story)
+        secrets_scenario.bring_a_node(story)
+        secrets_scenario.back_up(story)
+        secrets_scenario.look_around(story)
     story.see("answers of the server", relay.all())
     story.leftovers += [path.name for path in story.temporary.iterdir()]
     story.note()
     told.look("served")
-    secrets_story.restore_and_recover(story)
+    secrets_scenario.restore_and_recover(story)
 
 
 @pytest.mark.parametrize("phase", ["pending", "served", "recovered"])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.canary import forms
 from tests.canary.forms import Find
-from tests.servers import Answer, TestNode
+from tests.support.servers import Answer, TestNode
 
 
 class Allowed(NamedTuple):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap, new_node
-from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
+from strongroom.node import create, opening
+from strongroom.node.opening import Node
 
 ADMIN = "admin"
 ADMIN_PASSWORD = "correct horse battery"
@@ -18,7 +18,7 @@ ADMIN_PASSWORD = "correct horse battery"
 def pristine_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a node that nobody has used; not to be changed."""
     root = tmp_path_factory.mktemp("pristine") / "node"
-    new_node.create_node(str(root), ADMIN, SecretBytes(ADMIN_PASSWORD.encode()))
+    create.create_node(str(root), ADMIN, SecretBytes(ADMIN_PASSWORD.encode()))
     return root
 
 
@@ -31,6 +31,6 @@ def node_dir(pristine_node: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def node(node_dir: Path) -> Iterator[Node]:
     """A fresh node, opened."""
-    opened = bootstrap.open_node(str(node_dir))
+    opened = opening.open_node(str(node_dir))
     yield opened
     opened.close()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.config import versions
-from tests.small_node import create_small_node
+from strongroom.node.opening import Node
+from tests.support.small_node import create_small_node
 
 TSM = [sys.executable, "-c", "from strongroom.__main__ import tsm; raise SystemExit(tsm())"]
 
@@ -94,7 +94,8 @@ def test_an_ordinary_value_is_asked_for_once(node: Node) -> None:
     )
     assert code == 0
     assert b"100" in shown
-    assert run(node, "pending-changes", "list").stdout == b"gateway.timeout: 100 (restart)\n"
+    listed = run(node, "pending-changes", "list", "--no-header").stdout
+    assert listed == b"gateway.timeout  restart  100\n"
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 7)])

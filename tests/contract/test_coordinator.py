@@ -1,8 +1,8 @@
 """The contract of the Coordinator port, run over every implementation.
 
-A new implementation adds one function that opens it and one row in `OPENERS`. Processes that race
-reach the same store by the same function, so an opener takes nothing but a folder (a server's
-address can stand in a file there).
+A new implementation adds one function that opens it, one row in `OPENERS`, and one in `TAKERS`: what makes
+a holder lose a lock without its notice. Processes that race reach the same store by the same function, so an
+opener takes nothing but a folder (a server's address can stand in a file there).
 """
 
 import multiprocessing
@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from strongroom.coordination.base import Change, Coordinator, Versioned
+from strongroom.coordination.base import LOCKS, Change, Coordinator, Lease, Versioned
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.errors import ConflictError, UsageError
 
@@ -34,7 +35,13 @@ def open_local(folder: Path) -> Coordinator:
     return LocalCoordinator(path, locks)
 
 
+def take_local(folder: Path, name: str) -> None:
+    """Somebody removes the file of the lock, so that the next one to ask gets another."""
+    (folder / "locks" / f"{name}.lock").unlink()
+
+
 OPENERS = [pytest.param(open_local, id="local")]
+TAKERS: dict[Opener, Callable[[Path, str], None]] = {open_local: take_local}
 
 
 @pytest.fixture(params=OPENERS)
@@ -176,15 +183,15 @@ def test_a_waiter_gets_the_lock(opener: Opener, tmp_path: Path) -> None:
             time.sleep(0.1)
 
     def wait() -> None:
-        held.wait(5)
-        with second.lock("configuration", wait_s=5):
+        held.wait(60)
+        with second.lock("configuration", wait_s=60):
             got.set()
 
     threads = [threading.Thread(target=hold), threading.Thread(target=wait)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert got.is_set()
 
 
@@ -220,8 +227,95 @@ def test_a_lock_is_freed_by_death(opener: Opener, tmp_path: Path) -> None:
             pytest.fail("two hold it")
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with opener(tmp_path).lock("configuration", wait_s=5):
+        with opener(tmp_path).lock("configuration", wait_s=60):
             pass
+
+
+def test_a_token_rises_with_each_holder(opener: Opener, tmp_path: Path) -> None:
+    """House 2.6: an authority that remembers the highest token refuses every holder before."""
+    leases: list[Lease] = []
+    for coordinator in (opener(tmp_path), opener(tmp_path)):
+        for _ in range(2):
+            with coordinator.lock("kms", wait_s=0) as lease:
+                leases.append(lease)
+    assert [one.name for one in leases] == ["kms"] * 4
+    assert all(one.token < after.token for one, after in pairwise(leases))
+
+
+def test_a_put_under_a_lost_lock_is_refused(opener: Opener, tmp_path: Path) -> None:
+    """House 2.6: a paused holder's write, which nothing but the fence can stop; not one of its keys is changed."""
+    paused, next_one = opener(tmp_path), opener(tmp_path)
+    paused.put({"config": Change(b"first", 0)})
+    with paused.lock("kms", wait_s=0):
+        paused.put({"config": Change(b"held", 1)})
+        TAKERS[opener](tmp_path, "kms")
+        with next_one.lock("kms", wait_s=0):
+            with pytest.raises(ConflictError, match="'kms' is no longer held"):
+                paused.put({"config": Change(b"late", 2), "other": Change(b"late", 0)})
+            next_one.put({"config": Change(b"next", 2)})
+        with pytest.raises(ConflictError, match="'kms' is no longer held"):
+            paused.put({"config": Change(b"late", 3)})
+    assert paused.get("config") == Versioned(b"next", 3)
+    assert paused.get("other") is None
+    paused.put({"config": Change(b"without a lock", 3)})
+
+
+def test_every_lock_of_the_thread_counts(opener: Opener, tmp_path: Path) -> None:
+    """The outer lock is lost while an inner one is held."""
+    holder, other = opener(tmp_path), opener(tmp_path)
+    with holder.lock("kms", wait_s=0), holder.lock("configuration", wait_s=0):
+        TAKERS[opener](tmp_path, "kms")
+        with other.lock("kms", wait_s=0), pytest.raises(ConflictError, match="'kms'"):
+            holder.put({"config": Change(b"late", 0)})
+    assert holder.get("config") is None
+
+
+def test_a_thread_works_under_the_lease_of_another(opener: Opener, tmp_path: Path) -> None:
+    holder, other = opener(tmp_path), opener(tmp_path)
+    with holder.lock("kms", wait_s=0) as lease:
+        _in_thread(lambda: holder.put({"config": Change(b"held", 0)}, lease=lease))
+        TAKERS[opener](tmp_path, "kms")
+        with other.lock("kms", wait_s=0):
+            refused = _in_thread(lambda: holder.put({"config": Change(b"late", 1)}, lease=lease))
+            assert isinstance(refused, ConflictError)
+            # a thread without a part in the lock is not stopped by its loss
+            assert _in_thread(lambda: holder.put({"another": Change(b"x", 0)})) is None
+    assert holder.get("config") == Versioned(b"held", 1)
+
+
+def test_a_lease_ends_with_its_block(coordinator: Coordinator) -> None:
+    """Also where nobody has taken the lock since."""
+    with coordinator.lock("kms", wait_s=0) as lease:
+        pass
+    with pytest.raises(ConflictError, match="'kms' is no longer held"):
+        coordinator.put({"config": Change(b"late", 0)}, lease=lease)
+    coordinator.put({"config": Change(b"first", 0)})
+
+
+def test_tokens_are_nobody_elses_to_write(coordinator: Coordinator) -> None:
+    with coordinator.lock("kms", wait_s=0) as lease, pytest.raises(UsageError, match="locks/kms"):
+        coordinator.put({f"{LOCKS}kms": Change(None, lease.token)})
+    assert coordinator.version(f"{LOCKS}kms") == lease.token
+
+
+def test_list(coordinator: Coordinator) -> None:
+    """Keys just before and just behind the prefix do not belong to it; nor does the prefix itself."""
+    inside = ["journal/rotation/a", "journal/rotation/b/c", "journal/rotation/\U0010ffff"]
+    outside = ["journal/rotation", "journal/rotation/", "journal/rotation.a", "journal/rotation0"]
+    coordinator.put({key: Change(key.encode(), 0) for key in reversed([*inside, *outside])})
+    coordinator.put({inside[1]: Change(b"again", 1)})
+    listed = coordinator.list("journal/rotation/")
+    assert list(listed) == inside
+    assert listed[inside[0]] == Versioned(inside[0].encode(), 1)
+    assert listed[inside[1]] == Versioned(b"again", 2)
+    assert coordinator.list("nothing/") == {}
+
+
+@pytest.mark.parametrize("prefix", ["", "journal", "journal/rotatio"])
+def test_a_prefix_ends_with_a_slash(coordinator: Coordinator, prefix: str) -> None:
+    """A coordination service of folders can list nothing else."""
+    with pytest.raises(UsageError, match="does not end"):
+        coordinator.list(prefix)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "UPPER", "-x", "x" * 64])
@@ -248,7 +342,7 @@ def test_watch(opener: Opener, tmp_path: Path) -> None:
         ):
             noticed.clear()
             writer.put({"config": change})
-            assert noticed.wait(5)
+            assert noticed.wait(60)
             assert seen[-1] == expected
         stop()
         writer.put({"config": Change(b"unseen", 0)})
@@ -267,7 +361,24 @@ def test_a_watch_may_stop_itself(coordinator: Coordinator) -> None:
 
     stops.append(coordinator.watch("config", notice))
     coordinator.put({"config": Change(b"x", 0)})
-    assert stopped.wait(5)
+    assert stopped.wait(60)
+
+
+def _in_thread(work: Callable[[], None]) -> Exception | None:
+    """What a thread of its own was refused with."""
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except ConflictError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    return raised[0] if raised else None
 
 
 def _count_up(coordinator: Coordinator, rounds: int) -> None:

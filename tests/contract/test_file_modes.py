@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import new_node
-from strongroom.bootstrap import installation_access
 from strongroom.cli import dispatch
 from strongroom.crypto import age
 from strongroom.crypto.secret import SecretBytes
-from strongroom.durable import PRIVATE
+from strongroom.node import create
+from strongroom.node.environment import installation_access
 from strongroom.repository.rows import SiteMode
-from tests.web_client import ADMIN, PASSWORD, serve
+from strongroom.system.durable import PRIVATE
+from tests.support.web_client import ADMIN, PASSWORD, serve
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -55,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 @pytest.mark.usefixtures("umask")
 def test_everything_of_a_node_has_its_mode(tmp_path: Path) -> None:
     root = tmp_path / "node"
-    new_node.create_node(str(root), ADMIN, SecretBytes(PASSWORD.encode()))
+    create.create_node(str(root), ADMIN, SecretBytes(PASSWORD.encode()))
     assert loose(root) == []
     with serve(root) as served:
         client = served.site("Site", SiteMode.ENFORCED)

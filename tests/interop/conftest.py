@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import TestNode, create_node, serving
+from tests.support.servers import TestNode, create_node, serving
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
-from tests import clouds
-from tests.clouds import ARN, CmkOfTheSeeds
-from tests.fault_server import FaultServer
-from tests.servers import TestNode, create_node, serving
+from strongroom.node import opening
+from tests.support import clouds
+from tests.support.clouds import ARN, CmkOfTheSeeds
+from tests.support.fault_server import FaultServer
+from tests.support.servers import TestNode, create_node, serving
 
 pytestmark = pytest.mark.interop
 
@@ -42,8 +42,8 @@ def log_of(node: TestNode, service: str) -> str:
 
 
 @contextmanager
-def opened(node: TestNode) -> Iterator[bootstrap.Node]:
-    inside = bootstrap.open_node(str(node.home))
+def opened(node: TestNode) -> Iterator[opening.Node]:
+    inside = opening.open_node(str(node.home))
     try:
         yield inside
     finally:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap, new_node
-from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import RootError
-from tests import backups
-from tests.backups import State
-from tests.contract.roots.bench_aws import MinistackBench
-from tests.contract.roots.benches import started
-from tests.contract.roots.harness import RootBench
-from tests.fault_server import Fault
+from strongroom.node import create, opening
+from strongroom.node.opening import Node
+from tests.contract.roots.harness import PATIENCE_S, RootLab
+from tests.contract.roots.provider_aws import MinistackLab
+from tests.contract.roots.providers import started
+from tests.support import backups
+from tests.support.backups import State
+from tests.support.fault_server import Fault
 
 pytestmark = pytest.mark.interop
 
@@ -24,7 +24,7 @@ NAMES = ("aws-ministack", "azure", "openbao", "pkcs11")
 
 
 @pytest.fixture(scope="module")
-def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RootBench]]:
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RootLab]]:
     with started(tmp_path_factory.mktemp) as found:
         yield found
 
@@ -34,7 +34,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The data directories of two installations; not to be changed."""
     roots = [tmp_path_factory.mktemp(name) / "node" for name in ("one", "other")]
     for root in roots:
-        new_node.create_node(str(root), "admin", SecretBytes(b"correct horse battery"))
+        create.create_node(str(root), "admin", SecretBytes(b"correct horse battery"))
     return roots
 
 
@@ -42,7 +42,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def nodes(two: list[Path], tmp_path: Path) -> Iterator[list[Node]]:
     """A source and a fresh target."""
     copies = [shutil.copytree(root, tmp_path / root.parent.name) for root in two]
-    opened = [bootstrap.open_node(copy.as_posix()) for copy in copies]
+    opened = [opening.open_node(copy.as_posix()) for copy in copies]
     yield opened
     for node in opened:
         node.close()
@@ -50,44 +50,48 @@ def nodes(two: list[Path], tmp_path: Path) -> Iterator[list[Node]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fresh_machine_opens_it_by_the_sources_root(
-    benches: Callable[[str], RootBench],
+    labs: Callable[[str], RootLab],
     nodes: list[Node],
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Unreachable: refused before the first change. Reachable: by Decrypt alone, into local mode and into another key."""
-    bench = benches(name)
-    for variable, value in bench.environment.items():
+    lab = labs(name)
+    for variable, value in lab.environment.items():
         monkeypatch.setenv(variable, value)
-    bench.quicken(monkeypatch)
+    lab.quicken(monkeypatch)
+    lab.await_answers(PATIENCE_S, monkeypatch)
     source, target = nodes
-    source.roots.set_mode(bench.settings, "os:tester")
+    source.roots.set_mode(lab.settings, "os:tester")
     backups.publish(source, "one", b"content of an extract" * 1000)
     wanted = backups.contents(source)
     made = backups.make(source, tmp_path / "b.tsbak")
     source.kms.rotate("os:tester")
-    secrets = list(bench.settings.secrets.values())
+    secrets = list(lab.settings.secrets.values())
     credential = secrets[0] if secrets else None
     for secret in secrets:
         assert secret.reveal() not in made.path.read_bytes()
     if name == "pkcs11":  # a library to load is never taken from a backup
-        target.roots.add(bench.settings, "os:tester")
+        target.roots.add(lab.settings, "os:tester")
     before = State.of(target)
     with ExitStack() as undo:
-        bench.break_it(Fault.UNREACHABLE, undo)
+        lab.break_it(Fault.UNREACHABLE, undo)
         with pytest.raises(RootError, match="nothing here opens"):
             backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert State.of(target) == before
     with ExitStack() as undo:
-        if isinstance(bench, MinistackBench):
-            bench.allow(("kms:Decrypt",))
-            undo.callback(bench.allow, ("kms:Decrypt", "kms:GenerateDataKey"))
+        if isinstance(lab, MinistackLab):
+            lab.allow(("kms:Decrypt",))
+            undo.callback(lab.allow, ("kms:Decrypt", "kms:GenerateDataKey"))
         done = backups.restore(target, made.path, credential=credential, use_backup_roots=True)
-    assert done.opened_by.startswith(f"the {bench.settings.kind} root ")
+    assert done.opened_by.startswith(f"the {lab.settings.kind} root ")
     assert backups.contents(target) == wanted
-    assert target.kms.status().is_ok
-    target.roots.set_mode(bench.foreign_settings, "os:tester")
+    assert target.keeper.status().is_ok
+    target.roots.set_mode(lab.foreign_settings, "os:tester")
     backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert backups.contents(target) == wanted
-    assert (target.kms.status().mode, target.kms.status().is_ok) == (bench.settings.kind, True)
+    assert (target.keeper.status().mode, target.keeper.status().is_ok) == (
+        lab.settings.kind,
+        True,
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import releases
 from benchmarks.goals import GOALS, Goal, Verdict
 from benchmarks.report import Findings, Table
 
@@ -27,8 +28,13 @@ _PEERS = (
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("bench")
+    return _bench(tmp_path_factory.mktemp("bench"))
+
+
+def _bench(folder: Path, *suites: str) -> dict[str, Any]:
+    """A run in the smallest size, of these suites or of all."""
     words = ["--size", "1M", "--rounds", "1", "--folder", folder, "--json", folder / "found.json"]
+    words += [word for suite in suites for word in ("--suite", suite)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.run", *map(str, words)],
         cwd=ROOT,
@@ -65,6 +71,34 @@ def test_all_suites_leave_a_table_and_none_failed(found: dict[str, Any]) -> None
     assert all(value >= 0 for value in found["figures"].values())
 
 
+GROWING = (
+    "start of the server",
+    "first page of 80",
+    "last page of 80",
+    "one item",
+    "probe",
+    "sign-in",
+    "job for one extract",
+    "all: rewrap with nothing to do",
+)
+
+
+@pytest.mark.interop
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_growth_is_measured_at_four_sizes(tmp_path: Path) -> None:
+    """F15 of performance: each thing has a figure at each size; what the figures are, nobody asserts here."""
+    found = _bench(tmp_path, "growth")
+    assert found["failed"] == {}
+    (table,) = (one for one in found["tables"] if one["title"].startswith("Growth"))
+    sizes = [int(word.split()[0].replace(",", "")) for word in table["head"][1:-1]]
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) == 4
+    assert tuple(row[0] for row in table["rows"]) == GROWING
+    assert all(float(cell) >= 0 for row in table["rows"] for cell in row[1:-1])
+    assert found["figures"]["growth"] >= 0
+
+
 def test_a_goal_is_met_missed_or_not_measured() -> None:
     least, most = Goal("X", "", "a", 0.8), Goal("X", "", "a", 1.2, at_most=True)
     assert least.verdict({"a": 0.8}) is Verdict.MET
@@ -81,3 +115,29 @@ def test_tables_are_markdown_and_findings_json(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "f.json").read_text())
     assert saved["tables"][0]["rows"] == [["a", "1"]]
     assert Table("T", ("who",), [("ours",)]).markdown().startswith("### T\n\n| who  |\n| ---- |")
+
+
+def test_figures_of_releases_stand_side_by_side(tmp_path: Path) -> None:
+    """A later run replaces what it measured, and leaves the rest with the run that it is of."""
+    whole, part, older = Findings(), Findings(), Findings()
+    whole.figures |= {"encrypt/cp": 0.5, "get/pass": 5.8, "no goal's": 1.0}
+    part.figures |= {"get/pass": 3.9}
+    older.figures |= {"encrypt/cp": 0.25}
+    releases.keep(whole, ["whole"], "0.10.0", tmp_path)
+    releases.keep(part, ["part"], "0.10.0", tmp_path)
+    releases.keep(older, ["older"], "0.9.0", tmp_path)
+    kept = json.loads((tmp_path / "0.10.0.json").read_text())
+    assert kept["runs"] == [["whole"], ["part"]]
+    assert kept["figures"]["encrypt/cp"] == {"value": 0.5, "run": 0}
+    assert kept["figures"]["get/pass"] == {"value": 3.9, "run": 1}
+    table = releases.table(tmp_path)
+    assert list(table.head[3:]) == ["0.9.0", "0.10.0"]
+    rows = {row[1]: list(row[3:]) for row in table.rows}
+    assert rows["encrypt, whole process / cp"] == ["0.25", "0.50"]
+    assert rows["configuration get of a secret / python -c pass"] == ["–", "3.90"]
+    assert len(rows) == 2
+
+    again = Findings()
+    again.figures |= {"encrypt/cp": 0.6, "get/pass": 3.0, "no goal's": 1.0}
+    releases.keep(again, ["again"], "0.10.0", tmp_path)
+    assert json.loads((tmp_path / "0.10.0.json").read_text())["runs"] == [["again"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import BIN, ROOT
+from tests.support.servers import BIN, ROOT
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 

@@ -1,5 +1,7 @@
 """The real keytool and java.security.KeyStore open our keystore, and we open theirs (C-03, K-05, Q-11)."""
 
+import os
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,10 +49,10 @@ def directory(tmp_path: Path) -> KeystoreDirectory:
     return directory
 
 
-def _keytool(*arguments: str | Path) -> str:
+def _keytool(*arguments: str | Path, program: str = "keytool") -> str:
     # the C locale: words and dates of the answer do not follow the machine's
     ran = subprocess.run(
-        ["keytool", "-J-Duser.language=en", "-J-Duser.timezone=UTC", *arguments],
+        [program, "-J-Duser.language=en", "-J-Duser.timezone=UTC", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -102,15 +104,28 @@ def test_keystore_get_key_gives_the_same_bytes(
     ]
 
 
+def _keytools() -> list[str]:
+    """Every keytool of this machine, each once: other versions of Java lie beside the first in the path."""
+    found = shutil.which("keytool")
+    beside = [str(path) for path in Path("/usr/lib/jvm").glob("*/bin/keytool")]
+    named = {os.path.realpath(path): path for path in (found, *sorted(beside)) if path}
+    assert named, "these tests need keytool of a JDK: 'make dev' installs it"
+    return list(named.values())
+
+
+@pytest.mark.parametrize("keytool", _keytools())
+@pytest.mark.parametrize("properties", [[], ["-J-Dkeystore.pkcs12.legacy"]], ids=["now", "legacy"])
 def test_keytool_copies_our_keystore_and_we_read_the_copy(
-    directory: KeystoreDirectory, tmp_path: Path
+    directory: KeystoreDirectory, tmp_path: Path, keytool: str, properties: list[str]
 ) -> None:
-    """Java decrypts every key and encrypts it anew."""
+    """findings P3: Java decrypts every key and encrypts it anew, in its version's way, or in that of JDK 8."""
     copy = tmp_path / "copy.p12"
     _keytool(
+        *properties,
         "-importkeystore", "-noprompt", "-deststoretype", "PKCS12",
         "-srckeystore", directory.primary, *_opened(directory, "-srcstorepass:file"),
         "-destkeystore", copy, *_opened(directory, "-deststorepass:file"),
+        program=keytool,
     )  # fmt: skip
     ours = {entry.alias: entry.key for entry in directory.load().entries}
     theirs = pkcs12.parse(copy.read_bytes(), _password(directory))

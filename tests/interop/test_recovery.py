@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
 from strongroom.crypto.secret import SecretBytes
-from tests import clouds
-from tests.clouds import ARN
-from tests.servers import TestNode, create_node, serving
+from strongroom.node import opening
+from tests.support import clouds
+from tests.support.clouds import ARN
+from tests.support.servers import TestNode, create_node, serving
 
 pytestmark = pytest.mark.interop
 
@@ -119,7 +119,7 @@ def test_a_node_that_is_served_is_not_recovered_under_its_server(tmp_path: Path)
 
 def test_the_real_age_opens_the_wraps(machine: TestNode) -> None:
     """docs/format/recovery.md 1.5: with the private half nobody needs strongroom."""
-    node = bootstrap.open_node(str(machine.home))
+    node = opening.open_node(str(machine.home))
     store, _ = node.keeper.current()
     wrap = next(wrap for wrap in store.wraps if wrap.kind == "age")
     node.close()

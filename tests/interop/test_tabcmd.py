@@ -1,4 +1,4 @@
-"""The real tabcmd 2.0.21 against a real server (clients.md 0, 1.3, 2): what it should do works, its own defects are pinned.
+"""The real tabcmd 2.0.21 against a real server (clients.md 0, 1.3): what it should do works, its own defects are pinned.
 
 `encryptextracts`, `decryptextracts` and `reencryptextracts` end with 2 whatever a server answers (clients.md 0 item 1): for
 them the state on the server is what counts.
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
+from strongroom.node import opening
+from strongroom.node.opening import Node
 from strongroom.repository.rows import ContentRow, JobRow
-from tests.servers import ADMIN, PASSWORD, TestNode
+from tests.support.servers import ADMIN, PASSWORD, TestNode
 
 pytestmark = pytest.mark.interop
 
@@ -26,7 +26,7 @@ JOB_LIMIT_S = 60
 @contextmanager
 def opened(node: TestNode) -> Iterator[Node]:
     """The node's own services, to look behind the server."""
-    inside = bootstrap.open_node(str(node.home))
+    inside = opening.open_node(str(node.home))
     try:
         yield inside
     finally:
@@ -169,7 +169,7 @@ def test_rotation_as_the_seeds_describe_it(served_node: TestNode, files: Path) -
         assert job.receipt["remaining"] == 0
         (row,) = content_of(node, site)
         with opened(node) as inside:
-            assert row.mek_id == inside.keys.active_mek_id
+            assert row.mek_id == inside.envelope_keys.active_mek_id
         assert row.mek_id != before.mek_id
     node.tabcmd("get", "/datasources/small.tdsx", "-f", files / "rotated.tdsx")
     assert (files / "rotated.hyper").read_bytes() == HYPER

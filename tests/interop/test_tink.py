@@ -15,7 +15,7 @@ from strongroom.envelope.header import HEADER_BYTES, Placement, body_aad
 from strongroom.envelope.inspect import inspect
 from strongroom.envelope.reader import EnvelopeReader
 from strongroom.envelope.writer import SealingWriter, new_sealer, seal_source
-from tests.memory_keys import Memory, MemoryKeys
+from tests.support.memory_keys import Memory, MemoryKeys
 
 pytestmark = pytest.mark.interop
 

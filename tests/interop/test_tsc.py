@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import ROOT, TestNode
+from tests.support.servers import ROOT, TestNode
 
 pytestmark = pytest.mark.interop
 

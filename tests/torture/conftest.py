@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Torture
-from tests.contract.roots.benches import started
-from tests.servers import create_node
-from tests.torture import harness, moves, nodes
-from tests.torture.moves import Benches, Prepare, Prepared
+from tests.contract.roots.providers import started
+from tests.support.servers import create_node
+from tests.torture import harness, nodes, root_moves
+from tests.torture.root_moves import Labs, Prepare, Prepared
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def few(torture: Torture) -> Torture:
 
 
 @pytest.fixture(scope="session")
-def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     """Roots outside the machine, each started when the first test needs it."""
     with started(tmp_path_factory.mktemp) as found:
         yield found
@@ -48,15 +48,15 @@ def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
 
 @pytest.fixture
 def prepare(
-    benches: Benches, fresh_node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labs: Labs, fresh_node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Prepare:
     """Makes moves ready to be disturbed, each once."""
 
     def prepared(source: str, target: str) -> Prepared:
-        variables = moves.start_roots(benches, (source, target), monkeypatch)
+        variables = root_moves.start_roots(labs, (source, target), monkeypatch)
         place = tmp_path / f"{source} {target}"
-        settings = [moves.settings_of(benches, name) for name in (source, target)]
-        start = moves.make_start(fresh_node, place / "start", *settings)
+        settings = [root_moves.settings_of(labs, name) for name in (source, target)]
+        start = root_moves.make_start(fresh_node, place / "start", *settings)
         return Prepared(start, place, variables)
 
     return prepared

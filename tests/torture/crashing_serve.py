@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.control import verbs
+from strongroom.node.opening import Node
 from tests.torture.port_calls import PortCalls, watch_roots, watch_stores
 
 _VERB = "kms.set-mode"
@@ -30,7 +30,7 @@ def main(number: int, notes: Path, words: list[str]) -> int:
 
     calls, real = PortCalls(note), verbs.VERBS[_VERB]
 
-    def set_mode(node: Node, actor: str, arguments: verbs.Arguments, say: verbs.Say) -> object:
+    def set_mode(node: Node, actor: str, arguments: verbs.Arguments, say: verbs.Report) -> object:
         calls.armed = True
         try:
             return real(node, actor, arguments, say)

@@ -5,6 +5,7 @@ itself, never starts a thread and never runs a command in its own process: what 
 """
 
 import atexit
+import faulthandler
 import importlib
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support import seen
 from tests.torture.tracing import Tracer, install_filter
 
 # a message is one packet, and a kernel takes 200 KiB; the list of all modules is 60
@@ -40,7 +42,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             return request | {"descriptors": [begin, *descriptors]}
         os.close(begin)
         answer(channel, {"child": child})
-        answer(channel, {"code": attend(child, started, request, descriptors)})
+        answer(channel, {"code": attend(child, started, request, descriptors, channel)})
 
 
 def answer(channel: socket.socket, content: dict[str, int]) -> None:
@@ -48,8 +50,19 @@ def answer(channel: socket.socket, content: dict[str, int]) -> None:
     channel.send(json.dumps(content).encode())
 
 
-def attend(child: int, started: int, request: dict[str, Any], descriptors: list[int]) -> int:
+def attend(
+    child: int,
+    started: int,
+    request: dict[str, Any],
+    descriptors: list[int],
+    channel: socket.socket,
+) -> int:
     """Let the child begin, traced if that was asked for; returns its exit code."""
+
+    def reached() -> None:
+        answer(channel, {"reached": child})
+        channel.recv(MESSAGE)
+
     with os.fdopen(descriptors[2], "w") as told:
 
         def tell(name: str, what: str) -> None:
@@ -62,7 +75,12 @@ def attend(child: int, started: int, request: dict[str, Any], descriptors: list[
             os.write(started, b"!")
             os.close(started)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        tracer = Tracer(child, **trace, tell=None if trace["number"] else tell)
+        tracer = Tracer(
+            child,
+            **trace,
+            tell=None if trace["number"] else tell,
+            reached=reached if trace["held"] else None,
+        )
         tracer.seize()
         os.write(started, b"!")
         os.close(started)
@@ -91,6 +109,7 @@ def become(request: dict[str, Any]) -> None:
         atexit.register(report_modules, report)
     else:
         os.close(report)
+    faulthandler.enable()  # else whoever dies of SIGSEGV says nothing
     os.read(begin, 1)
     os.close(begin)
     if request["trace"] is not None:
@@ -111,6 +130,7 @@ def run(words: list[str]) -> None:
         sys.path.insert(0, str(Path.cwd()))
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
+        seen.allow()
         sys.argv = words
         sys.path.insert(0, str(Path(words[0]).parent))
         runpy.run_path(words[0], run_name="__main__")

@@ -10,17 +10,18 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers import ROOT
+from tests.support import seen
+from tests.support.servers import ROOT
 from tests.torture import fork_server
 
 _LIMIT_S = 120
-_END_S = 10
+_END_S = 60
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,20 @@ class Command:
     @property
     def from_the_start(self) -> list[str]:
         """The command line of a process of its own."""
-        return [sys.executable, *self.words] if self.words[0] == "-m" else list(self.words)
+        return [sys.executable, *self.words] if self.words[0] == "-m" else seen.words(self.words)
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Which call of the whole process fails with an error, or with 0 is where it is killed."""
+    """Which call of the whole process fails with an error, or with 0 is where it is killed, with less where it gets a signal.
+
+    `held`: the call waits, and is made as if nothing had been.
+    """
 
     call: str
     number: int
     error: int
+    held: bool = False
 
 
 NONE = Disturbance("", 0, 0)
@@ -90,6 +95,8 @@ class ForkServer:
     def learn(self, command: Command) -> Done:
         """Run a command to its end; what it imported, later runs find imported."""
         done, report = self._run(command, report=True)
+        if not report:
+            return done  # it died of a signal before it could tell
         new = [name for name in json.loads(report) if name not in self._known]
         if new:
             self._known.update(new)
@@ -101,6 +108,12 @@ class ForkServer:
         """Run a command that fails or dies at one call."""
         return self._run(command, trace=disturbance)[0]
 
+    def hold(
+        self, command: Command, disturbance: Disturbance, meanwhile: Callable[[], None]
+    ) -> Done:
+        """Run a command that waits at one call until something else was done."""
+        return self._run(command, trace=disturbance, meanwhile=meanwhile)[0]
+
     def trace(self, command: Command) -> tuple[Done, list[tuple[str, str]]]:
         """Run a command; tells its mutating calls in their order, each with what it changes."""
         done, told = self._run(command, trace=NONE)
@@ -108,7 +121,12 @@ class ForkServer:
         return done, [(name, what) for name, _, what in lines]
 
     def _run(
-        self, command: Command, *, trace: Disturbance | None = None, report: bool = False
+        self,
+        command: Command,
+        *,
+        trace: Disturbance | None = None,
+        report: bool = False,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> tuple[Done, str]:
         request = {
             "words": list(command.words),
@@ -121,13 +139,20 @@ class ForkServer:
             out, err, told = (stack.enter_context(closing(_Sink())) for _ in range(3))
             descriptors = [sink.descriptor for sink in (out, err, told)]
             child = self._ask(request, descriptors)["child"]
-            code = self._ended(child, command)
+            code = self._ended(child, command, meanwhile)
             return Done(code, out.text(), err.text()), told.text()
 
-    def _ended(self, child: int, command: Command) -> int:
+    def _ended(self, child: int, command: Command, meanwhile: Callable[[], None]) -> int:
         self._channel.settimeout(self.limit_s)
         try:
-            code: int = self._receive()["code"]
+            answer = self._receive()
+            if "reached" in answer:
+                try:
+                    meanwhile()
+                finally:
+                    self._channel.send(b"!")
+                answer = self._receive()
+            code: int = answer["code"]
         except TimeoutError:
             os.kill(child, signal.SIGKILL)
             self._channel.settimeout(_END_S)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from strongroom import bootstrap, bootstrap_roots, durable
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.eventlog.jsonl import JsonlEventLog
+from strongroom.node import opening, roots
 from strongroom.roots.base import Context, RootDescription, RootProvider, WrapRecord
-from strongroom.services.epochs import RepositoryMarks
+from strongroom.services.keys.epochs import RepositoryMarks
+from strongroom.system import durable
 
 
 @dataclass
@@ -66,14 +67,14 @@ class CountedRoot:
 
 def watch_roots(calls: PortCalls, patch: pytest.MonkeyPatch) -> None:
     """Every root, ours too."""
-    build, local = bootstrap_roots.Roots.build, bootstrap.Node.local_root
+    build, local = roots.Roots.build, opening.Node.local_root
     patch.setattr(
-        bootstrap_roots.Roots,
+        roots.Roots,
         "build",
         lambda self, settings: CountedRoot(calls, build(self, settings)),
     )
     patch.setattr(
-        bootstrap.Node,
+        opening.Node,
         "local_root",
         lambda *given, **more: CountedRoot(calls, local(*given, **more)),
     )

@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from strongroom.bootstrap import Node
 from strongroom.errors import StrongroomError
 from strongroom.extracts.model import ContentKind, FileType
+from strongroom.node.opening import Node
 from strongroom.repository.rows import ContentRow
-from strongroom.services.auth import Identity, identity_on
-from strongroom.services.publishing import PublishRequest
-from tests.servers import ADMIN
+from strongroom.services.content.publish import PublishRequest
+from strongroom.services.directory.sign_in import Identity, identity_on
+from tests.support.servers import ADMIN
 from tests.torture import nodes
 
 HEAD = b"Hyper\x08\x00\x00\x01\x00\x02\x00"

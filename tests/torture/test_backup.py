@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.backup.restore import OpenBackup
+from strongroom.backup.open_backup import OpenBackup
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.filestore.pins import FOLDER
-from tests import backups
 from tests.conftest import Torture
+from tests.support import backups
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
 from strongroom.extracts.stored import StoredFile
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
+from strongroom.node.opening import Node
 from tests.conftest import Torture
-from tests.torture import moves, nodes
-from tests.torture.moves import Benches
+from tests.torture import nodes, root_moves
+from tests.torture.root_moves import Labs
 
 pytestmark = pytest.mark.torture
 
@@ -54,11 +54,11 @@ def check(node: Node, written: dict[StoredFile, bytes]) -> None:
     """Every extract of every mode before is read."""
     for stored, content in written.items():
         with node.vault.open(stored, HERE) as reader:
-            assert reader.read_at(0, reader.size) == content
+            assert b"".join(reader.iterate()) == content
 
 
 def test_every_pair_of_kinds(
-    benches: Benches,
+    labs: Labs,
     fresh_node: Path,
     tmp_path: Path,
     torture: Torture,
@@ -69,20 +69,20 @@ def test_every_pair_of_kinds(
     if not torture.whole:
         start = torture.seed % (len(walk) - _SAMPLE)
         walk = walk[start : start + _SAMPLE + 1]
-    moves.start_roots(benches, sorted({*walk}), monkeypatch)
+    root_moves.start_roots(labs, sorted({*walk}), monkeypatch)
     home = nodes.copy(fresh_node, tmp_path / "start") / "node"
     written: dict[StoredFile, bytes] = {}
     rmks: set[str] = set()
     for name in walk:
-        settings = moves.settings_of(benches, name)
+        settings = root_moves.settings_of(labs, name)
         with nodes.opened(home) as node:
             node.roots.set_mode(settings, "os:tester")
             check(node, written)
             write(node, written)
-            moves.check_settings(node, settings)
+            root_moves.check_settings(node, settings)
         with nodes.opened(home) as node:
             check(node, written)
-            status = node.kms.status()
+            status = node.keeper.status()
             assert (status.is_ok, status.mode) == (True, settings.kind if settings else "local")
             states = [mek.state for mek in status.meks]
             assert states.count(MekState.ENCRYPT_OR_DECRYPT) == 1

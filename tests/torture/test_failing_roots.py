@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.errors import RootUnavailableError, StrongroomError
+from strongroom.node.opening import Node
 from strongroom.roots.settings import RootSettings
 from tests.conftest import Torture
-from tests.contract.roots.harness import RootBench
-from tests.fault_server import Fault, FaultServer
-from tests.torture import moves
-from tests.torture.moves import Benches, Prepare, Prepared
+from tests.contract.roots.harness import RootLab
+from tests.support.fault_server import Fault, FaultServer
+from tests.torture import root_moves
 from tests.torture.port_calls import PortCalls, watch_roots
+from tests.torture.root_moves import Labs, Prepare, Prepared
 
 pytestmark = pytest.mark.torture
 
@@ -28,9 +28,9 @@ ONCE, FOR_GOOD = 1, 1 << 30
 
 
 @contextmanager
-def failing(bench: RootBench, after: int, times: int) -> Iterator[list[str]]:
+def failing(lab: RootLab, after: int, times: int) -> Iterator[list[str]]:
     """A root whose calls fail, after some that succeed; gives the calls that were made."""
-    front: FaultServer | None = getattr(bench, "front", None)
+    front: FaultServer | None = getattr(lab, "front", None)
     if front is not None:
         front.calls.clear()
         with front.broken(Fault.RESET, times, after=after):
@@ -57,10 +57,13 @@ def move(node: Node, target: RootSettings | None) -> bool:
         return False
 
 
-def torture_moves(prepared: Prepared, bench: RootBench, torture: Torture) -> None:
+def torture_moves(prepared: Prepared, lab: RootLab, torture: Torture) -> None:
     """Fail at every call that an undisturbed move makes."""
     start, place = prepared.start, prepared.place
-    with moves.copied(start, place / "undisturbed") as node, failing(bench, FOR_GOOD, ONCE) as made:
+    with (
+        root_moves.copied(start, place / "undisturbed") as node,
+        failing(lab, FOR_GOOD, ONCE) as made,
+    ):
         assert move(node, start.target)
         calls = len(made)
     assert calls
@@ -68,33 +71,33 @@ def torture_moves(prepared: Prepared, bench: RootBench, torture: Torture) -> Non
     outcomes = set()
     for after, times in torture.choose(tried):
         folder = place / f"{after} {times}"
-        with moves.copied(start, folder) as node, failing(bench, after, times):
+        with root_moves.copied(start, folder) as node, failing(lab, after, times):
             succeeded = move(node, start.target)
             if start.source is None:
-                moves.check_content(node, start)  # by the keys in memory, while it still fails
-        moved = moves.check(folder / "node", start)
+                root_moves.check_content(node, start)  # by the keys in memory, while it still fails
+        moved = root_moves.check(folder / "node", start)
         assert moved or not succeeded
         outcomes.add(moved)
-        with moves.copied(replace(start, folder=folder), place / "again") as node:
+        with root_moves.copied(replace(start, folder=folder), place / "again") as node:
             assert move(node, start.target) is not moved
-        moves.check_done(place / "again" / "node", start)
+        root_moves.check_done(place / "again" / "node", start)
         shutil.rmtree(place / "again")
     assert False in outcomes
 
 
 def test_a_new_root_that_fails(
-    benches: Benches, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
+    labs: Labs, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """Before the commit all is as before, byte by byte; after it all is new."""
-    for kind in moves.some(torture, KINDS, 2):
+    for kind in root_moves.some(torture, KINDS, 2):
         with subtests.test(kind):
-            torture_moves(prepare("local", kind), benches(kind), moves.few(torture, 3))
+            torture_moves(prepare("local", kind), labs(kind), root_moves.few(torture, 3))
 
 
 def test_an_old_root_that_fails(
-    benches: Benches, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
+    labs: Labs, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """The move home asks it once; until it answers, nothing is changed."""
-    for kind in moves.some(torture, KINDS, 2):
+    for kind in root_moves.some(torture, KINDS, 2):
         with subtests.test(kind):
-            torture_moves(prepare(kind, "local"), benches(kind), moves.few(torture, 2))
+            torture_moves(prepare(kind, "local"), labs(kind), root_moves.few(torture, 2))

@@ -83,7 +83,7 @@ def test_decrypting(
 
 @_FAULTS
 def test_rewrapping(start: Path, few: Torture, faults: tuple[str, ...]) -> None:
-    """Architecture section 5: one of the two slots opens at every moment."""
+    """One of the two slots opens at every moment."""
     (start / "plain").write_bytes(nodes.PLAINTEXT)
     run(start / "node", "strongroom", "encrypt", start / "plain", start / "sealed")
     (start / "plain").unlink()

@@ -2,15 +2,16 @@
 
 import errno
 import re
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers import BIN, ROOT
+from tests.support.servers import BIN, ROOT
 from tests.torture import harness, nodes, test_jobs, tracing
 from tests.torture.forks import Command, Disturbance, ForkServer
-from tests.torture.harness import BROKEN, FULL, KILL, Lab
+from tests.torture.harness import BROKEN, FULL, KILL, TERM, Lab, Outcome, Point
 
 pytestmark = pytest.mark.torture
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
@@ -55,14 +56,17 @@ def test_forks_change_what_the_command_changes(start: Path) -> None:
 
 
 def test_forks_of_a_job_change_what_the_job_changes(start: Path) -> None:
-    """Many threads: the same calls on the same files; how their writes fall together is the scheduler's."""
+    """Many threads: the same calls on the same files; how their writes fall together is the scheduler's.
+
+    How often a job tells that it is alive, and how many frames a commit has, is a matter of time: it is not counted.
+    """
     test_jobs.prepare(start / "node", encrypted=True, rotate=True)
     words = ("strongroom", "extracts", "reencrypt", "--site", "default", "--wait")
     lab = Lab(start, start.with_name("place"), words, {"STRONGROOM_HOME": "{place}/node"})
     expected, found = on_files(lab, by_strace(lab)), on_files(lab, lab.changes())
     assert len(expected) > 100
     assert set(found) == set(expected)
-    assert len(found) == pytest.approx(len(expected), rel=0.1)
+    assert len(found) == pytest.approx(len(expected), rel=0.5)
     lab.close()
 
 
@@ -114,8 +118,97 @@ def test_a_call_fails_and_is_not_made(start: Path, fault: str, text: str) -> Non
     lab.close()
 
 
+def test_a_call_is_held_until_something_else_was_done(start: Path) -> None:
+    """The calls before it are made, it and those behind it are not; afterwards all of them are."""
+    script(start, "for n in 'abc':\n    with open(n, 'wb', 0) as f:\n        f.write(b'x')\n")
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    seen: list[dict[str, bytes]] = []
+
+    def look() -> None:
+        found = {name: lab.place / name for name in "abc"}
+        seen.append({name: path.read_bytes() for name, path in found.items() if path.exists()})
+
+    outcome = lab.hold(Point("write", 2, KILL), look)
+    look()
+    assert outcome.succeeded
+    assert seen == [{"a": b"x", "b": b""}, dict.fromkeys("abc", b"x")]
+    lab.close()
+
+
+def test_a_signal_that_does_not_kill_lets_the_call_be_made(start: Path) -> None:
+    script(
+        start,
+        "import signal\ngot = []\nsignal.signal(signal.SIGTERM, lambda *_: got.append(1))\n"
+        "with open('a', 'wb', 0) as f:\n    f.write(b'x')\n    f.write(b'%d' % len(got))\n",
+    )
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    for number, text in ((1, b"x1"), (2, b"x0")):
+        assert lab.run(Point("write", number, TERM)).succeeded
+        assert (lab.place / "a").read_bytes() == text
+    lab.close()
+
+
+def test_no_disk_refuses_what_is_sent_to_a_socket(start: Path) -> None:
+    """A root that was asked by TLS was told as one that cannot be reached, and a full disk was expected."""
+    script(
+        start,
+        "import os, socket\none, two = socket.socketpair()\nos.write(one.fileno(), b'x')\n"
+        "with open('a', 'wb', 0) as f:\n    f.write(b'x')\n",
+    )
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    for own_start in (False, True):
+        numbers = [
+            (point.call, point.number) for point in lab._points_of(FULL, own_start=own_start)
+        ]
+        assert ("write", 1) not in numbers
+        assert ("write", 2) in numbers
+    assert lab.run(Point("write", 1, FULL)).succeeded
+    assert not lab.run(Point("write", 2, FULL)).succeeded
+    lab.close()
+
+
+def test_what_was_wrong_stands_in_the_first_line(start: Path) -> None:
+    """The closing lines of continuous integration show no other: a reason was cut off there."""
+    script(start, "with open('a', 'wb', 0) as f:\n    f.write(b'x')\n")
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    points = [point for point in lab.points(KILL) if not point.own_start]
+
+    def check(outcome: Outcome) -> None:
+        assert outcome.point.call != "write", "it is not there"
+
+    with pytest.raises(AssertionError) as refused:
+        harness.torture(lab, points, check)
+    first = str(refused.value).splitlines()[0]
+    assert (
+        first == "1 of 2 points: write#1 signal=SIGKILL (code -9): AssertionError: it is not there"
+    )
+
+
+def test_a_signal_that_was_not_sent_is_told(start: Path) -> None:
+    """Whoever died of SIGSEGV "failed without a word"."""
+    script(
+        start,
+        "import os, signal\ntry:\n    open('a', 'wb')\nexcept OSError:\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n",
+    )
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    outcome = lab.run(Point("openat", 1, FULL))
+    with pytest.raises(AssertionError, match=r"it died of SIGSEGV: Fatal Python error"):
+        harness.check_manners(outcome)
+    lab.close()
+
+
 def test_the_tracer_knows_every_mutating_call() -> None:
     assert set(tracing.CALLS) == set(harness.MUTATING)
+
+
+def test_a_command_that_dies_before_it_told_its_imports_is_told_by_its_signal(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    """It was told as a JSONDecodeError of the harness."""
+    script(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    done = server.learn(Command([str(tmp_path / "script")], tmp_path, {}))
+    assert done.code == -signal.SIGKILL
 
 
 def test_another_program_is_let_pass(server: ForkServer, tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ import pytest
 
 from strongroom.jobs.model import JobKind
 from tests.conftest import Torture
-from tests.jobs_bench import SITE, Bench
+from tests.support.jobs_lab import SITE, Lab
 
 pytestmark = pytest.mark.torture
 _WORK_S = 3  # the longest that a process may work before it dies
 _MOST_KILLS = 200
 
 
-def killed_until_done(bench: Bench, job_id: str, chance: random.Random) -> int:
+def killed_until_done(lab: Lab, job_id: str, chance: random.Random) -> int:
     """Start a worker and kill it, until one gets to the end; returns how many died."""
     shown = 0
     for kills in range(_MOST_KILLS):
-        command = [sys.executable, "-m", "tests.jobs_worker", str(bench.folder)]
+        command = [sys.executable, "-m", "tests.support.jobs_worker", str(lab.folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()  # it begins to change things
@@ -29,11 +29,11 @@ def killed_until_done(bench: Bench, job_id: str, chance: random.Random) -> int:
                 process.wait(chance.random() * _WORK_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-        job = bench.jobs.show(job_id)
+        job = lab.jobs.show(job_id)
         assert job.done >= shown, "progress went back"
         shown = job.done
-        for content_id in chance.sample(sorted(bench.plain), 5):
-            assert bench.read(content_id) == bench.plain[content_id]
+        for content_id in chance.sample(sorted(lab.plain), 5):
+            assert lab.read(content_id) == lab.plain[content_id]
         if process.returncode == 0:
             return kills
     raise AssertionError(f"not done after {_MOST_KILLS} kills")
@@ -42,19 +42,19 @@ def killed_until_done(bench: Bench, job_id: str, chance: random.Random) -> int:
 def test_killed_again_and_again(tmp_path: Path, torture: Torture) -> None:
     chance = random.Random(torture.seed)
     extracts, rounds = (200, 20) if torture.whole else (20, 1)
-    bench = Bench(tmp_path).set_up()
+    lab = Lab(tmp_path).set_up()
     for number in range(extracts):
         size = 0 if number % 10 == 0 else int(2 ** chance.uniform(0, 20))
-        bench.publish(chance.randbytes(16) * (size // 16 + 1), encrypted=True)
+        lab.publish(chance.randbytes(16) * (size // 16 + 1), encrypted=True)
     kills = 0
     for _ in range(rounds):
-        files = {key: bench.row(key).file_id for key in bench.plain}
+        files = {key: lab.row(key).file_id for key in lab.plain}
         began = time.monotonic()
-        job = bench.jobs.enqueue(JobKind.REKEY, SITE, "os:test").id
-        kills += killed_until_done(bench, job, chance)
-        receipt = bench.receipt(job)
+        job = lab.jobs.enqueue(JobKind.REENCRYPT, SITE, "os:test").id
+        kills += killed_until_done(lab, job, chance)
+        receipt = lab.receipt(job)
         assert (receipt.changed, receipt.verified, receipt.remaining) == (extracts, extracts, 0)
-        assert all(bench.row(key).file_id != old for key, old in files.items())
-        bench.check_whole()
+        assert all(lab.row(key).file_id != old for key, old in files.items())
+        lab.check_whole()
         sys.stdout.write(f"{kills} kills, {time.monotonic() - began:.0f} s\n")
-    bench.repository.close()
+    lab.repository.close()

@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.keystore.replicas import FILE_NAME, ReplicaCondition
 from tests.conftest import Torture
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 from tests.torture import actions, harness
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 

@@ -10,7 +10,7 @@ import pytest
 from strongroom.extracts.model import ContentKind
 from strongroom.web import upkeep
 from tests.conftest import Torture
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 from tests.torture import harness, nodes, publish_actions
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
@@ -52,7 +52,7 @@ def contents(home: Path) -> list[bytes]:
         for row in rows:
             _, reader = node.content.open(who, ContentKind.DATASOURCE, row.id)
             with reader:
-                found.append(reader.read_at(0, reader.size))
+                found.append(b"".join(reader.iterate()))
         stored = {
             path.relative_to(node.paths.extracts).as_posix()
             for path in node.paths.extracts.rglob("*")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import recovering
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity
+from strongroom.node import recover
 from tests.conftest import Torture
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
@@ -31,7 +31,7 @@ def _drill(home: Path, identity: Identity) -> None:
         states = node.roots.list()
         assert [state.root_key_id for state in states[1:]] == [identity.recipient]
         assert [state.problem for state in states] == ["", ""]
-        recovering.recovery_of(node).drill((identity,), "os:tester")
+        recover.recovery_of(node).drill((identity,), "os:tester")
 
 
 def test_adding_a_recipient(start: Path, few: Torture, identity: Identity) -> None:

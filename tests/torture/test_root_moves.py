@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Torture
-from tests.contract.roots.bench_pkcs11 import Pkcs11Bench
 from tests.contract.roots.commands import words_of
-from tests.contract.roots.harness import RootBench
-from tests.torture import harness, moves, nodes
+from tests.contract.roots.harness import RootLab
+from tests.contract.roots.provider_pkcs11 import Pkcs11Lab
+from tests.torture import harness, nodes, root_moves
 from tests.torture.harness import KILL, Lab, Outcome
-from tests.torture.moves import Benches, Prepare, Prepared, Start
+from tests.torture.root_moves import Labs, Prepare, Prepared, Start
 
 pytestmark = pytest.mark.torture
 
@@ -32,11 +32,11 @@ def lab_of(prepared: Prepared) -> Lab:
     )
 
 
-def with_token(bench: RootBench, prepared: Prepared) -> Prepared:
+def with_token(lab: RootLab, prepared: Prepared) -> Prepared:
     """A token of its own for every run: a kill in the middle of SoftHSM, which no real HSM suffers, may damage it."""
-    assert isinstance(bench, Pkcs11Bench)
+    assert isinstance(lab, Pkcs11Lab)
     folder = prepared.start.folder
-    nodes.copy(bench.folder / "tokens", folder / "tokens")
+    nodes.copy(lab.folder / "tokens", folder / "tokens")
     tokens = prepared.place / "place" / "tokens"
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {tokens}\n")
     variables = {**prepared.variables, "SOFTHSM2_CONF": "{place}/softhsm2.conf"}
@@ -47,25 +47,25 @@ def checking(home: Path, start: Start) -> Callable[[Outcome], None]:
     """What must hold after a kill, and after the command was given again."""
 
     def check(outcome: Outcome) -> None:
-        moved = moves.check(home, start)
+        moved = root_moves.check(home, start)
         assert moved or not outcome.succeeded
         with nodes.opened(home) as node:
             assert node.roots.set_mode(start.target, "os:tester").done is not moved
-        moves.check_done(home, start)
+        root_moves.check_done(home, start)
         nodes.check_whole(home)
 
     return check
 
 
 def test_a_command_killed_at_any_call_leaves_the_old_or_the_new(
-    benches: Benches, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
+    labs: Labs, prepare: Prepare, torture: Torture, subtests: pytest.Subtests
 ) -> None:
     """A-10: the move can be done again, and every extract is read throughout."""
-    for source, target in moves.some(torture, moves.CHAIN, 1):
+    for source, target in root_moves.some(torture, root_moves.CHAIN, 1):
         with subtests.test(f"{source} to {target}"):
             prepared = prepare(source, target)
             if "pkcs11" in (source, target):
-                prepared = with_token(benches("pkcs11"), prepared)
+                prepared = with_token(labs("pkcs11"), prepared)
             lab = lab_of(prepared)
-            points = moves.few(torture, 4).choose(lab.points(KILL))
+            points = root_moves.few(torture, 4).choose(lab.points(KILL))
             harness.torture(lab, points, checking(lab.place / "node", prepared.start))

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.consumers.base import Consumer, ConsumerDescription, Credential, SecretCopy
 from strongroom.eventlog import events
-from strongroom.overriding import override
-from strongroom.services.secret_rotation import RotationPorts, SecretRotation
+from strongroom.node.opening import Node
+from strongroom.services.secrets.rotate import RotationPorts, SecretRotation
+from strongroom.system.compat import override
 from tests.conftest import Torture
-from tests.contract.consumers import cuts
-from tests.contract.consumers.benches import BENCHES, START
-from tests.contract.consumers.harness import ConsumerBench
-from tests.estate import PARAMETERS, Estate, estate
+from tests.contract.consumers import cut_calls
+from tests.contract.consumers.components import LABS, START
+from tests.contract.consumers.harness import ConsumerLab
+from tests.support.node_with_components import PARAMETERS, Estate, estate
 from tests.torture import harness, nodes
 from tests.torture.harness import KILL, Lab, Outcome
 
@@ -174,16 +174,22 @@ class Breaking:
     def withdraw(self, old: Credential, present: Credential) -> None:
         self._around(lambda: self._inner.withdraw(old, present))
 
+    def take_back(self, new: Credential, present: Credential) -> None:
+        self._around(lambda: self._inner.take_back(new, present))
+
+    def remarks(self) -> tuple[str, ...]:
+        return self._inner.remarks()
+
     def copies(self) -> tuple[SecretCopy, ...]:
         return self._inner.copies()
 
 
 @dataclass
 class Rotated:
-    """A bench whose credential is the configured one of a node."""
+    """A lab whose credential is the configured one of a node."""
 
     node: Node
-    bench: ConsumerBench
+    lab: ConsumerLab
     parameters: tuple[str, ...]
     before: Credential
 
@@ -196,7 +202,7 @@ class Rotated:
         """What the configuration says."""
         configuration = self.node.configuration
         document = configuration.document()
-        alternates = self.bench.consumer().describe().alternates
+        alternates = self.lab.consumer().describe().alternates
         logins = {name: document.values[name] for name in alternates if name in document.values}
         return Credential(
             {name: configuration.open_secret(name) for name in self.parameters}, logins
@@ -211,14 +217,14 @@ class Rotated:
 
     def check_reachable(self, service: SecretRotation) -> None:
         new = self.journaled(service)
-        assert self.bench.accepts(self.configured) or (new and self.bench.accepts(new))
+        assert self.lab.accepts(self.configured) or (new and self.lab.accepts(new))
 
     def check_converged(self, service: SecretRotation, *, changed: bool = True) -> None:
         assert service.journals.all() == []
-        assert self.bench.accepts(self.configured)
+        assert self.lab.accepts(self.configured)
         assert (self.configured != self.before) or not changed
-        if self.configured != self.before and self.bench.consumer().describe().ends_old:
-            assert not self.bench.accepts(self.before)
+        if self.configured != self.before and self.lab.consumer().describe().ends_old:
+            assert not self.lab.accepts(self.before)
 
 
 @pytest.fixture
@@ -230,48 +236,48 @@ def node(start: Path) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def components(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], ConsumerBench]]:
-    running: dict[str, ConsumerBench] = {}
+) -> Iterator[Callable[[str], ConsumerLab]]:
+    running: dict[str, ConsumerLab] = {}
     with ExitStack() as stack:
 
-        def bench(name: str) -> ConsumerBench:
+        def lab(name: str) -> ConsumerLab:
             if name not in running:
                 running[name] = stack.enter_context(START[name](tmp_path_factory.mktemp(name)))
             return running[name]
 
-        yield bench
+        yield lab
 
 
-def bring_together(node: Node, bench: ConsumerBench) -> Rotated:
+def bring_together(node: Node, lab: ConsumerLab) -> Rotated:
     """The node's configuration says what the component has."""
-    present, described = bench.reset(), bench.consumer().describe()
+    present, described = lab.reset(), lab.consumer().describe()
     values: dict[str, str | None] = {
         name: node.configuration.seal_secret(name, value.reveal())
         for name, value in present.values.items()
     }
     logins = {name: present.logins.get(name) for name in described.alternates}
     node.configuration.compare_and_put(lambda document: document.with_values(values | logins))
-    return Rotated(node, bench, described.parameters, present)
+    return Rotated(node, lab, described.parameters, present)
 
 
 def _changing(name: str) -> bool:
-    return BENCHES[name].changes_component
+    return LABS[name].changes_component
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_component_that_fails_at_any_step_keeps_one_value_and_converges(
-    node: Node, components: Callable[[str], ConsumerBench], torture: Torture, fault: str
+    node: Node, components: Callable[[str], ConsumerLab], torture: Torture, fault: str
 ) -> None:
     """R7: each consumer down, hung or refusing at every step; 0 lost, one retry."""
     cases = [(name, at) for name in START if _changing(name) for at in range(1, len(STEPS) + 1)]
     size = 4 if fault == "hung" else torture.size
     failed = 0
     for name, at in replace(torture, size=size).choose(cases):
-        bench = components(name)
-        rotated = bring_together(node, bench)
-        breaking = rotated.service(Breaking(bench.consumer(), at, getattr(bench, fault)))
+        lab = components(name)
+        rotated = bring_together(node, lab)
+        breaking = rotated.service(Breaking(lab.consumer(), at, getattr(lab, fault)))
         (outcome,) = breaking.rotate("os:tester", rotated.parameters)
-        service = rotated.service(bench.consumer())
+        service = rotated.service(lab.consumer())
         rotated.check_reachable(service)
         if outcome.state != "rotated":
             failed += 1
@@ -284,14 +290,14 @@ def test_a_component_that_fails_at_any_step_keeps_one_value_and_converges(
 
 
 def test_a_call_cut_at_any_message_can_be_made_again(
-    components: Callable[[str], ConsumerBench], torture: Torture
+    components: Callable[[str], ConsumerLab], torture: Torture
 ) -> None:
     """R7: the connection breaks at every message, the message lost or its answer."""
-    turns = range(1, cuts.MOST_TURNS if torture.whole else 2)
+    turns = range(1, cut_calls.MOST_TURNS if torture.whole else 2)
     for name in START:
-        if _changing(name) and BENCHES[name].over_network:
+        if _changing(name) and LABS[name].over_network:
             counts = [
-                cuts.cut_at(components(name), turns, delivered=delivered)
+                cut_calls.cut_at(components(name), turns, delivered=delivered)
                 for delivered in (False, True)
             ]
             harness.FIGURES.append(f"{name}: cut at {sum(counts)} messages, 0 lost")
@@ -299,25 +305,25 @@ def test_a_call_cut_at_any_message_can_be_made_again(
 
 
 def test_a_component_killed_at_any_moment_agrees_with_the_configuration(
-    node: Node, components: Callable[[str], ConsumerBench], torture: Torture
+    node: Node, components: Callable[[str], ConsumerLab], torture: Torture
 ) -> None:
     """R6: the server dies at a random moment of a rotation and comes back; passwords in it and in the store agree."""
-    names = [name for name in START if _changing(name) and BENCHES[name].over_network]
+    names = [name for name in START if _changing(name) and LABS[name].over_network]
     count = _BLOWS // len(names)
     blows = [(name, number) for number in range(count) for name in names]
     lasts: dict[str, float] = {}
     disturbed = 0
     for name, number in replace(torture, size=6).choose(blows):
-        bench = components(name)
-        rotated = bring_together(node, bench)
-        service = rotated.service(bench.consumer())
+        lab = components(name)
+        rotated = bring_together(node, lab)
+        service = rotated.service(lab.consumer())
         if name not in lasts:
             began = time.monotonic()
             service.rotate("os:tester", rotated.parameters)
             lasts[name] = time.monotonic() - began
             rotated = replace(rotated, before=rotated.configured)
         # spread over the time that a rotation takes
-        blow = threading.Timer(lasts[name] * (number + 0.5) / count, _kill, [bench])
+        blow = threading.Timer(lasts[name] * (number + 0.5) / count, _kill, [lab])
         blow.start()
         first = service.rotate("os:tester", rotated.parameters)
         blow.join()
@@ -332,6 +338,6 @@ def test_a_component_killed_at_any_moment_agrees_with_the_configuration(
     )
 
 
-def _kill(bench: ConsumerBench) -> None:
+def _kill(lab: ConsumerLab) -> None:
     with suppress(ProcessLookupError):
-        bench.kill()
+        lab.kill()

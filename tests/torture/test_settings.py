@@ -14,18 +14,18 @@ from strongroom.config import versions
 from strongroom.config.pending import open_pending
 from strongroom.coordination.base import Change
 from strongroom.crypto import rng
-from strongroom.overriding import override
-from strongroom.services import topology
-from strongroom.services.topology import CREDENTIALS, Wanted
-from strongroom.topology import prepared
-from strongroom.topology.admission_request import AdmissionRequest
-from strongroom.topology.paths import DataPaths
+from strongroom.joining import prepared
+from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.runtime.paths import DataPaths
+from strongroom.services.nodes import admit
+from strongroom.services.nodes.admit import CREDENTIALS, BootstrapRequest
+from strongroom.system.compat import override
 from tests.conftest import Torture
+from tests.support.web_client import serve
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.test_node import lab_of
-from tests.web_client import serve
 
 pytestmark = pytest.mark.torture
 FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
@@ -104,7 +104,7 @@ def test_making_a_bootstrap_file(start: Path, few: Torture, faults: tuple[str, .
         assert made.exists() or not outcome.succeeded
         run(home, "tsm", *words, lab.place / "again")
         for path in [made] if made.exists() else []:
-            file = topology.prove(path.read_bytes(), SystemClock())
+            file = admit.prove(path.read_bytes(), SystemClock())
             assert file.credential is not None
             with nodes.opened(home) as node:
                 asked = (file.installation_id, file.node_id, file.credential, rng.new_key())
@@ -158,7 +158,7 @@ def test_being_admitted(start: Path, few: Torture, faults: tuple[str, ...]) -> N
     home, place = start.with_name("place") / "two", start.with_name("place")
     with serve(shutil.copytree(start / "node", start.with_name("serving"))) as first:
         address = f"http://127.0.0.1:{first.port}"
-        made = first.node.topology.make_bootstrap_file("os:test", Wanted("x", address))
+        made = first.node.topology.make_bootstrap_file("os:test", BootstrapRequest("x", address))
         (start / "file").write_bytes(made.text.reveal())
         coordinator = first.node.coordinator
         listed = coordinator.get(CREDENTIALS)

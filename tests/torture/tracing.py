@@ -14,6 +14,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,7 +105,10 @@ class Tracer:
         child: Its id.
         call: The name of the call to disturb.
         number: Which of them, in the whole process; 0 disturbs none.
-        error: What the call shall fail with; 0 kills the process instead.
+        error: What the call shall fail with, unless it goes to a socket; 0 kills the process instead, minus a signal sends
+            that one and makes the call.
+        held: The call waits for `reached` and is made then; nothing is disturbed by us.
+        reached: Called at that call, before it is made.
         tell: Gets the name of each call and what it changes.
     """
 
@@ -112,6 +116,8 @@ class Tracer:
     call: str = ""
     number: int = 0
     error: int = 0
+    held: bool = False
+    reached: Callable[[], None] | None = None
     tell: Callable[[str, str], None] | None = None
     _counts: Counter[str] = field(default_factory=Counter)
 
@@ -149,12 +155,26 @@ class Tracer:
             self.tell(name, _what(thread, name, registers))
         if name != self.call or self._counts[name] != self.number:
             return
-        if not self.error:
-            os.kill(self.child, signal.SIGKILL)
+        if self.reached is not None:
+            self.reached()
+        if self.held or (self.error > 0 and _goes_to_a_socket(thread, name, registers)):
+            return  # no disk refuses what is sent to a socket, which another run may do at this number
+        if self.error <= 0:
+            os.kill(self.child, -self.error or signal.SIGKILL)
             return
         registers[_ORIG_RAX] = 2**64 - 1  # no call: the kernel hands out what stands in rax
         registers[_RAX] = 2**64 - self.error
         _libc.ptrace(_SETREGS, thread, None, ctypes.byref(registers))
+
+
+def _goes_to_a_socket(
+    thread: int, name: str, registers: "ctypes.Array[ctypes.c_ulonglong]"
+) -> bool:
+    with suppress(OSError):  # a descriptor that is none fails by itself
+        return CALLS[name][1] == _DESCRIPTOR and _what(thread, name, registers).startswith(
+            "socket:"
+        )
+    return False
 
 
 def _what(thread: int, name: str, registers: "ctypes.Array[ctypes.c_ulonglong]") -> str:

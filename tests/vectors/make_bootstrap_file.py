@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from strongroom.crypto.secret import SecretBytes
-from strongroom.topology import bootstrap_file, credentials
-from strongroom.topology.admission_request import AdmissionRequest
-from strongroom.topology.bootstrap_file import BootstrapFile, Credential
+from strongroom.joining import bootstrap_file, credentials
+from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 
 KEY = SecretBytes(bytes(range(32)))
 CREDENTIAL = Credential("00000000-0000-4000-8000-000000000003", SecretBytes(bytes(range(64, 96))))

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.ids import InstallationId
+from strongroom.kms import next_store
+from strongroom.kms.next_store import RootSet
 from strongroom.kms.opening import OpenStore
 from strongroom.roots.local import LocalRoot
-from strongroom.services import kms_change
-from strongroom.services.kms_change import RootSet
 
 INSTALLATION = InstallationId("00000000-0000-4000-8000-000000000001")
 KEY_ID = "00000000-0000-4000-8000-000000000002"
@@ -25,10 +25,10 @@ def main() -> None:
     """Print the vectors."""
     clock = FixedClock(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     root = LocalRoot(KEY_ID, lambda _: SecretBytes(KEY), clock)
-    first = kms_change.first(INSTALLATION, RootSet("local", root), clock.now())
+    first = next_store.initial(INSTALLATION, RootSet("local", root), clock.now())
     clock.moment += timedelta(days=30)
     opened = OpenStore(first.store, first.rmk, first.ring)
-    second = kms_change.rotated(opened, RootSet("local", root), clock.now())
+    second = next_store.rotated(opened, RootSet("local", root), clock.now())
     good = second.raw.decode()
     vectors = {
         "configuration_key": KEY.hex(),

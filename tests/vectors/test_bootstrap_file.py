@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StrongroomError
-from strongroom.topology import bootstrap_file
-from strongroom.topology.bootstrap_file import BootstrapFile
+from strongroom.joining import bootstrap_file
+from strongroom.joining.bootstrap_file import BootstrapFile
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("bootstrap_file.json").read_text())
 KEY = bytes.fromhex(VECTORS["configuration_key"])

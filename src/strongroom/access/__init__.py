@@ -1,1 +1,1 @@
-"""Who may come in: passwords, sessions, tokens, permissions."""
+"""Passwords, sessions, access tokens and permissions of users."""

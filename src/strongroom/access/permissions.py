@@ -1,8 +1,8 @@
-"""Who may do what: one policy table from actions to standings; pure.
+"""Decides on permissions, by one table from actions to the standings that may do them; pure.
 
-A standing is what somebody is towards the thing in question: server administrator, site
-administrator, owner of the content, owner of its project or one above it … Each action names the
-standings that may do it. Nothing else decides on permissions; what is not in the table is refused.
+A standing is the relation of a subject to a resource: server administrator, site administrator, owner of the content,
+owner of its project or of one above it, and so on. No other module decides on permissions, and an action that is not in
+the table is refused.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,7 +29,7 @@ SITE_ROLES = (
 
 
 class Standing(Enum):
-    """What a subject is towards a thing."""
+    """The relations of a subject to a resource."""
 
     SERVER_ADMIN = auto()
     SITE_ADMIN = auto()
@@ -41,7 +41,7 @@ class Standing(Enum):
 
 
 class Action(Enum):
-    """What can be asked for."""
+    """The actions on which the policy decides."""
 
     LIST_ALL_SITES = "list all sites"
     CREATE_SITE = "create sites"
@@ -70,6 +70,7 @@ class Action(Enum):
     LIST_JOBS = "list jobs"
     SEE_JOB = "see this job"
     CANCEL_JOB = "cancel this job"
+    USE_DATA_KEYS = "have data keys of files"
 
 
 _SERVER = frozenset({Standing.SERVER_ADMIN})
@@ -83,7 +84,7 @@ POLICY: Mapping[Action, frozenset[Standing]] = {
     Action.LIST_ALL_SITES: _SERVER,
     Action.CREATE_SITE: _SERVER,
     Action.UPDATE_SITE: _SITE,
-    # a name or address could pass for another site's; state and quotas are limits of the site itself
+    # a site's administrator must not give it the name or address of another site, nor lift the site's own limits
     Action.LIMIT_SITE: _SERVER,
     Action.SET_SITE_MODE: _SERVER,  # E-01
     Action.DELETE_SITE: _SERVER,
@@ -108,18 +109,19 @@ POLICY: Mapping[Action, frozenset[Standing]] = {
     Action.LIST_JOBS: _SITE,
     Action.SEE_JOB: _SITE | {Standing.OWNER},
     Action.CANCEL_JOB: _SITE | {Standing.OWNER},
+    Action.USE_DATA_KEYS: _SERVER,  # standalone files belong to no site: nobody else may open one
 }
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Who asks.
+    """The user or local command that asks for an action.
 
     Attributes:
-        actor: As events name it: `os:NAME`, `user:NAME` or `system`.
-        user_id: Empty for whoever runs commands on the node itself.
-        is_server_admin: Server administrators stand above every site.
-        site_id: The site that was signed in to; the role counts there only.
+        actor: The name in events: `os:NAME`, `user:NAME` or `system`.
+        user_id: Id of the user; empty for commands on the node itself.
+        is_server_admin: Whether the user is a server administrator, whose rights hold on every site.
+        site_id: The site of the session; the role holds there only.
         site_role: The role on that site.
     """
 
@@ -131,13 +133,13 @@ class Subject:
 
     @classmethod
     def local(cls, actor: str) -> "Subject":
-        """Whoever owns the data directory may do everything (local authority)."""
+        """The subject of a local command: the owner of the data directory may do everything."""
         return cls(actor, is_server_admin=True)
 
 
 @dataclass(frozen=True)
 class Resource:
-    """What an action is about: its site, its owner, the owners of its project and those above."""
+    """The object of an action: its site, its owner, and the owners of its project and the projects above."""
 
     site_id: str = ""
     owner_id: str = ""
@@ -148,14 +150,14 @@ ANYTHING = Resource()
 
 
 def standings(subject: Subject, resource: Resource) -> frozenset[Standing]:
-    """What the subject is towards the resource; nothing on a site that it is not signed in to."""
+    """The standings of a subject towards a resource; empty on another site than that of the session."""
     if subject.is_server_admin:
         return frozenset({Standing.SERVER_ADMIN})
     if resource.site_id and resource.site_id != subject.site_id:
         return frozenset()
     by_role = _by_role(subject.site_role)
     if not by_role:
-        return frozenset()  # without a licence ownership does not count
+        return frozenset()  # an unlicensed user has no rights, even on content that the user owns
     found = set(by_role)
     if subject.user_id and subject.user_id == resource.owner_id:
         found.add(Standing.OWNER)
@@ -165,15 +167,15 @@ def standings(subject: Subject, resource: Resource) -> frozenset[Standing]:
 
 
 def is_allowed(subject: Subject, action: Action, resource: Resource = ANYTHING) -> bool:
-    """Whether the policy lets the subject do it."""
+    """Whether the policy allows the subject to do the action on the resource."""
     return not POLICY[action].isdisjoint(standings(subject, resource))
 
 
 def check(subject: Subject, action: Action, resource: Resource = ANYTHING) -> None:
-    """Let pass or refuse.
+    """Raise unless the policy allows the subject to do the action on the resource.
 
     Raises:
-        PermissionDeniedError: The policy does not let the subject do it.
+        PermissionDeniedError: The policy does not allow the action.
     """
     if not is_allowed(subject, action, resource):
         raise PermissionDeniedError(
@@ -184,7 +186,8 @@ def check(subject: Subject, action: Action, resource: Resource = ANYTHING) -> No
 
 def _by_role(role: str) -> frozenset[Standing]:
     if role == SERVER_ADMINISTRATOR:
-        return frozenset()  # the flag of the user decides, never a stored role
+        # a role of that name in a row gives no rights: only the user's flag makes an administrator
+        return frozenset()
     if role in _SITE_ADMINISTRATORS:
         return frozenset({Standing.SITE_ADMIN, Standing.VIEWER})
     if role in _PUBLISHERS:

@@ -1,1 +1,1 @@
-"""Runs jobs: durable workflows and the process around them."""
+"""The backgrounder: the process that runs jobs, such as a re-encryption of a site, as workflows that survive a crash."""

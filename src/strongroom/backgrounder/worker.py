@@ -10,33 +10,45 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from strongroom import bootstrap
+from strongroom.backgrounder.order import startable
+from strongroom.backgrounder.rescue import Rescue
 from strongroom.backgrounder.workflows import WorkflowEngine
-from strongroom.bootstrap import Node
 from strongroom.clock import format_utc
-from strongroom.durable import PRIVATE, Access
 from strongroom.errors import ConflictError, StrongroomError
 from strongroom.jobs.model import JobState
+from strongroom.node import opening
+from strongroom.node.opening import Node
 from strongroom.repository.rows import JobRow
-from strongroom.services.extract_item import Ports
-from strongroom.services.extract_jobs import ExtractJobs, Limits, Step
-from strongroom.services.job_journal import JobJournal
-from strongroom.services.job_pulse import Brake
+from strongroom.services.jobs.heartbeat import Brake
+from strongroom.services.jobs.journal import JobJournal
+from strongroom.services.jobs.one import Ports
+from strongroom.services.jobs.queue import KEEP_DAYS, KEEP_MOST, JobsService
+from strongroom.services.jobs.run import ExtractJobs, Limits, Step
+from strongroom.services.jobs.turns import ItemTurns
+from strongroom.system import process_memory
+from strongroom.system.durable import PRIVATE, FileModes
 
 POLL_S: Final = 0.25
 """Seconds between two looks at the queue."""
-JOBS_AT_ONCE: Final = 2
-"""Jobs that run at the same time, of different sites: a small one need not wait for a big one (P18)."""
 STDIN: Final = 0
 """The pipe that ends with the process that started this one."""
+LAUNCH_S: Final = 3600.0
+"""Seconds that clearing away, and the engine's launch, may each take before they count as hanging."""
+LOOK_AHEAD: Final = 1000
+"""Queued jobs that are looked at for one that may begin."""
+_PAGE: Final = 100
+_LAUNCH_BEAT_S: Final = 1.0
 _LOCK_WAIT_S: Final = 0.5
+_PRUNE_S: Final = 600.0
+"""Seconds between two looks for ended jobs that may be forgotten."""
 
 _log = logging.getLogger("backgrounder.Jobs")
 
@@ -53,7 +65,22 @@ class Place:
 
     workflows: Path
     node_id: str
-    access: Access = PRIVATE
+    access: FileModes = PRIVATE
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Functions that a worker calls while it works, for settings that may change and as a sign of life.
+
+    Attributes:
+        limits: Returns the present concurrency and bytes per second; called repeatedly.
+        retention: Returns for how many days ended jobs are kept, and how many of them at most.
+        beat: Called repeatedly by the loop that takes jobs; when the calls stop, the loop hangs.
+    """
+
+    limits: Callable[[], tuple[int, int]]
+    retention: Callable[[], tuple[int, int]] = lambda: (KEEP_DAYS, KEEP_MOST)
+    beat: Callable[[], None] = lambda: None
 
 
 class Worker:
@@ -64,117 +91,171 @@ class Worker:
         ports: Ports,
         place: Place,
         stopping: threading.Event,
-        limits: Callable[[], tuple[int, int]],
+        advice: Advice,
     ) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            ports: What jobs work on.
-            place: Where the engine lives.
+            ports: The parts of the node that jobs work on.
+            place: The place of the engine's database.
             stopping: Set when the process is to end.
-            limits: The present concurrency and bytes per second; asked again and again.
+            advice: The settings that may change while the worker works.
         """
         self._ports = ports
-        self._limits = limits
+        self._advice = advice
         self._brake = Brake(0, stopping)
         self._stopping = stopping
         self._concurrency = 1
+        self._turns = ItemTurns()
+        self._awake = threading.Event()
+        self._fruitless: object = None
+        self._prune_at = time.monotonic()
         self._engine = WorkflowEngine(
-            place.workflows, place.node_id, place.access, self._do, self._brake.check
+            place.workflows,
+            place.node_id,
+            place.access,
+            self._do,
+            self._brake.check,
+            self._awake.set,
         )
+        self._rescue = Rescue(self._engine, self._give_up)
 
     def run(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to stop, or until `until` says so.
 
-        The caller holds the node's backgrounder lock: nobody else works on jobs.
+        The caller holds the node's backgrounder lock: no other process works on jobs.
         """
-        self._refresh()
-        removed = JobJournal(self._ports.repository, self._ports.files, self._ports.clock).recover()
-        if removed:
-            _log.warning("removed %d files that a dead process left", removed)
-        self._engine.launch()
+        with _beaten_for(self._advice.beat):
+            self._clear_away()
         try:
-            self._take_over()
+            with _beaten_for(self._advice.beat):
+                self._engine.launch()
+                self._engine.forget_ended({job.id for job in self._running()})
             while not self._stopping.is_set() and not (until and until()):
-                self._refresh()
-                self._end_broken()
-                self._dispatch()
-                self._stopping.wait(POLL_S)
+                self._advice.beat()
+                self._awake.clear()
+                self._look()
+                self._awake.wait(POLL_S)
         finally:
             self._stopping.set()
             self._engine.close()
 
+    def _clear_away(self) -> None:
+        self._refresh()
+        removed = JobJournal(self._ports.repository, self._ports.files, self._ports.clock).recover()
+        if removed:
+            _log.warning("removed %d files that a dead process left", removed)
+
+    def _look(self) -> None:
+        self._refresh()
+        running = self._running()
+        self._engine.forget_finished({job.id for job in running})
+        self._dispatch(running, self._rescue.look_after(running))
+        if time.monotonic() >= self._prune_at:
+            self._prune_at = time.monotonic() + _PRUNE_S
+            self._prune()
+
     def _do(self, job_id: str, step: Step) -> str:
         _log.info("job %s runs", job_id)
-        limits = Limits(self._brake, self._concurrency)
-        state = ExtractJobs(self._ports, limits).run(job_id, step)
+        state = self._work().run(job_id, step)
         _log.info("job %s %s", job_id, state)
         return state
 
+    def _work(self) -> ExtractJobs:
+        return ExtractJobs(self._ports, Limits(self._brake, self._concurrency, self._turns))
+
+    def _give_up(self, job_id: str, reason: str) -> None:
+        # read again: the job may have ended between the two looks
+        if job_id in {job.id for job in self._running()}:
+            self._work().give_up(job_id, reason)
+
     def _refresh(self) -> None:
         try:
-            self._concurrency, self._brake.bytes_per_s = self._limits()
+            self._concurrency, self._brake.bytes_per_s = self._advice.limits()
         except StrongroomError:
             _log.exception("the limits cannot be read; the last ones stay")
 
-    def _take_over(self) -> None:
-        """Start what was claimed and never got a workflow; the engine resumes the rest by itself."""
-        running = self._in_state(JobState.RUNNING)
-        self._engine.forget_ended({job.id for job in running})
-        for job in running:
-            if self._engine.is_known(job.id):
-                _log.info("job %s was left by a dead process and goes on", job.id)
-            else:
-                self._engine.start(job.id)
+    def _prune(self) -> None:
+        try:
+            days, most = self._advice.retention()
+            jobs = JobsService(self._ports.repository, self._ports.event_log, self._ports.clock)
+            forgotten = jobs.forget_ended(days, most)
+        except StrongroomError:
+            _log.exception("ended jobs cannot be forgotten; it will be tried again")
+            return
+        if forgotten:
+            _log.info("forgot %d jobs that ended long ago", forgotten)
 
-    def _dispatch(self) -> None:
-        running = self._in_state(JobState.RUNNING)
-        busy = {job.site_id for job in running}
-        free = JOBS_AT_ONCE - len(running)
-        for job in self._queued():
-            if free > 0 and job.site_id not in busy and self._claim(job):
+    def _dispatch(self, running: list[JobRow], taking_room: list[JobRow]) -> None:
+        with self._ports.repository.reading() as tx:
+            mark = tx.jobs.queue_mark()
+        seen = (mark, [job.id for job in running], [job.id for job in taking_room])
+        if not mark[0] or seen == self._fruitless:
+            return  # nothing changed since the last look, when no job could begin
+        begun = False
+        # jobs that cannot be resumed now do not count against the limits, but keep their place in the order
+        stuck = [job for job in running if job not in taking_room]
+        for job in startable(taking_room, self._queued(), before=stuck):
+            if self._claim(job):
                 _log.debug("job %s is taken: %s of site %s", job.id, job.kind, job.site_id)
                 self._engine.start(job.id)
-                free -= 1
-            busy.add(job.site_id)  # jobs of one site keep their order
-
-    def _end_broken(self) -> None:
-        for job in self._in_state(JobState.RUNNING):
-            reason = self._engine.broken(job.id)
-            # read again: the job may have ended between the two looks
-            if reason is not None and self._is_running(job.id):
-                _log.error("job %s broke off: %s", job.id, reason)
-                work = ExtractJobs(self._ports, Limits(self._brake, 1))
-                work.give_up(job.id, f"the job broke off: {reason}")
+                begun = True
+        self._fruitless = None if begun else seen
 
     def _claim(self, job: JobRow) -> bool:
         with self._ports.repository.transaction() as tx:
             return tx.jobs.claim(job.id, format_utc(self._ports.clock.now()))
 
-    def _queued(self) -> list[JobRow]:
+    def _queued(self) -> Iterator[JobRow]:
+        last: JobRow | None = None
+        for _ in range(LOOK_AHEAD // _PAGE):
+            with self._ports.repository.reading() as tx:
+                found = tx.jobs.queued(_PAGE, after=last)
+            yield from found
+            if len(found) < _PAGE:
+                return
+            last = found[-1]
+
+    def _running(self) -> list[JobRow]:
         with self._ports.repository.reading() as tx:
-            return tx.jobs.queued()
-
-    def _in_state(self, state: JobState) -> list[JobRow]:
-        with self._ports.repository.reading() as tx:
-            return tx.jobs.list(states=[state])
-
-    def _is_running(self, job_id: str) -> bool:
-        with self._ports.repository.reading() as tx:
-            job = tx.jobs.find(job_id)
-            return job is not None and job.state == JobState.RUNNING
+            return tx.jobs.list(states=[JobState.RUNNING])
 
 
-def run(node: Node, stopping: threading.Event) -> None:
+@contextmanager
+def _beaten_for(beat: Callable[[], None]) -> Iterator[None]:
+    """Beat from a thread of its own while something is done that takes its time, up to `LAUNCH_S`.
+
+    What a dead process left is cleared away, and the engine's database checked, compacted and migrated: on a busy
+    machine that takes longer than a loop may be silent, and whoever is killed for it begins anew, without end.
+    """
+    done = threading.Event()
+
+    def go_on() -> None:
+        end = time.monotonic() + LAUNCH_S
+        while not done.wait(_LAUNCH_BEAT_S) and time.monotonic() < end:
+            beat()
+
+    beat()
+    thread = threading.Thread(target=go_on, name="launch_beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def run(node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None) -> None:
     """Run the node's jobs until told to stop; waits while another process does."""
     node.key_log = "backgrounder"
     while not stopping.is_set():
+        beat()
         with ExitStack() as stack:
             try:
-                stack.enter_context(_sole_worker(node, _LOCK_WAIT_S))
+                stack.enter_context(node.sole_worker.hold(_LOCK_WAIT_S))
             except ConflictError:
                 continue  # a command runs jobs in its own process: it ends some time
-            _worker(node, stopping).run()
+            _worker(node, stopping, beat).run()
 
 
 def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]) -> bool:
@@ -196,7 +277,7 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(_sole_worker(node, 0))
+            stack.enter_context(node.sole_worker.hold())
         except ConflictError:
             return False
         stack.enter_context(_logging(node))
@@ -205,13 +286,14 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
     return True
 
 
-def _sole_worker(node: Node, wait_s: float) -> AbstractContextManager[None]:
-    return node.coordinator.lock(f"backgrounder-{node.paths.node_id}", wait_s=wait_s)
-
-
-def _worker(node: Node, stopping: threading.Event) -> Worker:
+def _worker(
+    node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None
+) -> Worker:
     place = Place(node.paths.workflows, node.paths.node_id, node.access)
-    return Worker(node.job_ports, place, stopping, _Settings(node).limits)
+    settings = _Settings(node)
+    return Worker(
+        node.job_ports, place, stopping, Advice(settings.limits, settings.retention, beat)
+    )
 
 
 class _Settings:
@@ -229,15 +311,29 @@ class _Settings:
             self._version = version
         return self._limits
 
+    def retention(self) -> tuple[int, int]:
+        days, most = (
+            int(self._node.configuration.effective(f"backgrounder.jobs.{name}") or "0")
+            for name in ("keep_days", "keep_most")
+        )
+        # never less: a command that waits for a job must still find the job after its end
+        return max(1, days), max(100, most)
+
     def _number(self, name: str) -> int:
         return int(self._node.configuration.effective(f"backgrounder.extracts.{name}") or "0")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the backgrounder until SIGTERM, SIGINT, or the end of standard input."""
-    parser = argparse.ArgumentParser(prog="backgrounder")
+    parser = argparse.ArgumentParser(prog="backgrounder", allow_abbrev=False)
     parser.add_argument("--data-dir")
-    node = bootstrap.open_node(parser.parse_args(argv).data_dir)
+    parser.add_argument(
+        "--beat", type=int, help="a pipe's descriptor that is written to while all is well"
+    )
+    parser.add_argument("--niceness", type=int, default=0, help="added to the process's own")
+    arguments = parser.parse_args(argv)
+    os.nice(arguments.niceness)  # not by the program `nice`, which a PATH may lack
+    node = opening.open_node(arguments.data_dir)
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -249,7 +345,7 @@ def main(argv: list[str] | None = None) -> int:
     with closing(node):
         try:
             with _logging(node):
-                run(node, stopping)
+                run(node, stopping, _beat(arguments.beat))
         except StrongroomError:
             _log.exception("the backgrounder ends")
             return 1
@@ -259,12 +355,25 @@ def main(argv: list[str] | None = None) -> int:
 @contextmanager
 def _logging(node: Node) -> Iterator[None]:
     """This process is the backgrounder: it writes that log, at the level that is asked for."""
-    from strongroom.services import log_levels
-    from strongroom.topology import service_logs
+    from strongroom.runtime import service_logs
+    from strongroom.services.configuration import log_levels
 
     service_logs.configure(node.paths, "backgrounder", access=node.access)
-    with log_levels.followed(node.coordinator, node.configuration, "backgrounder"):
+    with log_levels.followed(node.configuration, "backgrounder"):
         yield
+
+
+def _beat(descriptor: int | None) -> Callable[[], None]:
+    """Tells whoever started this process that the loop goes round; a pipe that nobody reads holds up nothing."""
+    if descriptor is None:
+        return lambda: None
+    os.set_blocking(descriptor, False)
+
+    def beat() -> None:
+        with suppress(OSError):
+            os.write(descriptor, b".")
+
+    return beat
 
 
 def _follow_parent(stopping: threading.Event) -> None:
@@ -276,4 +385,5 @@ def _follow_parent(stopping: threading.Event) -> None:
 
 
 if __name__ == "__main__":
+    process_memory.keep_private()
     sys.exit(main())

@@ -7,25 +7,27 @@ opens no port, calls nobody, and its log goes where ours does.
 
 import json
 import logging
-import os
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._serialization import Serializer  # the package offers it under this name only
 
-from strongroom.durable import Access
 from strongroom.errors import StorageError, StrongroomError
-from strongroom.overriding import override
-from strongroom.services.extract_jobs import Step
+from strongroom.repository.workflow_database import open_workflow_database, shrink
+from strongroom.services.jobs.run import Step
+from strongroom.system import disk
+from strongroom.system.compat import override
+from strongroom.system.durable import FileModes
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STEPS_VERSION: Final = "1"
-"""Version of the sequence of steps in `services.extract_jobs`: the engine goes on with what has the same only."""
+"""Version of the sequence of steps in `services.jobs.run`: the engine goes on with what has the same only."""
 
 _NAME: Final = "extract_job"
 _LISTEN_S: Final = 0.5
@@ -34,24 +36,27 @@ _SCHEDULE_S: Final = 3600.0
 """How often it looks for schedules; there are none."""
 _FORGET_AT_ONCE: Final = 100
 """Workflows deleted by one statement; a database bounds its parameters."""
+_TWICE: Final = "another thread works on it"
 _LEAVE_S: Final = 10.0
 """How long running workflows may take to notice that the process ends."""
 
 
-@contextmanager
-def _database_errors() -> Iterator[None]:
+def _guarded(
+    method: "Callable[Concatenate[WorkflowEngine, P], T]",
+) -> "Callable[Concatenate[WorkflowEngine, P], T]":
     """Turn whatever the engine lets through from its database into an error of ours."""
-    try:
-        yield
-    except StrongroomError:
-        raise
-    except Exception as error:
-        # the engine promises no class of error; its callers tell a StorageError and end or go on
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise StorageError(
-            f"the database of running jobs cannot be used: {reason}",
-            hint="check free space and health of the disk; the jobs go on at the next start",
-        ) from error
+
+    @wraps(method)
+    def guarded(self: "WorkflowEngine", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except StrongroomError:
+            raise
+        except Exception as error:
+            # the engine promises no class of error; its callers tell a StorageError and end or go on
+            raise self.as_storage_error(error) from error
+
+    return guarded
 
 
 class WorkflowEngine:
@@ -61,34 +66,37 @@ class WorkflowEngine:
         self,
         database: Path,
         node_id: str,
-        access: Access,
+        access: FileModes,
         work: Callable[[str, Step], str],
         may_go_on: Callable[[], None],
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
         Args:
-            database: Of the engine alone.
-            node_id: Whose workflows a dead process of this node left.
+            database: The file of the engine's own database.
+            node_id: The node, of which workflows that a dead process left are resumed.
             access: Mode and group of the database.
-            work: Does a job by calling a step for each piece.
-            may_go_on: Raises a `BaseException` when the process is to end; asked before each step.
+            work: Runs a job, and calls the given step function for each piece of work.
+            may_go_on: Called before each step; raises a `BaseException` when the process is to end.
+            ended: Called in the workflow's own thread when the workflow has ended.
         """
         self._database = database
         self._node_id = node_id
         self._access = access
         self._work = work
         self._may_go_on = may_go_on
-        self._running = _Running()
+        self._running = _Running(ended)
+        self._pool: Any = None
 
-    @_database_errors()
+    @_guarded
     def launch(self) -> None:
         """Open the database and go on with what a dead process left."""
         _quiet()
-        _create(self._database, self._access)
         config: DBOSConfig = {
             "name": "strongroom",
-            "system_database_url": f"sqlite:///{self._database}",
+            # not by a URL: the path may have any bytes (findings K1)
+            "system_database_engine": self._open_database(),
             "executor_id": self._node_id,
             "application_version": STEPS_VERSION,
             "log_level": "WARNING",
@@ -101,34 +109,80 @@ class WorkflowEngine:
         # a job may be resumed as often as its process dies: there is no attempt too many
         @DBOS.workflow(name=_NAME, max_recovery_attempts=None)
         def extract_job(job_id: str) -> str:
-            with self._running:
+            if not self._running.begin(job_id):
+                return _TWICE
+            try:
                 return self._work(job_id, self._step)
+            except StorageError as error:
+                # not as the job's outcome: there may be room again, and then it goes on from here
+                raise _BrokenOffError from error
+            finally:
+                self._running.end(job_id)
 
         self._workflow = extract_job
         DBOS.launch()
 
-    @_database_errors()
+    def _open_database(self) -> Any:
+        self._pool = open_workflow_database(self._database, self._access)
+        return self._pool
+
+    @_guarded
     def start(self, job_id: str) -> None:
         """Run a job's workflow; one that is there already is not run twice."""
         with SetWorkflowID(job_id):
             DBOS.start_workflow(self._workflow, job_id)
 
-    @_database_errors()
-    def forget_ended(self, keep: Collection[str]) -> None:
-        """Delete the records of workflows that have ended: what a job did stands in its own row."""
+    @_guarded
+    def resume(self, job_id: str) -> None:
+        """Let a workflow that nobody works on go on from its last step; the engine's queue takes it up."""
+        DBOS.resume_workflow(job_id)
+
+    @_guarded
+    def start_anew(self, job_id: str) -> None:
+        """Forget how far a workflow is, and run it from its beginning."""
+        DBOS.delete_workflows([job_id])
+        self.start(job_id)
+
+    def is_alive(self, job_id: str) -> bool:
+        """Whether a thread of this process works on the job."""
+        return self._running.has(job_id)
+
+    @_guarded
+    def forget_ended(self, keep: Collection[str], among: Collection[str] | None = None) -> None:
+        """Delete the records of workflows that have ended: what a job did stands in its own row.
+
+        Args:
+            keep: Jobs whose records stay.
+            among: Only the records of these jobs; None for all that there are.
+        """
         ended = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR", "CANCELLED"], load_input=False, load_output=False
+            workflow_ids=None if among is None else sorted(among),
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            load_input=False,
+            load_output=False,
         )
         gone = [one.workflow_id for one in ended if one.workflow_id not in keep]
         for first in range(0, len(gone), _FORGET_AT_ONCE):
             DBOS.delete_workflows(gone[first : first + _FORGET_AT_ONCE])
+        if gone:
+            shrink(self._database)
 
-    @_database_errors()
+    @_guarded
+    def forget_finished(self, keep: Collection[str]) -> None:
+        """The same for what ended since this was asked before; cheap if that is nothing."""
+        ended = self._running.ended_since()
+        if not ended:
+            return
+        self.forget_ended(keep, among=ended)
+        # the engine notes the end a moment after the thread told us: looked at once more
+        self._running.tell_again([one for one in ended if self.is_known(one) and one not in keep])
+
+    @_guarded
     def is_known(self, job_id: str) -> bool:
         """Whether the job has a workflow."""
         return DBOS.get_workflow_status(job_id) is not None
 
-    @_database_errors()
+    @_guarded
     def broken(self, job_id: str) -> str | None:
         """Why a job's workflow ended without having ended its job; None if it goes on."""
         status = DBOS.get_workflow_status(job_id)
@@ -139,32 +193,93 @@ class WorkflowEngine:
     def close(self) -> None:
         """Stop; running workflows stay as they are, for the next process."""
         DBOS.destroy(destroy_registry=True)
-        self._running.wait(_LEAVE_S)
+        self._running.wait_for_none(_LEAVE_S)
+        if self._pool is not None:
+            self._pool.dispose()
+
+    def as_storage_error(self, error: Exception) -> StorageError:
+        """An error of the engine's database in our words."""
+        cause = getattr(error, "orig", None) or error
+        what = "the database of running jobs"
+        reason = str(cause).partition("\n")[0] or type(cause).__name__
+        return disk.database_problem(cause, what, self._database) or StorageError(
+            f"{what} cannot be used: {reason}",
+            hint="check free space and health of the disk; the jobs go on at the next start",
+        )
 
     def _step(self, name: str, work: Callable[[], T]) -> T:
         self._may_go_on()
-        return DBOS.run_step({"name": name}, lambda: work())  # noqa: PLW0108 it wants a function's attributes
+        failed: list[Exception] = []
+
+        def tried() -> T:
+            try:
+                return work()
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        try:
+            return DBOS.run_step({"name": name}, tried)
+        except StrongroomError:
+            raise
+        except Exception as error:
+            if error in failed:
+                raise
+            raise self.as_storage_error(error) from error
+
+
+class _BrokenOffError(BaseException):
+    """A workflow ends without an outcome: its steps stay, so that it can go on.
+
+    Not an `Exception`, so that the engine does not record it as the outcome.
+    """
 
 
 class _Running:
-    """Counts the workflows that run in this process."""
+    """The jobs that threads of this process work on."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[], None]) -> None:
         self._changed = threading.Condition()
-        self._count = 0
+        self._ids: set[str] = set()
+        self._ended: set[str] = set()
+        self._tell_ended = ended
 
-    def __enter__(self) -> None:
+    def begin(self, job_id: str) -> bool:
+        """A thread takes the job; False if another one has it."""
         with self._changed:
-            self._count += 1
+            if job_id in self._ids:
+                return False
+            self._ids.add(job_id)
+            return True
 
-    def __exit__(self, *_: object) -> None:
+    def end(self, job_id: str) -> None:
+        """The thread is done with it."""
         with self._changed:
-            self._count -= 1
+            self._ids.discard(job_id)
+            self._ended.add(job_id)
             self._changed.notify_all()
+        self._tell_ended()
 
-    def wait(self, seconds: float) -> None:
+    def has(self, job_id: str) -> bool:
+        """Whether a thread has the job."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count == 0, seconds)
+            return job_id in self._ids
+
+    def ended_since(self) -> set[str]:
+        """Jobs whose threads ended since this was asked before."""
+        with self._changed:
+            ended, self._ended = self._ended, set()
+            return ended
+
+    def tell_again(self, ids: Collection[str]) -> None:
+        """Count these among the ended ones at the next look, too."""
+        with self._changed:
+            self._ended.update(ids)
+
+    def wait_for_none(self, seconds: float) -> None:
+        """Wait until no thread works on a job."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._ids, seconds)
 
 
 class _JsonSerializer(Serializer):
@@ -177,8 +292,9 @@ class _JsonSerializer(Serializer):
     @override
     def serialize(self, data: Any) -> str:
         if isinstance(data, BaseException):
-            known = isinstance(data, StrongroomError)
-            return json.dumps({"error": str(data) if known else f"{type(data).__name__}: {data}"})
+            if isinstance(data, StrongroomError):
+                return json.dumps({"error": data.with_hint})
+            return json.dumps({"error": f"{type(data).__name__}: {data}"})
         return json.dumps({"value": data})
 
     @override
@@ -187,17 +303,6 @@ class _JsonSerializer(Serializer):
         if "error" in stored:
             return StrongroomError(stored["error"])
         return stored["value"]
-
-
-def _create(database: Path, access: Access) -> None:
-    """Make the file with its mode; SQLite gives its journal the same."""
-    handle = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        if access.group is not None:
-            os.fchown(handle, -1, access.group)
-        os.fchmod(handle, access.file_mode)
-    finally:
-        os.close(handle)
 
 
 def _quiet() -> None:

@@ -1,1 +1,1 @@
-"""Backups: the archive, its manifest, the keys in it, and what can be said of one before anything is restored."""
+"""Backups: the archive format, its manifest, the keys in it, and the checks that precede a restore."""

@@ -1,16 +1,17 @@
 """The container of a backup: a strict tar archive, written and read in pieces (docs/format/backup.md 1).
 
-It never unpacks by itself: a reader gets positions within the one file, after every byte of that file was looked at.
+The archive comes from outside and may be an attacker's. Nothing is ever unpacked by its names or modes: `scan` checks
+every byte of the file against the strict format first, and then gives positions of entries within that one file.
 """
 
 import hashlib
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from strongroom.errors import FormatError, StateError, StorageError
+from strongroom.system.positions import Progress, Sink, Source
 
 BLOCK = 512
 MAX_ENTRIES = 1_000_000
@@ -22,39 +23,16 @@ _PART = "[a-z0-9][a-z0-9._-]*"
 _NAME = re.compile(f"{_PART}(/{_PART}){{0,5}}")
 _HINT = "the file is damaged or was changed: use another backup"
 
-Progress = Callable[[int], None]
-
-
-class Source(Protocol):
-    """Something of a known size to read from."""
-
-    @property
-    def size(self) -> int:
-        """Bytes in it."""
-        ...
-
-    def read_into_at(self, offset: int, target: memoryview) -> int:
-        """Fill the buffer from this offset on; less only at the end."""
-        ...
-
-
-class Sink(Protocol):
-    """Something to write to."""
-
-    def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write the whole buffer at this offset."""
-        ...
-
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry.
+    """An entry of the archive: a file with a name.
 
     Attributes:
-        name: Relative, in the form of clause 1.3.
-        size: Bytes of its data.
-        sha256: Their digest, hexadecimal.
-        offset: Where they begin in the archive.
+        name: A relative name in the form of clause 1.3.
+        size: The number of bytes of the entry's data.
+        sha256: The digest of the data, hexadecimal.
+        offset: The position in the archive at which the data begins.
     """
 
     name: str
@@ -82,7 +60,7 @@ class BytesSource:
 
 
 class Window:
-    """One entry's data within the archive as a source."""
+    """The data of one entry of an archive, as a source of its own."""
 
     def __init__(self, archive: Source, entry: Entry) -> None:
         self._archive, self._entry = archive, entry
@@ -103,7 +81,7 @@ class ArchiveWriter:
 
     Args:
         sink: The new file.
-        progress: Told of every byte of data.
+        progress: Called with the number of bytes of data written, after each piece.
     """
 
     def __init__(self, sink: Sink, progress: Progress | None = None) -> None:
@@ -153,10 +131,10 @@ class ArchiveWriter:
 
 
 def check_count(entries: int) -> None:
-    """Whether a reader takes so many entries (1.3).
+    """Refuse to write more entries than a reader accepts (1.3).
 
     Raises:
-        StateError: No.
+        StateError: The number is above the bound.
     """
     if entries > MAX_ENTRIES:
         raise StateError(
@@ -166,11 +144,11 @@ def check_count(entries: int) -> None:
 
 
 def scan(archive: Source, progress: Progress | None = None) -> tuple[Entry, ...]:
-    """Every entry with its digest; reads the whole file once and believes nothing of it.
+    """All entries with their digests; reads the whole file once, and trusts no header in it.
 
     Raises:
-        FormatError: A byte is not as clause 1 demands: another format, damage, truncation, links, names that lead
-            elsewhere, entries twice.
+        FormatError: A byte is not as clause 1 demands: the file is of another format, damaged or truncated, or holds
+            links, names that lead out of the archive, or two entries of one name.
     """
     found: list[Entry] = []
     names: set[str] = set()
@@ -196,7 +174,7 @@ def content(archive: Source, entry: Entry, limit: int) -> bytes:
     """The data of a small entry, compared with its digest once more.
 
     Raises:
-        FormatError: It is longer than the limit, or another one than before.
+        FormatError: The entry is longer than the limit, or its data differs from the scanned digest.
     """
     if entry.size > limit:
         raise FormatError(f"{entry.name} has {entry.size} bytes, more than {limit}", hint=_HINT)
@@ -204,11 +182,13 @@ def content(archive: Source, entry: Entry, limit: int) -> bytes:
 
 
 def checked(archive: Source, entry: Entry) -> Iterator[memoryview]:
-    """The data of an entry in pieces; the end comes only if its digest is still the one that was scanned.
+    """The data of an entry in pieces; after the last piece its digest is compared with the scanned one.
 
     Raises:
-        FormatError: The file was changed since it was scanned.
+        FormatError: The file was changed since it was scanned. The caller must discard the pieces that it got.
     """
+    # Between `scan` and this call somebody may have written to the file: without the second digest the check would hold
+    # for other bytes than the restore uses.
     digest = hashlib.sha256()
     for piece in pieces(Window(archive, entry), entry.size):
         digest.update(piece)
@@ -218,7 +198,7 @@ def checked(archive: Source, entry: Entry) -> Iterator[memoryview]:
 
 
 def pieces(source: Source, size: int) -> Iterator[memoryview]:
-    """The bytes of a source from its start on, in pieces of a mebibyte; each is valid until the next."""
+    """The bytes of a source from its start on, in pieces of a mebibyte; the next piece overwrites the one before."""
     buffer = memoryview(bytearray(min(_CHUNK, size)))
     position = 0
     while position < size:
@@ -240,6 +220,7 @@ def _digested(
         digest.update(piece)
         if progress is not None:
             progress(len(piece))
+    # bytes in the padding would be in no digest: two files that differ could pass for the same backup
     if any(_read(archive, offset + size, -size % BLOCK)):
         raise FormatError(f"the padding behind {name!r} is not empty", hint=_HINT)
     return Entry(name, size, digest.hexdigest(), offset)
@@ -264,6 +245,8 @@ def _header(name: str, size: int) -> bytes:
 def _parse_header(block: bytes, *, first: bool) -> tuple[str, int]:
     try:
         info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+        # tar knows many spellings of one header, and links, devices and modes beside: accept the one that we would
+        # write
         same = info.size >= 0 and _header(info.name, info.size) == block
     except (tarfile.HeaderError, UnicodeDecodeError, ValueError, FormatError) as error:
         raise _strange(first=first) from error

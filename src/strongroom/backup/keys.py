@@ -1,19 +1,19 @@
 """The keys of a backup: subkeys of the RMK, and the further ways to the RMK (docs/format/backup.md 2); pure.
 
-A backup is opened by whoever opens the RMK of its KMS store. Nothing here leaves a key in plain (A-24).
+The keys of a backup open by the RMK of the KMS store inside it, and the RMK by one of several ways: a root of that
+store, a MEK of the installation that made the backup, or an age file sealed to recipients or a passphrase. Each subkey
+is bound to installation, RMK and backup, so that a part of one backup does not open in another. No function here
+returns a key in plain but as `SecretBytes` (A-24).
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from strongroom.backup.manifest import Seal, canonical
-from strongroom.crypto import aead, age
+from strongroom.backup.manifest import Seal
+from strongroom.canonical import UTF_8, Fields, Kind, to_base64
+from strongroom.crypto import aead, age, labels
 from strongroom.crypto.age import OpenWith, SealTo
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
@@ -26,17 +26,16 @@ from strongroom.kms.store import KmsStore
 from strongroom.roots.settings import RootSettings
 
 VERSION = 1
-_MAC = b"strongroom/v1/backup/mac"
-_ASSETS = b"strongroom/v1/backup/assets"
-_MEK = b"strongroom/v1/backup/mek"
 _ID_BYTES = 16
+_SEALED = Kind("the RMK that was sealed into the backup", UTF_8, most=1024)
+_ROOTS = Kind("the list of roots in the backup", UTF_8, most=2 << 20)
 _NEVER_COPIED = frozenset({"create"})
-"""An option that would make a key: a restore never does (architecture 9 rule 3)."""
+"""Options of a root that would create a key there; left out, since a restore must never create keys at a root."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What the subkeys are bound to."""
+    """The ids to which the subkeys of a backup are bound."""
 
     installation_id: str
     rmk_id: str
@@ -61,12 +60,12 @@ class NeededRoot:
     secrets: tuple[str, ...]
 
     def with_credential(self, credential: SecretBytes) -> RootSettings:
-        """Settings in which everything that was left out is this credential."""
+        """The settings, with this credential in the place of every secret that was left out."""
         return replace(self.settings, secrets=dict.fromkeys(self.secrets, credential))
 
 
 def place_of(store: KmsStore, backup_id: str) -> Place:
-    """The place of a backup that holds this store."""
+    """The ids to which the subkeys of a backup with this store are bound."""
     return Place(store.installation_id, store.rmk_id, backup_id)
 
 
@@ -80,10 +79,10 @@ def authenticated(manifest_sha256: str, rmk: Rmk, backup_id: str) -> Seal:
 
 
 def check_mac(seal: Seal, rmk: Rmk, backup_id: str) -> None:
-    """Whether the maker of this manifest had the RMK (4.3).
+    """Verify that the maker of this manifest had the RMK (4.3).
 
     Raises:
-        IntegrityError: No.
+        IntegrityError: The MAC is another: somebody without the RMK changed the backup and renewed its digests.
     """
     expected = _mac(bytes.fromhex(seal.manifest_sha256), rmk, backup_id)
     if not hmac.compare_digest(expected, bytes.fromhex(seal.mac)):
@@ -93,7 +92,7 @@ def check_mac(seal: Seal, rmk: Rmk, backup_id: str) -> None:
 
 
 def _mac(digest: bytes, rmk: Rmk, backup_id: str) -> bytes:
-    info = Place(rmk.installation_id, rmk.id, backup_id).info(_MAC)
+    info = Place(rmk.installation_id, rmk.id, backup_id).info(labels.BACKUP_MAC)
     key = hkdf(rmk.material, salt=b"", info=info)
     return hmac.digest(key.reveal(), digest, hashlib.sha256)
 
@@ -102,8 +101,8 @@ def _mac(digest: bytes, rmk: Rmk, backup_id: str) -> bytes:
 
 
 def seal_assets(ring: bytes, rmk: Rmk, place: Place) -> bytes:
-    """The ring of asset keys (2.3)."""
-    info = place.info(_ASSETS)
+    """Seal the serialized ring of asset keys under a subkey of the RMK (2.3)."""
+    info = place.info(labels.BACKUP_ASSETS)
     return aead.seal(hkdf(rmk.material, salt=b"", info=info), ring, aad=info)
 
 
@@ -111,9 +110,9 @@ def open_assets(sealed: bytes, rmk: Rmk, place: Place) -> SecretBytes:
     """The ring of asset keys.
 
     Raises:
-        IntegrityError: It does not open.
+        IntegrityError: The ring does not open by this RMK.
     """
-    info = place.info(_ASSETS)
+    info = place.info(labels.BACKUP_ASSETS)
     return SecretBytes(aead.open_(hkdf(rmk.material, salt=b"", info=info), sealed, aad=info))
 
 
@@ -121,58 +120,54 @@ def open_assets(sealed: bytes, rmk: Rmk, place: Place) -> SecretBytes:
 
 
 def wrap_by_mek(rmk: Rmk, mek: Mek, place: Place) -> bytes:
-    """The RMK under a MEK, so that an installation opens its own backups (2.5)."""
-    info = place.info(_MEK)
+    """Wrap the RMK by a MEK, so that an installation opens its own backups without asking a root (2.5)."""
+    info = place.info(labels.BACKUP_MEK)
     kek = hkdf(mek.material, salt=b"", info=info)
     return id_bytes(mek.id) + aead.wrap(rmk.material, kek=kek, aad=info)
 
 
 def unwrap_by_mek(wrapped: bytes, ring: KeyRing, place: Place) -> SecretBytes:
-    """The RMK by a MEK that is known here.
+    """Unwrap the RMK by the MEK that the wrap names, if that MEK is in the ring.
 
     Raises:
         KeyNotFoundError: The MEK is not in the ring.
-        IntegrityError: It does not open.
+        IntegrityError: The wrapped RMK does not open by that MEK.
     """
     if len(wrapped) < _ID_BYTES:
         raise FormatError("the backup's RMK under a MEK is cut")
     mek = ring.get(id_text(wrapped[:_ID_BYTES]))
-    info = place.info(_MEK)
+    info = place.info(labels.BACKUP_MEK)
     kek = hkdf(mek.material, salt=b"", info=info)
     return aead.unwrap(wrapped[_ID_BYTES:], kek=kek, aad=info)
 
 
 def seal_rmk(rmk: Rmk, place: Place, to: SealTo) -> bytes:
-    """The RMK in an age file (2.6)."""
+    """Seal the RMK into an age file (2.6)."""
     fields = {
         "v": VERSION,
         "backup": place.backup_id,
         "installation": place.installation_id,
         "rmk_id": place.rmk_id,
-        "rmk": base64.b64encode(rmk.material.reveal()).decode(),
+        "rmk": to_base64(rmk.material.reveal()),
     }
-    return age.seal(canonical(fields), to)
+    return age.seal(_SEALED.dumps(fields), to)
 
 
 def open_rmk(sealed: bytes, place: Place, by: OpenWith) -> SecretBytes:
     """The RMK of an age file.
 
     Raises:
-        IntegrityError: Nothing given opens it.
-        FormatError: It holds something else, or the RMK of another backup.
+        IntegrityError: No given identity or passphrase opens the age file.
+        FormatError: The age file holds something else, or the RMK of another backup.
     """
     inside = age.open_sealed(sealed, by)
-    try:
-        fields = json.loads(inside.reveal())
-        found = Place(fields["installation"], fields["rmk_id"], fields["backup"])
-        material = SecretBytes(base64.b64decode(fields["rmk"], validate=True))
-        known = fields["v"] == VERSION
-    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
-        # without the cause, which could hold the key
-        raise FormatError("what was sealed into the backup is no RMK") from None
-    if not known or found != place:
+    fields = _SEALED.loads(inside.reveal())
+    found = Place(fields.text("installation"), fields.text("rmk_id"), fields.text("backup"))
+    fields.check_version("v", VERSION)
+    if found != place:
         raise FormatError("what was sealed into the backup belongs to another one")
-    return material
+    fields.check_names(("v", "backup", "installation", "rmk_id", "rmk"))
+    return SecretBytes(fields.raw("rmk"))
 
 
 # ---- roots ---------------------------------------------------------------------------------------
@@ -184,24 +179,19 @@ def serialize_roots(roots: Iterable[RootSettings], store: KmsStore) -> bytes:
     wraps = [wrap for one in stores for wrap in one.wraps]
     needed = [root for root in roots if any(map(root.opens, wraps))]
     ordered = sorted(needed, key=lambda root: (root.kind, root.root_key_id))
-    return canonical({"v": VERSION, "roots": [_root_fields(root) for root in ordered]})
+    return _ROOTS.dumps({"v": VERSION, "roots": [_root_fields(root) for root in ordered]})
 
 
 def parse_roots(data: bytes) -> tuple[NeededRoot, ...]:
     """The roots of their bytes.
 
     Raises:
-        FormatError: Damaged, or of a version not known here.
+        FormatError: The list is damaged, or of a version not known here.
     """
-    try:
-        document = json.loads(data)
-        roots = tuple(_read_root(one) for one in document["roots"])
-        same = canonical(document) == data and document["v"] == VERSION
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError("the root settings of the backup cannot be read") from error
-    if not same:
-        raise FormatError("the root settings of the backup are of a version not known here")
-    return roots
+    fields = _ROOTS.loads(data)
+    fields.check_version("v", VERSION)
+    fields.check_names(("v", "roots"))
+    return tuple(map(_read_root, fields.objects("roots")))
 
 
 def _root_fields(root: RootSettings) -> dict[str, object]:
@@ -214,9 +204,10 @@ def _root_fields(root: RootSettings) -> dict[str, object]:
     }
 
 
-def _read_root(item: Any) -> NeededRoot:
-    settings = RootSettings(item["kind"], item["root_key_id"], dict(item["options"]))
-    return NeededRoot(settings, tuple(item["secrets"]))
+def _read_root(item: Fields) -> NeededRoot:
+    item.check_names(("kind", "root_key_id", "options", "secrets"))
+    settings = RootSettings(item.text("kind"), item.text("root_key_id"), item.text_map("options"))
+    return NeededRoot(settings, item.texts("secrets"))
 
 
 @dataclass(frozen=True)
@@ -224,10 +215,10 @@ class WrappedKeys:
     """The entries below `keys/` besides the store.
 
     Attributes:
-        roots: How to reach the roots.
+        roots: The settings by which the roots are reached, without secrets.
         assets: The asset keys, sealed.
         by_mek: The RMK under a MEK.
-        sealed: The RMK in an age file; empty if nothing was given to seal to.
+        sealed: The RMK in an age file; empty if no recipient or passphrase was given to seal it to.
     """
 
     roots: bytes

@@ -1,18 +1,16 @@
 """Manifest and seal of a backup (docs/format/backup.md 4); pure.
 
-The seal's digests find every change without a key; its MAC finds a change by somebody who made new digests as well.
+The manifest lists every entry with its digest, and the seal holds the manifest's digest: anybody can find damage
+without a key. An attacker can compute new digests after a change; only the seal's MAC, made with the RMK, shows that.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from strongroom.backup.archive import MARK, Entry
-from strongroom.clock import parse_utc
+from strongroom.canonical import UTF_8, Fields, Kind, dumps
 from strongroom.errors import FormatError, StateError
-from strongroom.ids import is_id
 
 VERSION = 1
 MANIFEST, SEAL = "manifest.json", "seal.json"
@@ -20,19 +18,37 @@ STORE, ROOTS, ASSETS = "keys/store.json", "keys/roots.json", "keys/assets"
 BY_MEK, SEALED, SETTINGS = "keys/mek", "keys/sealed.age", "settings.age"
 REPOSITORY, EXTRACTS = "repository/", "extracts/"
 MOST_BEHIND_EXTRACTS = 8
-"""Entries: keys, settings, manifest and seal."""
+"""How many entries may follow the extracts: keys, settings, manifest and seal."""
 MAX_KEY_BYTES = 2 << 20
 MAX_SEAL_BYTES = 1024
 MAX_DESCRIPTION = 1000
 _BASE_BYTES, _EACH_BYTES = 1024 + 6 * MAX_DESCRIPTION, 512
-_DIGEST_CHARACTERS = 64
+_DIGEST_BYTES = 32
 _REQUIRED = (STORE, ROOTS, ASSETS, BY_MEK)
 _HINT = "the file is damaged or was changed: use another backup"
+_SEAL = Kind("the backup's seal", UTF_8, MAX_SEAL_BYTES, hint=_HINT)
+_MEMBERS = frozenset(
+    [
+        "format",
+        "v",
+        "id",
+        "created_at",
+        "description",
+        "program",
+        "installation",
+        "schema",
+        "kms",
+        "sealed",
+        "lost",
+        "entries",
+    ]
+)
+_KMS_MEMBERS = frozenset(["mode", "rmk", "epoch", "meks"])
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One line of the manifest."""
+    """An entry of the archive as the manifest lists it."""
 
     name: str
     size: int
@@ -41,12 +57,12 @@ class Listed:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself (4.1).
+    """The description of a backup, written by its maker (4.1).
 
     Attributes:
         id: UUID of the backup.
-        created_at: When it was made.
-        description: What its maker said.
+        created_at: The time at which the backup was made.
+        description: Free text of the person who made the backup.
         program: Version of the program.
         installation: UUID of the source.
         schema: Revision of the repository's schema.
@@ -54,7 +70,7 @@ class Manifest:
         rmk_id: The RMK of the store.
         epoch: The store's epoch.
         mek_ids: The MEKs in it.
-        sealed: What the keys were sealed to besides their roots.
+        sealed: The recipients to which the RMK was sealed besides its roots.
         lost: Files that rows name and that were not there.
         entries: All entries before the manifest.
     """
@@ -75,7 +91,7 @@ class Manifest:
 
     def serialize(self) -> bytes:
         """The canonical bytes."""
-        return canonical(
+        return dumps(
             {
                 "format": MARK,
                 "v": VERSION,
@@ -97,7 +113,8 @@ class Manifest:
                     {"name": one.name, "size": one.size, "sha256": one.sha256}
                     for one in self.entries
                 ],
-            }
+            },
+            UTF_8,
         )
 
     @property
@@ -122,29 +139,30 @@ class Seal:
             "rmk": self.rmk_id,
             "mac": self.mac,
         }
-        return canonical({**fields, "check": _digest(canonical(fields))})
+        return dumps({**fields, "check": _digest(dumps(fields, UTF_8))}, UTF_8)
 
 
 def mark(backup_id: str) -> bytes:
     """The first entry (1.4)."""
-    return canonical({"format": MARK, "id": backup_id, "v": VERSION})
+    return dumps({"format": MARK, "id": backup_id, "v": VERSION}, UTF_8)
 
 
 def manifest_limit(entries: int) -> int:
-    """The most bytes that a manifest of so many entries may have (4.4)."""
+    """The bound of a manifest's length in bytes, by its number of entries (4.4); a reader refuses a longer one unread."""
     return _BASE_BYTES + _EACH_BYTES * (entries + 4096)
 
 
-def bounded(said: Manifest) -> bytes:
-    """The canonical bytes, if a reader takes so many (4.4).
+def bounded(new: Manifest) -> bytes:
+    """The canonical bytes of a new manifest, if they are within the reader's bound (4.4).
 
     Raises:
-        StateError: It does not: all the lost files are named in it, and count as no entries.
+        StateError: The manifest names so many lost files that no reader would take it.
     """
-    data, limit = said.serialize(), manifest_limit(len(said.entries))
+    # lost files are named in the manifest and are no entries, so their number alone can break the bound
+    data, limit = new.serialize(), manifest_limit(len(new.entries))
     if len(data) > limit:
         raise StateError(
-            f"the backup's manifest would have {len(data)} bytes with its {len(said.lost)} lost files,"
+            f"the backup's manifest would have {len(data)} bytes with its {len(new.lost)} lost files,"
             f" more than {limit}",
             hint="look whether the folder of the extracts is there as a whole",
         )
@@ -156,47 +174,66 @@ def listed(entries: Iterable[Entry]) -> tuple[Listed, ...]:
     return tuple(Listed(one.name, one.size, one.sha256) for one in entries)
 
 
-def parse(data: bytes) -> Manifest:
-    """The manifest of its bytes.
+def parse(data: bytes, most: int) -> Manifest:
+    """Parse the bytes of a manifest, of which there may be `most`.
 
     Raises:
-        FormatError: Damaged, or of a version not known here.
+        FormatError: The manifest is damaged, or of a version not known here.
     """
-    try:
-        document = json.loads(data)
-        _check_version(document)
-        found = _read(document)
-        same = found.serialize() == data
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError("the backup's manifest cannot be read", hint=_HINT) from error
-    if not same:
-        raise FormatError("the backup's manifest is not in canonical form", hint=_HINT)
-    return found
+    kind = Kind("the backup's manifest", UTF_8, most, hint=_HINT)
+    fields = kind.loads(data)
+    fields.check_version("format", MARK)
+    fields.check_version("v", VERSION)
+    fields.check_names(_MEMBERS)
+    kms = fields.inner("kms")
+    kms.check_names(_KMS_MEMBERS)
+    if len(fields.text("description")) > MAX_DESCRIPTION:
+        raise fields.refused(f"its description has more than {MAX_DESCRIPTION} characters")
+    return Manifest(
+        id=fields.id("id"),
+        created_at=fields.time("created_at"),
+        description=fields.text("description"),
+        program=fields.text("program"),
+        installation=fields.id("installation"),
+        schema=fields.text("schema"),
+        mode=kms.text("mode"),
+        rmk_id=kms.id("rmk"),
+        epoch=kms.number("epoch", least=1),
+        mek_ids=kms.ids("meks"),
+        sealed=fields.texts("sealed"),
+        lost=fields.texts("lost"),
+        entries=tuple(map(_read_entry, fields.objects("entries"))),
+    )
+
+
+def _read_entry(fields: Fields) -> Listed:
+    fields.check_names(Listed.__annotations__)
+    size, digest = fields.number("size"), fields.hexadecimal("sha256", _DIGEST_BYTES)
+    return Listed(fields.text("name"), size, digest)
 
 
 def parse_seal(data: bytes) -> Seal:
-    """The seal of its bytes.
+    """Parse the bytes of a seal.
 
     Raises:
-        FormatError: Damaged.
+        FormatError: The seal is damaged.
     """
-    try:
-        document = json.loads(data)
-        found = Seal(_hex(document["manifest"]), _id(document["rmk"]), _hex(document["mac"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError("the backup's seal cannot be read", hint=_HINT) from error
-    if found.serialize() != data:  # its own digest is among these bytes
+    fields = _SEAL.loads(data)
+    manifest, mac = (fields.hexadecimal(name, _DIGEST_BYTES) for name in ("manifest", "mac"))
+    found = Seal(manifest, fields.id("rmk"), mac)
+    # the bytes include a digest of the members, so damage within a member shows as well
+    if found.serialize() != data:
         raise FormatError("the backup's seal is damaged", hint=_HINT)
     return found
 
 
 def check(found: Sequence[Entry], head: bytes, manifest: Manifest) -> None:
-    """Compare what is in the archive with what the manifest says (4.2), and with what a backup has (1.4).
+    """Compare the entries of the archive with the manifest (4.2), and with the entries that every backup has (1.4).
 
     Args:
         found: The entries before the manifest.
-        head: Data of the first one.
-        manifest: What they shall be.
+        head: Data of the first entry, which names the backup.
+        manifest: The manifest that lists the entries as they must be.
 
     Raises:
         FormatError: Something is missing, added, doubled, moved, shortened or changed.
@@ -219,61 +256,5 @@ def check(found: Sequence[Entry], head: bytes, manifest: Manifest) -> None:
         raise FormatError(f"the backup has no {missing[0]}", hint=_HINT)
 
 
-def canonical(value: Mapping[str, object]) -> bytes:
-    """JSON in its one form: keys sorted, no white space, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _check_version(document: Mapping[str, Any]) -> None:
-    if document["format"] != MARK or document["v"] != VERSION:
-        raise FormatError(
-            f"the backup has version {document['v']!r}, known here is {VERSION}",
-            hint="it was written by a newer strongroom",
-        )
-
-
-def _read(document: Mapping[str, Any]) -> Manifest:
-    kms = document["kms"]
-    parse_utc(document["created_at"])
-    if len(document["description"]) > MAX_DESCRIPTION or kms["epoch"] < 1:
-        raise ValueError(kms["epoch"])
-    return Manifest(
-        id=_id(document["id"]),
-        created_at=document["created_at"],
-        description=_text(document["description"]),
-        program=_text(document["program"]),
-        installation=_id(document["installation"]),
-        schema=_text(document["schema"]),
-        mode=_text(kms["mode"]),
-        rmk_id=_id(kms["rmk"]),
-        epoch=kms["epoch"],
-        mek_ids=tuple(_id(one) for one in kms["meks"]),
-        sealed=tuple(_text(one) for one in document["sealed"]),
-        lost=tuple(_text(one) for one in document["lost"]),
-        entries=tuple(
-            Listed(_text(one["name"]), one["size"], _hex(one["sha256"]))
-            for one in document["entries"]
-        ),
-    )
-
-
-def _id(text: object) -> str:
-    if not isinstance(text, str) or not is_id(text):
-        raise ValueError(text)
-    return text
-
-
-def _text(text: object) -> str:
-    if not isinstance(text, str):
-        raise TypeError(text)
-    return text
-
-
-def _hex(text: object) -> str:
-    if not isinstance(text, str) or len(bytes.fromhex(text)) * 2 != _DIGEST_CHARACTERS:
-        raise ValueError(text)
-    return text

@@ -1,1 +1,1 @@
-"""The command line: parsers and printing."""
+"""The commands `strongroom` and `tsm`: parsers of their options, and the printing of results."""

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, StateError
-from strongroom.topology import admission_request
-from strongroom.topology.admission_request import AdmissionRequest
-from strongroom.topology.bootstrap_file import BootstrapFile
+from strongroom.joining import admission_request
+from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.joining.bootstrap_file import BootstrapFile
 
 _WAIT_S = 10.0
 _ATTEMPTS = 2
@@ -20,14 +20,14 @@ _PATH = "/tsm/nodes"
 
 
 def ask(file: BootstrapFile, request_key: SecretBytes) -> bool:
-    """Have the node of a bootstrap file let in; False if nobody answers, or the file has no address or credential.
+    """Have the node of a bootstrap file admitted; False if no server answers, or the file has no address or credential.
 
     Args:
         file: A bootstrap file that was proved.
         request_key: The node's own; with the same one a second call gets the same admission.
 
     Raises:
-        AuthenticationError: It is refused: the credential is unknown, used, expired or outdated.
+        AuthenticationError: The node is refused: its credential is unknown, used, expired or outdated.
         StateError: The installation answers with something else, or its certificate is not trusted.
     """
     if file.credential is None or not file.server:
@@ -51,7 +51,7 @@ def _answered(server: str, request: AdmissionRequest) -> tuple[int, dict[str, An
         try:
             return _post(server, request)
         except ssl.SSLError as error:
-            # somebody answers, and perhaps not that server: no reason to wait for an admission
+            # a server answers, but perhaps another one, so it is no use to wait for an admission
             raise StateError(
                 f"{server} was not asked: the TLS connection failed ({error.reason or 'no reason'})",
                 hint="see that this machine trusts the server's certificate, and that the address is right",
@@ -74,6 +74,6 @@ def _post(server: str, request: AdmissionRequest) -> tuple[int, dict[str, Any]]:
         connection.close()
     try:
         answer = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     return response.status, answer if isinstance(answer, dict) else {}

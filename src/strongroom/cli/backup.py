@@ -1,4 +1,7 @@
-"""`strongroom backup verify`: what a backup is worth, without restoring it."""
+"""`strongroom backup`: make, verify and restore in one place; only what a backup is worth is written here.
+
+`make` and `restore` are the commands of `tsm maintenance`, under the names that people look for (findings F2).
+"""
 
 import argparse
 import tempfile
@@ -6,22 +9,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.cli import backup_options
+from strongroom.cli import backup_options, maintenance, sizes
 from strongroom.cli.backup_options import Stages
 from strongroom.cli.session import Session
 from strongroom.errors import KeyNotFoundError, NotFoundError, PermissionDeniedError, UsageError
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
-    from strongroom.backup.restore import OpenBackup
-    from strongroom.bootstrap import Node
-    from strongroom.services.backup_opening import Opened
-    from strongroom.services.drills import Receipt
+    from strongroom.backup.open_backup import OpenBackup
+    from strongroom.backup.opening import Opened
+    from strongroom.node.opening import Node
+    from strongroom.services.backups.verify import Receipt
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `backup`."""
-    parser = argparse.ArgumentParser(prog=prog, description=f"look at a {verb}")
+    parser = argparse.ArgumentParser(prog=prog, description=f"make, verify and restore a {verb}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
+    maintenance.add_backup(
+        verbs.add_parser("make", help="the same as tsm maintenance backup: write a backup")
+    )
+    maintenance.add_restore(
+        verbs.add_parser(
+            "restore", help="the same as tsm maintenance restore: replace what is there"
+        )
+    )
     verify = verbs.add_parser("verify", help="look at every byte, and authenticate it if keys open")
     verify.add_argument("file", metavar="FILE", help="a path, or a name in the folder of backups")
     verify.add_argument(
@@ -36,15 +48,16 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     )
     backup_options.add_open_options(verify)
     verify.add_argument("--json", action="store_true", help="print the receipt as JSON")
+    sizes.add_option(verify)
     verify.set_defaults(run=_verify)
     return parser
 
 
 def _verify(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.backup.restore import OpenBackup
+    from strongroom.backup.open_backup import OpenBackup
     from strongroom.clock import SystemClock
     from strongroom.filestore.blockfile import OpenedFile
-    from strongroom.services import drills
+    from strongroom.services.backups import verify as drills
 
     _check_words(arguments)
     node = _node(session)
@@ -53,12 +66,12 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
         backup_options.check_manifest(arguments, backup)
         opened = _opened(backup, node, arguments, session)
-        clock = node.clock if node else SystemClock()
+        clock = session.node.clock if node else SystemClock()
         receipt = drills.receipt_of(backup, path, file.size, opened, clock)
         if arguments.drill and opened is not None:
             _drill(backup, opened, receipt, node, stages)
             _leave_event(receipt, node, session)
-    _tell(receipt, session, as_json=arguments.json)
+    _tell(receipt, arguments, session)
     if opened is None and not arguments.digests_only:
         return KeyNotFoundError.exit_code
     return 0 if receipt.is_good else 1
@@ -80,7 +93,7 @@ def _check_words(arguments: argparse.Namespace) -> None:
 def _node(session: Session) -> "Node | None":
     """The node, if there is one: a backup may be looked at anywhere."""
     try:
-        return session.node
+        return session.whole_node
     except (NotFoundError, PermissionDeniedError):
         return None
 
@@ -88,8 +101,8 @@ def _node(session: Session) -> "Node | None":
 def _opened(
     backup: "OpenBackup", node: "Node | None", arguments: argparse.Namespace, session: Session
 ) -> "Opened | None":
-    from strongroom import node_backups
-    from strongroom.services import backup_opening
+    from strongroom.backup import opening
+    from strongroom.node import backup as node_backups
 
     if arguments.digests_only:
         session.note("the digests are right; whether the backup is genuine was not looked at")
@@ -102,9 +115,9 @@ def _opened(
         use_backup_roots=arguments.use_backup_roots,
     )
     try:
-        opened = backup_opening.open_keys(backup, means)
+        opened = opening.open_keys(backup, means)
         return backup_options.pinned(arguments, opened)
-    except backup_opening.NOT_OPENED as error:
+    except opening.NOT_OPENED as error:
         if arguments.drill or not given.is_empty:
             raise
         session.note(f"the digests are right, but it was not authenticated: {error.message}")
@@ -115,8 +128,8 @@ def _opened(
 def _drill(
     backup: "OpenBackup", opened: "Opened", receipt: "Receipt", node: "Node | None", stages: Stages
 ) -> None:
-    from strongroom import node_backups
-    from strongroom.services import drills
+    from strongroom.node import backup as node_backups
+    from strongroom.services.backups import verify as drills
 
     if node is not None:
         drills.drill(backup, opened, node_backups.drill_folder(node), receipt, stages.begin)
@@ -131,14 +144,14 @@ def _leave_event(receipt: "Receipt", node: "Node | None", session: Session) -> N
 
     if node is not None:
         missing = len(receipt.unreadable) + len(receipt.lost)
-        told = events.backup_verified(
+        event = events.backup_verified(
             session.actor, receipt.backup, opened=receipt.opened, missing=missing
         )
-        node.events.append([told])
+        session.node.events.append([event])
 
 
 def _state(receipt: "Receipt") -> str:
-    """What was proved, and no more than that."""
+    """The proved facts about a backup, in words that claim no more than was proved."""
     if receipt.authenticated:
         proof = receipt.origin
         return (
@@ -149,13 +162,13 @@ def _state(receipt: "Receipt") -> str:
     return f"opened by {receipt.opened_by}; origin not proved" if receipt.opened_by else "no"
 
 
-def _tell(receipt: "Receipt", session: Session, *, as_json: bool) -> None:
-    from strongroom.wording import counted
-
-    if as_json:
+def _tell(receipt: "Receipt", arguments: argparse.Namespace, session: Session) -> None:
+    if arguments.json:
         session.out_json(asdict(receipt))
         return
-    session.out(f"Backup: {receipt.backup} of {receipt.created_at}, {receipt.bytes} bytes")
+    session.out(
+        f"Backup: {receipt.backup} of {receipt.created_at}, {sizes.phrase(arguments, receipt.bytes)}"
+    )
     session.out(f"Manifest: {receipt.manifest}")
     session.out(f"Entries: {receipt.entries}, every digest is right")
     session.out(f"Authenticated: {_state(receipt)}")

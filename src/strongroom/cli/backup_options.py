@@ -1,20 +1,20 @@
-"""What `tsm maintenance` and `strongroom backup` share: which file, what opens it, and bars of progress."""
+"""Options that `tsm maintenance` and `strongroom backup` share: the file, the secrets that open it, and progress bars."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from strongroom.cli import sealing
+from strongroom.cli import sealing, small_files
 from strongroom.cli.bar import Bar
 from strongroom.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from strongroom.backup.restore import OpenBackup
-    from strongroom.bootstrap import Node
+    from strongroom.backup.open_backup import OpenBackup
+    from strongroom.backup.opening import Opened
     from strongroom.crypto.age import OpenWith
     from strongroom.crypto.secret import SecretBytes
-    from strongroom.services.backup_opening import Opened
+    from strongroom.node.opening import Node
 
 _TITLES = {
     "backup": "writing",
@@ -25,7 +25,7 @@ _TITLES = {
 
 
 def add_open_options(parser: argparse.ArgumentParser) -> None:
-    """What the keys of a backup may be opened with."""
+    """Add the options for the secrets that open the keys of a backup."""
     sealing.add_open_options(parser)
     parser.add_argument(
         "--share",
@@ -64,17 +64,17 @@ def open_with(arguments: argparse.Namespace) -> "OpenWith":
     words = []
     for name in arguments.share:
         try:
-            words.append(shares.words_of(sealing.read_secret(name, "the share").decode()))
+            words.append(shares.words_of(small_files.read_lines(name, "the share").decode()))
         except UnicodeDecodeError as error:
             raise UsageError(f"{name} is no text: there is no share in it") from error
     return replace(found, identities=(*found.identities, shares.combine(words)))
 
 
 def check_manifest(arguments: argparse.Namespace, backup: "OpenBackup") -> None:
-    """Whether it is the backup that the operator means; before its keys are touched.
+    """Refuse a backup that is not the one that the operator named by its hash, before its keys are opened.
 
     Raises:
-        IntegrityError: It is another one.
+        IntegrityError: The hash is that of another backup.
     """
     wanted = arguments.manifest
     if wanted is not None and wanted.strip().lower() != backup.seal.manifest_sha256:
@@ -102,17 +102,14 @@ def credential(arguments: argparse.Namespace) -> "SecretBytes | None":
     name = arguments.root_credential_file
     if name is None:
         return None
-    data = sealing.read_secret(name, "the credential").removesuffix(b"\n").removesuffix(b"\r")
-    if not data:
-        raise UsageError(f"{name} is empty: there is no credential in it")
-    return SecretBytes(data)
+    return SecretBytes(small_files.read_lines(name, "the credential").strip(b"\r\n"))
 
 
 def find(name: str, node: "Node | None") -> Path:
-    """The file that is meant: a path, or a name in the folder of backups.
+    """The file of a backup, by its path or by its name in the folder of backups.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: No backup has that path or name.
     """
     path = Path(name)
     if "/" in name or (node is None and path.is_file()):
@@ -120,8 +117,8 @@ def find(name: str, node: "Node | None") -> Path:
     elif node is None:
         places = []
     else:
-        from strongroom import node_backups
-        from strongroom.services.backups import SUFFIX
+        from strongroom.node import backup as node_backups
+        from strongroom.services.backups.make import SUFFIX
 
         folder = node_backups.folder(node)
         places = [folder / name, folder / f"{name}{SUFFIX}"]
@@ -136,7 +133,7 @@ def find(name: str, node: "Node | None") -> Path:
 
 
 class Stages:
-    """One bar after the other; at the end none."""
+    """Shows a progress bar for each stage in turn, and removes the last one at the end."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None

@@ -1,41 +1,57 @@
 """A progress line on a terminal's standard error; silent anywhere else.
 
-Plain, since rich takes 70 ms to import.
+It asks the terminal's width each time that it draws, so that it fits also when the window has changed, and leaves out
+what has no room. Plain, since rich takes 70 ms to import.
 """
 
-import sys
+import os
 import time
-from collections.abc import Callable
-from typing import Self, TextIO
+from collections.abc import Callable, Iterator
+from typing import Final, Self, TextIO
 
-_REDRAW_S = 0.1
-_WIDTH = 24
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_STEP = 1024
+from strongroom.cli import streams
+from strongroom.system.plural import counted, sized
+
+_REDRAW_S: Final = 0.1
+_GUESS_AFTER_S: Final = 1.0
+"""The remaining time is estimated only after this time, when the speed is known."""
+_WIDTHS: Final = (24, 10)
+"""The widths of the bar itself, from which the widest that fits is taken."""
+_COLUMNS: Final = 80
+"""The width that is assumed for a terminal that does not report its width."""
+_SHORTEST_TITLE: Final = 8
+_STDERR: Final = 2
 
 
 class Bar:
-    """One line, redrawn at most ten times a second and wiped at the end.
+    """A line with a progress bar, redrawn at most ten times a second and wiped at the end.
 
     Args:
-        title: What is being done.
-        unit: `bytes`, or the name of what is counted.
-        stream: Where it is drawn if that is a terminal.
+        title: The name of the work.
+        unit: `bytes`, or the name of the counted things in the singular: `file`.
+        stream: The stream to draw on, if it is a terminal; by default standard error.
     """
 
     def __init__(self, title: str, *, unit: str = "bytes", stream: TextIO | None = None) -> None:
         self._title, self._unit = title, unit
-        self._stream = stream or sys.stderr
+        self._stream = stream
         self._shown = False
         self._total: int | None = None
-        self._done, self._drawn_at = 0, 0.0
+        self._done = self._before = 0
+        self._drawn_at = 0.0
         self._started = time.monotonic()
 
-    def begin(self, total: int | None) -> Callable[[int], None] | None:
-        """The work begins, with so much to do if that is known; gives whom to tell."""
-        if not self._stream.isatty():
+    def begin(self, total: int | None, before: int = 0) -> Callable[[int], None] | None:
+        """The work begins, with so much to do if that is known; gives whom to tell.
+
+        Args:
+            total: How much there is to do.
+            before: How much of it was done before: it says nothing of the speed.
+        """
+        if not (self._stream.isatty() if self._stream else streams.message_terminal()):
             return None
-        self._total = total
+        self._total, self._done, self._before = total, before, before
+        self._started = time.monotonic()
         return self._advance
 
     def _advance(self, count: int) -> None:
@@ -43,37 +59,90 @@ class Bar:
         now = time.monotonic()
         if now - self._drawn_at >= _REDRAW_S:
             self._drawn_at, self._shown = now, True
-            self._stream.write("\r" + self._line(now) + "\x1b[K")
+            self._draw("\r" + self._line(now, self._columns() - 1) + "\x1b[K")
+
+    def _draw(self, text: str) -> None:
+        if self._stream is None:
+            streams.raw_note(text)
+        else:
+            self._stream.write(text)
             self._stream.flush()
 
-    def _line(self, now: float) -> str:
-        speed = self._done / max(now - self._started, 0.001)
+    def _columns(self) -> int:
+        try:
+            handle = _STDERR if self._stream is None else self._stream.fileno()
+            return os.get_terminal_size(handle).columns or _COLUMNS
+        except (OSError, ValueError):
+            return _COLUMNS
+
+    def _line(self, now: float, columns: int) -> str:
+        """The fullest form that fits; the last column stays free, since a terminal may wrap there."""
+        title, dots = "".join(sign if sign.isprintable() else "?" for sign in self._title), "…"
+        if self._stream is None and not streams.message_can_say(title + dots):
+            # escapes of signs that the terminal does not know would be wider than what was measured
+            title, dots = title.encode("ascii", "replace").decode(), "..."
+        rest = ""
+        for rest in self._forms(now):
+            if width_of(title) + 1 + len(rest) <= columns:
+                return f"{title} {rest}"
+            room = columns - 1 - len(rest)
+            if room >= _SHORTEST_TITLE:
+                short = _cut(title, room - len(dots))
+                if len(rest) <= columns // 2:
+                    return f"{short}{dots} {rest}"
+        return rest[: max(columns, 0)]
+
+    def _forms(self, now: float) -> Iterator[str]:
+        """The texts behind the title, from the fullest to the shortest."""
+        passed = now - self._started
+        speed = (self._done - self._before) / max(passed, 0.001)
+        told = self._text(self._done)
+        pace = f"{self._text(round(speed))}/s"
+        if not self._total:
+            yield f"{told} {pace}"
+            yield told
+            return
+        share = min(self._done / self._total, 1.0)
+        of, percent = f"{told} of {self._text(self._total)}", f"{share:4.0%}"
         left = ""
-        done = f"{self._title} {self._text(self._done)}"
-        if self._total:
-            share = min(self._done / self._total, 1.0)
-            filled = "#" * round(share * _WIDTH)
-            done += f" of {self._text(self._total)} [{filled:<{_WIDTH}}] {share:4.0%}"
-            left = f", {_clock(max(self._total - self._done, 0) / max(speed, 0.001))} left"
-        return f"{done} {self._text(round(speed))}/s{left}"
+        if speed > 0 and passed >= _GUESS_AFTER_S:
+            left = f", {_clock(max(self._total - self._done, 0) / speed)} left"
+        for width in _WIDTHS:
+            yield f"{of} [{'#' * round(share * width):<{width}}] {percent} {pace}{left}"
+        yield f"{of} {percent} {pace}{left}"
+        yield f"{of} {percent}{left}"
+        yield f"{percent}{left}".strip()
+        yield percent.strip()
 
     def _text(self, count: int) -> str:
         if self._unit != "bytes":
-            return f"{count} {self._unit}"
-        value = float(count)
-        for unit in _UNITS[:-1]:
-            if value < _STEP:
-                return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-            value /= _STEP
-        return f"{value:.1f} {_UNITS[-1]}"
+            return counted(count, self._unit)
+        return sized(count)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._draw("\r\x1b[K")
+
+
+def width_of(text: str) -> int:
+    """Columns that a text takes on a terminal: two for wide signs, none for those that combine."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+        for sign in text
+    )
+
+
+def _cut(text: str, columns: int) -> str:
+    while text and width_of(text) > columns:
+        text = text[:-1]
+    return text
 
 
 def _clock(seconds: float) -> str:

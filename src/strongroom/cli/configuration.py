@@ -1,13 +1,13 @@
-"""`tsm configuration`: get, set and list configuration keys (C-25, requirements 3.3)."""
+"""`tsm configuration`: get, set and list configuration keys (C-25)."""
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.cli import small_files, streams
 from strongroom.cli.session import Session
 from strongroom.config import catalog
-from strongroom.errors import StateError, StorageError, UsageError
+from strongroom.errors import NotFoundError, StateError, UsageError
 from strongroom.secrets import catalog as secrets
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from strongroom.config.views import PendingView
 
-_MAX_VALUE_BYTES = 4 << 20
 _HELP_WIDTH = 100
 
 
@@ -27,9 +26,9 @@ def _formatter(prog: str) -> "argparse.HelpFormatter":
 
 
 def quick(words: list[str]) -> "Callable[[Session], int] | None":
-    """What to run for `get -k KEY`, the command of every script; it needs no parser (F13)."""
+    """The action for `get -k KEY`, which scripts run most, and which so needs no parser (F13)."""
     match words:
-        case ["get", "-k" | "--key", key] if not key.startswith("-"):
+        case ["get", "-k" | "--key", key] | ["get", key] if not key.startswith("-"):
             return lambda session: _print_value(session, key)
     return None
 
@@ -54,7 +53,7 @@ def build_parser(prog: str, verb: str) -> "argparse.ArgumentParser":
 
 
 def _add_get(parser: "argparse.ArgumentParser") -> None:
-    parser.add_argument("-k", "--key", required=True, help="name of the key; case matters")
+    _add_key(parser)
     parser.add_argument(
         "--reveal-key-material", action="store_true", help="print keys and the KMS store, too"
     )
@@ -62,8 +61,15 @@ def _add_get(parser: "argparse.ArgumentParser") -> None:
     parser.set_defaults(run=_get)
 
 
+def _add_key(parser: "argparse.ArgumentParser") -> None:
+    """The name of a key: as an option, as scripts give it, or alone, as people do (findings F6)."""
+    key = parser.add_mutually_exclusive_group(required=True)
+    key.add_argument("-k", "--key", help="name of the key; case matters")
+    key.add_argument("name", nargs="?", metavar="KEY", help="the same without -k")
+
+
 def _add_set(parser: "argparse.ArgumentParser") -> None:
-    parser.add_argument("-k", "--key", required=True, help="name of the key; case matters")
+    _add_key(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("-v", "--value", help="the value; better not for a secret")
     source.add_argument(
@@ -77,18 +83,30 @@ def _add_set(parser: "argparse.ArgumentParser") -> None:
 
 
 def _add_list(parser: "argparse.ArgumentParser") -> None:
+    parser.add_argument(
+        "part", nargs="?", default="", metavar="PART", help="only keys whose names hold this"
+    )
+    from strongroom.cli import columns
+
     parser.add_argument("--json", action="store_true", help="as JSON, with what each key is for")
+    columns.add_options(parser)
     parser.set_defaults(run=_list)
 
 
 def _add_list_dynamic(parser: "argparse.ArgumentParser") -> None:
+    from strongroom.cli import columns
+
     parser.add_argument("--json", action="store_true", help="as JSON")
+    columns.add_option_of_names(parser)
     parser.set_defaults(run=_list_dynamic)
 
 
 def _get(arguments: "argparse.Namespace", session: Session) -> int:
     return _print_value(
-        session, arguments.key, reveal=arguments.reveal_key_material, reason=arguments.reason
+        session,
+        arguments.key or arguments.name,
+        reveal=arguments.reveal_key_material,
+        reason=arguments.reason,
     )
 
 
@@ -103,17 +121,24 @@ def _print_value(session: Session, key: str, *, reveal: bool = False, reason: st
             if ours
             else f"set it with 'tsm configuration set -k {key}'",
         )
-    session.out(value)
+    session.out_value(_shown(session, key, value))
     return 0
+
+
+def _shown(session: Session, key: str, value: str) -> str:
+    """A value as scripts can use it: a folder seen from the data directory is shown from the root (findings K12)."""
+    if not catalog.is_seen_from_data(key):
+        return value
+    return str(session.node.paths.root.absolute() / value)
 
 
 def _set(arguments: "argparse.Namespace", session: Session) -> int:
     service = session.node.configuration
-    key: str = arguments.key
+    key: str = arguments.key or arguments.name
     if arguments.default:
         pending = service.reset(key, actor=session.actor)
     else:
-        value = _value(arguments, session)
+        value = _value(key, arguments, session)
         pending = service.set(key, value, actor=session.actor, force=arguments.force_keys)
     if catalog.is_known(key) and not catalog.has_effect(key):
         session.note(f"{key} is {catalog.NO_EFFECT}")
@@ -121,8 +146,8 @@ def _set(arguments: "argparse.Namespace", session: Session) -> int:
     return 0
 
 
-def _value(arguments: "argparse.Namespace", session: Session) -> str:
-    secret = secrets.is_secret(arguments.key)
+def _value(key: str, arguments: "argparse.Namespace", session: Session) -> str:
+    secret = secrets.is_secret(key)
     if arguments.value is not None:
         if secret:
             session.note(
@@ -132,48 +157,27 @@ def _value(arguments: "argparse.Namespace", session: Session) -> str:
         given: str = arguments.value
         return given
     if arguments.value_file is not None:
-        return _from_file(arguments.key, arguments.value_file)
-    return _asked(arguments.key, secret=secret)
+        return _from_file(key, arguments.value_file)
+    return _asked(key, secret=secret)
 
 
 def _from_file(key: str, name: str) -> str:
-    try:
-        if name == "-":
-            data = sys.stdin.buffer.read(_MAX_VALUE_BYTES + 1)
-        else:
-            # one sequential read: the file may be a named pipe
-            with Path(name).open("rb") as file:
-                data = file.read(_MAX_VALUE_BYTES + 1)
-    except OSError as error:
-        raise StorageError(f"cannot read {name}: {error.strerror}") from error
-    if len(data) > _MAX_VALUE_BYTES:
-        raise UsageError(f"the value in {name} is longer than {_MAX_VALUE_BYTES} bytes")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"the value in {name} is not text in UTF-8", hint="give certificates and keys as PEM"
-        ) from error
-    if secrets.is_multiline(key):
-        return text
-    # what an editor or echo put behind a password is no part of it; one line break, not all blanks
-    return text.removesuffix("\n").removesuffix("\r")
+    lines = secrets.is_multiline(key)
+    return small_files.read_setting(name, f"the value of {key}", lines=lines).decode()
 
 
 def _asked(key: str, *, secret: bool) -> str:
-    if not sys.stdin.isatty():
+    if not streams.can_ask():
         raise UsageError(
             f"there is no value for {key!r}, and nobody to ask",
             hint="give it with --value-file FILE, with --value-file - from stdin, or with -v",
         )
     if not secret:
-        sys.stderr.write(f"value of {key}: ")
-        sys.stderr.flush()
-        return sys.stdin.readline().removesuffix("\n")
-    import getpass
-
-    first = getpass.getpass(f"value of {key}: ")
-    if getpass.getpass("once more: ") != first:
+        return streams.ask(f"value of {key}: ")
+    first = streams.ask_hidden(f"value of {key}: ")
+    if not first:
+        raise UsageError(f"nothing was typed for {key}", hint="nothing was changed; try again")
+    if streams.ask_hidden("once more: ") != first:
         raise UsageError("the two values are not the same", hint="nothing was changed; try again")
     return first
 
@@ -181,22 +185,33 @@ def _asked(key: str, *, secret: bool) -> str:
 def _say_pending(pending: "PendingView", session: Session) -> None:
     count = len(pending.changes)
     session.note(
-        f"{count} pending change{'' if count == 1 else 's'};"
+        f"{counted(count, 'pending change')};"
         " run 'tsm pending-changes apply' to bring them into force"
     )
 
 
 def _list(arguments: "argparse.Namespace", session: Session) -> int:
-    rows = session.node.configuration.list()
-    if arguments.json:
-        from dataclasses import asdict
+    from dataclasses import asdict, replace
 
+    from strongroom.cli import columns
+
+    rows = [
+        row if row.value is None else replace(row, value=_shown(session, row.key, row.value))
+        for row in session.node.configuration.list()
+        if arguments.part.lower() in row.key.lower()
+    ]
+    if arguments.json:
         session.out_json([asdict(row) for row in rows])
         return 0
-    width = max(len(row.key) for row in rows)
-    for row in rows:
-        shown = "-" if row.value is None else row.value.replace("\n", "\\n")
-        session.out(f"{row.key:<{width}}  {row.state:<7}  {shown}")
+    if not rows:
+        raise NotFoundError(
+            f"no key's name holds {arguments.part!r}", hint="leave it out to see all keys"
+        )
+    shown = [
+        (row.key, row.state, "-" if row.value is None else row.value.replace("\n", "\\n"))
+        for row in rows
+    ]
+    columns.show(session, arguments, ("KEY", "STATE", "VALUE"), shown)
     return 0
 
 

@@ -1,25 +1,27 @@
 """Finds the module of a verb, lets it parse and run, and turns every error into a sentence and an exit code.
 
-Each module in `COMMANDS` offers `build_parser(prog: str, verb: str) -> argparse.ArgumentParser`; each leaf of that parser
-sets a default `run`: a function of (arguments, session) that returns the exit code. A module may offer `quick(words)` for a
-command line that needs no parser. Only the chosen module is imported (F13).
+Each module in `COMMANDS` offers `build_parser(prog: str, verb: str) -> argparse.ArgumentParser`; each leaf of that
+parser sets a default `run`: a function of (arguments, session) that returns the exit code. A module may offer
+`quick(words)` for a command line that needs no parser. Only the chosen module is imported (F13).
 """
 
 import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from types import ModuleType
 
+from strongroom.cli import streams
+from strongroom.cli.ended import Ended
 from strongroom.cli.session import Session, SessionOptions
-from strongroom.errors import StorageError, StrongroomError, UsageError
+from strongroom.errors import StrongroomError, UsageError
+from strongroom.system import disk
 
 Run = Callable[[Session], int]
 
 _PACKAGE = "strongroom.cli."
 _INTERRUPTED = 130
-_REFUSED_HINT = "check free space and health of the disk, then run the command again"
+_ASKS = {"-h", "--help"}
+_HELP = ("-h", "--help", "help")
+_VERSION = ("-v", "--version")
 
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "strongroom": {
@@ -41,7 +43,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "bring back a node whose root or keystore is gone; accept an old KMS store",
         ),
         "events": ("events", "show and verify the event log"),
-        "backup": ("backup", "verify a backup, and try it"),
+        "backup": ("backup", "make, verify, try and restore a backup"),
+        "version": ("version", "the version"),
     },
     "tsm": {
         "configuration": ("configuration", "get, set and list configuration keys"),
@@ -53,6 +56,11 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "topology": ("topology", "bootstrap files of new nodes"),
         "jobs": ("jobs", "list, show, cancel and wait for jobs"),
         "version": ("version", "the version"),
+        "start": ("tsm_habits", "say how the node is started"),
+        "stop": ("tsm_habits", "end the node's server"),
+        "restart": ("tsm_habits", "say how the node is restarted"),
+        "login": ("tsm_habits", "for scripts: nobody signs in here"),
+        "logout": ("tsm_habits", "for scripts: nobody signs in here"),
     },
     "initialize-tsm": {"": ("setup", "create a node")},
 }
@@ -60,25 +68,41 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 
 def main(tool: str, argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
+    words = list(argv)
     try:
-        code = _run(tool, list(argv))
-        sys.stdout.flush()  # a result that cannot be written is no success
-    except StrongroomError as error:
-        _complain(tool, error)
-        return error.exit_code
+        return _run(tool, words)
+    except Ended as ended:
+        return ended.code
     except KeyboardInterrupt:
-        sys.stderr.write(f"{tool}: interrupted\n")
+        streams.note(f"{tool}: interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output went away; what was not read was not wanted
-        _give_up_output()
+        # the reader of our output has ended, as `head` does, and wants no more of it
         return 1
-    except OSError as error:
-        refused = StorageError(f"the system refused: {error}", hint=_REFUSED_HINT)
-        _give_up_output()
-        _complain(tool, refused)
-        return refused.exit_code
-    return code
+    except (StrongroomError, OSError, UnicodeError) as error:
+        return _complain(tool, _ours(error, words))
+
+
+def _ours(error: StrongroomError | OSError | UnicodeError, words: list[str]) -> StrongroomError:
+    """An error as one of the tree of errors."""
+    if isinstance(error, StrongroomError):
+        return error
+    if isinstance(error, OSError):
+        named = f" to work on {error.filename!r}" if error.filename else ""
+        return disk.problem(f"the system refused{named}", error)
+    # bytes of another encoding may name a file, and nothing else
+    strange = [word for word in words if not _is_text(word)]
+    if not strange:
+        raise error
+    return UsageError(f"not text in UTF-8: {strange[0]}", hint="nothing was changed")
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _run(tool: str, argv: list[str]) -> int:
@@ -86,19 +110,39 @@ def _run(tool: str, argv: list[str]) -> int:
     verbs = COMMANDS[tool]
     if "" in verbs:
         verb, arguments = "", rest
-    elif not rest or rest[0] in {"-h", "--help", "help"}:
-        sys.stdout.write(_overview(tool))
-        return 0
-    elif rest[0] in {"-v", "--version"} and "version" not in verbs:
+    elif not rest or rest[0] in _HELP:
+        if rest[1:] and rest[0] == "help":  # help VERB … is VERB … --help
+            verb, arguments = rest[1], [*rest[2:], "--help"]
+        else:
+            return _print(_overview(tool))
+    elif rest[0] in _VERSION:
+        if len(rest) > 1:
+            raise UsageError(
+                f"{rest[0]} stands alone",
+                hint=f"options of a command stand behind it: '{tool} {rest[1]} {rest[0]}'",
+            )
         return _version()
     else:
         verb, arguments = rest[0], rest[1:]
     if verb not in verbs:
-        raise UsageError(f"unknown command {verb!r}", hint=f"run '{tool} --help' for the list")
+        raise _unknown(tool, rest)
     module = importlib.import_module(_PACKAGE + verbs[verb][0])
-    run = _quick(module, arguments) or _parsed(module, f"{tool} {verb}".strip(), verb, arguments)
+    quick = None if options.behind else _quick(module, arguments)
+    run = quick or _parsed(module, (tool, verb), arguments, options.behind)
+    streams.check_output()  # before anything is done whose result nobody would see
     with Session(options) as session:
         return run(session)
+
+
+def _unknown(tool: str, words: list[str]) -> UsageError:
+    """A wrong verb, and what was probably meant: people mix up the tools' commands (findings F2)."""
+    from strongroom.cli import explaining
+
+    found = explaining.meant(words, COMMANDS)
+    likely = f"did you mean {' or '.join(repr(one) for one in found)}? " if found else ""
+    return UsageError(
+        f"unknown command {words[0]!r}", hint=f"{likely}'{tool} --help' lists the commands"
+    )
 
 
 def _quick(module: ModuleType, arguments: list[str]) -> Run | None:
@@ -108,8 +152,34 @@ def _quick(module: ModuleType, arguments: list[str]) -> Run | None:
     return found
 
 
-def _parsed(module: ModuleType, prog: str, verb: str, arguments: list[str]) -> Run:
-    parsed = module.build_parser(prog, verb).parse_args(arguments)
+def _parsed(
+    module: ModuleType, called: tuple[str, str], arguments: list[str], behind: str | None
+) -> Run:
+    from strongroom.cli import parsing
+
+    tool, verb = called
+    parser, sentence = module.build_parser(f"{tool} {verb}".strip(), verb), COMMANDS[tool][verb][1]
+    if _ASKS & set(arguments):
+        from strongroom.cli import explaining
+
+        explaining.explain(parser, sentence)
+
+    def explained(message: str) -> str:
+        from strongroom.cli import explaining
+
+        return explaining.wrong_line(parser, sentence, arguments, message, COMMANDS)
+
+    if behind is not None:
+        parsing.check_has_value(parser, arguments, behind)
+    if tool != "tsm":
+        parsed = parsing.parse(parser, arguments, explained)
+    else:
+        from strongroom.cli import tsm_habits
+
+        tsm_habits.take_global_options(parser)
+        parsed = parsing.parse(parser, arguments, explained)
+        for note in tsm_habits.notes(parsed):
+            streams.note(f"{tool}: {note}")
 
     def run(session: Session) -> int:
         code: int = parsed.run(parsed, session)
@@ -121,7 +191,12 @@ def _parsed(module: ModuleType, prog: str, verb: str, arguments: list[str]) -> R
 def _version() -> int:
     from strongroom.cli import version
 
-    sys.stdout.write(version.text())
+    return _print(version.text())
+
+
+def _print(text: str) -> int:
+    streams.check_output()
+    streams.out(text)
     return 0
 
 
@@ -130,15 +205,7 @@ def _overview(tool: str) -> str:
     return f"usage: {tool} [--data-dir DIR] COMMAND ...\n\n{rows}\n'{tool} COMMAND --help' shows one command\n"
 
 
-def _give_up_output() -> None:
-    """Let what is left in the buffer go nowhere, or the interpreter tries and fails once more."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
-def _complain(tool: str, error: StrongroomError) -> None:
-    hint = f"hint: {error.hint}\n" if error.hint else ""
-    with suppress(OSError):  # the exit code says it as well
-        sys.stderr.write(f"{tool}: {error.message}\n{hint}")
+def _complain(tool: str, error: StrongroomError) -> int:
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    streams.note(f"{tool}: {error.message}{hint}")  # the exit code says it as well
+    return error.exit_code

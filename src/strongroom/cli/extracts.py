@@ -4,13 +4,15 @@ What tabcmd cannot say (clients.md, section 0): counts, a receipt, and an exit c
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from strongroom.cli import columns, parsing, short_ids, shown_paths, sizes
 from strongroom.cli.session import Session
 from strongroom.errors import UsageError
 
 if TYPE_CHECKING:
-    from strongroom.bootstrap import Node
+    from pathlib import Path
+
     from strongroom.repository.rows import ContentRow
 
 _VERBS = {
@@ -28,6 +30,10 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="show the extracts of a site")
     listing.add_argument("--site", required=True, metavar="SITE", help="name, content URL or id")
     listing.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_options(listing)
+    short_ids.add_option(listing)
+    shown_paths.add_option(listing)
+    sizes.add_option(listing)
     listing.set_defaults(run=_list)
     for name, (kind, text) in _VERBS.items():
         _add_work(commands.add_parser(name, help=text, description=text), kind)
@@ -38,8 +44,16 @@ def _add_work(command: argparse.ArgumentParser, kind: str) -> None:
     command.add_argument("--site", required=True, metavar="SITE", help="name, content URL or id")
     command.add_argument("--item", metavar="NAME_OR_ID", help="this extract alone")
     command.add_argument("--wait", action="store_true", help="until the job has ended")
-    command.add_argument("--timeout", type=float, metavar="S", help="wait at most this long")
+    command.add_argument(
+        "--timeout", type=parsing.seconds, metavar="S", help="wait at most this long"
+    )
     command.add_argument("--json", action="store_true", help="print the job as JSON")
+    sizes.add_option(command)
+    command.add_argument(
+        "--verify",
+        action="store_true",
+        help="look into every file at the end, also of extracts that are right by their rows",
+    )
     if kind == "encrypt_extracts":
         command.add_argument(
             "--new-data-key",
@@ -50,25 +64,43 @@ def _add_work(command: argparse.ArgumentParser, kind: str) -> None:
 
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.cli import columns
-    from strongroom.services import extract_list
-
-    node = session.node
-    site = node.sites.find(arguments.site)
-    found = [_json(node, row) for row in extract_list.of_site(node.repository, site.id)]
+    extracts = session.node.extract_list
+    site = short_ids.site(session, arguments.site)
+    found = [_json(row, extracts.path(row)) for row in extracts.of_site(site.id)]
     if arguments.json:
         session.out_json(found)
         return 0
-    names = ("name", "kind", "state", "mek_id", "bytes", "path")
+    short_id = short_ids.shortening(arguments, lambda: (one["mek_id"] or "" for one in found))
+    short_path = shown_paths.shortening(arguments, session)
+    heads = ["NAME", "KIND", "STATE", "MEK ID", sizes.heading(arguments), "PATH"]
     rows = [
-        [str(one[name] or "-") if name != "bytes" else str(one[name]) for name in names]
+        [
+            one["name"],
+            one["kind"],
+            one["state"],
+            short_id(one["mek_id"] or "-"),
+            sizes.cell(arguments, one["bytes"]),
+            short_path(one["path"]),
+        ]
         for one in found
     ]
-    columns.show(session, [name.upper().replace("_", " ") for name in names], rows)
+    columns.show(session, arguments, heads, rows)
     return 0
 
 
-def _json(node: "Node", row: "ContentRow") -> dict[str, object]:
+class _Extract(TypedDict):
+    """An extract in the JSON that scripts read."""
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    mek_id: str | None
+    bytes: int
+    path: str
+
+
+def _json(row: "ContentRow", path: "Path") -> _Extract:
     from strongroom.repository.rows import ContentState
 
     return {
@@ -78,32 +110,31 @@ def _json(node: "Node", row: "ContentRow") -> dict[str, object]:
         "state": ContentState(row.state).words,
         "mek_id": row.mek_id or None,
         "bytes": row.plaintext_bytes,
-        "path": str(node.files.path(row.storage_key)),
+        "path": str(path),
     }
 
 
 def _work(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli import waiting
     from strongroom.jobs.model import JobKind
-    from strongroom.services import extract_list
 
     if arguments.timeout is not None and not arguments.wait:
         raise UsageError("--timeout goes with --wait only")
     node = session.node
-    site = node.sites.find(arguments.site)
+    site = short_ids.site(session, arguments.site)
     only = None
     if arguments.item is not None:
-        only = [extract_list.find(node.repository, site.id, arguments.item).id]
+        only = [short_ids.extract(session, site.id, arguments.item).id]
     job = node.jobs.enqueue(
         JobKind(arguments.kind),
         site.id,
         session.actor,
         content_ids=only,
-        options={"new_data_key": arguments.new_data_key},
+        options={"new_data_key": arguments.new_data_key, "verify": arguments.verify},
     )
     if arguments.wait:
         ended = waiting.until_ended(session, job.id, arguments.timeout)
-        return waiting.tell(session, ended, as_json=arguments.json)
+        return waiting.tell(session, arguments, ended)
     if arguments.json:
         session.out_json(waiting.job_json(job))
     else:

@@ -1,17 +1,19 @@
 """`strongroom encrypt`, `decrypt`, `inspect`, `rewrap`, `verify`: parsers and printing."""
 
 import argparse
-import os
-import sys
+import time
 from typing import TYPE_CHECKING
 
+from strongroom.cli import many_files, sizes, streams
 from strongroom.cli.session import Session
 from strongroom.errors import StrongroomError, UsageError
 
 if TYPE_CHECKING:
     from strongroom.envelope.inspect import Inspection
-    from strongroom.services.files import Outcome, Output
-    from strongroom.services.rewraps import Rewrapped
+    from strongroom.services.files.one import Output
+    from strongroom.services.files.rewrap import Rewrapped
+
+_STDOUT = ("-", "/dev/stdout")
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -32,6 +34,37 @@ def _encrypt_parser(parser: argparse.ArgumentParser) -> None:
         "encrypt a file or a stream under the active master extract key; or many files into a folder,"
         " in batches that share their syncs"
     )
+    _add_names(parser)
+    many_files.add_options(
+        parser,
+        suffix="append this to the names of encrypted files, for example .sealed; they stay as they"
+        " are if it is not given",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="take what is encrypted already, and encrypt it once more",
+    )
+    sizes.add_option(parser)
+    parser.set_defaults(run=_encrypt)
+
+
+def _decrypt_parser(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "decrypt a file or a stream; standard output gets verified data only, and exit code 20"
+        " says that the end is missing; or many files into a folder, each whole or not at all"
+    )
+    _add_names(parser)
+    many_files.add_options(
+        parser,
+        suffix="remove this from the names of encrypted files where they end with it; '' removes"
+        " nothing (default: .sealed)",
+    )
+    sizes.add_option(parser)
+    parser.set_defaults(run=_decrypt)
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         f"{parser.prog} IN OUT [options]\n       {parser.prog} --into FOLDER FILE... [options]"
     )
@@ -41,29 +74,6 @@ def _encrypt_parser(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="a file and its OUT; - for standard input or output",
     )
-    parser.add_argument(
-        "--into", metavar="FOLDER", help="encrypt each FILE into one of its name there"
-    )
-    _add_output_options(parser)
-    parser.set_defaults(run=_encrypt)
-
-
-def _decrypt_parser(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "decrypt a file or a stream; standard output gets verified data only, and exit code 20"
-        " says that the end is missing"
-    )
-    _add_in_and_out(parser)
-    parser.set_defaults(run=_decrypt)
-
-
-def _add_in_and_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="IN", help="a file, or - for standard input")
-    parser.add_argument("target", metavar="OUT", help="a file, or - for standard output")
-    _add_output_options(parser)
-
-
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
     parser.add_argument(
         "--no-sync", action="store_true", help="do not wait until OUT is safely on the disk"
@@ -85,119 +95,120 @@ def _inspect_parser(parser: argparse.ArgumentParser) -> None:
 def _rewrap_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "bring data keys under the active master extract key; data is not read"
     parser.add_argument("files", metavar="FILE", nargs="+", help="encrypted files")
+    many_files.add_recursive(parser)
     parser.set_defaults(run=_rewrap)
 
 
 def _verify_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "authenticate every byte of encrypted files"
     parser.add_argument("files", metavar="FILE", nargs="+", help="encrypted files")
+    many_files.add_recursive(parser)
+    sizes.add_option(parser)
     parser.set_defaults(run=_verify)
 
 
 def _encrypt(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.into is not None:
-        return _encrypt_many(arguments, session)
-    if len(arguments.names) != 2:
-        raise UsageError("give one IN and one OUT", hint="many files go --into a folder")
-    arguments.source, arguments.target = arguments.names
-    if arguments.target == "-" and sys.stdout.isatty():
+        return many_files.encrypt(arguments, session)
+    source = _take_in_and_out(arguments)
+    if arguments.target in _STDOUT and streams.is_terminal():
         raise UsageError("encrypted data is not written to a terminal", hint="name a file as OUT")
     with _bar("encrypting") as bar:
         outcome = session.node.standalone_files.encrypt(
-            arguments.source, _output(arguments), actor=session.actor, begin=bar.begin
-        )
-    session.note(f"encrypted {outcome.plaintext_bytes} bytes under MEK {outcome.mek_id}")
-    return 0
-
-
-def _encrypt_many(arguments: argparse.Namespace, session: Session) -> int:
-    if arguments.overwrite:
-        raise UsageError("--overwrite goes with one file", hint="name another folder --into")
-    pairs = _pairs(arguments.names, arguments.into)
-    with _bar("encrypting", unit="files") as bar:
-        results = session.node.standalone_files.encrypt_many(
-            pairs,
+            source,
+            _output(arguments),
             actor=session.actor,
-            sync=not arguments.no_sync,
-            progress=bar.begin(len(pairs)),
+            begin=bar.begin,
+            again=arguments.again,
         )
-    failed = [result.error for result in results if result.error is not None]
-    for result in results:
-        if result.error is not None:
-            session.note(f"{result.source}: {result.error.message}")
-    session.note(f"{len(results) - len(failed)} encrypted, {len(failed)} failed")
-    return failed[0].exit_code if failed else 0
-
-
-def _pairs(names: list[str], folder: str) -> list[tuple[str, str]]:
-    pairs = [(name, os.path.join(folder, os.path.basename(name))) for name in names]  # noqa: PTH118, PTH119 names stay as given
-    if len({target for _, target in pairs}) < len(pairs):
-        raise UsageError("two files have the same name", hint="encrypt them into two folders")
-    return pairs
+    session.note(
+        f"encrypted {sizes.phrase(arguments, outcome.plaintext_bytes)} under MEK {outcome.mek_id}"
+    )
+    return 0
 
 
 def _decrypt(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.into is not None:
+        return many_files.decrypt(arguments, session)
+    source = _take_in_and_out(arguments)
     with _bar("decrypting") as bar:
         outcome = session.node.standalone_files.decrypt(
-            arguments.source, _output(arguments), actor=session.actor, begin=bar.begin
+            source, _output(arguments), actor=session.actor, begin=bar.begin
         )
-    _note_placement(session, arguments.source, outcome)
-    session.note(f"decrypted {outcome.plaintext_bytes} bytes")
+    many_files.note_placement(session, source, outcome.placement)
+    session.note(f"decrypted {sizes.phrase(arguments, outcome.plaintext_bytes)}")
     return 0
 
 
-def _output(arguments: argparse.Namespace) -> "Output":
-    from strongroom.services.files import Output
+def _take_in_and_out(arguments: argparse.Namespace) -> str:
+    """The names of the form with one file; gives IN."""
+    many_files.refuse_options(arguments)
+    if len(arguments.names) != 2:
+        raise UsageError("give one IN and one OUT", hint="many files go --into a folder")
+    source, arguments.target = arguments.names
+    _check_source(source)
+    return str(source)
 
-    return Output(arguments.target, overwrite=arguments.overwrite, sync=not arguments.no_sync)
+
+def _check_source(name: str) -> None:
+    if name == "-":
+        streams.check_input()
+
+
+def _output(arguments: argparse.Namespace) -> "Output":
+    from strongroom.services.files.one import Output
+
+    target = "-" if arguments.target in _STDOUT else arguments.target
+    return Output(target, overwrite=arguments.overwrite, sync=not arguments.no_sync)
 
 
 def _verify(arguments: argparse.Namespace, session: Session) -> int:
-    code = 0
-    for name in arguments.files:
+    one, began = session.node.standalone_files, time.monotonic()
+    names, file_report = many_files.named(arguments, session)
+    done, size = 0, 0
+    for name in names:
         try:
             with _bar(f"verifying {name}") as bar:
-                outcome = session.node.standalone_files.verify(name, begin=bar.begin)
+                outcome = one.verify(name, begin=bar.begin)
         except StrongroomError as error:
-            code = code or error.exit_code
-            session.note(f"{name}: {error.message}")
+            file_report.fail(name, error)
         else:
-            _note_placement(session, name, outcome)
-            session.out(f"{name}: ok, {outcome.plaintext_bytes} bytes")
-    return code
-
-
-def _note_placement(session: Session, name: str, outcome: "Outcome") -> None:
-    if not outcome.placement.is_standalone:
-        place = outcome.placement.describe()
-        session.note(f"{name} belongs to {place}, as its header says: nothing else was asked")
+            many_files.note_placement(session, name, outcome.placement)
+            session.out(f"{name}: ok, {sizes.phrase(arguments, outcome.plaintext_bytes)}")
+            done, size = done + 1, size + outcome.plaintext_bytes
+    if len(arguments.files) > 1 or arguments.recursive:
+        file_report.total(f"{done} ok", began, size=sizes.phrase(arguments, size))
+    return file_report.exit_code
 
 
 def _rewrap(arguments: argparse.Namespace, session: Session) -> int:
-    with _bar("rewrapping", unit="files") as bar:
+    began = time.monotonic()
+    names, file_report = many_files.named(arguments, session)
+    with _bar("rewrapping", unit="file") as bar:
         results = session.node.standalone_files.rewrap(
-            arguments.files, actor=session.actor, progress=bar.begin(len(arguments.files))
+            names, actor=session.actor, progress=bar.begin(len(names))
         )
     for result in results:
-        _print_rewrapped(session, result)
-    failed = [result.error for result in results if result.error is not None]
+        _print_rewrapped(session, result, file_report)
     changed = sum(result.changed for result in results)
-    same = len(results) - changed - len(failed)
-    session.note(f"{changed} rewrapped, {same} had nothing to do, {len(failed)} failed")
-    return failed[0].exit_code if failed else 0
+    same = sum(result.error is None for result in results) - changed
+    file_report.total(f"{changed} rewrapped, {same} had nothing to do", began)
+    return file_report.exit_code
 
 
-def _print_rewrapped(session: Session, result: "Rewrapped") -> None:
+def _print_rewrapped(
+    session: Session, result: "Rewrapped", file_report: many_files.FileReport
+) -> None:
     if result.error is not None:
-        session.note(f"{result.name}: {result.error.message}")
+        file_report.fail(result.name, result.error)
     else:
         session.out(f"{result.name}: {'rewrapped' if result.changed else 'nothing to do'}")
 
 
 def _inspect(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.services import files
+    from strongroom.services.files import one
 
-    found = files.inspect_file(arguments.file)
+    found = one.inspect_file(arguments.file)
     shown = found.to_json()
     if arguments.reveal_data_key:
         dek = session.node.standalone_files.reveal_data_key(arguments.file, actor=session.actor)

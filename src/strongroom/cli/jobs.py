@@ -2,6 +2,7 @@
 
 import argparse
 
+from strongroom.cli import columns, parsing, short_ids, sizes
 from strongroom.cli.session import Session
 from strongroom.errors import StateError
 
@@ -12,6 +13,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="show all jobs, newest first")
     listing.add_argument("--site", metavar="SITE", help="name, content URL or id")
+    columns.add_options(listing)
+    short_ids.add_option(listing)
     listing.set_defaults(run=_list)
     show = commands.add_parser("show", help="show one job and its receipt")
     show.set_defaults(run=_show)
@@ -20,38 +23,45 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     wait = commands.add_parser(
         "wait", help="wait for a job; runs it here if nobody else works on jobs"
     )
-    wait.add_argument("--timeout", type=float, metavar="S", help="wait at most this long")
+    wait.add_argument("--timeout", type=parsing.seconds, metavar="S", help="wait at most this long")
     wait.set_defaults(run=_wait)
     for command in (show, cancel, wait):
-        command.add_argument("id", metavar="ID", help="the job's id")
+        command.add_argument("id", metavar="ID", help="the job's id, or its first digits")
+    for command in (show, wait):
+        sizes.add_option(command)
     for command in (listing, show, cancel, wait):
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.cli import columns, waiting
+    from strongroom.cli import waiting
 
     node = session.node
-    site_id = None if arguments.site is None else node.sites.find(arguments.site).id
+    site_id = None if arguments.site is None else short_ids.site(session, arguments.site).id
     found = node.jobs.list(site_id)
     if arguments.json:
         session.out_json([waiting.job_json(job) for job in found])
         return 0
     heads = ["ID", "STATE", "DONE", "CREATED", "WHAT"]
+    every = node.jobs.list
+    short = short_ids.shortening(
+        arguments, lambda: (job.id for job in (found if site_id is None else every(None)))
+    )
     rows = [
-        [job.id, job.state, f"{job.done}/{job.total}", job.created_at, job.title] for job in found
+        [short(job.id), job.state, f"{job.done}/{job.total}", job.created_at, job.title]
+        for job in found
     ]
-    columns.show(session, heads, rows)
+    columns.show(session, arguments, heads, rows)
     return 0
 
 
 def _show(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli import waiting
 
-    job = session.node.jobs.show(arguments.id)
+    job = session.node.jobs.show(short_ids.job(session, arguments.id))
     if not arguments.json:
-        waiting.show(session, job)
+        waiting.show(session, arguments, job)
         return 0
     session.out_json(waiting.job_json(job))
     if job.note:
@@ -62,14 +72,16 @@ def _show(arguments: argparse.Namespace, session: Session) -> int:
 def _cancel(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli import waiting
 
-    before = session.node.jobs.show(arguments.id)
+    before = session.node.jobs.show(short_ids.job(session, arguments.id))
     if before.finished_at:
         raise StateError(f"job {before.id} has ended already: {before.state}")
-    job = session.node.jobs.cancel(arguments.id, session.actor)
+    job = session.node.jobs.cancel(before.id, session.actor)
+    if not job.finished_at:
+        job = waiting.end_if_abandoned(session, job.id)
     if arguments.json:
         session.out_json(waiting.job_json(job))
     else:
-        ending = "cancelled" if job.finished_at else "is asked to stop"
+        ending = job.state if job.finished_at else "is asked to stop"
         session.out(f"job {job.id} {ending}")
     return 0
 
@@ -77,5 +89,6 @@ def _cancel(arguments: argparse.Namespace, session: Session) -> int:
 def _wait(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli import waiting
 
-    ended = waiting.until_ended(session, arguments.id, arguments.timeout)
-    return waiting.tell(session, ended, as_json=arguments.json)
+    job_id = short_ids.job(session, arguments.id)
+    ended = waiting.until_ended(session, job_id, arguments.timeout)
+    return waiting.tell(session, arguments, ended)

@@ -2,13 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from strongroom.cli import columns, kms_modes
+from strongroom.cli import asking, columns, kms_modes, parsing, short_ids
 from strongroom.cli.session import Session
-
-if TYPE_CHECKING:
-    from strongroom.roots.settings import RootSettings
+from strongroom.roots import registry
 
 _FIELDS = ("wrap_id", "kind", "role", "state", "last_verified", "root_key_id")
 
@@ -25,13 +23,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     ):
         parser = verbs.add_parser(name, help=help_text)
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
+        columns.add_options(parser)
+        short_ids.add_option(parser)
         parser.set_defaults(run=_show, verb=f"kms.roots.{name}")
     add = verbs.add_parser("add", help="wrap the RMK by one root more")
-    kinds = add.add_subparsers(required=True, metavar="KIND")
-    kms_modes.add_modes(kinds, kms_modes.EXTERNAL, lambda parser: parser.set_defaults(run=_add))
-    _add_recipients(kinds)
+    kinds = add.add_subparsers(required=True, metavar="KIND", parser_class=parsing.LateParser)
+    kms_modes.add_kinds(kinds, kms_modes.BESIDE, _add_run)
     remove = verbs.add_parser("remove", help="take a recovery root away")
     remove.add_argument("wrap_id", metavar="WRAP_ID", help="its id, from 'roots list'")
+    asking.add_option(remove)
     remove.set_defaults(run=_remove)
     repair = verbs.add_parser(
         "repair", help="wrap the configuration keys for the recovery recipients that the RMK has"
@@ -41,29 +41,26 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     adopt.set_defaults(run=_adopt)
 
 
-def _add_recipients(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """The kinds that only wrap, and stand beside a mode's root alone."""
-    age = kinds.add_parser("age", help="an age recipient, whose identity is kept apart")
-    age.add_argument("--recipient", required=True, metavar="R", help="age1…, see age-keygen -y")
-    age.set_defaults(run=_add, to_settings=_age)
-    shares = kinds.add_parser("shares", help="a new identity, split into shares of words")
-    shares.add_argument("--threshold", type=int, required=True, metavar="K", help="how many open")
-    shares.add_argument("--shares", type=int, required=True, metavar="N", help="how many are made")
-    shares.add_argument(
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    if parser.get_default("kind") == registry.SHARES:
+        _add_kit(parser)
+        parser.set_defaults(run=_add_shares)
+    else:
+        parser.set_defaults(run=_add)
+
+
+def _add_kit(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a new kit of shares, whose recipient then wraps like any other."""
+    parser.add_argument(
+        "--threshold", type=parsing.number(0, 99), required=True, metavar="K", help="how many open"
+    )
+    parser.add_argument(
+        "--shares", type=parsing.number(0, 99), required=True, metavar="N", help="how many are made"
+    )
+    parser.add_argument(
         "--output", required=True, metavar="DIR", help="a new or empty folder for their files"
     )
-    shares.set_defaults(run=_add_shares)
-    for parser in (age, shares):
-        parser.add_argument("--label", default="", metavar="TEXT", help="whose it is, for people")
-
-
-def _age(arguments: argparse.Namespace) -> "RootSettings":
-    from strongroom import bootstrap_roots
-
-    made: RootSettings = bootstrap_roots.root_module("age").settings(
-        arguments.recipient, label=arguments.label
-    )
-    return made
+    parser.add_argument("--label", default="", metavar="TEXT", help="whose it is, for people")
 
 
 def _show(arguments: argparse.Namespace, session: Session) -> int:
@@ -72,8 +69,12 @@ def _show(arguments: argparse.Namespace, session: Session) -> int:
         session.out_json(roots)
     else:
         heads = [field.replace("_", " ").upper() for field in _FIELDS]
-        rows = [[root[field] or "never" for field in _FIELDS] for root in roots]
-        columns.show(session, heads, rows)
+        short = short_ids.shortening(arguments, lambda: (root["wrap_id"] for root in roots))
+        rows = [
+            [short(root["wrap_id"]), *(root[field] or "never" for field in _FIELDS[1:])]
+            for root in roots
+        ]
+        columns.show(session, arguments, heads, rows)
         for root in roots:
             if root["problem"]:
                 session.note(f"{root['kind']} {root['root_key_id']}: {root['problem']}")
@@ -88,9 +89,10 @@ def _row(root: dict[str, Any]) -> dict[str, Any]:
 def _add(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.control.verbs import settings_to_plain
 
-    asked = {"settings": settings_to_plain(arguments.to_settings(arguments))}
+    asked = {"settings": settings_to_plain(kms_modes.to_settings(arguments))}
     wrap_id = session.perform("kms.roots.add", asked, session.note)
-    session.out(f"The RMK is wrapped by one root more: {wrap_id}")
+    if wrap_id:
+        session.out(f"The RMK is wrapped by one root more: {wrap_id}")
     return 0
 
 
@@ -115,8 +117,12 @@ def _repair(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _remove(arguments: argparse.Namespace, session: Session) -> int:
-    session.perform("kms.roots.remove", {"wrap_id": arguments.wrap_id}, session.note)
-    session.out(f"The wrap {arguments.wrap_id} was removed.")
+    wrap_id = short_ids.wrap(session, arguments.wrap_id)
+    asking.require_of_person(
+        arguments, session, f"the wrap {wrap_id} will open the keys no more; go on?"
+    )
+    session.perform("kms.roots.remove", {"wrap_id": wrap_id}, session.note)
+    session.out(f"The wrap {wrap_id} was removed.")
     return 0
 
 

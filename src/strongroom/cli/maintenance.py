@@ -5,11 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli import backup_options, sealing
+from strongroom.cli import asking, backup_options, log_archive, sealing, sizes
 from strongroom.cli.backup_options import Stages
 from strongroom.cli.session import Session
-from strongroom.errors import ConflictError, StateError, UsageError
-from strongroom.wording import counted
+from strongroom.errors import ConflictError, UsageError
+from strongroom.roots import registry
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,23 +18,28 @@ if TYPE_CHECKING:
     from strongroom.backup.keys import WrappedKeys
     from strongroom.backup.manifest import Seal
     from strongroom.crypto.age import SealTo
-    from strongroom.services.backup_keys import Wanted
-    from strongroom.services.backups import BackupMade
-    from strongroom.services.restores import Restored
+    from strongroom.services.backups.keys import WrapRequest
+    from strongroom.services.backups.make import BackupMade
+    from strongroom.services.backups.restore import Restored
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `maintenance`."""
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: backup and restore")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    _add_backup(verbs.add_parser("backup", help="write repository, extracts and wrapped keys"))
-    _add_restore(verbs.add_parser("restore", help="put a backup in the place of what is there"))
+    add_backup(verbs.add_parser("backup", help="write repository, extracts and wrapped keys"))
+    add_restore(verbs.add_parser("restore", help="put a backup in the place of what is there"))
+    log_archive.add_ziplogs(verbs.add_parser("ziplogs", help="archive the logs, secrets masked"))
+    log_archive.add_cleanup(verbs.add_parser("cleanup", help="say that nothing needs it"))
     return parser
 
 
-def _add_backup(parser: argparse.ArgumentParser) -> None:
+def add_backup(parser: argparse.ArgumentParser) -> None:
+    """The arguments of what makes a backup."""
     parser.add_argument("-f", "--file", required=True, metavar="NAME", help="name, without a path")
-    parser.add_argument("-d", "--append-date", action="store_true", help="append -yyyy-mm-dd")
+    parser.add_argument(
+        "-d", "--append-date", action="store_true", help="append -yyyy-mm-dd, the local date"
+    )
     parser.add_argument("-i", "--description", default="", metavar="TEXT", help="for people")
     sealing.add_seal_options(parser)
     parser.add_argument(
@@ -46,10 +52,12 @@ def _add_backup(parser: argparse.ArgumentParser) -> None:
         "--skip-compression", action="store_true", help="for scripts; nothing is ever compressed"
     )
     _add_shared(parser, "for scripts; a backup asks nothing")
+    sizes.add_option(parser)
     parser.set_defaults(run=_backup)
 
 
-def _add_restore(parser: argparse.ArgumentParser) -> None:
+def add_restore(parser: argparse.ArgumentParser) -> None:
+    """The arguments of what restores one."""
     parser.add_argument(
         "-f", "--file", required=True, metavar="FILE", help="a name in the folder, or a path"
     )
@@ -67,7 +75,7 @@ def _add_shared(parser: argparse.ArgumentParser, prompt: str) -> None:
     parser.add_argument(
         "--override-disk-space-check", action="store_true", help="try even if room seems to lack"
     )
-    parser.add_argument("--ignore-prompt", action="store_true", help=prompt)
+    asking.add_option(parser, prompt)
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
@@ -75,19 +83,19 @@ def _add_shared(parser: argparse.ArgumentParser, prompt: str) -> None:
 
 
 def _backup(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom import node_backups
-    from strongroom.services import backups
-    from strongroom.topology import product
+    from strongroom.node import backup as node_backups
+    from strongroom.services.backups import make
+    from strongroom.system import version
 
-    node = session.node
-    name = arguments.file.removesuffix(backups.SUFFIX)
+    node = session.whole_node
+    name = arguments.file.removesuffix(make.SUFFIX)
     if arguments.append_date:
-        name = f"{name}-{node.clock.now():%Y-%m-%d}"
-    path = node_backups.folder(node) / backups.check_name(name)
+        name = f"{name}-{session.node.clock.now().astimezone():%Y-%m-%d}"  # the day of whoever asks
+    path = node_backups.folder(node) / make.check_name(name)
     to = sealing.seal_from(arguments)
     with Stages() as stages:
         made = node_backups.backups(node, _Keys(session)).make(
-            backups.BackupRequest(
+            make.BackupRequest(
                 path=path,
                 actor=session.actor,
                 description=arguments.description,
@@ -95,11 +103,11 @@ def _backup(arguments: argparse.Namespace, session: Session) -> int:
                 settings=_settings(arguments, session, path, to),
                 check_space=not arguments.override_disk_space_check,
                 verify=not arguments.skip_verification,
-                program=product.VERSION,
+                program=version.VERSION,
             ),
             stages.begin,
         )
-    _tell_backup(made, session, as_json=arguments.json)
+    _tell_backup(made, arguments, session)
     return 1 if made.unreadable or made.manifest.lost else 0
 
 
@@ -116,9 +124,9 @@ def _settings(arguments: argparse.Namespace, session: Session, path: Path, to: "
     return session.node.settings.export(session.actor, str(path), to).text.reveal()
 
 
-def _tell_backup(made: "BackupMade", session: Session, *, as_json: bool) -> None:
+def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Session) -> None:
     said = made.manifest
-    if as_json:
+    if arguments.json:
         session.out_json(
             {
                 "file": str(made.path),
@@ -135,15 +143,19 @@ def _tell_backup(made: "BackupMade", session: Session, *, as_json: bool) -> None
         )
     else:
         session.out(f"Backup written to {made.path}")
-        session.out(f"{counted(made.extracts, 'extract')}, {made.size} bytes, id {said.id}")
-    if not said.sealed and set(made.kinds) <= {"local"}:
+        session.out(
+            f"{counted(made.extracts, 'extract')}, {sizes.phrase(arguments, made.size)}, id {said.id}"
+        )
+    if not said.sealed and set(made.kinds) <= {registry.LOCAL}:
         session.note(
             "warning: only the keystore of this installation opens the keys of this backup: if it"
             " is lost, its encrypted extracts are lost; --recipient or --passphrase-file seals the"
             " keys to something else as well"
         )
     if made.plain:
-        session.note(f"{made.plain} extracts are not encrypted, and lie in the backup as they are")
+        session.note(
+            f"not encrypted, and so in the backup as on the disk: {counted(made.plain, 'extract')}"
+        )
     for key in made.unreadable:
         session.note(f"no key of this installation opens {key}; it is in the backup as it lies")
     for key in said.lost:
@@ -158,7 +170,7 @@ class _Keys:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def wrap(self, backup_id: str, wanted: "Wanted", to: "SealTo") -> "WrappedKeys":
+    def wrap(self, backup_id: str, wanted: "WrapRequest", to: "SealTo") -> "WrappedKeys":
         """The keys of a backup."""
         from strongroom.backup.keys import WrappedKeys
 
@@ -185,12 +197,12 @@ class _Keys:
 
 
 def _restore(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom import node_backups
-    from strongroom.backup.restore import OpenBackup
+    from strongroom.backup.open_backup import OpenBackup
     from strongroom.filestore.blockfile import OpenedFile
-    from strongroom.services.restores import RestoreRequest
+    from strongroom.node import backup as node_backups
+    from strongroom.services.backups.restore import RestoreRequest
 
-    node = session.node
+    node = session.whole_node
     path = backup_options.find(arguments.file, node)
     means = node_backups.means(
         node,
@@ -202,7 +214,13 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
         stages.end()
         backup_options.check_manifest(arguments, backup)
-        _ask(arguments, session, path)
+        asking.require(
+            arguments,
+            session,
+            f"restoring {path.name} replaces all sites, users and extracts of this node; go on?",
+            refusal="nothing was restored: the restore was not agreed to",
+            hint="answer y, or use --ignore-prompt",
+        )
         done = node_backups.restores(node).restore(
             backup,
             means,
@@ -215,17 +233,6 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
             stages.begin,
         )
     return _tell_restore(done, arguments, session)
-
-
-def _ask(arguments: argparse.Namespace, session: Session, path: Path) -> None:
-    if arguments.ignore_prompt:
-        return
-    if not session.confirm(
-        f"restoring {path.name} replaces all sites, users and extracts of this node; go on?"
-    ):
-        raise StateError(
-            "nothing was restored: it was not agreed to", hint="answer y, or use --ignore-prompt"
-        )
 
 
 def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Session) -> int:
@@ -251,10 +258,10 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
     _tell_extracts(done, session)
     if done.credentials_dropped:
         session.note(
-            f"{done.credentials_dropped} embedded credentials do not open: enter them anew"
+            f"{counted(done.credentials_dropped, 'embedded credential')} cannot be opened: to be entered anew"
         )
     if done.tokens_dropped:
-        session.note(f"{done.tokens_dropped} access tokens were revoked since, and stay so")
+        session.note(f"revoked since, and so again: {counted(done.tokens_dropped, 'access token')}")
     session.note("everybody has to sign in again; the configuration was not touched")
     incomplete = done.lost or (done.missing and not arguments.without_extract_keys)
     return 1 if incomplete else 0

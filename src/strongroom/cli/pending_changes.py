@@ -2,11 +2,12 @@
 
 import argparse
 
+from strongroom.cli import asking, columns, parsing
 from strongroom.cli.session import Session
-from strongroom.errors import StateError, UsageError
+from strongroom.errors import StateError
 
 _APPLY_TIMEOUT_S = 1800.0
-"""As the original command (requirements 3.1); here only the wait for another command."""
+"""As the original command; here only the wait for another command."""
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -17,15 +18,14 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     listing = verbs.add_parser("list", help="what is pending, secrets masked")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.add_argument("--config-only", action="store_true", help="configuration keys only")
+    columns.add_options(listing)
     listing.set_defaults(run=_list)
     applying = verbs.add_parser("apply", help="bring the pending changes into force")
-    applying.add_argument(
-        "--ignore-prompt", action="store_true", help="do not ask before a restart; restart anyway"
-    )
+    asking.add_option(applying, "do not ask before a restart; restart anyway")
     applying.add_argument("-iw", "--ignore-warnings", action="store_true", help="apply nonetheless")
     applying.add_argument(
         "--request-timeout",
-        type=_seconds,
+        type=parsing.number(0, parsing.LONGEST_WAIT_S),
         default=_APPLY_TIMEOUT_S,
         metavar="SECONDS",
         help="longest wait for another command (default: 1800)",
@@ -33,14 +33,9 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     applying.set_defaults(run=_apply)
     discarding = verbs.add_parser("discard", help="throw the pending changes away")
     discarding.add_argument("--config-only", action="store_true", help="configuration keys only")
+    asking.add_option(discarding)
     discarding.set_defaults(run=_discard)
     return parser
-
-
-def _seconds(text: str) -> float:
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--request-timeout takes whole seconds, not {text!r}")
-    return float(text)
 
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
@@ -54,10 +49,15 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     if pending is None:
         session.note("there are no pending changes")
         return 0
-    for change in changes:
-        value = "reset to its default" if change.value is None else change.value
-        restart = "restart" if change.needs_restart else "no restart"
-        session.out(f"{change.key}: {value} ({restart})")
+    rows = [
+        (
+            change.key,
+            "restart" if change.needs_restart else "no restart",
+            "reset to its default" if change.value is None else change.value.replace("\n", "\\n"),
+        )
+        for change in changes
+    ]
+    columns.show(session, arguments, ("KEY", "NEEDS", "VALUE"), rows)
     if pending.needs_restart:
         session.note("applying them restarts the server")
     else:
@@ -74,10 +74,12 @@ def _apply(arguments: argparse.Namespace, session: Session) -> int:
         session.note("there are no pending changes")
         return 0
     # C-20: asked even if the server is stopped, and not at all if nothing needs a restart
-    asks = pending.needs_restart and not arguments.ignore_prompt
-    if asks and not session.confirm("applying these changes restarts the server; go on?"):
-        raise StateError(
-            "nothing was applied: the restart was not agreed to",
+    if pending.needs_restart:
+        asking.require(
+            arguments,
+            session,
+            "applying these changes restarts the server; go on?",
+            refusal="nothing was applied: the restart was not agreed to",
             hint="answer y, or use --ignore-prompt; the changes are still pending",
         )
     document = service.apply(
@@ -99,7 +101,11 @@ def _apply(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _discard(arguments: argparse.Namespace, session: Session) -> int:
-    del arguments
+    if session.node.configuration.has_pending:
+        # not counted: damaged ones, which cannot be read, are thrown away as well
+        asking.require_of_person(
+            arguments, session, "the pending changes will be thrown away; go on?"
+        )
     if session.node.configuration.discard():
         session.note("the pending changes are discarded")
     else:

@@ -22,10 +22,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def is_asked_for(arguments: argparse.Namespace) -> bool:
-    """Whether a command line wants a further node, and not a first one.
+    """Whether a command line asks for a further node, and not for a first one.
 
     Raises:
-        UsageError: It mixes the two.
+        UsageError: The line mixes options of both.
     """
     if getattr(arguments, "bootstrap", None) is None:
         if getattr(arguments, "identity", None) or getattr(arguments, "passphrase_file", None):
@@ -42,19 +42,19 @@ def is_asked_for(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace, session: Session) -> int:
     """Read the file once, prove it, build the node aside, have it admitted, and make it visible."""
-    from strongroom import new_node
     from strongroom.cli import admission
     from strongroom.clock import SystemClock
-    from strongroom.services import topology
-    from strongroom.topology import bootstrap_file
+    from strongroom.joining import bootstrap_file
+    from strongroom.node import create
+    from strongroom.services.nodes import admit
 
     data_dir = arguments.data or session.options.data_dir
-    root = new_node.check_new(data_dir)  # before a pipe is emptied
+    root = create.check_new(data_dir)  # before a pipe is emptied
     by = sealing.open_from(arguments)
     found = sealed_input.read(Path(arguments.bootstrap), bootstrap_file.MAX_BYTES, by)
     with sealed_input.counted(found.read):
-        file = topology.prove(found.data.reveal(), SystemClock())
-    made = new_node.prepare_node(data_dir, file, admission.ask)
+        file = admit.prove(found.data.reveal(), SystemClock())
+    made = create.prepare_node(data_dir, file, admission.ask)
     session.out(f"The node was prepared in {root}.")
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Node: {made.node_id}")

@@ -4,13 +4,14 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from strongroom.cli import sealing
+from strongroom.cli import parsing, sealing, small_files
 from strongroom.cli.session import Session
 from strongroom.errors import StrongroomError, UsageError
+from strongroom.roots import registry
 
 if TYPE_CHECKING:
     from strongroom.crypto.age import Identity
-    from strongroom.services.recover import Drilled, Recovered
+    from strongroom.services.recovery.recover import Drilled, Recovered
 
 
 _OWN = "of the kit"
@@ -40,7 +41,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     )
     ways.add_argument(
         "--accept-epoch",
-        type=int,
+        type=parsing.number(1, parsing.LARGEST),
         metavar="N",
         help="take the present KMS store, of epoch N, though a newer one was seen",
     )
@@ -59,7 +60,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.accept_epoch is not None:
         if arguments.drill or arguments.dry_run:
             raise UsageError("--accept-epoch goes with neither --drill nor --dry-run")
-        session.node.kms.accept_epoch(arguments.accept_epoch, session.actor)
+        session.node.keeper.accept_epoch(arguments.accept_epoch, session.actor)
         session.out(f"The KMS store of epoch {arguments.accept_epoch} counts from now on.")
         return 0
     if arguments.share:
@@ -75,9 +76,9 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
 def _open(
     arguments: argparse.Namespace, session: Session, identities: "tuple[Identity, ...]"
 ) -> int:
-    from strongroom import recovering
+    from strongroom.node import recover
 
-    service = recovering.recovery_of(session.node)
+    service = recover.recovery_of(session.whole_node)
     if arguments.drill:
         return _tell_drill(service.drill(identities, session.actor), arguments, session)
     if arguments.dry_run:
@@ -86,7 +87,7 @@ def _open(
             session.out(f"{number}. {step}")
         session.note("the keys were opened; nothing was changed (--dry-run)")
         return 0 if plan else _tell_nothing(session)
-    with recovering.alone(session.node):
+    with recover.alone(session.whole_node):
         done = service.recover(identities, session.actor, session.note)
     return _tell_recovered(done, arguments, session)
 
@@ -99,7 +100,7 @@ def _identities(files: list[str]) -> "tuple[Identity, ...]":
 
     found: list[Identity] = []
     for name in files:
-        data = sealing.read_secret(name, "the identity")
+        data = small_files.read_lines(name, "the identity")
         found += age.parse_identities(data, sealing.TerminalPrompts())
     return tuple(found)
 
@@ -110,7 +111,7 @@ def _read_shares(files: list[str]) -> dict[str, str]:
 
     found = {}
     for name in files:
-        data = sealing.read_secret(name, "the share")
+        data = small_files.read_lines(name, "the share")
         try:
             found[name] = shares.words_of(data.decode())
             shares.describe(found[name])
@@ -158,15 +159,15 @@ def _check_shares(words: dict[str, str], session: Session) -> int:
 
 def _kit_of(set_id: str, session: Session) -> str:
     try:
-        kits = session.node.keeper.settings()
+        kits = session.node.keeper.root_settings()
     except StrongroomError:
         return "whether it is of a kit of this node cannot be told without its keys"
-    own = [kit for kit in kits if kit.kind == "shares" and kit.options.get("set") == set_id]
+    own = [kit for kit in kits if kit.kind == registry.SHARES and kit.options.get("set") == set_id]
     return f"{_OWN} {own[0].root_key_id}" if own else ""
 
 
 def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.wording import counted
+    from strongroom.system.plural import counted
 
     if arguments.json:
         session.out_json(asdict(drilled))

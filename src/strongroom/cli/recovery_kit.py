@@ -5,20 +5,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom import durable
-from strongroom.errors import ConflictError, StorageError, StrongroomError, UsageError
+from strongroom.cli import small_files
+from strongroom.errors import ConflictError, StrongroomError, UsageError
+from strongroom.system import disk, durable
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
     from strongroom.roots.settings import RootSettings
-    from strongroom.services.recovery_kit import Kit
+    from strongroom.services.recovery.kit import Kit
 
 
 def parse_shares(text: str) -> tuple[int, int]:
     """`K/N` as numbers.
 
     Raises:
-        UsageError: It is not of that form.
+        UsageError: The text does not have that form.
     """
     match = re.fullmatch(r"([0-9]{1,2})/([0-9]{1,2})", text)
     if match is None:
@@ -27,17 +28,17 @@ def parse_shares(text: str) -> tuple[int, int]:
 
 
 def check_kit(threshold: int, count: int, folder: Path, home: Path) -> None:
-    """Refuse a kit that cannot be made, before anything else is.
+    """Refuse a kit that cannot be made, before anything is written.
 
     Args:
-        threshold: How many shares open.
-        count: How many are made.
-        folder: For their files.
-        home: The data directory that they open: they are not put into it.
+        threshold: The number of shares that are needed to recover the identity.
+        count: The number of shares to make.
+        folder: The folder for the files of the shares.
+        home: The data directory that the shares open, in which they must not lie.
 
     Raises:
-        UsageError: Such shares cannot be made, or the folder cannot be used.
-        ConflictError: Something is in the folder.
+        UsageError: The numbers of shares are not possible, or the folder cannot be used.
+        ConflictError: The folder is not empty.
     """
     from strongroom.crypto import shares
 
@@ -51,12 +52,12 @@ def check_kit(threshold: int, count: int, folder: Path, home: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """A folder for a kit is new, or empty and no link: other people's files are not mixed with shares.
+    """Refuse a folder for a kit unless it is new or empty, and not a link, so that shares are not mixed with other files.
 
     Raises:
-        UsageError: It is a link or no folder.
-        ConflictError: Something is in it.
-        StorageError: It cannot be looked into.
+        UsageError: The path is a link, or not a folder.
+        ConflictError: The folder is not empty.
+        StorageError: The folder cannot be read.
     """
     if folder.is_symlink():
         raise UsageError(f"{folder} is a link: shares are written to a real folder only")
@@ -67,7 +68,7 @@ def check_folder(folder: Path) -> None:
     except NotADirectoryError as error:
         raise UsageError(f"{folder} is not a folder") from error
     except OSError as error:
-        raise StorageError(f"cannot look into {folder}: {error.strerror}") from error
+        raise disk.problem(f"cannot look into {folder}", error) from error
     if strange is not None:
         raise ConflictError(
             f"{folder} is not empty: {strange.name!r} is in it",
@@ -79,22 +80,28 @@ def add_kit(session: "Session", threshold: int, count: int, folder: Path, label:
     """Make a kit, write and prove it, and wrap the keys by its recipient.
 
     Raises:
-        UsageError: Such shares cannot be made, or the folder cannot be used.
+        UsageError: The numbers of shares are not possible, or the folder cannot be used.
         StrongroomError: The keys cannot be wrapped; the files are then removed, they open nothing.
     """
     from strongroom.control.verbs import settings_to_plain
-    from strongroom.services import recovery_kit
+    from strongroom.services.recovery import kit as recovery_kit
 
     check_kit(threshold, count, folder, session.node.paths.root)
     installation_id = session.node.configuration.document().installation_id
     kit = recovery_kit.make_kit(threshold, count, installation_id, session.node.clock.now())
     written = [folder / name for name in kit.texts]
-    _write(folder, kit)
+    is_new = not folder.exists()
+    try:
+        _write(folder, kit)
+    except BaseException:
+        # also when the person gives up: half a kit looks like one
+        _remove(written, folder, is_new=is_new)
+        raise
     try:
         settings = settings_to_plain(_settings(kit, label))
         wrap_id = session.perform("kms.roots.add", {"settings": settings}, session.note)
-    except StrongroomError:
-        _remove_if_useless(session, kit, written)
+    except (StrongroomError, OSError, KeyboardInterrupt):
+        _remove_if_useless(session, kit, written, is_new=is_new)
         raise
     for path in written:
         session.out(str(path))
@@ -108,28 +115,36 @@ def add_kit(session: "Session", threshold: int, count: int, folder: Path, label:
     )
 
 
-def _remove_if_useless(session: "Session", kit: "Kit", written: list[Path]) -> None:
+def _remove_if_useless(
+    session: "Session", kit: "Kit", written: list[Path], *, is_new: bool
+) -> None:
     """Shares by which nothing is wrapped open nothing; if that cannot be told, they stay."""
     with suppress(StrongroomError):
         if kit.recipient not in session.node.keeper.current()[0].recipients:
-            for path in written:
-                path.unlink(missing_ok=True)
+            _remove(written, written[0].parent, is_new=is_new)
+
+
+def _remove(written: list[Path], folder: Path, *, is_new: bool) -> None:
+    """Take the files of a kit away, and its folder if that was made for it."""
+    with suppress(OSError):
+        for path in written:
+            path.unlink(missing_ok=True)
+        if is_new:
+            folder.rmdir()
 
 
 def _settings(kit: "Kit", label: str) -> "RootSettings":
-    from strongroom import bootstrap_roots
+    from strongroom.node import roots
 
     numbers = (kit.set_id, kit.threshold, kit.count)
-    made: RootSettings = bootstrap_roots.root_module("shares").settings(
-        kit.recipient, label=label, kit=numbers
-    )
-    return made
+    return roots.kit_settings(kit.recipient, numbers, label=label)
 
 
 def _write(folder: Path, kit: "Kit") -> None:
-    from strongroom.services import recovery_kit
+    from strongroom.services.recovery import kit as recovery_kit
 
     durable.make_folder(folder, durable.PRIVATE)
     for name, text in kit.texts.items():
         durable.write_file(folder / name, text.encode())
-    recovery_kit.prove(kit, [(folder / name).read_text() for name in kit.texts])
+    written = (small_files.read_lines(str(folder / name), "the share") for name in kit.texts)
+    recovery_kit.prove(kit, [text.decode() for text in written])

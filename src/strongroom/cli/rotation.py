@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from strongroom.cli import asking, parsing
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
@@ -17,10 +18,39 @@ if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretBytes
 
 _STATES = {
-    "rotated": "rotated",
-    "kept": "still the old value",
-    "unfinished": "the new value, but the old one may be valid still",
+    ("rotated", ""): "rotated",
+    ("kept", ""): "still the old value",
+    ("kept", "old"): "still the old value, in the configuration and in the component",
+    (
+        "kept",
+        "both",
+    ): "still the old value in the configuration; the component accepts the new one too",
+    (
+        "kept",
+        "new",
+    ): "the configuration has the old value, and the component accepts only the new one",
+    ("kept", "neither"): "still the old value in the configuration; the component accepts neither",
+    (
+        "kept",
+        "unknown",
+    ): "still the old value in the configuration; what the component accepts is not known",
+    ("unfinished", ""): "the new value, but the old one may be valid still",
+    (
+        "unfinished",
+        "old",
+    ): "the configuration has the new value, and the component accepts only the old one",
+    ("unfinished", "both"): "the new value, but the component accepts the old one still",
+    (
+        "unfinished",
+        "new",
+    ): "the new value, in the configuration and in the component; the rest is not done",
+    ("unfinished", "neither"): "the new value in the configuration; the component accepts neither",
+    (
+        "unfinished",
+        "unknown",
+    ): "the new value in the configuration; what the component accepts is not known",
 }
+"""State, and what the component accepts → which value holds where (findings K6)."""
 
 
 def add_rotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -48,6 +78,7 @@ def add_rotate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="give up unfinished rotations of components that are not configured any more",
     )
     rotate.add_argument("--json", action="store_true", help="print what was done as JSON")
+    asking.add_option(rotate, "do not ask before unfinished rotations are given up")
     rotate.set_defaults(run=_rotate)
 
 
@@ -83,7 +114,7 @@ def add_regenerate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     again.add_argument(
         "--request-timeout",
-        type=int,
+        type=parsing.number(0, parsing.LONGEST_WAIT_S),
         default=1800,
         metavar="S",
         help="accepted for scripts, not needed; default %(default)s",
@@ -106,10 +137,15 @@ def _rotate(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.dry_run:
         _show_plan(map(asdict, rotation.plan(only)), session, as_json=arguments.json)
         return 0
-    value = _value(arguments.value_file)
+    value = _value(arguments.value_file, only)
     if arguments.forget_unfinished:
+        asking.require_of_person(
+            arguments,
+            session,
+            "values that unfinished rotations gave to components will be forgotten; go on?",
+        )
         rotation.forget_left_over(session.actor, only, given=value is not None)
-    outcomes = rotation.rotate(session.actor, only, value=value, say=session.note)
+    outcomes = rotation.rotate(session.actor, only, value=value, report=session.note)
     done = [asdict(one) for one in outcomes]
     if arguments.json:
         session.out_json(done)
@@ -163,23 +199,23 @@ def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> Any:
-    say = session.note if arguments.json else session.out
+    report = session.note if arguments.json else session.out
     asked = {"only": arguments.only}
     if not arguments.offline:
-        return session.perform("regenerate", asked, say)
+        return session.perform("regenerate", asked, report)
     from strongroom.control import verbs
 
     with _stopped(session):
-        done = verbs.perform(session.node, session.actor, "regenerate", asked, say)
+        done = verbs.perform(session.node, session.actor, "regenerate", asked, report)
     session.note("the server may be started again: strongroom serve")
     return done
 
 
 @contextmanager
 def _stopped(session: Session) -> "Iterator[None]":
-    """The server does not run, and cannot be started, until the end of the block (requirements 3.2)."""
+    """The server does not run, and cannot be started, until the end of the block."""
     from strongroom.errors import ConflictError, StateError
-    from strongroom.topology import running
+    from strongroom.runtime import running
 
     try:
         held = running.sole_server(session.node.paths)
@@ -194,21 +230,18 @@ def _stopped(session: Session) -> "Iterator[None]":
         held.__exit__(None, None, None)
 
 
-def _value(name: str | None) -> "SecretBytes | None":
+def _value(name: str | None, keys: Sequence[str]) -> "SecretBytes | None":
     if name is None:
         return None
-    from strongroom.cli import sealing
+    from strongroom.cli import small_files
     from strongroom.crypto.secret import SecretBytes
-    from strongroom.errors import UsageError
+    from strongroom.secrets import catalog
 
-    data = sealing.read_secret(name, "the new value").removesuffix(b"\n").removesuffix(b"\r")
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the value in {name} is not text in UTF-8") from error
-    if not data:
-        raise UsageError(f"there is no value in {name}")
-    return SecretBytes(data)
+    return SecretBytes(
+        small_files.read_setting(
+            name, "the new value", lines=any(catalog.is_multiline(key) for key in keys)
+        )
+    )
 
 
 def _show_plan(planned: Iterable[Mapping[str, Any]], session: Session, *, as_json: bool) -> None:
@@ -231,9 +264,15 @@ def _tell(done: Sequence[Mapping[str, Any]], session: Session, *, quiet: bool) -
     for one in done:
         where = f"  ({one['consumer']})" if one["consumer"] else ""
         if not quiet:
-            session.out(f"{' '.join(one['parameters'])}: {_STATES[one['state']]}{where}")
+            session.out(f"{' '.join(one['parameters'])}: {_state(one)}{where}")
+        for remark in one["remarks"]:
+            session.note(f"{one['parameters'][0]}: {remark}")
     for one in failed:
         stage = f" at {one['stage']}" if one["stage"] else ""
         hint = f"; {one['hint']}" if one["hint"] else ""
         session.note(f"{one['parameters'][0]}{stage}: {one['problem']}{hint}")
     return ConsumerError.exit_code if failed else 0
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    return _STATES.get((one["state"], one["accepts"])) or _STATES[one["state"], ""]

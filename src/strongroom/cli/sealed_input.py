@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Input(NamedTuple):
-    """What came in, opened, and how much was read of it, in words."""
+    """The opened bytes of an input, and the number of bytes read, in words."""
 
     data: "SecretBytes"
     read: str
@@ -24,21 +24,21 @@ def read(path: Path, limit: int, by: "OpenWith") -> Input:
     """The bytes of a file, a pipe or stdin (`-`), opened if they are sealed.
 
     Args:
-        path: Where from.
-        limit: More bytes are refused.
-        by: What opens it, if anything was given.
+        path: The path to read.
+        limit: The most bytes that are accepted.
+        by: The secrets to open the input with, if any were given.
 
     Raises:
         UsageError: Too long, sealed without anything given to open it, or given something and not sealed.
         FormatError: A damaged age file.
         IntegrityError: Nothing given opens it, or it was changed.
-        StorageError: It cannot be read.
+        StorageError: The input cannot be read.
     """
     from strongroom.crypto import age
     from strongroom.crypto.secret import SecretBytes
 
     data = output_file.read_once(path, limit)
-    words = output_file.told(len(data), path)
+    words = output_file.written_sentence(len(data), path)
     with counted(words):
         if age.is_sealed(data):
             if by.is_empty:

@@ -4,43 +4,35 @@ A secret is never the value of an option: passphrases and identities come by fil
 """
 
 import argparse
-import stat
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from strongroom.errors import StorageError, UsageError
+from strongroom.cli import small_files, streams
 
 if TYPE_CHECKING:
     from strongroom.crypto.age import OpenWith, SealTo
     from strongroom.crypto.secret import SecretBytes
 
-LARGEST_FILE = 64 * 1024
-"""Bytes; identity files, passphrases and shares are some hundred."""
-
 
 class TerminalPrompts:
-    """Whoever sits at the terminal, for the plugin of a hardware token; implements `crypto.age.Prompts`."""
+    """Prompts at the terminal for the plugin of a hardware token; implements `crypto.age.Prompts`."""
 
     def display_message(self, message: str) -> None:
         """To stderr."""
-        sys.stderr.write(message + "\n")
+        streams.note(message)
 
     def confirm(self, message: str, yes_string: str, no_string: str | None) -> bool | None:
         """Ask for one of two words; without a terminal nobody answers."""
-        if not sys.stdin.isatty():
+        if not streams.can_ask():
             return None
-        return input(f"{message} ({yes_string}/{no_string or 'no'}): ") == yes_string
+        return streams.ask(f"{message} ({yes_string}/{no_string or 'no'}): ") == yes_string
 
     def request_public_string(self, description: str) -> str | None:
         """Ask for a text; without a terminal nobody answers."""
-        return input(f"{description}: ") if sys.stdin.isatty() else None
+        return streams.ask(f"{description}: ") if streams.can_ask() else None
 
     def request_passphrase(self, description: str) -> str | None:
         """Ask for a PIN, which is not shown; without a terminal nobody answers."""
-        import getpass
-
-        return getpass.getpass(f"{description}: ") if sys.stdin.isatty() else None
+        return streams.ask_hidden(f"{description}: ") if streams.can_ask() else None
 
 
 def add_seal_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +47,7 @@ def add_seal_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file",
         metavar="FILE",
-        help="seal to the passphrase in the first line of this file; - is stdin",
+        help="seal to the passphrase in this file, its only line; - is stdin",
     )
 
 
@@ -71,12 +63,12 @@ def add_open_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file",
         metavar="FILE",
-        help="open with the passphrase in the first line of this file; - is stdin",
+        help="open with the passphrase in this file, its only line; - is stdin",
     )
 
 
 def seal_from(arguments: argparse.Namespace) -> "SealTo":
-    """Whom the options say to seal to; empty without any.
+    """The recipients to encrypt to, or a passphrase, from the options; empty without such options.
 
     Raises:
         UsageError: A recipient is none, or the options exclude each other.
@@ -89,7 +81,7 @@ def seal_from(arguments: argparse.Namespace) -> "SealTo":
 
 
 def open_from(arguments: argparse.Namespace) -> "OpenWith":
-    """What the options give to open with; empty without any.
+    """The secrets to open an age file with, from the options; empty without such options.
 
     Raises:
         UsageError: A file holds no identity, or the options exclude each other.
@@ -100,48 +92,9 @@ def open_from(arguments: argparse.Namespace) -> "OpenWith":
     found = [
         identity
         for name in arguments.identity
-        for identity in age.parse_identities(read_secret(name, "the identity"))
+        for identity in age.parse_identities(small_files.read_lines(name, "the identity"))
     ]
     return age.OpenWith(tuple(found), _passphrase(arguments.passphrase_file))
-
-
-def read_secret(name: str, what: str) -> bytes:
-    """A small file, a pipe, or stdin (`-`), read once to its end.
-
-    Raises:
-        UsageError: It is a directory or a device, or longer than it can rightly be.
-        StorageError: It cannot be read.
-    """
-    try:
-        if name == "-":
-            data = _read_all(sys.stdin.buffer)
-        else:
-            # open() and not Path.read_bytes: a pipe is read just once, and never beyond the bound
-            with Path(name).open("rb") as source:
-                _check_kind(source, name, what)
-                data = _read_all(source)
-    except OSError as error:
-        raise StorageError(f"cannot read {what} from {name}: {error.strerror}") from error
-    if len(data) > LARGEST_FILE:
-        raise UsageError(f"{name} has more than {LARGEST_FILE} bytes: it is not {what}")
-    return data
-
-
-def _read_all(source: BinaryIO) -> bytes:
-    parts: list[bytes] = []
-    left = LARGEST_FILE + 1
-    while left and (part := source.read(left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
-def _check_kind(source: BinaryIO, name: str, what: str) -> None:
-    import os
-
-    mode = os.fstat(source.fileno()).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise UsageError(f"{name} is neither a file nor a pipe: {what} is not read from it")
 
 
 def _passphrase(name: str | None) -> "SecretBytes | None":
@@ -149,7 +102,4 @@ def _passphrase(name: str | None) -> "SecretBytes | None":
 
     if name is None:
         return None
-    line = read_secret(name, "the passphrase").split(b"\n", 1)[0].removesuffix(b"\r")
-    if not line:
-        raise UsageError(f"the first line of {name} is empty: there is no passphrase in it")
-    return SecretBytes(line)
+    return SecretBytes(small_files.read_value(name, "the passphrase"))

@@ -3,11 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from strongroom.cli import columns
+from strongroom.cli import columns, shown_paths
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
-    from strongroom.services.secret_inventory import SecretAge
+    from strongroom.services.secrets.inventory import SecretAge
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,9 +19,12 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="only those whose policy wants a new value, and certificates that end within 30 days",
     )
     show.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_options(show)
     show.set_defaults(run=_list)
     places = commands.add_parser("inventory", help="show where forms of the secrets lie")
     places.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_options(places)
+    shown_paths.add_option(places)
     places.set_defaults(run=_inventory)
 
 
@@ -32,7 +35,7 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         session.out_json([one._asdict() for one in found])
     elif found:
         heads = ("PARAMETER", "ORIGIN", "AGE", "LAST ROTATED", "LAST REVEALED", "DUE", "USED BY")
-        columns.show(session, heads, [_row(one) for one in found])
+        columns.show(session, arguments, heads, [_row(one) for one in found])
     for left in session.node.rotation.outstanding():
         session.note(f"{left.parameters[0]}: rotation not finished, {left.problem}; {left.hint}")
     due = sum(one.due for one in found)
@@ -58,10 +61,11 @@ def _inventory(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.json:
         session.out_json([one._asdict() for one in found])
         return 0
-    heads = ("PATH", "FORM", "MODE", "OWNER", "PARAMETERS", "")
+    heads = ("PATH", "FORM", "MODE", "OWNER", "PARAMETERS", "WARNING")
+    short = shown_paths.shortening(arguments, session)
     rows = [
         (
-            one.path,
+            short(one.path),
             one.form,
             one.mode or "-",
             one.owner or "-",
@@ -70,5 +74,5 @@ def _inventory(arguments: argparse.Namespace, session: Session) -> int:
         )
         for one in found
     ]
-    columns.show(session, heads, rows)
+    columns.show(session, arguments, heads, rows)
     return 0

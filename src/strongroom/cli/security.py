@@ -4,13 +4,25 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli import kms_modes, kms_roots, rotation, secret_inventory
+from strongroom.cli import (
+    asking,
+    columns,
+    keystore_commands,
+    kms_modes,
+    kms_roots,
+    parsing,
+    rotation,
+    secret_inventory,
+    short_ids,
+    sizes,
+)
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from strongroom.services.kms import UsageReport
+    from strongroom.services.keys.keeper import MekUse
+    from strongroom.services.keys.rotate import UsageReport
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -20,7 +32,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     kms = commands.add_parser("kms", help="the key management system of extracts")
     _add_kms(kms.add_subparsers(required=True, metavar="COMMAND"))
     keystore = commands.add_parser("keystore", help="the keystore of the master keys")
-    _add_keystore(keystore.add_subparsers(required=True, metavar="COMMAND"))
+    keystore_commands.add(keystore.add_subparsers(required=True, metavar="COMMAND"))
     secrets = commands.add_parser("secrets", help="the secret parameters: rotation and inventory")
     kept = secrets.add_subparsers(required=True, metavar="COMMAND")
     secret_inventory.add_commands(kept)
@@ -36,19 +48,40 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     status.add_argument(
         "--cached", action="store_true", help="show the last result and its time; asks no root"
     )
+    form = status.add_mutually_exclusive_group()
+    form.add_argument(
+        "--brief",
+        action="store_true",
+        help="three lines: state, root and keys, without the list of MEKs",
+    )
+    form.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="also what every root answered, the RMK in memory, epoch and time of the proof",
+    )
     status.set_defaults(run=_status)
     mode = commands.add_parser("set-mode", help="choose the root that protects the RMK")
-    kms_modes.add_modes(
-        mode.add_subparsers(required=True, metavar="MODE"), kms_modes.MODES, _add_change
-    )
+    modes = mode.add_subparsers(required=True, metavar="MODE", parser_class=parsing.LateParser)
+    kms_modes.add_kinds(modes, kms_modes.MODES, _add_change)
     rotate = commands.add_parser("rotate", help="new RMK and new active MEK")
     _add_drop_root(rotate)
+    asking.add_option(rotate, "do not ask before a root is given up")
     rotate.set_defaults(run=_rotate)
     usage = commands.add_parser("usage", help="extracts and bytes per MEK")
     usage.add_argument("--json", action="store_true", help="print the result as JSON")
+    columns.add_options(usage)
+    short_ids.add_option(usage)
+    sizes.add_option(usage)
     usage.set_defaults(run=_usage)
     retire = commands.add_parser("retire", help="remove a decrypt-only MEK that nothing uses")
-    retire.add_argument("mek_id", metavar="MEK_ID", help="its id, from 'kms usage'")
+    retire.add_argument(
+        "mek_id", metavar="MEK_ID", help="its id, or its first digits, from 'kms usage'"
+    )
+    asking.add_option(
+        retire,
+        "do not ask; files and backups outside the store that the event log knows under it are given up",
+    )
     retire.set_defaults(run=_retire)
     kms_roots.add_commands(commands)
 
@@ -74,18 +107,8 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
         " unreadable until one of their roots answers again",
     )
     _add_drop_root(parser)
+    asking.add_option(parser, "do not ask before keys or roots are given up")
     parser.set_defaults(run=_set_mode)
-
-
-def _add_keystore(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    show = commands.add_parser("show", help="where the keystore is, and what is in it")
-    show.add_argument("--json", action="store_true", help="print the result as JSON")
-    show.set_defaults(run=_keystore_show)
-    verify = commands.add_parser("verify", help="open and compare every replica")
-    verify.add_argument("--json", action="store_true", help="print the result as JSON")
-    verify.set_defaults(run=_keystore_verify)
-    repair = commands.add_parser("repair", help="replace damaged replicas by an intact one")
-    repair.set_defaults(run=_keystore_repair)
 
 
 def _status(arguments: argparse.Namespace, session: Session) -> int:
@@ -93,7 +116,9 @@ def _status(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.json:
         session.out_json(status["json"])
     else:
-        session.out(status["text"])
+        form = "brief" if arguments.brief else "whole" if arguments.verbose else "text"
+        # a server that was started before an upgrade says less
+        session.out(status.get(form, status["text"]))
     return 0 if status["json"]["status"] == "OK" else 1
 
 
@@ -101,11 +126,17 @@ def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.control.verbs import settings_to_plain
 
     asked = {
-        "settings": settings_to_plain(arguments.to_settings(arguments)),
+        "settings": settings_to_plain(kms_modes.to_settings(arguments)),
         "dry_run": arguments.dry_run,
         "abandon": arguments.abandon_external_keys,
-        "drop_roots": arguments.drop_root,
+        "drop_roots": _given_up(arguments, session),
     }
+    if arguments.abandon_external_keys and not arguments.dry_run:
+        asking.require_of_person(
+            arguments,
+            session,
+            "if nothing opens the present keys, the extracts under them stay unreadable; go on?",
+        )
     change = session.perform("kms.set-mode", asked, session.note)
     if change["done"]:
         session.out(f"KMS mode set to {change['after']}: {change['root_key_id']}")
@@ -119,8 +150,18 @@ def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+def _given_up(arguments: argparse.Namespace, session: Session) -> list[str]:
+    """The whole ids of `--drop-root`; a person is asked."""
+    found = [short_ids.wrap(session, wrap_id) for wrap_id in arguments.drop_root]
+    if found and not getattr(arguments, "dry_run", False):
+        asking.require_of_person(
+            arguments, session, f"{', '.join(found)} will open the keys no more; go on?"
+        )
+    return found
+
+
 def _tell_left(change: "Mapping[str, Any]", session: Session) -> None:
-    """What the operator must know after a change of the mode (Q-05, Q-20)."""
+    """Print the things that the operator must know after a change of the mode (Q-05, Q-20)."""
     if change["abandoned"]:
         for mek_id in change["abandoned"]:
             session.out(f"unavailable MEK: {mek_id}")
@@ -136,7 +177,8 @@ def _tell_left(change: "Mapping[str, Any]", session: Session) -> None:
 
 
 def _rotate(arguments: argparse.Namespace, session: Session) -> int:
-    made = session.perform("kms.rotate", {"drop_roots": arguments.drop_root}, session.note)
+    asked = {"drop_roots": _given_up(arguments, session)}
+    made = session.perform("kms.rotate", asked, session.note)
     session.out(f"New RMK: {made['rmk']}")
     session.out(f"New MEK that encrypts: {made['mek']}")
     session.note(
@@ -155,69 +197,57 @@ def _usage(arguments: argparse.Namespace, session: Session) -> int:
                 "meks": {mek: asdict(use) for mek, use in report.by_mek.items()},
                 "missing": {mek: asdict(use) for mek, use in report.missing.items()},
                 "unused": list(report.unused),
+                "outside": {mek: asdict(found) for mek, found in report.outside.items()},
                 "unreadable": list(report.unreadable),
             }
         )
     else:
-        _print_usage(session, report)
+        _print_usage(session, arguments, report)
     return 1 if report.missing or report.unreadable else 0
 
 
-def _print_usage(session: Session, report: "UsageReport") -> None:
-    for mek, use in report.by_mek.items():
-        idle = "unused" if mek in report.unused else "in use"
-        word = "encrypts" if mek == report.active else idle
-        session.out(f"{mek}  {use.extracts:>8} extracts  {use.bytes:>16} bytes  {word}")
-    for mek, use in report.missing.items():
-        session.out(f"{mek}  {use.extracts:>8} extracts  {use.bytes:>16} bytes  KEY MISSING")
+def _print_usage(session: Session, arguments: argparse.Namespace, report: "UsageReport") -> None:
+    from strongroom.services.keys.rotate import what_is_outside
+
+    every = {**report.by_mek, **report.missing}
+    short = short_ids.shortening(arguments, lambda: every)
+
+    def row(mek: str, use: "MekUse", word: str) -> tuple[str, ...]:
+        return short(mek), str(use.extracts), sizes.cell(arguments, use.bytes), word
+
+    rows = [row(mek, use, _state(report, mek)) for mek, use in report.by_mek.items()]
+    rows += [row(mek, use, "KEY MISSING") for mek, use in report.missing.items()]
+    columns.show(session, arguments, ("MEK", "EXTRACTS", sizes.heading(arguments), "STATE"), rows)
+    for mek, found in report.outside.items():
+        session.note(f"MEK {mek}: {what_is_outside(found)}")
     for path in report.unreadable:
         session.note(f"cannot be read: {path}")
 
 
+def _state(report: "UsageReport", mek: str) -> str:
+    if mek == report.active:
+        return "encrypts"
+    if mek in report.unused:
+        return "unused"
+    return "in use" if report.by_mek[mek].extracts or report.unreadable else "unused here"
+
+
 def _retire(arguments: argparse.Namespace, session: Session) -> int:
-    session.perform("kms.retire", {"mek_id": arguments.mek_id}, session.note)
-    session.out(f"MEK {arguments.mek_id} was removed from the KMS store.")
-    return 0
+    from strongroom.services.keys.rotate import NOTHING, OUTSIDE_HINT, what_is_outside
 
-
-def _keystore_show(arguments: argparse.Namespace, session: Session) -> int:
-    directory = session.node.keystore
-    keystore = directory.load()
-    shown = {
-        "path": str(directory.primary),
-        "password_file": str(directory.password_file),
-        "aliases": list(keystore.aliases),
-    }
-    if arguments.json:
-        session.out_json(shown)
-    else:
-        session.out(f"path:          {shown['path']}")
-        session.out(f"password file: {shown['password_file']}")
-        session.out(f"aliases:       {', '.join(keystore.aliases)}")
-    return 0
-
-
-def _keystore_verify(arguments: argparse.Namespace, session: Session) -> int:
-    states = session.node.keystore.verify()
-    if arguments.json:
-        rows = [(str(state.path), state.condition.value, state.detail) for state in states]
-        session.out_json(
-            [dict(zip(("path", "condition", "detail"), row, strict=True)) for row in rows]
-        )
-    else:
-        for state in states:
-            session.out(f"{state.condition.value:<10} {state.path} {state.detail}".rstrip())
-    return 0 if all(state.condition.value == "intact" for state in states) else 1
-
-
-def _keystore_repair(arguments: argparse.Namespace, session: Session) -> int:
-    del arguments
-    node = session.node
-    written = node.keystore.repair()
-    installation_id = node.configuration.document().installation_id
-    written += node.open_configuration_keys(installation_id).repair()
-    for path in written:
-        session.out(f"repaired {path}")
-    if not written:
-        session.out("Every replica is intact; nothing was changed.")
+    report = session.node.kms.usage()
+    mek_id = short_ids.whole(arguments.mek_id, lambda: report.by_mek, "MEK")
+    found = report.outside.get(mek_id, NOTHING)
+    is_free = mek_id in report.by_mek and not report.by_mek[mek_id].extracts
+    if is_free and mek_id != report.active and not report.unreadable:
+        if found:
+            session.note(f"MEK {mek_id}: {what_is_outside(found)}; {OUTSIDE_HINT}")
+            question = f"what still needs the MEK {mek_id} will be lost; go on?"
+            asking.require(arguments, session, question)
+        else:
+            question = f"the MEK {mek_id} will be removed for good; go on?"
+            asking.require_of_person(arguments, session, question)
+    asked = {"mek_id": mek_id, "gives_up": asdict(found)}
+    session.perform("kms.retire", asked, session.note)
+    session.out(f"MEK {mek_id} was removed from the KMS store.")
     return 0

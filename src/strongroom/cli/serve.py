@@ -1,27 +1,25 @@
 """`strongroom serve`: the web service and, as its niced child, the backgrounder.
 
-The backgrounder's standard input is a pipe that only this process holds: when this process goes, in
-whatever way, the pipe ends and the backgrounder stops by itself.
+`backgrounder_keeper` starts the child, and replaces one that died or hangs; `serve.json` names the one that lives.
 """
 
 import argparse
+import logging
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from strongroom.cli import parsing, start_up
+from strongroom.cli.backgrounder_keeper import Backgrounder
 from strongroom.cli.session import Session
+from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
-    from strongroom.bootstrap import Node
+    from strongroom.cli.ports import CommandServices
 
-_NICENESS = 10
-_STOP_S = 15.0
-_POLL_S = 0.5
-_SLOWEST_RESTART_S = 30.0
+_log = logging.getLogger("vizportal.Serve")
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -33,7 +31,10 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         help="an address of the loopback interface; default %(default)s",
     )
     parser.add_argument(
-        "--port", type=int, default=8000, help="0 picks a free one; default %(default)s"
+        "--port",
+        type=parsing.number(0, 65535),
+        default=8000,
+        help="0 picks a free one; default %(default)s",
     )
     parser.add_argument(
         "--no-backgrounder", action="store_true", help="serve only; jobs stay queued"
@@ -44,135 +45,76 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.control import server as control
-    from strongroom.services import log_levels
-    from strongroom.topology import running, service_logs
+    from strongroom.runtime import running, service_logs
+    from strongroom.services.configuration import log_levels
 
     node = session.node
     with ExitStack() as stack:
         stack.enter_context(running.sole_server(node.paths))
         service_logs.configure(node.paths, "vizportal", access=node.access)
-        following = log_levels.followed(node.coordinator, node.configuration, "vizportal")
+        following = log_levels.followed(node.configuration, "vizportal")
         stack.enter_context(following)
-        _bring_in_order(node, session)
-        backgrounder = Backgrounder(node, enabled=not arguments.no_backgrounder)
+        start_up.bring_in_order(session)
+        note = _Note(node)
+        backgrounder = Backgrounder(
+            node.paths.root, enabled=not arguments.no_backgrounder, changed=note.renew
+        )
+        note.backgrounder = backgrounder
         stack.enter_context(backgrounder.kept_running())
         stack.enter_context(_reloading(node, backgrounder))
         stack.enter_context(control.serving(node))
-        _serve(arguments, session, backgrounder)
+        _serve(arguments, session, note)
     return 0
 
 
-def _serve(arguments: argparse.Namespace, session: Session, backgrounder: "Backgrounder") -> None:
-    from strongroom.topology import running
+class _Note:
+    """The contents of `serve.json`: the node's addresses, and its running processes."""
+
+    def __init__(self, node: "CommandServices") -> None:
+        self.backgrounder: Backgrounder | None = None
+        self._node = node
+        self._url = ""
+        self._lock = threading.Lock()
+
+    def publish(self, url: str) -> None:
+        """Connections are accepted."""
+        self._url = url
+        self.renew()
+
+    def renew(self) -> None:
+        """Say it anew: there is another backgrounder. Before the node listens there is nothing to say."""
+        from strongroom.runtime import running
+
+        with self._lock:
+            if self._url and self.backgrounder is not None:
+                found = running.Running(self._url, os.getpid(), self.backgrounder.pid)
+                try:
+                    running.announce(self._node.paths, found, self._node.access)
+                except StrongroomError:
+                    # a full disk ends no server, and status sees which processes are alive
+                    _log.exception("serve.json cannot be written")
+
+
+def _serve(arguments: argparse.Namespace, session: Session, note: _Note) -> None:
     from strongroom.web import server
 
-    node = session.node
-
     def ready(url: str) -> None:
-        note = running.Running(url, os.getpid(), backgrounder.pid)
-        running.announce(node.paths, note, node.access)
+        note.publish(url)
         session.out(f"ready: {url}")
-        sys.stdout.flush()
 
-    server.run(node, arguments.host, arguments.port, ready)
-
-
-def _bring_in_order(node: "Node", session: Session) -> None:
-    """What a start puts right: schema, YAML files, leftovers of dead processes, the keys' proof."""
-    from strongroom import node_backups
-
-    node.repository.ensure_schema()
-    for path in node.configuration.project():
-        session.note(f"rewrote {path}")
-    if node_backups.tidy(node):
-        session.note("let go of what a killed backup or restore had kept")
-    status = node.kms.prove()
-    for problem in status.problems:
-        # what needs no key is served all the same, and status stays red
-        session.note(f"keys: {problem}")
+    server.run(session.whole_node, arguments.host, arguments.port, ready)
 
 
 @contextmanager
-def _reloading(node: "Node", backgrounder: "Backgrounder") -> Iterator[None]:
+def _reloading(node: "CommandServices", backgrounder: "Backgrounder") -> Iterator[None]:
     """Reload the parts when a change of the configuration asks for it (C-20)."""
 
-    def reload(_: object) -> None:
-        node.keys.forget()
+    def reload() -> None:
+        node.kms_cache.forget()
         backgrounder.restart()
 
-    stop = node.coordinator.watch("restart", reload)
+    stop = node.configuration.on_restart(reload)
     try:
         yield
     finally:
         stop()
-
-
-class Backgrounder:
-    """The child process that runs jobs."""
-
-    def __init__(self, node: "Node", *, enabled: bool) -> None:
-        self._root = node.paths.root
-        self._enabled = enabled
-        self._child: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-
-    @property
-    def pid(self) -> int:
-        """The child's process id, 0 if there is none."""
-        return self._child.pid if self._child else 0
-
-    @contextmanager
-    def kept_running(self) -> Iterator[None]:
-        """Start the child, start it again if it dies, stop it at the end."""
-        if not self._enabled:
-            yield
-            return
-        self._start()
-        keeper = threading.Thread(target=self._keep, name="backgrounder-keeper", daemon=True)
-        keeper.start()
-        try:
-            yield
-        finally:
-            self._stopping.set()
-            keeper.join()
-            self._stop()
-
-    def restart(self) -> None:
-        """Stop the child; the keeper starts it again, with the configuration as it is then."""
-        if self._enabled and not self._stopping.is_set():
-            self._stop()
-
-    def _keep(self) -> None:
-        pause = _POLL_S
-        while not self._stopping.wait(pause):
-            with self._lock:
-                ended = self._child is None or self._child.poll() is not None
-            if ended:
-                self._start()
-                pause = min(pause * 2, _SLOWEST_RESTART_S)
-            else:
-                pause = _POLL_S
-
-    def _start(self) -> None:
-        command = [sys.executable, "-m", "strongroom.backgrounder.worker"]
-        with self._lock:
-            self._child = subprocess.Popen(  # noqa: S603 our own interpreter and module
-                ["nice", "-n", str(_NICENESS), *command, "--data-dir", str(self._root)],  # noqa: S607
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-            )
-
-    def _stop(self) -> None:
-        with self._lock:
-            child = self._child
-        if child is None:
-            return
-        child.terminate()
-        try:
-            child.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        if child.stdin is not None:
-            child.stdin.close()

@@ -8,9 +8,10 @@ from strongroom.cli import output_file, sealed_input, sealing
 from strongroom.cli.session import Session
 from strongroom.config.import_rules import Outcome
 from strongroom.errors import UsageError
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
-    from strongroom.services.settings import Imported
+    from strongroom.services.configuration.settings import Imported
 
 _LONGEST_NAME = 300
 
@@ -49,7 +50,10 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     importing.add_argument(
         "-frc", "--force-keys", action="store_true", help="take harmless keys that nobody knows"
     )
-    importing.add_argument("--json", action="store_true", help="print the report as JSON")
+    importing.add_argument(
+        "-v", "--verbose", action="store_true", help="report the keys that do not change, too"
+    )
+    importing.add_argument("--json", action="store_true", help="print the whole report as JSON")
     importing.set_defaults(run=_import)
     return parser
 
@@ -67,11 +71,12 @@ def _export(arguments: argparse.Namespace, session: Session) -> int:
     )
     if to.is_empty and not arguments.no_secrets:
         session.note(
-            f"warning: {found.secrets} secrets go to {target} in plain text; --recipient or"
+            f"warning: {counted(found.secrets, 'secret')} {'goes' if found.secrets == 1 else 'go'} to"
+            f" {target} in plain text; --recipient or"
             " --passphrase-file seals them, --no-secrets leaves them out"
         )
     output_file.write_private(target, found.text.reveal())
-    count = f"{found.keys} key{'' if found.keys == 1 else 's'}"
+    count = counted(found.keys, "key")
     session.note(f"{count} exported to {target}, {found.secrets} of them secrets")
     if session.node.configuration.has_pending:
         session.note("pending changes are not in it: what is not applied is not exported")
@@ -80,10 +85,10 @@ def _export(arguments: argparse.Namespace, session: Session) -> int:
 
 def _import(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.config import transfer
-    from strongroom.services.settings import ImportOptions
+    from strongroom.services.configuration.settings import ImportOptions
 
     source = Path(arguments.file)
-    service = session.node.settings  # who may not import empties no pipe
+    service = session.node.settings  # opened first, so that a refused user's pipe is not read empty
     found = sealed_input.read(source, transfer.MAX_BYTES, sealing.open_from(arguments))
     options = ImportOptions(
         configuration=not arguments.topology_only,
@@ -94,17 +99,28 @@ def _import(arguments: argparse.Namespace, session: Session) -> int:
         imported = service.import_(
             found.data.reveal(), options, actor=session.actor, source=str(source)
         )
-    _report(imported, session, as_json=arguments.json)
-    return _say(imported, session, found.read)
+    if arguments.json:
+        session.out_json(
+            [
+                {"key": _name(one.key), "outcome": one.outcome.value, "why": one.why}
+                for one in imported.verdicts
+            ]
+        )
+    else:
+        _report(imported, session, whole=arguments.verbose)
+    return _conclude(imported, session, found.read)
 
 
-def _report(imported: "Imported", session: Session, *, as_json: bool) -> None:
-    rows = [(_name(one.key), one.outcome.value, one.why) for one in imported.verdicts]
-    if as_json:
-        session.out_json([{"key": key, "outcome": what, "why": why} for key, what, why in rows])
-        return
-    for key, what, why in rows:
-        session.out(f"{key}: {what}" + (f": {why}" if why else ""))
+def _report(imported: "Imported", session: Session, *, whole: bool) -> None:
+    """The keys of which there is something to say; those that stay as they are, by their number (findings F6)."""
+    for one in imported.verdicts:
+        if whole or one.outcome is not Outcome.UNCHANGED:
+            session.out(
+                f"{_name(one.key)}: {one.outcome.value}" + (f": {one.why}" if one.why else "")
+            )
+    left = len(imported.of(Outcome.UNCHANGED))
+    if left and not whole:
+        session.out(f"{counted(left, 'key')} unchanged")
 
 
 def _name(key: str) -> str:
@@ -112,18 +128,18 @@ def _name(key: str) -> str:
     return (key if key.isprintable() else repr(key))[:_LONGEST_NAME]
 
 
-def _say(imported: "Imported", session: Session, read: str) -> int:
+def _conclude(imported: "Imported", session: Session, read: str) -> int:
     refused = len(imported.of(Outcome.REFUSED))
     if refused:
         raise UsageError(
-            f"{read}: {refused} of {len(imported.verdicts)} settings refused; nothing was changed",
+            f"{read}: {refused} of {counted(len(imported.verdicts), 'setting')} refused; nothing was changed",
             hint="the report says why; put them right, or take them out of the file",
         )
     if imported.pending is None:
         session.note(f"{read}: nothing in it differs, nothing was changed")
         return 0
     count = len(imported.of(Outcome.ACCEPTED))
-    session.note(f"{read}: {count} setting{'' if count == 1 else 's'} imported as pending changes")
+    session.note(f"{read}: {counted(count, 'setting')} imported as pending changes")
     if imported.kept:
         session.note(f"{imported.kept} more were pending before, and stay")
     session.note("run 'tsm pending-changes apply' to bring them into force")

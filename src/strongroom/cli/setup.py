@@ -1,14 +1,12 @@
 """`strongroom init` and `initialize-tsm`: create a node in an empty data directory."""
 
 import argparse
-import getpass
-import sys
 from pathlib import Path
 
-from strongroom.cli import prepare, recovery_kit
+from strongroom.cli import prepare, recovery_kit, small_files, streams
 from strongroom.cli.session import Session, SessionOptions
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import StorageError, UsageError
+from strongroom.errors import UsageError
 
 _LONGEST_PASSWORD = 1024
 
@@ -35,15 +33,15 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom import bootstrap, new_node
+    from strongroom.node import create, environment
 
     if prepare.is_asked_for(arguments):
         return prepare.run(arguments, session)
-    name = arguments.admin or bootstrap.local_actor().removeprefix("os:")
+    name = arguments.admin or environment.local_actor().removeprefix("os:")
     data_dir = arguments.data or session.options.data_dir
-    kit = _kit(arguments, new_node.check_new(data_dir))
+    kit = _kit(arguments, create.check_new(data_dir))
     password = read_password(arguments.admin_password_file, f"password for {name}")
-    made = new_node.create_node(data_dir, name, password)
+    made = create.create_node(data_dir, name, password)
     session.out(f"The node was created in {made.root}.")
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Administrator: {name}")
@@ -72,28 +70,16 @@ def read_password(
     """A new password from a file, from stdin (`-`) or asked for twice; one line break is cut off.
 
     Raises:
-        UsageError: It is empty or too long, or nobody is there to be asked.
+        UsageError: The password is empty or too long, or the command has no terminal to ask at.
         StorageError: The file cannot be read.
     """
-    if file is None:
-        if not sys.stdin.isatty():
-            raise UsageError("a password is needed", hint=f"give it with {option}")
-        raw = getpass.getpass(f"{prompt}: ").encode()
-        if getpass.getpass("once more: ").encode() != raw:
-            raise UsageError("the two passwords differ")
-    elif file == "-":
-        raw = sys.stdin.buffer.readline(_LONGEST_PASSWORD + 2)
-    else:
-        raw = _read_file(file)
-    password = raw.removesuffix(b"\n").removesuffix(b"\r")
-    if not 0 < len(password) <= _LONGEST_PASSWORD:
+    if file is not None:
+        return SecretBytes(small_files.read_value(file, "the password", limit=_LONGEST_PASSWORD))
+    if not streams.can_ask():
+        raise UsageError("a password is needed", hint=f"give it with {option}")
+    typed = streams.ask_hidden(f"{prompt}: ").encode()
+    if not 0 < len(typed) <= _LONGEST_PASSWORD:
         raise UsageError(f"a password has 1 to {_LONGEST_PASSWORD} bytes")
-    return SecretBytes(password)
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 also a pipe
-            return file.read(_LONGEST_PASSWORD + 2)
-    except OSError as error:
-        raise StorageError(f"cannot read the password file {path}: {error.strerror}") from error
+    if streams.ask_hidden("once more: ").encode() != typed:
+        raise UsageError("the two passwords differ")
+    return SecretBytes(typed)

@@ -3,8 +3,10 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from strongroom.cli import asking, columns, short_ids
 from strongroom.cli.session import Session
 from strongroom.errors import UsageError
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from strongroom.repository.rows import SiteRow
@@ -18,6 +20,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     show = commands.add_parser("list", help="show all sites")
     show.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_options(show)
+    short_ids.add_option(show)
     show.set_defaults(run=_list)
     create = commands.add_parser("create", help="create a site")
     create.add_argument("name", metavar="NAME", help="what people call it")
@@ -31,20 +35,19 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     mode.add_argument(
         "--keep-encrypted", action="store_true", help="with disabled: decrypt nothing"
     )
-    mode.add_argument("-y", "--yes", action="store_true", help="do not ask before a decryption")
+    asking.add_option(mode, "do not ask before a decryption")
     mode.set_defaults(run=_set_mode)
     default = commands.add_parser("default-mode", help="show or set the mode of new sites")
     default.add_argument("mode", metavar="MODE", nargs="?", help=_MODES)
     default.set_defaults(run=_default_mode)
     delete = commands.add_parser("delete", help="delete a site with everything on it")
     delete.add_argument("site", metavar="SITE", help="name, content URL or id")
-    delete.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    asking.add_option(delete)
     delete.set_defaults(run=_delete)
     return parser
 
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.cli import columns
     from strongroom.repository.rows import SiteMode
 
     sites = session.node.sites.page(session.subject).rows
@@ -52,17 +55,18 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         session.out_json([_json(site) for site in sites])
         return 0
     heads = ["NAME", "CONTENT URL", "MODE", "STATE", "ID"]
+    short = short_ids.shortening(arguments, lambda: (site.id for site in sites))
     rows = [
-        [site.name, site.content_url or "-", SiteMode(site.mode).word, site.state, site.id]
+        [site.name, site.content_url or "-", SiteMode(site.mode).word, site.state, short(site.id)]
         for site in sites
     ]
-    columns.show(session, heads, rows)
+    columns.show(session, arguments, heads, rows)
     return 0
 
 
 def _create(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.repository.rows import SiteMode
-    from strongroom.services.sites import SiteChanges, parse_mode
+    from strongroom.services.directory.sites import SiteChanges, parse_mode
 
     mode = None if arguments.mode is None else parse_mode(arguments.mode)
     changes = SiteChanges(content_url=arguments.url, mode=mode)
@@ -76,20 +80,18 @@ def _create(arguments: argparse.Namespace, session: Session) -> int:
 
 def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.repository.rows import SiteMode
-    from strongroom.services.sites import parse_mode
+    from strongroom.services.directory.sites import parse_mode
 
     mode = parse_mode(arguments.mode)
     if arguments.keep_encrypted and mode is not SiteMode.DISABLED:
         raise UsageError("--keep-encrypted goes with the mode disabled only")
     sites = session.node.sites
-    site = sites.find(arguments.site)
+    site = short_ids.site(session, arguments.site)
     if site.mode == mode:
         session.note(f"nothing to do: the mode of {site.name!r} is {mode.word} already")
         return 0
-    decrypts = mode is SiteMode.DISABLED and not arguments.keep_encrypted
-    if decrypts and not arguments.yes and not _confirmed(session, site):
-        session.note("nothing was changed")
-        return 1
+    if mode is SiteMode.DISABLED and not arguments.keep_encrypted:
+        _ask_before_decryption(arguments, session, site)
     changed = sites.set_mode(
         session.subject, site.id, mode, keep_encrypted=arguments.keep_encrypted
     )
@@ -102,15 +104,20 @@ def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def _confirmed(session: Session, site: "SiteRow") -> bool:
+def _ask_before_decryption(
+    arguments: argparse.Namespace, session: Session, site: "SiteRow"
+) -> None:
     count = session.node.sites.encrypted_count(site.id)
-    if count == 0:
-        return True
-    return session.confirm(f"{count} encrypted extracts of {site.name!r} will be decrypted; go on?")
+    if count:
+        asking.require(
+            arguments,
+            session,
+            f"{counted(count, 'encrypted extract')} of {site.name!r} will be decrypted; go on?",
+        )
 
 
 def _default_mode(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.services.sites import parse_mode
+    from strongroom.services.directory.sites import parse_mode
 
     if arguments.mode is not None:
         mode = parse_mode(arguments.mode)
@@ -120,14 +127,13 @@ def _default_mode(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _delete(arguments: argparse.Namespace, session: Session) -> int:
-    site = session.node.sites.find(arguments.site)
-    question = f"the site {site.name!r} and everything on it will be deleted; go on?"
-    if not arguments.yes and not session.confirm(question):
-        session.note("nothing was changed")
-        return 1
+    site = short_ids.site(session, arguments.site)
+    asking.require(
+        arguments, session, f"the site {site.name!r} and everything on it will be deleted; go on?"
+    )
     files = session.node.sites.delete(session.subject, site.id)
     session.node.content.delete_files(files)
-    session.out(f"site {site.name!r} deleted with {len(files)} files")
+    session.out(f"site {site.name!r} deleted with {counted(len(files), 'file')}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`tsm status`: whether the node is served, whether its keys are proved now, and which certificates end soon."""
+"""`tsm status`: whether the node is served, whether its keys are proved now, and which certificates and credentials end soon."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -7,8 +7,11 @@ from strongroom.cli.session import Session
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
-    from strongroom.services.secret_inventory import Ending
-    from strongroom.topology.prepared import PreparedNode
+    from collections.abc import Mapping
+
+    from strongroom.joining.prepared import PreparedNode
+    from strongroom.runtime.running import Running
+    from strongroom.services.secrets.inventory import Ending
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
 
@@ -23,17 +26,18 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom import bootstrap
-    from strongroom.topology import running
+    from strongroom.node import opening
+    from strongroom.runtime import running
 
-    waiting = bootstrap.prepared_node(session.options.data_dir)
+    waiting = opening.prepared_node(session.options.data_dir)
     if waiting is not None:
         return _print_prepared(waiting, arguments, session)
     node = session.node
     found = running.find(node.paths)
-    problem = _key_problem(session)
+    problem, warnings = _keys(session)
     ending = _ending(session)
-    word = _STOPPED if found is None else _DEGRADED if problem else _RUNNING
+    trouble = {**(running.trouble(found) if found else {}), **_https_trouble(session)}
+    word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
     if arguments.json:
         session.out_json(
             {
@@ -41,18 +45,26 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
                 "node": node.paths.node_id,
                 "url": found.url if found else None,
                 "keys": problem or "OK",
+                "processes": trouble,
                 "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
+                "warnings": list(warnings),
             }
         )
     elif arguments.verbose:
-        _print_services(session, word, problem)
+        _print_services(session, found, trouble, problem)
     else:
         session.out(f"Status: {word}")
+        session.out(f"Keys: {'ERROR' if problem else 'OK'}")
+        session.out(f"Address: {found.url if found else '-'}")
     if problem:
         session.note(f"keys: {problem}")
+    for name, why in trouble.items():
+        session.note(f"{name}: {why}")
+    for warning in warnings:
+        session.note(f"keys: {warning}")
     for one in ending:
         session.note(f"{one.name} ends on {one.ends_at}; {_renewal(one)}")
-    return 1 if problem else 0
+    return 1 if problem or trouble else 0
 
 
 def _print_prepared(
@@ -75,13 +87,19 @@ def _print_prepared(
     return 0
 
 
-def _print_services(session: Session, word: str, problem: str) -> None:
-    """The form that public parsers of `tsm status -v` read (requirements 3.7)."""
+def _print_services(
+    session: Session, found: "Running | None", trouble: "Mapping[str, str]", problem: str
+) -> None:
+    """The form that public parsers of `tsm status -v` read."""
     session.out(f"{session.node.paths.node_id}: localhost")
+    word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
     session.out(f"\tStatus: {word}")
-    phrase = "is stopped" if word == _STOPPED else "is running"
-    session.out(f"\t'Strongroom Web Service 0' {phrase}.")
-    session.out(f"\t'Strongroom Backgrounder 0' {phrase}.")
+    pids = (found.pid, found.backgrounder_pid) if found else (0, 0)
+    for name, pid in zip(("Web Service", "Backgrounder"), pids, strict=True):
+        phrase = "is in an error state" if name.lower() in trouble else "is running"
+        # a server that is starting has not said its number yet; of the other there is none then
+        there = found is not None and (pid or name == "Web Service")
+        session.out(f"\t'Strongroom {name} 0' {phrase if there else 'is stopped'}.")
     keys = "is in an error state" if problem else "is running"
     session.out(f"\t'Strongroom Key Management 0' {keys}.")
 
@@ -100,9 +118,18 @@ def _renewal(one: "Ending") -> str:
     return f"set a new one: tsm configuration set -k {one.name}"
 
 
-def _key_problem(session: Session) -> str:
+def _keys(session: Session) -> tuple[str, tuple[str, ...]]:
+    """The problems with the keys, and the credentials of their roots that end soon."""
     try:
-        status = session.node.kms.status()
+        status = session.node.keeper.status()
     except StrongroomError as error:
-        return error.message
-    return "" if status.is_ok else status.problems[0]
+        return error.message, ()
+    return "" if status.is_ok else status.problems[0], status.warnings
+
+
+def _https_trouble(session: Session) -> "Mapping[str, str]":
+    """Why HTTPS is asked for and cannot be served, if so (findings K18)."""
+    from strongroom.services.configuration import https_material
+
+    why = https_material.problem_now(session.node.configuration, session.node.clock)
+    return {"https listener": why} if why else {}

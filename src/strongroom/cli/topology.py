@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from strongroom.cli import output_file, sealing
+from strongroom.cli import columns, output_file, sealing
 from strongroom.cli.session import Session
 from strongroom.clock import format_utc
 from strongroom.errors import FormatError, UsageError
@@ -13,6 +13,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `topology`."""
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: the nodes")
     nouns = parser.add_subparsers(required=True, metavar="NOUN")
+    listing = nouns.add_parser("list-nodes", help="the nodes of the installation")
+    listing.add_argument("-v", "--verbose", action="store_true", help="with their services")
+    listing.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_option_of_names(listing)
+    listing.set_defaults(run=_list)
     nodes = nouns.add_parser("nodes", help="nodes of the installation")
     verbs = nodes.add_subparsers(required=True, metavar="VERB")
     making = verbs.add_parser(
@@ -42,9 +47,22 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _list(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.runtime.processes import SERVICES
+
+    node_id = session.node.paths.node_id
+    if arguments.json:
+        session.out_json([{"node": node_id, "services": list(SERVICES)}])
+        return 0
+    session.out(node_id)
+    for service in SERVICES if arguments.verbose else ():
+        session.out(f"  {service}")
+    return 0
+
+
 def _make(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.services.topology import Wanted
-    from strongroom.topology import running
+    from strongroom.runtime import running
+    from strongroom.services.nodes.admit import BootstrapRequest
 
     target, node = Path(arguments.file), session.node
     to = sealing.seal_from(arguments)
@@ -53,7 +71,7 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
     output_file.check_target(target)
     found = running.find(node.paths)
     server = _address(arguments.server) or (found.url if found else "")
-    wanted = Wanted(
+    wanted = BootstrapRequest(
         str(target.absolute()), server, not arguments.no_embedded_credential, not to.is_empty
     )
     made = node.topology.make_bootstrap_file(session.actor, wanted)
@@ -67,7 +85,12 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
         from strongroom.crypto import age
 
         text = age.seal(text, to)
-    output_file.write_private(target, text)
+    try:
+        output_file.write_private(target, text)
+    except BaseException:
+        # also when the person gives up while a pipe has no reader: nobody may hold what was written
+        node.topology.withdraw(session.actor, made.file)
+        raise
     until = format_utc(made.file.expires_at)
     session.note(f"bootstrap file of {made.file.node_id} written to {target}, valid until {until}")
     if made.file.credential is None:
@@ -76,7 +99,7 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _address(given: str) -> str:
-    from strongroom.topology import bootstrap_file
+    from strongroom.joining import bootstrap_file
 
     try:
         return bootstrap_file.check_server(given)

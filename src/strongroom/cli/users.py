@@ -6,8 +6,10 @@ A password comes from a file, from stdin or is asked for; never from the command
 import argparse
 from typing import TYPE_CHECKING
 
+from strongroom.cli import asking, columns, short_ids
 from strongroom.cli.session import Session
 from strongroom.errors import UsageError
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from strongroom.repository.rows import UserRow
@@ -22,6 +24,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     show = commands.add_parser("list", help="show the users of the installation or of a site")
     show.add_argument("--site", metavar="SITE", help="only this site's users, with their roles")
     show.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_options(show)
+    short_ids.add_option(show)
     show.set_defaults(run=_list)
     create = commands.add_parser("create", help="create a user")
     create.add_argument("name", metavar="NAME", help="what it signs in with")
@@ -39,7 +43,14 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     password = commands.add_parser("set-password", help="set a user's password; ends its sessions")
     password.add_argument("name", metavar="NAME", help="the user")
     _add_password(password)
+    password.add_argument(
+        "--revoke-tokens", action="store_true", help="revoke the user's access tokens, too"
+    )
+    asking.add_option(password, "do not ask before tokens are revoked")
     password.set_defaults(run=_set_password)
+    unlock = commands.add_parser("unlock", help="end the pauses after failed sign-ins of a user")
+    unlock.add_argument("name", metavar="NAME", help="the user")
+    unlock.set_defaults(run=_unlock)
     role = commands.add_parser("set-role", help="set a user's role on a site")
     role.add_argument("name", metavar="NAME", help="the user")
     role.add_argument("role", metavar="ROLE", help="ServerAdministrator, Creator, Viewer ...")
@@ -48,6 +59,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     delete = commands.add_parser("delete", help="delete a user everywhere")
     delete.add_argument("name", metavar="NAME", help="the user")
     delete.add_argument("--give-to", metavar="NAME", help="who gets what the user owns")
+    asking.add_option(delete)
     delete.set_defaults(run=_delete)
     return parser
 
@@ -57,28 +69,31 @@ def _add_password(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.cli import columns
     from strongroom.repository.rows import Query
 
     if arguments.site is None:
         users = session.node.users.page(session.subject).rows
         found = [(user, "ServerAdministrator" if user.is_server_admin else "") for user in users]
     else:
-        site = session.node.sites.find(arguments.site)
+        site = short_ids.site(session, arguments.site)
         query = Query(sort=(("name", False),))
         page = session.node.users.page_of_site(session.subject, site.id, query)
         found = [(one.user, one.role) for one in page.rows]
     if arguments.json:
         session.out_json([_json(user, role) for user, role in found])
         return 0
-    rows = [[user.name, user.full_name, role or "-", user.id] for user, role in found]
-    columns.show(session, ["NAME", "FULL NAME", "ROLE", "ID"], rows)
+    everybody = session.node.users.page
+    short = short_ids.shortening(
+        arguments, lambda: (user.id for user in everybody(session.subject).rows)
+    )
+    rows = [[user.name, user.full_name, role or "-", short(user.id)] for user, role in found]
+    columns.show(session, arguments, ["NAME", "FULL NAME", "ROLE", "ID"], rows)
     return 0
 
 
 def _create(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli.setup import read_password
-    from strongroom.services.users import parse_role
+    from strongroom.services.directory.users import parse_role
 
     if (arguments.site is None) != (arguments.role is None):
         raise UsageError("--site and --role go together")
@@ -86,7 +101,7 @@ def _create(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.no_password and arguments.password_file is not None:
         raise UsageError("--no-password and --password-file exclude each other")
     users, subject = session.node.users, session.subject
-    site = None if arguments.site is None else session.node.sites.find(arguments.site)
+    site = None if arguments.site is None else short_ids.site(session, arguments.site)
     password = None
     if not arguments.no_password:
         password = read_password(
@@ -108,28 +123,53 @@ def _create(arguments: argparse.Namespace, session: Session) -> int:
 def _set_password(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli.setup import read_password
 
-    user = session.node.users.find(arguments.name)
+    user = short_ids.user(session, arguments.name)
+    if arguments.revoke_tokens:
+        asking.require_of_person(
+            arguments, session, f"all access tokens of {user.name!r} will be revoked; go on?"
+        )
     password = read_password(
         arguments.password_file, f"new password for {user.name}", option=_PASSWORD_OPTION
     )
     session.node.users.set_password(session.subject, user.id, password)
     session.out(f"the password of {user.name!r} is set, its sessions have ended")
+    kept = session.node.tokens.list(session.subject, user.id)
+    if arguments.revoke_tokens:
+        for token in kept:
+            session.node.tokens.revoke(session.subject, token.id)
+        session.out(f"{counted(len(kept), 'access token')} revoked")
+    elif kept:
+        # an attacker who knew the old password may have made an access token (findings S13)
+        session.note(
+            f"{counted(len(kept), 'access token')} of {user.name!r} can still be used; "
+            "revoke them with --revoke-tokens, or one by one with 'strongroom tokens revoke'"
+        )
+    return 0
+
+
+def _unlock(arguments: argparse.Namespace, session: Session) -> int:
+    user = short_ids.user(session, arguments.name)
+    # the server remembers who failed from where
+    session.perform("users.unlock", {"user_id": user.id}, session.note)
+    session.out(f"{user.name!r} may sign in again")
     return 0
 
 
 def _set_role(arguments: argparse.Namespace, session: Session) -> int:
-    site = session.node.sites.find(arguments.site)
-    user = session.node.users.find(arguments.name)
+    site = short_ids.site(session, arguments.site)
+    user = short_ids.user(session, arguments.name)
     now = session.node.users.give_role(session.subject, site.id, user.id, arguments.role)
     session.out(f"the role of {user.name!r} on {site.name!r} is {now.role}")
     return 0
 
 
 def _delete(arguments: argparse.Namespace, session: Session) -> int:
-    users = session.node.users
-    user = users.find(arguments.name)
-    heir = users.find(arguments.give_to).id if arguments.give_to else ""
-    users.delete(session.subject, user.id, give_to=heir)
+    user = short_ids.user(session, arguments.name)
+    heir = short_ids.user(session, arguments.give_to).id if arguments.give_to else ""
+    asking.require_of_person(
+        arguments, session, f"the user {user.name!r} will be deleted everywhere; go on?"
+    )
+    session.node.users.delete(session.subject, user.id, give_to=heir)
     session.out(f"user {user.name!r} deleted")
     return 0
 

@@ -14,9 +14,9 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 def text() -> str:
     """The line that is printed."""
-    from strongroom.topology import product
+    from strongroom.system import version
 
-    return f"strongroom {product.VERSION}\n"
+    return f"strongroom {version.VERSION}\n"
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:

@@ -1,93 +1,49 @@
-"""The configuration keys: which exist, what they default to, and which change without a restart.
+"""The catalogue of configuration keys: their kinds, defaults, and whether a change needs a restart.
 
-Secret parameters are in `secrets.catalog`; here both kinds are one name space.
+Secret parameters are in `secrets.catalog`; ordinary keys and secrets share one name space.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
-from strongroom.errors import NotFoundError, UsageError
+from strongroom.errors import NotFoundError, StateError, UsageError
 from strongroom.secrets import catalog as secrets
 from strongroom.secrets import policy
+from strongroom.system import values
+from strongroom.system.late_rows import LateRows
 
-MAX_TEXT_CHARACTERS = 64 << 10
-_MAX_INTEGER = 2**53
-_MAX_PORT = 65535
-_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "off")
 LOGGING_SERVICES = ("backgrounder", "vizportal", "vizqlserver")
-"""Those that write a log here; `services.log_levels` follows their `<service>.log.level`."""
+"""The services that write a log; `services.configuration.log_levels` applies their `<service>.log.level`."""
 _SILENT_SERVICES = ("clustercontroller", "filestore", "gateway", "tabadmincontroller")
 
 NO_EFFECT = "accepted for scripts, nothing here uses it"
-"""What is said of a key without effect."""
+"""The words for a key without effect, in lists of keys."""
 
 
 class ConfigKey(NamedTuple):
-    """One ordinary configuration key.
+    """An ordinary configuration key.
 
     Attributes:
-        name: Its name, case-sensitive.
-        default: The value in force while it is not set; None if there is none.
-        check: Gives the value in its one spelling, or raises `ValueError` saying what it should be.
-        dynamic: Whether a change needs no restart.
-        summary: What it does.
-        has_effect: Whether anything here reads it; a key that nothing reads is accepted all the
-            same, so that scripts written for the other product go on (requirements 2.4).
+        name: Name of the key, case-sensitive.
+        default: The value in force while the key is not set; None without a default.
+        check: The check of the key's kind: returns a value in its one spelling, or raises `ValueError` with words for
+            what the value should be.
+        dynamic: Whether a change is in force without a restart.
+        summary: The effect of the key.
+        has_effect: Whether any code reads the key. A key that no code reads is accepted as well, so that scripts
+            written for the other product keep working.
     """
 
     name: str
     default: str | None
-    check: Callable[[str], str]
+    check: values.Check
     dynamic: bool
     summary: str
     has_effect: bool = True
 
 
-def _text(value: str) -> str:
-    if len(value) > MAX_TEXT_CHARACTERS:
-        message = f"a text of at most {MAX_TEXT_CHARACTERS} characters"
-        raise ValueError(message)
-    return value
-
-
-def _integer(value: str) -> str:
-    # int() would also take " 7", "1_000" and other scripts' digits: one spelling only
-    if not (value.isascii() and value.isdigit()) or int(value) > _MAX_INTEGER:
-        message = "a whole number from 0"
-        raise ValueError(message)
-    return str(int(value))
-
-
-def _port(value: str) -> str:
-    if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= _MAX_PORT:
-        message = f"a port from 1 to {_MAX_PORT}"
-        raise ValueError(message)
-    return str(int(value))
-
-
-def _login(value: str) -> str:
-    if value not in {"rails", "rails_a", "rails_b"}:
-        message = "rails, rails_a or rails_b"
-        raise ValueError(message)
-    return value
-
-
-def _boolean(value: str) -> str:
-    if value.lower() not in {"true", "false"}:
-        message = "true or false"
-        raise ValueError(message)
-    return value.lower()
-
-
-def _level(value: str) -> str:
-    if value.lower() not in _LEVELS:
-        message = f"one of {', '.join(_LEVELS)}"
-        raise ValueError(message)
-    return value.lower()
-
-
 def _all() -> dict[str, ConfigKey]:
-    keys = [*_extracts(), *_node(), *_components(), *_watched(), *_without_effect()]
+    keys = [*_extracts(), *_node(), *_watched(), *_without_effect()]
     return {key.name: key for key in sorted(keys, key=lambda key: key.name)}
 
 
@@ -97,58 +53,90 @@ def _extracts() -> list[ConfigKey]:
         ConfigKey(
             "kms.rmk.keep_seconds",
             "3600",
-            _integer,
+            values.integer,
             True,
             "seconds that the RMK serves until its root is asked again",
         ),
         ConfigKey(
             "kms.rmk.offline_seconds",
             "3600",
-            _integer,
+            values.integer,
             True,
             "further seconds while the root is out of reach",
         ),
         ConfigKey(
-            "backgrounder.extracts.concurrency", "2", _integer, True, "extracts at a time in a job"
+            "backgrounder.extracts.concurrency",
+            "2",
+            values.count,
+            True,
+            "extracts at a time in a job",
         ),
         ConfigKey(
             "backgrounder.extracts.bytes_per_second",
             "0",
-            _integer,
+            values.integer,
             True,
             "throttle of jobs over extracts; 0 is none",
+        ),
+        ConfigKey(
+            "backgrounder.jobs.keep_days",
+            "90",
+            values.integer,
+            True,
+            "days that a job's row and receipt stay after its end; at least 1",
+        ),
+        ConfigKey(
+            "backgrounder.jobs.keep_most",
+            "10000",
+            values.integer,
+            True,
+            "ended jobs that stay at most, the newest ones; at least 100",
         ),
     ]
 
 
 def _node() -> list[ConfigKey]:
-    """Where it keeps and serves what."""
+    """The node's folders, ports and addresses."""
     return [
         ConfigKey(
             "basefilepath.backuprestore",
             "tabsvc/files/backups",
-            _text,
+            values.path_in_data,
             False,
-            "folder of backups, seen from the data directory",
+            "folder of backups, an absolute path; the default and any other relative one is seen from the data directory",
+        ),
+        ConfigKey(
+            "basefilepath.log_archive",
+            "tabsvc/files/log-archives",
+            values.path_in_data,
+            True,
+            "folder of archives of logs (ziplogs), as the one of backups",
         ),
         ConfigKey(
             "features.PasswordlessBootstrapInit",
             "true",
-            _boolean,
+            values.boolean,
             False,
             "whether a bootstrap file carries a one-time credential",
         ),
         ConfigKey(
+            "gateway.data_keys",
+            "false",
+            values.boolean,
+            True,
+            "whether server administrators get data keys of standalone files over HTTP(S), for `strongroom-client`",
+        ),
+        ConfigKey(
             "gateway.https.host",
             "127.0.0.1",
-            _text,
+            values.address,
             False,
             "address that serves HTTPS, read when serve starts; 0.0.0.0: all",
         ),
         ConfigKey(
             "gateway.https.port",
             None,
-            _port,
+            values.port,
             False,
             "port of HTTPS, read when serve starts; none: no HTTPS",
         ),
@@ -156,7 +144,7 @@ def _node() -> list[ConfigKey]:
 
 
 def _watched() -> list[ConfigKey]:
-    """What runs out, and what is told."""
+    """The parameters for watching, such as ends and ages of secrets, and for reports."""
     return [
         ConfigKey(
             "secrets.policy",
@@ -168,20 +156,24 @@ def _watched() -> list[ConfigKey]:
         ConfigKey(
             "secrets.rotate_when_due",
             "false",
-            _boolean,
+            values.boolean,
             True,
             "whether a serving node rotates generated secrets that are due",
         ),
         ConfigKey(
             "tabadmincontroller.auth.expiration.minutes",
             "120",
-            _integer,
+            values.integer,
             True,
             "minutes until a bootstrap file expires",
         ),
         *(
             ConfigKey(
-                f"{service}.log.level", "info", _level, True, f"how much the log of {service} says"
+                f"{service}.log.level",
+                "info",
+                values.level,
+                True,
+                f"how much the log of {service} says",
             )
             for service in LOGGING_SERVICES
         ),
@@ -195,63 +187,46 @@ def _without_effect() -> list[ConfigKey]:
         (
             "backgrounder.extra_timeout_in_seconds",
             "1800",
-            _integer,
+            values.integer,
             False,
             "grace of a job, seconds",
         ),
-        ("backgrounder.querylimit", "7200", _integer, False, "longest query, seconds"),
-        ("backgrounder.timeout_tasks", None, _text, False, "jobs with a time limit"),
-        ("basefilepath.log_archive", None, _text, False, "folder of log archives"),
-        ("basefilepath.site_export.exports", None, _text, False, "folder of site exports"),
-        ("basefilepath.site_import.exports", None, _text, False, "folder of site imports"),
-        ("gateway.timeout", "7200", _integer, False, "longest request, seconds"),
-        ("service.jmx_enabled", "false", _boolean, False, "metrics by JMX"),
-        ("vizqlserver.trustedticket.log_level", "info", _level, False, "log of trusted tickets"),
-        *((name, "info", _level, True, "log of a service that has none here") for name in levels),
-    ]
-    return [ConfigKey(*key[:4], f"{key[4]}; {NO_EFFECT}", has_effect=False) for key in keys]
-
-
-def _components() -> list[ConfigKey]:
-    """Where the components are that use our secrets; a rotation reads these at its start."""
-    tls = "authority of the TLS certificate of {}; without it, {}"
-    smtp = "svcmonitor.notification.smtp"
-    texts = {
-        "indexandsearchserver.ssl.directory": (
-            None,
-            "where the internal certificates lie as files for the search server",
+        ("backgrounder.querylimit", "7200", values.integer, False, "longest query, seconds"),
+        ("backgrounder.timeout_tasks", None, values.text, False, "jobs with a time limit"),
+        ("basefilepath.site_export.exports", None, values.path, False, "folder of site exports"),
+        ("basefilepath.site_import.exports", None, values.path, False, "folder of site imports"),
+        ("gateway.timeout", "7200", values.integer, False, "longest request, seconds"),
+        ("service.jmx_enabled", "false", values.boolean, False, "metrics by JMX"),
+        (
+            "vizqlserver.trustedticket.log_level",
+            "info",
+            values.level,
+            False,
+            "log of trusted tickets",
         ),
-        "pgsql.host": (None, "host of PostgreSQL or folder of its Unix socket; none: not used"),
-        "pgsql.database": ("postgres", "database in which PostgreSQL logins are proved"),
-        "pgsql.adminusername": ("tblwgadmin", "role that changes the others' passwords"),
-        "pgsql.ca_file": (None, tls.format("PostgreSQL", "the system's")),
-        "redis.host": (None, "host of Redis; with none and no socket, Redis is not used"),
-        "redis.socket": (None, "Unix socket of Redis, before its host"),
-        "redis.user": ("strongroom", "ACL user of Redis whose password is redis.password"),
-        "redis.ca_file": (None, tls.format("Redis", "loopback only")),
-        "redis.acl_file": (None, "ACL file of Redis on this machine, for the inventory"),
-        f"{smtp}.server": (None, "host of the mail server for alerts; none: not used"),
-        f"{smtp}.send_account": (None, "who logs in there"),
-        f"{smtp}.ca_file": (None, tls.format("the mail server", "the system's")),
-        "zookeeper.hosts": (None, "host:port,host:port of ZooKeeper; none: not used"),
-        "zookeeper.root": ("/strongroom", "znode below which each user has a subtree"),
-        "zookeeper.ca_file": (None, tls.format("ZooKeeper", "loopback only")),
-    }
-    ports = {
-        "pgsql.port": ("5432", "port of PostgreSQL; also part of its socket's name"),
-        "redis.port": ("6379", "port of Redis"),
-        f"{smtp}.port": ("587", "port of the mail server; 465 is TLS from the start"),
-    }
-    login = "login of jdbc.password; a rotation writes it, rails until then"
+        *(
+            (name, "info", values.level, True, "log of a service that has none here")
+            for name in levels
+        ),
+    ]
     return [
-        ConfigKey("jdbc.username", None, _login, True, login),
-        *(ConfigKey(name, value, _text, True, use) for name, (value, use) in texts.items()),
-        *(ConfigKey(name, value, _port, True, use) for name, (value, use) in ports.items()),
+        ConfigKey(name, default, check, dynamic, f"{summary}; {NO_EFFECT}", has_effect=False)
+        for name, default, check, dynamic, summary in keys
     ]
 
 
-KEYS = _all()
-"""All ordinary keys by name."""
+def _of_components() -> Iterator[tuple[str, ConfigKey]]:
+    """The addresses of components that use our secrets; a rotation reads them when it starts."""
+    from strongroom.consumers import registry
+
+    for kind in registry.kinds():
+        for one in kind.settings:
+            yield one.name, ConfigKey(one.name, one.default, one.check, True, one.summary)
+
+
+_OWN: Final = _all()
+KEYS: Final[Mapping[str, ConfigKey]] = LateRows(_OWN, _of_components)
+"""All ordinary keys by name; asked for one of a component's, it imports the components' modules (F13)."""
 
 
 def names() -> list[str]:
@@ -260,8 +235,8 @@ def names() -> list[str]:
 
 
 def is_known(name: str) -> bool:
-    """Whether the name is in one of the registries; case matters."""
-    return name in KEYS or name in secrets.SECRETS
+    """Whether the name is in one of the two catalogues; case matters."""
+    return name in _OWN or name in secrets.LISTED or name in KEYS or name in secrets.SECRETS
 
 
 def default_of(name: str) -> str | None:
@@ -271,13 +246,13 @@ def default_of(name: str) -> str | None:
 
 
 def has_effect(name: str) -> bool:
-    """Whether anything here reads the key; a secret is kept for whoever fetches it."""
+    """Whether any code reads the key; always true for a secret, which other components may fetch."""
     key = KEYS.get(name)
     return key.has_effect if key else name in secrets.SECRETS
 
 
 def summary_of(name: str) -> str:
-    """What the key is for; empty for one that nobody knows."""
+    """The purpose of the key; empty for an unknown key."""
     key, secret = KEYS.get(name), secrets.SECRETS.get(name)
     if key:
         return key.summary
@@ -285,9 +260,50 @@ def summary_of(name: str) -> str:
 
 
 def needs_restart(name: str) -> bool:
-    """Whether a change comes into force with a restart only; of a key nobody knows, to be safe."""
+    """Whether a change is in force only after a restart; true for an unknown key, to be safe."""
     key = KEYS.get(name)
     return key is None or not key.dynamic
+
+
+def is_seen_from_data(name: str) -> bool:
+    """Whether a relative path as the key's value starts at the data directory, and is shown as absolute (findings K12)."""
+    key = None if secrets.is_secret(name) else KEYS.get(name)
+    return key is not None and key.check is values.path_in_data
+
+
+def check_held(name: str, value: str | None) -> str | None:
+    """Check a value that is in force, before it is used; None if the key has no value.
+
+    Raises:
+        StateError: An older version accepted the value, and this version does not.
+    """
+    if value is None or (not value and default_of(name) is None):
+        return None  # older versions stored an empty text for "no value"
+    try:
+        return check_value(name, value)
+    except UsageError as error:
+        raise StateError(
+            f"the configuration holds a value that {name!r} cannot have: {value[:80]!r}",
+            hint=f"{error.hint}; set it anew with 'tsm configuration set -k {name}'",
+        ) from error
+
+
+def check_pending(changes: Mapping[str, str | None]) -> None:
+    """Refuse pending values that an older version accepted, when they are applied and not when they are used (K11).
+
+    Raises:
+        UsageError: A key cannot have its pending value.
+    """
+    for name, value in sorted(changes.items()):
+        if value is None or name in secrets.SECRETS:
+            continue
+        try:
+            check_value(name, value)
+        except UsageError as error:
+            raise UsageError(
+                f"the pending value of {name!r} cannot be applied: {value[:80]!r}",
+                hint=f"{error.hint}; set it anew, or discard the pending changes",
+            ) from error
 
 
 def check_value(name: str, value: str) -> str:
@@ -298,7 +314,7 @@ def check_value(name: str, value: str) -> str:
     """
     key = KEYS.get(name)
     try:
-        return key.check(value) if key else _text(value)
+        return key.check(value) if key else values.text(value)
     except ValueError as error:
         raise UsageError(
             f"{name!r} cannot be {value[:80]!r}", hint=f"it should be {error}"
@@ -306,7 +322,7 @@ def check_value(name: str, value: str) -> str:
 
 
 def unknown_key(name: str) -> NotFoundError:
-    """The error about a key that nobody knows, with the nearest names (P11)."""
+    """The error about an unknown key, with the nearest known names (P11)."""
     import difflib
 
     folded = {known.lower(): known for known in names()}
@@ -314,5 +330,5 @@ def unknown_key(name: str) -> NotFoundError:
     hint = "run 'tsm configuration list' for all keys"
     if near:
         hint = f"did you mean {' or '.join(repr(folded[one]) for one in near)}?"
-    # capital, unlike our other messages: scripts look for these words (requirements 3.3)
+    # begins with a capital, unlike our other messages, since scripts search for these words
     return NotFoundError(f"Unknown key {name[:255]!r}", hint=hint)

@@ -1,33 +1,33 @@
-"""The configuration document: the truth about what is set (docs/format/configuration.md §1).
+"""The configuration document, which holds all values that are set (docs/format/configuration.md §1).
 
-Pure: it never opens an `ENC(...)` value and never asks who may change what.
+Pure: `ENC(...)` values are never opened here, and no permission is checked.
 """
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from strongroom import ids
-from strongroom.errors import FormatError, UsageError
+from strongroom import canonical
+from strongroom.errors import UsageError
 
 FORMAT = "strongroom-configuration-1"
 MAX_DOCUMENT_BYTES = 16 << 20
 MAX_VALUE_CHARACTERS = 6 << 20
-"""Holds the longest `ENC(...)` text (format/configuration.md §1.4)."""
+"""The longest value, long enough for the longest `ENC(...)` text (format/configuration.md §1.4)."""
 
 _MAX_NAME_CHARACTERS = 255
 _NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+KIND = canonical.Kind("the configuration document", canonical.UTF_8, MAX_DOCUMENT_BYTES)
 _MEMBERS = frozenset({"format", "version", "installation_id", "configuration_key_id", "values"})
 
 
 class ConfigDocument(NamedTuple):
-    """One version of the configuration.
+    """A version of the configuration.
 
     Attributes:
         installation_id: UUID of the installation.
         configuration_key_id: UUID of the active configuration key.
-        values: Parameter name → text, secrets as `ENC(...)`; only what is set.
-        version: Counts from 1.
+        values: Parameter name → text, secrets as `ENC(...)`; only parameters that are set.
+        version: The number of the version, from 1.
         format: Magic and version of the format.
     """
 
@@ -56,7 +56,7 @@ class ConfigDocument(NamedTuple):
 
     def serialize(self) -> bytes:
         """The canonical bytes (format/configuration.md §1.3)."""
-        return canonical(
+        return KIND.dumps(
             {
                 "format": self.format,
                 "version": self.version,
@@ -71,28 +71,29 @@ class ConfigDocument(NamedTuple):
         """The document of its canonical bytes.
 
         Raises:
-            FormatError: Too long, not canonical, of an unknown format, or with wrong members.
+            FormatError: The bytes are too long, not canonical, of an unknown format, or have wrong members.
         """
-        members = parse_canonical(data, what="the configuration document")
-        if not isinstance(members, dict) or members.get("format") != FORMAT:
-            raise FormatError(
-                "the configuration document has a format that is not known here",
-                hint="it was written by a newer strongroom, or it is damaged",
-            )
-        _check_members(members)
+        fields = KIND.loads(data)
+        fields.check_version("format", FORMAT)
+        fields.check_names(_MEMBERS)
+        values = fields.text_map("values")
+        if not all(
+            _is_name(name) and len(text) <= MAX_VALUE_CHARACTERS for name, text in values.items()
+        ):
+            raise fields.refused("a value has no name of a value, or is too long")
         return cls(
-            installation_id=members["installation_id"],
-            configuration_key_id=members["configuration_key_id"],
-            values=members["values"],
-            version=members["version"],
+            installation_id=fields.id("installation_id"),
+            configuration_key_id=fields.id("configuration_key_id"),
+            values=values,
+            version=fields.number("version", least=1),
         )
 
 
 def check_name(name: str) -> str:
-    """A parameter's name, if it has the form of one (format/configuration.md §1.4).
+    """Check the form of a parameter's name (format/configuration.md §1.4); returns the name.
 
     Raises:
-        UsageError: It has not.
+        UsageError: The name has another form.
     """
     if not _is_name(name):
         raise UsageError(
@@ -103,10 +104,10 @@ def check_name(name: str) -> str:
 
 
 def check_length(data: bytes, what: str) -> None:
-    """Refuse what nobody could read back (format/configuration.md §1.4, format/pending-changes.md §2.1).
+    """Refuse bytes that a reader would refuse as too long (format/configuration.md §1.4, format/pending-changes.md §2.1).
 
     Raises:
-        UsageError: It is too long.
+        UsageError: The bytes are too long.
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise UsageError(
@@ -115,51 +116,10 @@ def check_length(data: bytes, what: str) -> None:
         )
 
 
-def canonical(value: object) -> bytes:
-    """JSON in its one canonical form (format/configuration.md §1.3)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8")
-
-
-def parse_canonical(data: bytes, *, what: str) -> object:
-    """The value of canonical JSON.
-
-    Raises:
-        FormatError: Too long, no JSON, or not in canonical form.
-    """
-    if len(data) > MAX_DOCUMENT_BYTES:
-        raise FormatError(f"{what} is longer than {MAX_DOCUMENT_BYTES} bytes")
-    try:
-        value: object = json.loads(data.decode("utf-8"))
-        same = canonical(value) == data
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{what} is damaged: it is no JSON") from error
-    if not same:
-        raise FormatError(f"{what} is damaged: it is not in canonical form")
-    return value
-
-
 def _is_name(name: str) -> bool:
-    # no pattern: every command reads some forty names, and would compile it first
+    # no regular expression: every command checks some forty names, and would have to compile it first
     return (
         0 < len(name) <= _MAX_NAME_CHARACTERS
         and name[0] not in "._-"
         and not name.strip(_NAME_CHARACTERS)
     )
-
-
-def _check_members(members: dict[str, object]) -> None:
-    if members.keys() != _MEMBERS:
-        raise FormatError("the configuration document is damaged: wrong members")
-    version, values = members["version"], members["values"]
-    if type(version) is not int or version < 1:
-        raise FormatError("the configuration document is damaged: its version is no number from 1")
-    for name in ("installation_id", "configuration_key_id"):
-        value = members[name]
-        if not isinstance(value, str) or not ids.is_id(value):
-            raise FormatError(f"the configuration document is damaged: {name} is no id")
-    if not isinstance(values, dict) or not all(
-        _is_name(name) and isinstance(text, str) and len(text) <= MAX_VALUE_CHARACTERS
-        for name, text in values.items()
-    ):
-        raise FormatError("the configuration document is damaged: its values are no texts by name")

@@ -1,6 +1,6 @@
-"""What becomes of each key of imported settings: accepted, unchanged or refused, and why (format/settings.md §4; P10).
+"""Judges each key of imported settings: accepted, unchanged, or refused with a reason (format/settings.md §4; P10).
 
-Pure: encrypted texts are opened by a function that the caller gives. A reason never quotes a value.
+Pure: encrypted texts are opened by a function of the caller. A reason never quotes a value.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from strongroom.secrets import catalog as secrets
 from strongroom.secrets import enc
 
 OpenText = Callable[[str, str], bytes]
-"""Gives the value of a parameter's name and its `ENC(...)` text."""
+"""Decrypts a parameter's value, given its name and its `ENC(...)` text."""
 
 _OBSOLETE = ".servicepassword"
 _RESERVED = ("kms.", "asset.")
@@ -25,7 +25,7 @@ _LOCAL_IDENTITY = {"_type": "identityStoreType", "type": "local"}
 
 
 class Outcome(StrEnum):
-    """What an import does with a key."""
+    """The outcomes for a key."""
 
     ACCEPTED = "accepted"
     UNCHANGED = "unchanged"
@@ -34,13 +34,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """One line of an import's report.
+    """The verdict on a key, a line of an import's report.
 
     Attributes:
-        key: Which parameter, entity or part.
-        outcome: What becomes of it.
-        why: Why it is refused.
-        value: Its new value, if it is accepted.
+        key: Name of the parameter, entity or part.
+        outcome: The outcome for the key.
+        why: The reason of a refusal.
+        value: The new value of an accepted key.
     """
 
     key: str
@@ -50,19 +50,19 @@ class Verdict:
 
 
 class _RefusedError(Exception):
-    """A key cannot be taken; the message says why."""
+    """A key is refused; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What keys are judged by.
+    """The rules by which keys are judged.
 
     Attributes:
         document: The applied configuration.
-        pending: What is pending already.
+        pending: The changes that are pending already.
         open_text: Opens encrypted texts.
-        force: Take ordinary keys that nobody knows.
-        suggests: Name known keys that are like an unknown one: a millisecond each, while others wait.
+        force: Whether ordinary keys that are not in the catalogue are accepted.
+        suggests: Whether to name known keys that resemble an unknown one, which takes a millisecond for each.
     """
 
     document: ConfigDocument
@@ -85,7 +85,7 @@ class Rules:
         return Verdict(name, Outcome.ACCEPTED, value=text)
 
     def _checked(self, name: str, value: object) -> str:
-        """The value as it would be set; the order is that of format/settings.md §4.2."""
+        """The value in the form in which it would be set; checked in the order of format/settings.md §4.2."""
         _check_form(name)
         text = _as_text(value)
         self._check_known(name)
@@ -119,7 +119,7 @@ class Rules:
             raise _RefusedError("it is encrypted, and damaged") from None
 
     def _present(self, name: str) -> str | None:
-        """The value that an apply would bring, or None: not set, or it does not open."""
+        """The value that the key has, or will have after an apply; None if it is not set, or does not open."""
         changes = self.pending.changes
         text = changes[name] if name in changes else self.document.values.get(name)
         if text is None or not enc.is_enc(text):
@@ -131,7 +131,7 @@ class Rules:
 
 
 def judge_entities(settings: Settings) -> list[Verdict]:
-    """A verdict for each entity: this version has one, and only one form of it."""
+    """A verdict for each entity; this version knows a single entity, in a single form."""
     return [
         Verdict(f"configEntities.{name}", Outcome.UNCHANGED)
         if name == "identityStore" and said == _LOCAL_IDENTITY

@@ -1,7 +1,7 @@
 """The pending transaction: changes made but not applied (docs/format/pending-changes.md; C-07).
 
-Pure. The whole transaction is one sealed value; secrets in it are `ENC(...)` texts already, and
-promotion passes those very texts on. Whether a change is allowed is decided before it comes here.
+Pure. The transaction is stored as one sealed value. Secrets in it are `ENC(...)` texts, and promotion puts the same
+texts into the configuration. Callers decide beforehand whether a change is allowed.
 """
 
 import hashlib
@@ -10,20 +10,15 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from strongroom import ids
-from strongroom.config.document import (
-    MAX_DOCUMENT_BYTES,
-    ConfigDocument,
-    canonical,
-    parse_canonical,
-)
-from strongroom.crypto import aead, kdf
+from strongroom.canonical import UTF_8, Fields, Kind
+from strongroom.config.document import MAX_DOCUMENT_BYTES, ConfigDocument
+from strongroom.crypto import aead, kdf, labels
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
 from strongroom.secrets.catalog import TEMPORARY
 
 _MAGIC = b"SRPC"
 _FORMAT = 1
-_LABEL = b"strongroom/v1/pending"
 _KEY_ID = slice(5, 21)
 _BASE_VERSION = slice(21, 29)
 _HEAD_BYTES = 29
@@ -32,7 +27,7 @@ _REVISION_CHARACTERS = 16
 
 @dataclass(frozen=True)
 class PendingChanges:
-    """What will change.
+    """The pending changes.
 
     Attributes:
         base_version: Version of the document when the transaction began.
@@ -46,17 +41,17 @@ class PendingChanges:
         object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
 
     def with_changes(self, changes: Mapping[str, str | None]) -> "PendingChanges":
-        """The transaction with more changes; the last change of a parameter counts."""
+        """The transaction with more changes; a later change of a parameter replaces an earlier one."""
         return replace(self, changes={**self.changes, **changes})
 
     def promote(self, document: ConfigDocument) -> ConfigDocument:
-        """The next version of the configuration, with these very texts (§4.1), but for those not kept (§4.6)."""
+        """The next version of the configuration, with these texts unchanged (§4.1), without temporary ones (§4.6)."""
         return document.with_values({**self.changes, **dict.fromkeys(TEMPORARY)})
 
     def seal(self, key: SecretBytes, key_id: str, installation_id: str) -> bytes:
         """The stored bytes, encrypted as a whole."""
         head = _MAGIC + bytes([_FORMAT]) + ids.id_bytes(key_id) + self.base_version.to_bytes(8)
-        plaintext = canonical({"changes": dict(self.changes)})
+        plaintext = _KIND.dumps({"changes": dict(self.changes)})
         return head + aead.seal(_subkey(key), plaintext, aad=_aad(head, installation_id))
 
 
@@ -67,12 +62,12 @@ def open_pending(
 
     Args:
         data: The stored bytes.
-        open_key: Gives the configuration key of an id.
-        installation_id: Whose transaction it must be.
+        open_key: Returns the configuration key of an id.
+        installation_id: The installation to which the transaction must belong.
 
     Raises:
         FormatError: The bytes are no sealed transaction of a known format.
-        IntegrityError: Wrong key, other installation or changed bytes.
+        IntegrityError: The key or the installation is another one, or the bytes were changed.
     """
     key_id = key_id_of_pending(data)
     head, sealed = data[:_HEAD_BYTES], data[_HEAD_BYTES:]
@@ -82,7 +77,7 @@ def open_pending(
 
 
 def revision_of(data: bytes) -> str:
-    """Which state of the transaction these stored bytes are (§4.5): each sealing has a nonce of its own."""
+    """A text that identifies the state of a stored transaction (§4.5); each sealing has a fresh nonce, so states differ."""
     return hashlib.sha256(data).hexdigest()[:_REVISION_CHARACTERS]
 
 
@@ -92,7 +87,7 @@ def key_id_of_pending(data: bytes) -> str:
     Raises:
         FormatError: The bytes are no sealed transaction of a known format.
     """
-    # format/pending-changes.md §2.1, §2.3: nothing is looked at before length, magic and format
+    # format/pending-changes.md §2.1, §2.3: length, magic and format are checked before anything else
     if len(data) > MAX_DOCUMENT_BYTES or len(data) < _HEAD_BYTES + aead.OVERHEAD_BYTES:
         raise FormatError("the pending changes are damaged: wrong length", hint=_DISCARD)
     if data[:4] != _MAGIC or data[4] != _FORMAT:
@@ -101,22 +96,22 @@ def key_id_of_pending(data: bytes) -> str:
 
 
 _DISCARD = "run 'tsm pending-changes discard' to give them up"
+_KIND = Kind("the pending transaction", UTF_8, MAX_DOCUMENT_BYTES, hint=_DISCARD)
 
 
 def _parse(plaintext: bytes) -> dict[str, str | None]:
-    members = parse_canonical(plaintext, what="the pending transaction")
-    changes = members.get("changes") if isinstance(members, dict) else None
-    if not isinstance(changes, dict) or not changes or members != {"changes": changes}:
-        raise FormatError("the pending changes are damaged: wrong members", hint=_DISCARD)
-    if not all(text is None or isinstance(text, str) for text in changes.values()):
-        raise FormatError("the pending changes are damaged: a value is no text", hint=_DISCARD)
-    return changes
+    fields = _KIND.loads(plaintext)
+    fields.check_names(("changes",))
+    changes = fields.inner("changes")
+    if not changes.names:
+        raise fields.refused("it changes nothing")
+    return {name: changes.optional(name, Fields.text) for name in changes.names}
 
 
 def _subkey(key: SecretBytes) -> SecretBytes:
-    return kdf.hkdf(key, salt=b"", info=_LABEL)
+    return kdf.hkdf(key, salt=b"", info=labels.PENDING)
 
 
 def _aad(head: bytes, installation_id: str) -> bytes:
     format_, bound = head[4:5], head[5:]
-    return _LABEL + format_ + ids.id_bytes(installation_id) + bound
+    return labels.PENDING + format_ + ids.id_bytes(installation_id) + bound

@@ -1,4 +1,4 @@
-"""Bringing all secrets of a configuration under a new configuration key (C-24); pure."""
+"""Encrypts all secrets of a configuration under a new configuration key (C-24); pure."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,9 +20,9 @@ def reseal_all(
 
     Args:
         document: The present configuration; its values may be sealed under several older keys.
-        open_key: Gives the configuration key of an id.
+        open_key: Returns the configuration key of an id.
         new_key: The new configuration key.
-        new_key_id: Its id.
+        new_key_id: Id of the new configuration key.
         regenerated: New values by name; every other secret keeps its value.
 
     Raises:
@@ -41,7 +41,7 @@ def reseal_all(
 
 
 def key_ids_in(values: Mapping[str, str | None]) -> frozenset[str]:
-    """The ids of the configuration keys that open the encrypted values among some texts."""
+    """The ids of the configuration keys that the encrypted values among these texts need."""
     return frozenset(
         enc.key_id_of(text) for text in values.values() if text is not None and enc.is_enc(text)
     )
@@ -51,7 +51,7 @@ def check_sealed(document: ConfigDocument) -> None:
     """Refuse a document in which a secret is not encrypted, or an ordinary value poses as one.
 
     Raises:
-        StateError: It holds such a value; which, is said, not what.
+        StateError: The document has such a value; the message names its parameter, and does not quote it.
     """
     for name, text in document.values.items():
         if secrets.is_secret(name) != enc.is_enc(text):

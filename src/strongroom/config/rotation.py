@@ -1,28 +1,28 @@
 """The journal of a rotation and the record of rotations (docs/format/rotation-journal.md).
 
-Pure: bytes and values. Values of secrets are `ENC(...)` texts here, never opened.
+Pure. Values of secrets are `ENC(...)` texts here, and are never opened.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
-from typing import Any
 
-from strongroom.config.document import canonical, parse_canonical
-from strongroom.coordination.base import Versioned
-from strongroom.errors import FormatError
+from strongroom.canonical import UTF_8, Fields, Kind
+from strongroom.config.document import MAX_DOCUMENT_BYTES
+from strongroom.coordination.base import Coordinator
 from strongroom.secrets import enc
 
 PREFIX = "journal/rotation/"
 RECORDS = "rotation/records"
 KEPT = "rotation/previous"
+_KIND = Kind("the journal of a rotation", UTF_8, MAX_DOCUMENT_BYTES)
 _FORMAT = "strongroom-rotation-1"
 _RECORDS_FORMAT = "strongroom-rotation-records-1"
 _KEPT_FORMAT = "strongroom-rotation-previous-1"
 
 
 class RotationStep(Enum):
-    """What is known: whether the configuration says the new value (format/rotation-journal.md §2.2)."""
+    """The steps of a rotation: before, or after, the new value became the configured one (format/rotation-journal.md §2.2)."""
 
     INTENDED = "intended"
     PROMOTED = "promoted"
@@ -30,7 +30,7 @@ class RotationStep(Enum):
 
 @dataclass(frozen=True)
 class RotationJournal:
-    """One rotation under way; its members are those of the format (§2)."""
+    """A rotation in progress; the members are those of the format (§2)."""
 
     consumer: str
     run: str
@@ -45,60 +45,62 @@ class RotationJournal:
 
     @property
     def key(self) -> str:
-        """Its place in the coordination service (§1.1)."""
+        """The journal's key in the coordination service (§1.1)."""
         return PREFIX + next(iter(sorted(self.new)))
 
     @property
     def promoted(self) -> "RotationJournal":
-        """The configuration says the new value; earlier failures do not count any more."""
+        """The journal after the new value became the configured one; earlier failures are forgotten."""
         return replace(self, step=RotationStep.PROMOTED, attempts=0, not_before="", problem="")
 
     @property
     def key_ids(self) -> frozenset[str]:
-        """Configuration keys that open its values (§2.5)."""
+        """The configuration keys that open the journal's values (§2.5)."""
         return frozenset(map(enc.key_id_of, (*self.new.values(), *self.old.values())))
 
     def serialize(self) -> bytes:
         """The canonical bytes."""
-        return canonical({"format": _FORMAT, **asdict(self), "step": self.step.value})
+        return _KIND.dumps({"format": _FORMAT, **asdict(self), "step": self.step.value})
 
     @classmethod
     def parse(cls, data: bytes) -> "RotationJournal":
-        """The journal of its bytes.
+        """Parse the bytes of a journal.
 
         Raises:
-            FormatError: Not canonical, another format, or wrong members (§1.3).
+            FormatError: The bytes are not canonical, of another format, or have wrong members (§1.3).
         """
-        members = _members(data, _FORMAT, {one.name for one in fields(cls)})
-        maps = [members[name] for name in ("new", "old", "new_logins", "old_logins")]
-        texts = [members[name] for name in ("consumer", "run", "not_before", "problem")]
-        if not (
-            all(map(_is_texts, maps))
-            and all(isinstance(text, str) for text in texts)
-            and type(members["attempts"]) is int
-            and members["new"]
-            and members["old"].keys() in ({}.keys(), members["new"].keys())
-            and all(enc.is_enc(text) for part in maps[:2] for text in part.values())
-            and members["step"] in {step.value for step in RotationStep}
-        ):
-            raise _damaged()
-        return cls(**{**members, "step": RotationStep(members["step"])})
+        found = _fields(data, _FORMAT, {one.name for one in fields(cls)})
+        new, old = _sealed(found, "new"), _sealed(found, "old")
+        if not new or old.keys() not in ({}.keys(), new.keys()):
+            raise found.refused("the old values are not those of the new ones")
+        return cls(
+            consumer=found.text("consumer"),
+            run=found.text("run"),
+            new=new,
+            old=old,
+            new_logins=found.text_map("new_logins"),
+            old_logins=found.text_map("old_logins"),
+            step=found.one_of("step", RotationStep),
+            attempts=found.number("attempts"),
+            not_before=found.text("not_before"),
+            problem=found.text("problem"),
+        )
 
 
 @dataclass(frozen=True)
 class RotationRecord:
-    """When a secret was last rotated: `at` in UTC, K-12 form; empty consumer: none was configured."""
+    """When a secret was last rotated: `at` in UTC, K-12 form; `consumer` is empty if no component was configured."""
 
     at: str
     run: str
     consumer: str
 
 
-def key_ids(get: Callable[[str], Versioned | None], names: Iterable[str]) -> frozenset[str]:
-    """Configuration keys that any journal or kept value names: needed until it is done (§2.5, §4.3)."""
-    entries = [get(PREFIX + name) for name in names]
-    journals = [RotationJournal.parse(entry.value) for entry in entries if entry]
-    entry = get(KEPT)
+def key_ids(coordinator: Coordinator) -> frozenset[str]:
+    """The configuration keys that journals and kept values need, and that must not be removed (§2.5, §4.3)."""
+    entries = coordinator.list(PREFIX).values()
+    journals = [RotationJournal.parse(entry.value) for entry in entries]
+    entry = coordinator.get(KEPT)
     kept = parse_kept(entry.value) if entry else {}
     of_kept = (enc.key_id_of(text) for texts in kept.values() for text in texts)
     return frozenset(of_kept).union(*(journal.key_ids for journal in journals))
@@ -107,63 +109,52 @@ def key_ids(get: Callable[[str], Versioned | None], names: Iterable[str]) -> fro
 def serialize_records(records: Mapping[str, RotationRecord]) -> bytes:
     """The canonical bytes of all records (§3)."""
     plain = {name: asdict(record) for name, record in records.items()}
-    return canonical({"format": _RECORDS_FORMAT, "records": plain})
+    return _KIND.dumps({"format": _RECORDS_FORMAT, "records": plain})
 
 
 def parse_records(data: bytes) -> dict[str, RotationRecord]:
-    """The records of their bytes.
+    """Parse the bytes of the records.
 
     Raises:
-        FormatError: Not canonical, another format, or wrong members (§1.3).
+        FormatError: The bytes are not canonical, of another format, or have wrong members (§1.3).
     """
-    records = _members(data, _RECORDS_FORMAT, {"records"})["records"]
-    names = {one.name for one in fields(RotationRecord)}
-    if not isinstance(records, dict) or not all(
-        _is_texts(one) and one.keys() == names for one in records.values()
-    ):
-        raise _damaged()
-    return {name: RotationRecord(**one) for name, one in records.items()}
+    records = _fields(data, _RECORDS_FORMAT, {"records"}).inner("records")
+    return {name: _read_record(records.inner(name)) for name in records.names}
+
+
+def _read_record(found: Fields) -> RotationRecord:
+    found.check_names(RotationRecord.__annotations__)
+    return RotationRecord(found.text("at"), found.text("run"), found.text("consumer"))
 
 
 def serialize_kept(kept: Mapping[str, Sequence[str]]) -> bytes:
-    """The canonical bytes of the values from before (§4)."""
+    """The canonical bytes of kept earlier values (§4)."""
     plain = {name: list(texts) for name, texts in kept.items()}
-    return canonical({"format": _KEPT_FORMAT, "previous": plain})
+    return _KIND.dumps({"format": _KEPT_FORMAT, "previous": plain})
 
 
 def parse_kept(data: bytes) -> dict[str, tuple[str, ...]]:
-    """The values from before, of their bytes.
+    """Parse the bytes of kept earlier values.
 
     Raises:
-        FormatError: Not canonical, another format, or wrong members (§1.3).
+        FormatError: The bytes are not canonical, of another format, or have wrong members (§1.3).
     """
-    kept = _members(data, _KEPT_FORMAT, {"previous"})["previous"]
-    if not isinstance(kept, dict) or not all(
-        isinstance(texts, list) and texts and all(map(_is_enc, texts)) for texts in kept.values()
-    ):
-        raise _damaged()
-    return {name: tuple(texts) for name, texts in kept.items()}
+    kept = _fields(data, _KEPT_FORMAT, {"previous"}).inner("previous")
+    texts = {name: kept.texts(name) for name in kept.names}
+    if not all(one and all(map(enc.is_enc, one)) for one in texts.values()):
+        raise kept.refused("a value from before is not encrypted")
+    return texts
 
 
-def _is_enc(text: object) -> bool:
-    return isinstance(text, str) and enc.is_enc(text)
+def _fields(data: bytes, format_: str, names: set[str]) -> Fields:
+    found = _KIND.loads(data)
+    found.check_version("format", format_)
+    found.check_names(names | {"format"})
+    return found
 
 
-def _members(data: bytes, format_: str, names: set[str]) -> dict[str, Any]:
-    members = parse_canonical(data, what="the journal of a rotation")
-    if not isinstance(members, dict) or members.pop("format", None) != format_:
-        raise FormatError(
-            "the journal of a rotation has a format that is not known here",
-            hint="it was written by a newer strongroom, or it is damaged",
-        )
-    if members.keys() != names:
-        raise _damaged()
-    return members
-
-
-def _is_texts(part: object) -> bool:
-    return isinstance(part, dict) and all(isinstance(text, str) for text in part.values())
-
-
-def _damaged() -> FormatError:
-    return FormatError("the journal of a rotation is damaged: wrong members")
+def _sealed(found: Fields, name: str) -> dict[str, str]:
+    values = found.text_map(name)
+    if not all(map(enc.is_enc, values.values())):
+        raise found.refused(f"a value of {name!r} is not encrypted")
+    return values

@@ -4,10 +4,10 @@ from strongroom.errors import FormatError, UsageError
 
 
 def check_text(key: str, value: str) -> None:
-    """Refuse what has no form in UTF-8, such as half of a surrogate pair.
+    """Refuse a text that cannot be encoded in UTF-8, such as a lone surrogate.
 
     Raises:
-        UsageError: The value of this key is none.
+        UsageError: The value of this key is such a text.
     """
     try:
         value.encode()
@@ -18,10 +18,10 @@ def check_text(key: str, value: str) -> None:
 
 
 def as_text(key: str, value: bytes) -> str:
-    """A stored value as it is shown.
+    """A stored value as text, to be shown.
 
     Raises:
-        FormatError: It is not text.
+        FormatError: The value is no text.
     """
     try:
         return value.decode()

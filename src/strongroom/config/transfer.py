@@ -1,7 +1,7 @@
-"""Settings as the text that is exported and imported (docs/format/settings.md; C-12, requirements 3.5).
+"""Settings as the text that is exported and imported (docs/format/settings.md; C-12).
 
-Pure: bytes to values and back. It opens no secret, knows no present configuration, and judges no key: a text
-that it parses may still be refused key by key. No error of it quotes a value.
+Pure: bytes to values and back. No secret is opened, and no key is judged: keys of a text that was parsed may still be
+refused (`import_rules`). No error quotes a value.
 """
 
 import json
@@ -14,7 +14,7 @@ from strongroom.errors import FormatError
 MAX_BYTES = 16 << 20
 MAX_KEYS = 10_000
 MAX_DEPTH = 12
-"""The documented shape has eight levels (format/settings.md §1.1)."""
+"""Deepest nesting that is read; the documented shape has eight levels (format/settings.md §1.1)."""
 
 _ENTITIES, _KEYS, _TOPOLOGY = "configEntities", "configKeys", "topologyVersion"
 _MEMBERS = (_ENTITIES, _KEYS, _TOPOLOGY)
@@ -27,12 +27,12 @@ _PGP_PACKETS = (b"\x85", b"\x8c", b"\xc1", b"\xc3")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a text of settings holds.
+    """The content of a text of settings, not checked yet.
 
     Attributes:
-        keys: Parameter name → value; a text, if it is right, and then maybe a secret.
-        entities: Entity name → what is said of it.
-        topology: What stands under `topologyVersion`.
+        keys: Parameter name → value; a valid value is a text, and may be a secret.
+        entities: Entity name → its content.
+        topology: The content of `topologyVersion`.
     """
 
     keys: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -63,10 +63,10 @@ def serialize(settings: Settings) -> bytes:
 
 
 def parse(data: bytes) -> Settings:
-    """What a text holds.
+    """Parse a text of settings.
 
     Raises:
-        FormatError: It is empty, cut, too long, too deep, ambiguous, or something else than settings.
+        FormatError: The text is empty, cut, too long, too deep, ambiguous, or no text of settings.
     """
     members = _members(_json(_text(data)))
     keys, entities, topology = (members.get(name, {}) for name in (_KEYS, _ENTITIES, _TOPOLOGY))
@@ -79,7 +79,7 @@ def parse(data: bytes) -> Settings:
 
 
 def _text(data: bytes) -> str:
-    if len(data) > MAX_BYTES:  # §1.1: before anything looks into it
+    if len(data) > MAX_BYTES:  # §1.1: checked before the text is parsed
         raise FormatError(f"they are longer than {MAX_BYTES} bytes")
     if not data.strip():
         raise FormatError("they are empty", hint="look at what should have written them")
@@ -90,7 +90,7 @@ def _text(data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        # from None, here and below: the cause would carry the text, and the secrets in it
+        # from None, here and below: the cause holds the text, with the secrets in it
         raise FormatError("they are no text in UTF-8", hint=_FOREIGN_HINT) from None
     if text.startswith("\ufeff"):
         raise FormatError("they begin with a byte order mark", hint="save them as plain UTF-8")

@@ -1,4 +1,4 @@
-"""Where the configuration stands in the coordination service, and what one change consists of."""
+"""The entries of the configuration in the coordination service, and the transaction that changes them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ CURRENT = "config"
 PREVIOUS = "config/previous"
 PENDING = "pending"
 RESTART = "restart"
-"""Version of the document that asks a running server to reload (format/configuration.md §2.3)."""
+"""Key of the entry with the document's version that a running server should load by a restart (format/configuration.md §2.3)."""
 
 
 class StoredDocument(NamedTuple):
@@ -26,8 +26,8 @@ def load(coordinator: Coordinator) -> StoredDocument:
     """The present configuration.
 
     Raises:
-        StateError: There is none: the node was not initialised.
-        FormatError: It is damaged.
+        StateError: The node has no configuration, since it was not initialised.
+        FormatError: The document is damaged.
     """
     entry = coordinator.get(CURRENT)
     if entry is None:
@@ -38,7 +38,7 @@ def load(coordinator: Coordinator) -> StoredDocument:
 
 
 def load_previous(coordinator: Coordinator) -> ConfigDocument | None:
-    """The version before the present one, if it is kept."""
+    """The previous version of the document; None if it is not kept any more."""
     entry = coordinator.get(PREVIOUS)
     return ConfigDocument.parse(entry.value) if entry else None
 
@@ -47,7 +47,7 @@ def create(coordinator: Coordinator, document: ConfigDocument) -> None:
     """Store the first version; storing the same again is no error, so that set-up can be resumed.
 
     Raises:
-        ConflictError: There is another configuration.
+        ConflictError: The node has another configuration.
     """
     data = document.serialize()
     try:
@@ -67,7 +67,7 @@ def advance(
     """Make a document the present one, keep its predecessor and apply the rest, all or nothing.
 
     Raises:
-        ConflictError: Somebody else changed one of the entries first.
+        ConflictError: Another process changed one of the entries first.
     """
     previous = coordinator.get(PREVIOUS)
     changes = {
@@ -78,6 +78,6 @@ def advance(
 
 
 def set_entry(coordinator: Coordinator, key: str, value: bytes | None) -> Change:
-    """A change of one entry from whatever version it has now."""
+    """A change of an entry, expecting the version that it has now."""
     present = coordinator.get(key)
     return Change(value, present.version if present else 0)

@@ -1,4 +1,4 @@
-"""What people are shown of the configuration: states, masked values, pending changes (P11, Q-14)."""
+"""The configuration in the form that users are shown: states, masked values, pending changes (P11, Q-14)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ KeyState = Literal["set", "default", "unset"]
 
 @dataclass(frozen=True)
 class ListedKey:
-    """One row of `tsm configuration list`.
+    """A row of `tsm configuration list`.
 
     Attributes:
-        key: Its name.
-        value: The value in force, masked if it is a secret; None if there is none.
+        key: Name of the key.
+        value: The value in force, masked for a secret; None without a value.
         state: `set`, `default` (not set, but has a default) or `unset`.
-        secret: Whether it is stored encrypted.
-        dynamic: Whether a change needs no restart.
-        has_effect: Whether anything here reads it.
-        summary: What it is for; empty for a key that was set by force.
+        secret: Whether the value is stored encrypted.
+        dynamic: Whether a change is in force without a restart.
+        has_effect: Whether any code reads the key.
+        summary: The purpose of the key; empty for a key that was set by force.
     """
 
     key: str
@@ -39,12 +39,12 @@ class ListedKey:
 
 @dataclass(frozen=True)
 class PendingChange:
-    """One row of `tsm pending-changes list`.
+    """A row of `tsm pending-changes list`.
 
     Attributes:
-        key: Which parameter.
-        value: Its new value, masked if it is a secret; None: reset to its default.
-        needs_restart: Whether it comes into force with a restart only.
+        key: Name of the parameter.
+        value: The new value, masked for a secret; None for a reset to the default.
+        needs_restart: Whether the change is in force only after a restart.
     """
 
     key: str
@@ -54,13 +54,13 @@ class PendingChange:
 
 @dataclass(frozen=True)
 class PendingView:
-    """The pending transaction as people see it.
+    """The pending transaction in the form that users are shown.
 
     Attributes:
-        changes: By name.
-        base_version: Version of the configuration when it began.
-        revision: Which state of the transaction this is: `apply` takes no other than the one shown
-            (format/pending-changes.md §4.5); empty if there is none.
+        changes: The changes, sorted by name.
+        base_version: Version of the configuration when the transaction began.
+        revision: Identifies this state of the transaction, so that `apply` can refuse another one
+            (format/pending-changes.md §4.5); empty without changes.
     """
 
     changes: tuple[PendingChange, ...]
@@ -69,7 +69,7 @@ class PendingView:
 
     @property
     def needs_restart(self) -> bool:
-        """One change that needs a restart makes the whole apply restart (requirements 3.4)."""
+        """Whether any of the changes needs a restart, so that the whole apply does."""
         return any(change.needs_restart for change in self.changes)
 
 

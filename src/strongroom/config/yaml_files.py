@@ -1,17 +1,17 @@
 """`tabsvc.yml` and `workgroup.yml`: projections of the configuration in each service folder.
 
-They are written from the truth and never read back as truth (docs/format/configuration.md §4).
-Secrets stay the `ENC(...)` texts they are.
+The files are written from the configuration document, and never read back into it (docs/format/configuration.md §4):
+somebody who can change them changes nothing. Secrets are written as the `ENC(...)` texts of the document.
 """
 
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from strongroom import durable
 from strongroom.config import catalog
 from strongroom.config.document import ConfigDocument
 from strongroom.errors import FormatError, StorageError
+from strongroom.system import durable
 
 CLUSTER_FILE = "tabsvc.yml"
 SERVICE_FILE = "workgroup.yml"
@@ -32,10 +32,10 @@ def render(document: ConfigDocument) -> dict[str, bytes]:
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """What a file says; for whoever wants to look at one.
+    """Parse such a file, for tests and tools.
 
     Raises:
-        FormatError: It is damaged.
+        FormatError: The file is damaged.
     """
     import yaml
 
@@ -51,9 +51,9 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def differing(
-    folders: Iterable[Path], document: ConfigDocument, access: durable.Access
+    folders: Iterable[Path], document: ConfigDocument, access: durable.FileModes
 ) -> list[Path]:
-    """The files that are missing or not what they should be: bytes or mode (§4.4)."""
+    """The files that are missing, or have other bytes or another mode than they should (§4.4)."""
     contents = render(document)
     return [
         folder / name
@@ -64,12 +64,12 @@ def differing(
 
 
 def project(
-    folders: Iterable[Path], document: ConfigDocument, access: durable.Access
+    folders: Iterable[Path], document: ConfigDocument, access: durable.FileModes
 ) -> list[Path]:
-    """Rewrite the files that differ; gives those it wrote, each read back and compared.
+    """Rewrite the files that differ, each read back and compared; returns the rewritten files.
 
     Raises:
-        StorageError: A file cannot be written, or is not what was written.
+        StorageError: A file cannot be written, or reads back as something else.
     """
     contents = render(document)
     written = differing(folders, document, access)
@@ -93,7 +93,7 @@ def _dump(version: int, values: Mapping[str, str]) -> bytes:
     return (_HEAD.format(version=version) + body).encode("utf-8")
 
 
-def _is_as_it_should_be(path: Path, data: bytes, access: durable.Access) -> bool:
+def _is_as_it_should_be(path: Path, data: bytes, access: durable.FileModes) -> bool:
     try:
         return path.read_bytes() == data and stat.S_IMODE(path.lstat().st_mode) == access.file_mode
     except OSError:

@@ -1,7 +1,7 @@
-"""The port to a component that must learn a rotated secret: PostgreSQL, Redis, ZooKeeper … (R6, R7).
+"""The interface to a component that must learn a rotated secret: PostgreSQL, Redis, ZooKeeper … (R6, R7).
 
-A consumer changes the component, and proves it by real logins. It never writes the configuration,
-the journal or an event, and never decides what happens next: `services/secret_rotation` does.
+A consumer changes the component, and proves the change by real logins. A consumer never writes the configuration, the
+journal or an event, and never decides on the next step: `services/secrets/rotate` does both.
 """
 
 import stat
@@ -10,53 +10,65 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from strongroom import os_users
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConsumerError
+from strongroom.system import os_users
 
 CALL_TIMEOUT_S = 10.0
-"""Longest that any method may take, the component being hung: a run goes over many secrets."""
+"""The longest that a method may take even if the component hangs, since a run rotates many secrets one after another."""
 
 CopyForm = Literal["plaintext", "hash", "verifier", "public"]
 
 Candidates = Callable[[str], "tuple[SecretBytes, ...]"]
 """The values that a secret parameter may have in its component now: a journaled new one, then the configured one.
 
-Consumers that administer others' passwords log in by these, one after the other: a run that was
-killed may have left either as the one that counts.
+A consumer that sets the passwords of other users logs in with these values, one after the other: after a run that was
+killed, either of them may be the valid one.
 """
+
+
+class UnprovenLoginError(ConsumerError):
+    """A login that proves neither that a credential is valid nor that it is dead.
+
+    Attributes:
+        is_let_in: Whether the login succeeded all the same, since the component asks for no password or lets the user
+            in as another one; None if no login was tried.
+    """
+
+    is_let_in: bool | None = None
 
 
 @dataclass(frozen=True)
 class Credential:
-    """What one consumer is logged in to with: a password, or a chain of certificates and keys.
+    """The secret values for a login to a consumer's component: a password, or a chain of certificates and keys.
 
     Attributes:
         values: Secret parameter → its value; all of the consumer's parameters.
-        logins: Ordinary parameter → its value, for the consumer's `alternates`: which login takes its
-            turn; empty before the first rotation, if nobody set it.
+        logins: Ordinary parameter → its value, for the consumer's `alternates`: the one of two login names that these
+            values belong to; an empty value before the first rotation.
     """
 
     values: Mapping[str, SecretBytes]
     logins: Mapping[str, str] = field(default_factory=dict)
 
     def only(self) -> SecretBytes:
-        """The value, where the consumer has exactly one parameter."""
+        """The value of the consumer's only parameter."""
         (value,) = self.values.values()
         return value
 
 
 @dataclass(frozen=True)
 class ConsumerDescription:
-    """What a consumer is, without its secrets.
+    """The facts about a consumer, without its secrets.
 
     Attributes:
-        id: Its name in reports, events and journals, such as `postgresql/readonly`; never changes.
-        kind: Which sort: `postgresql`, `redis`, `zookeeper`, `certificates`, `https`, `smtp`.
-        parameters: The secret parameters that it rotates together; no two consumers share one.
+        id: The consumer's name in reports, events and journals, such as `postgresql/readonly`; never changes.
+        kind: The kind of component: `postgresql`, `redis`, `zookeeper`, `certificates`, `https`, `smtp`.
+        parameters: The secret parameters that are rotated together; no two consumers share a parameter.
         where: The component, for people: host and port or socket, and the user's name.
-        overlaps: Whether old and new are valid at once between `admit` and `withdraw`.
-        ends_old: Whether `withdraw` makes the old one invalid, so that this can be proved. False
-            where the component is not ours to change (a mail provider): there an administrator did.
+        overlaps: Whether the old and the new credential are both valid between `admit` and `withdraw`.
+        ends_old: Whether `withdraw` makes the old credential invalid, so that this can be proved. False where the node
+            cannot change the component (a mail provider): there an administrator ends the old password.
         alternates: Ordinary parameter → the two values that take turns with every rotation, for
             logins that come in pairs; promoted in the same transaction as the secret.
     """
@@ -72,14 +84,14 @@ class ConsumerDescription:
 
 @dataclass(frozen=True)
 class SecretCopy:
-    """One place outside the configuration that holds a form of a secret (`secrets inventory`, P15).
+    """A place outside the configuration that holds a form of a secret (`secrets inventory`, P15).
 
     Attributes:
-        parameters: Whose copy it is.
-        path: The file; or where the component keeps it, if that is no file of this machine.
-        form: What lies there: `plaintext`, unsalted `hash`, salted `verifier`, `public` certificate.
-        mode: Permission bits, such as `0600`; empty if it is no file or cannot be seen.
-        owner: The owner's name or number; empty likewise.
+        parameters: The parameters whose values are stored there.
+        path: The file; or a description of the place, if it is not a file of this machine.
+        form: The form of the copy: `plaintext`, unsalted `hash`, salted `verifier`, `public` certificate.
+        mode: Permission bits, such as `0600`; empty if the place is not a file, or its mode cannot be read.
+        owner: The owner's name or number; empty in the same cases.
     """
 
     parameters: tuple[str, ...]
@@ -90,7 +102,7 @@ class SecretCopy:
 
 
 def file_copy(parameters: tuple[str, ...], path: Path, form: CopyForm) -> SecretCopy:
-    """A copy in a file of this machine, as it lies there now."""
+    """The description of a copy in a file of this machine, with the file's present mode and owner."""
     try:
         found = path.lstat()
     except OSError:
@@ -100,50 +112,69 @@ def file_copy(parameters: tuple[str, ...], path: Path, form: CopyForm) -> Secret
 
 
 class Consumer(Protocol):
-    """One component, and the user in it whose secret we rotate.
+    """A component, and the user in it whose secret is rotated.
 
-    Every method but `describe` and `copies` speaks with the real component, opens its connections
-    itself, closes them, and ends within `CALL_TIMEOUT_S`. Every foreign exception becomes, from the
-    cause, `ConsumerUnavailableError` (down, hung, starting: another try may help) or
-    `ConsumerRefusedError` (it answered and said no: wrong credential, missing permission). No value
-    gets into a message, the component's log, a file in plain text, or a command line. Each call may
-    die at any point and be made again: `admit` and `withdraw` are idempotent.
+    Every method but `describe`, `remarks` and `copies` speaks with the real component, opens and closes its own
+    connections, and ends within `CALL_TIMEOUT_S`. Every exception of a library is translated, and raised from its
+    cause, as `ConsumerUnavailableError` (the component is down, hangs or starts: another try may help) or as
+    `ConsumerRefusedError` (the component answered with a refusal: wrong credential, missing permission). No secret
+    value gets into a message, the component's log, a plaintext file, or a command line. The process may die at any
+    point of a call, and the call is then repeated: `admit` and `withdraw` are idempotent.
     """
 
     def describe(self) -> ConsumerDescription:
-        """What it is; asks nobody."""
+        """The facts about the consumer; sends no request."""
         ...
 
     def admit(self, new: Credential, present: Credential) -> None:
         """Make the new credential valid, beside the present one where the component can hold two.
 
-        Afterwards nothing else than these two is valid for the user: what an abandoned rotation
-        admitted goes.
+        Before any change, the method checks that the new credential can be proved afterwards: that the user may log in
+        at all, that the administrator has every right that the change needs, and that every server that needs the value
+        can be reached. Otherwise a rotation would stop in the middle. A refusal means that nothing was changed, or that
+        the change was undone.
+
+        Afterwards only these two credentials are valid for the user: a credential that an abandoned rotation admitted
+        is no longer valid.
 
         Args:
-            new: What is to be valid; perhaps is already, from a call that was cut.
-            present: What the configuration says now; not valid any longer if such a call replaced it.
+            new: The credential to make valid; a call that was cut off may have done so already.
+            present: The credential in the configuration; no longer valid if such a call has replaced it.
         """
         ...
 
     def login(self, credential: Credential) -> None:
-        """A login as a client would, with a question that needs it; nothing is changed.
+        """Log in as a client does, and send a query that needs the login; nothing is changed.
 
         Raises:
-            ConsumerRefusedError: The credential is not valid (the proof that an old one is dead).
-            ConsumerUnavailableError: Nobody can say.
+            ConsumerRefusedError: The credential is not valid, which for an old one is the wanted proof.
+            ConsumerUnavailableError: The component did not answer, so the login proves nothing.
+            UnprovenLoginError: The component asks for no password, or lets the user in as another one.
+        """
+        ...
+
+    def take_back(self, new: Credential, present: Credential) -> None:
+        """Undo `admit` after the proof of the new credential failed: only the present credential stays valid.
+
+        Args:
+            new: The credential to make invalid.
+            present: The credential in the configuration, which is valid afterwards.
         """
         ...
 
     def withdraw(self, old: Credential, present: Credential) -> None:
-        """Make the old credential invalid and end the sessions that it opened, where that is the contract.
+        """Make the old credential invalid, and end the sessions that it opened if the consumer promises to.
 
         Args:
-            old: What dies; perhaps is dead already, from a call that was cut.
-            present: What stays valid, and was proved to be.
+            old: The credential to make invalid; a call that was cut off may have done so already.
+            present: The credential that stays valid, and that a login has proved.
         """
         ...
 
+    def remarks(self) -> tuple[str, ...]:
+        """Remarks for the operator about the calls so far, a sentence each, such as on replicas that were not changed."""
+        ...
+
     def copies(self) -> tuple[SecretCopy, ...]:
-        """Where the component keeps a form of the secret, as far as can be told; asks only the file system."""
+        """The places where the component stores a form of the secret, as far as known; reads only the file system."""
         ...

@@ -1,10 +1,9 @@
-"""Sessions with PostgreSQL 13 or later: logins as a client makes them, and changes that nothing writes down.
+"""Sessions with PostgreSQL 13 or later: logins as a client makes them, and changes that the server does not log.
 
-With `consumers.postgres`, which knows the roles, the one door to psycopg. Every exception of psycopg ends here, and
-so does every wait: a hung server is cut off.
+Only this module and `consumers.postgres_roles` use psycopg. Every exception of psycopg is translated here, and every
+wait is limited: a connection to a server that hangs is cut.
 """
 
-import ipaddress
 import os
 import socket
 import threading
@@ -13,7 +12,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from strongroom.consumers.base import Candidates
+from strongroom import foreign_words
+from strongroom.consumers import postgres_conninfo
+from strongroom.consumers.base import Candidates, UnprovenLoginError
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -22,16 +23,19 @@ from strongroom.errors import (
     ConsumerUnavailableError,
     UsageError,
 )
+from strongroom.system import hosts
+from strongroom.system.extras import needed
 
 if TYPE_CHECKING:
     from psycopg import Connection, Error
 
 ADMIN_PARAMETER = "pgsql.adminpassword"
-_CONNECT_S = 3
 _ANSWER_S = 3.0
+_WORDS = 200
+_READ = 4000
 _OLDEST = 130000
 _MAX_NAME_BYTES = 63
-"""PostgreSQL cuts longer names without a word, and would change another role."""
+"""PostgreSQL silently truncates longer names, and would change another role."""
 _QUIET = {
     "log_statement": "none",
     "log_min_error_statement": "panic",
@@ -43,10 +47,10 @@ _QUIET = {
     "debug_print_plan": "off",
     # pg_stat_activity, and what is logged about a process that crashed
     "track_activities": "off",
-    # not loaded, these two are names without a meaning
+    # two settings of extensions; without the extension, PostgreSQL accepts them and they do nothing
     "pg_stat_statements.track_utility": "off",
     "pgaudit.log": "none",
-    # not about logs: a change that was proved must survive a crash of the server (R6)
+    # not about logs: a proved change must survive a crash of the server (R6), or the new password would be lost with it
     "synchronous_commit": "on",
 }
 _TRANSIENT = (
@@ -54,25 +58,39 @@ _TRANSIENT = (
     # words of the client library
     *("closed the connection", "could not", "timeout", "SSL"),
 )
-_NO = (
-    *("no pg_hba.conf entry", "not permitted", "permission denied"),
-    # words of the client library: the server asked for no password, or not by SCRAM
-    *("server did not complete authentication", "server requested"),
-)
+_NO = ("no pg_hba.conf entry", "pg_hba.conf rejects", "not permitted", "permission denied")
+_NOT_ASKED = ("server did not complete authentication", "server requested")
+"""Messages of the client library that mean: the server asked for no password, or not by SCRAM."""
+_HASHED = "server requested a hashed password"
+"""The server asked for MD5, since the role has an MD5 verifier; with a SCRAM verifier the server would ask for SCRAM."""
 _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")
 _HOWTO = "docs/howto/consumers.md"
 
 
+class NotAskedError(UnprovenLoginError):
+    """The server asked for no password, or not by SCRAM.
+
+    Attributes:
+        by_hash: Whether the server asked for the password's MD5, since the role's present verifier is an MD5 hash.
+    """
+
+    by_hash = False
+
+
+class PasswordRefusedError(ConsumerRefusedError):
+    """The server refused the password and named no other reason, so a login with a new password may succeed."""
+
+
 @dataclass(frozen=True)
 class PostgresSettings:
-    """Where PostgreSQL is, and who administers its roles.
+    """The address of PostgreSQL, and the role that administers the others.
 
     Attributes:
         host: A host name or address; or the folder of the Unix socket, beginning with `/`.
-        port: Its port; also part of the socket's name.
-        database: Where to log in; roles are the whole server's.
+        port: The server's port; also part of the socket's name.
+        database: The database to log in to; roles belong to the whole server.
         admin: The role that may change the others.
-        ca_file: The authority of the TLS certificate; without it, the system's.
+        ca_file: The certificate authority that must have issued the server's certificate; empty for the system's.
     """
 
     host: str
@@ -84,13 +102,13 @@ class PostgresSettings:
     @property
     def where(self) -> str:
         """The address, for people."""
-        return f"{self.host}:{self.port}"
+        return f"{hosts.bracketed(self.host)}:{self.port}"
 
     def security(self) -> dict[str, str]:
-        """What libpq is to insist on: TLS with a certificate for this host, unless nothing leaves the machine."""
+        """The TLS parameters for libpq: a verified certificate for this host, unless the server is on this machine."""
         if self.host.startswith("/"):
             return {}
-        if _is_loopback(self.host) and not self.ca_file:
+        if hosts.is_loopback(self.host) and not self.ca_file:
             return {"sslmode": "prefer"}
         return {"sslmode": "verify-full", "sslrootcert": self.ca_file or "system"}
 
@@ -99,7 +117,7 @@ def check_name(role: str) -> str:
     """A role's name that PostgreSQL takes as it is.
 
     Raises:
-        UsageError: It is empty, too long, or holds a NUL.
+        UsageError: The name is empty or too long, or holds a NUL.
     """
     size = len(role.encode())
     if "\0" in role or not 0 < size <= _MAX_NAME_BYTES:
@@ -114,7 +132,7 @@ def check_password(password: SecretBytes) -> SecretBytes:
     """A password that PostgreSQL can have.
 
     Raises:
-        ConsumerRefusedError: It is empty, or holds a NUL.
+        ConsumerRefusedError: The password is empty, or holds a NUL.
     """
     if not password or b"\0" in password.reveal():
         raise ConsumerRefusedError("PostgreSQL knows no empty password, and none with a NUL")
@@ -125,139 +143,206 @@ class PostgresServer:
     """Sessions with one server; every exception of psycopg ends here."""
 
     def __init__(self, settings: PostgresSettings, candidates: Candidates) -> None:
-        """Take the settings; nobody is asked.
+        """Check and keep the settings; sends no request.
 
         Args:
-            settings: Where it is.
+            settings: The server's address and the administrator.
             candidates: The values that the administrator's password may have.
 
         Raises:
-            UsageError: The administrator's name is none.
+            UsageError: The administrator's name is not a valid name.
         """
         check_name(settings.admin)
         self.settings = settings
         self._candidates = candidates
 
     def login(self, role: str, password: SecretBytes, becomes: str = "") -> None:
-        """Log in as a client does, and ask who one is.
+        """Log in as a client does, and ask the server for the session's role.
 
         Args:
-            role: Who logs in.
-            password: By what.
-            becomes: Whose rights the session must have then, if not the role's own.
+            role: The role to log in as.
+            password: The password to log in with.
+            becomes: The role whose rights the session must have after the login, if not the same role.
 
         Raises:
-            ConsumerRefusedError: The password is not valid, or the session is somebody else's.
+            ConsumerRefusedError: The password is not valid.
+            UnprovenLoginError: The server did not ask for the password, or the session has another role.
         """
-        with self._used(self._connect(role, password)) as connection:
+        with self._used(self._connect(role, password), [password]) as connection:
             row = connection.execute("SELECT current_user").fetchone()
         if row is None or row[0] != (becomes or role):
-            raise ConsumerRefusedError(
+            other = UnprovenLoginError(
                 f"PostgreSQL at {self.settings.where} logs {role!r} in with other rights",
                 hint=f"ALTER ROLE {role} SET role: see {_HOWTO}",
             )
+            other.is_let_in = True
+            raise other
+
+    def knock(self, role: str, password: SecretBytes, becomes: str = "") -> bool:
+        """Try a login before any change, to find obstacles that a new password would not remove (findings K6).
+
+        Args:
+            role: The role to log in as.
+            password: A password that may be valid.
+            becomes: As in `login`.
+
+        Returns:
+            Whether the login succeeded; then a login with a new password will succeed, too. False if the password was
+            refused: other obstacles must then be looked for in the catalogue.
+
+        Raises:
+            ConsumerRefusedError: The login is refused for another reason, such as pg_hba.conf or a missing right.
+            UnprovenLoginError: The server does not ask for the password, so a login would prove nothing.
+            ConsumerUnavailableError: The server does not answer.
+        """
+        try:
+            self.login(role, password, becomes)
+        except PasswordRefusedError:
+            return False
+        except NotAskedError as error:
+            if error.by_hash:
+                return False
+            raise
+        return True
+
+    def administrators(self, first: Sequence[SecretBytes] = ()) -> list[SecretBytes]:
+        """The passwords to try for a login as the administrator.
+
+        Raises:
+            ConsumerRefusedError: The administrator's password is not set.
+        """
+        passwords = [*first, *self._candidates(ADMIN_PARAMETER)]
+        if not passwords:
+            raise ConsumerRefusedError(f"{ADMIN_PARAMETER!r} is not set")
+        return [one for n, one in enumerate(passwords) if one not in passwords[:n]]
 
     def administer(
-        self, change: "Callable[[Connection], None]", first: Sequence[SecretBytes] = ()
+        self,
+        change: "Callable[[Connection], None]",
+        first: Sequence[SecretBytes] = (),
+        hidden: Sequence[SecretBytes] = (),
     ) -> None:
-        """Make changes in one transaction that nothing writes down, as the administrator.
+        """Make changes as the administrator, in a transaction that the server does not log.
 
         Args:
             change: Runs the statements.
-            first: Passwords of the administrator to try before those that are known.
+            first: Passwords of the administrator to try before the known ones.
+            hidden: Further secrets that are sent to the server and must not show in errors: passwords and verifiers;
+                `change` may add to them.
 
         Raises:
-            ConsumerRefusedError: No password is valid, or the administrator may not do it.
+            ConsumerRefusedError: No password is valid, or the administrator lacks a right.
         """
-        passwords = [*first, *self._candidates(ADMIN_PARAMETER)]
-        tried = [one for n, one in enumerate(passwords) if one not in passwords[:n]]
-        with self._admitted(tried) as connection, connection.transaction():
+        tried = self.administrators(first)
+        with self._admitted(tried, hidden) as connection, connection.transaction():
             _be_quiet(connection)
             change(connection)
 
     @contextmanager
-    def _admitted(self, passwords: Sequence[SecretBytes]) -> "Iterator[Connection]":
+    def _admitted(
+        self, passwords: Sequence[SecretBytes], hidden: Sequence[SecretBytes]
+    ) -> "Iterator[Connection]":
         """A session by the first of the administrator's passwords that is valid."""
-        refusal = ConsumerRefusedError(f"{ADMIN_PARAMETER!r} is not set")
+        refusal: ConsumerError | None = None
         for password in passwords:
             try:
-                connection = self._connect(self.settings.admin, password, primary=True)
-            except ConsumerRefusedError as error:
+                connection = self._connect(self.settings.admin, password)
+            except (ConsumerRefusedError, NotAskedError) as error:
                 refusal = error
                 continue
-            with self._used(connection):
+            with self._used(connection, passwords, hidden):
                 if connection.info.server_version < _OLDEST:
                     raise ConsumerRefusedError(
                         f"PostgreSQL at {self.settings.where} is too old to keep a change quiet",
                         hint="it takes version 13",
                     )
+                self._check_primary(connection)
                 yield connection
             return
-        raise refusal
+        if refusal is not None:
+            raise refusal
+
+    def _check_primary(self, connection: "Connection") -> None:
+        """Refuse a standby, which takes no change; asked before, since a server reports the refusal in any language."""
+        row = connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
+        if row is None or row[0]:
+            raise ConsumerRefusedError(
+                f"PostgreSQL at {self.settings.where} is a standby (pg_is_in_recovery), and takes no change",
+                hint="set pgsql.host and pgsql.port to its primary: the standbys follow it",
+            )
 
     # ---- sessions --------------------------------------------------------------------------------
 
     @contextmanager
-    def _used(self, connection: "Connection") -> "Iterator[Connection]":
-        """Close a connection in the end, and cut it when its server falls silent."""
+    def _used(
+        self, connection: "Connection", *secrets: Sequence[SecretBytes]
+    ) -> "Iterator[Connection]":
+        """Close the connection at the end, and cut it when the server stops answering."""
         psycopg = _psycopg()
         try:
             with _limited(connection):
                 yield connection
         except psycopg.Error as error:
-            # a message with a position quotes the statement, and with it a verifier
-            cause = None if error.diag.statement_position else error
-            raise self._translated(error) from cause
+            # an error message with a position quotes the statement, and so the verifier that was computed in the
+            # session
+            hidden = [secret for some in secrets for secret in some]
+            raise self._translated(error, hidden) from foreign_words.cause(error, *hidden)
         finally:
             connection.close()
 
-    def _connect(self, role: str, password: SecretBytes, *, primary: bool = False) -> "Connection":
+    def _connect(self, role: str, password: SecretBytes) -> "Connection":
         psycopg = _psycopg()
         try:
             connection: Connection = psycopg.connect(
-                **self._conninfo(role, password),
-                target_session_attrs="primary" if primary else "any",
-                autocommit=True,
+                **self._conninfo(role, password), autocommit=True
             )
         except psycopg.Error as error:
-            raise self._login_error(role, error) from error
-        except UnicodeError as error:  # the name service's, for a host that is no name
-            raise ConsumerUnavailableError(f"no such host: {self.settings.where}") from error
+            cause = foreign_words.cause(error, password)
+            raise self._login_error(role, error, password) from cause
+        except UnicodeError:  # from the lookup of a host name that is malformed
+            raise ConsumerUnavailableError(f"no such host: {self.settings.where}") from None
         return connection
 
-    def _conninfo(self, role: str, password: SecretBytes) -> dict[str, Any]:
+    def _conninfo(self, role: str, password: SecretBytes) -> dict[str, str]:
         settings = self.settings
-        return {
-            "host": settings.host,
-            "port": settings.port,
-            "dbname": settings.database,
-            "user": role,
-            "password": check_password(password).reveal().decode("utf-8", "replace"),
-            "connect_timeout": _CONNECT_S,
-            "application_name": "strongroom",
-            "gssencmode": "disable",
-            # whoever poses as the server is not told a password, and `trust` proves nothing
-            "require_auth": "scram-sha-256",
-            **settings.security(),
-        }
+        known = [one.keyword.decode() for one in _psycopg().pq.Conninfo.get_defaults()]
+        return postgres_conninfo.explicit(
+            known,
+            {
+                "host": settings.host,
+                "port": str(settings.port),
+                "dbname": settings.database,
+                "user": role,
+                "password": check_password(password).reveal().decode("utf-8", "replace"),
+                **settings.security(),
+            },
+        )
 
-    def _login_error(self, role: str, error: "Error") -> ConsumerError:
+    def _login_error(self, role: str, error: "Error", password: SecretBytes) -> ConsumerError:
         said = _last_line(error)
+        shown = foreign_words.of(said, password, longest=_WORDS)
         where = f"{role!r} at {self.settings.where}"
         if any(text in said for text in _NO):
             return ConsumerRefusedError(
-                f"PostgreSQL does not let {where} in: {said}",
+                f"PostgreSQL does not let {where} in: {shown}",
+                hint=f"what pg_hba.conf and the role must be like: {_HOWTO}",
+            )
+        if any(text in said for text in _NOT_ASKED):
+            unproved = NotAskedError(
+                f"a login of {where} proves nothing: {shown}",
                 hint=f"pg_hba.conf must ask the role for scram-sha-256: {_HOWTO}",
             )
-        # it asked for the password, and then said no: to the password, or for another reason?
+            unproved.by_hash = _HASHED in said
+            return unproved
+        # the server asked for the password and then refused: for the password, or for another reason?
         asked = error.pgconn is not None and error.pgconn.used_password
         known = "password authentication failed" in said
         if known or (asked and self._is_said_to_anybody(said, role)):
-            return ConsumerRefusedError(f"PostgreSQL refused the password of {where}")
-        return ConsumerUnavailableError(f"PostgreSQL does not let {where} in now: {said}")
+            return PasswordRefusedError(f"PostgreSQL refused the password of {where}: {shown}")
+        return ConsumerUnavailableError(f"PostgreSQL does not let {where} in now: {shown}")
 
     def _is_said_to_anybody(self, said: str, role: str) -> bool:
-        """Whether a surely wrong password gets the same words: servers say it in any language."""
+        """Whether a password that is surely wrong gets the same message; the message itself may be in any language."""
         if any(text in said for text in _TRANSIENT):
             return False
         psycopg, again = _psycopg(), ""
@@ -267,18 +352,23 @@ class PostgresServer:
             again = _last_line(error)
         return again == said
 
-    def _translated(self, error: "Error") -> ConsumerError:
-        where, state = self.settings.where, error.sqlstate
+    def _translated(self, error: "Error", hidden: Sequence[SecretBytes]) -> ConsumerError:
+        where = self.settings.where
+        state = foreign_words.of(error.sqlstate) if error.sqlstate else None
+        said = foreign_words.of(error.diag.message_primary or error, *hidden)
         if state is None or state[:2] in _TRANSIENT_CLASSES:
-            return ConsumerUnavailableError(f"PostgreSQL at {where} gave no answer to a change")
+            coded = f" (SQLSTATE {state})" if state else ""
+            return ConsumerUnavailableError(
+                f"PostgreSQL at {where} gave no answer to a change{coded}: {said}"
+            )
         if state == "42704":
             return ConsumerRefusedError(
-                f"PostgreSQL at {where} does not know the role",
+                f"PostgreSQL at {where} does not know the role (SQLSTATE {state}): {said}",
                 hint=f"create it as in {_HOWTO}",
             )
         reason = "lets the administrator do too little" if state == "42501" else "refused a change"
         return ConsumerRefusedError(
-            f"PostgreSQL at {where} {reason} (SQLSTATE {state})",
+            f"PostgreSQL at {where} {reason} (SQLSTATE {state}): {said}",
             hint=f"what {self.settings.admin!r} must be allowed: {_HOWTO}",
         )
 
@@ -286,22 +376,18 @@ class PostgresServer:
 def _be_quiet(connection: "Connection") -> None:
     calls = ", ".join(["set_config(%s, %s, true)"] * len(_QUIET))
     values = [text for pair in _QUIET.items() for text in pair]
-    connection.execute(f"SELECT {calls}", values)
+    connection.execute(f"SELECT {calls}".encode(), values)
 
 
 def _psycopg() -> Any:
-    try:
+    with needed("the client of PostgreSQL is not installed", "postgres", ConsumerError):
         import psycopg
-    except ImportError as error:
-        raise ConsumerError(
-            "the client of PostgreSQL is not installed", hint="pip install 'strongroom[postgres]'"
-        ) from error
     return psycopg
 
 
 @contextmanager
 def _limited(connection: "Connection") -> Iterator[None]:
-    """Cut the connection when the block takes too long: the library itself would wait for ever."""
+    """Cut the connection when the block takes too long, since the library itself would wait without end."""
     with closing(socket.socket(fileno=os.dup(connection.fileno()))) as line:
 
         def cut() -> None:
@@ -318,13 +404,6 @@ def _limited(connection: "Connection") -> Iterator[None]:
 
 
 def _last_line(error: "Error") -> str:
-    """What the server said, without the place."""
-    lines = str(error).strip().splitlines() or [""]
-    return lines[0].rpartition(" failed: ")[2][:200]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """The server's message without its position in the statement; for decisions, never shown to a user as it is."""
+    answer = foreign_words.of(error, longest=_READ)
+    return answer.partition("Multiple connection attempts failed")[0].rpartition(" failed: ")[2]

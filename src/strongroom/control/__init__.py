@@ -1,1 +1,1 @@
-"""The node's Unix socket: commands that need keys go to the process that holds them, while one does."""
+"""The node's Unix socket, over which a command has the serving process do the work that needs the process's keys."""

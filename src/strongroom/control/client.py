@@ -1,49 +1,49 @@
 """Asks the process that serves the node, if there is one."""
 
 import socket
-import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from strongroom import os_users
-from strongroom.control import verbs, wire
-from strongroom.control.verbs import Say
+from strongroom.control import verbs
+from strongroom.control.verbs import Report
 from strongroom.errors import PermissionDeniedError, StateError
-from strongroom.topology import running
-from strongroom.topology.paths import DataPaths
+from strongroom.runtime import running
+from strongroom.runtime.paths import DataPaths
+from strongroom.system import disk, os_users, wire
 
 _CONNECT_S = 5.0
-_CREDENTIALS = struct.Struct("3i")
 
 
 def ask(
     paths: DataPaths,
     verb: str,
     arguments: Mapping[str, Any],
-    say: Say,
+    report: Report,
     *,
-    warn: Say = lambda _: None,
-) -> tuple[bool, object]:
+    warn: Report = lambda _: None,
+) -> "Answer | NotServed":
     """Have a verb carried out by the serving process.
 
     Args:
-        paths: The node.
-        verb: What is to be done.
-        arguments: With what.
-        say: Takes what the server says meanwhile.
-        warn: Takes why a process that serves was not asked; the caller does it by itself then.
+        paths: The paths of the node.
+        verb: The name of the action.
+        arguments: The arguments of the action.
+        report: Called with each message of progress from the server.
+        warn: Called with the reason why a serving process cannot be reached; the caller then does the work itself.
 
     Returns:
-        Whether a process serves the node and was asked, and the result.
+        The answer of the serving process, or `NotServed`, and then the caller does the work itself.
 
     Raises:
-        StrongroomError: What the other side raised.
-        PermissionDeniedError: The socket is a stranger's.
-        StateError: It went away before it answered; the state of the node is then to be looked at. Or it cannot be
-            asked what only it may do.
+        StrongroomError: The error that the serving process answered with.
+        PermissionDeniedError: The socket belongs to another user.
+        StateError: The server ended before it answered, so the operator must look at the state of the node. Or the
+            server cannot be reached, and no other process may do this.
     """
     connection = _connect(paths)
+    if connection is None:
+        return NotServed()
     if isinstance(connection, _Unreached):
         if verbs.is_for_the_server(verb, arguments):
             raise StateError(
@@ -52,28 +52,40 @@ def ask(
             )
         warn(f"{connection.why}; this command works by itself, without the keys in its memory")
         warn(f"hint: {connection.hint}")
-        return False, None
-    if connection is None:
-        return False, None
+        return NotServed()
     with connection, connection.makefile("rb") as stream:
-        with suppress(BrokenPipeError):  # refused before it was read: the answer says why
+        # the server refused before it read the request; its answer says why
+        with suppress(BrokenPipeError):
             connection.sendall(wire.line({"verb": verb, "arguments": dict(arguments)}))
         with suppress(ConnectionResetError):
-            while (message := wire.receive(stream)) is not None:
-                if "say" in message:
-                    say(message["say"])
-                elif "error" in message:
+            for message in iter(lambda: wire.receive(stream), None):
+                if "result" in message:
+                    return Answer(message["result"])
+                if "error" in message:
                     raise wire.error_of(message["error"])
-                else:
-                    return True, message["result"]
+                report(message["say"])
     raise StateError(
         f"the server went away before it answered {verb!r}",
         hint="look at 'tsm security kms status', then run the command again",
     )
 
 
+class Answer(NamedTuple):
+    """The answer of the serving process, which has done the work.
+
+    Attributes:
+        result: The result of the verb.
+    """
+
+    result: object
+
+
+class NotServed(NamedTuple):
+    """No serving process has done the work, so the caller has to."""
+
+
 class _Unreached(NamedTuple):
-    """A process serves the node and cannot be asked; the lock of the store keeps it and us apart."""
+    """A process serves the node and cannot be reached; the lock of the KMS store keeps its work and ours apart."""
 
     why: str
     hint: str
@@ -95,11 +107,11 @@ def _connect(paths: DataPaths) -> socket.socket | _Unreached | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(_CONNECT_S)
     try:
-        connection.connect(running.socket_address(name))
+        connection.connect(wire.address(name))
     except OSError as error:
         connection.close()
         return _Unreached(
-            f"{who}, and cannot be reached at {name}: {error.strerror or error}",
+            f"{who}, and cannot be reached at {name}: {disk.reason(error)}",
             "run this where the server runs, if that is a container or has a network of its own (PrivateNetwork);"
             " else restart 'strongroom serve' and try again",
         )
@@ -109,12 +121,8 @@ def _connect(paths: DataPaths) -> socket.socket | _Unreached | None:
 
 
 def _check_server(connection: socket.socket, paths: DataPaths) -> None:
-    """Requests may hold secrets of a root: they go to the node's owner only.
-
-    Once a server was killed, anybody may give a socket of his own its name.
-    """
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(raw)
+    """Requests may hold secrets of a root: they go to the node's owner only."""
+    uid = wire.peer_uid(connection)
     if uid != paths.owner():
         connection.close()
         raise PermissionDeniedError(

@@ -1,37 +1,36 @@
 """Serves the node's Unix socket from the process that holds the keys.
 
-Who may ask: the owner of the data directory, and nobody else, root included; the kernel says who it is. The
-socket has a name and no file (unix(7), abstract): whatever `/tmp` a process has, and however long the path of the data
-directory, it is reached; nothing of it stays when its server is killed, and whoever copies the directory meets no socket.
+Only the owner of the data directory may use the socket, not even root; the kernel reports the user of a connection. The
+socket is an abstract one, with a name and no file (unix(7)). So a process with another `/tmp` can reach it, the path of
+the data directory may be long, and a killed server or a copy of the directory leaves no socket behind.
 """
 
 import contextlib
 import logging
 import socket
 import socketserver
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from strongroom import durable, ids, os_users
-from strongroom.bootstrap import Node
-from strongroom.control import verbs, wire
+from strongroom import ids
+from strongroom.control import verbs
+from strongroom.control.ports import SocketServices
 from strongroom.errors import FormatError, PermissionDeniedError, StrongroomError, UsageError
-from strongroom.overriding import override
-from strongroom.topology import running
+from strongroom.runtime import running
+from strongroom.system import durable, os_users, wire
+from strongroom.system.compat import override
 
 _log = logging.getLogger("strongroom.control")
-_CREDENTIALS = struct.Struct("3i")
 _IDLE_S = 30.0
 
 
 @contextmanager
-def serving(node: Node) -> Iterator[None]:
+def serving(node: SocketServices) -> Iterator[None]:
     """Answer requests from a thread, until the block ends; only for the one process that serves the node."""
     name = f"@strongroom-{ids.new_id()}"
-    server = _Server(running.socket_address(name), node)
+    server = _Server(wire.address(name), node)
     thread = threading.Thread(target=server.serve_forever, name="control", daemon=True)
     thread.start()
     note = running.control_note_path(node.paths)
@@ -46,8 +45,10 @@ def serving(node: Node) -> Iterator[None]:
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+    # strangers are refused as soon as they are looked at, and must not fill the line before that (findings S10)
+    request_queue_size = 512
 
-    def __init__(self, address: str, node: Node) -> None:
+    def __init__(self, address: str, node: SocketServices) -> None:
         self.node = node
         self.owner = node.paths.owner()
         super().__init__(address, _Handler)
@@ -99,8 +100,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def _peer(connection: socket.socket, owner: int) -> str:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(raw)
+    uid = wire.peer_uid(connection)
     if uid != owner:
         raise PermissionDeniedError(
             "the node belongs to another user",

@@ -1,9 +1,10 @@
 """The coordination service of a single node: an SQLite database and lock files.
 
-It keeps the promises of the port with the standard library alone, since every command starts here
-(F13). It never creates its database by the way: a missing one is an error, not an empty one.
-A process may not be forked while it is open: SQLite's locks do not survive that (children are
-started by exec).
+Only the standard library is used, since every command starts here (F13). A missing database is an error and is never
+created silently: an empty configuration would look like a new installation. A lock is a lock of the kernel, which
+releases it when its holder dies and never before; a token in the database counts the holders, so a lease is lost only
+if somebody removes the lock's file. A process must not fork while the coordinator is open, since SQLite's locks do not
+survive that; children are started by exec.
 """
 
 import fcntl
@@ -17,12 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from strongroom import durable
-from strongroom.coordination.base import Change, Versioned
-from strongroom.errors import ConflictError, CoordinationError, UsageError
+from strongroom.coordination.base import LOCKS, Change, Lease, Versioned
+from strongroom.errors import ConflictError, CoordinationError, StorageError, UsageError
+from strongroom.system import disk, durable
 
 _APPLICATION_ID = 0x5352434F
-"""`SRCO`: the magic in the database's header."""
+"""`SRCO`, the number in the database's header that marks it as ours."""
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE entries (
@@ -36,6 +37,7 @@ _WATCH_POLL_S = 0.25
 _HOLDER_BYTES = 200
 _FILE_MODE = 0o600
 _LOCK_NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+_COLUMNS = "key, version, value, digest"
 _HINT = "restore the coordination database from a backup"
 
 
@@ -45,13 +47,13 @@ class LocalCoordinator:
     def __init__(
         self, path: Path, locks_dir: Path, *, node_id: str = "node1", holder: str = ""
     ) -> None:
-        """Take the places; nothing is opened before the first use.
+        """Take the paths; nothing is opened before the first use.
 
         Args:
             path: The database, made by `create`.
             locks_dir: Folder of the lock files.
-            node_id: The id of the one member.
-            holder: Who holds our locks, in words that others may read.
+            node_id: The id of the only member.
+            holder: Words for the holder of our locks, shown to other users who wait for one.
         """
         self._path = path
         self._locks = locks_dir
@@ -59,15 +61,17 @@ class LocalCoordinator:
         self._holder = holder or f"process {os.getpid()}"
         self._connection: sqlite3.Connection | None = None
         self._guard = threading.Lock()
+        self._held: dict[Lease, int] = {}
+        """Leases that are held through this coordinator, and the thread that holds each."""
 
     @staticmethod
     def create(path: Path, locks_dir: Path) -> None:
-        """Make an empty database and the folder of locks; may be repeated, keeps what is there."""
+        """Make an empty database and the folder of locks; leaves a database that exists, so that a call may be repeated."""
         for folder in (path.parent, locks_dir):
             durable.make_folder(folder)
         if path.exists() and path.stat().st_size:
             return
-        # SQLite would take the umask; its -wal and -shm files take the mode of this one
+        # SQLite would create the file by the umask; its -wal and -shm files get the mode of this one
         handle = os.open(path, os.O_RDWR | os.O_CREAT, _FILE_MODE)
         os.fchmod(handle, _FILE_MODE)
         os.close(handle)
@@ -86,32 +90,52 @@ class LocalCoordinator:
         _sync_folder(path.parent)
 
     def get(self, key: str) -> Versioned | None:
-        """The value of a key, or None."""
+        """The value of a key; None if the key does not exist."""
         with self._guard, _translated(self._path):
-            return self._read(self._open(), key)
+            return _read(self._open(), key)
+
+    def members(self) -> list[str]:
+        """The id of this node, the only member."""
+        return [self._node_id]
+
+    def list(self, prefix: str) -> Mapping[str, Versioned]:
+        """The entries whose keys begin with a prefix, by key, as one query sees them."""
+        if not prefix.endswith("/"):
+            raise UsageError(f"{prefix[:80]!r} is no prefix of keys: it does not end with '/'")
+        query = f"SELECT {_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key"  # noqa: S608
+        # "0" is the character after "/", so exactly the keys that begin with the prefix lie between these bounds
+        bounds = (prefix, f"{prefix[:-1]}0")
+        with self._guard, _translated(self._path):
+            rows = self._open().execute(query, bounds).fetchall()
+            return {row[0]: _checked(*row) for row in rows}
 
     def version(self, key: str) -> int:
-        """The version of a key's value, 0 if there is none."""
+        """The version of a key's value, 0 if the key does not exist."""
         with self._guard, _translated(self._path):
             query = "SELECT version FROM entries WHERE key = ?"
             row = self._open().execute(query, (key,)).fetchone()
             return row[0] if row else 0
 
-    def put(self, changes: Mapping[str, Change]) -> None:
+    def put(self, changes: Mapping[str, Change], *, lease: Lease | None = None) -> None:
         """Apply all changes in one transaction, or none; synced when it returns."""
+        for key in changes:
+            if key.startswith(LOCKS):
+                raise UsageError(f"the entry {key[:80]!r} is written by the coordination alone")
         with self._guard, _translated(self._path):
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            thread = threading.get_ident()
+            leases = {held for held, holder in self._held.items() if holder == thread}
+            if lease is not None:
+                # a lease that this process has released may still have the newest token, if no holder came after it
+                if lease not in self._held:
+                    raise _lease_lost(lease)
+                leases.add(lease)
+            with _transaction(self._open()) as connection:
+                for one in leases:
+                    _check_lease(connection, one)
                 for key, change in changes.items():
-                    self._apply(connection, key, change)
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+                    _apply(connection, key, change)
 
-    def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
+    def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[Lease]:
         """Hold a named lock over all processes; the kernel frees it when its holder dies."""
         if re.fullmatch(_LOCK_NAME, name) is None:
             raise UsageError(f"{name[:80]!r} is no name of a lock")
@@ -125,8 +149,9 @@ class LocalCoordinator:
         def follow() -> None:
             last = seen
             while not stopped.wait(_WATCH_POLL_S):
-                # a database in trouble is the trouble of whoever reads it next; the watch goes on
-                with suppress(CoordinationError):
+                # an unreadable database is reported by the next call that reads it; the watch goes on until it works
+                # again
+                with suppress(CoordinationError, StorageError):
                     present = self.get(key)
                     if present != last:
                         last = present
@@ -141,10 +166,6 @@ class LocalCoordinator:
                 thread.join()
 
         return stop
-
-    def members(self) -> list[str]:
-        """This node, alone."""
-        return [self._node_id]
 
     def close(self) -> None:
         """Close the database; it opens again at the next use."""
@@ -171,53 +192,48 @@ class LocalCoordinator:
             self._connection = connection
         return self._connection
 
-    def _read(self, connection: sqlite3.Connection, key: str) -> Versioned | None:
-        row = connection.execute(
-            "SELECT version, value, digest FROM entries WHERE key = ?", (key,)
-        ).fetchone()
-        if row is None:
-            return None
-        version, value, digest = row
-        if _digest(key, version, value) != digest:
-            raise CoordinationError(
-                f"the entry {key!r} of the coordination database is damaged", hint=_HINT
-            )
-        return Versioned(value, version)
-
-    def _apply(self, connection: sqlite3.Connection, key: str, change: Change) -> None:
-        present = self._read(connection, key)
-        version = present.version if present else 0
-        if version != change.expected_version:
-            raise ConflictError(
-                f"somebody else changed {key!r}: it has version {version},"
-                f" not {change.expected_version}",
-                hint="look at the present state and try again",
-            )
-        if change.value is None:
-            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
-            return
-        version += 1
-        connection.execute(
-            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)",
-            (key, version, change.value, _digest(key, version, change.value)),
-        )
-
     @contextmanager
-    def _hold(self, name: str, wait_s: float) -> Iterator[None]:
+    def _hold(self, name: str, wait_s: float) -> Iterator[Lease]:
         path = self._locks / f"{name}.lock"
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
         except OSError as error:
-            raise CoordinationError(f"the lock file {path} cannot be opened") from error
+            raise disk.problem(f"the lock file {path} cannot be opened", error) from error
         try:
             self._acquire(handle, name, wait_s)
-            # the file is never removed: else two processes could hold two files of one name
-            with suppress(OSError):  # only tells others who holds it; a full disk stops no lock
+            # The lock's file is never removed: a process that waits for the old file and one that creates a new file
+            # would both get "the" lock. The holder's name in it is only shown to others, so a full disk must not
+            # matter.
+            with suppress(OSError):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, self._holder.encode()[:_HOLDER_BYTES], 0)
-            yield
+            lease = self._new_lease(name)
+            try:
+                yield lease
+            finally:
+                with self._guard:
+                    del self._held[lease]
         finally:
             os.close(handle)
+
+    def _new_lease(self, name: str) -> Lease:
+        """Increase the lock's token, so that no earlier holder of the lock can put anything from now on."""
+        key = LOCKS + name
+        with self._guard, _translated(self._path):
+            opened = self._open()
+            # Not synced, which would cost each command a disk write. A power cut may take the new token back, but it
+            # also ends every earlier holder against whom the token protects.
+            opened.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with _transaction(opened) as connection:
+                    present = _read(connection, key)
+                    token = present.version if present else 0
+                    _apply(connection, key, Change(self._holder.encode(), token))
+            finally:
+                opened.execute("PRAGMA synchronous = FULL")
+            lease = Lease(name, token + 1)
+            self._held[lease] = threading.get_ident()
+            return lease
 
     def _acquire(self, handle: int, name: str, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
@@ -232,12 +248,73 @@ class LocalCoordinator:
                         hint="wait until it has finished, then try again",
                     ) from error
                 time.sleep(_LOCK_POLL_S)
+            except OSError as error:
+                raise disk.problem(f"{name} cannot be locked in {self._locks}", error) from error
             else:
                 return
 
 
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _read(connection: sqlite3.Connection, key: str) -> Versioned | None:
+    query = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608
+    row = connection.execute(query, (key,)).fetchone()
+    return _checked(*row) if row else None
+
+
+def _checked(key: str, version: int, value: bytes, digest: bytes) -> Versioned:
+    if _digest(key, version, value) != digest:
+        raise CoordinationError(
+            f"the entry {key!r} of the coordination database is damaged", hint=_HINT
+        )
+    return Versioned(value, version)
+
+
+def _apply(connection: sqlite3.Connection, key: str, change: Change) -> None:
+    present = _read(connection, key)
+    version = present.version if present else 0
+    if version != change.expected_version:
+        raise ConflictError(
+            f"somebody else changed {key!r}: it has version {version},"
+            f" not {change.expected_version}",
+            hint="look at the present state and try again",
+        )
+    if change.value is None:
+        connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+        return
+    version += 1
+    connection.execute(
+        "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)",
+        (key, version, change.value, _digest(key, version, change.value)),
+    )
+
+
+def _check_lease(connection: sqlite3.Connection, lease: Lease) -> None:
+    present = _read(connection, LOCKS + lease.name)
+    if present is None or present.version != lease.token:
+        raise _lease_lost(lease)
+
+
+def _lease_lost(lease: Lease) -> ConflictError:
+    return ConflictError(
+        f"the lock {lease.name!r} is no longer held by this command, so nothing was changed",
+        hint="look at the present state and run the command again",
+    )
+
+
 def _digest(key: str, version: int, value: bytes) -> bytes:
-    # SQLite has no checksum of its own: a flipped bit in a value would be read back as the truth
+    # SQLite has no checksums: a flipped bit in a value would be read without an error, and become the configuration
+    # (coordination.md 1.3)
     return hashlib.sha256(b"%s\0%d\0%s" % (key.encode(), version, value)).digest()
 
 
@@ -255,6 +332,10 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        problem = disk.database_problem(error, "the coordination database", path)
+        # the database is whole in these cases, so the hint must not be to restore a backup with older values
+        if problem is not None:
+            raise problem from error
         name = getattr(error, "sqlite_errorname", "no code")
         raise CoordinationError(
             f"the coordination database {path} cannot be used: {error} ({name})", hint=_HINT

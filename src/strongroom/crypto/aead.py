@@ -22,15 +22,15 @@ def seal(key: SecretBytes, plaintext: bytes, *, aad: bytes) -> bytes:
 
 
 def seal_with_nonce(key: SecretBytes, plaintext: bytes, *, aad: bytes, nonce: bytes) -> bytes:
-    """The deterministic core of `seal`; a nonce must never serve twice under one key (SP 800-38D section 8)."""
+    """The deterministic core of `seal`; the caller must never use a nonce twice with the same key (SP 800-38D section 8)."""
     return nonce + AESGCM(key.reveal()).encrypt(nonce, plaintext, aad)
 
 
 def open_(key: SecretBytes, sealed: bytes, *, aad: bytes) -> bytes:
-    """The plaintext of what `seal` wrote.
+    """Decrypt a value that `seal` made.
 
     Raises:
-        IntegrityError: Wrong key, wrong aad or changed bytes; which, is not said.
+        IntegrityError: The key or the aad is wrong, or the bytes were changed; the error does not say which.
     """
     if len(sealed) < OVERHEAD_BYTES:
         raise IntegrityError
@@ -41,14 +41,14 @@ def open_(key: SecretBytes, sealed: bytes, *, aad: bytes) -> bytes:
 
 
 def wrap(key: SecretBytes, *, kek: SecretBytes, aad: bytes) -> bytes:
-    """A key, encrypted under a key-encryption key."""
+    """Encrypt a key by a key-encryption key."""
     return seal(kek, key.reveal(), aad=aad)
 
 
 def unwrap(wrapped: bytes, *, kek: SecretBytes, aad: bytes) -> SecretBytes:
-    """The key that `wrap` wrapped.
+    """Decrypt a key that `wrap` encrypted.
 
     Raises:
-        IntegrityError: Wrong key, wrong aad or changed bytes.
+        IntegrityError: The key or the aad is wrong, or the bytes were changed.
     """
     return SecretBytes(open_(kek, wrapped, aad=aad))

@@ -1,14 +1,15 @@
 """age (age-encryption.org/v1): small files and keys sealed to public keys or to a passphrase. The only door to pyrage.
 
-It takes bytes and gives bytes, and touches no file. Other people's `age` opens what it writes and it opens theirs
-(tests/interop). It never says which of wrong key, wrong passphrase and changed bytes it was.
+Pure of files: functions take bytes and return bytes. The files are those of the `age` program, in both directions
+(tests/interop). Errors do not say whether key, passphrase or bytes were wrong.
 
 Identities and passphrases are kept as `SecretBytes`, but the library takes and gives Python strings: such copies live
 until CPython uses their memory again, as SECURITY.md says of all secrets.
 
 Recipients are `age1…` (X25519), and `age1tag1…` and `age1tagpq1…` (keys of hardware tokens; the second is post-quantum
-hybrid). What is sealed to a token is opened by its plugin, a program `age-plugin-NAME` that the library runs, and only for
-callers that bring somebody who answers its questions. The post-quantum `age1pq1…` is not in the library as yet.
+hybrid). A file that is sealed to a token is opened by the token's plugin, a program `age-plugin-NAME` that the library
+runs, and only for callers that pass `Prompts`, by which a person answers the plugin's questions. The library does not
+support the post-quantum `age1pq1…` yet.
 """
 
 import base64
@@ -20,47 +21,52 @@ from typing import Any, Protocol
 
 import pyrage
 
+from strongroom.crypto.age_passphrase import open_with_passphrase
 from strongroom.crypto.rng import KEY_BYTES
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, UsageError
+from strongroom.system.redaction import redact
+
+# pyrage is compiled, so the type checker cannot see its sub-modules
+# pyright: reportAttributeAccessIssue=false
 
 MAGIC = b"age-encryption.org/v1\n"
 IDENTITY_PREFIX = "AGE-SECRET-KEY-"
 _TOKEN_PREFIX = b"AGE-PLUGIN-"
 _TOKEN_RECIPIENTS = ("age1tag1", "age1tagpq1")
 MOST_IDENTITIES = 64
-"""Each is tried at each stanza of the header."""
+"""Most identities in a file: each is tried at each stanza of a header, so their number multiplies the work."""
 LONGEST_HEADER = 1 << 20
-"""Bytes; a post-quantum stanza has about 1.7 KiB, so this is some hundred recipients."""
+"""Longest header in bytes: a post-quantum stanza has about 1.7 KiB, so this allows some hundred recipients."""
 HIGHEST_WORK_FACTOR = 22
-"""log2 of scrypt's N: what age itself accepts at most; more would let a file ask for any amount of memory."""
+"""Highest log2 of scrypt's N, as in age itself: without a bound a file could make its reader use any amount of memory."""
 
 _ARMOR_BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _ARMOR_END = b"-----END AGE ENCRYPTED FILE-----"
 _SMALLEST_PAYLOAD = 16 + 16
-"""A nonce and the tag of an empty last chunk."""
+"""The smallest payload in bytes: a nonce and the tag of an empty last chunk."""
 _STANZA = re.compile(rb"-> [\x21-\x7e]+( [\x21-\x7e]+)*")
 _BODY = re.compile(rb"[A-Za-z0-9+/]{0,64}")
 _MAC = re.compile(rb"--- [A-Za-z0-9+/]{43}")
 
 
 class Prompts(Protocol):
-    """Somebody at a terminal, whom the plugin of a hardware token asks; the names are the library's."""
+    """A person at a terminal, who answers the plugin of a hardware token; the methods' names are the library's."""
 
     def display_message(self, message: str) -> None:
-        """Show a message, such as the wish for a touch."""
+        """Show a message, such as the request to touch the token."""
         ...
 
     def confirm(self, message: str, yes_string: str, no_string: str | None) -> bool | None:
-        """A yes or a no; None if nobody is there."""
+        """Ask for yes or no; None if no person answers."""
         ...
 
     def request_public_string(self, description: str) -> str | None:
-        """A text that may be seen."""
+        """Ask for a text that is shown while it is typed."""
         ...
 
     def request_passphrase(self, description: str) -> str | None:
-        """A PIN."""
+        """Ask for a PIN."""
         ...
 
 
@@ -70,7 +76,7 @@ class Identity:
 
     Attributes:
         text: The `AGE-SECRET-KEY-1…` or `AGE-PLUGIN-…` text.
-        prompts: Who answers the token's plugin.
+        prompts: Answers the questions of the token's plugin.
     """
 
     text: SecretBytes = field(repr=False)
@@ -78,16 +84,16 @@ class Identity:
 
     @property
     def is_token(self) -> bool:
-        """Whether a plugin opens, and not the identity itself."""
+        """Whether the private key is in a hardware token, so that a plugin opens files."""
         return self.text.reveal().startswith(_TOKEN_PREFIX)
 
     @property
     def recipient(self) -> str:
-        """The public half, `age1…`; of a token `a hardware token`, since only its plugin knows it."""
+        """The public half, `age1…`; for a token the words `a hardware token`, since only its plugin knows the key."""
         return "a hardware token" if self.is_token else str(_private(self).to_public())
 
     def may_open(self, recipient: str) -> bool:
-        """Whether it is worth a try to open what is sealed to a recipient."""
+        """Whether this identity may be that of a recipient; certain for an X25519 key, possible for a token."""
         return (
             recipient.startswith(_TOKEN_RECIPIENTS)
             if self.is_token
@@ -97,11 +103,11 @@ class Identity:
 
 @dataclass(frozen=True)
 class SealTo:
-    """Whom something is sealed to: recipients or a passphrase, not both.
+    """The recipients to which data is sealed, or a passphrase; not both.
 
     Attributes:
         recipients: Public keys as text.
-        passphrase: UTF-8, or None.
+        passphrase: The passphrase in UTF-8, or None.
     """
 
     recipients: tuple[str, ...] = ()
@@ -116,17 +122,17 @@ class SealTo:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be sealed."""
+        """Whether neither a recipient nor a passphrase is given, so that nothing is sealed."""
         return not self.recipients and self.passphrase is None
 
 
 @dataclass(frozen=True)
 class OpenWith:
-    """What may open something sealed: identities or a passphrase, not both.
+    """The identities that may open sealed data, or a passphrase; not both.
 
     Attributes:
-        identities: Each is tried.
-        passphrase: UTF-8, or None.
+        identities: The identities, each of which is tried.
+        passphrase: The passphrase in UTF-8, or None.
     """
 
     identities: tuple[Identity, ...] = ()
@@ -138,7 +144,7 @@ class OpenWith:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to open with."""
+        """Whether neither an identity nor a passphrase is given."""
         return not self.identities and self.passphrase is None
 
 
@@ -148,14 +154,14 @@ def new_identity() -> Identity:
 
 
 def parse_identities(data: bytes, prompts: Prompts | None = None) -> tuple[Identity, ...]:
-    """The identities of an age identity file: one a line, between comments and blank lines.
+    """Parse an age identity file: an identity in each line, between comments and blank lines.
 
     Args:
-        data: The file.
-        prompts: Who answers the plugins of hardware tokens; without, their identities are refused.
+        data: The bytes of the file.
+        prompts: Answers the plugins of hardware tokens; None refuses identities of tokens.
 
     Raises:
-        UsageError: A line is no X25519 identity, there is none, or there are too many; no line is repeated.
+        UsageError: A line is no X25519 identity, or the file has none or too many; the message quotes no line.
     """
     if is_sealed(data):
         raise UsageError(
@@ -176,10 +182,10 @@ def parse_identities(data: bytes, prompts: Prompts | None = None) -> tuple[Ident
 
 
 def check_recipient(text: str) -> str:
-    """A recipient in its canonical form.
+    """Parse a recipient; returns its canonical form.
 
     Raises:
-        UsageError: It is no recipient that can be sealed to.
+        UsageError: The text is no recipient to which the library can seal.
     """
     canonical = text.strip().lower()
     _public(canonical)
@@ -187,10 +193,10 @@ def check_recipient(text: str) -> str:
 
 
 def seal(data: bytes, to: SealTo) -> bytes:
-    """`data` as a binary age file.
+    """Seal data into a binary age file.
 
     Raises:
-        UsageError: A recipient cannot be sealed to, the passphrase is empty, or there is neither.
+        UsageError: A recipient is not supported, the passphrase is empty, or neither is given.
     """
     if to.passphrase is not None:
         return bytes(pyrage.passphrase.encrypt(data, _phrase(to.passphrase)))
@@ -205,12 +211,12 @@ def is_sealed(data: bytes) -> bool:
 
 
 def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
-    """What was sealed.
+    """Open an age file.
 
     Raises:
-        UsageError: There is nothing to open it with.
-        FormatError: It is no age file, one that ends too early, or one that asks for too much work.
-        IntegrityError: Nothing given opens it, or it was changed; which, is not said.
+        UsageError: Neither an identity nor a passphrase is given.
+        FormatError: The data is no age file, ends too early, or asks for too much work.
+        IntegrityError: No identity or passphrase opens the file, or it was changed; the error does not say which.
     """
     binary = _dearmored(data)
     _check_header(binary)
@@ -219,9 +225,9 @@ def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
     private = [_private(one) for one in by.identities]
     try:
         if by.passphrase is not None:
-            return SecretBytes(pyrage.passphrase.decrypt(binary, _phrase(by.passphrase)))
+            return open_with_passphrase(binary, _phrase(by.passphrase).encode())
         return SecretBytes(pyrage.decrypt(binary, private))
-    except pyrage.DecryptError:
+    except (pyrage.DecryptError, IntegrityError):
         raise IntegrityError(
             hint="give the identity or the passphrase that it was sealed to; if that does not open it,"
             " it was changed"
@@ -229,15 +235,15 @@ def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
 
 
 def wrap(key: SecretBytes, *, recipient: str, aad: bytes) -> bytes:
-    """A key sealed to a recipient. age binds no context: it is sealed with the key (format/recovery.md 1.1)."""
+    """Seal a key to a recipient, together with its context, since age itself binds none (format/recovery.md 1.1)."""
     return seal(aad + key.reveal(), SealTo((recipient,)))
 
 
 def unwrap(wrapped: bytes, *, identities: tuple[Identity, ...], aad: bytes) -> SecretBytes:
-    """The key that `wrap` wrapped (format/recovery.md 1.2).
+    """Open a key that `wrap` sealed (format/recovery.md 1.2).
 
     Raises:
-        IntegrityError: Wrong identity, wrong aad or changed bytes.
+        IntegrityError: The identity or the aad is wrong, or the bytes were changed.
     """
     try:
         sealed = open_sealed(wrapped, OpenWith(identities)).reveal()
@@ -268,7 +274,7 @@ def _private(identity: Identity) -> Any:
             return _plugin(pyrage.plugin.Identity.from_str(text), identity.prompts)
         return pyrage.x25519.Identity.from_str(text)
     except (pyrage.IdentityError, UnicodeDecodeError):
-        # from None: the cause may hold the line
+        # from None: the library's exception may quote the line, which is a private key
         raise UsageError(
             "this is no X25519 identity",
             hint=f"such a line begins with {IDENTITY_PREFIX}1; post-quantum identities are not supported,"
@@ -291,12 +297,13 @@ def _public(text: str) -> Any:
     kind = next((kinds[head] for head in kinds if text.startswith(head)), pyrage.x25519)
     try:
         return kind.Recipient.from_str(text)
-    except pyrage.RecipientError as error:
+    except pyrage.RecipientError:
+        # from None, and masked: the text may be an identity, a private key, given by mistake
         raise UsageError(
-            f"no age recipient that can be sealed to: {text[:80]}",
+            f"no age recipient that can be sealed to: {redact(text)[:80]}",
             hint="give an age1… (age-keygen -y), age1tag1… or age1tagpq1… recipient; age1pq1…, ssh and"
             " plugin recipients are not supported",
-        ) from error
+        ) from None
 
 
 def _phrase(passphrase: SecretBytes) -> str:
@@ -323,7 +330,7 @@ def _dearmored(data: bytes) -> bytes:
 
 
 def _check_header(data: bytes) -> None:
-    """The form of the header (the C2SP specification of age), so that damage is told apart from a wrong key."""
+    """Check the form of the header by the C2SP specification of age, to tell a damaged file from a wrong key."""
     if not data.startswith(MAGIC):
         raise FormatError("this is no age file", hint="age files begin with age-encryption.org/v1")
     end = data.find(b"\n---", 0, LONGEST_HEADER)

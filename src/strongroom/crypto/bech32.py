@@ -1,7 +1,7 @@
 """Bech32 (BIP 173) as age writes its keys: text of a prefix and bytes, with a checksum against slips of the pen.
 
-Only what the shares need: the 32 bytes inside an identity's text, and the text made of them again. The checksum finds
-errors, it authenticates nothing.
+Only the part that shares need: extracting the 32 bytes from an identity's text, and making the text from them. The
+checksum finds typing errors; it authenticates nothing.
 """
 
 from strongroom.errors import FormatError
@@ -23,7 +23,8 @@ def decode(text: str, prefix: str) -> bytes:
     """The bytes of a lower-case text that has this prefix.
 
     Raises:
-        FormatError: Another prefix, a wrong letter or a wrong checksum; the text is not repeated.
+        FormatError: The text has another prefix, a wrong letter or a wrong checksum; the message does not quote the
+            text.
     """
     head, _, tail = text.rpartition("1")
     groups = [_ALPHABET.find(letter) for letter in tail]

@@ -1,6 +1,6 @@
 """The internal certificate authority: a root, an admin and a node certificate (P-384, PEM).
 
-Deterministic but for keys and serial numbers: times come in as arguments. It touches no file.
+Deterministic except for keys and serial numbers: times come in as arguments. No file is read or written.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from strongroom.errors import FormatError
 
 ROOT_DAYS = 3650
 LEAF_DAYS = 1825
-"""Five years: each regeneration of internal tokens renews them long before; else they are due at last (P12)."""
+"""Five years: regenerating the internal tokens renews the certificates long before, and if not, they become due (P12)."""
 _BACKDATE = timedelta(minutes=5)
-"""Nodes' clocks differ by some seconds; a certificate must be valid on all of them at once."""
+"""How long before the present a certificate's validity begins, since a node's clock may be behind by some seconds."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class IssuedCertificate:
     """A certificate and its private key.
 
     Attributes:
-        certificate: PEM.
-        key: PEM, PKCS#8, not encrypted: it is kept as a secret parameter.
+        certificate: The certificate in PEM.
+        key: The private key in PEM, PKCS#8, not encrypted, since it is stored as a secret parameter.
     """
 
     certificate: bytes
@@ -36,7 +36,7 @@ class IssuedCertificate:
 
 @dataclass(frozen=True)
 class InternalCertificates:
-    """The internal authority and what it signed."""
+    """The internal certificate authority, and the certificates that it signed."""
 
     root: IssuedCertificate
     admin: IssuedCertificate
@@ -65,10 +65,10 @@ def new_internal_certificates(moment: datetime) -> InternalCertificates:
 
 
 def ends_at(pem: bytes) -> datetime:
-    """When a certificate ends; of several, the first end.
+    """When a certificate ends; of several certificates, the earliest end.
 
     Raises:
-        FormatError: There is none in it, or one that is damaged.
+        FormatError: The PEM has no certificate, or a damaged one.
     """
     try:
         found = x509.load_pem_x509_certificates(pem)

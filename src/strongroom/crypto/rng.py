@@ -20,5 +20,5 @@ def new_key() -> SecretBytes:
 
 
 def new_password() -> SecretBytes:
-    """256 random bits as 43 characters of unpadded base64url: printable ASCII, as keytool and every consumer wants."""
+    """256 random bits as 43 characters of unpadded base64url: printable ASCII, which keytool and every component accept."""
     return SecretBytes(base64.urlsafe_b64encode(os.urandom(PASSWORD_BYTES)).rstrip(b"="))

@@ -3,14 +3,14 @@
 import hmac
 from typing import Never, final
 
-from strongroom.overriding import override
+from strongroom.system.compat import override
 
 
 @final
 class SecretBytes:
-    """Bytes without `str`, `repr`, pickle or format: only `reveal()` gives them, and that can be searched for.
+    """Bytes that `str`, `repr`, pickle and format do not show; only `reveal()` returns them, and is easy to search for.
 
-    CPython cannot promise to erase them: copies may stay in memory until it is used again (SECURITY.md).
+    CPython cannot erase them: copies may stay in memory until that memory is used again (SECURITY.md).
     """
 
     __slots__ = ("_material",)

@@ -1,11 +1,11 @@
 """An age identity as k-of-n shares of words (SLIP-39, Shamir's sharing). The only door to shamir_mnemonic.
 
-It touches no file. A share is 33 words of SLIP-39's list. The n shares are n groups of one member each, of which k are
-needed: so k of n may be any pair, 1 of n too, and every share says k, n, its number and the id of its set. Each has a
-checksum of its own that finds up to three wrong words; k - 1 shares say nothing about the identity.
+A share is 33 words of SLIP-39's list. In SLIP-39's terms, the n shares are n groups of one member each, of which k are
+needed; so k of n may be any pair of numbers, even 1 of n. Every share carries k, n, its number and the id of its set,
+and a checksum that finds up to three wrong words. k - 1 shares give no information about the identity.
 
-What is split is the 32 bytes inside the identity's text. The library and the words are Python strings and integers:
-copies live until CPython uses their memory again (SECURITY.md).
+The 32 bytes inside the identity's text are split. The library handles words and numbers as Python strings and integers,
+whose copies stay in memory until CPython uses that memory again (SECURITY.md). No file is read or written.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from typing import Any
 
 from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share
+from shamir_mnemonic.wordlist import WORDLIST
 
 from strongroom.crypto import age, bech32
 from strongroom.crypto.age import Identity
@@ -23,22 +24,27 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import UsageError
 
 MOST_SHARES = 16
-"""SLIP-39 has four bits for the count."""
+"""Most shares of a set: SLIP-39 stores the number in four bits."""
 _IDENTITY_PREFIX = age.IDENTITY_PREFIX.lower()
 _ITERATION_EXPONENT = 0
-"""PBKDF2 stretches a passphrase; there is none, so more rounds would cost time and protect nothing."""
+"""SLIP-39 can stretch a passphrase by PBKDF2; without a passphrase, more rounds would cost time and protect nothing."""
 _IDENTITY_BYTES = 32
+_WORDS = 33
+"""The number of words in a share of an identity."""
+_ENOUGH_LETTERS = 4
+_BY_FOUR_LETTERS = {word[:_ENOUGH_LETTERS]: word for word in WORDLIST}
+_NUMBERING = re.compile(r"^[0-9]+[.:)]?")
 
 
 @dataclass(frozen=True)
 class ShareInfo:
-    """What one share says about itself; nothing of it is secret.
+    """The description that a share carries; none of it is secret.
 
     Attributes:
-        set_id: Four hex digits that all shares of one kit have.
-        index: Its number, 1 to `count`.
-        threshold: How many are needed.
-        count: How many there are.
+        set_id: Four hex digits that are the same in all shares of a kit.
+        index: The number of the share, 1 to `count`.
+        threshold: How many shares are needed.
+        count: How many shares the kit has.
     """
 
     set_id: str
@@ -48,10 +54,10 @@ class ShareInfo:
 
 
 def split(identity: Identity, threshold: int, count: int) -> tuple[str, ...]:
-    """Shares of an identity, as words, in the order of their numbers.
+    """Split an identity into shares, as words, in the order of their numbers.
 
     Raises:
-        UsageError: Not 1 <= threshold <= count <= 16.
+        UsageError: The numbers are not 1 <= threshold <= count <= 16.
     """
     check_numbers(threshold, count)
     secret = bech32.decode(identity.text.reveal().decode().lower(), _IDENTITY_PREFIX)
@@ -62,10 +68,10 @@ def split(identity: Identity, threshold: int, count: int) -> tuple[str, ...]:
 
 
 def check_numbers(threshold: int, count: int) -> None:
-    """Refuse numbers of shares that cannot be.
+    """Refuse impossible numbers of shares.
 
     Raises:
-        UsageError: Not 1 <= threshold <= count <= 16.
+        UsageError: The numbers are not 1 <= threshold <= count <= 16.
     """
     if not 1 <= threshold <= count <= MOST_SHARES:
         raise UsageError(
@@ -75,10 +81,10 @@ def check_numbers(threshold: int, count: int) -> None:
 
 
 def describe(mnemonic: str) -> ShareInfo:
-    """What a share says about itself, once its checksum is right.
+    """The description that a share carries, after its checksum was verified.
 
     Raises:
-        UsageError: A word or the checksum is wrong; no word is repeated.
+        UsageError: A word or the checksum is wrong; the message quotes no word.
     """
     share = _parse(mnemonic)
     return ShareInfo(
@@ -87,10 +93,10 @@ def describe(mnemonic: str) -> ShareInfo:
 
 
 def combine(mnemonics: Sequence[str]) -> Identity:
-    """The identity that was split; a share given twice counts once, and shares beyond k must fit too.
+    """Combine shares to the identity; a share given twice counts once, and shares beyond k must fit as well.
 
     Raises:
-        UsageError: A share is not intact, is of another set, or too few are there.
+        UsageError: A share is not intact or of another set, or too few are given.
     """
     distinct = _distinct(mnemonics)
     info = describe(distinct[0])
@@ -109,22 +115,48 @@ def combine(mnemonics: Sequence[str]) -> Identity:
 
 
 def words_of(text: str) -> str:
-    """The words of a share file or of what was typed: comments, numbers and line breaks left out."""
+    """The words of a share file or of typed text, without comments, numbers and line breaks."""
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     found = itertools.chain.from_iterable(line.lower().split() for line in lines)
-    return " ".join(word for word in found if not re.fullmatch(r"[0-9]+[.:)]?", word))
+    bare = (_NUMBERING.sub("", word).rstrip(".,;") for word in found)
+    return " ".join(word for word in bare if word)
 
 
 # ---- inside --------------------------------------------------------------------------------------
 
 
+def _whole_words(mnemonic: str) -> str:
+    """A share with abbreviated words completed: by SLIP-39, the first four letters identify a word.
+
+    Raises:
+        UsageError: A word is neither in the list nor such an abbreviation.
+    """
+    whole = []
+    for number, word in enumerate(mnemonic.lower().split(), 1):
+        found = _BY_FOUR_LETTERS.get(word[:_ENOUGH_LETTERS], "")
+        if word not in {found, found[:_ENOUGH_LETTERS]} or not word:
+            # suggesting the nearest word of the list would print a part of the secret, and terminals and logs keep it
+            raise UsageError(
+                f"the share is not intact: word {number} is not in the word list of SLIP-39",
+                hint=f"compare word {number} with the printed words",
+            )
+        whole.append(found)
+    return " ".join(whole)
+
+
 def _parse(mnemonic: str) -> Any:
+    words = _whole_words(mnemonic)
     try:
-        share = Share.from_mnemonic(mnemonic)
+        share = Share.from_mnemonic(words)
     except MnemonicError:
+        if (count := len(words.split())) != _WORDS:
+            raise UsageError(
+                f"the share is not intact: it has {count} words instead of {_WORDS}",
+                hint="compare it with the printed words",
+            ) from None
         # from None: the library's message repeats words
         raise UsageError(
-            "the share is not intact: a word is missing, misread or in the wrong place",
+            "the share is not intact: a word is misread or in the wrong place",
             hint="compare it with the printed words; each is in the word list of SLIP-39",
         ) from None
     if (
@@ -152,7 +184,8 @@ def _distinct(mnemonics: Sequence[str]) -> list[str]:
                 f"share {info.index} is of set {info.set_id}, the others are of set {set_id}",
                 hint="all shares must be of one kit",
             )
-        if infos.setdefault(info.index, mnemonic) != mnemonic:
+        whole = _whole_words(mnemonic)
+        if infos.setdefault(info.index, whole) != whole:
             raise _unfitting(set_id)
     return list(infos.values())
 

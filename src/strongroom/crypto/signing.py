@@ -18,7 +18,7 @@ class SigningKey:
         """Take a seed of 32 random bytes.
 
         Raises:
-            FormatError: It has another length.
+            FormatError: The seed has another length.
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -36,7 +36,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> None:
     """Check a signature.
 
     Raises:
-        IntegrityError: It is not of this key, or not of this message.
+        IntegrityError: The signature is not one of this key over this message.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

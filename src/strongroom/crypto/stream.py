@@ -1,7 +1,8 @@
 """Tink's AES256-GCM-HKDF streaming AEAD (format/envelope.md §4): segments by number, in any order.
 
-It computes on buffers that its callers own and reuse: no file, no thread, no allocation of a segment's size. One sealer
-never seals a segment number twice; AES-GCM frees the interpreter's lock for a whole segment, so threads scale.
+The functions work on buffers that callers own and reuse: no file, no thread, no allocation of a segment's size. A
+sealer never seals a segment number twice, since that would repeat a nonce. AES-GCM releases the interpreter's lock for
+a whole segment, so threads scale.
 """
 
 import threading
@@ -19,11 +20,13 @@ SALT_BYTES = 32
 PREFIX_BYTES = 7
 STREAM_HEADER_BYTES = 1 + SALT_BYTES + PREFIX_BYTES
 MAX_SEGMENTS = 2**32
+MAX_BODY_BYTES = 2**45
+"""The most segments under one key: far below the bound of AES-GCM, and more than any extract has (§4.7)."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each segment lies (§4.5); offsets are of the body and of the plaintext."""
+    """The positions of segments in the body and in the plaintext (§4.5)."""
 
     segment_bytes: int
 
@@ -33,17 +36,22 @@ class Layout:
         return self.segment_bytes - STREAM_HEADER_BYTES - TAG_BYTES
 
     @property
+    def most_segments(self) -> int:
+        """How many segments a body may have (§4.7)."""
+        return min(MAX_SEGMENTS, MAX_BODY_BYTES // self.segment_bytes)
+
+    @property
     def capacity(self) -> int:
         """Plaintext bytes that any other segment holds."""
         return self.segment_bytes - TAG_BYTES
 
     def segments(self, plaintext_bytes: int) -> int:
-        """How many segments this much plaintext fills."""
+        """The number of segments of a plaintext of this length."""
         rest = max(plaintext_bytes - self.first_capacity, 0)
         return 1 + -(-rest // self.capacity)
 
     def body_bytes(self, plaintext_bytes: int) -> int:
-        """The body's length for this much plaintext."""
+        """The length of the body of a plaintext of this length."""
         overhead = STREAM_HEADER_BYTES + TAG_BYTES * self.segments(plaintext_bytes)
         return plaintext_bytes + overhead
 
@@ -51,7 +59,7 @@ class Layout:
         """The plaintext's length for a body of this length.
 
         Raises:
-            IntegrityError: No plaintext gives such a body (§4.8): it was cut.
+            IntegrityError: No plaintext gives a body of this length (§4.8), so the body was cut.
         """
         full, tail = divmod(body_bytes, self.segment_bytes)
         least = TAG_BYTES + 1 if full else STREAM_HEADER_BYTES + TAG_BYTES
@@ -79,8 +87,9 @@ class SegmentSealer:
     Args:
         dek: The data key.
         aad: The stream's associated data (§4.3).
-        salt: For vectors only; else fresh (§2.6).
-        prefix: For vectors only; else fresh.
+        most: How many segments it may seal (§4.7).
+        salt: The salt, for test vectors only; None makes a fresh one (§2.6).
+        prefix: The nonce prefix, for test vectors only; None makes a fresh one.
     """
 
     def __init__(
@@ -88,6 +97,7 @@ class SegmentSealer:
         dek: SecretBytes,
         aad: bytes,
         *,
+        most: int = MAX_SEGMENTS,
         salt: bytes | None = None,
         prefix: bytes | None = None,
     ) -> None:
@@ -96,18 +106,18 @@ class SegmentSealer:
         self.stream_header = bytes([STREAM_HEADER_BYTES]) + salt + self._prefix
         self._cipher = _cipher(dek, salt, aad)
         self._lock = threading.Lock()
-        self._next = 0
+        self._next, self._most = 0, most
 
     def claim(self, count: int = 1) -> int:
-        """Take the next segment numbers, never to be given again; returns the first.
+        """Reserve the next segment numbers, which no other caller gets; returns the first.
 
         Raises:
             StateError: The stream would have too many segments.
         """
         with self._lock:
             first = self._next
-            if first + count > MAX_SEGMENTS:
-                raise StateError(f"a stream has at most {MAX_SEGMENTS} segments")
+            if first + count > self._most:
+                raise StateError(f"a stream has at most {self._most} segments")
             self._next = first + count
         return first
 
@@ -125,7 +135,7 @@ class SegmentOpener:
         stream_header: The first 40 bytes of the body.
 
     Raises:
-        IntegrityError: The stream header is no stream header (§4.2).
+        IntegrityError: The bytes are no stream header (§4.2).
     """
 
     def __init__(self, dek: SecretBytes, aad: bytes, stream_header: bytes) -> None:
@@ -138,12 +148,14 @@ class SegmentOpener:
         """Verify and decrypt a segment; `target` is 16 bytes shorter, and zeroed on failure.
 
         Raises:
-            IntegrityError: Wrong key, wrong place or changed bytes (§4.10: nothing of it may be used).
+            IntegrityError: The key or the segment's number is wrong, or bytes were changed (§4.10: nothing of the
+                segment may be used).
         """
         try:
             self._cipher.decrypt_into(_nonce(self._prefix, index, last), data, None, target)
         except InvalidTag:
-            target[:] = bytes(len(target))  # what unverified decryption left there never gets out
+            # unverified plaintext must not stay in a buffer that a caller might use
+            target[:] = bytes(len(target))
             raise IntegrityError from None
 
 

@@ -7,21 +7,25 @@ from collections.abc import Callable
 
 
 def page_buffer(count: int) -> memoryview:
-    """A page-aligned buffer of `count` bytes; unlucky alignment costs copies a factor of ten."""
+    """A page-aligned buffer of `count` bytes; copies into unaligned buffers can be ten times slower."""
     return memoryview(mmap.mmap(-1, max(count, 1)))[:count]
 
 
 def default_threads() -> int:
-    """As many threads as this process may use cores."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def run_parallel(threads: int, work: Callable[[threading.Event], None]) -> None:
     """Run `work` in `threads` threads, the caller's among them, until all return.
 
-    The event is set as soon as one of them fails; the others stop at their next look at it. The first error is raised.
+    When a thread fails, the event is set, and the other threads stop when they check it next. The first error is
+    raised.
     """
     stop = threading.Event()
+    if threads == 1:
+        work(stop)
+        return
     errors: list[BaseException] = []
 
     def guarded() -> None:
@@ -37,7 +41,8 @@ def run_parallel(threads: int, work: Callable[[threading.Event], None]) -> None:
     guarded()
     try:
         _join(others)
-    except BaseException:  # an interrupt while waiting: nobody may write on after we have left
+    except BaseException:
+        # Ctrl-C while waiting: the other threads must not go on writing after this call has ended
         stop.set()
         _join(others)
         raise

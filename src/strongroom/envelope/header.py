@@ -1,7 +1,8 @@
 """The header page of an encrypted file: prelude and two key slots (format/envelope.md §1 to §3).
 
-Pure: no key is held, nothing is read or written. What `parse` returns is well formed and
-unauthenticated; the slot's tag (`envelope.slots`) and the commitment authenticate it.
+Pure: no key is held, nothing is read or written. A parsed header is well formed and not authenticated: it comes from a
+file that an attacker may have written. Opening a slot authenticates it, by the slot's tag and the commitment
+(`envelope.slots`).
 """
 
 import hashlib
@@ -9,11 +10,11 @@ import hmac
 import struct
 from dataclasses import dataclass, replace
 
-from strongroom.crypto import kdf
+from strongroom.crypto import kdf, labels
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.crc32c import crc32c
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import id_bytes, id_text
+from strongroom.system.crc32c import crc32c
 
 HEADER_BYTES = 4096
 SECTOR_BYTES = 512
@@ -26,8 +27,6 @@ MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
 
 MAGIC = b"\x89STRONG\n"
-COMMIT_LABEL = b"strongroom/v1/commit"
-BODY_LABEL = b"strongroom/v1/body"
 
 FILE_ID_BYTES = 16
 COMMITMENT_BYTES = 32
@@ -49,7 +48,7 @@ _MAX_SEQUENCE = 2**64 - 1
 
 @dataclass(frozen=True)
 class Placement:
-    """Which extract of which site a file is (§3.7); both empty for a standalone file."""
+    """The site and the extract to which a file belongs (§3.7); both empty for a standalone file."""
 
     site_id: str
     extract_id: str
@@ -65,7 +64,7 @@ class Placement:
         return not self.site_id and not self.extract_id
 
     def encode(self) -> bytes:
-        """The 32 bytes that are bound."""
+        """The 32 bytes to which a slot is bound."""
         if self.is_standalone:
             return _NIL_PLACEMENT
         return id_bytes(self.site_id) + id_bytes(self.extract_id)
@@ -78,7 +77,7 @@ class Placement:
         return cls(id_text(raw[:16]), id_text(raw[16:]))
 
     def describe(self) -> str:
-        """In words, for people."""
+        """The placement in words, for messages."""
         if self.is_standalone:
             return "no site (a standalone file)"
         return f"site {self.site_id} extract {self.extract_id}"
@@ -86,7 +85,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Prelude:
-    """What never changes in a file (§2)."""
+    """The part of a header that never changes in the life of a file (§2)."""
 
     format: int
     suite: int
@@ -103,7 +102,7 @@ class Prelude:
 
 @dataclass(frozen=True)
 class KeySlot:
-    """One wrap of the DEK (§3)."""
+    """A wrap of the file's data key (DEK) by a MEK (§3)."""
 
     sequence: int
     algorithm: int
@@ -132,7 +131,7 @@ class Header:
     """A header page.
 
     Attributes:
-        prelude: What never changes.
+        prelude: The part that never changes.
         slots: The two slots; None if empty or damaged.
         damaged: Numbers of the slots that are damaged.
     """
@@ -154,18 +153,13 @@ class Header:
 
     @property
     def mek_ids(self) -> frozenset[str]:
-        """The MEKs that open the file: of both slots (§5.7)."""
+        """The MEKs of both slots; the file needs one of them, and after a crash it may be either (§5.7)."""
         return frozenset(slot.mek_id for _, slot in self.intact)
 
     def only(self, number: int) -> "Header":
-        """This header as if it had but one slot."""
+        """This header without its other slot, to open exactly this one."""
         slot = self.slots[number]
         return replace(self, slots=(slot, None) if number == 0 else (None, slot))
-
-    def with_slot(self, slot: KeySlot) -> "Header":
-        """This header with the older (or unusable) slot replaced."""
-        intact = self.intact
-        return self.with_slot_at(1 - intact[0][0] if intact else 0, slot)
 
     def with_slot_at(self, number: int, slot: KeySlot) -> "Header":
         """This header with one slot replaced."""
@@ -190,8 +184,11 @@ def new_prelude(
 def check_commitment(prelude: Prelude, dek: SecretBytes) -> None:
     """Refuse a DEK that the prelude does not commit to (§2.5).
 
+    AES-GCM alone does not commit to its key: an attacker can make a file whose segments verify under two keys, and the
+    two slots could then show two readers different plaintexts.
+
     Raises:
-        IntegrityError: It is another key.
+        IntegrityError: The DEK is another one.
     """
     if not hmac.compare_digest(prelude.commitment, _commitment(dek, prelude.file_id)):
         raise IntegrityError
@@ -199,7 +196,7 @@ def check_commitment(prelude: Prelude, dek: SecretBytes) -> None:
 
 def body_aad(prelude: Prelude) -> bytes:
     """The associated data of the body (§4.3)."""
-    return hashlib.sha256(BODY_LABEL + prelude.encode()[len(MAGIC) :]).digest()
+    return hashlib.sha256(labels.BODY + prelude.encode()[len(MAGIC) :]).digest()
 
 
 def serialize(header: Header) -> bytes:
@@ -210,10 +207,10 @@ def serialize(header: Header) -> bytes:
 
 
 def parse(page: bytes) -> Header:
-    """The header of a page; unauthenticated.
+    """Parse a header page; the result is not authenticated.
 
     Raises:
-        FormatError: It is no header page, of an unknown version, or without an intact slot.
+        FormatError: The page is no header page, of an unknown version, or without an intact slot.
     """
     if len(page) != HEADER_BYTES:
         raise FormatError(f"a header page has {HEADER_BYTES} bytes, not {len(page)}")
@@ -233,7 +230,7 @@ def parse(page: bytes) -> Header:
 
 
 def parse_prelude(sector: bytes) -> Prelude:
-    """The prelude of sector 0 (§2)."""
+    """Parse the prelude, sector 0 of the page (§2)."""
     magic, version, suite, segment_bytes, file_id, commitment = _PRELUDE.unpack_from(sector)
     if magic != MAGIC:  # §2.1, in this order
         raise FormatError("not an encrypted file of strongroom")
@@ -252,10 +249,11 @@ def parse_prelude(sector: bytes) -> Prelude:
 
 
 def parse_slot(sector: bytes) -> KeySlot | None:
-    """The slot of a sector, or None if it is empty or damaged (§3.4).
+    """Parse the slot of a sector; None if the sector is empty or damaged (§3.4).
 
     Raises:
-        FormatError: It is intact and of a kind not known here (§3.5).
+        FormatError: The slot is intact and of an unknown kind (§3.5). Unlike damage, that must not be passed over: the
+            other slot may be older.
     """
     if sector == _EMPTY_SECTOR or not _is_intact(sector):
         return None
@@ -271,7 +269,7 @@ def parse_slot(sector: bytes) -> KeySlot | None:
 
 
 def slot_aad_prefix(sequence: int, algorithm: int) -> bytes:
-    """Sequence and algorithm as they stand in a slot, for its aad (§3.2)."""
+    """Sequence and algorithm as they are stored in a slot, for the slot's AAD (§3.2)."""
     return _PREFIX.pack(sequence, algorithm)
 
 
@@ -279,7 +277,7 @@ def next_sequence(header: Header) -> int:
     """The sequence of the next wrap (§5.3).
 
     Raises:
-        FormatError: There is none; nobody rewraps that often, so the header was made by hand.
+        FormatError: The sequence is at its maximum, which no file reaches: the header was made by hand.
     """
     highest = header.newest.sequence
     if highest >= _MAX_SEQUENCE:
@@ -310,4 +308,4 @@ def _check_segment_bytes(count: int) -> None:
 
 
 def _commitment(dek: SecretBytes, file_id: bytes) -> bytes:
-    return kdf.hkdf(dek, salt=b"", info=COMMIT_LABEL + file_id, length=COMMITMENT_BYTES).reveal()
+    return kdf.hkdf(dek, salt=b"", info=labels.COMMIT + file_id, length=COMMITMENT_BYTES).reveal()

@@ -1,4 +1,4 @@
-"""What the header page says without a key: unauthenticated (format/envelope.md §6)."""
+"""Describes a file by its header page, without a key and so without authentication (format/envelope.md §6)."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,13 @@ from strongroom.errors import IntegrityError
 
 @dataclass(frozen=True)
 class Inspection:
-    """A header page, and what follows from the file's length.
+    """The description of an encrypted file.
 
     Attributes:
-        header: As parsed.
-        context: The body's associated data, as any Tink wants it (§4.3).
-        plaintext_bytes: None if the length is one that no plaintext gives: the file was cut.
+        header: The parsed header.
+        context: The associated data of the body, for use with another implementation of Tink (§4.3).
+        plaintext_bytes: Length of the plaintext, by the file's length; None if no plaintext gives that length, since
+            the file was cut.
     """
 
     header: Header
@@ -22,7 +23,7 @@ class Inspection:
     plaintext_bytes: int | None
 
     def to_json(self) -> dict[str, object]:
-        """For `inspect --json`; the first five names are an interface."""
+        """The members of `inspect --json`; the first five names are a documented interface for scripts."""
         prelude = self.header.prelude
         return {
             "mek_id": self.header.newest.mek_id,

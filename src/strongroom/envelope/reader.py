@@ -1,6 +1,7 @@
-"""Reads envelopes: seekable with authenticated ranges, or a stream (format/envelope.md §4).
+"""Reads envelopes, at any position of a seekable file or as a stream (format/envelope.md §4).
 
-No byte leaves before its segment's tag is verified; no size is told before the last segment is.
+No byte of plaintext is returned before the tag of its segment is verified. The size is returned only after the last
+segment is verified: otherwise a file that was cut at the end of a segment would pass for a shorter one.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,19 +11,20 @@ from typing import Self
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.stream import STREAM_HEADER_BYTES, TAG_BYTES, Layout, SegmentOpener
 from strongroom.crypto.workers import page_buffer
-from strongroom.envelope import spans
 from strongroom.envelope.header import HEADER_BYTES, Header, body_aad, parse
-from strongroom.envelope.spans import Source
 from strongroom.errors import FormatError, IntegrityError
+from strongroom.system.positions import Source
 
 _NONE = -1
+# small enough that a segment is still in the processor's cache when it is used
+_READ_BYTES = 256 * 1024
 
 
 def read_header(source: Source) -> Header:
-    """The header of a file; unauthenticated.
+    """Parse the header of a file; the result is not authenticated.
 
     Raises:
-        FormatError: It has none.
+        FormatError: The file has no header page.
     """
     return _read_header(lambda page: source.read_into_at(0, page))
 
@@ -36,7 +38,7 @@ def _read_header(read_into: Callable[[memoryview], int]) -> Header:
 
 @dataclass
 class _Scratch:
-    """One thread's buffers: ciphertext of some segments, plaintext of one, and which one it is."""
+    """The buffers of one thread: ciphertext of some segments, plaintext of one segment, and the number of that one."""
 
     sealed: memoryview
     plain: memoryview
@@ -46,15 +48,15 @@ class _Scratch:
 class EnvelopeReader:
     """The plaintext of an envelope as a source: any range, from any thread.
 
-    The last segment is authenticated before the constructor returns (§4.9).
+    The last segment is authenticated before the constructor returns (§4.9), so that a cut file is refused at once.
 
     Args:
-        source: The whole file, header page and body, through one handle.
-        header: Its header.
-        dek: Its data key.
+        source: The whole file, header page and body, through a single handle.
+        header: The header of that file.
+        dek: The data key of that file.
 
     Raises:
-        IntegrityError: Wrong key, or the file was cut or changed.
+        IntegrityError: The key is wrong, or the file was cut or changed.
     """
 
     def __init__(self, source: Source, header: Header, dek: SecretBytes) -> None:
@@ -62,25 +64,26 @@ class EnvelopeReader:
         self._source = source
         self._size = self.layout.plaintext_bytes(max(source.size - HEADER_BYTES, 0))
         self._last = self.layout.segments(self._size) - 1
-        self._batch = min(spans.segments_per_unit(self.layout), self._last + 1)
+        self._batch = max(1, min(_READ_BYTES // self.layout.segment_bytes, self._last + 1))
         stream_header = bytearray(STREAM_HEADER_BYTES)
         self._read_sealed(HEADER_BYTES, memoryview(stream_header))
         self._opener = SegmentOpener(dek, body_aad(header.prelude), bytes(stream_header))
-        self._idle: list[_Scratch] = []  # append and pop are single steps: threads share it
+        # buffers that no thread uses now; append and pop of a list are atomic, so threads share it without a lock
+        self._idle: list[_Scratch] = []
         scratch = self._new_scratch()
         self._open_segment(self._last, scratch)
         self._idle.append(scratch)
 
     @property
     def size(self) -> int:
-        """Plaintext bytes."""
+        """Length of the plaintext in bytes."""
         return self._size
 
     def read_into_at(self, offset: int, target: memoryview) -> int:
         """Fill the buffer with verified plaintext from this offset on; less only at the end.
 
         Raises:
-            IntegrityError: A segment does not verify; the buffer's content is then worth nothing.
+            IntegrityError: A segment does not verify; the caller must discard the buffer's content.
         """
         end = min(offset + len(target), self._size)
         if offset >= end:
@@ -104,7 +107,7 @@ class EnvelopeReader:
         return count
 
     def _open_whole(self, index: int, end: int, target: memoryview, scratch: _Scratch) -> int:
-        """Open as many whole segments as the buffers take, straight into the target."""
+        """Decrypt as many whole segments as the buffers take, directly into the target."""
         count = 1
         while (
             count < self._batch
@@ -128,7 +131,8 @@ class EnvelopeReader:
 
     def _open_segment(self, index: int, scratch: _Scratch) -> None:
         start, stop = self._span(index)
-        scratch.cached = _NONE  # if it fails, nothing is cached
+        # if the segment does not verify, its plaintext must not pass for a cached one afterwards
+        scratch.cached = _NONE
         sealed = self._read_segments(index, 1, scratch)
         self._opener.open_into(
             index, sealed, scratch.plain[: stop - start], last=index == self._last
@@ -144,7 +148,7 @@ class EnvelopeReader:
 
     def _read_sealed(self, offset: int, target: memoryview) -> None:
         if self._source.read_into_at(offset, target) != len(target):
-            raise IntegrityError  # cut while we read
+            raise IntegrityError  # the file became shorter since its size was read
 
     def _span(self, index: int) -> tuple[int, int]:
         stop = self.layout.plaintext_offset(index + 1)
@@ -155,7 +159,7 @@ class EnvelopeReader:
         return _Scratch(page_buffer(segment * self._batch), page_buffer(segment))
 
     def close(self) -> None:
-        """Forget the plaintext that is kept; the source stays open, for it is its owner's."""
+        """Drop the buffers with plaintext; the source stays open, and its owner closes it."""
         self._idle.clear()
 
     def __enter__(self) -> Self:
@@ -166,10 +170,10 @@ class EnvelopeReader:
 
 
 class StreamReader:
-    """The plaintext of an envelope that comes through a pipe, segment by verified segment.
+    """The plaintext of an envelope that comes through a pipe, in verified segments.
 
     Args:
-        read_into: Fills a buffer; returns how much, less only at the end.
+        read_into: Fills a buffer and returns the number of bytes, fewer only at the end.
     """
 
     def __init__(self, read_into: Callable[[memoryview], int]) -> None:
@@ -177,10 +181,11 @@ class StreamReader:
         self.header = _read_header(read_into)
 
     def plaintext(self, dek: SecretBytes) -> Iterator[memoryview]:
-        """Verified pieces; each is overwritten by the next.
+        """Pieces of verified plaintext; the next piece overwrites the one before.
 
         Raises:
-            IntegrityError: Wrong key, changed or cut; what came before is genuine, and not all.
+            IntegrityError: The key is wrong, or the stream was changed or cut. The pieces before are genuine, and
+                incomplete.
         """
         layout = Layout(self.header.prelude.segment_bytes)
         stream_header = memoryview(bytearray(STREAM_HEADER_BYTES))
@@ -196,7 +201,8 @@ class StreamReader:
             yield target
 
     def _segments(self, layout: Layout) -> Iterator[tuple[int, memoryview, bool]]:
-        """Each segment's number and ciphertext, and whether the input ends after it."""
+        """The number and the ciphertext of each segment, and whether the input ends after it."""
+        # A segment is given only when the next one was read, or the end was: its nonce says whether it is the last.
         size = layout.segment_bytes
         current, ahead = page_buffer(size), page_buffer(size)
         room = size - STREAM_HEADER_BYTES

@@ -1,73 +1,46 @@
-"""Seals and opens the key slots of a header (format/envelope.md §3.1, §3.2).
+"""Key slots and wrapped keys: what a slot is bound to, and its three fields as the one blob of a KMS (format/envelope.md §3).
 
-Pure: MEK, salt and nonce come in as arguments; `kms.accessor` supplies them.
+Pure. Whoever wraps and opens is behind `kms.data_keys`; `envelope.keys` brings the two together.
 """
 
-from strongroom.crypto import aead, kdf
-from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto import labels
 from strongroom.envelope import header as headers
 from strongroom.envelope.header import KeySlot, Placement, Prelude
-from strongroom.ids import id_bytes
-
-SLOT_LABEL = b"strongroom/v1/slot"
+from strongroom.kms.data_keys import KeyContext, WrappedKey
 
 
-def seal_slot(  # noqa: PLR0913 each is bound by the wrap, and none has a default
-    *,
-    mek: SecretBytes,
-    mek_id: str,
-    dek: SecretBytes,
+def context(
     prelude: Prelude,
     placement: Placement,
+    *,
     sequence: int,
-    salt: bytes,
-    nonce: bytes,
-) -> KeySlot:
-    """Wrap a DEK under a MEK.
+    algorithm: int = headers.SLOT_ALGORITHM,
+) -> KeyContext:
+    """The context that a slot's wrap is bound to (§3.2).
 
     Args:
-        mek: The master extract key.
-        mek_id: Its UUID.
-        dek: The data key; the prelude commits to it.
-        prelude: Of the file.
-        placement: Where the file belongs.
+        prelude: The prelude of the file, which commits to the DEK.
+        placement: The site and item to which the file belongs.
         sequence: 1 for a new file, else `header.next_sequence`.
-        salt: 32 fresh random bytes.
-        nonce: 12 fresh random bytes.
+        algorithm: The algorithm that the slot names.
     """
-    algorithm = headers.SLOT_ALGORITHM
-    unsealed = KeySlot(sequence, algorithm, mek_id, placement, salt, nonce, b"")
-    sealed = aead.seal_with_nonce(
-        _wrap_key(mek, salt), dek.reveal(), aad=_slot_aad(unsealed, prelude), nonce=nonce
-    )
-    wrapped = sealed[len(nonce) :]
-    return KeySlot(sequence, algorithm, mek_id, placement, salt, nonce, wrapped)
+    head = prelude.encode() + headers.slot_aad_prefix(sequence, algorithm)
+    return KeyContext(labels.SLOT, head, placement.encode())
 
 
-def open_slot(slot: KeySlot, prelude: Prelude, *, mek: SecretBytes) -> SecretBytes:
-    """The DEK of a slot, checked against the prelude's commitment (§2.5).
-
-    Raises:
-        IntegrityError: Wrong MEK, or a header that was changed.
-    """
-    dek = SecretBytes(
-        aead.open_(
-            _wrap_key(mek, slot.salt), slot.nonce + slot.wrapped_dek, aad=_slot_aad(slot, prelude)
-        )
-    )
-    headers.check_commitment(prelude, dek)
-    return dek
+def context_of(slot: KeySlot, prelude: Prelude) -> KeyContext:
+    """The context of a slot as it stands in a header."""
+    return context(prelude, slot.placement, sequence=slot.sequence, algorithm=slot.algorithm)
 
 
-def _wrap_key(mek: SecretBytes, salt: bytes) -> SecretBytes:
-    return kdf.hkdf(mek, salt=salt, info=SLOT_LABEL)
+def blob_of(slot: KeySlot) -> bytes:
+    """The wrapped DEK as the KMS gave it out: offsets 64 to 155 of the slot (§3.10)."""
+    return slot.salt + slot.nonce + slot.wrapped_dek
 
 
-def _slot_aad(slot: KeySlot, prelude: Prelude) -> bytes:
-    return (
-        SLOT_LABEL
-        + prelude.encode()
-        + headers.slot_aad_prefix(slot.sequence, slot.algorithm)
-        + id_bytes(slot.mek_id)
-        + slot.placement.encode()
-    )
+def new_slot(wrapped: WrappedKey, placement: Placement, *, sequence: int) -> KeySlot:
+    """The slot of a DEK that was wrapped for `context(…, placement, sequence=sequence)`."""
+    key_id, blob = wrapped
+    salt, rest = blob[: headers.SALT_BYTES], blob[headers.SALT_BYTES :]
+    nonce, wrapped_dek = rest[: headers.NONCE_BYTES], rest[headers.NONCE_BYTES :]
+    return KeySlot(sequence, headers.SLOT_ALGORITHM, key_id, placement, salt, nonce, wrapped_dek)

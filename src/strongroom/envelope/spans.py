@@ -1,55 +1,36 @@
-"""Bytes at positions: the two ports of the data path, and the units of work that threads share.
+"""Divides the work on an envelope into units that threads share, and says how many threads are of use.
 
-A unit is some whole segments, about a mebibyte: one read, one seal or open per segment, one write.
+A unit is a number of whole segments, about a mebibyte: it costs one read, one write, and a seal or an open for each
+segment, which still finds the segment in the processor's cache.
 """
 
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from strongroom.crypto.stream import Layout
 from strongroom.crypto.workers import page_buffer, run_parallel
 from strongroom.errors import IntegrityError, StorageError
+from strongroom.system.positions import Progress, Sink, Source
 
 UNIT_BYTES = (
     1024 * 1024
 )  # larger single writes run into the host's page reporting, smaller cost calls
 PAGE_BYTES = 4096
 
-Progress = Callable[[int], None]
-
-
-class Source(Protocol):
-    """Something of a known size to read from, in any order and from any thread."""
-
-    @property
-    def size(self) -> int:
-        """Bytes in it."""
-        ...
-
-    def read_into_at(self, offset: int, target: memoryview) -> int:
-        """Fill the buffer from this offset on; less only at the end."""
-        ...
-
-
-class Sink(Protocol):
-    """Something to write to, in any order and from any thread."""
-
-    def write_at(self, offset: int, data: memoryview) -> None:
-        """Write the whole buffer at this offset."""
-        ...
+_Work = Callable[[int, int], None]
+"""Does the work for one unit, given the positions in the plaintext at which the unit begins and ends."""
 
 
 class Meter:
-    """Counts bytes for many threads; a throttle that sleeps in `progress` holds all of them."""
+    """Counts bytes for many threads; if `progress` sleeps to limit the rate, it holds up all of them."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """So many bytes are done."""
+        """Report that `count` more bytes are done."""
         if self._progress is not None:
             with self._lock:
                 self._progress(count)
@@ -61,7 +42,7 @@ def segments_per_unit(layout: Layout) -> int:
 
 
 def useful_threads(threads: int, layout: Layout, size: int) -> int:
-    """No more threads than units."""
+    """The number of threads to use: as many as given, and no more than there are units."""
     return max(1, min(threads, -(-layout.segments(size) // segments_per_unit(layout))))
 
 
@@ -69,7 +50,7 @@ def read_exactly(source: Source, offset: int, target: memoryview) -> None:
     """Fill the whole buffer.
 
     Raises:
-        StorageError: The source ended before.
+        StorageError: The source ended before the buffer was full.
     """
     if source.read_into_at(offset, target) != len(target):
         raise StorageError("the file became shorter while it was read", hint="try again")
@@ -80,74 +61,92 @@ def copy(
 ) -> int:
     """Copy in units, in parallel; returns the bytes copied.
 
-    Memory phase is file phase (start modulo page size), for the kernel copies aligned pages fastest.
+    Each buffer starts at the same offset within a page as its part of the file does, since the kernel copies aligned
+    pages fastest.
     """
-    meter = Meter(progress)
-    for_each = _claims(layout, source.size)
 
-    def work(stop: threading.Event) -> None:
-        buffer = page_buffer(_unit_buffer_bytes(layout, source.size) + PAGE_BYTES)
-        for start, end in for_each():
-            if stop.is_set():
-                return
+    def begin(most: int) -> _Work:
+        buffer = page_buffer(most + PAGE_BYTES)
+
+        def work(start: int, end: int) -> None:
             phase = start % PAGE_BYTES
             view = buffer[phase : phase + end - start]
             read_exactly(source, start, view)
             sink.write_at(start, view)
-            meter.add(len(view))
 
-    run_parallel(useful_threads(threads, layout, source.size), work)
-    return source.size
+        return work
+
+    return _for_each_unit(source.size, layout, begin, threads, progress)
 
 
 def compare(
     one: Source, other: Source, layout: Layout, *, threads: int, progress: Progress | None = None
 ) -> int:
-    """Check that both hold the same bytes; returns how many.
+    """Check that two sources hold the same bytes; returns how many.
 
     Raises:
-        IntegrityError: They do not.
+        IntegrityError: The sources differ.
     """
     if one.size != other.size:
         raise IntegrityError
-    meter = Meter(progress)
-    for_each = _claims(layout, one.size)
 
-    def work(stop: threading.Event) -> None:
-        left, right = (page_buffer(_unit_buffer_bytes(layout, one.size)) for _ in range(2))
-        for start, end in for_each():
-            if stop.is_set():
-                return
-            read_exactly(one, start, left[: end - start])
-            read_exactly(other, start, right[: end - start])
-            if bytes(left[: end - start]) != right[: end - start]:
+    def begin(most: int) -> _Work:
+        left, right = bytearray(most), page_buffer(most)
+
+        def work(start: int, end: int) -> None:
+            count = end - start
+            read_exactly(one, start, memoryview(left)[:count])
+            read_exactly(other, start, right[:count])
+            # as memory: two views are compared number by number, which takes longer than to open both
+            if not left.startswith(right[:count]):
                 raise IntegrityError
-            meter.add(end - start)
 
-    run_parallel(useful_threads(threads, layout, one.size), work)
-    return one.size
+        return work
+
+    return _for_each_unit(one.size, layout, begin, threads, progress)
 
 
 def drain(source: Source, layout: Layout, *, threads: int, progress: Progress | None = None) -> int:
-    """Read everything, for its own sake: a verifying source raises where it does not verify."""
+    """Read a whole source and throw the bytes away, to verify it: a verifying source raises at the first bad segment."""
 
-    class _Nothing:
-        def write_at(self, offset: int, data: memoryview) -> None:
-            del offset, data
+    def begin(most: int) -> _Work:
+        buffer = page_buffer(most)
+        return lambda start, end: read_exactly(source, start, buffer[: end - start])
 
-    return copy(source, _Nothing(), layout, threads=threads, progress=progress)
+    return _for_each_unit(source.size, layout, begin, threads, progress)
 
 
-def _unit_buffer_bytes(layout: Layout, size: int) -> int:
-    return min(size, segments_per_unit(layout) * layout.segment_bytes)
+def _for_each_unit(
+    size: int,
+    layout: Layout,
+    begin: Callable[[int], _Work],
+    threads: int,
+    progress: Progress | None,
+) -> int:
+    """Do some work for each unit, in parallel; returns the size.
+
+    Each thread calls `begin` once, with the length of the longest unit, and gets the work to do for its units: a
+    function that reuses the thread's buffers.
+    """
+    meter, units = Meter(progress), _claims(layout, size)
+
+    def run(stop: threading.Event) -> None:
+        work = begin(min(size, segments_per_unit(layout) * layout.segment_bytes))
+        for start, end in units():
+            if stop.is_set():
+                return
+            work(start, end)
+            meter.add(end - start)
+
+    run_parallel(useful_threads(threads, layout, size), run)
+    return size
 
 
 def _claims(layout: Layout, size: int) -> Callable[[], Iterator[tuple[int, int]]]:
-    """An iterator for each thread; together they give every unit's span of the plaintext once."""
+    """A function that returns an iterator for each thread; together the iterators give each unit's span exactly once."""
     step = segments_per_unit(layout)
-    numbers = itertools.count(
-        0, step
-    )  # next() on it is one step of the interpreter: threads share it
+    # `next` on this counter is atomic, so threads share it without a lock
+    numbers = itertools.count(0, step)
     total = layout.segments(size)
 
     def spans() -> Iterator[tuple[int, int]]:

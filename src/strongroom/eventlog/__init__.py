@@ -1,1 +1,1 @@
-"""The hash-chained log of key and secret operations."""
+"""The event log of key and secret operations: hash-chained lines in a file, and a signed checkpoint beside it."""

@@ -11,15 +11,16 @@ from strongroom.eventlog.notes import Checkpoint
 
 
 class Report(NamedTuple):
-    """What verifying found.
+    """The result of verifying a log.
 
     Attributes:
         head: The last good line.
         breaks: Lines that do not continue the one before.
-        faults: What does not fit a checkpoint, in words.
+        faults: Sentences on checkpoints that the lines contradict, or that are missing or damaged.
         late: Lines that were signed later than written, and where signing began again; in words.
         signed: How many lines this log's own checkpoint covers; None if it is not signed.
-        unsigned: How many lines stand behind it.
+        unsigned: How many lines stand behind those.
+        since: When the first unsigned line was written; empty if every line is signed, or none is.
     """
 
     head: Head
@@ -28,28 +29,39 @@ class Report(NamedTuple):
     late: tuple[str, ...] = ()
     signed: int | None = None
     unsigned: int = 0
+    since: str = ""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the log was tampered with: lines were changed, removed or inserted, or the checkpoint was changed."""
+        return bool(self.breaks or self.faults)
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was changed, and all of it is signed if any is."""
-        return not self.breaks and not self.faults and not self.unsigned
+        """Whether nothing was changed, and the log is signed to its end if any line is signed."""
+        return not self.is_changed and not self.unsigned
 
     def with_checkpoint(self, own: Checkpoint | None, faults: Sequence[str]) -> "Report":
-        """The report with what is known of the log's own checkpoint."""
+        """The report completed by the log's own checkpoint, which must be the first that `verify` was given."""
+        found = self._replace(faults=(*self.faults, *faults))
         if own is None:
-            return self._replace(faults=(*self.faults, *faults))
+            return found._replace(since="")
         behind = max(0, self.head.seq - own.size)
-        return self._replace(
-            faults=(*self.faults, *faults), signed=min(own.size, self.head.seq), unsigned=behind
+        return found._replace(
+            signed=min(own.size, self.head.seq),
+            unsigned=behind,
+            since=self.since if behind else "",
         )
 
 
 class _Reader:
-    """Passes lines on and keeps what is to be said about them."""
+    """Passes lines on to the chain's verifier, and meanwhile builds the tree and collects remarks for the report."""
 
-    def __init__(self, checkpoints: Iterable[Checkpoint]) -> None:
+    def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         self.tree = Frontier()
         self.late: list[str] = []
+        self.since = ""
+        self._last = checkpoints[0].size if checkpoints else -1
         self._signings = 0
         self._sizes = {checkpoint.size for checkpoint in checkpoints}
         self.roots = {0: self.tree.root}
@@ -59,11 +71,13 @@ class _Reader:
             self.tree = self.tree.grown(line)
             if self.tree.size in self._sizes:
                 self.roots[self.tree.size] = self.tree.root
+            if self.tree.size == self._last + 1:
+                self.since = _time_of(line)
             self._note(line)
             yield line
 
     def _note(self, line: bytes) -> None:
-        # most lines are not about the log itself, and are parsed once only
+        # parsing is slow and the chain parses each line anyway: only lines about the log itself are parsed here as well
         if b'"id":"EVENT_LOG_' not in line:
             return
         try:
@@ -89,18 +103,43 @@ def verify(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint]) -> Report:
 
     Args:
         lines: All lines, without their newlines.
-        checkpoints: What the log must begin with; their signatures were verified.
+        checkpoints: Checkpoints with which the log must agree; the caller has verified their signatures.
     """
     reader = _Reader(checkpoints)
     report = chain.verify(reader.pass_on(lines))
-    faults = [fault for one in checkpoints if (fault := _fault(one, reader))]
-    return Report(report.head, report.breaks, tuple(faults), tuple(reader.late))
+    faults = [words for one in checkpoints if (words := _fault(one, reader))]
+    return Report(report.head, report.breaks, tuple(faults), tuple(reader.late), since=reader.since)
+
+
+def fault(lines: Iterable[bytes], checkpoint: Checkpoint) -> str:
+    """A sentence on how the lines contradict a checkpoint; empty if they agree.
+
+    Only the tree is computed and no line is parsed, which is much quicker than `verify`.
+    """
+    tree = Frontier()
+    for line in lines:
+        if tree.size == checkpoint.size:
+            break
+        tree = tree.grown(line)
+    return _words(checkpoint, tree.size, tree.root)
+
+
+def _time_of(line: bytes) -> str:
+    try:
+        return str(chain.parse_line(line)["time"])
+    except FormatError:
+        return ""
 
 
 def _fault(checkpoint: Checkpoint, reader: _Reader) -> str:
-    if checkpoint.size > reader.tree.size:
-        cut = checkpoint.size - reader.tree.size
+    root = reader.roots.get(checkpoint.size, b"")
+    return _words(checkpoint, reader.tree.size, root)
+
+
+def _words(checkpoint: Checkpoint, lines: int, root: bytes) -> str:
+    if checkpoint.size > lines:
+        cut = checkpoint.size - lines
         return f"{cut} of the {checkpoint.size} lines that were signed are missing at the end"
-    if reader.roots[checkpoint.size] != checkpoint.root:
+    if root != checkpoint.root:
         return f"the first {checkpoint.size} lines are not those that were signed"
     return ""

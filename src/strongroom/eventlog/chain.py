@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from strongroom import canonical
 from strongroom.errors import FormatError
 from strongroom.eventlog.base import Event
 
@@ -25,8 +26,8 @@ class Break(NamedTuple):
     """A line where the chain does not hold.
 
     Attributes:
-        line: Its number in the file, from 1.
-        what: What is wrong.
+        line: The line's number in the file, from 1.
+        what: A description of the fault.
     """
 
     line: int
@@ -34,7 +35,7 @@ class Break(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What verifying found.
+    """The result of verifying a chain.
 
     Attributes:
         head: The last good line.
@@ -49,7 +50,7 @@ def make_line(event: Event, head: Head, *, time: str, node: str) -> bytes:
     """The line of an event, without its newline.
 
     Raises:
-        FormatError: It is too long, or holds something else than text, whole numbers and truth.
+        FormatError: The line would be too long, or a detail is neither text, whole number, boolean nor null.
     """
     if not all(isinstance(value, str | int | None) for value in event.details.values()):
         raise FormatError(f"a detail of the event {event.id} is no text and no whole number")
@@ -74,14 +75,14 @@ def parse_line(line: bytes) -> Mapping[str, object]:
     """The record of a line.
 
     Raises:
-        FormatError: It is no canonical line of this version.
+        FormatError: The line is not canonical, or of another version.
     """
     try:
         record = json.loads(line)
-        canonical = _canonical(record) == line
+        is_canonical = _canonical(record) == line
     except (ValueError, RecursionError) as error:
         raise FormatError("not a line of the event log") from error
-    if not canonical or not isinstance(record, dict) or record.keys() != _FIELDS:
+    if not is_canonical or not isinstance(record, dict) or record.keys() != _FIELDS:
         raise FormatError("not a line of the event log")
     if record["v"] != VERSION or not isinstance(record["seq"], int):
         raise FormatError("a line of an unknown version")
@@ -92,9 +93,13 @@ def head_of(line: bytes) -> Head:
     """The end of the chain after this line.
 
     Raises:
-        FormatError: It is no line of the event log.
+        FormatError: The bytes are not a line of the event log.
     """
-    seq = parse_line(line)["seq"]
+    return _head(parse_line(line), line)
+
+
+def _head(record: Mapping[str, object], line: bytes) -> Head:
+    seq = record["seq"]
     return Head(seq if isinstance(seq, int) else 0, hashlib.sha256(line).hexdigest())
 
 
@@ -111,9 +116,9 @@ def verify(lines: Iterable[bytes]) -> Report:
             breaks.append(Break(number, "it does not follow from the line before"))
         elif record["seq"] != head.seq + 1:
             breaks.append(Break(number, f"its number is {record['seq']}, not {head.seq + 1}"))
-        head = head_of(line)
+        head = _head(record, line)
     return Report(head, tuple(breaks))
 
 
 def _canonical(record: object) -> bytes:
-    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return canonical.dumps(record, canonical.ASCII)

@@ -1,21 +1,29 @@
-"""Keeps the signed checkpoint beside an event log (format/events.md §5). The log's lock is the caller's."""
+"""Keeps the signed checkpoint beside an event log (format/events.md §5); every caller must hold the log's lock.
+
+A checkpoint is the log's length, the root of a Merkle tree over its lines, and a signature. Only a node that opens the
+signing key can make one, so somebody who may write to the log alone cannot change or cut it unseen. The file is written
+after the lines that it covers are synced: a process killed in between leaves whole lines that no checkpoint covers, and
+the next append signs them and says so by an event.
+"""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from strongroom import durable
+from strongroom import canonical
 from strongroom.errors import FormatError, IntegrityError, NotFoundError, StrongroomError
 from strongroom.eventlog import chain, events, notes
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import Checkpoint, LogSigner
+from strongroom.system import durable
 
-#: The signer of this log; None while there is none, as before a node has its keys.
+#: Returns the signer of this log, or None while the node has no key that signs, as during its creation.
 FindSigner = Callable[[], LogSigner | None]
 
 
@@ -34,38 +42,68 @@ class Stored(NamedTuple):
 
 
 class Signing(NamedTuple):
-    """What an append has to do about the checkpoint.
+    """The state from which an append continues the checkpoint.
 
     Attributes:
-        signer: Who signs.
+        signer: The key that signs the next checkpoint.
         tree: The tree before the new lines.
-        told: Events that must come first.
+        remarks: Events about the signing itself, which are written before the caller's events.
     """
 
     signer: LogSigner
     tree: Frontier
-    told: tuple[Event, ...]
+    remarks: tuple[Event, ...]
+
+
+class Newest(NamedTuple):
+    """The newest checkpoint of a log, verified.
+
+    Attributes:
+        signer: The key that signed the checkpoint.
+        checkpoint: Length and root hash of the log when it was signed.
+        note: The signed note.
+        head: Digest of the last signed line. The digest itself is not signed; it only shows quickly whether the log has
+            grown since.
+    """
+
+    signer: LogSigner
+    checkpoint: Checkpoint
+    note: bytes
+    head: str
+
+
+class Reading(NamedTuple):
+    """Two ways to read the log that is compared with its checkpoint.
+
+    Attributes:
+        forwards: All its lines, the first one first.
+        backwards: All its lines, the last one first.
+    """
+
+    forwards: Callable[[], Iterable[bytes]]
+    backwards: Callable[[], Iterable[bytes]]
 
 
 class CheckpointFile:
     """The newest checkpoint of one log."""
 
-    def __init__(self, path: Path, find_signer: FindSigner, access: durable.Access) -> None:
+    def __init__(self, path: Path, find_signer: FindSigner, access: durable.FileModes) -> None:
         self.path = path
         self._find_signer = find_signer
         self._access = access
         self._signer: LogSigner | None = None
         self._verified: bytes | None = None
 
-    def begin(self, head: Head, lines: Callable[[], Iterable[bytes]]) -> Signing | None:
+    def begin(self, head: Head, log: Reading) -> Signing | None:
         """Compare the log with its checkpoint, before new lines (§5.4).
 
         Args:
             head: The log's last good line.
-            lines: Reads all its lines; called only if they are needed.
+            log: Reads the log where head and checkpoint differ; where they agree, no line is read.
 
         Returns:
-            None if nothing is to be signed: there is no key, or the log was cut.
+            None if the append must not be signed: the node has no key, or the log does not contain the lines that were
+            signed. A new signature would then hide that lines are missing.
         """
         signer = self.signer()
         if signer is None:
@@ -75,25 +113,19 @@ class CheckpointFile:
         except (FormatError, IntegrityError, OSError):
             stored = None
         if stored is None:
-            tree = Frontier()
-            for line in lines():
-                tree = tree.grown(line)
-            return Signing(signer, tree, (events.event_log_signed(signer.verifier.text, head.seq),))
+            return Signing(signer, _grown(Frontier(), log.forwards()), _began(signer, head))
         if (stored.frontier.size, stored.head) == (head.seq, head.digest):
             return Signing(signer, stored.frontier, ())
-        return _caught_up(signer, stored, head, lines())
+        return _caught_up(signer, stored, head, log)
+
+    def new_log(self) -> Signing | None:
+        """The state from which the first append to a new log makes its checkpoint; None if the node has no key."""
+        signer = self.signer()
+        return Signing(signer, Frontier(), _began(signer, Head())) if signer else None
 
     def finish(self, signing: Signing, new: Iterable[bytes], head: Head) -> None:
         """Sign the log with its new lines, which are synced already."""
-        tree = signing.tree
-        for line in new:
-            tree = tree.grown(line)
-        note = signing.signer.sign(tree.size, tree.root)
-        state = {
-            "frontier": [base64.b64encode(node).decode("ascii") for node in tree.nodes],
-            "head": head.digest,
-        }
-        data = json.dumps(state, sort_keys=True, separators=(",", ":")).encode() + b"\n" + note
+        data = signed(signing, new, head)
         durable.replace_unsynced(self.path, data, self._access)
         self._verified = data
 
@@ -101,27 +133,26 @@ class CheckpointFile:
         """The checkpoint, verified; None if there is no file.
 
         Raises:
-            FormatError: It is damaged.
-            IntegrityError: It does not verify.
+            FormatError: The checkpoint file is damaged.
+            IntegrityError: The signature, or the stored tree beside it, does not verify.
         """
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return None
-        state, _, note = data.partition(b"\n")
-        stored = _parse_state(state, note)
+        stored = parse(data)
         if data != self._verified:
-            checkpoint = notes.open_note(note, signer.verifier)
+            checkpoint = notes.open_note(stored.note, signer.verifier)
             if (checkpoint.size, checkpoint.root) != (stored.frontier.size, stored.frontier.root):
                 raise IntegrityError("the state of the checkpoint is not that of its note")
             self._verified = data
         return stored
 
-    def newest(self) -> tuple[LogSigner, Checkpoint, bytes] | None:
-        """Signer, checkpoint and note; None if there is a key, and no checkpoint.
+    def newest(self) -> Newest | None:
+        """The newest checkpoint; None if the node has a key, and the log no checkpoint.
 
         Raises:
-            NotFoundError: There is no key as yet.
+            NotFoundError: The node has no key that signs as yet.
             StrongroomError: The key cannot be opened, or the checkpoint is damaged or does not verify.
         """
         signer = self._signer or self._find_signer()
@@ -132,33 +163,87 @@ class CheckpointFile:
         stored = self.load(signer)
         if stored is None:
             return None
-        return signer, notes.open_note(stored.note, signer.verifier), stored.note
+        checkpoint = notes.open_note(stored.note, signer.verifier)
+        return Newest(signer, checkpoint, stored.note, stored.head)
+
+    def try_key(self) -> None:
+        """Open the key that signs, if there is one.
+
+        Raises:
+            StrongroomError: The signing key exists and cannot be opened.
+        """
+        self._signer = self._signer or self._find_signer()
 
     def signer(self) -> LogSigner | None:
-        """Who signs; None if the key cannot be opened: events must be kept all the same."""
+        """The signer; None if the key cannot be opened: an event without a signature is better than a lost event."""
         if self._signer is None:
             with suppress(StrongroomError):
                 self._signer = self._find_signer()
         return self._signer
 
 
-def _caught_up(
-    signer: LogSigner, stored: Stored, head: Head, lines: Iterable[bytes]
-) -> Signing | None:
-    """The tree with the lines that came behind the checkpoint; None if they do not follow it."""
+def signed(signing: Signing, new: Iterable[bytes], head: Head) -> bytes:
+    """The checkpoint, as its file holds it, of a log with its new lines."""
+    tree = _grown(signing.tree, new)
+    note = signing.signer.sign(tree.size, tree.root)
+    state = {
+        "frontier": [base64.b64encode(node).decode("ascii") for node in tree.nodes],
+        "head": head.digest,
+    }
+    return canonical.dumps(state, canonical.ASCII_LINE) + note
+
+
+def _grown(tree: Frontier, lines: Iterable[bytes]) -> Frontier:
+    for line in lines:
+        tree = tree.grown(line)
+    return tree
+
+
+def _began(signer: LogSigner, head: Head) -> tuple[Event, ...]:
+    return (events.event_log_signed(signer.verifier.text, head.seq),)
+
+
+def _caught_up(signer: LogSigner, stored: Stored, head: Head, log: Reading) -> Signing | None:
+    """The state of a log that has grown behind its checkpoint; None if the log lacks lines that were signed."""
     size = stored.frontier.size
     if head.seq < size:
         return None
-    tree = Frontier()
-    for line in lines:
-        tree = tree.grown(line)
-        if tree.size == size and tree.root != stored.frontier.root:
+    behind = _behind(stored, head.seq - size, log.backwards())
+    if behind is None:
+        # The checkpoint's last line is not where it must stand: lines were inserted, changed, or cut. Only the whole
+        # tree shows whether the signed lines are still there, in order.
+        tree = Frontier()
+        for line in log.forwards():
+            tree = tree.grown(line)
+            if tree.size == size and tree.root != stored.frontier.root:
+                return None
+        if tree.size < size:
+            # the log was cut, and its last line claims a higher number than it has: a signature would hide the loss
             return None
+    else:
+        tree = _grown(stored.frontier, behind)
     late = (events.event_log_unsigned(first=size + 1, last=tree.size),) if tree.size > size else ()
     return Signing(signer, tree, late)
 
 
-def _parse_state(state: bytes, note: bytes) -> Stored:
+def _behind(stored: Stored, count: int, backwards: Iterable[bytes]) -> list[bytes] | None:
+    """The last `count` lines; None if the checkpoint's last line does not stand right before them."""
+    found: list[bytes] = []
+    for line in backwards:
+        if len(found) == count:
+            is_last = hashlib.sha256(line).hexdigest() == stored.head
+            return found[::-1] if is_last else None
+        found.append(line)
+    return found[::-1] if stored.frontier.size == 0 and len(found) == count else None
+
+
+def parse(data: bytes) -> Stored:
+    """The content of a checkpoint file; the caller still has to verify the signature.
+
+    Raises:
+        FormatError: The bytes are not a checkpoint file.
+    """
+    state, _, note = data.partition(b"\n")
     message = "the checkpoint of the event log is damaged"
     try:
         members = json.loads(state)

@@ -1,16 +1,20 @@
-"""What can happen to keys and secrets: ids and factories of events (C-23, requirements section 10).
+"""The catalogue of events about keys and secrets: their ids, and one function that makes each (C-23).
 
-One function per event, so that each always carries the same ids and nothing else. Never a value.
+An event is made by its function only, so that it always carries the same details, and never a key or a secret's value.
+An event that lists many names becomes several events when they do not fit into one line; a text that is too long for a
+line is cut and ends with `…`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from strongroom.eventlog import fitting
 from strongroom.eventlog.base import Detail, Event
 
 KEY_GENERATED = "KEY_GENERATED"
 KEY_MOVED = "KEY_MOVED"
 KEY_CHANGED = "KEY_CHANGED"
 KEY_REMOVED = "KEY_REMOVED"
+KEYSTORE_REPAIRED = "KEYSTORE_REPAIRED"
 SECRET_ENCRYPTED = "SECRET_ENCRYPTED"  # noqa: S105 the name of an event, as the next line
 SECRET_REVEALED = "SECRET_REVEALED"  # noqa: S105
 SECRET_ROTATED = "SECRET_ROTATED"  # noqa: S105
@@ -33,6 +37,8 @@ EXTRACT_REKEYED = "EXTRACT_REKEYED"
 EXTRACT_REWRAPPED = "EXTRACT_REWRAPPED"
 EXTRACT_DELETED = "EXTRACT_DELETED"
 DATA_KEY_REVEALED = "DATA_KEY_REVEALED"
+DATA_KEY_GENERATED = "DATA_KEY_GENERATED"
+DATA_KEY_UNWRAPPED = "DATA_KEY_UNWRAPPED"
 FILE_ENCRYPTED = "FILE_ENCRYPTED"
 FILE_DECRYPTED = "FILE_DECRYPTED"
 FILE_REWRAPPED = "FILE_REWRAPPED"
@@ -43,6 +49,7 @@ USER_CREATED = "USER_CREATED"
 USER_ROLE_CHANGED = "USER_ROLE_CHANGED"
 USER_DELETED = "USER_DELETED"
 PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105
+SIGN_IN_UNLOCKED = "SIGN_IN_UNLOCKED"
 TOKEN_CREATED = "TOKEN_CREATED"  # noqa: S105
 TOKEN_REVOKED = "TOKEN_REVOKED"  # noqa: S105
 SIGNED_IN = "SIGNED_IN"
@@ -55,6 +62,7 @@ NODE_INITIALISED = "NODE_INITIALISED"
 NODE_PREPARED = "NODE_PREPARED"
 NODE_ADMITTED = "NODE_ADMITTED"
 NODE_REFUSED = "NODE_REFUSED"
+NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 BOOTSTRAP_FILE_MADE = "BOOTSTRAP_FILE_MADE"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
 EVENT_LOG_SIGNED = "EVENT_LOG_SIGNED"
@@ -68,8 +76,9 @@ RESTORE = "RESTORE"
 BACKUP_MADE = "BACKUP_MADE"
 BACKUP_VERIFIED = "BACKUP_VERIFIED"
 
-SYSTEM = "system"
-"""The actor of what we do ourselves."""
+_CLAIMED_BYTES = 128
+
+SYSTEM = "system"  # the actor of events that the server causes itself, without a request
 
 
 def key_generated(actor: str, kind: str, key_id: str) -> Event:
@@ -92,25 +101,35 @@ def key_removed(actor: str, kind: str, key_id: str) -> Event:
     return _event(KEY_REMOVED, actor, kind=kind, key_id=key_id)
 
 
+def keystore_repaired(actor: str, *, files: int, kept: int) -> Event:
+    """Replicas of the key files were replaced by those that open the configuration; `kept` copies lie beside them."""
+    return _event(KEYSTORE_REPAIRED, actor, files=files, kept=kept)
+
+
 def secret_encrypted(actor: str, parameter: str, key_id: str) -> Event:
     """A new value of a secret parameter was encrypted under a configuration key."""
     return _event(SECRET_ENCRYPTED, actor, parameter=parameter, key_id=key_id)
 
 
 def secret_revealed(actor: str, parameter: str, *, reason: str = "") -> Event:
-    """A secret parameter's value was shown; the reason is what its reader said, cut to 256."""
-    return _event(SECRET_REVEALED, actor, parameter=parameter, reason=reason[:256])
+    """A secret parameter's value was shown; `reason` is the text that its reader gave."""
+    return _event(SECRET_REVEALED, actor, parameter=parameter, reason=reason)
 
 
 def secret_rotated(actor: str, parameter: str, consumer: str, *, step: str) -> Event:
-    """A new value counts (step `promoted`), or its old one is dead too (`withdrawn`); empty consumer: none is configured."""
+    """A rotation of a secret made progress.
+
+    Step `promoted`: the new value is in use. `withdrawn`: the component no longer accepts the old value. `taken-back`:
+    no login succeeded with the new value, so the old one stays in use. `consumer` is empty where no component is
+    configured that uses the secret.
+    """
     return _event(SECRET_ROTATED, actor, parameter=parameter, consumer=consumer, step=step)
 
 
 def secret_rotation_failed(
     actor: str, parameter: str, consumer: str, *, step: str, error: str, attempt: int
 ) -> Event:
-    """A rotation stopped at a step, by an error of this class; it was the attempt of this number."""
+    """A rotation stopped at `step`; `error` is the class of the error, `attempt` counts the attempts from 1."""
     details: dict[str, Detail] = {"parameter": parameter, "consumer": consumer, "step": step}
     return _event(SECRET_ROTATION_FAILED, actor, **details, error=error, attempt=attempt)
 
@@ -126,7 +145,7 @@ def kms_store_changed(actor: str, *, epoch: int, digest: str) -> Event:
 
 
 def kms_epoch_accepted(actor: str, *, epoch: int) -> Event:
-    """An older KMS store was made the one that counts."""
+    """An administrator accepted a KMS store that is older than the newest one this node has seen."""
     return _event(KMS_EPOCH_ACCEPTED, actor, epoch=epoch)
 
 
@@ -141,12 +160,12 @@ def root_removed(actor: str, kind: str, root_key_id: str) -> Event:
 
 
 def root_reached_anew(actor: str, kind: str, root_key_id: str) -> Event:
-    """The way to a root was replaced: another credential or address, the same key."""
+    """The settings by which a root is reached were replaced: another credential or address, the same root key."""
     return _event(ROOT_REACHED_ANEW, actor, kind=kind, root_key_id=root_key_id)
 
 
 def roots_verified(actor: str, count: int) -> Event:
-    """So many roots were asked, and opened the RMK."""
+    """Each of `count` roots was asked to unwrap the RMK, and did."""
     return _event(ROOTS_VERIFIED, actor, count=count)
 
 
@@ -187,7 +206,9 @@ def extract_decrypted(actor: str, site_id: str, extract_id: str, *, size: int) -
     return _extract(EXTRACT_DECRYPTED, actor, site_id, extract_id, bytes=size)
 
 
-def extract_rekeyed(actor: str, site_id: str, extract_id: str, mek_id: str, *, size: int) -> Event:
+def extract_reencrypted(
+    actor: str, site_id: str, extract_id: str, mek_id: str, *, size: int
+) -> Event:
     """An extract got a new data key."""
     return _extract(EXTRACT_REKEYED, actor, site_id, extract_id, mek_id=mek_id, bytes=size)
 
@@ -195,7 +216,7 @@ def extract_rekeyed(actor: str, site_id: str, extract_id: str, mek_id: str, *, s
 def extract_rewrapped(
     actor: str, site_id: str, extract_id: str, *, before: str, after: str
 ) -> Event:
-    """An extract's data key was brought under another MEK."""
+    """An extract's data key was wrapped by another MEK; the extract's bytes stay."""
     return _extract(EXTRACT_REWRAPPED, actor, site_id, extract_id, before=before, after=after)
 
 
@@ -205,23 +226,33 @@ def file_encrypted(actor: str, file_id: str, mek_id: str, *, size: int) -> Event
 
 
 def file_decrypted(actor: str, file_id: str, mek_id: str) -> Event:
-    """A file was opened by a standalone command; what it holds goes to whoever asked."""
+    """A file was decrypted by a standalone command, which gave its content to the actor."""
     return _event(FILE_DECRYPTED, actor, file_id=file_id, mek_id=mek_id)
 
 
 def file_rewrapped(actor: str, file_id: str, *, before: str, after: str) -> Event:
-    """A file's data key was brought under another MEK by a standalone command."""
+    """A file's data key was wrapped by another MEK by a standalone command."""
     return _event(FILE_REWRAPPED, actor, file_id=file_id, before=before, after=after)
 
 
 def extract_deleted(actor: str, site_id: str, extract_id: str, *, file_id: str) -> Event:
-    """An extract was deleted, and with its file the only wrapped copy of its data key; empty file id: it was plain."""
+    """An extract was deleted, and with its file the only wrapped copy of its data key; a plain one has no `file_id`."""
     return _extract(EXTRACT_DELETED, actor, site_id, extract_id, file_id=file_id)
 
 
 def data_key_revealed(actor: str, file_id: str, mek_id: str) -> Event:
     """A file's data key was shown."""
     return _event(DATA_KEY_REVEALED, actor, file_id=file_id, mek_id=mek_id)
+
+
+def data_key_generated(actor: str, file_id: str, mek_id: str) -> Event:
+    """A client got a fresh data key and the header page of a new file, which it encrypts by itself."""
+    return _event(DATA_KEY_GENERATED, actor, file_id=file_id, mek_id=mek_id)
+
+
+def data_key_unwrapped(actor: str, file_id: str, mek_id: str) -> Event:
+    """A client got a file's data key, by which it decrypts the file by itself."""
+    return _event(DATA_KEY_UNWRAPPED, actor, file_id=file_id, mek_id=mek_id)
 
 
 def site_created(actor: str, site_id: str, name: str, *, mode: str) -> Event:
@@ -245,7 +276,7 @@ def user_created(actor: str, user_id: str, name: str) -> Event:
 
 
 def user_role_changed(actor: str, user_id: str, *, site_id: str, role: str) -> Event:
-    """A user has another role on a site (or, without a site, everywhere); empty if none any more."""
+    """A user has another role on a site, or on the server if `site_id` is empty; an empty role: the role was taken away."""
     return _event(USER_ROLE_CHANGED, actor, user_id=user_id, site_id=site_id, role=role)
 
 
@@ -257,6 +288,11 @@ def user_deleted(actor: str, user_id: str, name: str) -> Event:
 def password_changed(actor: str, user_id: str) -> Event:
     """A user's password was set."""
     return _event(PASSWORD_CHANGED, actor, user_id=user_id)
+
+
+def sign_in_unlocked(actor: str, user_id: str) -> Event:
+    """The pauses after a user's failed sign-ins were ended."""
+    return _event(SIGN_IN_UNLOCKED, actor, user_id=user_id)
 
 
 def token_created(actor: str, token_id: str, user_id: str) -> Event:
@@ -274,14 +310,25 @@ def signed_in(actor: str, user_id: str, site_id: str, *, method: str) -> Event:
     return _event(SIGNED_IN, actor, user_id=user_id, site_id=site_id, method=method)
 
 
-def sign_in_failed(name: str, *, method: str, reason: str) -> Event:
-    """Somebody gave a wrong credential; the name is what was claimed, cut to 128 characters."""
-    return _event(SIGN_IN_FAILED, SYSTEM, name=name[:128], method=method, reason=reason)
+def sign_in_failed(name: str, *, method: str, reason: str, held_back: int) -> Event:
+    """A sign-in with a wrong credential; `name` is the user name that was claimed, cut to 128 bytes.
+
+    Strangers cause this event, so it is throttled, or they could fill the log: at most ten events a minute for wrong
+    passwords and one for wrong tokens. `held_back` counts the failures since the last event that left none.
+    """
+    details: dict[str, Detail] = {"name": fitting.text(name, _CLAIMED_BYTES), "method": method}
+    return _event(SIGN_IN_FAILED, SYSTEM, **details, reason=reason, held_back=held_back)
 
 
-def configuration_applied(actor: str, *, version: int, keys: int, secrets: str = "") -> Event:
-    """Pending changes became the current configuration; `secrets` names those of them, with blanks between."""
-    return _event(CONFIGURATION_APPLIED, actor, version=version, keys=keys, secrets=secrets[:8192])
+def configuration_applied(
+    actor: str, *, version: int, keys: int, secrets: Iterable[str] = ()
+) -> tuple[Event, ...]:
+    """Pending changes became the current configuration; `secrets` names those of them, with blanks between.
+
+    Where the names do not fit into one event there are several of the same version, and each says which `part` it is.
+    """
+    details: dict[str, Detail] = {"version": version, "keys": keys}
+    return _events(CONFIGURATION_APPLIED, actor, details, "secrets", secrets)
 
 
 def job_queued(actor: str, job_id: str, kind: str, site_id: str) -> Event:
@@ -290,12 +337,12 @@ def job_queued(actor: str, job_id: str, kind: str, site_id: str) -> Event:
 
 
 def job_finished(actor: str, job_id: str, kind: str, *, state: str, remaining: int) -> Event:
-    """A job ended; `remaining` counts what it left behind."""
+    """A job ended; `remaining` counts the extracts that it did not process."""
     return _event(JOB_FINISHED, actor, job_id=job_id, kind=kind, state=state, remaining=remaining)
 
 
 def job_cancelled(actor: str, job_id: str, kind: str) -> Event:
-    """Somebody asked for a job's end."""
+    """A user asked for the end of a job."""
     return _event(JOB_CANCELLED, actor, job_id=job_id, kind=kind)
 
 
@@ -313,93 +360,119 @@ def bootstrap_file_made(
     expires_at: str,
     sealed: bool,
 ) -> Event:
-    """A copy of the keystore was given out for a new node; empty credential: the file holds none."""
-    details: dict[str, Detail] = {"node_id": node_id, "target": target[:256], "sealed": sealed}
+    """A copy of the keystore was given out for a new node; `credential_id` is empty if the file holds no credential."""
+    details: dict[str, Detail] = {"node_id": node_id, "target": target, "sealed": sealed}
     return _event(
         BOOTSTRAP_FILE_MADE, actor, **details, credential_id=credential_id, expires_at=expires_at
     )
 
 
 def node_prepared(actor: str, installation_id: str, node_id: str, *, server: str) -> Event:
-    """A node's directory was made from a bootstrap file; the server is the one that admitted it, or nobody as yet."""
+    """A node's directory was made from a bootstrap file; `server` is the server that admitted the node, or empty so far."""
     details: dict[str, Detail] = {"installation_id": installation_id, "node_id": node_id}
     return _event(NODE_PREPARED, actor, **details, server=server)
 
 
-def node_admitted(node_id: str, credential_id: str, *, again: bool) -> Event:
-    """A new node was let in by its one-time credential, which is thereby used; `again`: it repeated its request."""
-    return _event(NODE_ADMITTED, SYSTEM, node_id=node_id, credential_id=credential_id, again=again)
+def node_admitted(node_id: str, credential_id: str, *, again: bool, held_back: int) -> Event:
+    """A new node was admitted by its one-time credential, which is used up thereby.
+
+    `again`: the node had been admitted before and repeated its request. At most ten repetitions a minute leave an
+    event; `held_back` counts the repetitions since the last event that left none.
+    """
+    details: dict[str, Detail] = {"node_id": node_id, "credential_id": credential_id}
+    return _event(NODE_ADMITTED, SYSTEM, **details, again=again, held_back=held_back)
 
 
 def node_refused(node_id: str, credential_id: str, *, reason: str, held_back: int) -> Event:
-    """Somebody asked to be let in as a new node, and was refused; both ids are what was claimed.
+    """A request for admission as a new node was refused; both ids are those that the request claimed.
 
-    Of those under an unknown or exhausted credential one in a minute is told; `held_back` counts those before it that were not.
+    Strangers cause this event, so under an unknown or exhausted credential at most one a minute is written; `held_back`
+    counts the refusals since the last event that left none.
     """
-    details: dict[str, Detail] = {"node_id": node_id[:80], "credential_id": credential_id[:80]}
-    return _event(NODE_REFUSED, SYSTEM, **details, reason=reason[:256], held_back=held_back)
+    claimed = {"node_id": node_id, "credential_id": credential_id}
+    details = {name: fitting.text(value, _CLAIMED_BYTES) for name, value in claimed.items()}
+    return _event(NODE_REFUSED, SYSTEM, **details, reason=reason, held_back=held_back)
+
+
+def node_credential_withdrawn(actor: str, node_id: str, credential_id: str) -> Event:
+    """The one-time credential of a new node was withdrawn: its bootstrap file could not be handed over."""
+    return _event(NODE_CREDENTIAL_WITHDRAWN, actor, node_id=node_id, credential_id=credential_id)
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:
-    """The end of the event log was no valid line and was set aside."""
+    """Bytes at the end of the event log were no valid line; they were moved to `file`, as after a power cut."""
     return _event(EVENT_LOG_TORN, SYSTEM, offset=offset, bytes=size, sha256=sha256, file=file)
 
 
 def event_log_signed(key: str, lines: int) -> Event:
-    """Signing of the log began, or began again, when it had so many lines (format/events.md 5.4)."""
+    """Signing of the log began, or began again, when the log had `lines` lines (format/events.md 5.4)."""
     return _event(EVENT_LOG_SIGNED, SYSTEM, key=key, lines=lines)
 
 
 def event_log_unsigned(*, first: int, last: int) -> Event:
-    """Lines that no checkpoint covered when the log went on: their writer died, or was not we."""
+    """Lines `first` to `last` had no checkpoint when they were found: their writer died, or was no strongroom process."""
     return _event(EVENT_LOG_UNSIGNED, SYSTEM, first=first, last=last)
 
 
 def event_log_archived(actor: str, *, file: str, seq: int, sha256: str, reason: str) -> Event:
-    """The log before this one was moved aside; number and digest of its last line."""
+    """The log before this one was moved to `file`; `seq` and `sha256` are number and digest of its last line."""
     details: dict[str, Detail] = {"file": file, "last": seq, "sha256": sha256}
-    return _event(EVENT_LOG_ARCHIVED, actor, **details, reason=reason[:256])
+    return _event(EVENT_LOG_ARCHIVED, actor, **details, reason=reason)
 
 
-def imported(actor: str, *, source: str, names: Sequence[str]) -> Event:
-    """Settings were imported: the parameters of these names are pending now."""
-    joined = " ".join(names)
-    return _event(IMPORT, actor, source=source[:256], keys=len(names), names=joined)
+def imported(actor: str, *, source: str, names: Sequence[str]) -> tuple[Event, ...]:
+    """Settings were imported: the parameters of these names are pending now; several events if the names are many."""
+    details: dict[str, Detail] = {"source": source, "keys": len(names)}
+    return _events(IMPORT, actor, details, "names", names)
 
 
 def exported_plaintext(actor: str, *, target: str, keys: int) -> Event:
     """Settings were exported with their secrets in plain text."""
-    return _event(EXPORT_PLAINTEXT, actor, target=target[:256], keys=keys)
+    return _event(EXPORT_PLAINTEXT, actor, target=target, keys=keys)
 
 
-def exported_sealed(actor: str, *, target: str, keys: int, recipients: str) -> Event:
-    """Settings were exported, sealed to age recipients, or to a passphrase if there are none; cut to 2048 characters."""
-    details: dict[str, Detail] = {"target": target[:256], "keys": keys}
-    return _event(EXPORT_SEALED, actor, **details, recipients=recipients[:2048])
+def exported_sealed(
+    actor: str, *, target: str, keys: int, recipients: Iterable[str]
+) -> tuple[Event, ...]:
+    """Settings were exported, sealed to recipients, or to a passphrase if there are none; a long list gives several events."""
+    details: dict[str, Detail] = {"target": target, "keys": keys}
+    return _events(EXPORT_SEALED, actor, details, "recipients", recipients)
 
 
 def exported_without_secrets(actor: str, *, target: str, keys: int) -> Event:
     """Settings were exported, their secrets left out."""
-    return _event(EXPORT_WITHOUT_SECRETS, actor, target=target[:256], keys=keys)
+    return _event(EXPORT_WITHOUT_SECRETS, actor, target=target, keys=keys)
 
 
-def backup_made(
-    actor: str, backup_id: str, *, name: str, rmk_id: str, sealed: str, manifest: str
+def backup_made(  # noqa: PLR0913 each is a field of the event
+    actor: str,
+    backup_id: str,
+    *,
+    name: str,
+    rmk_id: str,
+    mek_id: str,
+    sealed: str,
+    manifest: str,
 ) -> Event:
-    """A backup was made; `manifest` is its manifest's SHA-256, `sealed` says what its keys were sealed to besides."""
+    """A backup was made.
+
+    The detail `sha256` is the digest of the manifest, `mek_id` the key that wraps the backup's RMK, and `sealed` names
+    the recipients or roots to which that RMK is sealed as well.
+    """
     return _event(
         BACKUP_MADE,
         actor,
         backup_id=backup_id,
         name=name,
         rmk_id=rmk_id,
+        mek_id=mek_id,
         sealed=sealed,
         sha256=manifest,
     )
 
 
 def backup_verified(actor: str, backup_id: str, *, opened: int, missing: int) -> Event:
-    """The keys of a backup were opened to try them; so many extracts opened, so many did not."""
+    """The keys of a backup were opened to try them: `opened` extracts could be read with them, `missing` could not."""
     return _event(BACKUP_VERIFIED, actor, backup_id=backup_id, opened=opened, missing=missing)
 
 
@@ -411,8 +484,27 @@ def restored(actor: str, *, source: str, backup_id: str, extracts: int, missing:
 
 
 def _event(event_id: str, actor: str, **details: Detail) -> Event:
-    return Event(event_id, actor, details)
+    fitted = {name: _fitted(value) for name, value in details.items()}
+    return Event(event_id, fitting.text(actor), fitted)
+
+
+def _events(
+    event_id: str, actor: str, details: dict[str, Detail], name: str, listed: Iterable[str]
+) -> tuple[Event, ...]:
+    """An event with a list of names, or several numbered parts of that event if the list is too long for one line."""
+    found = fitting.texts(listed)
+    plain = _event(event_id, actor, **details)
+    if len(found) == 1:
+        return (plain._replace(details={**plain.details, name: found[0]}),)
+    return tuple(
+        plain._replace(details={**plain.details, name: text, "part": f"{number} of {len(found)}"})
+        for number, text in enumerate(found, 1)
+    )
+
+
+def _fitted(value: Detail) -> Detail:
+    return fitting.text(value) if isinstance(value, str) else value
 
 
 def _extract(event_id: str, actor: str, site_id: str, extract_id: str, **details: Detail) -> Event:
-    return Event(event_id, actor, {"site_id": site_id, "extract_id": extract_id, **details})
+    return _event(event_id, actor, site_id=site_id, extract_id=extract_id, **details)

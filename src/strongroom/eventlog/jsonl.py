@@ -1,17 +1,17 @@
-"""The event log of one node as a file of JSON lines, hash-chained, only ever appended (C-23).
+"""The event log of one node as a file of JSON lines (format/events.md), hash-chained, only ever appended (C-23).
 
-format/events.md. Appending reads the end of the file, never the whole of it.
+Each line carries the digest of the line before, so a changed line breaks the chain; the signed checkpoint beside the
+file shows a log whose end was cut, or that was written anew as a whole. Appending reads the end of the file, never the
+whole of it. Threads that append at the same time share one write, one sync and one signature (`groups`).
 """
 
-import fcntl
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from strongroom import durable
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import (
     ConflictError,
@@ -20,13 +20,48 @@ from strongroom.errors import (
     StorageError,
     StrongroomError,
 )
-from strongroom.eventlog import audit, chain, events
-from strongroom.eventlog.base import Event
-from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner, Signing
+from strongroom.eventlog import audit, chain, checkpoints, events, logfile, reading
+from strongroom.eventlog.archiving import Archive
+from strongroom.eventlog.base import ALL, Event, Query
+from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner, Newest, Reading
+from strongroom.eventlog.groups import Append, Groups, Take
+from strongroom.eventlog.logfile import LogFile, Progress, Snapshot, Tail
 from strongroom.eventlog.notes import Checkpoint
+from strongroom.eventlog.summary import SecretTimes, Summary
+from strongroom.system import disk, durable
 
-_TAIL_BYTES = 65_536  # holds at least three of the longest lines
-_HINT = "check the disk's space and health; nothing was reported as done"
+_REPORTED = "nothing was reported as done"
+_NO_CHECKPOINT = "there is no checkpoint, though there is a key that signs them"
+
+
+class _State(NamedTuple):
+    """A log and its checkpoint, of one moment.
+
+    Attributes:
+        log: The lines of the log; None if there is no log.
+        tail: The last valid line; None if the end of the log holds no valid line.
+        newest: The verified checkpoint; None if the log has no checkpoint that verifies.
+        faults: Sentences on why the checkpoint is missing or does not verify.
+    """
+
+    log: Snapshot | None
+    tail: Tail | None
+    newest: Newest | None
+    faults: tuple[str, ...]
+
+    @property
+    def signed(self) -> Checkpoint | None:
+        return self.newest.checkpoint if self.newest else None
+
+    @property
+    def ends_signed(self) -> bool:
+        """Whether the last line is that of the checkpoint; what stands before it was not read."""
+        if self.newest is None or self.tail is None:
+            return False
+        return self.tail.head == (self.newest.checkpoint.size, self.newest.head)
+
+    def lines(self, progress: Progress | None = None) -> Iterable[bytes]:
+        return () if self.log is None else self.log.lines(progress)
 
 
 class JsonlEventLog:
@@ -37,23 +72,27 @@ class JsonlEventLog:
         path: Path,
         node_id: str,
         clock: Clock,
-        access: durable.Access = durable.PRIVATE,
+        access: durable.FileModes = durable.PRIVATE,
         find_signer: FindSigner = lambda: None,
     ) -> None:
         """Take the ports; nothing is opened.
 
         Args:
             path: The file.
-            node_id: Whose events these are.
+            node_id: The node that writes this log.
             clock: Gives the time of each line.
             access: Modes and group of new files.
-            find_signer: Gives who signs the checkpoints, or None.
+            find_signer: Returns the key that signs the checkpoints, or None while the node has none.
         """
         self.path = path
         self.checkpoints = CheckpointFile(path.with_suffix(".checkpoint"), find_signer, access)
+        self._file = LogFile(path, access)
+        self._summary = Summary(path.with_suffix(".summary"))
+        self._archive = Archive(self._file, self.checkpoints.path)
         self._node_id = node_id
         self._clock = clock
         self._access = access
+        self._groups = Groups(self._write)
 
     def append(self, new: Sequence[Event]) -> None:
         """Write all events, in order, synced to the disk when it returns.
@@ -61,232 +100,313 @@ class JsonlEventLog:
         Raises:
             StorageError: The log cannot be written; the operation must then not report success.
         """
-        if not new:
-            return
-        try:
-            with self._locked() as handle:
-                self._append(handle, new)
-        except OSError as error:
-            raise StorageError(
-                f"the event log {self.path} cannot be written: {error.strerror}", hint=_HINT
-            ) from error
+        if new:
+            self._groups.append(new)
 
-    def read(self) -> Iterator[Mapping[str, object]]:
-        """Every record from the first on, as stored; a torn end is left out.
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def read(self, query: Query = ALL) -> Iterator[Mapping[str, object]]:
+        """The records that the query asks for, the oldest first, one in memory at a time; a torn end is left out.
 
         Raises:
-            FormatError: A line in the middle is damaged.
+            FormatError: A line that was looked at is damaged.
         """
-        for number, line in enumerate(self._lines(), 1):
-            try:
-                yield chain.parse_line(line)
-            except FormatError as error:
-                raise FormatError(
-                    f"line {number} of the event log {self.path} is damaged",
-                    hint="run 'strongroom events verify'",
-                ) from error
+        with self._translated("be read"), ExitStack() as stack:
+            found = self._snapshot(stack)
+            if found is not None:
+                yield from reading.chosen(found, query, self.path)
 
-    def history(self) -> Iterator[Mapping[str, object]]:
-        """Every record of the archived logs, oldest first, and of this one; damaged lines are left out."""
-        for path in (*sorted(self.path.parent.glob(f"{self.path.name}.*Z")), self.path):
-            for line in self._lines(path):
-                with suppress(FormatError):
-                    yield chain.parse_line(line)
+    def follow(self, query: Query, wait: Callable[[], object]) -> Iterator[Mapping[str, object]]:
+        """The records that the query asks for, then those that are appended later, for ever, across archived logs.
 
-    def verify(self, *kept: Checkpoint) -> audit.Report:
+        Args:
+            query: The filter; its limit bounds the present records only, not those to come.
+            wait: Called whenever no record is left to give; may raise to end the iteration.
+        """
+        with self._translated("be read"):
+            place = reading.Place()
+            with ExitStack() as stack:
+                found = self._snapshot(stack)
+                if found is not None:
+                    place = reading.place_of(found)
+                    yield from reading.chosen(found, query, self.path)
+            while True:
+                wait()
+                with ExitStack() as stack:
+                    later = self._snapshots(stack)
+                    yield from reading.later(later, place, query)
+                    place = reading.place_of(later[-1]) if later else place
+
+    def secret_times(self) -> SecretTimes:
+        """When each secret was changed and shown, by the archived logs and this one."""
+        with self._translated("be read"), ExitStack() as stack:
+            found = self._snapshots(stack)
+            times, data = self._summary.brought_up(found, self.checkpoints.signer())
+        if data:
+            # the summary only saves time: if it cannot be written, the next call derives it from the logs again
+            with suppress(OSError, StorageError), self._locked():
+                durable.replace_unsynced(self._summary.path, data, self._access)
+        return times
+
+    def history(self, *ids: str) -> Iterator[Mapping[str, object]]:
+        """The records of some events in the archived logs, the oldest first, and in this one; damaged lines are left out."""
+        with self._translated("be read"), ExitStack() as stack:
+            yield from reading.of_events(self._snapshots(stack), ids)
+
+    # ---- verifying -------------------------------------------------------------------------------
+
+    def verify(self, *kept: Checkpoint, progress: Progress | None = None) -> audit.Report:
         """Recompute the whole chain, and compare the tree with the checkpoint of this log.
+
+        No writer waits for this: the present end of the log is read under the lock, and everything up to that end is
+        verified after the lock is released (R4).
 
         Args:
             kept: Checkpoints from elsewhere, verified, with which the log must agree too.
+            progress: Called with the number of bytes to read; returns the callback for bytes read, or None.
         """
-        # a writer is between its lines and their checkpoint for a moment
-        with self._locked() if self.path.exists() else nullcontext():
-            signed, faults = self._checkpoint()
-            report = audit.verify(self._lines(), kept if signed is None else (signed, *kept))
-        return report.with_checkpoint(signed, faults)
+        with self._translated("be read"), ExitStack() as stack:
+            state = self._state(stack)
+            own = kept if state.signed is None else (state.signed, *kept)
+            report = audit.verify(state.lines(progress), own)
+        return report.with_checkpoint(state.signed, state.faults)
 
-    def _checkpoint(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
-        try:
-            newest = self.checkpoints.newest()
-        except NotFoundError:
-            return None, ()
-        except StrongroomError as error:  # a key that does not open proves nothing, for or against
-            return None, (error.message,)
-        if newest is None:
-            return None, ("there is no checkpoint, though there is a key that signs them",)
-        return newest[1], ()
+    def problems(self) -> tuple[str, ...]:
+        """Sentences on how the signed lines contradict their checkpoint; reads all of them, without the lock.
 
-    def archive(self, actor: str, reason: str) -> Path:
-        """Move log and checkpoint aside and begin a new chain that names them.
+        Raises:
+            StrongroomError: The key that signed the lines cannot be opened, so nothing can be verified.
+        """
+        self.checkpoints.try_key()
+        with self._translated("be read"), ExitStack() as stack:
+            state = self._state(stack)
+            words = "" if state.signed is None else audit.fault(state.lines(), state.signed)
+        return (*state.faults, *([words] if words else []))
+
+    def sign(self) -> tuple[str, ...]:
+        """Sign the lines that a killed writer left behind the checkpoint, if the lines before them are as signed (R10).
 
         Returns:
-            Where the log lies now.
+            Sentences on the lines that contradict the checkpoint. If there are any, nothing is signed: a signature
+            would cover up a change.
+
+        Raises:
+            StrongroomError: The key that signs cannot be opened.
+        """
+        self.checkpoints.try_key()
+        with self._translated("be read"), ExitStack() as stack:
+            state = self._state(stack)
+        if state.faults or state.signed is None or state.ends_signed:
+            return state.faults
+        found = self.problems()
+        if not found:
+            with self._translated("be written"), self._locked() as handle:
+                self._catch_up(handle)
+        return found
+
+    def newest_checkpoint(self) -> Newest | None:
+        """The newest checkpoint; None if the node has a key, and the log no checkpoint.
+
+        Raises:
+            NotFoundError: The node has no key that signs as yet.
+            StrongroomError: The key cannot be opened, or the checkpoint is damaged or does not verify.
+        """
+        with self._translated("be read"), ExitStack() as stack:
+            self._shared(stack)
+            return self.checkpoints.newest()
+
+    # ---- archiving -------------------------------------------------------------------------------
+
+    def archive(self, actor: str, reason: str) -> Path:
+        """Move log and checkpoint aside and begin a new log, whose first lines name the old one and its last digest.
+
+        Returns:
+            The path of the archived log.
 
         Raises:
             NotFoundError: There is no log.
-            StorageError: It cannot be moved.
+            ConflictError: A log was archived in this very second, so the name is taken.
+            StorageError: The log cannot be moved; its path holds the old log still, or the whole new one.
+            StrongroomError: The key that signs cannot be opened now: the new log would begin without a checkpoint.
         """
         if not self.path.exists():
             raise NotFoundError(f"there is no event log {self.path}")
-        with self._locked():
-            last = deque(self._heads(), maxlen=1).pop()
+        self.checkpoints.try_key()
+        with self._translated("be moved"), self._locked() as handle:
+            self._catch_up(handle)
+            last = self._last(handle)
             stamp = format_utc(self._clock.now()).replace(":", "").replace("-", "")
             aside = self.path.with_name(f"{self.path.name}.{stamp}")
-            told = events.event_log_archived(
+            archived = events.event_log_archived(
                 actor, file=aside.name, seq=last.seq, sha256=last.digest, reason=reason
             )
             try:
-                self._begin_anew(aside, told)
+                self._archive.replace(handle, aside, *self._new_log(archived))
             except FileExistsError as error:
                 raise ConflictError(
                     f"there is a file {aside} already", hint="wait a second"
                 ) from error
-            except OSError as error:
-                raise StorageError(
-                    f"the event log {self.path} cannot be moved: {error.strerror}", hint=_HINT
+            except (OSError, StorageError) as error:
+                if self._file.is_present(handle):
+                    raise
+                raise disk.problem(
+                    f"the event log was moved to {aside}, and a new one has begun, "
+                    "but the disk did not confirm it",
+                    error,
+                    always="'strongroom events verify' shows whether both are whole",
                 ) from error
         return aside
 
     def remove_leftovers(self) -> bool:
-        """Remove the checkpoint that a killed writer was writing; says whether there was one.
+        """Finish or undo what killed writers left; True if they had left anything.
 
         Raises:
-            StorageError: It cannot be removed.
+            StorageError: A leftover file cannot be removed.
         """
-        leftover = durable.temp_path(self.checkpoints.path)
-        if not leftover.exists():
+        written = (self.checkpoints.path, self.path, self._summary.path)
+        leftovers = [path for path in map(durable.temp_path, written) if os.path.lexists(path)]
+        if not leftovers and not self._archive.is_unfinished():
             return False
-        with self._locked():  # else it may be a living writer's
-            try:
-                leftover.unlink(missing_ok=True)
-            except OSError as error:
-                raise StorageError(f"cannot remove {leftover}: {error.strerror}") from error
+        # without the lock these could be the files of a writer that is alive, and removing them would fail its append
+        with self._translated("be brought in order"), self._locked():
+            for path in leftovers:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise disk.problem(f"cannot remove {path}", error) from error
         return True
 
-    def _heads(self) -> Iterator[chain.Head]:
-        yield chain.Head()
-        for line in self._lines():
-            try:
-                yield chain.head_of(line)
-            except FormatError:
-                continue
+    # ---- inside ----------------------------------------------------------------------------------
 
-    def _begin_anew(self, aside: Path, told: Event) -> None:
-        """Put a log of one event in this one's place by one rename; whoever waits for this one goes on there."""
-        temp, checkpoint = durable.temp_path(self.path), self.checkpoints.path
-        temp.unlink(missing_ok=True)
-        os.link(self.path, aside)
-        handle = self._create(temp)
+    @contextmanager
+    def _translated(self, done: str) -> Iterator[None]:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if checkpoint.exists():
-                checkpoint.rename(aside.with_name(f"{aside.name}.checkpoint"))
-            signing, lines = self._write(handle, [told], lambda: ())
-            temp.replace(self.path)
-            durable.sync_folder(aside.parent)
-            self._sign(signing, lines)
-        finally:
-            os.close(handle)
-
-    def _lines(self, path: Path | None = None) -> Iterator[bytes]:
-        path = path or self.path
-        try:
-            with path.open("rb") as file:
-                while line := file.readline(chain.MAX_LINE_BYTES + 1):
-                    if line.endswith(b"\n"):
-                        yield line[:-1]
-                    elif len(line) > chain.MAX_LINE_BYTES:
-                        yield line
-        except FileNotFoundError:
-            return
+            yield
         except OSError as error:
-            raise StorageError(f"the event log {path} cannot be read: {error.strerror}") from error
+            raise disk.problem(
+                f"the event log {self.path} cannot {done}", error, always=_REPORTED
+            ) from error
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        handle = self._open()
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            while not self._is_present(handle):  # archived while we waited
-                os.close(handle)
-                handle = self._open()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        """The log under its lock; what a killed command left between old and new is finished or undone first."""
+        with self._file.locked() as handle:
+            self._archive.settle(handle)
             yield handle
-        finally:
-            os.close(handle)
 
-    def _is_present(self, handle: int) -> bool:
+    def _shared(self, stack: ExitStack) -> int | None:
+        """The log's handle under its shared lock, so that nobody writes; None if there is no log."""
+        if self._archive.is_unfinished():
+            with self._locked():
+                pass
         try:
-            return os.path.samestat(os.fstat(handle), self.path.stat())
+            return stack.enter_context(self._file.shared())
         except FileNotFoundError:
-            return False
+            return None
 
-    def _open(self) -> int:
+    def _snapshot(self, stack: ExitStack) -> Snapshot | None:
+        with ExitStack() as held:
+            handle = self._shared(held)
+            return None if handle is None else stack.enter_context(logfile.snapshot(self.path))
+
+    def _snapshots(self, stack: ExitStack) -> list[Snapshot]:
+        """The archived logs, the oldest first, and this one, as they are in one moment."""
+        with ExitStack() as held:
+            handle = self._shared(held)
+            present = () if handle is None else (self.path,)
+            paths = (*self._archive.paths(), *present)
+            return [stack.enter_context(logfile.snapshot(path)) for path in paths]
+
+    def _state(self, stack: ExitStack) -> _State:
+        # The checkpoint is written after its lines. Both are read under the lock, or a reader that comes in between
+        # would report lines as unsigned that their writer is about to sign.
+        with ExitStack() as held:
+            handle = self._shared(held)
+            newest, faults = self._checkpoint()
+            if handle is None:
+                return _State(None, None, newest, faults)
+            log = stack.enter_context(logfile.snapshot(self.path))
+            return _State(log, logfile.tail(handle), newest, faults)
+
+    def _checkpoint(self) -> tuple[Newest | None, tuple[str, ...]]:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            durable.make_folder(self.path.parent, self._access)
-        handle = self._create(self.path)
-        durable.sync_folder(self.path.parent)
-        return handle
+            newest = self.checkpoints.newest()
+        except NotFoundError:
+            return None, ()
+        except StrongroomError as error:
+            # without the key a good checkpoint and a forged one look alike
+            return None, (error.message,)
+        return newest, () if newest else (_NO_CHECKPOINT,)
 
-    def _create(self, path: Path) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT
-        handle = os.open(path, flags, 0o600)
-        if self._access.group is not None:
-            os.fchown(handle, -1, self._access.group)
-        os.fchmod(handle, self._access.file_mode)
-        return handle
+    def _write(self, take: Take) -> None:
+        with self._translated("be written"), self._locked() as handle:
+            self._append(handle, take())
 
-    def _append(self, handle: int, new: Sequence[Event]) -> None:
-        self._sign(*self._write(handle, new, self._lines))
-
-    def _write(
-        self, handle: int, new: Sequence[Event], present: Callable[[], Iterable[bytes]]
-    ) -> tuple[Signing | None, list[bytes]]:
-        """Append and sync; gives what is to be signed now."""
-        size = os.fstat(handle).st_size
-        start = max(0, size - _TAIL_BYTES)
-        head, good = self._last_good(os.pread(handle, _TAIL_BYTES, start), whole=start == 0)
-        offset = start + good
-        batch = list(new)
-        signing = self.checkpoints.begin(head, present)
-        if signing is not None:
-            batch = [*signing.told, *batch]
-        if offset < size:
-            batch.insert(0, self._set_aside(os.pread(handle, size - offset, offset), offset))
-        lines = self._lines_of(batch, head)
-        data = b"\n".join(lines) + b"\n"
-        written = 0
-        while written < len(data):
-            written += os.pwrite(handle, data[written:], offset + written)
-        if offset + len(data) < size:
-            os.ftruncate(handle, offset + len(data))
-        os.fdatasync(handle)
-        return signing, lines
-
-    def _sign(self, signing: Signing | None, lines: list[bytes]) -> None:
+    def _append(self, handle: int, group: Sequence[Append]) -> None:
+        """Append, sync and sign, in this order: a signature never covers lines that a power cut can still take back."""
+        end = self._tail(handle)
+        signing = self.checkpoints.begin(end.head, self._reading(handle, end))
+        first = [*(signing.remarks if signing else ())]
+        if end.end < end.size:
+            torn = os.pread(handle, end.size - end.end, end.end)
+            first.insert(0, self._set_aside(torn, end.end))
+        lines = self._lines_of(first, end.head)
+        for one in group:
+            try:
+                lines += self._lines_of(one.events, chain.head_of(lines[-1]) if lines else end.head)
+            except FormatError as error:
+                # raised to the caller of this event only; the other callers' events are written
+                one.error = error
+        if not lines:
+            return
+        logfile.write_at(handle, end, b"\n".join(lines) + b"\n")
         if signing is not None:
             self.checkpoints.finish(signing, lines, chain.head_of(lines[-1]))
 
-    def _last_good(self, tail: bytes, *, whole: bool) -> tuple[chain.Head, int]:
-        """The last valid line in the tail, and where it ends there."""
-        end = tail.rfind(b"\n")
-        while end >= 0:
-            begin = tail.rfind(b"\n", 0, end) + 1
-            try:
-                return chain.head_of(tail[begin:end]), end + 1
-            except FormatError:
-                end = begin - 1
-        if whole and (not tail or b"\n" not in tail):
-            return chain.Head(), 0
-        raise StorageError(
-            f"the event log {self.path} has no valid line at its end",
-            hint="move it away and keep it: a new chain then begins",
+    def _catch_up(self, handle: int) -> None:
+        """Sign lines that were left unsigned and log that; a log that contradicts its checkpoint is left as it is."""
+        end = logfile.tail(handle)
+        if end is None:
+            return
+        signing = self.checkpoints.begin(end.head, self._reading(handle, end))
+        if signing and [one.id for one in signing.remarks] == [events.EVENT_LOG_UNSIGNED]:
+            self._append(handle, ())
+
+    def _reading(self, handle: int, end: Tail) -> Reading:
+        return Reading(
+            lambda: logfile.lines_up_to(self.path, end.end),
+            lambda: logfile.lines_backwards(handle, end.end),
         )
 
+    def _new_log(self, archived: Event) -> tuple[bytes, bytes]:
+        """The lines of a new log that begins with this event, and its checkpoint, which is empty without a key."""
+        signing = self.checkpoints.new_log()
+        lines = self._lines_of([*(signing.remarks if signing else ()), archived], chain.Head())
+        head = chain.head_of(lines[-1])
+        checkpoint = checkpoints.signed(signing, lines, head) if signing else b""
+        return b"\n".join(lines) + b"\n", checkpoint
+
+    def _tail(self, handle: int) -> Tail:
+        found = logfile.tail(handle)
+        if found is None:
+            raise StorageError(
+                f"the event log {self.path} has no valid line at its end",
+                hint="'strongroom events archive' keeps it and begins a new one",
+            )
+        return found
+
+    def _last(self, handle: int) -> chain.Head:
+        """The last valid line, however much stands behind it."""
+        found = logfile.tail(handle)
+        if found is not None:
+            return found.head
+        for line in logfile.lines_backwards(handle, os.fstat(handle).st_size):
+            with suppress(FormatError):
+                return chain.head_of(line)
+        return chain.Head()
+
     def _set_aside(self, torn: bytes, offset: int) -> Event:
-        """Keep what is no valid line in a file of its own (format/events.md §3)."""
+        """Keep bytes that are no valid line in a file of their own, as evidence (format/events.md §3)."""
         digest = hashlib.sha256(torn).hexdigest()
         aside = self.path.with_name(f"{self.path.name}.torn-{offset}-{digest[:8]}")
         durable.write_file(aside, torn, self._access)
@@ -300,3 +420,21 @@ class JsonlEventLog:
             head = chain.Head(head.seq + 1, hashlib.sha256(line).hexdigest())
             lines.append(line)
         return lines
+
+
+def verify_copy(path: Path, *kept: Checkpoint, progress: Progress | None = None) -> audit.Report:
+    """Recompute the chain of a log outside a node, such as an archived log or a copy; takes no lock, changes nothing.
+
+    Args:
+        path: The log.
+        kept: Checkpoints, verified, with which it must agree.
+        progress: Called with the number of bytes to read; returns the callback for bytes read, or None.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    try:
+        with logfile.snapshot(path) as found:
+            return audit.verify(found.lines(progress), kept)
+    except OSError as error:
+        raise disk.problem(f"the event log {path} cannot be read", error) from error

@@ -7,7 +7,7 @@ HASH_BYTES = 32
 
 
 class Frontier(NamedTuple):
-    """What is needed of a tree to let it grow.
+    """The part of a Merkle tree that suffices to append leaves and to compute the root.
 
     Attributes:
         size: How many leaves it has.
@@ -37,7 +37,7 @@ class Frontier(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether it has as many nodes, of the right length, as a tree of its size."""
+        """Whether the number and the length of the nodes are those of a tree of this size."""
         lengths = {len(node) for node in self.nodes} <= {HASH_BYTES}
         return lengths and len(self.nodes) == self.size.bit_count()
 

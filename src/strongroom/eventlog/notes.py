@@ -5,7 +5,7 @@ import binascii
 import hashlib
 from typing import NamedTuple
 
-from strongroom.crypto import signing
+from strongroom.crypto import labels, signing
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import FormatError, IntegrityError, UsageError
 from strongroom.eventlog import merkle
@@ -21,7 +21,7 @@ class Checkpoint(NamedTuple):
     """How far a log had come.
 
     Attributes:
-        origin: Which log.
+        origin: The name of the log, which is also the name of its key.
         size: How many lines it had.
         root: Root hash of the tree over them.
     """
@@ -73,13 +73,32 @@ class LogSigner:
         signature = _base64(self.verifier.key_id + self._key.sign(text.encode()))
         return f"{text}\n{_DASH}{origin} {signature}\n".encode()
 
+    def seal(self, data: bytes) -> bytes:
+        """Sign data that was derived from this log.
+
+        The signed text begins with words and a blank, and a note's first line, the origin, holds no blank: nobody can
+        pass such a signature off as that of a checkpoint.
+        """
+        return self._key.sign(self._sealed(data))
+
+    def check_seal(self, data: bytes, signature: bytes) -> None:
+        """Verify a signature that `seal` made.
+
+        Raises:
+            IntegrityError: The signature does not verify.
+        """
+        signing.verify(self.verifier.public, self._sealed(data), signature)
+
+    def _sealed(self, data: bytes) -> bytes:
+        return labels.DERIVED + self.verifier.name.encode() + b"\n" + data
+
 
 def open_note(note: bytes, verifier: Verifier) -> Checkpoint:
     """The checkpoint of a signed note; signatures of other keys are passed over, as the format asks.
 
     Raises:
-        FormatError: It is no signed note of a checkpoint.
-        IntegrityError: No signature of this key, or one that does not verify, or another log's.
+        FormatError: The bytes are not a signed note that holds a checkpoint.
+        grityError: The note has no signature of this key, or one that does not verify, or names another log.
     """
     text, signatures = _split(note)
     found = [sig[_KEY_ID_BYTES:] for name, sig in signatures if _is_of(name, sig, verifier)]
@@ -97,7 +116,7 @@ def parse_verifier(text: str) -> Verifier:
     """The verifier of its text form.
 
     Raises:
-        UsageError: It is none, or of another kind of key.
+        UsageError: The text is no verifier key, or one of another algorithm than Ed25519.
     """
     name, _, rest = text.strip().partition("+")
     key_id, _, encoded = rest.partition("+")

@@ -1,14 +1,15 @@
-"""What is published: kinds of content, types of file, and how a file shows by its first bytes what it is; pure.
+"""Kinds of content, types of published files, and their first bytes; pure.
 
-A declared type is believed only if the bytes agree (clients.md 1.4: the magic of .hyper is ten bytes, the version follows).
+A file's declared type is accepted only if its first bytes agree.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from strongroom.envelope.header import MAGIC as ENVELOPE_MAGIC
 from strongroom.errors import FormatError, UsageError
 
-HEAD_BYTES = 16  # enough of a file to know its type
+HEAD_BYTES = 16  # how many first bytes suffice to check a type
 
 HYPER_MAGIC = b"Hyper\x08\x00\x00\x01\x00"
 PARQUET_MAGIC = b"PAR1"
@@ -18,7 +19,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ContentKind(StrEnum):
-    """What a published item is."""
+    """The kinds of published items."""
 
     DATASOURCE = "datasource"
     WORKBOOK = "workbook"
@@ -37,14 +38,14 @@ class FileType(StrEnum):
 
     @property
     def kind(self) -> ContentKind:
-        """What a file of this type is published as."""
+        """The kind of item as which a file of this type is published."""
         if self in {FileType.TWB, FileType.TWBX}:
             return ContentKind.WORKBOOK
         return ContentKind.DATASOURCE
 
     @property
     def is_package(self) -> bool:
-        """Whether it is a zip that may hold extracts."""
+        """Whether the file is a zip that may contain extracts."""
         return self in {FileType.TDSX, FileType.TWBX}
 
     @property
@@ -54,13 +55,13 @@ class FileType(StrEnum):
 
     @property
     def needs_upgrade(self) -> bool:
-        """`.tde` must become `.hyper` before it can be queried (E-06, Q-26); until then it is kept as it is."""
+        """Whether the file must be converted before it can be queried, as `.tde` to `.hyper` (E-06, Q-26)."""
         return self is FileType.TDE
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a client says about a file."""
+    """A client's declaration of a file."""
 
     kind: ContentKind
     type_word: str
@@ -70,7 +71,7 @@ class Declared:
         """The declared type: the parameter, else the file name's extension.
 
         Raises:
-            UsageError: No type that this kind of content can have.
+            UsageError: The type is unknown, or not one of this kind of content.
         """
         word = self.type_word or self.filename.rpartition(".")[2]
         try:
@@ -89,11 +90,16 @@ def _known(kind: ContentKind) -> str:
 
 
 def check_head(declared: FileType, head: bytes) -> None:
-    """Whether a file that begins with these bytes can be what it is declared as.
+    """Refuse a file whose first bytes are not those of its declared type.
 
     Raises:
-        FormatError: It cannot.
+        FormatError: The first bytes are those of something else.
     """
+    if head.startswith(ENVELOPE_MAGIC):
+        raise FormatError(
+            f"the file is no .{declared}: it is encrypted by strongroom already",
+            hint="decrypt it, and publish the result: the site's mode says whether it is encrypted here",
+        )
     if not _fits(declared, head):
         raise FormatError(
             f"the file is no .{declared}: its first bytes are those of something else",

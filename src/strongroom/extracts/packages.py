@@ -1,7 +1,7 @@
-"""Looks into a published package (.tdsx, .twbx) without unpacking it: what it holds, and whether it is dangerous to unpack.
+"""Examines a published package (.tdsx, .twbx) without unpacking it: whether it has an extract, and is safe to unpack.
 
-Only the central directory is read. Whoever downloads the package will unpack it, so one that would write outside its folder
-(zip slip) is refused here. Nothing is ever extracted by us.
+Only the zip's directory and the headers of its entries are read. The server never unpacks a package, but its users do
+after a download: a package with an entry that would be written outside the folder ("zip slip") is therefore refused.
 """
 
 import stat
@@ -24,12 +24,22 @@ _LOCATOR_MAGIC = b"PK\x06\x07"
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # 4.3.7
 _LOCAL_MAGIC = b"PK\x03\x04"
 _UTF8_FLAG = 0x800
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_NAMES_OF_METHODS = {
+    9: "Deflate64",
+    12: "bzip2",
+    14: "LZMA",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+}  # 4.4.5
+_SHOWN = 100  # characters of an entry's name
 _MAX_COMMENT = 0xFFFF
 
 
 @dataclass(frozen=True)
 class PackageContents:
-    """What a package holds."""
+    """The content of a package."""
 
     entries: int
     has_extract: bool
@@ -39,7 +49,7 @@ def inspect_package(file: IO[bytes], size: int) -> PackageContents:
     """Read the central directory of a seekable package.
 
     Raises:
-        FormatError: Not a zip, unreasonably large a directory, or an entry that would leave its folder.
+        FormatError: The file is no zip, its directory is too large, or an entry would be unpacked outside the folder.
     """
     _check_directory_size(file, size)
     try:
@@ -51,7 +61,8 @@ def inspect_package(file: IO[bytes], size: int) -> PackageContents:
         raise FormatError(f"the package has more than {MAX_ENTRIES} entries")
     for entry in entries:
         _check_entry(entry)
-        _check_local_name(file, entry)
+        check_method(entry)
+        _check_local_header(file, entry)
     names = [entry.filename.lower() for entry in entries]
     if len(set(names)) < len(names):
         raise FormatError("the package holds two entries of one name")
@@ -59,7 +70,7 @@ def inspect_package(file: IO[bytes], size: int) -> PackageContents:
 
 
 def _check_directory_size(file: IO[bytes], size: int) -> None:
-    """Zipfile reads the whole directory into memory, so its declared size is bounded first."""
+    """Refuse a large directory, since `zipfile` reads all of it into memory."""
     tail = min(size, _END_RECORD.size + _MAX_COMMENT)
     file.seek(size - tail)
     end = file.read(tail)
@@ -75,7 +86,7 @@ def _check_directory_size(file: IO[bytes], size: int) -> None:
 
 
 def _directory_bytes_64(file: IO[bytes], locator_at: int) -> int:
-    """From the end record of zip64, which is believed instead of the other, whatever that one says."""
+    """The directory's size by the end record of zip64, which `zipfile` trusts in the place of the other record."""
     file.seek(max(0, locator_at - _END_RECORD_64.size))
     record = file.read(_END_RECORD_64.size)
     if len(record) < _END_RECORD_64.size or not record.startswith(_END_MAGIC_64):
@@ -84,7 +95,7 @@ def _directory_bytes_64(file: IO[bytes], locator_at: int) -> int:
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    # what zipfile kept of the name as stored; it cuts `filename` at a NUL and turns separators
+    # the name as it is stored: `zipfile` cuts `filename` at a NUL and converts separators, and other programs may not
     name = entry.orig_filename.replace("\\", "/")
     parts = name.split("/")
     mode = entry.external_attr >> 16
@@ -101,14 +112,34 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         )
 
 
-def _check_local_name(file: IO[bytes], entry: zipfile.ZipInfo) -> None:
-    """Programs that unpack a stream believe the name before an entry's data, not the one in the directory."""
+def check_method(entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry that is packed by a method other than those of Tableau's own packages.
+
+    The decoders of other methods raise errors of their own, and use as much memory as the entry asks for.
+
+    Raises:
+        FormatError: The entry is neither stored nor deflated.
+    """
+    if entry.compress_type not in _METHODS:
+        method = _NAMES_OF_METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+        raise FormatError(
+            f"the package's entry {entry.filename[:_SHOWN]!r} is packed by {method}: entries are stored or deflated",
+            hint="build the package anew as a plain zip",
+        )
+
+
+def _check_local_header(file: IO[bytes], entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry whose local header differs from the directory: programs that unpack a stream use the local header."""
     file.seek(entry.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(_LOCAL_MAGIC):
         raise FormatError("the package is damaged: an entry is not where its directory says")
     fields = _LOCAL_HEADER.unpack(header)
-    flags, length = fields[2], fields[9]
-    coding = "utf-8" if flags & _UTF8_FLAG else "cp437"
-    if file.read(length).decode(coding, "replace") != entry.orig_filename:
+    if fields[3] != entry.compress_type:
+        raise FormatError("the package is damaged: an entry is packed in two ways")
+    length = fields[9]
+    # The names are compared as bytes: some programs set the flag for UTF-8 in only one of the two places (findings
+    # K17). In either coding, the characters that lead out of a folder are ASCII and have the same bytes.
+    coding = "utf-8" if entry.flag_bits & _UTF8_FLAG else "cp437"
+    if file.read(length) != entry.orig_filename.encode(coding, "surrogateescape"):
         raise FormatError("the package is damaged: an entry has two names")

@@ -1,16 +1,16 @@
-"""What a site's mode says about encryption (E-01 … E-04, requirements section 10); pure."""
+"""Decides on encryption by a site's mode (E-01 … E-04); pure."""
 
 from strongroom.errors import PermissionDeniedError, StateError
 from strongroom.repository.rows import SiteMode
 
 
 def encrypts_at_publish(mode: SiteMode, requested: bool | None) -> bool:
-    """Whether what is published now is stored encrypted.
+    """Whether a file that is published now is stored encrypted.
 
-    On an enforced site the publisher is not asked (E-02); on an enabled one the wish counts (E-03).
+    With mode enforced every file is (E-02); with mode enabled the publisher decides (E-03).
 
     Raises:
-        PermissionDeniedError: Encryption is wanted and the site's mode is disabled.
+        PermissionDeniedError: The publisher wants encryption, and the site's mode is disabled.
     """
     if mode is SiteMode.ENFORCED:
         return True
@@ -20,11 +20,11 @@ def encrypts_at_publish(mode: SiteMode, requested: bool | None) -> bool:
 
 
 def check_change(mode: SiteMode, *, encrypt: bool) -> None:
-    """Whether stored extracts may be encrypted or decrypted at a user's wish.
+    """Refuse a user's wish to encrypt or decrypt stored extracts if the site's mode does not allow it.
 
     Raises:
-        PermissionDeniedError: To be encrypted on a site whose mode is disabled.
-        StateError: To be decrypted on a site whose mode is enforced.
+        PermissionDeniedError: The wish is to encrypt, and the site's mode is disabled.
+        StateError: The wish is to decrypt, and the site's mode is enforced.
     """
     if encrypt and mode is SiteMode.DISABLED:
         raise _disabled()

@@ -1,6 +1,5 @@
-"""What a stored extract is, and the handles to write and to read one."""
+"""A stored extract as a value, and the handles to write and to read one."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
@@ -8,21 +7,21 @@ from typing import Self
 from strongroom.envelope.writer import SealingWriter, stored_bytes
 from strongroom.errors import StateError
 from strongroom.filestore.base import PendingFile, ReadableFile
-from strongroom.overriding import override
+from strongroom.system.source_file import SourceFile
 
 _CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What the caller's row keeps of a stored file.
+    """The description of a stored file, which the caller keeps in a row.
 
     Attributes:
-        storage_key: Where it lies in the file store.
-        file_id: Hex of the envelope's file id; empty if plain.
-        mek_id: The MEK that wraps its DEK; empty if plain.
-        plaintext_bytes: Size of the content.
-        stored_bytes: Size of the file.
+        storage_key: Key of the file in the file store.
+        file_id: Hex of the envelope's file id; empty for a plain file.
+        mek_id: The MEK that wraps the data key; empty for a plain file.
+        plaintext_bytes: Length of the plaintext.
+        stored_bytes: Length of the file.
     """
 
     storage_key: str
@@ -33,7 +32,7 @@ class StoredFile:
 
     @property
     def encrypted(self) -> bool:
-        """Whether it is an envelope."""
+        """Whether the file is an envelope."""
         return bool(self.file_id)
 
 
@@ -41,7 +40,7 @@ class VaultWriter:
     """A new stored file; a context manager that aborts unless it was committed.
 
     Attributes:
-        planned: Key, file id and MEK; the sizes are not known yet.
+        planned: Storage key, file id and MEK of the new file; its sizes are 0.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class VaultWriter:
         self._closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take plaintext; returns how much (all of it)."""
+        """Take all bytes of a piece of plaintext; returns their number."""
         if self._closed:
             raise StateError(f"{self.planned.storage_key} is finished already")
         if self._sealing is not None:
@@ -64,7 +63,7 @@ class VaultWriter:
         return len(data)
 
     def commit(self) -> StoredFile:
-        """Finish, sync, make visible."""
+        """Finish the file, sync it, and make it visible."""
         if self._closed:
             raise StateError(f"{self.planned.storage_key} is finished already")
         try:
@@ -78,7 +77,7 @@ class VaultWriter:
         return replace(self.planned, plaintext_bytes=self._written, stored_bytes=size)
 
     def abort(self) -> None:
-        """Leave nothing behind; harmless after commit."""
+        """Delete the file; does nothing after `commit`."""
         self._closed = True
         if self._sealing is not None:
             self._sealing.discard()
@@ -99,36 +98,37 @@ class VaultReader:
 
     @property
     def size(self) -> int:
-        """Plaintext bytes."""
+        """Length of the plaintext in bytes."""
         return self._source.size
 
-    def read_at(self, offset: int, count: int) -> bytes:
-        """Up to `count` verified bytes from this offset; fewer only at the end."""
-        target = bytearray(max(0, min(count, self.size - offset)))
-        return bytes(target[: self.read_into_at(offset, memoryview(target))])
-
     def read_into_at(self, offset: int, target: memoryview) -> int:
-        """Fill the buffer with verified bytes; less only at the end. A reader is a source of the data path.
+        """Fill the buffer with verified bytes, fewer only at the end; a reader is a `Source`.
 
         Raises:
-            IntegrityError: The file was damaged; the buffer is then worth nothing.
+            IntegrityError: The file was damaged; the caller must discard the buffer.
         """
         return self._source.read_into_at(offset, target)
 
     def iterate(
         self, start: int = 0, stop: int | None = None, chunk: int = _CHUNK_BYTES
-    ) -> Iterator[bytes]:
-        """The verified bytes of a range, in pieces of at most `chunk`."""
+    ) -> Iterator[bytearray]:
+        """The verified bytes of a range, in pieces of at most `chunk`: each a new one, opened where it lies."""
         end = self.size if stop is None else min(stop, self.size)
         for offset in range(start, end, chunk):
-            yield self.read_at(offset, min(chunk, end - offset))
+            yield self._piece(offset, min(chunk, end - offset))
 
-    def as_file(self) -> "VaultFile":
+    def _piece(self, offset: int, count: int) -> bytearray:
+        target = bytearray(max(0, min(count, self.size - offset)))
+        done = self.read_into_at(offset, memoryview(target))
+        del target[done:]
+        return target
+
+    def as_file(self) -> SourceFile:
         """A seekable binary file over this reader; closing it closes the reader."""
-        return VaultFile(self)
+        return SourceFile(self, self.close)
 
     def close(self) -> None:
-        """Let go of the file, and of the plaintext that is kept."""
+        """Close the file, and drop the buffers with plaintext."""
         self._source.close()
         self._file.close()
 
@@ -137,50 +137,3 @@ class VaultReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class VaultFile(io.RawIOBase):
-    """A reader as a file object, for libraries that want one (zipfile, for one)."""
-
-    def __init__(self, reader: VaultReader) -> None:
-        self._reader = reader
-        self._position = 0
-
-    @override
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    @override
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._position
-
-    @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; returns the new position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._reader.size}
-        target = base[whence] + offset
-        if target < 0:
-            raise ValueError(f"negative seek position {target}")
-        self._position = target
-        return target
-
-    @override
-    def readinto(self, target: object) -> int:
-        """Fill the buffer; 0 at the end."""
-        view = memoryview(target).cast("B")  # type: ignore[arg-type]  # typeshed names no buffer protocol before 3.12
-        count = self._reader.read_into_at(self._position, view)
-        self._position += count
-        return count
-
-    @override
-    def close(self) -> None:
-        """Close the reader too."""
-        self._reader.close()
-        super().close()

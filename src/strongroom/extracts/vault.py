@@ -1,12 +1,14 @@
 """Stored extracts, encrypted or plain: create, open, encrypt, decrypt, re-encrypt, rewrap, verify.
 
-It never changes a stored file but for its header page: each change writes a new storage key, synced
-and read back; the caller switches its row and then deletes the old key.
+A stored file never changes except in its header page. Every other change writes a new file under a new storage key,
+synced and read back; the caller then switches its row and deletes the old file, so that a crash leaves the old file or
+the new one in force.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from strongroom.crypto.stream import Layout, SegmentSealer
 from strongroom.crypto.workers import default_threads
@@ -14,7 +16,7 @@ from strongroom.envelope import spans, writer
 from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.reader import EnvelopeReader, read_header
-from strongroom.envelope.rewrap import Rewrap
+from strongroom.envelope.rewrap import Steps
 from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.extracts.stored import StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore, PendingFile, ReadableFile
@@ -32,15 +34,15 @@ __all__ = ["ExtractVault", "Intent", "StoredFile", "Throttle", "VaultReader", "V
 
 
 class ExtractVault:
-    """Everything that may be done to stored extracts.
+    """The operations on stored extracts.
 
     Args:
-        files: Where they lie.
-        keys: Who wraps their data keys.
-        threads: How many seal and open one extract; as many as cores if not said.
-        intent: Told of each new envelope (key, file id, MEK; sizes 0), and of the plain file of a
-            decryption, before anything is written: so a MEK in use is never retired, and what a
-            killed process leaves is known.
+        files: The file store.
+        keys: Wraps and unwraps data keys.
+        threads: How many threads work on one extract; None for as many as cores.
+        intent: Called with each new envelope (storage key, file id, MEK; sizes 0), and with the plain file of a
+            decryption, before any byte is written, so that the caller can write an intent: the MEK will not be retired,
+            and the file of a killed process will be found.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class ExtractVault:
     def create(
         self, placement: Placement, *, encrypted: bool, expected_bytes: int = 0
     ) -> VaultWriter:
-        """Begin a new file of unknown length; nothing is visible before its commit."""
+        """Begin a new file of unknown length, which is invisible before its commit."""
         if not encrypted:
             planned = StoredFile(_new_key(placement, _PLAIN), "", "", 0, 0)
             return VaultWriter(planned, self._files.put(planned.storage_key), None)
@@ -72,12 +74,12 @@ class ExtractVault:
         return VaultWriter(planned, pending, sealing)
 
     def open(self, stored: StoredFile, placement: Placement) -> VaultReader:
-        """Open for random access.
+        """Open a file for random access.
 
         Raises:
-            IntegrityError: It does not open, belongs elsewhere, or is not the file of the row.
-            NotFoundError: There is no such file.
-            KeyNotFoundError: Its MEK is not known.
+            IntegrityError: The file does not open, belongs to another item, or is not the file that the row describes.
+            NotFoundError: The file store has no such file.
+            KeyNotFoundError: The file's MEK is unknown.
         """
         file = self._files.open(stored.storage_key)
         try:
@@ -90,7 +92,7 @@ class ExtractVault:
     def encrypt(
         self, stored: StoredFile, placement: Placement, *, throttle: Throttle | None = None
     ) -> StoredFile:
-        """A new envelope from a plain file."""
+        """Encrypt a plain file to a new envelope."""
         if stored.encrypted:
             raise StateError(f"{stored.storage_key} is encrypted already")
         return self._seal_again(stored, placement, throttle)
@@ -98,13 +100,13 @@ class ExtractVault:
     def decrypt(
         self, stored: StoredFile, placement: Placement, *, throttle: Throttle | None = None
     ) -> StoredFile:
-        """A new plain file from an envelope."""
+        """Decrypt an envelope to a new plain file."""
         if not stored.encrypted:
             raise StateError(f"{stored.storage_key} is not encrypted")
         size = stored.plaintext_bytes
         planned = StoredFile(_new_key(placement, _PLAIN), "", "", size, size)
         if self._intent is not None:
-            self._intent(planned)  # a plain leftover of a killed process is the worst one
+            self._intent(planned)  # a killed process must not leave plaintext that no start finds
 
         def fill(source: VaultReader, pending: PendingFile) -> None:
             spans.copy(source, pending, _PLAIN_LAYOUT, threads=self._threads, progress=throttle)
@@ -114,37 +116,40 @@ class ExtractVault:
     def reencrypt(
         self, stored: StoredFile, placement: Placement, *, throttle: Throttle | None = None
     ) -> StoredFile:
-        """A new envelope with a new DEK from an envelope; no plaintext touches the disk."""
+        """Re-encrypt an envelope to a new one with a new data key; no plaintext touches the disk."""
         if not stored.encrypted:
             raise StateError(f"{stored.storage_key} is not encrypted")
         return self._seal_again(stored, placement, throttle)
 
     def rewrap(self, stored: StoredFile, placement: Placement) -> StoredFile:
-        """The same file with its DEK under the active MEK in both slots; returns the changed row.
+        """Wrap a file's data key by the active MEK in both slots; returns the description with the MEK of the slots.
 
         Raises:
-            IntegrityError: No slot opens, or it belongs elsewhere, or is not the file of the row.
+            IntegrityError: No slot opens, or the file belongs to another item, or is not the file that the row
+                describes.
         """
         if not stored.encrypted:
             raise StateError(f"{stored.storage_key} is not encrypted")
-        with self._files.replace_header(stored.storage_key) as page:
-            work = Rewrap(page, self._keys, placement)
-            _check_file_id(work.header, stored)
-            return replace(stored, mek_id=work.run())
+
+        check = partial(_check_file_id, stored=stored)
+        steps = Steps(self._keys, placement, check)
+        self._files.swap_header(stored.storage_key, steps)
+        # the MEK that was written, and not the active one: keys may have been rotated since
+        return replace(stored, mek_id=steps.mek_id)
 
     def verify(
         self, stored: StoredFile, placement: Placement, *, throttle: Throttle | None = None
     ) -> int:
-        """Authenticate every byte; returns the plaintext's size. A plain file is but read."""
+        """Authenticate every byte of an envelope, or read a plain file to its end; returns the length of the plaintext."""
         with self.open(stored, placement) as source:
             return spans.drain(source, _PLAIN_LAYOUT, threads=self._threads, progress=throttle)
 
     def delete(self, storage_key: str) -> None:
-        """Remove a stored file; one that is not there is no error. Open readers may finish."""
+        """Delete a stored file; a missing file is no error, and open readers may finish."""
         self._files.delete(storage_key)
 
     def mek_ids(self, storage_key: str) -> set[str]:
-        """The MEKs that a stored file depends on, of both slots; empty if plain."""
+        """The MEKs in both slots of a stored file, on which it depends; empty for a plain file."""
         if not storage_key.endswith(_SEALED):
             return set()
         file = self._files.open(storage_key)
@@ -154,7 +159,7 @@ class ExtractVault:
             file.close()
 
     def leftovers(self, known: set[str]) -> list[str]:
-        """Storage keys that are in the store and not among the known ones."""
+        """Storage keys of files in the store that are not among the known ones."""
         return sorted(key for key in self._files.list() if key not in known)
 
     def _source(self, file: ReadableFile, stored: StoredFile, placement: Placement) -> ReadableFile:
@@ -201,9 +206,10 @@ class ExtractVault:
         fill: Callable[[VaultReader, PendingFile], None],
         throttle: Throttle | None,
     ) -> StoredFile:
-        """Write the new file, sync it, read it back and compare it with the old one.
+        """Write the new file, sync it, read it back and compare its plaintext with that of the old one.
 
-        The throttle hears of both passes: each is work for the disk, and each may be stopped.
+        The throttle is called in both passes, since each is work for the disk, and each must stop when the job is
+        cancelled.
         """
         with self.open(stored, placement) as old:
             pending = self._files.put(planned.storage_key, expected_bytes=planned.stored_bytes)
@@ -214,7 +220,8 @@ class ExtractVault:
                     spans.compare(old, new, _PLAIN_LAYOUT, threads=self._threads, progress=throttle)
             except BaseException:
                 pending.abort()
-                with suppress(StrongroomError):  # the first error is the one to tell
+                # an error here must not replace the one that is being raised
+                with suppress(StrongroomError):
                     self._files.delete(planned.storage_key)
                 raise
         return planned
@@ -226,6 +233,6 @@ def _new_key(placement: Placement, suffix: str) -> str:
 
 
 def _check_file_id(header: Header, stored: StoredFile) -> None:
-    """A file that was put in the place of another, old backup or not, is not the row's file."""
+    """Refuse a file with another file id than the row's: an older copy, put in the place of the present file, opens too."""
     if header.prelude.file_id.hex() != stored.file_id:
         raise IntegrityError

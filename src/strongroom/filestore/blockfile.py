@@ -1,8 +1,8 @@
-"""Local files by position: read; write and appear whole; lock and change a header page.
+"""Local files by position: reading, writing new files that appear whole, and changing a locked header page.
 
-A new file has no name until `commit` links it, so a killed process leaves nothing behind; where the file system cannot do
-that, it has a hidden name, which its lock tells from a dead process's leftover. Modes do not depend on the umask. Every
-foreign error becomes a `StorageError`.
+A new file has no name until `commit` links it, so that a killed process leaves nothing behind. On a file system without
+such files, a hidden name is used, and a lock on the file tells a living writer from the leftover of a dead one. Modes
+do not depend on the umask. Every error of the system becomes a `StorageError`.
 """
 
 import errno
@@ -13,11 +13,14 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Self, TypeVar
 
-from strongroom.durable import PRIVATE, Access
-from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageError
+from strongroom.errors import ConflictError, NotFoundError, UsageError
+from strongroom.system import disk, filesystems
+from strongroom.system.durable import PRIVATE, FileModes
 
 WRITE_SLICE_BYTES = (
     256 * 1024
@@ -27,8 +30,9 @@ SYNC_STEP_BYTES = (
 )  # the disk begins so early that the final fsync finds little left to do
 PARTIAL_SUFFIX = ".partial"
 _DIGEST_CHARACTERS = 16
-_UNNAMED_REFUSED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
-_ALLOCATE_REFUSED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.ESPIPE}
+_UNNAMED_REFUSED = filesystems.NO_SUCH_CALL | {errno.EISDIR, errno.ENOENT, errno.EPERM}
+_ALLOCATE_REFUSED = filesystems.NO_SUCH_CALL | {errno.ENODEV, errno.ESPIPE, errno.EPERM}
+_COPIED_AT_ONCE = 64 << 20
 
 
 T = TypeVar("T")
@@ -42,19 +46,16 @@ def storage_errors(what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise NotFoundError(f"{what}: there is no such file or directory") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        hint = "free some space and try again; nothing was left behind" if full else ""
-        raise StorageError(f"{what}: {reason}", hint=hint) from error
+        raise disk.problem(what, error) from error
 
 
 class _Held:
-    """An open file, until it is closed."""
+    """An open file that is closed at the end of a block."""
 
     _fd: int
 
     def close(self) -> None:
-        """Let go of it, and of the lock on it; twice is no error."""
+        """Close the file and release its lock; closing it twice is no error."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -71,7 +72,7 @@ class OpenedFile(_Held):
 
     Args:
         path: The file.
-        follow: Also what a symbolic link of that name points to.
+        follow: Whether a symbolic link is followed.
     """
 
     def __init__(self, path: Path, *, follow: bool = True) -> None:
@@ -86,8 +87,13 @@ class OpenedFile(_Held):
 
     @property
     def size(self) -> int:
-        """Bytes in it when it was opened."""
+        """Length of the file in bytes when it was opened."""
         return self._stat.st_size
+
+    @property
+    def changed_ns(self) -> int:
+        """When the content was last changed, as of the opening."""
+        return self._stat.st_mtime_ns
 
     def read_into_at(self, offset: int, target: memoryview) -> int:
         """Fill the buffer from this offset on; less only at the end."""
@@ -101,19 +107,19 @@ class OpenedFile(_Held):
         return done
 
     def forget(self) -> None:
-        """Let the system drop what it keeps of the file in memory, so that reading is done by the disk.
+        """Ask the system to drop the file from its page cache, so that it is read from the disk.
 
-        Only what was synced goes, and only where the system has such a call: a hint, whose success nothing may rest on.
+        This is a hint: only synced pages are dropped, and only where the system has such a call.
         """
         if hasattr(os, "posix_fadvise"):
             with suppress(OSError):
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def check_unchanged(self) -> None:
-        """Refuse what somebody wrote to while we read.
+        """Refuse a file that was written to while we read it, since a part of the read bytes may be old.
 
         Raises:
-            ConflictError: Size or time of change moved.
+            ConflictError: Size or time of change differ from those at the opening.
         """
         now = os.fstat(self._fd)
         if (now.st_size, now.st_mtime_ns) != (self._stat.st_size, self._stat.st_mtime_ns):
@@ -121,75 +127,84 @@ class OpenedFile(_Held):
 
 
 class NewFile:
-    """A file that appears under its path with `commit`, whole, or never; threads may share it.
+    """A file that appears under its path at `commit`, whole, or never; threads may share it.
 
     Args:
-        path: Where it appears.
-        access: Its permission bits and group.
-        expected_bytes: Allocated at once, if known.
-        durable: Synced by `commit`, and written back meanwhile.
-        replace: An existing file is replaced; else it is a `ConflictError`.
+        path: The final path.
+        access: Permission bits and group.
+        expected_bytes: The expected length, to allocate it at once; 0 if unknown.
+        durable: Whether `commit` syncs, and the kernel is asked to begin writing before that.
+        replace: Whether an existing file is replaced; otherwise it is a `ConflictError`.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        access: Access = PRIVATE,
+        access: FileModes = PRIVATE,
         expected_bytes: int = 0,
         durable: bool = True,
         replace: bool = False,
     ) -> None:
         self._path, self._durable, self._replace = path, durable, replace
+        self._access = access
         self._temporary: str | None = None
-        self._end = self._unsynced = 0
+        self._end = self._fresh_bytes = self._fresh_from = 0
         self._lock = threading.Lock()
         with storage_errors(f"cannot write {path}"):
             self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._fd = -1
             try:
+                self._check_name()
                 self._fd = self._open()
-                if access.group is not None:
-                    os.fchown(self._fd, -1, access.group)
-                os.fchmod(self._fd, access.file_mode)
+                filesystems.give_access(self._fd, access.file_mode, access.group)
                 self._allocated = self._allocate(expected_bytes)
             except BaseException:
                 self.abort()
                 raise
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write the whole buffer, in slices cut at multiples of 256 KiB of the file."""
+        """Write the whole buffer, in slices cut at multiples of 256 KiB of the file.
+
+        One thread after the other: the file system lets one in at a time, and whoever else comes would spin.
+        """
         view, position = memoryview(data), 0
-        with storage_errors(f"cannot write {self._path}"):
+        with self._lock, storage_errors(f"cannot write {self._path}"):
             while position < len(view):
                 at = offset + position
                 room = WRITE_SLICE_BYTES - at % WRITE_SLICE_BYTES
                 position += os.pwrite(self._fd, view[position : position + room], at)
-        with self._lock:
-            self._end = max(self._end, offset + len(view))
-            self._unsynced += len(view)
-            begin = self._durable and self._unsynced >= SYNC_STEP_BYTES
-            if begin:
-                self._unsynced = 0
-        if begin:
-            _begin_write_back(self._fd)
+            fresh = self._note(offset, len(view))
+        if fresh:
+            _begin_write_back(self._fd, *fresh)
+
+    def _note(self, offset: int, count: int) -> tuple[int, int] | None:
+        """Remember what was written; gives the range to write back, once there is enough of it."""
+        self._end = max(self._end, offset + count)
+        self._fresh_from = min(self._fresh_from, offset)
+        self._fresh_bytes += count
+        if not self._durable or self._fresh_bytes < SYNC_STEP_BYTES:
+            return None
+        start, self._fresh_from, self._fresh_bytes = self._fresh_from, self._end, 0
+        return start, self._end - start
 
     def commit(self) -> None:
-        """Make it visible; durable when it returns, unless that was not asked for.
+        """Make the file visible; with `durable`, it is durable when the call returns.
 
         Raises:
-            ConflictError: There is a file of this name already.
-            StorageError: The disk refused; nothing is visible.
+            ConflictError: A file of this name exists already.
+            StorageError: The disk refused; the file is not visible.
         """
         try:
             with storage_errors(f"cannot write {self._path}"):
                 if self._end != self._allocated:
                     os.ftruncate(self._fd, self._end)
                 if self._durable:
-                    os.fsync(self._fd)
+                    filesystems.sync(self._fd)
                 self._appear()
-                if self._durable:
-                    os.fsync(self._folder)
+            if self._durable:
+                with storage_errors(f"{self._path} was written, but its folder was not synced"):
+                    filesystems.sync(self._folder)
         finally:
             self.abort()
 
@@ -197,7 +212,8 @@ class NewFile:
         """Remove what was written; harmless after `commit`."""
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
-            with suppress(OSError):  # what stays is a leftover, and known as one
+            # a hidden file that stays is removed by `remove_leftovers` at the next start
+            with suppress(OSError):
                 os.unlink(temporary, dir_fd=self._folder)
         for fd in (self._fd, self._folder):
             if fd >= 0:
@@ -210,6 +226,25 @@ class NewFile:
     def __exit__(self, *_: object) -> None:
         self.abort()
 
+    def _check_name(self) -> None:
+        """Refuse a name that `commit` would refuse, before hours of writing.
+
+        Raises:
+            ConflictError: A file of this name exists already.
+            UsageError: The name belongs to something else than a file, which is never replaced.
+            OSError: The file system does not allow the name.
+        """
+        try:
+            found = os.stat(self._path.name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if not self._replace:
+            raise ConflictError(f"{self._path} exists already")
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(
+                f"{self._path} is not a regular file: it is not replaced", hint="name another place"
+            )
+
     def _open(self) -> int:
         """A file without a name, or else one with a hidden name under a lock."""
         flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
@@ -218,46 +253,87 @@ class NewFile:
         except OSError as error:
             if error.errno not in _UNNAMED_REFUSED:
                 raise
+        return self._open_hidden()
+
+    def _open_hidden(self) -> int:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        name = self._hidden_name()
-        fd = self._past_the_dead(
-            name, lambda: os.open(name, flags, PRIVATE.file_mode, dir_fd=self._folder)
+        fd = self._take_hidden(
+            lambda name: os.open(name, flags, PRIVATE.file_mode, dir_fd=self._folder)
         )
-        self._temporary = name
-        fcntl.flock(fd, fcntl.LOCK_EX)  # until we end: the living are told from the dead by it
+        # held until this process ends: it tells a living writer's file from a leftover
+        filesystems.lock(fd)
         return fd
 
     def _allocate(self, expected_bytes: int) -> int:
-        if expected_bytes:
+        """Have room for it, unless one write is all of it: that finds out by itself whether there is room."""
+        if expected_bytes > WRITE_SLICE_BYTES:
             try:
                 os.posix_fallocate(self._fd, 0, expected_bytes)
             except OSError as error:
                 if error.errno not in _ALLOCATE_REFUSED:
                     raise
-                return 0
-        return expected_bytes
+            else:
+                return expected_bytes
+        return 0
 
     def _appear(self) -> None:
         if self._replace:
-            if self._temporary is None:
-                name = self._hidden_name()
-                fcntl.flock(self._fd, fcntl.LOCK_EX)
-                self._past_the_dead(name, lambda: self._link(name))
-                self._temporary = name
+            self._check_name()
+            self._become_hidden()
+            assert self._temporary is not None  # noqa: S101 tells the type checker
             os.rename(
                 self._temporary, self._path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder
             )
             self._temporary = None
             return
         try:
-            self._link(self._path.name)
+            self._appear_as_new()
         except FileExistsError as error:
             raise ConflictError(f"{self._path} exists already") from error
+
+    def _appear_as_new(self) -> None:
+        try:
+            self._link(self._path.name)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if not filesystems.has_no_links(error):
+                raise
+            self._become_hidden()
+            assert self._temporary is not None  # noqa: S101 tells the type checker
+            filesystems.rename_new(self._folder, self._temporary, self._path.name)
+            self._temporary = None
+
+    def _become_hidden(self) -> None:
+        """Give the file a hidden name, so that a rename can put it in the place of an existing file."""
+        if self._temporary is not None:
+            return
+        filesystems.lock(self._fd)
+        try:
+            self._take_hidden(self._link)
+        except OSError as error:
+            if not filesystems.has_no_links(error):
+                raise
+            self._copy_to_hidden()
+
+    def _copy_to_hidden(self) -> None:
+        """Copy the bytes into a file with a hidden name: without hard links, a nameless file can never get a name."""
+        unnamed, self._fd = self._fd, -1
+        try:
+            self._fd = self._open_hidden()
+            filesystems.give_access(self._fd, self._access.file_mode, self._access.group)
+            done = 0
+            while count := os.sendfile(self._fd, unnamed, done, _COPIED_AT_ONCE):
+                done += count
+            if self._durable:
+                filesystems.sync(self._fd)
+        finally:
+            os.close(unnamed)
 
     def _link(self, name: str) -> None:
         source = self._temporary
         if source is None:
-            # dst_dir_fd makes Python call linkat, which alone can follow this link to the unnamed file
+            # with dst_dir_fd Python calls linkat, the only call that can follow this link to the nameless file
             os.link(
                 f"/proc/self/fd/{self._fd}", name, dst_dir_fd=self._folder, follow_symlinks=True
             )
@@ -265,19 +341,28 @@ class NewFile:
             os.link(source, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _hidden_name(self) -> str:
-        """One for each path, so that whoever writes the path next meets what a dead process left."""
+        """A hidden name that depends on the path only, so that the next writer of the path finds a dead one's leftover."""
         digest = hashlib.sha256(os.fsencode(self._path.name)).hexdigest()
         return f".{digest[:_DIGEST_CHARACTERS]}{PARTIAL_SUFFIX}"
 
-    def _past_the_dead(self, name: str, take: Callable[[], T]) -> T:
-        """Take a hidden name; a dead process's file of that name is removed, a living one's not."""
+    def _take_hidden(self, take: Callable[[str], T]) -> T:
+        """Take a hidden name, removing the file of a dead process under that name, but never that of a living one."""
+        name = self._hidden_name()
         try:
-            return take()
+            taken = take(name)
         except FileExistsError:
-            pass
-        if not _remove_if_dead(self._path.with_name(name)):
-            raise ConflictError(f"{self._path} is being written by another process")
-        return take()
+            match _end_if_dead(self._path.with_name(name)):
+                case _Fate.ALIVE:
+                    message = f"{self._path} is being written by another process"
+                    raise ConflictError(message) from None
+                # a file system without locks: the file may be a living writer's, so it stays
+                case _Fate.UNKNOWN:
+                    name = name.replace(PARTIAL_SUFFIX, f"-{os.urandom(4).hex()}{PARTIAL_SUFFIX}")
+                case _Fate.REMOVED:
+                    pass
+            taken = take(name)
+        self._temporary = name
+        return taken
 
 
 class LockedPage(_Held):
@@ -294,7 +379,7 @@ class LockedPage(_Held):
             return os.pread(self._fd, count, 0)
 
     def write_sector(self, offset: int, sector: bytes) -> None:
-        """Overwrite one sector, in one call."""
+        """Overwrite a sector, in a single call."""
         with storage_errors(f"cannot write {self._path}"):
             if os.pwrite(self._fd, sector, offset) != len(sector):
                 raise OSError(errno.EIO, "short write")
@@ -305,13 +390,13 @@ class LockedPage(_Held):
             os.fdatasync(self._fd)
 
     def sync_all(self) -> None:
-        """Make everything written to this file system durable: one call for a whole batch."""
+        """Make everything written to this file system durable, by one call for a whole batch."""
         with storage_errors(f"cannot write {self._path}"):
             _sync_file_system(self._fd)
 
     @property
     def device(self) -> int:
-        """Which file system it is on."""
+        """Number of the file system."""
         return os.fstat(self._fd).st_dev
 
 
@@ -328,15 +413,29 @@ def sync_file_system(folder: Path) -> None:
 def remove_leftovers(folder: Path) -> list[str]:
     """Remove hidden files that dead processes left in a folder; returns their names."""
     hidden = list(folder.glob(f".*{PARTIAL_SUFFIX}"))
-    return [path.name for path in hidden if _remove_if_dead(path)]
+    return [path.name for path in hidden if _end_if_dead(path) is _Fate.REMOVED]
 
 
-def _remove_if_dead(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
-        path.unlink()
-        return True
-    return False
+class _Fate(Enum):
+    """The outcome of trying to remove the file of a hidden name."""
+
+    REMOVED = "its writer is dead"
+    ALIVE = "its writer lives"
+    UNKNOWN = "nobody can tell"
+
+
+def _end_if_dead(path: Path) -> _Fate:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
+            path.unlink()
+    except BlockingIOError:
+        return _Fate.ALIVE
+    except FileNotFoundError:
+        return _Fate.REMOVED
+    except OSError:
+        return _Fate.UNKNOWN
+    return _Fate.REMOVED
 
 
 def _lock(path: Path) -> int:
@@ -349,18 +448,24 @@ def _lock(path: Path) -> int:
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # replaced while we waited for the lock
+        os.close(fd)  # the file was replaced while we waited for its lock: lock the new one
 
 
-def _begin_write_back(fd: int) -> None:
+def _begin_write_back(fd: int, start: int, count: int) -> None:
     """Let the kernel start writing dirty pages; a hint, so nothing is lost where it does not exist."""
+    call = _sync_file_range()
+    if call is not None:
+        import ctypes
+
+        write_now = 2  # SYNC_FILE_RANGE_WRITE
+        call(fd, ctypes.c_int64(start), ctypes.c_int64(count), ctypes.c_uint(write_now))
+
+
+@cache
+def _sync_file_range() -> "Callable[..., int] | None":
     import ctypes
 
-    library = ctypes.CDLL(None)
-    call = getattr(library, "sync_file_range", None)
-    if call is not None:
-        write_now = 2  # SYNC_FILE_RANGE_WRITE
-        call(fd, ctypes.c_int64(0), ctypes.c_int64(0), ctypes.c_uint(write_now))
+    return getattr(ctypes.CDLL(None), "sync_file_range", None)
 
 
 def _sync_file_system(fd: int) -> None:

@@ -2,14 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from strongroom import durable
-from strongroom.durable import Access
-from strongroom.errors import StorageError, UsageError
-from strongroom.filestore.base import FileStat
+from strongroom.errors import IntegrityError, StorageError, UsageError
+from strongroom.filestore.base import HEADER_PAGE_BYTES, SECTOR_BYTES, FileStat, Step
 from strongroom.filestore.blockfile import (
     LockedPage,
     NewFile,
@@ -17,8 +16,12 @@ from strongroom.filestore.blockfile import (
     remove_leftovers,
     storage_errors,
 )
+from strongroom.filestore.pins import FOLDER, Pins
+from strongroom.system import durable
+from strongroom.system.durable import FileModes
 
-# a first character that is no dot keeps out "..", hidden files, and so every temporary name
+# The first character of a part is never a dot: this excludes "..", which would lead out of the store, and hidden files,
+# and so every temporary name.
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,4}")
 
 
@@ -26,11 +29,11 @@ class LocalFileStore:
     """Files below one folder; a key is a relative path of safe names.
 
     Args:
-        root: The folder; made when the first file is.
-        access: Modes and group of what is made.
+        root: The folder, created together with the first file.
+        access: Modes and group of new files and folders.
     """
 
-    def __init__(self, root: Path, access: Access = durable.PRIVATE) -> None:
+    def __init__(self, root: Path, access: FileModes = durable.PRIVATE) -> None:
         self._root, self._access = root, access
 
     def put(self, key: str, *, expected_bytes: int = 0) -> NewFile:
@@ -44,7 +47,7 @@ class LocalFileStore:
         """Open a file.
 
         Raises:
-            StorageError: There is something else under its name: a link, a folder, a pipe.
+            StorageError: The name belongs to something else than a file: a link, a folder, a pipe.
         """
         path = self.path(key)
         try:
@@ -53,7 +56,7 @@ class LocalFileStore:
             raise StorageError(error.message) from error
 
     def delete(self, key: str) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Delete a file; a missing file is no error."""
         path = self.path(key)
         with storage_errors(f"cannot delete {path}"), suppress(FileNotFoundError):
             path.unlink()
@@ -67,28 +70,71 @@ class LocalFileStore:
                     yield (Path(folder) / name).relative_to(self._root).as_posix()
 
     def stat(self, key: str) -> FileStat:
-        """What is known of a file."""
+        """The facts about a file."""
         path = self.path(key)
         with storage_errors(f"cannot read {path}"):
             return FileStat(path.stat().st_size)
 
-    @contextmanager
-    def replace_header(self, key: str) -> Iterator[LockedPage]:
-        """Lock a file for a rewrap of its header page."""
+    def swap_header(self, key: str, change: Step) -> None:
+        """Overwrite one sector after the other, each synced and read back, under the lock of the file."""
         with LockedPage(self.path(key)) as page:
-            yield page
+            present = page.read(HEADER_PAGE_BYTES)
+            while (wanted := change(present)) != present:
+                offset = _changed_sector(present, wanted)
+                page.write_sector(offset, wanted[offset : offset + SECTOR_BYTES])
+                page.sync()
+                present = page.read(HEADER_PAGE_BYTES)
+                if present != wanted:
+                    raise IntegrityError
+
+    def keep(self, keys: Iterable[str] = ()) -> Pins:
+        """Keep files by hard links in a hidden folder of the store."""
+        pins = self._pins()
+        pins.prepare()
+        pins.add(keys)
+        return pins
+
+    @property
+    def is_keeping(self) -> bool:
+        """Whether there is a folder of pins."""
+        return (self._root / FOLDER).exists()
+
+    def let_go(self) -> None:
+        """Remove the folder of pins."""
+        self._pins().clear()
+
+    def free_bytes(self) -> int:
+        """How many bytes the disk has left for this user."""
+        there = next(folder for folder in (self._root, *self._root.parents) if folder.exists())
+        with storage_errors(f"cannot ask how much room {there} has"):
+            return shutil.disk_usage(there).free
+
+    def _pins(self) -> Pins:
+        return Pins(self.path, self._root / FOLDER)
 
     def path(self, key: str) -> Path:
-        """Where a key's file lies.
+        """The path of a key's file.
 
         Raises:
-            UsageError: It is no key.
+            UsageError: The text is no key.
         """
         if not _KEY.fullmatch(key):
             raise UsageError(f"not a storage key: {key!r}")
         return self._root / key
 
     def remove_leftovers(self) -> Sequence[str]:
-        """At start-up: remove hidden files that dead processes left."""
+        """Remove hidden files that dead processes left; called at a start."""
         folders = [Path(folder) for folder, _, _ in os.walk(self._root)]
         return [name for folder in folders for name in remove_leftovers(folder)]
+
+
+def _changed_sector(present: bytes, wanted: bytes) -> int:
+    starts = range(0, HEADER_PAGE_BYTES, SECTOR_BYTES)
+    changed = [
+        start
+        for start in starts
+        if present[start : start + SECTOR_BYTES] != wanted[start : start + SECTOR_BYTES]
+    ]
+    if len(wanted) != len(present) or len(changed) != 1:
+        raise UsageError("a step of a header page changes one sector, and not its length")
+    return changed[0]

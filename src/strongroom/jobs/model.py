@@ -1,7 +1,7 @@
-"""What a job is: kinds, states, options and receipt; pure.
+"""The model of a job: kinds, states, options and receipt; pure.
 
-A job is a row: whoever wants one writes it into its own transaction, and the backgrounder takes it
-from there. This module knows no row, no file and no clock.
+A job is enqueued by a row in the enqueuer's own transaction, and the backgrounder takes it from there. This module
+knows no row, no file and no clock.
 
     queued ──> running ──> succeeded | failed
        └──────────┴──────> cancelled
@@ -16,16 +16,16 @@ from strongroom.errors import FormatError
 
 
 class JobKind(StrEnum):
-    """What a job does to the extracts of a site (E-11); the words that scripts see."""
+    """The kinds of jobs on extracts (E-11); the values are shown to scripts."""
 
     ENCRYPT = "encrypt_extracts"
     DECRYPT = "decrypt_extracts"
-    REKEY = "rekey_extracts"
+    REENCRYPT = "rekey_extracts"
     REWRAP = "rewrap_extracts"
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The states of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -41,24 +41,30 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What was asked for beyond the kind.
+    """The options of a job.
 
     Attributes:
-        content_ids: The only extracts to touch; empty for every extract of the site.
-        new_data_key: An encrypt job gives extracts under an old MEK a new data key, where it would
-            otherwise only rewrap.
+        content_ids: The extracts to change; empty for every extract of the site.
+        new_data_key: Whether a job that encrypts gives extracts under an old MEK a new data key, instead of a rewrap.
+        verify: Whether extracts that are right by their rows are opened as well, and not only those that the job
+            changed.
     """
 
     content_ids: tuple[str, ...] = ()
     new_data_key: bool = False
+    verify: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        """As the row stores it; two equal requests are equal here."""
-        return {"content_ids": sorted(self.content_ids), "new_data_key": self.new_data_key}
+        """The form in which a row stores the options; equal requests have equal forms."""
+        stored: dict[str, object] = {
+            "content_ids": sorted(self.content_ids),
+            "new_data_key": self.new_data_key,
+        }
+        return {**stored, "verify": True} if self.verify else stored
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, object]) -> Self:
-        """Options as `to_dict` wrote them; what is missing has its default.
+        """Options as `to_dict` wrote them; a missing one has its default.
 
         Raises:
             FormatError: The content ids are no list of texts.
@@ -66,7 +72,8 @@ class JobOptions:
         ids = stored.get("content_ids", [])
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
             raise FormatError("job options name no list of content ids")
-        return cls(tuple(sorted(ids)), stored.get("new_data_key") is True)
+        flags = (stored.get(name) is True for name in ("new_data_key", "verify"))
+        return cls(tuple(sorted(ids)), *flags)
 
 
 @dataclass(frozen=True)
@@ -74,16 +81,16 @@ class Receipt:
     """The proof that a finished job leaves (architecture, way 5).
 
     Attributes:
-        scanned: Extracts looked at.
-        changed: Extracts written or rewrapped.
-        verified: Extracts found in the wanted state at the end and opened once more: header, key
-            commitment and last segment authenticated. What was written anew had been read back and
-            compared whole before the old file went.
-        remaining: Extracts not in the wanted state at the end; 0, or the job has failed.
-        bytes: Plaintext bytes of the extracts changed.
-        mek_id: The MEK that extracts are under now; empty after a decryption.
-        started_at: UTC, K-12 form.
-        finished_at: UTC, K-12 form.
+        scanned: How many extracts the job looked at.
+        changed: How many extracts were written or rewrapped.
+        verified: How many extracts were in the wanted state at the end and were opened once more: header, key
+            commitment and last segment authenticated. A new file was read back and compared whole before its old file
+            was deleted.
+        remaining: How many extracts were not in the wanted state at the end; 0, or the job has failed.
+        bytes: Plaintext bytes of the changed extracts.
+        mek_id: The MEK of the extracts now; empty after a decryption.
+        started_at: When the job began; UTC, K-12 form.
+        finished_at: When the job ended; UTC, K-12 form.
     """
 
     scanned: int
@@ -104,7 +111,7 @@ class Receipt:
         """A receipt as `to_dict` wrote it.
 
         Raises:
-            FormatError: A field is missing, of another type, or one too many.
+            FormatError: A field is missing, unknown, or of another type.
         """
         wanted = {field.name: field.type for field in fields(cls)}
         if set(stored) != set(wanted) or not all(

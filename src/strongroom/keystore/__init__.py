@@ -1,1 +1,1 @@
-"""The PKCS#12 keystore with the master key, and the configuration keys wrapped by it."""
+"""The PKCS#12 keystore, which holds the master keys, and its replicas."""

@@ -1,7 +1,7 @@
 """Strict DER, as much of it as the keystore needs: a reader that walks forward, and builders.
 
-It accepts definite, minimal lengths and low tags only, and never guesses (format/keystore.md §1).
-It knows no structure. `cryptography.hazmat.asn1` does more, and costs 33 ms at each start (ADR 1).
+Only definite, minimal lengths and low tags are accepted (format/keystore.md §1), so that a value has one encoding. The
+structure of files is left to callers. `cryptography.hazmat.asn1` does more, and costs 33 ms at each start (ADR 1).
 """
 
 from typing import Self
@@ -23,7 +23,7 @@ _MAX_INTEGER_BYTES = 8
 
 
 class Reader:
-    """Walks over the elements of some DER bytes."""
+    """Reads DER elements, one after the other."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -31,14 +31,14 @@ class Reader:
 
     @property
     def more(self) -> bool:
-        """Whether there is another element."""
+        """Whether another element follows."""
         return self._at < len(self._data)
 
     def end(self) -> None:
-        """Make sure that nothing follows.
+        """Refuse further bytes.
 
         Raises:
-            FormatError: Something does.
+            FormatError: Bytes follow.
         """
         if self.more:
             raise FormatError("there are bytes after the end")
@@ -47,7 +47,7 @@ class Reader:
         """The contents of the next element, which must have this tag.
 
         Raises:
-            FormatError: Another tag, a length that is not minimal or goes over the end.
+            FormatError: The tag is another one, or the length is not minimal or exceeds the bytes.
         """
         if len(self._data) - self._at < 2:
             raise FormatError("it ends in the middle of an element")
@@ -60,7 +60,7 @@ class Reader:
         return self._data[start : self._at]
 
     def _length(self, at: int) -> tuple[int, int]:
-        """Length of an element and where its contents begin."""
+        """The length of an element, and the position of its contents."""
         first = self._data[at]
         if first < _SHORT_LENGTH:
             return first, at + 1
@@ -78,7 +78,7 @@ class Reader:
         return type(self)(self.take(tag))
 
     def only(self, tag: int) -> bytes:
-        """The contents of the one element that is left."""
+        """The contents of the next element, which must be the last one."""
         contents = self.take(tag)
         self.end()
         return contents
@@ -87,7 +87,7 @@ class Reader:
         """The next element as a whole number that is not negative.
 
         Raises:
-            FormatError: It is none, not minimal, or over 64 bits.
+            FormatError: The element is no such number, is not minimal, or has over 64 bits.
         """
         digits = self.take(INTEGER)
         if not 0 < len(digits) <= _MAX_INTEGER_BYTES or digits[0] >= 0x80:
@@ -97,18 +97,31 @@ class Reader:
         return int.from_bytes(digits)
 
     def expect(self, element: bytes, what: str) -> None:
-        """The next bytes must be exactly this element.
+        """Read exactly this element.
 
         Raises:
-            FormatError: They are not; the message names `what` was expected.
+            FormatError: Other bytes follow; the message names `what` was expected.
         """
-        if self._data[self._at : self._at + len(element)] != element:
+        if not self.optional(element):
             raise FormatError(f"it does not say {what}")
-        self._at += len(element)
+
+    def oid(self) -> bytes:
+        """The next element, an object identifier, in the form that `oid` returns.
+
+        Raises:
+            FormatError: The element is no object identifier.
+        """
+        return element(OID, self.take(OID))
+
+    def optional(self, element: bytes) -> bool:
+        """Skip exactly this element if it comes next; True if it did."""
+        found = self._data[self._at : self._at + len(element)] == element
+        self._at += len(element) * found
+        return found
 
 
 def element(tag: int, *parts: bytes) -> bytes:
-    """One element of a tag and its contents."""
+    """An element with this tag and these contents."""
     contents = b"".join(parts)
     size = len(contents)
     if size < _SHORT_LENGTH:
@@ -118,12 +131,12 @@ def element(tag: int, *parts: bytes) -> bytes:
 
 
 def integer(value: int) -> bytes:
-    """A whole number that is not negative."""
+    """The element of a whole number that is not negative."""
     return element(INTEGER, value.to_bytes(value.bit_length() // 8 + 1))
 
 
 def oid(dotted: str) -> bytes:
-    """An object identifier."""
+    """The element of an object identifier in dotted form."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
     contents = bytearray([first * 40 + second])
     for arc in rest:

@@ -1,4 +1,4 @@
-"""The opened keystore: master keys by alias. A change gives a new one; no file is touched here."""
+"""The open keystore as a value: master keys by alias; every change returns a new one, and no file is touched."""
 
 import re
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Keystore(NamedTuple):
 
     @property
     def newest(self) -> str:
-        """The alias of the master key created last: the one that wraps new keys.
+        """The alias of the newest master key, which wraps new keys.
 
         Raises:
             KeystoreError: The keystore has no master key.
@@ -42,14 +42,14 @@ class Keystore(NamedTuple):
         return max(enumerate(self.entries), key=lambda item: (item[1].created_at, item[0]))[1].alias
 
     def find(self, alias: str) -> SecretKeyEntry | None:
-        """The entry under an alias, or None."""
+        """The entry of an alias; None if the keystore has no such alias."""
         return next((entry for entry in self.entries if entry.alias == alias), None)
 
     def master_key(self, alias: str) -> SecretBytes:
         """The master key under an alias.
 
         Raises:
-            KeystoreError: There is none.
+            KeystoreError: The keystore has no master key of this alias.
         """
         entry = self.find(alias)
         if entry is None:
@@ -59,8 +59,25 @@ class Keystore(NamedTuple):
             )
         return entry.key
 
+    def difference(self, other: "Keystore") -> str:
+        """Words for the keys that this keystore lacks, has in addition, or has differently; empty if both have the same.
+
+        Order and times do not count, since Java does not preserve them.
+        """
+        mine, theirs = ({entry.alias: entry.key for entry in one.entries} for one in (self, other))
+        parts = [
+            *(f"it has no {alias!r}" for alias in sorted(theirs.keys() - mine.keys())),
+            *(f"it has {alias!r} besides" for alias in sorted(mine.keys() - theirs.keys())),
+            *(
+                f"it has another key under {alias!r}"
+                for alias in sorted(mine.keys() & theirs.keys())
+                if mine[alias] != theirs[alias]
+            ),
+        ]
+        return ", ".join(parts)
+
     def with_entry(self, entry: SecretKeyEntry) -> "Keystore":
-        """With one more master key; the same key under the same alias changes nothing.
+        """The keystore with one more master key; the same key under the same alias changes nothing.
 
         Raises:
             ConflictError: Another key has this alias.
@@ -73,10 +90,10 @@ class Keystore(NamedTuple):
         return self
 
     def without(self, alias: str) -> "Keystore":
-        """Without a master key; one that is not there changes nothing.
+        """The keystore without a master key; a missing alias changes nothing.
 
         Raises:
-            ConflictError: It is the last one.
+            ConflictError: The key is the last one.
         """
         rest = tuple(entry for entry in self.entries if entry.alias != alias)
         if not rest:

@@ -1,7 +1,8 @@
 """PKCS#12 with secret-key entries, as the JDK writes and reads them (C-03, C-05, Q-11).
 
-Bytes in, entries out: no file is touched here. Every object identifier is compared; what is not
-written in format/keystore.md is refused. All errors are `KeystoreError`.
+Bytes in, entries out: no file is touched here. Files are written in one way, and read in the ways of JDK 8 to 28
+(`protection`). Every object identifier is checked, and a file that deviates from format/keystore.md is refused. All
+errors are `KeystoreError`.
 """
 
 import hashlib
@@ -15,17 +16,15 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, KeystoreError
-from strongroom.keystore import der
+from strongroom.keystore import der, protection
+from strongroom.keystore.protection import WeakProtectionError
 
-ITERATIONS = 10_000  # the JDK's default; the password has 256 random bits and needs none
+ITERATIONS = 10_000  # the JDK's default; a password of 256 random bits would need no stretching
 MAC_ITERATIONS = 1_000  # this derivation is a loop of our own: 10,000 cost each command 4 ms
-MAX_ITERATIONS = 1_000_000  # over it, each start of a command would take a second and more
 MAX_BYTES = 1 << 20  # a file of one entry has half a kibibyte
 KEY_BYTES = 32
 _SALT_BYTES = 20
-_SALT_RANGE = range(8, 65)
 _BLOCK_BYTES = 16
-_HASH_BLOCK_BYTES = 64  # of SHA-256: "v" of RFC 7292 appendix B.2
 _MAC_PURPOSE = 3  # RFC 7292 appendix B.3: id 3 derives the key of the MAC
 _MAX_ALIAS = 255
 _TIME_PREFIX = b"Time "
@@ -36,18 +35,17 @@ _SECRET_BAG = der.oid("1.2.840.113549.1.12.10.1.5")
 _SHROUDED_KEY_BAG = der.oid("1.2.840.113549.1.12.10.1.2")
 _FRIENDLY_NAME = der.oid("1.2.840.113549.1.9.20")
 _LOCAL_KEY_ID = der.oid("1.2.840.113549.1.9.21")
-_PBES2 = der.oid("1.2.840.113549.1.5.13")
-_PBKDF2 = der.oid("1.2.840.113549.1.5.12")
 _HMAC_SHA256 = der.element(der.SEQUENCE, der.oid("1.2.840.113549.2.9"), b"\x05\x00")
 _AES_256_CBC = der.oid("2.16.840.1.101.3.4.1.42")
-_AES = der.element(der.SEQUENCE, der.oid("2.16.840.1.101.3.4.1"), b"\x05\x00")
-_KEY_PREFIX = der.integer(0) + _AES
+_AES = der.oid("2.16.840.1.101.3.4.1")
+_NULL = b"\x05\x00"
+_KEY_PREFIX = der.integer(0) + der.element(der.SEQUENCE, _AES, _NULL)
 
 WRONG_PASSWORD = "its password does not fit, or the file was changed"  # noqa: S105 a sentence
 
 
 class SecretKeyEntry(NamedTuple):
-    """One AES-256 key under its alias."""
+    """An AES-256 key with its alias."""
 
     alias: str
     key: SecretBytes
@@ -60,7 +58,7 @@ def serialize(
     """A keystore file with these entries, in this order.
 
     Raises:
-        KeystoreError: An alias, key or the password cannot stand in a keystore.
+        KeystoreError: An alias, a key or the password cannot be used in a keystore.
     """
     _check_password(password)
     _check_aliases([entry.alias for entry in entries])
@@ -82,7 +80,7 @@ def parse(data: bytes, password: SecretBytes) -> tuple[SecretKeyEntry, ...]:
     """The entries of a keystore file, in its order.
 
     Raises:
-        KeystoreError: Damaged, cut off, of another kind, or not under this password.
+        KeystoreError: The file is damaged, cut, of another kind, or not protected by this password.
     """
     _check_password(password)
     if not data:
@@ -109,7 +107,7 @@ def _check_password(password: SecretBytes) -> None:
 
 
 def _check_aliases(aliases: list[str]) -> None:
-    """Their form, and that each stands once (format/keystore.md §2.4)."""
+    """Check that the entries have the right form, and that none stands twice (format/keystore.md §2.4)."""
     for alias in aliases:
         if not 0 < len(alias) <= _MAX_ALIAS or not alias.isprintable() or alias != alias.lower():
             raise KeystoreError(f"not an alias of a keystore: {alias!r}")
@@ -128,15 +126,11 @@ def _authenticated(data: bytes, password: SecretBytes) -> der.Reader:
     if pfx.integer() != 3:
         raise FormatError("it is no PKCS#12 file of version 3")
     safe = _read_content(pfx)
+    if not pfx.more:
+        raise WeakProtectionError("no MAC at all")
     mac_data = pfx.inside(der.SEQUENCE)
     pfx.end()
-    digest_info = mac_data.inside(der.SEQUENCE)
-    digest_info.expect(_SHA256, "SHA-256")
-    mac = digest_info.only(der.OCTET_STRING)
-    salt = _read_salt(mac_data)
-    iterations = _read_iterations(mac_data)
-    mac_data.end()
-    if not hmac.compare_digest(mac, _mac(safe, password, salt, iterations)):
+    if not protection.mac_fits(mac_data, safe, password):
         raise KeystoreError(f"the keystore cannot be opened: {WRONG_PASSWORD}")
     contents = der.Reader(der.Reader(safe).only(der.SEQUENCE))
     bags = der.Reader(_read_content(contents)).only(der.SEQUENCE)
@@ -151,27 +145,13 @@ def _read_content(reader: der.Reader) -> bytes:
     return der.Reader(content.only(der.EXPLICIT_0)).only(der.OCTET_STRING)
 
 
-def _read_salt(reader: der.Reader) -> bytes:
-    salt = reader.take(der.OCTET_STRING)
-    if len(salt) not in _SALT_RANGE:
-        raise FormatError(f"a salt has {len(salt)} bytes")
-    return salt
-
-
-def _read_iterations(reader: der.Reader) -> int:
-    iterations = reader.integer()
-    if not 0 < iterations <= MAX_ITERATIONS:
-        raise FormatError(f"{iterations} iterations are not within 1 to {MAX_ITERATIONS}")
-    return iterations
-
-
 def _entry(bag: der.Reader, password: SecretBytes) -> SecretKeyEntry:
     bag.expect(_SECRET_BAG, "that the entry is a secret key")
     secret_bag = der.Reader(bag.take(der.EXPLICIT_0)).inside(der.SEQUENCE)
     secret_bag.expect(_SHROUDED_KEY_BAG, "that the secret is an encrypted key")
     shrouded = der.Reader(secret_bag.only(der.EXPLICIT_0)).only(der.OCTET_STRING)
     alias, created_at = _read_attributes(der.Reader(bag.only(der.SET)))
-    return SecretKeyEntry(alias, _decrypt_key(shrouded, password), created_at)
+    return SecretKeyEntry(alias, _read_key(protection.decrypt(shrouded, password)), created_at)
 
 
 def _read_attributes(attributes: der.Reader) -> tuple[str, datetime]:
@@ -203,35 +183,13 @@ def _read_time(raw: bytes) -> datetime:
     return datetime.fromtimestamp(int(digits) // 1000, UTC)
 
 
-def _decrypt_key(shrouded: bytes, password: SecretBytes) -> SecretBytes:
-    info = der.Reader(der.Reader(shrouded).only(der.SEQUENCE))
+def _read_key(plaintext: bytes) -> SecretBytes:
+    info = der.Reader(der.Reader(plaintext).only(der.SEQUENCE))
+    info.expect(der.integer(0), "version 0 of a key")
     algorithm = info.inside(der.SEQUENCE)
-    ciphertext = info.only(der.OCTET_STRING)
-    algorithm.expect(_PBES2, "PBES2")
-    parameters = der.Reader(algorithm.only(der.SEQUENCE))
-    derivation = parameters.inside(der.SEQUENCE)
-    scheme = parameters.inside(der.SEQUENCE)
-    parameters.end()
-    derivation.expect(_PBKDF2, "PBKDF2")
-    details = der.Reader(derivation.only(der.SEQUENCE))
-    salt, iterations = _read_salt(details), _read_iterations(details)
-    details.expect(der.integer(KEY_BYTES), "a key length of 32")
-    details.expect(_HMAC_SHA256, "HMAC-SHA256")
-    details.end()
-    scheme.expect(_AES_256_CBC, "AES-256-CBC")
-    iv = scheme.only(der.OCTET_STRING)
-    if len(iv) != _BLOCK_BYTES or not ciphertext or len(ciphertext) % _BLOCK_BYTES:
-        raise FormatError("an encrypted key has the wrong length")
-    cipher = _cipher(password, salt, iterations, iv).decryptor()
-    return _read_key(cipher.update(ciphertext) + cipher.finalize())
-
-
-def _read_key(padded: bytes) -> SecretBytes:
-    padding = padded[-1]
-    if not 0 < padding <= _BLOCK_BYTES or padded[-padding:] != bytes([padding]) * padding:
-        raise FormatError("an entry does not open under the password")
-    info = der.Reader(der.Reader(padded[:-padding]).only(der.SEQUENCE))
-    info.expect(_KEY_PREFIX, "that the key is for AES")
+    algorithm.expect(_AES, "that the key is for AES")
+    algorithm.optional(_NULL)  # JDK 8 to 20 write this element, 21 and later do not
+    algorithm.end()
     key = info.only(der.OCTET_STRING)
     if len(key) != KEY_BYTES:
         raise FormatError(f"a key has {len(key)} bytes instead of {KEY_BYTES}")
@@ -279,10 +237,10 @@ def _encrypt_key(key: SecretBytes, password: SecretBytes, iterations: int) -> by
     )
     parameters = der.element(
         der.SEQUENCE,
-        der.element(der.SEQUENCE, _PBKDF2, details),
+        der.element(der.SEQUENCE, protection.PBKDF2, details),
         der.element(der.SEQUENCE, _AES_256_CBC, der.element(der.OCTET_STRING, iv)),
     )
-    algorithm = der.element(der.SEQUENCE, _PBES2, parameters)
+    algorithm = der.element(der.SEQUENCE, protection.PBES2, parameters)
     return der.element(der.SEQUENCE, algorithm, der.element(der.OCTET_STRING, ciphertext))
 
 
@@ -299,15 +257,4 @@ def _mac(safe: bytes, password: SecretBytes, salt: bytes, iterations: int) -> by
 
 
 def _mac_key(password: SecretBytes, salt: bytes, iterations: int) -> bytes:
-    """RFC 7292 appendix B.2 for an output of one hash: no second block is ever needed."""
-    secret = password.reveal().decode("ascii").encode("utf-16-be") + b"\x00\x00"
-    block = bytes([_MAC_PURPOSE]) * _HASH_BLOCK_BYTES + _fill(salt) + _fill(secret)
-    for _ in range(iterations):
-        block = hashlib.sha256(block).digest()
-    return block
-
-
-def _fill(text: bytes) -> bytes:
-    """Repeat to a whole number of hash blocks."""
-    size = -(-len(text) // _HASH_BLOCK_BYTES) * _HASH_BLOCK_BYTES
-    return (text * (size // len(text) + 1))[:size]
+    return protection.derive(password, salt, iterations, "sha256", _MAC_PURPOSE, KEY_BYTES)

@@ -1,6 +1,8 @@
-"""The keystore's replicas: one folder per service, byte-identical, the first one the truth (C-09).
+"""The keystore's replicas: one folder per service, with the same keys; commands read the first (C-09).
 
-format/keystore.md §4 and §5. Never invents a key: repairing copies from a replica that is intact.
+format/keystore.md §4 and §5. This module knows the files and their keys, and not what those keys open: `key_files`
+decides which replica belongs to the node. A replaced file with a key that its successor lacks is kept under another
+name (`kept`).
 """
 
 import fcntl
@@ -12,17 +14,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from strongroom import durable
+from strongroom.clock import Clock, SystemClock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, KeystoreError, StorageError
-from strongroom.keystore import guarded, pkcs12
+from strongroom.keystore import kept, pkcs12, protection
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.pkcs12 import SecretKeyEntry
+from strongroom.system import disk, durable, guarded_files
 
 FILE_NAME = "tableauserver.jks"
 _PASSWORD_LIMIT = 1024
 _REPAIR_HINT = "run 'tsm security keystore repair'; it copies an intact replica over this one"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BACKUP_HINT = (
     "restore the keystore, its password and the configuration keys from a backup; or, with a recovery"
     " identity or shares, 'strongroom recover'"
@@ -30,21 +34,21 @@ _BACKUP_HINT = (
 
 
 class ReplicaCondition(StrEnum):
-    """What was found in one folder."""
+    """The conditions of a replica."""
 
     INTACT = "intact"
-    DIFFERENT = "differs from the primary"
+    DIFFERENT = "different"
     MISSING = "missing"
     UNUSABLE = "unusable"
 
 
 class ReplicaState(NamedTuple):
-    """One replica and what was found there.
+    """The state of a replica.
 
     Attributes:
         path: The file.
-        condition: What was found.
-        detail: The sentence of the error, or "".
+        condition: The condition that was found.
+        detail: The sentence of the error, or empty.
     """
 
     path: Path
@@ -59,11 +63,21 @@ class KeystoreDirectory:
         self,
         folders: Sequence[Path],
         password_file: Path,
-        access: durable.Access = durable.PRIVATE,
+        access: durable.FileModes = durable.PRIVATE,
+        clock: Clock | None = None,
     ) -> None:
+        """Take the paths.
+
+        Args:
+            folders: The folders of the replicas; commands read the first one.
+            password_file: The file with the password of all replicas.
+            access: Modes and group of new files.
+            clock: Gives the time in the names of kept files.
+        """
         self.folders = tuple(folders)
         self.password_file = password_file
         self.access = access
+        self._clock = clock or SystemClock()
 
     @property
     def primary(self) -> Path:
@@ -72,16 +86,16 @@ class KeystoreDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a keystore in any folder."""
+        """Whether any folder has a keystore."""
         return any((folder / FILE_NAME).exists() for folder in self.folders)
 
     def create(self, entry: SecretKeyEntry) -> Keystore:
         """Make folders, password and all replicas of a keystore with one master key.
 
-        A password file that a killed run left is replaced: without a keystore it opens nothing.
+        The password file of a killed run is replaced, since without a keystore it opens nothing.
 
         Raises:
-            ConflictError: There is a keystore already.
+            ConflictError: A folder has a keystore already.
             StorageError: A file cannot be written.
         """
         for folder in (*self.folders, self.password_file.parent):
@@ -96,12 +110,12 @@ class KeystoreDirectory:
         """The keystore, from the primary replica.
 
         Raises:
-            KeystoreError: Damaged, missing, loose permissions or wrong password; the hint says
+            KeystoreError: The file is damaged or missing, has loose permissions, or another password; the hint says
                 whether another replica can repair it.
         """
-        password = self._password()
+        password = self.password()
         try:
-            return self._open(self.primary, password)
+            return self.open(self.primary, password)
         except KeystoreError as error:
             raise self._explained(error, password) from error
 
@@ -119,7 +133,7 @@ class KeystoreDirectory:
         """Remove a master key from every replica. Removing it twice is harmless.
 
         Raises:
-            ConflictError: It is the last one.
+            ConflictError: The key is the last one.
             KeystoreError: The keystore cannot be opened.
             StorageError: A replica cannot be written.
         """
@@ -135,15 +149,22 @@ class KeystoreDirectory:
         self._change(lambda old: old)
 
     def verify(self) -> list[ReplicaState]:
-        """Open every replica and compare it with the primary."""
-        password = self._password()
+        """Open every replica and compare its keys with those of the primary; bytes may differ.
+
+        Raises:
+            KeystoreError: The password cannot be read.
+        """
+        password = self.password()
+        reference: Keystore | None = None
         with suppress(KeystoreError):
-            reference = guarded.read(self.primary, pkcs12.MAX_BYTES)
-            return [self._state(folder / FILE_NAME, password, reference) for folder in self.folders]
-        return [self._state(folder / FILE_NAME, password, None) for folder in self.folders]
+            reference = self.open(self.primary, password)
+        return [self._state(folder / FILE_NAME, password, reference) for folder in self.folders]
 
     def repair(self) -> list[Path]:
-        """Replace every replica that is not intact by the best one that is.
+        """Give every replica the keys of the best one that opens; a replaced file is kept.
+
+        Only for a node whose configuration keys do not open, or that has none yet: otherwise `key_files.KeyFiles` knows
+        which replica belongs to the node.
 
         Returns:
             The replicas that were written.
@@ -152,23 +173,33 @@ class KeystoreDirectory:
             KeystoreError: No replica is intact.
             StorageError: A replica cannot be written.
         """
-        password = self._password()
+        password = self.password()
         with self._lock():
             source = self._best(password)
-            data = guarded.read(source, pkcs12.MAX_BYTES)
-            return self.spread(FILE_NAME, data, self._checker(password))
+            data, keys = guarded_files.read(source, pkcs12.MAX_BYTES), self.open(source, password)
+            states = [self._state(folder / FILE_NAME, password, keys) for folder in self.folders]
+            bad = [one.path for one in states if one.condition is not ReplicaCondition.INTACT]
+            return self.replace(bad, data, self._checker(password))
 
     # ---- files beside the keystore ---------------------------------------------------------------
 
-    def spread(self, name: str, data: bytes, check: Callable[[bytes], object]) -> list[Path]:
+    def spread(
+        self,
+        name: str,
+        data: bytes,
+        check: Callable[[bytes], object],
+        is_covered: Callable[[bytes], bool] | None = None,
+    ) -> list[Path]:
         """Write a file into every folder, the primary first; each is read back and compared.
 
         Folders that hold these bytes under the right mode are left alone.
 
         Args:
-            name: Of the file.
+            name: Name of the file.
             data: The new contents.
-            check: Opens contents that were read back; raises if they are no good.
+            check: Opens contents that were read back; raises if they do not open.
+            is_covered: Whether all keys in replaced contents are still in the new ones; if not, the file is kept. None
+                keeps no file.
 
         Returns:
             The files that were written.
@@ -176,19 +207,53 @@ class KeystoreDirectory:
         Raises:
             StorageError: A file cannot be written, or reads back as something else.
         """
-        written = []
-        for folder in self.folders:
-            path = folder / name
-            if self._holds(path, data):
-                continue
-            durable.make_folder(folder, self.access)
-            durable.write_file(path, data, self.access)
-            read_back = guarded.read(path, pkcs12.MAX_BYTES)
-            if read_back != data:
-                raise StorageError(f"{path} reads back as something else: the disk may be failing")
-            check(read_back)
-            written.append(path)
+        paths = [folder / name for folder in self.folders]
+        written = [path for path in paths if not self._holds(path, data)]
+        for path in written:
+            if is_covered is not None and not self._is_covered(path, is_covered):
+                self.keep(path)
+            self.write(path, data, check)
         return written
+
+    def replace(
+        self, paths: Sequence[Path], data: bytes, check: Callable[[bytes], object]
+    ) -> list[Path]:
+        """Replace files by these contents, after keeping each; returns the files.
+
+        Raises:
+            StorageError: A file cannot be kept or written.
+        """
+        for path in paths:
+            self.keep(path)
+            self.write(path, data, check)
+        return list(paths)
+
+    def keep(self, path: Path) -> Path | None:
+        """Keep a file under another name beside it; returns that path, or None without a file."""
+        return kept.keep(path, self._clock.now())
+
+    def write(self, path: Path, data: bytes, check: Callable[[bytes], object]) -> None:
+        """Write a file of a folder, read it back and compare.
+
+        Raises:
+            StorageError: The file cannot be written, or reads back as something else.
+        """
+        durable.make_folder(path.parent, self.access)
+        durable.write_file(path, data, self.access)
+        read_back = guarded_files.read(path, pkcs12.MAX_BYTES)
+        if read_back != data:
+            raise StorageError(f"{path} reads back as something else: the disk may be failing")
+        check(read_back)
+
+    @staticmethod
+    def _is_covered(path: Path, is_covered: Callable[[bytes], bool]) -> bool:
+        """Whether the present contents of a file may be replaced without losing a key."""
+        try:
+            return is_covered(guarded_files.read(path, pkcs12.MAX_BYTES))
+        except guarded_files.MissingFileError:
+            return True
+        except KeystoreError:
+            return False
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -198,23 +263,49 @@ class KeystoreDirectory:
 
     def _holds(self, path: Path, data: bytes) -> bool:
         with suppress(KeystoreError):
-            return guarded.read(path, pkcs12.MAX_BYTES) == data
+            return guarded_files.read(path, pkcs12.MAX_BYTES) == data
         return False
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _password(self) -> SecretBytes:
+    def password(self) -> SecretBytes:
+        """The password in the password file (format/keystore.md §3).
+
+        Raises:
+            KeystoreError: The file is missing, or other users may read or change it.
+        """
         try:
-            raw = guarded.read(self.password_file, _PASSWORD_LIMIT)
-        except guarded.MissingFileError as error:
+            raw = guarded_files.read(self.password_file, _PASSWORD_LIMIT)
+        except guarded_files.MissingFileError as error:
             raise KeystoreError(
                 f"the keystore's password file {self.password_file} is missing", hint=_BACKUP_HINT
             ) from error
-        return SecretBytes(raw.removesuffix(b"\n"))
+        line = raw.removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\n").removesuffix(b"\r")
+        if not line:
+            sentence = f"the keystore's password file {self.password_file} is empty"
+            raise KeystoreError(sentence, hint=_BACKUP_HINT)
+        return SecretBytes(line)
 
-    def _open(self, path: Path, password: SecretBytes) -> Keystore:
-        data = guarded.read(path, pkcs12.MAX_BYTES)
-        keystore = self._checker(password)(data)
+    def open(self, path: Path, password: SecretBytes) -> Keystore:
+        """The keystore in a file.
+
+        Raises:
+            KeystoreError: The file does not open, or has no key.
+        """
+        return self.opened(path, password, guarded_files.read(path, pkcs12.MAX_BYTES))
+
+    def opened(self, path: Path, password: SecretBytes, data: bytes) -> Keystore:
+        """The keystore in bytes that were read from a file.
+
+        Raises:
+            KeystoreError: The bytes do not open, or have no key.
+        """
+        try:
+            keystore = self._checker(password)(data)
+        except protection.WeakProtectionError as error:
+            raise KeystoreError(
+                error.message, hint=protection.rewriting(path, self.password_file)
+            ) from error
         if not keystore.entries:
             raise KeystoreError("the keystore has no master key")
         return keystore
@@ -224,9 +315,10 @@ class KeystoreDirectory:
         return lambda data: Keystore(pkcs12.parse(data, password))
 
     def _explained(self, error: KeystoreError, password: SecretBytes) -> KeystoreError:
-        """The error of the primary, with what the other replicas tell about it."""
-        if error.hint and not isinstance(error, guarded.MissingFileError):
-            return error  # a permission: the hint is the chmod
+        """The error of the primary replica, with a hint that depends on the other replicas."""
+        if error.hint and not isinstance(error, guarded_files.MissingFileError):
+            # loose permissions or weak algorithms, whose hint is the command that repairs the file
+            return error
         others = [folder / FILE_NAME for folder in self.folders[1:]]
         intact = sum(self._is_intact(path, password) for path in others)
         message = (
@@ -235,28 +327,28 @@ class KeystoreDirectory:
             else (f"{self.primary}: {error.message}")
         )
         if intact:
-            told = f"{message}; {intact} of {len(self.folders)} replicas are intact"
-            return KeystoreError(told, hint=_REPAIR_HINT)
+            sentence = f"{message}; {intact} of {len(self.folders)} replicas are intact"
+            return KeystoreError(sentence, hint=_REPAIR_HINT)
         if pkcs12.WRONG_PASSWORD in message:
             message += f"; no replica opens with the password in {self.password_file}"
         return KeystoreError(message, hint=_BACKUP_HINT)
 
     def _is_intact(self, path: Path, password: SecretBytes) -> bool:
         with suppress(KeystoreError):
-            self._open(path, password)
+            self.open(path, password)
             return True
         return False
 
-    def _state(self, path: Path, password: SecretBytes, reference: bytes | None) -> ReplicaState:
+    def _state(self, path: Path, password: SecretBytes, reference: Keystore | None) -> ReplicaState:
         try:
-            data = guarded.read(path, pkcs12.MAX_BYTES)
-            self._open(path, password)
-        except guarded.MissingFileError as error:
+            found = self.open(path, password)
+        except guarded_files.MissingFileError as error:
             return ReplicaState(path, ReplicaCondition.MISSING, error.message)
         except KeystoreError as error:
             return ReplicaState(path, ReplicaCondition.UNUSABLE, error.message)
-        if reference is not None and data != reference:
-            return ReplicaState(path, ReplicaCondition.DIFFERENT)
+        difference = "" if reference is None else found.difference(reference)
+        if difference:
+            return ReplicaState(path, ReplicaCondition.DIFFERENT, difference)
         return ReplicaState(path, ReplicaCondition.INTACT)
 
     def _best(self, password: SecretBytes) -> Path:
@@ -265,7 +357,7 @@ class KeystoreDirectory:
         for folder in self.folders:
             path = folder / FILE_NAME
             with suppress(KeystoreError):
-                count = len(self._open(path, password).entries)
+                count = len(self.open(path, password).entries)
                 if path == self.primary:
                     return path
                 if best is None or count > best[0]:
@@ -282,26 +374,34 @@ class KeystoreDirectory:
             old = self.load()
             new = change(old)
             if new is not old:
-                return self._write(new)
-            data = guarded.read(self.primary, pkcs12.MAX_BYTES)
-            self.spread(FILE_NAME, data, self._checker(self._password()))
+                return self._write(new, old)
+            data, password = guarded_files.read(self.primary, pkcs12.MAX_BYTES), self.password()
+            self.spread(FILE_NAME, data, self._checker(password), self._coverer(password, old))
             return old
 
-    def _write(self, keystore: Keystore) -> Keystore:
-        password = self._password()
+    def _write(self, keystore: Keystore, *before: Keystore) -> Keystore:
+        password = self.password()
         data = pkcs12.serialize(keystore.entries, password)
-        self.spread(FILE_NAME, data, self._checker(password))
+        covers = self._coverer(password, keystore, *before)
+        self.spread(FILE_NAME, data, self._checker(password), covers)
         return keystore
+
+    def _coverer(self, password: SecretBytes, *known: Keystore) -> Callable[[bytes], bool]:
+        """Whether all keys in a replica's contents are in one of these keystores."""
+        keys = {entry.key.reveal() for one in known for entry in one.entries}
+        check = self._checker(password)
+        return lambda data: all(entry.key.reveal() in keys for entry in check(data).entries)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One changer at a time; the folder of the password is there before any file is."""
+        """Hold a lock on the folder of the password, which exists before any file, so that one process changes files."""
         folder = self.password_file.parent
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise KeystoreError(
-                f"the folder {folder} cannot be opened: {error.strerror}", hint=_BACKUP_HINT
+                f"the folder {folder} cannot be opened: {disk.reason(error)}",
+                hint=disk.hint_for(error, _BACKUP_HINT),
             ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,7 +1,8 @@
-"""The open store in memory: how long it serves, who asks the root, and how often (R10, R11).
+"""Keeps the open store in memory: for how long, and when and how often the root is asked again (R10, R11).
 
-A root outage is none of the service: while the root cannot be reached, the keys in memory serve until their
-limit, and no reader waits for a root that hangs. Nothing is ever written down: memory is all the escrow there is.
+An outage of the root must not become an outage of the service. When the keys in memory are due, the root is asked;
+while it cannot be reached, the keys serve on until a second limit, and readers do not wait for a root that hangs. A
+root that answers and refuses is obeyed at once. The keys are never written anywhere: a process that ends has lost them.
 """
 
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from strongroom.crypto import rng
 from strongroom.errors import RootUnavailableError, StrongroomError
 from strongroom.kms import store as kms_store
+from strongroom.kms.keyring import KeyRing
 from strongroom.kms.opening import (
     FindRoot,
     Log,
@@ -21,11 +23,11 @@ from strongroom.kms.opening import (
 )
 from strongroom.kms.store import SealedStore
 
-#: Least pause between two tries at a root that fails (R10: at most one call in five seconds).
+#: Shortest pause between two calls to a root that fails (R10: at most one call in five seconds).
 PAUSE_S = 5.0
-#: The most that jitter adds to it: half, so that service is back within ten seconds of the root.
+#: Most that chance adds to the pause: service is still back within ten seconds after the root is.
 _JITTER_S = 2.5
-#: How long the reader who asks the root anew waits for it, while there are keys that may serve.
+#: How long the reader whose call asks the root again waits for the answer, while the keys in memory may still serve.
 _PATIENCE_S = 1.0
 THREAD = "strongroom-root"
 
@@ -36,8 +38,8 @@ class Limits:
 
     Attributes:
         keep_s: Seconds until the root is asked again.
-        offline_s: Further seconds that they serve while the root cannot be reached; one that
-            refuses is obeyed at once.
+        offline_s: Further seconds for which the keys serve while the root cannot be reached; if the root refuses, they
+            are dropped at once.
     """
 
     keep_s: float = 3600.0
@@ -55,13 +57,13 @@ class _Cached:
         return now < self.since + self.limits.keep_s
 
     def may_serve(self, now: float) -> bool:
-        """Whether it may serve while the root is out of reach."""
+        """Whether the keys may serve while the root cannot be reached."""
         return now < self.since + self.limits.keep_s + self.limits.offline_s
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """The store did not open; it is not tried again for a while."""
+    """The store did not open, and is not tried again until a moment."""
 
     version: int
     error: StrongroomError
@@ -69,7 +71,11 @@ class _Failure:
 
 
 class StoreCache:
-    """Opens the store when it must, one opening at a time for all callers."""
+    """The open store of a process; opens it for all callers, one opening at a time.
+
+    A cache is the only holder of the RMK and the MEKs in a process. They stay in memory for a limited time, and each
+    call notices a new version of the store, so that a rotation needs no restart.
+    """
 
     def __init__(
         self,
@@ -78,16 +84,16 @@ class StoreCache:
         *,
         monotonic: Callable[[], float],
         log: Log,
-        limits: Callable[[], Limits],
+        limits: Callable[[], Limits] = Limits,
     ) -> None:
         """Build the cache; opens nothing yet.
 
         Args:
-            sealed: Where the store's bytes come from.
-            find_root: The provider of a wrap record.
+            sealed: Loads the store's bytes.
+            find_root: Finds the provider of a wrap record.
             monotonic: Seconds of a clock that never goes back.
-            log: Where the seeds' sentences go.
-            limits: The present limits; asked at each opening.
+            log: Writes sentences about openings to a service's log.
+            limits: Returns the present limits; called at each opening.
         """
         self._sealed = sealed
         self._find_root = find_root
@@ -102,8 +108,11 @@ class StoreCache:
     def opened(self) -> OpenStore:
         """The open store: from memory while it is fresh, else opened anew.
 
+        A single opening serves all callers that wait for it, and after a failure the root is left alone for some
+        seconds. The number of calls to the root therefore grows with time, and not with the number of files (R11).
+
         Raises:
-            StrongroomError: No root opens it, now or a moment ago.
+            StrongroomError: No root opens the store, now or a moment ago.
         """
         with self._lock:
             now, version = self._monotonic(), self._sealed.version()
@@ -113,8 +122,14 @@ class StoreCache:
             if failure is not None and failure.version == version and now < failure.until:
                 return self._without_root(failure.error)
             if cached is None or not cached.may_serve(now):
-                # nothing may serve meanwhile: every caller waits for this one try
+                # no keys in memory may serve meanwhile, so all callers wait for this single try, under the lock
                 return self._open_again(version)
+            # Another thread is asking the root already. Waiting here would stop every reader while the root hangs,
+            # although the keys in memory may still serve.
+            # Another thread is asking the root already. Waiting here would stop every reader while the root hangs,
+            # although the keys in memory may still serve.
+            # Another thread is asking the root already. Waiting here would stop every reader while the root hangs,
+            # although the keys in memory may still serve.
             if self._asking is not None:
                 return cached.opened
             asking = self._asking = threading.Event()
@@ -122,22 +137,31 @@ class StoreCache:
         answered = asking.wait(_PATIENCE_S)
         return self.opened() if answered else cached.opened
 
+    def ring(self) -> KeyRing:
+        """The MEKs of the open store.
+
+        Raises:
+            StrongroomError: No root opens the store, now or a moment ago.
+        """
+        return self.opened().ring
+
     @property
     def limits(self) -> Limits:
-        """How long keys serve, as it is set now."""
+        """How long keys stay in memory, by the present settings."""
         return self._limits()
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since a root opened the keys in memory; None if there are none that may serve."""
+        """Seconds since a root opened the keys in memory; None if no keys are in memory, or they have expired."""
         with self._lock:
             self._drop_expired()
             return None if self._cached is None else self._monotonic() - self._cached.since
 
     def remember(self, opened: OpenStore) -> None:
-        """Take the store that is in force from whoever has just changed it, and proved it by its roots.
+        """Serve from a store that the caller has just committed, and proved by its roots before that.
 
-        So a root that goes away right after a change of the store ends no service.
+        Without this the next call would ask the new root once more, and a root that goes away right after a change
+        would end the service.
         """
         with self._lock:
             now, version = self._monotonic(), self._sealed.version()
@@ -151,15 +175,15 @@ class StoreCache:
             self._cached = self._failure = self._asking = None
 
     def drop_expired(self) -> None:
-        """Drop keys whose limit has passed though nobody asks for them."""
+        """Drop expired keys from memory, even if no call asks for them."""
         with self._lock:
             self._drop_expired()
 
     def _of_version(self, version: int) -> _Cached | None:
-        """What is in memory, brought to the present version of the store.
+        """The keys in memory, brought to the present version of the store; None if they do not open that version.
 
-        A store of the same RMK is opened by that RMK: a setting that changes while the root is out of
-        reach must not end the service, nor does the root hear of each change.
+        A new version under the same RMK is opened by the RMK in memory, without asking a root: a change of any setting
+        makes a new version, and must not end the service while the root cannot be reached.
         """
         cached = self._cached
         if cached is None or cached.version == version:
@@ -179,14 +203,14 @@ class StoreCache:
             self._cached = None
 
     def _ask(self, version: int, asking: threading.Event) -> None:
-        """Open the store beside the readers; what was forgotten meanwhile stays so."""
+        """Open the store in a thread of its own, while readers use the keys in memory."""
         found: _Cached | StrongroomError = RootUnavailableError("opening the KMS store broke off")
         try:
             found = self._opened_now()
         except StrongroomError as error:
             found = error
         except Exception:
-            # nobody expected it, and it says nothing about the keys in memory: they serve on
+            # a defect, or an error that a provider failed to translate; the keys in memory are as good as before
             import logging  # 30 ms that no command shall pay
 
             logging.getLogger("strongroom.kms.cache").exception("the KMS store was not opened anew")
@@ -196,7 +220,11 @@ class StoreCache:
     def _answer(
         self, found: "_Cached | StrongroomError", version: int, asking: threading.Event
     ) -> None:
-        """Whatever happened: nobody waits any longer, and the next reader may ask again."""
+        """Take the result of an opening, and let waiting readers and the next opening go on, whatever the result.
+
+        A result that comes after `forget` or `remember` is thrown away: it would bring back keys that were to be
+        dropped.
+        """
         with self._lock:
             if self._asking is asking:
                 self._asking = None
@@ -212,7 +240,7 @@ class StoreCache:
         except StrongroomError as error:
             present = self._sealed.version()
             if present != version:
-                # the store was moved to another root while it was being opened by this one
+                # while the old root was asked, the store was moved to another root: ask that one
                 return self._open_again(present)
             self._note(error, version)
             return self._without_root(error)
@@ -226,14 +254,16 @@ class StoreCache:
         return _Cached(version, opened, since, self._limits())
 
     def _note(self, error: StrongroomError, version: int) -> None:
-        # jitter: the nodes of a cluster must not come back to a root in step
+        # the random part keeps the nodes of a cluster from calling a root that comes back all at the same moment
         pause = PAUSE_S + _JITTER_S * rng.random_bytes(1)[0] / 256
         self._failure = _Failure(version, error, self._monotonic() + pause)
         if not isinstance(error, RootUnavailableError):
-            self._cached = None  # a root that refuses is obeyed at once
+            # A root that refuses may do so because an administrator revoked the key: the keys in memory must not
+            # outlive that.
+            self._cached = None
 
     def _without_root(self, error: StrongroomError) -> OpenStore:
-        """The keys in memory, if the root is only out of reach and the offline window is open."""
+        """The keys in memory if they may serve without the root, or the root's error."""
         cached = self._cached
         if cached is not None and cached.may_serve(self._monotonic()):
             return cached.opened

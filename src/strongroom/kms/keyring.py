@@ -1,4 +1,4 @@
-"""The set of MEKs: one encrypts, the others only decrypt (K-10, K-11, Q-19); pure and immutable."""
+"""The key ring: one active MEK encrypts, all MEKs decrypt (K-10, K-11, Q-19); pure and immutable."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from strongroom.kms.states import MekState
 
 @dataclass(frozen=True)
 class KeyRing:
-    """MEKs in the order of their making; every change returns a new ring."""
+    """The MEKs in the order of their creation; every change returns a new ring."""
 
     meks: tuple[Mek, ...]
 
@@ -23,12 +23,12 @@ class KeyRing:
 
     @classmethod
     def with_first(cls, mek_id: MekId, material: SecretBytes, now: datetime) -> "KeyRing":
-        """A ring of one key, which encrypts."""
+        """A ring with a single, active key."""
         return cls((_new_active(mek_id, material, now),))
 
     @property
     def active(self) -> Mek:
-        """The one key that encrypts."""
+        """The active MEK, which encrypts new data keys."""
         return next(mek for mek in self.meks if mek.state is MekState.ENCRYPT_OR_DECRYPT)
 
     def __iter__(self) -> Iterator[Mek]:
@@ -38,7 +38,7 @@ class KeyRing:
         """The key of an id.
 
         Raises:
-            KeyNotFoundError: It is not in the ring.
+            KeyNotFoundError: The ring has no MEK of this id.
         """
         for mek in self.meks:
             if mek.id == mek_id:
@@ -48,10 +48,10 @@ class KeyRing:
         raise KeyNotFoundError(message, hint=hint)
 
     def with_new_active(self, mek_id: MekId, material: SecretBytes, now: datetime) -> "KeyRing":
-        """The ring in which a new key encrypts and the one before it only decrypts.
+        """The ring with a new active key; the key that was active before only decrypts.
 
         Raises:
-            ConflictError: The id is taken.
+            ConflictError: The ring has a key of this id already.
         """
         if any(mek.id == mek_id for mek in self.meks):
             message = f"MEK {mek_id} is in the KMS store already"
@@ -63,10 +63,12 @@ class KeyRing:
         return KeyRing((*old, _new_active(mek_id, material, now)))
 
     def with_adopted(self, others: "KeyRing", now: datetime) -> "KeyRing":
-        """This ring with the keys of another one, which here only decrypt (A-26, Q-08).
+        """This ring with the keys of another one, which become decrypt-only (A-26, Q-08).
+
+        They come from a backup or a closed store, so others may know them: they must never encrypt new data here.
 
         Raises:
-            ConflictError: An id names two different keys: one of the rings is corrupt.
+            ConflictError: The same id names different keys in the two rings, so one of them is corrupt.
         """
         own = {mek.id: mek for mek in self.meks}
         new = []
@@ -83,8 +85,8 @@ class KeyRing:
         """The ring without a decrypt-only key.
 
         Raises:
-            KeyNotFoundError: It is not in the ring.
-            StateError: It is the key that encrypts.
+            KeyNotFoundError: The ring has no MEK of this id.
+            StateError: The key is the active one.
         """
         mek = self.get(mek_id)
         if mek.state is MekState.ENCRYPT_OR_DECRYPT:

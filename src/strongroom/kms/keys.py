@@ -1,12 +1,9 @@
-"""The RMK and the MEKs as values, and the wrap of one under the other; pure.
-
-Format: docs/format/kms-store.md section 2.
-"""
+"""The RMK and the MEKs as values, and the wrapping of MEKs by the RMK (docs/format/kms-store.md section 2); pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from strongroom.crypto import aead
+from strongroom.crypto import aead, labels
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, StateError
@@ -14,14 +11,11 @@ from strongroom.ids import InstallationId, MekId, RmkId, id_bytes
 from strongroom.kms.states import NEXT, MekState
 
 KEY_BYTES = 32
-_WRAP_LABEL = b"strongroom/v1/kms/mek-wrap"
-_MAC_LABEL = b"strongroom/v1/kms/mac"
-_MEK_LABEL = b"strongroom/v1/kms/mek"
 
 
 @dataclass(frozen=True)
 class Rmk:
-    """The root master key (K-09): wraps MEKs and authenticates the store, each by a subkey."""
+    """The root master key (K-09): wraps the MEKs by one subkey, and authenticates the store by another."""
 
     id: RmkId
     installation_id: InstallationId
@@ -34,15 +28,15 @@ class Rmk:
 
     def wrap_key(self) -> SecretBytes:
         """The subkey that wraps MEKs (2.1)."""
-        return self._subkey(_WRAP_LABEL)
+        return self._subkey(labels.KMS_MEK_WRAP)
 
     def mac_key(self) -> SecretBytes:
         """The subkey that authenticates the store (2.1)."""
-        return self._subkey(_MAC_LABEL)
+        return self._subkey(labels.KMS_MAC)
 
     def mek_aad(self, mek_id: MekId) -> bytes:
-        """What a wrapped MEK is bound to (2.2)."""
-        return _MEK_LABEL + self._place() + id_bytes(mek_id)
+        """The AAD of a wrapped MEK: installation, RMK and MEK, so that the wrap opens in no other place (2.2)."""
+        return labels.KMS_MEK + self._place() + id_bytes(mek_id)
 
     def _place(self) -> bytes:
         return id_bytes(self.installation_id) + id_bytes(self.id)
@@ -56,12 +50,12 @@ class Mek:
     """A master extract key (K-10).
 
     Attributes:
-        id: UUID.
-        state: Encrypt or decrypt, or decrypt-only.
-        created_at: When it was made.
-        encrypting_since: First transition to encrypt and decrypt; None if it never encrypted here.
-        decrypt_only_since: Transition to decrypt-only; None while it encrypts.
-        material: 32 bytes.
+        id: UUID of the MEK.
+        state: `encrypt or decrypt` for the active MEK, `decrypt-only` for the others.
+        created_at: When the MEK was made.
+        encrypting_since: When the MEK became active; None if it never was active here.
+        decrypt_only_since: When the MEK became decrypt-only; None while it is active.
+        material: The key, 32 bytes.
     """
 
     id: MekId
@@ -72,28 +66,29 @@ class Mek:
     material: SecretBytes
 
     def with_state(self, state: MekState, now: datetime) -> "Mek":
-        """This key after a step.
+        """This key in another state.
 
         Raises:
-            StateError: There is no such step.
+            StateError: The present state does not lead to that one.
         """
         if state not in NEXT[self.state]:
             message = f"MEK {self.id} cannot go from {self.state} to {state}"
             raise StateError(message)
-        # a clock that was set back must not break the order of the three times (K-10)
+        # if the clock was set back, the present would precede `encrypting_since`, and a reader refuses times out of
+        # order
         since = max(now, self.encrypting_since or self.created_at)
         return replace(self, state=state, decrypt_only_since=since)
 
 
 def wrap_mek(mek: Mek, rmk: Rmk, wrap_key: SecretBytes) -> bytes:
-    """The MEK under the RMK's wrapping subkey (2.2)."""
+    """Wrap a MEK by the RMK's wrapping subkey (2.2)."""
     return aead.wrap(mek.material, kek=wrap_key, aad=rmk.mek_aad(mek.id))
 
 
 def unwrap_mek(mek_id: MekId, wrapped: bytes, rmk: Rmk, wrap_key: SecretBytes) -> SecretBytes:
-    """The material of a wrapped MEK.
+    """Unwrap the material of a MEK.
 
     Raises:
-        IntegrityError: It is not this MEK under this RMK.
+        IntegrityError: The bytes are not this MEK wrapped by this RMK.
     """
     return aead.unwrap(wrapped, kek=wrap_key, aad=rmk.mek_aad(mek_id))

@@ -1,4 +1,4 @@
-"""Open a store through its wraps: any one of them gives the RMK."""
+"""Opens a store by its wraps, each of which gives the same RMK, and logs which root did."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,27 +7,18 @@ from strongroom.errors import RootError, StrongroomError
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
 from strongroom.kms.store import KmsStore
+from strongroom.roots import registry
 from strongroom.roots.base import RootProvider, WrapRecord
+from strongroom.roots.kinds import LogWords
 
 FindRoot = Callable[[WrapRecord], RootProvider]
-#: Takes the name of a log channel and a sentence. Injected: importing `logging` costs 30 ms.
+#: Called with the name of a log channel and a sentence. A parameter, since importing `logging` costs a command 30 ms.
 Log = Callable[[str, str], None]
-
-#: Kind of root → log channels of its accessor and of its store, and what opened the RMK (A-16).
-_WORDS = {
-    "local": (
-        "LocalKmsEncryptionEnvelopeAccessor",
-        "LocalKmsEncryptionEnvelope",
-        "configuration key with ID",
-    ),
-    "aws": ("AwsKmsEncryptionEnvelopeAccessor", "AwsKmsEncryptionEnvelope", "CMK with ARN"),
-    "azure": ("AzureKeyVaultEnvelopeAccessor", "AzureKeyVaultEnvelope", "key with ID"),
-}
 
 
 @dataclass(frozen=True)
 class OpenStore:
-    """A store whose MAC was checked, with its keys."""
+    """A store whose MAC was verified, with its open keys."""
 
     store: KmsStore
     rmk: Rmk
@@ -35,11 +26,13 @@ class OpenStore:
 
 
 def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
-    """Open by the first wrap that gives the RMK.
+    """Open a store by the first wrap that gives the RMK.
+
+    All wraps are tried in order, except those for recovery recipients: no identity is at hand here, and an error about
+    that would hide the real one.
 
     Raises:
-        StrongroomError: What the last wrap failed with; wraps that can be asked are all asked, and
-            recovery recipients are not: what they would say must not hide what is wrong.
+        StrongroomError: No wrap opens the store; this is the error of the last one that was tried.
     """
     failure: StrongroomError = RootError(f"the RMK {store.rmk_id} has no wrap that can be opened")
     for wrap in store.wraps:
@@ -50,7 +43,7 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
             rmk = store.rmk(root.unwrap(wrap))
             opened = OpenStore(store, rmk, store.open_ring(rmk))
         except StrongroomError as error:
-            log(_words(wrap.kind)[0], f"Wrap {wrap.id} did not open the RMK: {error}")
+            log(_words(wrap.kind).accessor, f"Wrap {wrap.id} did not open the RMK: {error}")
             failure = error
             continue
         tell_opened(opened, wrap, log)
@@ -59,7 +52,7 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
 
 
 def tell_opened(opened: OpenStore, wrap: WrapRecord, log: Log) -> None:
-    """Say which root opened a store (A-16)."""
+    """Log which root opened a store (A-16)."""
     accessor, envelope, key_words = _words(wrap.kind)
     key, rmk_id = wrap.root_key_id, opened.rmk.id
     log(accessor, f"Decrypted the RMK with ID {rmk_id} using the {key_words} {key}")
@@ -67,17 +60,20 @@ def tell_opened(opened: OpenStore, wrap: WrapRecord, log: Log) -> None:
 
 
 def reopen_store(store: KmsStore, rmk: Rmk, log: Log) -> OpenStore:
-    """Open a store by an RMK that is in memory: no root is asked.
+    """Open a store by an RMK that is in memory, without asking a root.
 
     Raises:
-        IntegrityError: It is not of this RMK, or damaged.
+        IntegrityError: The store is not one of this RMK, or is damaged.
     """
     opened = OpenStore(store, rmk, store.open_ring(rmk))
-    _, envelope, _ = _words(store.wraps[0].kind)
-    log(envelope, f"Using RMK with ID {rmk.id} to decrypt KMS store")
+    log(_words(store.wraps[0].kind).envelope, f"Using RMK with ID {rmk.id} to decrypt KMS store")
     return opened
 
 
-def _words(kind: str) -> tuple[str, str, str]:
+def _words(kind: str) -> LogWords:
+    """How log lines name a root (A-16)."""
+    found = registry.known(kind)
+    if found and found.log_words:
+        return found.log_words
     name = f"{kind.capitalize()}KmsEncryptionEnvelope"
-    return _WORDS.get(kind, (f"{name}Accessor", name, f"{kind} key"))
+    return LogWords(f"{name}Accessor", name, f"{kind} key")

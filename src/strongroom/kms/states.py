@@ -1,10 +1,10 @@
-"""States of a MEK and the steps between them (K-10, K-11); pure."""
+"""The states of a MEK, and the transitions between them (K-10, K-11); pure."""
 
 from enum import StrEnum
 
 
 class MekState(StrEnum):
-    """What a MEK may be used for; the words of the seeds."""
+    """The use that may be made of a MEK; the values are shown to administrators."""
 
     ENCRYPT_OR_DECRYPT = "encrypt or decrypt"
     DECRYPT_ONLY = "decrypt-only"
@@ -12,7 +12,7 @@ class MekState(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-#: The only step: a key that no longer encrypts never encrypts again (NIST SP 800-57-1, 5.3.4).
+#: The only transition: a key that no longer encrypts never encrypts again (NIST SP 800-57-1, 5.3.4).
 NEXT = {
     MekState.ENCRYPT_OR_DECRYPT: frozenset({MekState.DECRYPT_ONLY}),
     MekState.DECRYPT_ONLY: frozenset[MekState](),

@@ -1,41 +1,47 @@
-"""The KMS store: serialise, parse, authenticate (docs/format/kms-store.md); pure.
+"""The KMS store as a value: serialising, parsing and authenticating it (docs/format/kms-store.md); pure.
 
-A parsed store is a claim until `open_ring` has checked its MAC; before that only its wraps may be
-used (2.3).
+The store holds the wraps of the RMK and the MEKs, which are wrapped by the RMK, and a MAC by the RMK over everything.
+Whoever writes to the configuration could change a parsed store, so it is a claim until `open_ring` has verified the
+MAC. Before that, only its wraps may be used, and only to get the RMK (2.3).
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol, cast
 
+from strongroom.canonical import ASCII, Fields, Kind, to_base64
 from strongroom.clock import format_utc, parse_utc
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import FormatError, IntegrityError
-from strongroom.ids import InstallationId, MekId, RmkId, is_id
+from strongroom.errors import IntegrityError
+from strongroom.ids import InstallationId, MekId, RmkId
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek, Rmk, unwrap_mek, wrap_mek
 from strongroom.kms.states import MekState
-from strongroom.roots.base import RECIPIENT_KINDS, WrapRecord
+from strongroom.roots.base import Context, WrapForm, WrapRecord
+from strongroom.roots.registry import MODES, RECIPIENT_KINDS
 
 VERSION = 1
 MAX_BYTES = 1 << 20
 MAX_MEKS = 4096
 MAX_WRAPS = 32
 MAX_FORMER = 16
-MODES = ("local", "aws", "azure", "openbao", "pkcs11", "gcp", "tpm")
+KIND = Kind(
+    "the KMS store",
+    ASCII,
+    MAX_BYTES,
+    hint="restore kms.persistent_store from a backup of the data directory",
+)
+_MEMBERS = frozenset(["v", "epoch", "installation", "mode", "rmk", "meks", "former", "mac"])
+_RMK_MEMBERS = frozenset(["id", "created_at", "wraps"])
 
 
 class SealedStore(Protocol):
-    """Where the store's bytes come from: `kms.persistent_store` with its ENC layer taken off."""
+    """Loads the store's bytes: the value of `kms.persistent_store`, decrypted by the configuration key."""
 
     def version(self) -> int:
-        """A number that changes with every change of the bytes; cheap to ask."""
+        """A number that changes with every change of the bytes; cheap, since every use of a key asks for it."""
         ...
 
     def load(self) -> tuple[bytes, int]:
@@ -45,7 +51,7 @@ class SealedStore(Protocol):
 
 @dataclass(frozen=True)
 class WrappedMek:
-    """A MEK as the store holds it; times and state are claims until the MAC is checked."""
+    """A MEK as the store holds it; times and state are claims until the MAC is verified."""
 
     id: MekId
     state: MekState
@@ -70,15 +76,15 @@ class KmsStore:
     mac: bytes = b""
 
     def rmk(self, material: SecretBytes) -> Rmk:
-        """The RMK of this store with the material that a wrap gave."""
+        """The RMK of this store, made of the material that a root unwrapped."""
         return Rmk(self.rmk_id, self.installation_id, material)
 
     def open_ring(self, rmk: Rmk) -> KeyRing:
-        """Check the MAC, then open every MEK (2.2, 2.3).
+        """Verify the MAC, then open every MEK (2.2, 2.3).
 
         Raises:
-            IntegrityError: Wrong RMK, or the store was changed.
-            FormatError: An authentic store that breaks a rule of 1.4.
+            IntegrityError: The RMK is another one, or the store was changed.
+            FormatError: The store is authentic and breaks a rule of 1.4.
         """
         expected = _mac(self, rmk)
         if not hmac.compare_digest(expected, self.mac):
@@ -87,20 +93,25 @@ class KmsStore:
         return KeyRing(tuple(_open_mek(item, rmk, wrap_key) for item in self.meks))
 
     @property
+    def active_mek_id(self) -> MekId:
+        """The id of the active MEK; a claim until the MAC is verified."""
+        return next(mek.id for mek in self.meks if mek.state is MekState.ENCRYPT_OR_DECRYPT)
+
+    @property
     def recipients(self) -> tuple[str, ...]:
-        """The recovery recipients that the RMK is wrapped for (docs/format/recovery.md)."""
+        """The recovery recipients for which the RMK is wrapped (docs/format/recovery.md)."""
         kinds = RECIPIENT_KINDS
         return tuple(dict.fromkeys(w.root_key_id for w in self.wraps if w.kind in kinds))
 
     def former_mek_ids(self) -> tuple[str, ...]:
-        """Ids in closed rings only, which show as unavailable; unauthenticated until adopted."""
+        """Ids of MEKs that only closed stores have, shown as unavailable; unauthenticated until they are adopted."""
         closed = dict.fromkeys(mek.id for raw in self.former for mek in parse(raw).meks)
         own = {mek.id for mek in self.meks}
         return tuple(mek_id for mek_id in closed if mek_id not in own)
 
 
 def seal_ring(store: KmsStore, ring: KeyRing, rmk: Rmk) -> KmsStore:
-    """The store with this ring wrapped under this RMK, authenticated."""
+    """The store with the MEKs of this ring, wrapped and authenticated by this RMK."""
     wrap_key = rmk.wrap_key()
     meks = tuple(_wrap_mek(mek, rmk, wrap_key) for mek in ring)
     sealed = replace(store, meks=meks)
@@ -109,7 +120,7 @@ def seal_ring(store: KmsStore, ring: KeyRing, rmk: Rmk) -> KmsStore:
 
 def serialize(store: KmsStore) -> bytes:
     """The canonical bytes (1.1)."""
-    return _canonical({**_fields(store), "mac": _b64(store.mac)})
+    return KIND.dumps({**_fields(store), "mac": to_base64(store.mac)})
 
 
 def digest(raw: bytes) -> str:
@@ -118,77 +129,68 @@ def digest(raw: bytes) -> str:
 
 
 def parse(raw: bytes) -> KmsStore:
-    """The store of its bytes; bounds and version come first (1.2, 1.5), states and times after (1.4).
+    """Parse the bytes of a store: version and bounds first (1.2, 1.5), then states and times (1.4).
 
     Raises:
-        FormatError: Not a store, not a version known here, beyond a bound, or not canonical.
+        FormatError: The bytes are no store, or of an unknown version, beyond a bound, or not canonical.
     """
-    if len(raw) > MAX_BYTES:
-        message = f"the KMS store has {len(raw)} bytes, more than {MAX_BYTES}"
-        raise FormatError(message)
-    try:
-        document = json.loads(raw)
-        store = _read(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = "the KMS store is damaged: it cannot be read"
-        hint = "restore kms.persistent_store from a backup of the data directory"
-        raise FormatError(message, hint=hint) from error
-    # one form for each value: what is not canonical was not written by strongroom
-    if serialize(store) != raw:
-        message = "the KMS store is damaged: it is not in canonical form"
-        raise FormatError(message)
-    return store
-
-
-def _read(document: Mapping[str, Any]) -> KmsStore:
-    if document["v"] != VERSION:
-        message = f"the KMS store has version {document['v']}, known here is {VERSION}"
-        raise FormatError(message, hint="it was written by a newer strongroom")
-    rmk = document["rmk"]
-    _bound("MEKs", document["meks"], MAX_MEKS)
-    _bound("wraps", rmk["wraps"], MAX_WRAPS)
-    _bound("former stores", document["former"], MAX_FORMER)
-    if document["mode"] not in MODES or not rmk["wraps"] or document["epoch"] < 1:
-        raise ValueError(document["mode"])
+    fields = KIND.loads(raw)
+    fields.check_version("v", VERSION)
+    fields.check_names(_MEMBERS)
+    rmk = fields.inner("rmk")
+    rmk.check_names(_RMK_MEMBERS)
+    fields.check_count("meks", "MEKs", MAX_MEKS)
+    rmk.check_count("wraps", "wraps", MAX_WRAPS)
+    fields.check_count("former", "former stores", MAX_FORMER)
+    if fields.value("mode") not in MODES:
+        raise fields.refused("its mode is not known here")
+    wraps = tuple(map(_read_wrap, rmk.objects("wraps")))
+    if not wraps:
+        raise fields.refused("it has no wrap")
+    installation, rmk_id = fields.id("installation"), rmk.id("id")
+    if any(one.context != Context(installation, rmk_id, one.id).pairs() for one in wraps):
+        raise fields.refused("a wrap in it belongs to another store")  # 1.3
     return KmsStore(
-        epoch=document["epoch"],
-        installation_id=InstallationId(_id(document["installation"])),
-        mode=document["mode"],
-        rmk_id=RmkId(_id(rmk["id"])),
-        rmk_created_at=_time(rmk["created_at"]),
-        wraps=tuple(_read_wrap(item) for item in rmk["wraps"]),
-        meks=tuple(_read_mek(item) for item in document["meks"]),
-        former=tuple(_bytes(item) for item in document["former"]),
-        mac=_bytes(document["mac"]),
+        epoch=fields.number("epoch", least=1),
+        installation_id=InstallationId(installation),
+        mode=fields.text("mode"),
+        rmk_id=RmkId(rmk_id),
+        rmk_created_at=rmk.time("created_at"),
+        wraps=wraps,
+        meks=tuple(map(_read_mek, fields.objects("meks"))),
+        former=fields.raws("former"),
+        mac=fields.raw("mac"),
     )
 
 
-def _read_wrap(item: Mapping[str, Any]) -> WrapRecord:
+def _read_wrap(item: Fields) -> WrapRecord:
+    item.check_names(WrapRecord.__annotations__)
     return WrapRecord(
-        id=_id(item["id"]),
-        kind=item["kind"],
-        form=item["form"],
-        root_key_id=item["root_key_id"],
-        region=item["region"],
-        blob=_bytes(item["blob"]),
-        inner=_bytes(item["inner"]),
-        context=dict(item["context"]),
-        added_at=_time(item["added_at"]),
-        last_verified=_time(item["last_verified"]),
+        id=item.id("id"),
+        kind=item.text("kind"),
+        form=cast("WrapForm", item.text("form")),
+        root_key_id=item.text("root_key_id"),
+        region=item.text("region"),
+        blob=item.raw("blob"),
+        inner=item.raw("inner"),
+        context=item.text_map("context"),
+        added_at=item.time("added_at"),
+        last_verified=item.time("last_verified"),
     )
 
 
-def _read_mek(item: Mapping[str, Any]) -> WrappedMek:
-    state = MekState(item["state"])
+def _read_mek(item: Fields) -> WrappedMek:
+    item.check_names(WrappedMek.__annotations__)
+    state = item.one_of("state", MekState)
     if state is MekState.UNAVAILABLE:
-        raise ValueError(state)
+        raise item.refused("a MEK in it is unavailable")
     return WrappedMek(
-        id=MekId(_id(item["id"])),
+        id=MekId(item.id("id")),
         state=state,
-        created_at=_time(item["created_at"]),
-        encrypting_since=_optional_time(item["encrypting_since"]),
-        decrypt_only_since=_optional_time(item["decrypt_only_since"]),
-        wrapped=_bytes(item["wrapped"]),
+        created_at=item.time("created_at"),
+        encrypting_since=item.optional("encrypting_since", Fields.time),
+        decrypt_only_since=item.optional("decrypt_only_since", Fields.time),
+        wrapped=item.raw("wrapped"),
     )
 
 
@@ -204,7 +206,7 @@ def _fields(store: KmsStore) -> dict[str, object]:
             "wraps": [_wrap_fields(wrap) for wrap in store.wraps],
         },
         "meks": [_mek_fields(mek) for mek in store.meks],
-        "former": [_b64(raw) for raw in store.former],
+        "former": [to_base64(raw) for raw in store.former],
     }
 
 
@@ -215,8 +217,8 @@ def _wrap_fields(wrap: WrapRecord) -> dict[str, object]:
         "form": wrap.form,
         "root_key_id": wrap.root_key_id,
         "region": wrap.region,
-        "blob": _b64(wrap.blob),
-        "inner": _b64(wrap.inner),
+        "blob": to_base64(wrap.blob),
+        "inner": to_base64(wrap.inner),
         "context": dict(wrap.context),
         "added_at": wrap.added_at,
         "last_verified": wrap.last_verified,
@@ -230,13 +232,13 @@ def _mek_fields(mek: WrappedMek) -> dict[str, object]:
         "created_at": mek.created_at,
         "encrypting_since": mek.encrypting_since,
         "decrypt_only_since": mek.decrypt_only_since,
-        "wrapped": _b64(mek.wrapped),
+        "wrapped": to_base64(mek.wrapped),
     }
 
 
 def _mac(store: KmsStore, rmk: Rmk) -> bytes:
-    """Over all but itself (2.3)."""
-    return hmac.digest(rmk.mac_key().reveal(), _canonical(_fields(store)), hashlib.sha256)
+    """The MAC over all members of the store except the MAC itself (2.3)."""
+    return hmac.digest(rmk.mac_key().reveal(), KIND.dumps(_fields(store)), hashlib.sha256)
 
 
 def _open_mek(item: WrappedMek, rmk: Rmk, wrap_key: SecretBytes) -> Mek:
@@ -261,45 +263,9 @@ def _wrap_mek(mek: Mek, rmk: Rmk, wrap_key: SecretBytes) -> WrappedMek:
     )
 
 
-def _canonical(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def _bound(what: str, items: list[object], limit: int) -> None:
-    if len(items) > limit:
-        message = f"the KMS store has {len(items)} {what}, more than {limit}"
-        raise FormatError(message)
-
-
-def _id(text: object) -> str:
-    if not isinstance(text, str) or not is_id(text):
-        raise ValueError(text)
-    return text
-
-
-def _time(text: str) -> str:
-    parse_utc(text)
-    return text
-
-
-def _optional_time(text: str | None) -> str | None:
-    return None if text is None else _time(text)
-
-
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else parse_utc(text)
 
 
 def _text(moment: datetime | None) -> str | None:
     return None if moment is None else format_utc(moment)
-
-
-def _b64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(text) from error

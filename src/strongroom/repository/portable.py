@@ -1,6 +1,6 @@
-"""All rows of the repository as lines of JSON, out and in: the same for every database (docs/format/backup.md 3).
+"""Exports and imports all rows of the repository as lines of JSON, the same for every database (docs/format/backup.md 3).
 
-What belongs to a running node and not to its data stays out: sessions, uploads, intents, marks.
+Rows that belong to a running node and not to its data are left out: sessions, uploads, intents, marks.
 """
 
 import json
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    DefaultClause,
     Integer,
     Table,
     delete,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from strongroom import canonical
 from strongroom.errors import FormatError, StateError
 from strongroom.repository import tables
 from strongroom.repository.engine import translated
@@ -42,8 +44,10 @@ PORTABLE = (
     tables.tokens,
     tables.jobs,
 )
+READABLE = frozenset({"0001", "0002"})
+"""Schemas whose rows can be imported: that of this program, and earlier ones, whose missing columns have a default."""
 NAMES = tuple(table.name for table in PORTABLE)
-#: What a restore empties and does not fill again: they are of the data that goes.
+#: Tables that a restore empties and does not fill again, since their rows refer to the replaced data.
 EMPTIED = (tables.sessions, tables.upload_parts, tables.uploads)
 
 Row = dict[str, Any]
@@ -59,7 +63,7 @@ class PortableRows:
         """The rows of a table, each as a line.
 
         Raises:
-            StateError: One is so long that `split_lines` may refuse it.
+            StateError: A row is so long that a reader would refuse it.
         """
         table = _table(name)
         statement = select(table).order_by(*table.primary_key.columns)
@@ -81,13 +85,13 @@ class PortableRows:
         return set(self._connection.execute(select(_table(name).c.id)).scalars())
 
     def replace(self, rows_of: Callable[[str], Iterable[Row]]) -> dict[str, int]:
-        """Put these rows in the place of all that are there; returns how many by table.
+        """Replace all rows of the repository by these; returns their number by table.
 
         Args:
-            rows_of: The rows of a table, by its name.
+            rows_of: Returns the rows of a table, given its name.
 
         Raises:
-            ConflictError: They break a rule of the schema.
+            ConflictError: The rows break a rule of the schema.
         """
         for table in (*EMPTIED, *reversed(PORTABLE)):
             self._connection.execute(delete(table))
@@ -105,10 +109,10 @@ class PortableRows:
 
 
 def parse_line(name: str, line: bytes) -> Row:
-    """A row of its line.
+    """Parse a line to a row.
 
     Raises:
-        FormatError: It is not canonical, or not a row of this table.
+        FormatError: The line is not canonical, or no row of this table.
     """
     table = _table(name)
     try:
@@ -117,7 +121,10 @@ def parse_line(name: str, line: bytes) -> Row:
     except (ValueError, RecursionError) as error:
         raise _no_row(name) from error
     columns = {column.name: column for column in table.columns}
-    if not same or row.keys() != columns.keys():
+    if not same:
+        raise _no_row(name)
+    row = {**_defaults(table, row), **row}
+    if row.keys() != columns.keys():
         raise _no_row(name)
     if not all(_fits(columns[key], value) for key, value in row.items()):
         raise _no_row(name)
@@ -128,7 +135,7 @@ def split_lines(name: str, pieces: Iterable[bytes | memoryview]) -> Iterator[Row
     """The rows of a table's bytes, which come in pieces of any size.
 
     Raises:
-        FormatError: As `parse_line`; or a line is too long or has no end.
+        FormatError: A line is no row of this table, is too long, or has no end.
     """
     rest = b""
     for piece in pieces:
@@ -145,8 +152,17 @@ def _table(name: str) -> Table:
     return tables.metadata.tables[name]
 
 
+def _defaults(table: Table, row: Row) -> Row:
+    """The values of columns that are newer than the program that wrote the row."""
+    return {
+        column.name: int(str(column.server_default.arg))
+        for column in table.columns
+        if isinstance(column.server_default, DefaultClause) and column.name not in row
+    }
+
+
 def _canonical(row: Mapping[str, object]) -> bytes:
-    return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return canonical.dumps(row)
 
 
 def _parents_first(rows: Iterable[Row]) -> Iterator[Row]:

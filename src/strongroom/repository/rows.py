@@ -1,7 +1,6 @@
-"""What the repository's tables hold: one frozen dataclass per table; pure.
+"""The rows of the repository's tables, as a frozen dataclass for each table; pure.
 
-Times are texts of the K-12 form. Field names are the column names; folded columns are the tables'
-own business.
+Times are texts of the K-12 form. Field names are the column names; folded columns are left to the table gateways.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
 
 Json = Mapping[str, object]
-DELETE_INTENT = "delete"  # the purpose of an intent: the file has to go
+DELETE_INTENT = "delete"  # the purpose of an intent for a file that must be deleted
 RowT = TypeVar("RowT")
 
 
@@ -34,7 +33,7 @@ class ContentState(IntEnum):
     ENCRYPTED = 1
     PENDING_ENCRYPTION = 2
     PENDING_DECRYPTION = 3
-    PENDING_REKEY = 5
+    PENDING_REENCRYPTION = 5
 
     @property
     def words(self) -> str:
@@ -62,13 +61,13 @@ class SiteRow:
 class UserRow:
     """A user of the installation; `site_users` gives it roles on sites.
 
-    Without a password hash it can sign in with an access token only.
+    Without a password hash the user can sign in with an access token only.
     """
 
     id: str
     name: str
     full_name: str
-    password_hash: str | None
+    password_hash: str | None = field(repr=False)
     is_server_admin: bool
     created_at: str
     failed_logins: int = 0
@@ -107,7 +106,7 @@ class ContentRow:
     Attributes:
         kind: `datasource` or `workbook`.
         file_type: `hyper`, `tdsx`, `parquet` …
-        storage_key: The file's key in the file store; empty if there is none.
+        storage_key: The file's key in the file store; empty without a file.
         file_id: The envelope's file id; empty if the file is plain.
         mek_id: The MEK that the envelope's newest slot names; empty if the file is plain.
         state: `ContentState`.
@@ -142,18 +141,18 @@ class CredentialRow:
     id: str
     content_id: str
     name: str
-    sealed: str
+    sealed: str = field(repr=False)
     asset_key_id: str
 
 
 @dataclass(frozen=True)
 class TokenRow:
-    """A personal access token; only the hash of its secret is kept."""
+    """A personal access token; only the hash of its secret is stored."""
 
     id: str
     user_id: str
     name: str
-    secret_hash: str
+    secret_hash: str = field(repr=False)
     created_at: str
     expires_at: str | None = None
     last_used_at: str | None = None
@@ -163,7 +162,7 @@ class TokenRow:
 class SessionRow:
     """A signed-in session, by its token's hash; `token_id` names the access token it came from."""
 
-    token_hash: str
+    token_hash: str = field(repr=False)
     user_id: str
     site_id: str
     token_id: str | None
@@ -185,7 +184,7 @@ class UploadRow:
 
 @dataclass(frozen=True)
 class UploadPartRow:
-    """One part of an upload: an envelope of its own."""
+    """A part of an upload, which is an envelope of its own."""
 
     upload_id: str
     number: int
@@ -198,7 +197,11 @@ class UploadPartRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job on extracts (E-11); `kind` and `state` are the words of `jobs.model`."""
+    """A job on extracts (E-11); `kind` and `state` are the words of `jobs.model`.
+
+    Attributes:
+        bytes_total: Plaintext bytes that the job will change, as counted at its beginning.
+    """
 
     id: str
     kind: str
@@ -211,6 +214,7 @@ class JobRow:
     done: int = 0
     total: int = 0
     bytes_done: int = 0
+    bytes_total: int = 0
     note: str = ""
     cancel_requested: bool = False
     receipt: Json | None = None
@@ -221,7 +225,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class IntentRow:
-    """A file that is being written and has no row yet: known, and a use of its MEK."""
+    """An intent: a file that is being written and has no row yet, or must be deleted; counts as a use of its MEK."""
 
     storage_key: str
     file_id: str
@@ -231,7 +235,7 @@ class IntentRow:
 
 
 class StoredFields(Protocol):
-    """What the file store tells about a file; `extracts.vault.StoredFile` is one."""
+    """The fields of a row that describe its file; `extracts.stored.StoredFile` has them as well."""
 
     @property
     def storage_key(self) -> str:
@@ -261,7 +265,7 @@ class StoredFields(Protocol):
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition of a list: operators eq, cieq, in (several values), gt, gte, lt, lte, has."""
+    """A condition of a list: operators eq, cieq, in (several values), gt, gte, lt, lte, has."""
 
     field: str
     operator: str
@@ -270,7 +274,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Query:
-    """What a list shall show: all filters hold, sorted by (field, descending), one window."""
+    """A query for a list: filters that must all hold, the sort order as (field, descending), and the window."""
 
     filters: tuple[Filter, ...] = ()
     sort: tuple[tuple[str, bool], ...] = ()

@@ -1,20 +1,20 @@
-"""A repository in a folder of its own that goes again: to try rows before they count."""
+"""A throw-away repository in a temporary folder, in which a restore tries rows before it commits them."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from strongroom import durable
 from strongroom.repository import engine
 from strongroom.repository.unit_of_work import Repository
+from strongroom.system import durable
 
 
 @contextmanager
 def scratch_repository(folder: Path) -> Iterator[Repository]:
-    """An empty repository in this folder, which is made for it and removed at the end.
+    """An empty repository in this folder, which is created, and removed at the end of the block.
 
-    What a killed process left in a folder of this name is removed first.
+    A folder that a killed process left under this name is removed first.
     """
     _remove(folder)
     durable.make_folder(folder)

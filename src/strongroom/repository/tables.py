@@ -42,12 +42,12 @@ def _flag(name: str) -> Column[bool]:
 
 
 def _reference(name: str, target: str, *, nullable: bool = False) -> Column[str]:
-    """A reference whose row goes with its target."""
+    """A reference whose row is deleted with its target."""
     return Column(name, Text, ForeignKey(target, ondelete="CASCADE"), nullable=nullable)
 
 
 def _owner() -> Column[str]:
-    """A reference that keeps its target from being deleted."""
+    """A reference to a user, who cannot be deleted while it exists."""
     return Column("owner_id", Text, ForeignKey("users.id"), nullable=False)
 
 
@@ -163,6 +163,8 @@ contents = Table(
     UniqueConstraint("project_id", "kind", "name_folded"),
     UniqueConstraint("site_id", "kind", "content_url_folded"),
     Index(None, "site_id", "id"),
+    # in the order of lists, so a page is a range of the index
+    Index(None, "site_id", "kind", "name_folded", "id"),
     Index(None, "owner_id"),
     Index(None, "mek_id"),
     Index(None, "storage_key"),
@@ -235,7 +237,7 @@ upload_parts = Table(
     PrimaryKeyConstraint("upload_id", "number"),
 )
 
-# no reference to sites or contents: a job and its receipt outlive what they were about
+# no reference to sites or contents: a job's row and receipt stay when its site or its extracts are deleted
 jobs = Table(
     "jobs",
     metadata,
@@ -250,6 +252,7 @@ jobs = Table(
     _number("done"),
     _number("total"),
     _number("bytes_done"),
+    Column("bytes_total", BigInteger, nullable=False, server_default="0"),
     _text("note"),
     _flag("cancel_requested"),
     Column("receipt", JSON(none_as_null=True)),
@@ -258,6 +261,8 @@ jobs = Table(
     Column("finished_at", Text),
     Index(None, "state", "created_at"),
     Index(None, "site_id", "created_at"),
+    Index(None, "site_id", "state", "content_id", "created_at"),
+    Index(None, "finished_at"),
 )
 
 intents = Table(

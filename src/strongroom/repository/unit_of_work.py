@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
-from sqlalchemy import Connection, Engine, delete, insert, inspect, select
+from sqlalchemy import URL, Connection, Engine, delete, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from strongroom import durable
 from strongroom.errors import StateError, StorageError
 from strongroom.repository import engine as database
 from strongroom.repository.gateways.content import (
@@ -30,8 +29,9 @@ from strongroom.repository.gateways.work import (
 )
 from strongroom.repository.portable import PortableRows
 from strongroom.repository.tables import schema_version
+from strongroom.system import durable
 
-REVISION = "0001"
+REVISION = "0002"
 
 
 class Transaction:
@@ -53,15 +53,29 @@ class Transaction:
         self.rows = PortableRows(connection)
 
     def storage_keys(self) -> set[str]:
-        """Every file that anything here knows: content, upload parts and files being written."""
+        """The storage keys of all files that a row names: content, upload parts and intents."""
         known = self.contents.storage_keys() | self.uploads.storage_keys()
         return known | self.intents.storage_keys()
 
 
 class Repository:
-    """The database of one installation; safe to share between threads."""
+    """The database of one installation, for any number of threads and processes.
 
-    def __init__(self, url: str, access: durable.Access = durable.PRIVATE) -> None:
+    The contract (tests/contract/repository) that services rely on, whichever database stands behind it:
+
+    - **Writers go one after the other.** What a writing transaction reads is still true when it commits: counts,
+      names and states that were read first decide what is written (the number of an upload's next part, a free
+      content URL, a quota, whether a job is queued already). SQLite takes its write lock at the beginning. A
+      database of many writers has to be serializable and repeat the block, or take one lock for all.
+    - A transaction is all or nothing, and durable when its block has ended without an error.
+    - A refused statement (`ConflictError`) changes nothing, and the transaction may go on without it.
+    - Readers see one state, that of their beginning, and wait for nobody.
+    - Names are unique and are found in any case of letters, as `folding.fold` says and not the database; so are
+      the orders of lists: by code points, and by id where all else is alike. No other rule of a language counts.
+    - An error's class is decided by the database's code, and no value of a statement gets into its words.
+    """
+
+    def __init__(self, url: str | URL, access: durable.FileModes = durable.PRIVATE) -> None:
         self._url = url
         self._access = access
         self._schema_lock = threading.Lock()
@@ -76,8 +90,8 @@ class Repository:
         """A transaction that may write; writers go one after the other.
 
         Raises:
-            StorageError: The database is locked, full, damaged or not there.
-            ConflictError: A rule of the schema forbids it.
+            StorageError: The database is locked, full, damaged or missing.
+            ConflictError: The change breaks a rule of the schema.
         """
         self._check_schema()
         with self._begin(read_only=False) as connection:
@@ -85,21 +99,21 @@ class Repository:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A transaction that only reads: one consistent view, and it waits for nobody.
+        """A transaction that only reads: a consistent view, without waiting for writers.
 
         Raises:
-            StorageError: The database is damaged or not there.
+            StorageError: The database is damaged or missing.
         """
         self._check_schema()
         with self._begin(read_only=True) as connection:
             yield Transaction(connection)
 
     def ensure_schema(self) -> None:
-        """Create the database if need be and bring its schema up to date, all or nothing.
+        """Create the database if it is missing, and bring its schema up to date, all or nothing.
 
         Raises:
             StorageError: The database cannot be created or written.
-            StateError: Its schema belongs to a newer program.
+            StateError: The schema belongs to a newer program.
         """
         from strongroom.repository.migrations import runner
 
@@ -126,10 +140,10 @@ class Repository:
                 with connection.begin():
                     yield connection
         except SQLAlchemyError as error:
-            raise database.translated(error) from error
+            raise database.translated(error, self._url) from error
 
     def _check_schema(self) -> None:
-        """Once per process: refuse to work on tables of another program version."""
+        """Bring an older schema up to date and refuse a newer one; done once per process."""
         if self._schema_checked:
             return
         with self._schema_lock:
@@ -142,8 +156,16 @@ class Repository:
             with self._begin(read_only=True) as connection:
                 revision = _revision(connection)
             if revision != REVISION:
-                raise _foreign_schema(revision)
+                self._upgrade(revision)
             self._schema_checked = True
+
+    def _upgrade(self, present: str | None) -> None:
+        """Bring the schema of an older version up to date; done by the first command of the new version."""
+        from strongroom.repository.migrations import runner
+
+        if present not in runner.revisions():
+            raise _foreign_schema(present)
+        self.ensure_schema()
 
 
 def _revision(connection: Connection) -> str | None:

@@ -6,13 +6,14 @@ ARN and the region are checked (A-08, A-09, Q-21).
 """
 
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any
 
+from strongroom import foreign_words
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -24,27 +25,28 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.roots import indirect, wraps
-from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots import ends, indirect, outbound, wraps
+from strongroom.roots.aws_connection import Connection, DefaultChain
+from strongroom.roots.base import Context, CredentialEnd, RootDescription, WrapRecord
+from strongroom.roots.kinds import WAY, Given, LogWords, Option, RootKind
 from strongroom.roots.settings import RootSettings
+from strongroom.system.extras import needed
 
 KIND = "aws"
-ATTEMPTS = 4
-CONNECT_S = 3
-READ_S = 5
-METADATA_ATTEMPTS = 3
 #: How long a preflight takes "access denied" for a permission that does not count yet: IAM is
 #: eventually consistent, mostly within seconds (7.5).
 CONSISTENT_S = 6.0
 _PAUSE_S = 1.0
-#: A clock that is further away than this is told: AWS takes signatures of five minutes.
+#: A clock that differs by more than this is reported in errors: AWS refuses signatures that differ by five minutes.
 _SKEW_S = 60.0
 _PAGES = 10
+_SESSION = timedelta(hours=36)
+_INSTEAD = "attach a role, or set them anew and start the server again"
 _KEY_BYTES = 32
 _TOLD = re.compile(r"\b(?P<arn>arn:aws[a-z-]*:(?:iam|sts)::\d{12}:\S+) is not authorized")
 _ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12})"
-    r":(?P<what>key|alias)/(?P<id>[A-Za-z0-9/_-]+)"
+    r":(?P<what>key|alias)/(?P<id>[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)"
 )
 
 
@@ -61,7 +63,7 @@ def parse_arn(text: str) -> KeyArn:
     """The ARN as the console shows it; blanks and quotes around it are taken off (A-11).
 
     Raises:
-        UsageError: It is no key ARN.
+        UsageError: The text is not the ARN of a key.
     """
     trimmed = text.strip().strip("\"'").strip()
     match = _ARN.fullmatch(trimmed)
@@ -74,7 +76,7 @@ def parse_arn(text: str) -> KeyArn:
 
 
 def settings(key_arn: str, region: str) -> RootSettings:
-    """Checked settings; asks nobody (A-08, A-09).
+    """Checked settings; sends no request (A-08, A-09).
 
     Raises:
         UsageError: No key ARN, or the region is not the ARN's.
@@ -91,80 +93,42 @@ def settings(key_arn: str, region: str) -> RootSettings:
 
 def build(root: RootSettings, clock: Clock) -> "AwsRoot":
     """The root with a client of boto3's default credential chain, instance role included (A-01)."""
-    try:
+    with needed("the AWS root needs boto3", "aws", RootError):
         import boto3  # noqa: F401  a missing library is told here, not at the first call
-    except ImportError as error:
-        raise RootError("the AWS root needs boto3", hint="pip install 'strongroom[aws]'") from error
     import logging
 
-    # the SDK tells every step at this level; what matters is told by the accessor
+    # below this level the SDK logs every step; failures are logged by the accessor of the KMS
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    return AwsRoot(DefaultChain(root.options["region"]), root.root_key_id, clock)
+    chain = DefaultChain(root.options["region"])
+    return AwsRoot(chain, root.root_key_id, clock, known_as=root.known_as)
 
 
-class Connection(Protocol):
-    """A client of AWS KMS, and whose credentials it signs with."""
-
-    def client(self) -> Any:
-        """The client of boto3."""
-        ...
-
-    def renew(self) -> None:
-        """Forget client and credentials: the next client reads the credentials anew."""
-        ...
-
-    def identity(self) -> str:
-        """Who the credentials belong to, in words; asks nobody, so it is empty before a call."""
-        ...
+def of_options(given: Given) -> RootSettings:
+    """The settings of a command line."""
+    return settings(given.text("--key-arn"), given.text("--aws-region"))
 
 
-class DefaultChain:
-    """The connection by boto3's default chain: environment, files, container, instance role (Q-22)."""
+def of_backup(root: RootSettings) -> RootSettings:
+    """The settings that a backup names."""
+    return settings(root.root_key_id, root.options["region"])
 
-    def __init__(self, region: str) -> None:
-        self._region = region
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._credentials: Any = None
-        self._identity = ""
 
-    def client(self) -> Any:
-        """The client; made again as long as there are no credentials: a role may be attached later."""
-        with self._lock:
-            if self._client is None or self._credentials is None:
-                self._connect()
-            if self._credentials is not None:
-                self._identity = _identity(self._credentials)
-            return self._client
-
-    def renew(self) -> None:
-        """Forget client and credentials."""
-        with self._lock:
-            self._client = None
-
-    def identity(self) -> str:
-        """Where the credentials of the last call came from, and their public id."""
-        return self._identity
-
-    def _connect(self) -> None:
-        import boto3
-        from botocore.config import Config
-        from botocore.session import get_session
-
-        core = get_session()
-        if core.get_config_variable("metadata_service_num_attempts") == 1:
-            # one try is the default, and one lost packet would be "no credentials" (7.2)
-            core.set_config_variable("metadata_service_num_attempts", METADATA_ATTEMPTS)
-        session = boto3.Session(botocore_session=core, region_name=self._region)
-        self._credentials = session.get_credentials()
-        self._client = session.client(
-            "kms",
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                connect_timeout=CONNECT_S,
-                read_timeout=READ_S,
-            ),
-        )
+ROOT = RootKind(
+    KIND,
+    build,
+    title="AWS",
+    options=(
+        Option("--key-arn", "ARN", "the CMK's full ARN", required=True),
+        Option("--aws-region", "REGION", "the CMK's region", required=True),
+    ),
+    of_options=of_options,
+    example="--key-arn ARN --aws-region eu-central-1",
+    shown={"": "CMK ARN", "region": "AWS region", "identity": "Identity", **WAY},
+    log_words=LogWords(
+        "AwsKmsEncryptionEnvelopeAccessor", "AwsKmsEncryptionEnvelope", "CMK with ARN"
+    ),
+    of_backup=of_backup,
+)
 
 
 class AwsRoot:
@@ -176,6 +140,7 @@ class AwsRoot:
         arn: str,
         clock: Clock,
         *,
+        known_as: Collection[str] = (),
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -185,6 +150,7 @@ class AwsRoot:
             connection: Gives the client of AWS KMS.
             arn: The CMK.
             clock: For the times in records.
+            known_as: Other ARNs of the same key: of its replicas in other regions.
             sleep: Waits between two tries of a preflight.
             monotonic: Seconds of a clock that never goes back.
         """
@@ -194,6 +160,7 @@ class AwsRoot:
         self._sleep = sleep
         self._monotonic = monotonic
         self._may_list = True
+        self._ids = frozenset((arn, self._arn.text, *known_as))
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
         """The data key is the RMK (A-07)."""
@@ -210,10 +177,10 @@ class AwsRoot:
         """Decrypt, by the CMK named, and with the context that it was made with (A-25).
 
         Raises:
-            RootRefusedError: Another CMK made the record; nobody is asked.
+            RootRefusedError: Another CMK made the record, which is seen without a request.
         """
         arn = self._arn.text
-        if record.root_key_id != arn:
+        if record.root_key_id not in self._ids:
             raise wraps.other_key(f"the CMK {record.root_key_id}", arn)
         answer = self._call(
             "kms:Decrypt",
@@ -229,6 +196,7 @@ class AwsRoot:
     def describe(self) -> RootDescription:
         """ARN, region, account, and the identity of the last call."""
         details = {"region": self._arn.region, "account": self._arn.account}
+        details |= self._connection.way()
         identity = self._connection.identity()
         if identity:
             details["identity"] = identity
@@ -245,7 +213,8 @@ class AwsRoot:
             try:
                 return self._round_trip()
             except RootRefusedError as error:
-                if not _is_denied(error) or self._monotonic() >= until:
+                denied = getattr(error.__cause__, "code", "") == _DENIED
+                if not denied or self._monotonic() >= until:
                     raise
             self._sleep(_PAUSE_S * (0.5 + rng.random_bytes(1)[0] / 256))
 
@@ -257,6 +226,18 @@ class AwsRoot:
             newest = max([newest, *(format_utc(date) for date in dates if date)])
         return newest
 
+    def credential_end(self) -> CredentialEnd | None:
+        """When session credentials end that were set by hand; AWS makes them for 36 hours at most."""
+        ends_at = self._connection.ends_at()
+        if ends_at is None:
+            return None
+        who = f"session credentials ({self._connection.identity()}) are renewed by nobody"
+        if ends_at.year == 1:
+            return ends.unknown(
+                f"{who}, and do not say when they end; {_INSTEAD}", self._clock.now()
+            )
+        return ends.of(f"{who}; {_INSTEAD}", ends_at, _SESSION)
+
     def _rotations(self) -> Iterator[Mapping[str, Any]]:
         words, pages = {"KeyId": self._arn.text}, _PAGES
         while self._may_list and pages:
@@ -265,7 +246,7 @@ class AwsRoot:
                     "kms:ListKeyRotations", lambda client: client.list_key_rotations(**words)
                 )
             except StrongroomError:
-                # not asked again: each refusal is a line in somebody's audit trail
+                # not asked again: each refusal is a line in the audit trail of the AWS account
                 self._may_list = False
                 return
             yield answer
@@ -290,21 +271,47 @@ class AwsRoot:
         return replace(record, region=self._arn.region)
 
     def _call(self, action: str, call: Callable[[Any], Any]) -> Any:
-        """Run a call and translate what the SDK raises (requirements 7.5)."""
+        """Run a call and translate what the SDK raises."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
         try:
             return self._once_more(call)
         except ClientError as error:
-            raise self._translated(error.response, action) from error
+            code = self._code(error.response)
+            raise self._translated(error.response, action) from self._cause(error, code)
         except BotoCoreError as error:
-            raise _unreachable(error, action, self._arn.text) from error
-        except (ResponseParserError, ValueError, OSError) as error:
+            raise self._unreachable(action, error) from self._cause(error)
+        except (
+            ResponseParserError,
+            ValueError,
+            OSError,
+            AttributeError,
+            TypeError,
+            LookupError,
+        ) as error:
+            said = foreign_words.of(error, *self._connection.secrets())
             raise RootUnavailableError(
-                f"the answer to {action} with {self._arn.text} cannot be read: {error}",
+                f"the answer to {action} with {self._arn.text} cannot be read: {said}",
                 hint="check proxy and endpoint: something else may answer for AWS KMS",
-            ) from error
+            ) from self._cause(error)
+
+    def _cause(self, error: Exception, code: str = "") -> Exception:
+        return foreign_words.cause(error, *self._connection.secrets(), code=code)
+
+    def _unreachable(self, action: str, error: Any) -> RootError:
+        name, arn = type(error).__name__, self._arn.text
+        if "Credential" in name:
+            return RootUnavailableError(
+                f"there are no AWS credentials in the environment of {outbound.whose()} to {action} with {arn}: {name}",
+                hint="attach a role to the instance (and see that its metadata service answers), or set up"
+                " the default credential chain for that process: its environment counts, not this shell's",
+            )
+        said = foreign_words.of(error, *self._connection.secrets())
+        return RootUnavailableError(
+            f"AWS KMS cannot be reached to {action} with {arn}: {said}",
+            hint="check network, proxy, TLS and the region's endpoint",
+        )
 
     def _once_more(self, call: Callable[[Any], Any]) -> Any:
         """Run a call, and again with fresh credentials if AWS does not take the present ones (7.2)."""
@@ -313,14 +320,14 @@ class AwsRoot:
         try:
             return call(self._connection.client())
         except ClientError as error:
-            if _code(error.response) not in _CREDENTIALS:
+            if self._code(error.response) not in _CREDENTIALS:
                 raise
             self._connection.renew()
             return call(self._connection.client())
 
     def _translated(self, response: Mapping[str, Any], action: str) -> RootError | IntegrityError:
-        code, arn = _code(response), self._arn.text
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code, arn = self._code(response), self._arn.text
+        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code == "InvalidCiphertextException":
             return IntegrityError()
         if code in _TRANSIENT or status == 429 or status >= 500:
@@ -340,11 +347,18 @@ class AwsRoot:
         )
         return RootRefusedError(message.format(**words), hint=hint.format(**words))
 
+    def _code(self, response: Mapping[str, Any]) -> str:
+        return foreign_words.of(
+            response.get("Error", {}).get("Code", ""), *self._connection.secrets()
+        )
+
     def _skew(self, response: Mapping[str, Any]) -> str:
         """In words, if this machine's clock is away from that of AWS (7.5)."""
-        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        date = foreign_words.of(
+            response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        )
         try:
-            theirs = parsedate_to_datetime(str(headers.get("date", "")))
+            theirs = parsedate_to_datetime(date)
             skew = (self._clock.now() - theirs).total_seconds()
         except (ValueError, TypeError):
             return ""
@@ -355,7 +369,10 @@ class AwsRoot:
 
     def _who(self, response: Mapping[str, Any]) -> str:
         """The identity by the name that AWS gives it in a refusal, else by what we know of it."""
-        told = _TOLD.search(str(response.get("Error", {}).get("Message", "")))
+        said = foreign_words.of(
+            response.get("Error", {}).get("Message", ""), *self._connection.secrets()
+        )
+        told = _TOLD.search(said)
         return told["arn"] if told else self._connection.identity() or "this machine's identity"
 
 
@@ -364,15 +381,6 @@ def _key(answer: Mapping[str, Any]) -> SecretBytes:
     if len(key) != _KEY_BYTES:
         raise RootError(f"AWS KMS gave a key of {len(key)} bytes instead of {_KEY_BYTES}")
     return key
-
-
-def _is_denied(error: RootRefusedError) -> bool:
-    response = getattr(error.__cause__, "response", {})
-    return _code(response) == "AccessDeniedException"
-
-
-def _code(response: Mapping[str, Any]) -> str:
-    return str(response.get("Error", {}).get("Code", ""))
 
 
 _TRANSIENT = frozenset(
@@ -401,9 +409,10 @@ _CREDENTIALS = frozenset(
         "InvalidClientTokenId",
     }
 )
+_DENIED = "AccessDeniedException"
 #: Error of AWS → what happened and what to do; `{arn}`, `{action}` and `{who}` are filled in.
 _REFUSED = {
-    "AccessDeniedException": (
+    _DENIED: (
         "{who} may not {action} with {arn}",
         "allow {action} on {arn} for {who}: in the policy of its role and in the key's own policy",
     ),
@@ -427,22 +436,3 @@ _REFUSED = {
     "ValidationException": ("AWS KMS does not accept {arn}", "compare it with the console"),
     "InvalidArnException": ("AWS KMS does not accept {arn}", "compare it with the console"),
 }
-
-
-def _unreachable(error: Exception, action: str, arn: str) -> RootError:
-    name = type(error).__name__
-    if "Credential" in name:
-        return RootUnavailableError(
-            f"there are no AWS credentials to {action} with {arn}: {name}",
-            hint="attach a role to the instance (and see that its metadata service answers), "
-            "or set up the default credential chain",
-        )
-    return RootUnavailableError(
-        f"AWS KMS cannot be reached to {action} with {arn}: {error}",
-        hint="check network, proxy, TLS and the region's endpoint",
-    )
-
-
-def _identity(credentials: Any) -> str:
-    role = "instance role" if credentials.method == "iam-role" else credentials.method
-    return f"{role}, access key {credentials.get_frozen_credentials().access_key}"

@@ -1,4 +1,4 @@
-"""Azure Key Vault as the root: an RSA key wraps the RMK (requirements 5); the one door to the Azure SDK.
+"""Azure Key Vault as the root: an RSA key wraps the RMK; the one door to the Azure SDK.
 
 The RMK is made here, since a vault makes no data keys. It is wrapped with RSA-OAEP-256 by the newest
 version of the key, and unwrapped by the very version that the record names, so that a new version of
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from strongroom import foreign_words
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -22,11 +23,14 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.roots import indirect, wraps
+from strongroom.roots import addresses, indirect, names, outbound, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.kinds import WAY, Given, LogWords, Option, RootKind
 from strongroom.roots.settings import RootSettings
+from strongroom.system.extras import needed
 
 T = TypeVar("T")
+_Secrets = tuple[foreign_words.Secret, ...]
 
 KIND = "azure"
 ALGORITHM = "RSA-OAEP-256"
@@ -37,13 +41,14 @@ MAX_WAIT_S = 5.0
 _TRIES = 3
 _PAUSE_S = 0.4
 _UNAUTHORIZED = 401
+#: The SDK's exceptions for an answer that does not come from a vault: the SDK reads members without checking for them.
+_UNREADABLE = (ValueError, OSError, AttributeError, TypeError, LookupError)
 _RSA = frozenset({"RSA", "RSA-HSM"})
-_VAULT = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 
 
 def settings(key_name: str, vault_baseurl: str, **options: str) -> RootSettings:
-    """Checked settings; asks nobody.
+    """Checked settings; sends no request.
 
     Args:
         key_name: Name of the RSA key.
@@ -53,31 +58,62 @@ def settings(key_name: str, vault_baseurl: str, **options: str) -> RootSettings:
     Raises:
         UsageError: No vault URL or no key name.
     """
-    vault = vault_baseurl.strip().strip("\"'").rstrip("/")
-    if _VAULT.fullmatch(vault) is None:
-        raise UsageError(
-            f"not the URL of a vault: {vault!r}", hint="for example https://<vault>.vault.azure.net"
-        )
-    name = key_name.strip().strip("\"'")
-    if _NAME.fullmatch(name) is None:
-        raise UsageError(f"not the name of a key: {name!r}", hint="letters, digits and hyphens")
+    vault = addresses.parse(
+        vault_baseurl, what="a vault", example="https://<vault>.vault.azure.net"
+    )
+    if not vault.startswith("https://"):
+        raise UsageError(f"a vault is asked over https only: {vault!r}")
+    hint = "letters, digits and hyphens"
+    name = names.part(key_name, _NAME, "the name of a key", hint=hint)
+    if options.get("client_id"):
+        names.part(options["client_id"], _NAME, "the id of a managed identity", hint=hint)
     present = {key: value for key, value in options.items() if value}
     return RootSettings(KIND, f"{vault}/keys/{name}", {"vault": vault, "key": name, **present})
 
 
 def build(root: RootSettings, clock: Clock) -> "AzureRoot":
     """The root with the SDK's clients and the machine's managed identity."""
-    try:
+    with needed("the Azure root needs the Azure SDK", "azure", RootError):
         vault = SdkVault(root.options)
-    except ImportError as error:
-        raise RootError(
-            "the Azure root needs the Azure SDK", hint="pip install 'strongroom[azure]'"
-        ) from error
     return AzureRoot(vault, root, clock)
 
 
+def of_options(given: Given) -> RootSettings:
+    """The settings of a command line."""
+    return settings(
+        given.text("--key-name"),
+        given.text("--vault-baseurl"),
+        client_id=given.text("--client-id"),
+        ca_file=given.certificates("--ca-file"),
+    )
+
+
+def of_backup(root: RootSettings) -> RootSettings:
+    """The settings that a backup names."""
+    return settings(root.options["key"], root.options["vault"], **root.told("client_id", "ca_file"))
+
+
+ROOT = RootKind(
+    KIND,
+    build,
+    title="Azure Key Vault",
+    options=(
+        Option("--key-name", "NAME", "an RSA key of the vault", required=True),
+        Option("--vault-baseurl", "URL", "https://<vault>.vault.azure.net", required=True),
+        Option("--client-id", "ID", "client id of a user-assigned managed identity"),
+        Option("--ca-file", "FILE", "certificates of a private cloud, to trust"),
+    ),
+    of_options=of_options,
+    example="--key-name NAME --vault-baseurl URL",
+    shown={"vault": "Vault", "key": "Key name", "": "Key ID", "identity": "Identity", **WAY},
+    log_words=LogWords("AzureKeyVaultEnvelopeAccessor", "AzureKeyVaultEnvelope", "key with ID"),
+    version=r"(?P<key>.*/keys/[^/]+)/[^/]+",
+    of_backup=of_backup,
+)
+
+
 class Vault(Protocol):
-    """What is asked of a vault; raises what the SDK raises."""
+    """The requests to a vault; the exceptions of the SDK pass through."""
 
     def renew(self) -> None:
         """Forget the token: the next call asks for one anew."""
@@ -104,7 +140,7 @@ class SdkVault:
     """The vault by the Azure SDK, which verifies that the vault's challenge is for its own domain."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        """Make the clients; asks nobody.
+        """Make the clients; sends no request.
 
         Args:
             options: `vault`, and if they are set `client_id` and `ca_file`.
@@ -118,18 +154,20 @@ class SdkVault:
         # requests at this level would fill the log, and a local wrap that we do not want "failed"
         logging.getLogger("azure").setLevel(logging.WARNING)
         logging.getLogger("azure.keyvault.keys.crypto").setLevel(logging.ERROR)
-        # tried again by AzureRoot: the SDK sleeps as long as any Retry-After says
-        shared: dict[str, Any] = {
-            "retry_total": 0,
-            "connection_timeout": CONNECT_S,
-            "read_timeout": READ_S,
-        }
+        # AzureRoot retries, not the SDK, which would sleep for as long as a Retry-After header asks
+        shared: dict[str, Any] = {"retry_total": 0}
         self._identity = {"client_id": options["client_id"]} if "client_id" in options else {}
-        trusted = {"connection_verify": options["ca_file"]} if "ca_file" in options else {}
-        self._shared, self._options = shared, {**shared, **trusted}
+        # two sessions, for the vault and for the token endpoint: only the first trusts the private cloud's
+        # certificates
+        ca_file = options.get("ca_file", "")
+        self._shared = {**shared, **_transport(outbound.session())}
+        trusted = {"connection_verify": ca_file} if ca_file else {}
+        self._options = {**shared, **trusted, **_transport(outbound.session(ca_file))}
         self._url = options["vault"]
-        self._credential_class, self._keys_class = ManagedIdentityCredential, KeyClient
-        self._client_class = CryptographyClient
+        self._credential_class: Any = ManagedIdentityCredential
+        self._keys_class = KeyClient
+        # Any, since the SDK's annotations do not allow a plain text as algorithm
+        self._client_class: Any = CryptographyClient
         self.renew()
 
     def renew(self) -> None:
@@ -158,6 +196,20 @@ class SdkVault:
             return bytes(client.unwrap_key(ALGORITHM, blob).key)
 
 
+def _transport(session: Any) -> dict[str, Any]:
+    """The options that make a client of the SDK use a session that ignores the environment and follows no redirect."""
+    from azure.core.pipeline.transport import RequestsTransport
+
+    transport = RequestsTransport(
+        session=session,
+        session_owner=False,
+        use_env_settings=False,
+        connection_timeout=CONNECT_S,
+        read_timeout=READ_S,
+    )
+    return {"transport": transport, "permit_redirects": False}
+
+
 class AzureRoot:
     """Wraps the RMK by one RSA key of a vault."""
 
@@ -172,7 +224,7 @@ class AzureRoot:
 
         Args:
             vault: The vault.
-            root: Its settings.
+            root: The settings of the root.
             clock: For the times in records.
             sleep: Waits between two tries.
         """
@@ -195,8 +247,8 @@ class AzureRoot:
                 f"the key {self._root.root_key_id} is not an RSA key but {key_type}",
                 hint="create an asymmetric RSA key in the vault and name that",
             )
-        self._check_own(key_id)
-        blob = self._call("wrapKey", lambda: self._vault.wrap(key_id, data_key.reveal()))
+        key_id = self._own_version(key_id)
+        blob = self._call("wrapKey", lambda: self._vault.wrap(key_id, data_key.reveal()), data_key)
         inner = indirect.seal(key, data_key, context.pairs())
         return wraps.new_record(context, KIND, key_id, blob, self._clock, inner=inner)
 
@@ -207,14 +259,17 @@ class AzureRoot:
             RootRefusedError: The record names another key; nobody is asked, since the token of this
                 machine's identity must not go to a vault that a record names.
         """
-        self._check_own(record.root_key_id)
-        raw = self._call("unwrapKey", lambda: self._vault.unwrap(record.root_key_id, record.blob))
+        own, version = self._root.root_key_id, self._root.version_of(record)
+        if not version:
+            raise wraps.other_key(record.root_key_id, f"a version of {own}")
+        raw = self._call("unwrapKey", lambda: self._vault.unwrap(f"{own}/{version}", record.blob))
         return indirect.open_(record.inner, SecretBytes(raw), record.context)
 
     def describe(self) -> RootDescription:
         """Vault, key and the identity used."""
         options = self._root.options
         details = {"vault": options["vault"], "key": options["key"], "identity": self._identity()}
+        details |= outbound.shown_proxy(options["vault"])
         return RootDescription(KIND, self._root.root_key_id, details)
 
     def check(self) -> None:
@@ -238,54 +293,72 @@ class AzureRoot:
         client_id = self._root.options.get("client_id")
         return f"managed identity {client_id}" if client_id else "system-assigned managed identity"
 
-    def _check_own(self, key_id: str) -> None:
-        own = self._root.root_key_id
-        if not key_id.startswith(f"{own}/"):
+    def _own_version(self, key_id: str) -> str:
+        """The id of a version of our key, under the address in the settings: a vault may report another name of itself."""
+        own, (path, _, version) = self._root.root_key_id, key_id.rpartition("/")
+        if not version or not path.lower().endswith(f"/keys/{self._root.options['key'].lower()}"):
             raise wraps.other_key(key_id, f"a version of {own}")
+        return f"{own}/{version}"
 
-    def _call(self, action: str, call: Callable[[], T]) -> T:
-        """Run a call, and again with a fresh token if the vault does not take the present one (5)."""
+    def _call(self, action: str, call: Callable[[], T], *secrets: foreign_words.Secret) -> T:
+        """Run a call, and again with a fresh token if the vault does not take the present one (5).
+
+        Args:
+            action: The name of the request, in the vault's words.
+            call: Sends the request.
+            secrets: The values in the request that no error message may show.
+        """
+        secrets = (*secrets, *self._root.secrets.values(), *outbound.secrets())
         try:
-            return self._patiently(action, call)
+            return self._patiently(action, call, secrets)
         except RootRefusedError as error:
-            if getattr(error.__cause__, "status_code", 0) != _UNAUTHORIZED:
+            if getattr(error.__cause__, "code", 0) != _UNAUTHORIZED:
                 raise
         self._vault.renew()
-        return self._patiently(action, call)
+        return self._patiently(action, call, secrets)
 
-    def _patiently(self, action: str, call: Callable[[], T]) -> T:
+    def _patiently(self, action: str, call: Callable[[], T], secrets: _Secrets) -> T:
         """Run a call, again after what may pass (the SDK does not after a reset of a POST)."""
         number = 1
         while True:
             try:
-                return self._once(action, call)
+                return self._once(action, call, secrets)
             except _PassingError as error:
                 if number == _TRIES or error.wait > MAX_WAIT_S:
-                    raise self._unavailable(action, str(error)) from error.__cause__
+                    raise self._unavailable(action, error.reason) from error.__cause__
                 self._sleep(error.wait or _PAUSE_S * 2 ** (number - 1))
             number += 1
 
-    def _once(self, action: str, call: Callable[[], T]) -> T:
+    def _once(self, action: str, call: Callable[[], T], secrets: _Secrets) -> T:
         from azure.core import exceptions as azure
         from azure.identity import CredentialUnavailableError
 
         try:
             return call()
         except CredentialUnavailableError as error:
-            raise _PassingError("this machine has no managed identity that answers") from error
+            raise _PassingError(
+                f"this machine has no managed identity that answers {outbound.whose()}"
+            ) from foreign_words.cause(error, *secrets)
         except azure.HttpResponseError as error:
-            raise self._translated(action, error) from error
+            raise self._translated(action, error, secrets) from foreign_words.cause(
+                error, *secrets, code=int(error.status_code or 0)
+            )
         except azure.AzureError as error:
-            raise _PassingError(f"{type(error).__name__}: {error.message}") from error
-        except (ValueError, OSError) as error:
+            said = foreign_words.of(error.message, *secrets)
+            raise _PassingError(f"{type(error).__name__}: {said}") from foreign_words.cause(
+                error, *secrets
+            )
+        except _UNREADABLE as error:
             # an answer that is none, or a challenge for another domain than the vault's
+            said = foreign_words.of(error, *secrets)
             raise RootUnavailableError(
-                f"the answer to {action} with {self._root.root_key_id} cannot be used: {error}",
+                f"the answer to {action} with {self._root.root_key_id} cannot be used: {said}",
                 hint="check proxy and vault URL: something else may answer for the vault",
-            ) from error
+            ) from foreign_words.cause(error, *secrets)
 
-    def _translated(self, action: str, error: Any) -> Exception:
-        status, code = error.status_code or 0, _inner_code(error)
+    def _translated(self, action: str, error: Any, secrets: _Secrets) -> Exception:
+        status = int(error.status_code or 0)
+        code = foreign_words.of(_inner_code(error), *secrets)
         if status in {0, 408, 429} or status >= 500:
             return _PassingError(f"HTTP {status} {code}".rstrip(), _retry_after(error))
         if status == 400 and action == "unwrapKey" and code in {"", "BadParameter"}:
@@ -326,19 +399,21 @@ class _PassingError(Exception):
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
+        self.reason = reason
         self.wait = wait
 
 
 def _retry_after(error: Any) -> float:
-    headers = getattr(error.response, "headers", None) or {}
     try:
-        return max(0.0, float(headers.get("Retry-After", 0)))
+        return max(
+            0.0, float((getattr(error.response, "headers", None) or {}).get("Retry-After", 0))
+        )
     except ValueError:  # a date: rare, and soon enough by our own pause
         return 0.0
 
 
 def _inner_code(error: Any) -> str:
-    """The most exact code of an answer: `error.innererror.code`, else `error.code`."""
+    """The most exact code of an answer, not filtered yet: `error.innererror.code`, else `error.code`."""
     told = getattr(error, "error", None)
     inner = getattr(told, "innererror", None)
     if isinstance(inner, dict) and inner.get("code"):

@@ -1,4 +1,4 @@
-"""The port to whoever protects the RMK, and the record of one wrap."""
+"""The interface to a root, which protects the RMK, and the record of one wrap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,15 +7,13 @@ from typing import Literal, Protocol, runtime_checkable
 from strongroom.crypto.secret import SecretBytes
 
 WrapForm = Literal["direct", "indirect"]
-#: Kinds that only wrap: their private half is kept apart, and `strongroom recover` alone asks for it.
-RECIPIENT_KINDS = ("age", "shares")
-#: `last_verified` of a wrap that nobody has opened as yet.
+#: `last_verified` of a wrap that was never opened so far.
 NEVER = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a wrap of the RMK is bound to: a provider's encryption context, or an AAD."""
+    """The ids that a wrap of the RMK is bound to, as a provider's encryption context or as additional data (AAD)."""
 
     installation_id: str
     rmk_id: str
@@ -28,15 +26,15 @@ class Context:
 
 @dataclass(frozen=True)
 class WrapRecord:
-    """One wrap of the RMK, with all that is needed to open it later, elsewhere.
+    """A wrap of the RMK, with all that is needed to open it later, on another machine.
 
     Attributes:
         id: UUID of this wrap; part of its context.
-        kind: Which provider: `local`, `aws`, `azure` …
+        kind: The kind of the provider: `local`, `aws`, `azure` …
         form: `direct`: the provider wrapped the RMK; `indirect`: its data key seals the RMK.
         root_key_id: The provider's name of its key: configuration-key id, ARN, versioned kid.
         region: Provider's region, or empty.
-        blob: What the provider gave (ciphertext of the RMK, or of the data key).
+        blob: The ciphertext from the provider, of the RMK or of the data key.
         inner: Indirect form: nonce, ciphertext and tag of the RMK under the data key; else empty.
         context: The exact pairs bound, kept for a restore elsewhere (A-25).
         added_at: UTC, K-12 form.
@@ -57,20 +55,20 @@ class WrapRecord:
 
 @dataclass(frozen=True)
 class RootDescription:
-    """What one may show of a root: its kind and the public names of its key and identity."""
+    """The public facts of a root: its kind and the names of its key and identity; nothing secret."""
 
     kind: str
     root_key_id: str
     details: Mapping[str, str]
-    #: Whether it can be asked to unwrap now; recovery recipients cannot, without what is kept apart.
+    #: Whether the root can unwrap now; a recovery recipient cannot, since its private half is kept away from the node.
     online: bool = True
 
 
 class RootProvider(Protocol):
     """Wraps and unwraps the RMK.
 
-    Every foreign exception becomes a `RootError`, from the cause: `RootUnavailableError` if another
-    try may help, `RootRefusedError` if not; a blob that does not open is an `IntegrityError`.
+    A provider translates every exception of its library to a `RootError`, raised from its cause: `RootUnavailableError`
+    if another try may help, `RootRefusedError` if not. A blob that does not open is an `IntegrityError`.
     """
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
@@ -86,7 +84,7 @@ class RootProvider(Protocol):
         ...
 
     def describe(self) -> RootDescription:
-        """The root without its secrets; asks nobody."""
+        """The public facts of the root; sends no request."""
         ...
 
     def check(self) -> None:
@@ -99,7 +97,31 @@ class TellsRotation(Protocol):
     """A provider that may know when its key was last renewed."""
 
     def rotated_at(self) -> str:
-        """UTC, K-12 form; empty if it is not known or not permitted to know. Never an error."""
+        """The time in UTC, K-12 form; empty if the provider does not say, or may not be asked. Never an error."""
+        ...
+
+
+@dataclass(frozen=True)
+class CredentialEnd:
+    """The end of a credential that nothing here renews (findings K21).
+
+    Attributes:
+        ends_at: The time after which the credential is of no use; UTC, K-12 form; empty if the time is not known.
+        due_at: The time from which on the operator should act; UTC, K-12 form.
+        notice: The credential that ends and the action to take, in words.
+    """
+
+    ends_at: str
+    due_at: str
+    notice: str
+
+
+@runtime_checkable
+class TellsEnd(Protocol):
+    """A provider that may know when its credential ends for good."""
+
+    def credential_end(self) -> CredentialEnd | None:
+        """The end; None if the credential does not end, or no end is known. Asked after an unwrap; never an error."""
         ...
 
 
@@ -108,9 +130,12 @@ class KeepsCredentials(Protocol):
     """A provider whose credential ends unless it is renewed in time."""
 
     def renew_credentials(self, until_next_s: float) -> None:
-        """Renew what would be past half of its time at the next call, so many seconds from now.
+        """Renew the credential if half of its time will be over at the next call of this function.
+
+        Args:
+            until_next_s: The number of seconds until the next call.
 
         Raises:
-            RootError: It cannot be renewed now.
+            RootError: The credential cannot be renewed now.
         """
         ...

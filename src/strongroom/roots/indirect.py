@@ -5,11 +5,9 @@ For roots that hand out data keys and have no encrypt action that we may need (A
 
 from collections.abc import Mapping
 
-from strongroom.crypto import aead
+from strongroom.crypto import aead, labels
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
-
-_LABEL = b"strongroom/v1/root/indirect"
 
 
 def context_bytes(context: Mapping[str, str]) -> bytes:
@@ -20,7 +18,7 @@ def context_bytes(context: Mapping[str, str]) -> bytes:
 
 def seal(key: SecretBytes, data_key: SecretBytes, context: Mapping[str, str]) -> bytes:
     """The RMK under a data key."""
-    return aead.wrap(key, kek=_kek(data_key), aad=_LABEL + context_bytes(context))
+    return aead.wrap(key, kek=_kek(data_key), aad=labels.ROOT_INDIRECT + context_bytes(context))
 
 
 def open_(inner: bytes, data_key: SecretBytes, context: Mapping[str, str]) -> SecretBytes:
@@ -29,8 +27,8 @@ def open_(inner: bytes, data_key: SecretBytes, context: Mapping[str, str]) -> Se
     Raises:
         IntegrityError: Another data key, another context, or changed bytes.
     """
-    return aead.unwrap(inner, kek=_kek(data_key), aad=_LABEL + context_bytes(context))
+    return aead.unwrap(inner, kek=_kek(data_key), aad=labels.ROOT_INDIRECT + context_bytes(context))
 
 
 def _kek(data_key: SecretBytes) -> SecretBytes:
-    return hkdf(data_key, salt=b"", info=_LABEL)
+    return hkdf(data_key, salt=b"", info=labels.ROOT_INDIRECT)

@@ -3,16 +3,30 @@
 from collections.abc import Callable
 
 from strongroom.clock import Clock
-from strongroom.crypto import aead, rng
+from strongroom.crypto import aead, labels, rng
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError
 from strongroom.ids import id_bytes
 from strongroom.roots import wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.kinds import LogWords, RootKind
+from strongroom.roots.registry import LOCAL
 
-KIND = "local"
-_LABEL = b"strongroom/v1/root/local"
+KIND = LOCAL
+
+ROOT = RootKind(
+    KIND,
+    build=None,  # only a node can, since the key is in the node's keystore
+    title="Local",
+    page="roots-troubleshooting",
+    shown={},
+    log_words=LogWords(
+        "LocalKmsEncryptionEnvelopeAccessor",
+        "LocalKmsEncryptionEnvelope",
+        "configuration key with ID",
+    ),
+)
 
 
 class LocalRoot:
@@ -45,7 +59,7 @@ class LocalRoot:
 
         Raises:
             IntegrityError: The record does not open.
-            KeyNotFoundError: Its configuration key is gone.
+            KeyNotFoundError: The configuration key of the record is no longer in the keystore.
         """
         aad = _aad(record.context)
         return aead.unwrap(record.blob, kek=self._kek(record.root_key_id), aad=aad)
@@ -63,11 +77,11 @@ class LocalRoot:
         wraps.check_round_trip(self, f"the configuration key {self._key_id}")
 
     def _kek(self, key_id: str) -> SecretBytes:
-        return hkdf(self._open_key(key_id), salt=b"", info=_LABEL)
+        return hkdf(self._open_key(key_id), salt=b"", info=labels.ROOT_LOCAL)
 
 
 def _aad(pairs: object) -> bytes:
     if not isinstance(pairs, dict) or set(pairs) != {"installation", "rmk", "wrap"}:
         raise IntegrityError
     parts = (id_bytes(pairs[name]) for name in ("installation", "rmk", "wrap"))
-    return _LABEL + b"".join(parts)
+    return labels.ROOT_LOCAL + b"".join(parts)

@@ -7,16 +7,15 @@ sent all the same, so that a derived key works, and binds it once more.
 
 import base64
 import binascii
-import ipaddress
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
+from strongroom import foreign_words
 from strongroom.clock import Clock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -27,9 +26,21 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.roots import indirect, wraps
-from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots import (
+    addresses,
+    credentials,
+    ends,
+    indirect,
+    names,
+    openbao_lease,
+    outbound,
+    wraps,
+)
+from strongroom.roots.base import Context, CredentialEnd, RootDescription, WrapRecord
+from strongroom.roots.kinds import Given, Option, RootKind
+from strongroom.roots.openbao_lease import Lease
 from strongroom.roots.settings import RootSettings
+from strongroom.system.extras import needed
 
 KIND = "openbao"
 #: A wrong secret id is given no more often by one provider: OpenBao locks a role out after five.
@@ -50,7 +61,7 @@ def settings(
     secret_id: SecretBytes | None = None,
     **options: str,
 ) -> RootSettings:
-    """Checked settings; asks nobody.
+    """Checked settings; sends no request.
 
     Args:
         address: `https://host:8200`.
@@ -62,15 +73,14 @@ def settings(
     Raises:
         UsageError: A wrong address or name, or not exactly one kind of credential.
     """
-    url = _address(address)
-    mount = options.pop("mount", "").strip().strip("/") or "transit"
-    namespace = options.pop("namespace", "").strip().strip("/")
-    for path in filter(None, (mount, namespace)):
-        if _PATH.fullmatch(path) is None:
-            raise UsageError(f"not a path: {path!r}", hint="for example transit")
-    name = key.strip().strip("\"'")
-    if _NAME.fullmatch(name) is None:
-        raise UsageError(f"not the name of a transit key: {name!r}")
+    url = addresses.parse(address, what="an OpenBao", example="https://bao.example.org:8200")
+    mount, namespace = options.pop("mount", "transit"), options.pop("namespace", "")
+    mount = names.path(mount, _PATH, "the path of a mount", hint="for example transit")
+    if namespace:
+        namespace = names.path(namespace, _PATH, "the path of a namespace", hint="for example team")
+    name = names.part(key, _NAME, "the name of a transit key")
+    if options.get("role_id"):
+        names.label(options["role_id"], "the id of an AppRole")
     by_role = bool(options.get("role_id")) and secret_id is not None
     if (token is not None) is by_role or bool(options.get("role_id")) is not (
         secret_id is not None
@@ -78,85 +88,94 @@ def settings(
         hint = "give --token-file, or --role-id with --secret-id-file"
         raise UsageError("OpenBao needs one credential", hint=hint)
     present = {"address": url, "mount": mount, "key": name, "namespace": namespace, **options}
-    secrets = {"token": token, "secret_id": secret_id}
+    named = {"token": (token, "the token"), "secret_id": (secret_id, "the secret id")}
     within = f"{namespace}/{mount}" if namespace else mount
     return RootSettings(
         KIND,
         f"{url}/v1/{within}/keys/{name}",
         {option: value for option, value in present.items() if value},
-        {option: value for option, value in secrets.items() if value is not None},
+        {
+            name: credentials.checked(one, what)
+            for name, (one, what) in named.items()
+            if one is not None
+        },
     )
-
-
-def _address(text: str) -> str:
-    url = text.strip().strip("\"'").rstrip("/")
-    hint = "for example https://bao.example.org:8200; plain http only to this machine itself"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise UsageError(f"not an address: {url!r}", hint=hint) from error
-    plain = parts.scheme == "http" and _is_loopback(host)
-    rebuilt = f"{parts.scheme}://{parts.netloc}"
-    if (
-        not host
-        or port == 0
-        or "@" in url
-        or url != rebuilt
-        or not (parts.scheme == "https" or plain)
-    ):
-        raise UsageError(f"not an address that may be asked: {url!r}", hint=hint)
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def build(
     root: RootSettings, clock: Clock, monotonic: Callable[[], float] = time.monotonic
 ) -> "OpenbaoRoot":
-    """The root with a client of hvac; a CA file of the settings stands before `VAULT_CACERT`."""
-    try:
+    """The root with a client of hvac, which learns of the environment what `outbound` lets in."""
+    with needed("the OpenBao root needs hvac", "openbao", RootError):
         import hvac
-    except ImportError as error:
-        raise RootError(
-            "the OpenBao root needs hvac", hint="pip install 'strongroom[openbao]'"
-        ) from error
     token = root.secrets.get("token")
-    client = hvac.Client(
+    client_class: Any = hvac.Client  # takes more than its annotations say
+    client = client_class(
         url=root.options["address"],
         # never None: hvac would take a token of the environment
         token=token.reveal().decode() if token else "",
-        verify=root.options.get("ca_file"),
+        # not None either: it would take a client's certificate of the environment
+        cert="",
+        session=outbound.session(root.options.get("ca_file", ""), "VAULT_CACERT", "BAO_CACERT"),
         namespace=root.options.get("namespace"),
         timeout=(CONNECT_S, READ_S),
     )
     return OpenbaoRoot(client, root, clock, monotonic)
 
 
-@dataclass(frozen=True)
-class _Lease:
-    """For how long a token holds.
+def of_options(given: Given) -> RootSettings:
+    """The settings of a command line.
 
-    Attributes:
-        token: Which one.
-        since: When it was told; seconds of the monotonic clock.
-        ttl_s: For how long from then; 0 is for ever.
-        renewable: Whether it can be made longer.
+    Raises:
+        UsageError: As `settings`; or two kinds of credential are given.
     """
+    by_role = given.text("--role-id") or given.flag("--secret-id-file")
+    if by_role and given.flag("--token-file"):
+        raise UsageError("--token-file and --role-id exclude each other")
+    token = None if by_role else given.needed("--token-file", "the token")
+    return settings(
+        given.text("--address"),
+        given.text("--key"),
+        token=token,
+        secret_id=given.needed("--secret-id-file", "the secret id") if by_role else None,
+        mount=given.text("--mount"),
+        namespace=given.text("--namespace"),
+        role_id=given.text("--role-id"),
+        ca_file=given.certificates("--ca-file"),
+    )
 
-    token: str
-    since: float
-    ttl_s: float
-    renewable: bool
 
-    def is_due(self, at: float) -> bool:
-        """Whether half of its time is over at a moment."""
-        return self.renewable and self.ttl_s > 0 and at >= self.since + self.ttl_s / 2
+def of_backup(root: RootSettings) -> RootSettings:
+    """The settings that a backup names."""
+    return settings(
+        root.options["address"],
+        root.options["key"],
+        token=root.secrets.get("token"),
+        secret_id=root.secrets.get("secret_id"),
+        **root.told("mount", "namespace", "role_id", "ca_file"),
+    )
+
+
+ROOT = RootKind(
+    KIND,
+    build,
+    title="OpenBao",
+    options=(
+        Option("--address", "URL", "https://<host>:8200", required=True),
+        Option("--key", "NAME", "a key of the transit engine", required=True),
+        Option(
+            "--mount", "PATH", "mount of the transit engine; default: transit", default="transit"
+        ),
+        Option("--namespace", "PATH", "namespace of the mount"),
+        Option("--token-file", "FILE", "file with a token; - is stdin"),
+        Option("--role-id", "ID", "role id, to sign in by AppRole"),
+        Option("--secret-id-file", "FILE", "file with the AppRole's secret id; - is stdin"),
+        Option("--ca-file", "FILE", "certificates of your own authority, to trust"),
+    ),
+    of_options=of_options,
+    example="--address URL --key NAME --token-file token",
+    of_backup=of_backup,
+)
 
 
 class OpenbaoRoot:
@@ -173,7 +192,7 @@ class OpenbaoRoot:
 
         Args:
             client: hvac's; with the token, if there is one.
-            root: Its settings.
+            root: The settings of the root.
             clock: For the times in records.
             monotonic: Seconds of a clock that never goes back, for the age of tokens.
         """
@@ -182,7 +201,7 @@ class OpenbaoRoot:
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._lease: _Lease | None = None
+        self._lease: Lease | None = None
         self._wrong_logins = 0
 
     def generate_data_key(self, context: Context) -> tuple[SecretBytes, WrapRecord]:
@@ -209,11 +228,10 @@ class OpenbaoRoot:
         """Have the data key decrypted, and open the seal.
 
         Raises:
-            RootRefusedError: Another key made the record; nobody is asked.
+            RootRefusedError: Another key made the record, which is seen without a request.
         """
-        own = self._root.root_key_id
-        if record.root_key_id != own:
-            raise wraps.other_key(record.root_key_id, own)
+        if not self._root.opens(record):
+            raise wraps.other_key(record.root_key_id, self._root.root_key_id)
         try:
             blob = record.blob.decode("ascii")
         except UnicodeDecodeError:
@@ -231,6 +249,7 @@ class OpenbaoRoot:
         shown = ("address", "namespace", "mount", "key")
         options = self._root.options
         details = {name: options[name] for name in shown if name in options}
+        details |= outbound.shown_proxy(options["address"])
         return RootDescription(
             KIND, self._root.root_key_id, {**details, "identity": self._identity()}
         )
@@ -244,13 +263,13 @@ class OpenbaoRoot:
         wraps.check_round_trip(self, f"the key {self._root.root_key_id}")
 
     def renew_credentials(self, until_next_s: float) -> None:
-        """Renew the token before half of its time is over; an AppRole that has none needs none yet.
+        """Renew the token before half of its time is over; an AppRole that has not signed in yet has no token to renew.
 
         Args:
             until_next_s: Seconds until this is called again.
 
         Raises:
-            RootError: It cannot be renewed now.
+            RootError: The token cannot be renewed now.
         """
         import requests
         from hvac.exceptions import Forbidden, InvalidRequest, VaultError
@@ -259,35 +278,61 @@ class OpenbaoRoot:
             with self._lock:
                 lease = self._known_lease()
                 if lease is not None and lease.is_due(self._monotonic() + until_next_s):
-                    self._keep_lease(self._client.auth.token.renew_self()["auth"])
+                    self._keep_lease(self._client.auth.token.renew_self()["auth"], lease)
         except (Forbidden, InvalidRequest) as error:
             raise RootRefusedError(
                 f"{self._identity()} cannot renew its token for {self._root.root_key_id}",
                 hint="allow it lookup-self and renew-self, as the policy 'default' does; see that the"
                 " token has not expired, and set a new one with set-mode if it has",
-            ) from error
+            ) from self._cause(error)
         except (VaultError, requests.RequestException) as error:
-            raise self._unavailable("renew the token", type(error).__name__) from error
+            raise self._unavailable("renew the token", type(error).__name__) from self._cause(error)
         except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             reason = f"its answer cannot be read ({type(error).__name__})"
-            raise self._unavailable("renew the token", reason) from error
+            raise self._unavailable("renew the token", reason) from self._cause(error)
 
-    def _known_lease(self) -> _Lease | None:
+    def credential_end(self) -> CredentialEnd | None:
+        """The end of the configured token; None for an AppRole, since the server does not report when its secret id ends."""
+        if "role_id" in self._root.options:
+            return None
+        try:
+            with self._lock:
+                lease = self._known_lease()
+        except Exception:  # noqa: BLE001 the end is only an extra; a policy without lookup-self is allowed
+            return None
+        return lease.end if lease else None
+
+    def _known_lease(self) -> Lease | None:
         """The lease of the present token; asked for, if the token was set and never looked at."""
         token = str(self._client.token or "")
         if not token or (self._lease is not None and self._lease.token == token):
             return self._lease if token else None
         told = self._client.auth.token.lookup_self()["data"]
-        self._lease = _Lease(token, self._monotonic(), float(told["ttl"]), bool(told["renewable"]))
+        ttl_s, renewable = float(told["ttl"]), bool(told["renewable"])
+        end = openbao_lease.end_of(told, self._clock.now())
+        self._lease = Lease(token, self._monotonic(), ttl_s, renewable, end)
         return self._lease
 
-    def _keep_lease(self, auth: Mapping[str, Any]) -> None:
+    def _keep_lease(self, auth: Mapping[str, Any], before: Lease | None = None) -> None:
         ttl_s, renewable = float(auth.get("lease_duration") or 0), bool(auth.get("renewable"))
-        self._lease = _Lease(str(self._client.token), self._monotonic(), ttl_s, renewable)
+        end = before.end if before else None
+        if before and end is None and 0 < ttl_s < before.ttl_s - openbao_lease.SLACK_S:
+            # the renewal gave less than the full time, so the token's maximum, which the server does not report, is
+            # near
+            whole = timedelta(seconds=before.ttl_s)
+            end = ends.of(openbao_lease.NOTICE, self._clock.now() + timedelta(seconds=ttl_s), whole)
+        self._lease = Lease(str(self._client.token), self._monotonic(), ttl_s, renewable, end)
 
     def _identity(self) -> str:
         role = self._root.options.get("role_id")
         return f"AppRole {role}" if role else "the token that was set"
+
+    def _secrets(self) -> tuple[foreign_words.Secret, ...]:
+        """The secrets of a call, which no message may show: those of the settings, and a token obtained with them."""
+        return (*self._root.secrets.values(), self._client.token, *outbound.secrets())
+
+    def _cause(self, error: Exception) -> Exception:
+        return foreign_words.cause(error, *self._secrets())
 
     # ---- calls -----------------------------------------------------------------------------------
 
@@ -300,12 +345,13 @@ class OpenbaoRoot:
             answer = self._signed_in(call)
             data = answer["data"]
         except VaultError as error:
-            raise self._translated(action, error) from error
+            raise self._translated(action, error) from self._cause(error)
         except requests.RequestException as error:
-            raise self._unavailable(action, f"{type(error).__name__}: {error}") from error
+            said = foreign_words.named(error, *self._secrets())
+            raise self._unavailable(action, said) from self._cause(error)
         except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             reason = f"its answer cannot be read ({type(error).__name__})"
-            raise self._unavailable(action, reason) from error
+            raise self._unavailable(action, reason) from self._cause(error)
         if not isinstance(data, dict):
             raise self._unavailable(action, "its answer cannot be read")
         return data
@@ -361,8 +407,8 @@ class OpenbaoRoot:
     def _translated(self, action: str, error: Any) -> RootError | IntegrityError:
         from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
 
-        said = "; ".join(map(str, error.errors or [])) or str(error.args[0] or "no reason given")
-        said = " ".join(said.split())
+        said = foreign_words.of("; ".join(map(str, error.errors or [])), *self._secrets())
+        said = said or foreign_words.of(error.args[0] or "no reason given", *self._secrets())
         if not isinstance(error, Forbidden | InvalidPath | InvalidRequest | Unauthorized):
             return self._unavailable(action, f"{type(error).__name__}: {said}")
         if action == "decrypt" and ("authentication failed" in said or "invalid cipher" in said):

@@ -6,15 +6,15 @@ noticed. A wrong PIN is tried a few times only, since a token counts them and lo
 """
 
 import os
-import re
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from strongroom import foreign_words
 from strongroom.clock import Clock
-from strongroom.crypto import rng
+from strongroom.crypto import labels, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     IntegrityError,
@@ -23,21 +23,23 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.roots import indirect, wraps
-from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots import credentials, ends, indirect, names, wraps
+from strongroom.roots.base import Context, CredentialEnd, RootDescription, WrapRecord
+from strongroom.roots.kinds import Given, Option, RootKind
 from strongroom.roots.settings import CREATE, CREATE_ON_TRIAL, RootSettings
+from strongroom.system.extras import needed
 
 T = TypeVar("T")
 
 KIND = "pkcs11"
+_TRIAL = b"a trial of the token"
 #: A wrong PIN is given no more often to a token by one provider.
 MAX_WRONG_PINS = 2
-_LABEL = b"strongroom/v1/root/pkcs11"
 _NONCE_BYTES = 12
 _TAG_BITS = 128
 _KEY_BITS = 256
+_NOT_LOADED = "OS exception while loading"
 _UNRESERVED = "-._~"  # RFC 7512 allows more; these are safe in any shell
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 #: C_Initialize and logins belong to the whole process.
 _PROCESS_LOCK = threading.Lock()
 _initialized_by: dict[str, int] = {}
@@ -46,7 +48,7 @@ _initialized_by: dict[str, int] = {}
 def settings(
     module: str, token_label: str, key_label: str, *, pin: SecretBytes, create: bool = False
 ) -> RootSettings:
-    """Checked settings; asks nobody.
+    """Checked settings; sends no request.
 
     Args:
         module: Full path of the vendor's library.
@@ -62,8 +64,7 @@ def settings(
     if not os.path.isabs(path):  # noqa: PTH117 a path as text, of whatever machine
         raise UsageError(f"not the full path of a PKCS#11 library: {path!r}")
     for name in (token_label, key_label):
-        if _NAME.fullmatch(name) is None:
-            raise UsageError(f"not a label: {name!r}")
+        names.label(name, "a label")
     if len(token_label.encode()) > 32:
         raise UsageError(f"the label of a token has at most 32 bytes: {token_label!r}")
     options = {"module": path, "token": token_label, "key": key_label}
@@ -72,6 +73,7 @@ def settings(
     uri = ";".join(
         (f"token={_quoted(token_label)}", f"object={_quoted(key_label)}", "type=secret-key")
     )
+    pin = credentials.checked(pin, "the PIN")
     return RootSettings(KIND, f"pkcs11:{uri}", options, {"pin": pin})
 
 
@@ -81,13 +83,37 @@ def _quoted(text: str) -> str:
 
 def build(root: RootSettings, clock: Clock) -> "Pkcs11Root":
     """The root with python-pkcs11; the vendor's library is loaded at the first call."""
-    try:
+    with needed("the PKCS#11 root needs python-pkcs11", "hsm", RootError):
         import pkcs11
-    except ImportError as error:
-        raise RootError(
-            "the PKCS#11 root needs python-pkcs11", hint="pip install 'strongroom[hsm]'"
-        ) from error
     return Pkcs11Root(lambda: pkcs11.lib(root.options["module"]), root, clock)
+
+
+def of_options(given: Given) -> RootSettings:
+    """The settings of a command line."""
+    return settings(
+        given.file("--module"),
+        given.text("--token-label"),
+        given.text("--key-label"),
+        pin=given.needed("--pin-file", "the PIN"),
+        create=given.flag("--create-key"),
+    )
+
+
+# no `of_backup`: the vendor's library of a stranger's words would run code of their choice
+ROOT = RootKind(
+    KIND,
+    build,
+    title="PKCS#11",
+    options=(
+        Option("--module", "SO", "the vendor's PKCS#11 library", required=True),
+        Option("--token-label", "LABEL", "label of the token", required=True),
+        Option("--key-label", "LABEL", "label of an AES-256 key", required=True),
+        Option("--pin-file", "FILE", "file with the user's PIN; - is stdin"),
+        Option("--create-key", "", "make the key in the token if it has none of this label"),
+    ),
+    of_options=of_options,
+    example="--module SO --token-label T --key-label K --pin-file pin",
+)
 
 
 class Pkcs11Root:
@@ -98,7 +124,7 @@ class Pkcs11Root:
 
         Args:
             library: Gives the vendor's library, initialised.
-            root: Its settings.
+            root: The settings of the root.
             clock: For the times in records.
         """
         self._library = library
@@ -114,7 +140,7 @@ class Pkcs11Root:
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Encrypt in the token."""
         pairs, nonce = context.pairs(), rng.random_bytes(_NONCE_BYTES)
-        gcm = _gcm(nonce, _LABEL + indirect.context_bytes(pairs))
+        gcm = _gcm(nonce, labels.ROOT_PKCS11 + indirect.context_bytes(pairs))
 
         def encrypt(session: Any) -> bytes:
             kek = self._find(session)
@@ -131,13 +157,12 @@ class Pkcs11Root:
             IntegrityError: The record does not open.
             RootRefusedError: Another key made it.
         """
-        own = self._root.root_key_id
-        if record.root_key_id != own:
-            raise wraps.other_key(record.root_key_id, own)
+        if not self._root.opens(record):
+            raise wraps.other_key(record.root_key_id, self._root.root_key_id)
         nonce, sealed = record.blob[:_NONCE_BYTES], record.blob[_NONCE_BYTES:]
         if len(sealed) != (_KEY_BITS + _TAG_BITS) // 8:
             raise IntegrityError
-        gcm = _gcm(nonce, _LABEL + indirect.context_bytes(record.context))
+        gcm = _gcm(nonce, labels.ROOT_PKCS11 + indirect.context_bytes(record.context))
 
         def decrypt(session: Any) -> bytes:
             from pkcs11 import exceptions
@@ -152,8 +177,8 @@ class Pkcs11Root:
             kek = self._find(session)
             try:
                 return bytes(kek.decrypt(sealed, **gcm))
-            except doubtful as error:
-                raise IntegrityError from error
+            except doubtful:
+                raise IntegrityError from None
 
         return SecretBytes(self._call("decrypt", decrypt))
 
@@ -176,6 +201,20 @@ class Pkcs11Root:
         if create:
             self._call("generate", self._create, rw=True)
         wraps.check_round_trip(self, f"the key {self._root.root_key_id}")
+
+    def credential_end(self) -> CredentialEnd | None:
+        """A warning if the token will lock itself soon: it counts wrong PINs, from any program that uses it."""
+        with suppress(Exception):  # only good to know
+            told = self._flags()
+            flags: Any = type(told)
+            for flag, notice in _PIN_FLAGS.items():
+                if told & flags[flag]:
+                    return ends.unknown(notice, self._clock.now())
+        return None
+
+    def _flags(self) -> Any:
+        with _PROCESS_LOCK:
+            return self._library().get_token(token_label=self._root.options["token"]).flags
 
     def _who(self) -> str:
         return f"user of the token {self._root.options['token']}"
@@ -233,12 +272,15 @@ class Pkcs11Root:
                 return self._in_session(call, rw=rw)
             except (PKCS11Error, AttributeError) as error:
                 if not _is_gone(error):
-                    raise self._translated(action, error) from error
+                    raise self._translated(action, error) from self._cause(error)
             try:
                 self._library().reinitialize()
                 return self._in_session(call, rw=rw)
             except (PKCS11Error, AttributeError) as error:
-                raise self._translated(action, error) from error
+                raise self._translated(action, error) from self._cause(error)
+
+    def _cause(self, error: Exception) -> Exception:
+        return foreign_words.cause(error, *self._root.secrets.values())
 
     def _in_session(self, call: Callable[[Any], T], *, rw: bool) -> T:
         with self._session(rw=rw) as session:
@@ -276,18 +318,19 @@ class Pkcs11Root:
 
     def _translated(self, action: str, error: Exception) -> RootError:
         name, key = type(error).__name__, self._root.root_key_id
+        said = foreign_words.of(error, *self._root.secrets.values())
         if name.startswith("Pin") or name == "UserPinNotInitialized":
             return self._bad_pin(f"is not accepted ({name})")
-        if "OS exception while loading" in str(error):
+        if _NOT_LOADED in said:
             return RootRefusedError(
-                f"the library for {key} cannot be loaded: {error}",
+                f"the library for {key} cannot be loaded: {said}",
                 hint="give the full path of the vendor's PKCS#11 library with --module",
             )
         told = _REFUSED.get(name)
         if told is not None:
             return RootRefusedError(f"cannot {action} with {key}: {told[0]}", hint=told[1])
         return RootUnavailableError(
-            f"the token cannot {action} now with {key}: {f'{name} {error}'.strip()}",
+            f"the token cannot {action} now with {key}: {name if said == name else f'{name} {said}'}",
             hint="it is tried again by itself; check that the token is there, its power and network,"
             " and the library's own configuration",
         )
@@ -301,7 +344,7 @@ _REFUSED = {
     ),
     "MultipleObjectsReturned": ("several keys have this label", "make the label unique"),
     "MultipleTokensReturned": ("several tokens have this label", "make the label unique"),
-    # what python-pkcs11 says of a key whose usage does not allow the operation
+    # python-pkcs11 raises it for a key whose usage does not allow the operation
     "AttributeError": (
         "the key is disabled: its attributes do not allow it",
         "set CKA_ENCRYPT and CKA_DECRYPT of the key",
@@ -317,13 +360,22 @@ _REFUSED = {
 }
 
 
+#: Flag of a token, the worst first → what to do.
+_PIN_FLAGS = {
+    "USER_PIN_LOCKED": "the token has locked its user PIN; unlock it by the security officer's",
+    "USER_PIN_FINAL_TRY": "one more wrong PIN locks the token; find out who gives wrong ones",
+    "USER_PIN_COUNT_LOW": "wrong PINs were given to the token since the last right one; find out by whom",
+    "USER_PIN_TO_BE_CHANGED": "the token wants its user PIN changed; change it, and give it to the same command",
+}
+
+
 def _is_gone(error: Exception) -> bool:
-    """Whether it may help to begin anew: the token was away, or the library lost its session."""
+    """Whether a new session may help: the token was removed for a while, or the library lost its session."""
     name = type(error).__name__
     return (
         name not in _REFUSED
         and not name.startswith("Pin")
-        and "OS exception while loading" not in str(error)
+        and _NOT_LOADED not in foreign_words.of(error)
     )
 
 
@@ -336,8 +388,8 @@ def _generate(session: Any, label: str, *, store: bool) -> Any:
 
 def _try_out(session: Any) -> None:
     """Whether the token could do it: by a key that ends with the session."""
-    key, gcm = _generate(session, "trial", store=False), _gcm(bytes(_NONCE_BYTES), _LABEL)
-    if bytes(key.decrypt(bytes(key.encrypt(_LABEL, **gcm)), **gcm)) != _LABEL:
+    key, gcm = _generate(session, "trial", store=False), _gcm(bytes(_NONCE_BYTES), _TRIAL)
+    if bytes(key.decrypt(bytes(key.encrypt(_TRIAL, **gcm)), **gcm)) != _TRIAL:
         raise RootError("a key of the token gave back other bytes")
 
 

@@ -5,17 +5,17 @@ The private half is nowhere in the installation. Such a root wraps at every rota
 """
 
 from strongroom.clock import Clock, format_utc
-from strongroom.crypto import age, rng
+from strongroom.crypto import age, labels, rng
 from strongroom.crypto.age import Identity
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, RootError, RootRefusedError, StateError, UsageError
 from strongroom.ids import id_bytes, new_id
-from strongroom.roots.base import NEVER, RECIPIENT_KINDS, Context, RootDescription, WrapRecord
+from strongroom.roots.base import NEVER, Context, RootDescription, WrapRecord
+from strongroom.roots.kinds import Given, Option, RootKind
+from strongroom.roots.registry import AGE, SHARES
 from strongroom.roots.settings import RootSettings
 
-_LABEL = b"strongroom/v1/recovery/rmk"
 _LONGEST_LABEL = 128
-AGE, SHARES = RECIPIENT_KINDS
 
 
 def settings(
@@ -50,6 +50,34 @@ def of_wrap(wrap: WrapRecord) -> RootSettings:
     return RootSettings(wrap.kind, wrap.root_key_id)
 
 
+def of_options(given: Given) -> RootSettings:
+    """The settings of a command line."""
+    return settings(given.text("--recipient"), label=given.text("--label"))
+
+
+# a backup's own recipients are no roots to ask: its keys are opened by identities that are brought along
+AGE_ROOT = RootKind(
+    AGE,
+    build,
+    options=(
+        Option("--recipient", "R", "age1…, see age-keygen -y", required=True),
+        Option("--label", "TEXT", "owner of the identity, as a note for people"),
+    ),
+    of_options=of_options,
+    example="--recipient age1… --label vault",
+    page="recovery",
+    of_wrap=of_wrap,
+)
+# no `of_options`: its recipient comes with the kit that `roots add shares` makes
+SHARES_ROOT = RootKind(
+    SHARES,
+    build,
+    example="--threshold 2 --shares 3 --output kit",
+    page="recovery",
+    of_wrap=of_wrap,
+)
+
+
 class RecipientRoot:
     """Wraps the RMK for one recipient; unwraps it if its identity was brought along."""
 
@@ -59,9 +87,9 @@ class RecipientRoot:
         """Build the root.
 
         Args:
-            root: Its settings.
+            root: The settings of the root.
             clock: For the times in records.
-            identities: What may open; none outside of `strongroom recover`.
+            identities: The private keys to unwrap with; none outside of `strongroom recover`.
         """
         self._root = root
         self._clock = clock
@@ -79,7 +107,7 @@ class RecipientRoot:
         )
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
-        """Wrap a key for the recipient; nobody is asked."""
+        """Wrap a key for the recipient; sends no request."""
         recipient = self._root.root_key_id
         return WrapRecord(
             id=context.wrap_id,
@@ -98,8 +126,8 @@ class RecipientRoot:
         """The key of a record, by the identity that was brought along.
 
         Raises:
-            RootError: None was.
-            RootRefusedError: It is that of another recipient.
+            RootError: No identity was brought along.
+            RootRefusedError: The record was made for a recipient whose identity is not among them.
             IntegrityError: The record does not open.
         """
         if not self._identities:
@@ -136,4 +164,6 @@ class RecipientRoot:
 def _aad(pairs: dict[str, str]) -> bytes:
     if set(pairs) != {"installation", "rmk", "wrap"}:
         raise IntegrityError
-    return _LABEL + b"".join(id_bytes(pairs[name]) for name in ("installation", "rmk", "wrap"))
+    return labels.RECOVERY_RMK + b"".join(
+        id_bytes(pairs[name]) for name in ("installation", "rmk", "wrap")
+    )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from strongroom import foreign_words
 from strongroom.clock import Clock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -23,9 +24,12 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
-from strongroom.roots import indirect, wraps
+from strongroom.roots import credentials, indirect, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.kinds import Given, Option, RootKind
 from strongroom.roots.settings import RootSettings
+from strongroom.system import os_users
+from strongroom.system.extras import needed
 
 T = TypeVar("T")
 
@@ -35,6 +39,10 @@ DEFAULT_TCTI = "device:/dev/tpmrm0"
 MAX_WRONG_AUTHS = 2
 _MAX_AUTH_BYTES = 32
 _TCTI = re.compile(r"[a-z]+(?::[A-Za-z0-9/._=,:-]+)?")
+#: The TCTIs that are taken from a backup: others could load code or start a program of the backup's author's choice.
+_TCTI_OF_BACKUP = re.compile(
+    r"device:/dev/tpm(?:rm)?[0-9]+|(?:tabrmd|swtpm)(?::[A-Za-z0-9_.,=/-]*)?"
+)
 #: Errors of the TPM library specification, part 2, 6.6.3.
 _AUTH_FAIL, _BAD_AUTH, _HIERARCHY, _LOCKOUT = 0x8E, 0xA2, 0x85, 0x921
 #: A TPM does one thing after the other, and without a resource manager for one caller.
@@ -42,7 +50,7 @@ _PROCESS_LOCK = threading.Lock()
 
 
 def settings(tcti: str = "", *, auth: SecretBytes | None = None) -> RootSettings:
-    """Checked settings; asks nobody.
+    """Checked settings; sends no request.
 
     Args:
         tcti: How to reach the TPM, in the terms of the TSS: `device:/dev/tpmrm0`.
@@ -52,24 +60,50 @@ def settings(tcti: str = "", *, auth: SecretBytes | None = None) -> RootSettings
         UsageError: No TCTI, or a password that is too long.
     """
     name = tcti.strip().strip("\"'") or DEFAULT_TCTI
+    # the text after the colon may be a path of this machine, in which `..` is allowed
     if _TCTI.fullmatch(name) is None:
         raise UsageError(f"not a TCTI: {name!r}", hint=f"for example {DEFAULT_TCTI}")
     if auth is not None and not 0 < len(auth) <= _MAX_AUTH_BYTES:
         raise UsageError(f"a TPM takes a password of 1 to {_MAX_AUTH_BYTES} bytes")
+    if auth is not None:
+        credentials.checked(auth, "the password")
     return RootSettings(KIND, f"tpm:{name}", {"tcti": name}, {"auth": auth} if auth else {})
 
 
 def build(root: RootSettings, clock: Clock) -> "TpmRoot":
     """The root with tpm2-pytss; the TPM is opened at the first call."""
-    # the TSS writes each error to stderr by itself, and has no other knob
-    os.environ.setdefault("TSS2_LOG", "all+NONE")  # noqa: TID251
-    try:
+    # the TSS writes each error to stderr by itself, and at a level of the environment whole buffers; it has no other
+    # knob
+    os.environ["TSS2_LOG"] = "all+NONE"  # noqa: TID251
+    with needed("the TPM root needs tpm2-pytss", "tpm", RootError):
         import tpm2_pytss
-    except ImportError as error:
-        raise RootError(
-            "the TPM root needs tpm2-pytss", hint="pip install 'strongroom[tpm]'"
-        ) from error
     return TpmRoot(lambda: tpm2_pytss.ESAPI(root.options["tcti"]), root, clock)
+
+
+def of_options(given: Given) -> RootSettings:
+    """The settings of a command line."""
+    return settings(given.text("--tcti"), auth=given.credential("--auth-file", "the password"))
+
+
+def of_backup(root: RootSettings) -> RootSettings | None:
+    """The settings that a backup names; None of a TCTI that would run code of its choice."""
+    if _TCTI_OF_BACKUP.fullmatch(root.options["tcti"]) is None:
+        return None
+    return settings(root.options["tcti"], auth=root.secrets.get("auth"))
+
+
+ROOT = RootKind(
+    KIND,
+    build,
+    title="TPM",
+    options=(
+        Option("--tcti", "TCTI", f"address of the TPM; default: {DEFAULT_TCTI}"),
+        Option("--auth-file", "FILE", "file with a password for the sealed key; - is stdin"),
+    ),
+    of_options=of_options,
+    version=r"(?P<key>.*)/[0-9a-f]{8,}",
+    of_backup=of_backup,
+)
 
 
 class TpmRoot:
@@ -80,7 +114,7 @@ class TpmRoot:
 
         Args:
             connect: Opens the TPM; gives a context of ESAPI.
-            root: Its settings.
+            root: The settings of the root.
             clock: For the times in records.
         """
         self._connect = connect
@@ -119,11 +153,12 @@ class TpmRoot:
             RootRefusedError: Another TPM made the record, or this one was cleared since.
         """
         own, theirs = self._root.root_key_id, record.root_key_id
-        if not theirs.startswith(f"{own}/"):
+        theirs_name = self._root.version_of(record)
+        if not theirs_name:
             raise self._foreign(theirs, own)
 
         def unseal(tpm: Any, parent: Any, name: str) -> bytes:
-            if theirs != f"{own}/{name}":
+            if theirs_name != name:
                 raise self._foreign(theirs, f"{own}/{name}")
             handle = self._load(tpm, parent, record.blob)
             try:
@@ -188,9 +223,9 @@ class TpmRoot:
                 raise IntegrityError
             return tpm.load(parent, sealed, public)
         except TSS2_Exception as error:
-            if _is_tpm_word(error) or str(error).startswith("mu:"):
-                raise IntegrityError from error
-            raise self._translated("load", error) from error
+            if _is_tpm_word(error) or foreign_words.of(error).startswith("mu:"):
+                raise IntegrityError from None
+            raise self._translated("load", error) from self._cause(error)
 
     @contextmanager
     def _step(self, action: str) -> Iterator[None]:
@@ -199,7 +234,10 @@ class TpmRoot:
         try:
             yield
         except TSS2_Exception as error:
-            raise self._translated(action, error) from error
+            raise self._translated(action, error) from self._cause(error)
+
+    def _cause(self, error: Exception) -> Exception:
+        return foreign_words.cause(error, self._auth)
 
     def _translated(self, action: str, error: Any) -> RootError:
         key, code = self._root.root_key_id, int(error.error)
@@ -221,10 +259,35 @@ class TpmRoot:
                 f"the TPM {key} does not let us {action}: its owner hierarchy is disabled",
                 hint="enable it in the firmware's settings (storage hierarchy)",
             )
+        said = foreign_words.of(error, self._auth)
         return RootUnavailableError(
-            f"the TPM {key} cannot {action} now: {error}",
-            hint="it is tried again by itself; check that the device is there and that this user may"
-            " open it (group tss), and --tcti",
+            f"the TPM {key} cannot {action} now: {self._missing() or said}",
+            hint=f"it is tried again by itself; {self._way_out()}",
+        )
+
+    def _device(self) -> str:
+        """The device's path; empty for a TPM that is reached in another way."""
+        kind, _, path = self._root.options["tcti"].partition(":")
+        return path if kind == "device" else ""
+
+    def _missing(self) -> str:
+        """The reason why the device cannot be used, in words; empty if it exists and may be opened (findings D21)."""
+        device = self._device()
+        if device and not os.path.exists(device):  # noqa: PTH110 a path as text, as the TSS has it
+            return f"this machine has no device {device}"
+        if device and not os.access(device, os.R_OK | os.W_OK):
+            return f"the user {os_users.user_name(os.geteuid())} may not open {device}"
+        return ""
+
+    def _way_out(self) -> str:
+        device = self._device()
+        if device and not os.path.exists(device):  # noqa: PTH110
+            return (
+                "switch the TPM on in the firmware's settings, or give the virtual machine one; 'ls /dev/tpm*' shows"
+                " what there is; without a TPM choose another mode: tsm security kms set-mode --help"
+            )
+        return (
+            "check that the device is there and that this user may open it (group tss), and --tcti"
         )
 
     def _bad_auth(self, reason: str) -> RootRefusedError:
@@ -241,7 +304,7 @@ class TpmRoot:
 
 
 def _is_tpm_word(error: Any) -> bool:
-    """Whether the TPM itself judged what it was given, and did not just fail or ask for patience."""
+    """Whether the error is the TPM's verdict on its input, not a failure of the device or a request to wait."""
     return bool(error.fmt1)
 
 
@@ -263,7 +326,7 @@ def _primary() -> Any:
 
 
 def _template(auth: bytes) -> Any:
-    """Of what is sealed; wrong passwords count towards a lockout only if there is one."""
+    """The template of a sealed key; wrong passwords count towards a lockout only if there is one."""
     from tpm2_pytss import TPM2_ALG, TPM2B_PUBLIC, TPMT_PUBLIC
 
     attributes = _attributes() if auth else _attributes("NODA")

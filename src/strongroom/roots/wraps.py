@@ -1,4 +1,4 @@
-"""What roots do alike around a wrap: its record, the refusal of another key's record, the round trip; asks nobody itself."""
+"""The steps around a wrap that all roots share: its record, the refusal of another key's record, and the round trip."""
 
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import RootError, RootRefusedError
@@ -12,10 +12,10 @@ def new_record(
     """The record of a wrap that was made just now.
 
     Args:
-        context: What it was bound to.
-        kind: Which provider made it.
+        context: The ids that the wrap is bound to.
+        kind: The kind of the provider that made the wrap.
         root_key_id: The provider's name of its key.
-        blob: What the provider gave.
+        blob: The ciphertext from the provider.
         clock: For the times.
         inner: The RMK under the provider's data key, which makes the wrap an indirect one.
     """
@@ -35,7 +35,7 @@ def new_record(
 
 
 def other_key(theirs: str, own: str) -> RootRefusedError:
-    """The refusal of a record that another key made; nobody need be asked."""
+    """The error for a record that another key made, which is seen without a request to the provider."""
     return RootRefusedError(
         f"the RMK was wrapped by {theirs}, not by {own}",
         hint="this is the store of another installation or of a backup",
@@ -47,7 +47,7 @@ def check_round_trip(root: RootProvider, key_name: str) -> None:
 
     Args:
         root: The root.
-        key_name: Its key, in the words of an error.
+        key_name: The name of the root's key, in the words of an error.
 
     Raises:
         RootError: Another key came back.

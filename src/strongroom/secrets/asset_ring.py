@@ -3,28 +3,24 @@
 Format: docs/format/asset-keys.md.
 """
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass, replace
-from typing import Any
 
-from strongroom.clock import parse_utc
-from strongroom.crypto import aead
+from strongroom.canonical import ASCII, Fields, Kind, from_base64, to_base64
+from strongroom.crypto import aead, labels
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, KeyNotFoundError
-from strongroom.ids import id_bytes, is_id
+from strongroom.ids import id_bytes
 
 VERSION = 1
 MAX_KEYS = 64
 KEY_BYTES = 32
-_LABEL = b"strongroom/v1/asset"
+_KIND = Kind("the ring of asset keys", ASCII, most=1 << 20)
 
 
 @dataclass(frozen=True)
 class AssetKey:
-    """One asset key."""
+    """An asset key, under which credentials in content are sealed."""
 
     id: str
     created_at: str
@@ -44,39 +40,38 @@ class AssetRing:
             raise FormatError("the asset keys are damaged: no single active key among them")
 
     def with_new_active(self, key: AssetKey) -> "AssetRing":
-        """The ring in which a new key seals."""
+        """The ring with a new active key."""
         return AssetRing(key.id, (*self.keys, key))
 
     def only_active(self) -> "AssetRing":
-        """The ring without the keys that only open."""
+        """The ring with its active key only."""
         return replace(self, keys=tuple(key for key in self.keys if key.id == self.active_id))
 
     def seal(self, plaintext: bytes, *, content_id: str) -> tuple[str, str]:
         """Seal a credential under the active key: the key's id and the text to store."""
         kek, aad = self._bound(self.active_id, content_id)
         sealed = aead.seal(kek, plaintext, aad=aad)
-        return self.active_id, base64.b64encode(sealed).decode("ascii")
+        return self.active_id, to_base64(sealed)
 
     def open_(self, key_id: str, sealed: str, *, content_id: str) -> SecretBytes:
-        """The credential of a stored text.
+        """Open the credential of a stored text.
 
         Raises:
             KeyNotFoundError: The key is not in the ring.
-            IntegrityError: It was sealed for other content, or changed.
-            FormatError: It is no base64.
+            IntegrityError: The credential was sealed for other content, or changed.
+            FormatError: The text is no base64.
         """
-        try:
-            raw = base64.b64decode(sealed, validate=True)
-        except binascii.Error as error:
-            raise FormatError(f"the credential of content {content_id} is damaged") from error
+        raw = from_base64(sealed)
+        if raw is None:
+            raise FormatError(f"the credential of content {content_id} is damaged")
         kek, aad = self._bound(key_id, content_id)
         return SecretBytes(aead.open_(kek, raw, aad=aad))
 
     def _bound(self, key_id: str, content_id: str) -> tuple[SecretBytes, bytes]:
         for key in self.keys:
             if key.id == key_id:
-                aad = _LABEL + id_bytes(key_id) + id_bytes(content_id)
-                return hkdf(key.material, salt=b"", info=_LABEL), aad
+                aad = labels.ASSET + id_bytes(key_id) + id_bytes(content_id)
+                return hkdf(key.material, salt=b"", info=labels.ASSET), aad
         raise KeyNotFoundError(f"there is no asset key {key_id}")
 
 
@@ -86,39 +81,28 @@ def serialize(ring: AssetRing) -> bytes:
         {
             "id": key.id,
             "created_at": key.created_at,
-            "key": base64.b64encode(key.material.reveal()).decode("ascii"),
+            "key": to_base64(key.material.reveal()),
         }
         for key in ring.keys
     ]
-    document = {"v": VERSION, "active": ring.active_id, "keys": keys}
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return _KIND.dumps({"v": VERSION, "active": ring.active_id, "keys": keys})
 
 
 def parse(raw: bytes) -> AssetRing:
-    """The ring of its bytes.
+    """Parse the bytes of a ring.
 
     Raises:
-        FormatError: Not a ring, or of a version not known here. Without the cause: its text could
-            hold key material.
+        FormatError: The bytes are no ring, or one of an unknown version.
     """
-    try:
-        ring = _read(json.loads(raw))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise FormatError("the asset keys are damaged: they cannot be read") from None
-    if serialize(ring) != raw:
-        raise FormatError("the asset keys are damaged: they are not in canonical form")
-    return ring
+    fields = _KIND.loads(raw)
+    fields.check_version("v", VERSION)
+    fields.check_names(("v", "active", "keys"))
+    return AssetRing(fields.text("active"), tuple(map(_read_key, fields.objects("keys"))))
 
 
-def _read(document: Any) -> AssetRing:
-    if document["v"] != VERSION:
-        raise FormatError("the asset keys have a version that is not known here")
-    return AssetRing(document["active"], tuple(_read_key(item) for item in document["keys"]))
-
-
-def _read_key(item: Any) -> AssetKey:
-    parse_utc(item["created_at"])
-    material = base64.b64decode(item["key"], validate=True)
-    if not is_id(item["id"]) or len(material) != KEY_BYTES:
-        raise ValueError(item["id"])
-    return AssetKey(item["id"], item["created_at"], SecretBytes(material))
+def _read_key(item: Fields) -> AssetKey:
+    item.check_names(("id", "created_at", "key"))
+    material = item.raw("key")
+    if len(material) != KEY_BYTES:
+        raise item.refused("a key has another length")
+    return AssetKey(item.id("id"), item.time("created_at"), SecretBytes(material))

@@ -1,14 +1,13 @@
 """`ENC(base64)`: the stored form of one secret configuration value (docs/format/enc.md).
 
-C-04, C-05, Q-10. Pure: bytes in, bytes out. It never looks a key up, and never says why a
-value does not open.
+C-04, C-05, Q-10. Pure: callers pass the key. An error does not say why a value did not open.
 """
 
 import base64
 import binascii
 
 from strongroom import ids
-from strongroom.crypto import aead, kdf, rng
+from strongroom.crypto import aead, kdf, labels, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, UsageError
 
@@ -17,7 +16,6 @@ MAX_VALUE_BYTES = 4 << 20
 
 _PREFIX, _SUFFIX = "ENC(", ")"
 _VERSION = 1
-_LABEL = b"strongroom/v1/enc"
 _KEY_ID_END = 17
 _MIN_PAYLOAD = _KEY_ID_END + aead.OVERHEAD_BYTES
 _MAX_TEXT = len(_PREFIX) + len(_SUFFIX) + 4 * -(-(_MIN_PAYLOAD + MAX_VALUE_BYTES) // 3)
@@ -28,9 +26,10 @@ def seal_value(key: SecretBytes, key_id: str, parameter: str, value: bytes) -> s
 
     Args:
         key: The active configuration key.
-        key_id: Its id.
-        parameter: The parameter's name, bound to the value (format/enc.md §3.3).
-        value: What is to be kept secret.
+        key_id: Id of that key.
+        parameter: The parameter's name, to which the ciphertext is bound, so that it does not open as another
+            parameter's value (format/enc.md §3.3).
+        value: The value to encrypt.
 
     Raises:
         UsageError: The value is too long.
@@ -54,11 +53,11 @@ def seal_value_with_nonce(
 
 
 def open_value(key: SecretBytes, parameter: str, text: str) -> bytes:
-    """The value that `seal_value` encrypted for this parameter.
+    """Decrypt a value that `seal_value` encrypted for this parameter.
 
     Raises:
         FormatError: The text is no `ENC(...)` of a known version.
-        IntegrityError: Wrong key, wrong parameter or changed bytes (format/enc.md §3.4).
+        IntegrityError: Key or parameter are wrong, or bytes were changed (format/enc.md §3.4).
     """
     payload = _decode(text)
     head, sealed = payload[:_KEY_ID_END], payload[_KEY_ID_END:]
@@ -103,8 +102,8 @@ def _decode(text: str) -> bytes:
 
 
 def _subkey(key: SecretBytes) -> SecretBytes:
-    return kdf.hkdf(key, salt=b"", info=_LABEL)
+    return kdf.hkdf(key, salt=b"", info=labels.ENC)
 
 
 def _aad(head: bytes, parameter: str) -> bytes:
-    return _LABEL + head + parameter.encode("utf-8")
+    return labels.ENC + head + parameter.encode("utf-8")

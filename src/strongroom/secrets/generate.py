@@ -1,6 +1,6 @@
 """Fresh values for the generated secrets: passwords and the internal certificates (C-01, C-24).
 
-The key hierarchy (`kms.*`, `asset.keys`) is not made here; that is the key management's work.
+The key hierarchy (`kms.*`, `asset.keys`) is made by the key management, not here.
 """
 
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ def generated_values(moment: datetime) -> dict[str, bytes]:
 
 
 def new_values(names: Iterable[str], moment: datetime) -> dict[str, SecretBytes]:
-    """New values for some generated secrets; the certificates are one chain.
+    """New values for some generated secrets; the certificates form one chain.
 
     Args:
-        names: Of generated secrets; of the certificates and their keys all or none.
+        names: Names of generated secrets; either all of the certificates and their keys, or none of them.
         moment: The present, aware.
     """
     wanted = set(names)

@@ -1,4 +1,4 @@
-"""How old a secret may grow: `secrets.policy`, rules of the form `PATTERN=DAYS` (field P15). Pure."""
+"""The longest age of secrets: the rules `PATTERN=DAYS` of the setting `secrets.policy` (field P15); pure."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ _MAX_RULES = 256
 
 
 class Rule(NamedTuple):
-    """One rule.
+    """A rule for the age of secrets.
 
     Attributes:
-        pattern: A parameter's name; `*` stands for any characters.
-        days: Longest age of its value.
+        pattern: A parameter's name, in which `*` stands for any characters.
+        days: The longest age of the value, in days.
     """
 
     pattern: str
@@ -19,10 +19,10 @@ class Rule(NamedTuple):
 
 
 def parse(text: str) -> tuple[Rule, ...]:
-    """The rules of a text such as `redis.password=30 pgsql.*=90 *=365`; the first that fits counts.
+    """Parse rules such as `redis.password=30 pgsql.*=90 *=365`; the first rule that matches a parameter holds.
 
     Raises:
-        ValueError: It has another form; the words say what it should be.
+        ValueError: The text has another form; the message says what it should be.
     """
     rules = tuple(_rule(word) for word in text.split())
     if len(rules) > _MAX_RULES:
@@ -41,7 +41,7 @@ def check(text: str) -> str:
 
 
 def max_age_days(rules: tuple[Rule, ...], name: str) -> int | None:
-    """The longest age of a parameter's value, in days; None if no rule fits it."""
+    """The longest age of a parameter's value, in days; None if no rule matches."""
     from fnmatch import fnmatchcase
 
     return next((rule.days for rule in rules if fnmatchcase(name, rule.pattern)), None)

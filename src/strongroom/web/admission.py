@@ -4,13 +4,16 @@ import asyncio
 import logging
 from functools import partial
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from strongroom.bootstrap import Node
 from strongroom.errors import AuthenticationError, StrongroomError, UsageError
-from strongroom.topology import admission_request
+from strongroom.joining import admission_request
+from strongroom.web.lanes import BusyError, ClientGoneError, Lane
+from strongroom.web.pools import Pools
+from strongroom.web.ports import AdmissionServices
+from strongroom.web.protocol import EXTENSION, BodyTap
 
 _log = logging.getLogger("strongroom.web")
 
@@ -19,17 +22,24 @@ _LATEST_S = 10.0
 _INSIDE = "the installation cannot do this now; its log says more"
 
 
-def routes(node: Node) -> list[Route]:
+def routes(services: AdmissionServices, pools: Pools) -> list[Route]:
     """The one route; whoever has no credential is refused by the service."""
-    return [Route("/tsm/nodes", partial(_admit, node), methods=["POST"])]
+    return [Route("/tsm/nodes", partial(_admit, services, pools.admission), methods=["POST"])]
 
 
-async def _admit(node: Node, request: Request) -> Response:
+async def _admit(services: AdmissionServices, lane: Lane, request: Request) -> Response:
+    tap: BodyTap = request.scope["extensions"][EXTENSION]["tap"]
     try:
         body = await asyncio.wait_for(_body(request), _LATEST_S)
         asked = admission_request.parse(body)
-        await asyncio.to_thread(node.topology.admit, asked)
+        await lane.run(tap.peer, partial(services.topology.admit, asked), lambda: tap.is_gone)
+    except BusyError:
+        answer = {"error": "too many nodes ask to be let in", "hint": "try again in some seconds"}
+        return JSONResponse(answer, 429, {"retry-after": "5"})
+    except (ClientDisconnect, ClientGoneError):
+        return Response(status_code=408)  # the client is gone, so this answer is never sent
     except TimeoutError:
+        tap.is_hopeless = True
         return _refusal(UsageError("the request did not arrive in time"))
     except StrongroomError as error:
         return _refusal(error)

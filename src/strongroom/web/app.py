@@ -1,4 +1,4 @@
-"""The web application: finds the route, checks who asks, runs the handler in a thread and renders what it gives.
+"""The web application: finds the route, checks who asks, runs the handler in a thread and renders what it gives, as XML or JSON.
 
 It never logs a query, a body or a token, and never answers an expected failure with a 5xx.
 """
@@ -6,54 +6,45 @@ It never logs a query, a body or a token, and never answers an expected failure 
 import asyncio
 import logging
 import re
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from strongroom.bootstrap import Node
-from strongroom.errors import StrongroomError, UsageError
-from strongroom.web import admission, feed, health
-from strongroom.web.api import xml
+from strongroom.errors import FormatError, StrongroomError, UsageError
+from strongroom.web import admission, feed, front, health
+from strongroom.web.api import shape
 from strongroom.web.api.errors import UNEXPECTED, Fault, Noun, RefusalError, fault_of
+from strongroom.web.api.form import Form, answer_form
+from strongroom.web.api.message import MAX_REQUEST_BYTES
+from strongroom.web.api.not_offered import no_such_method, no_such_route
+from strongroom.web.api.ports import TableauServices
 from strongroom.web.api.routing import Answer, Call, Download, Route
 from strongroom.web.api.table import ROUTES
-from strongroom.web.delivery import DownloadResponse, xml_response
-from strongroom.web.protocol import EXTENSION
+from strongroom.web.delivery import Asked, DownloadResponse, answer_response
+from strongroom.web.lanes import BusyError, ClientGoneError
+from strongroom.web.outer import Outer
+from strongroom.web.pools import Pools
+from strongroom.web.ports import AppServices
+from strongroom.web.protocol import EXTENSION, BodyTap
+from strongroom.web.settings import WebSettings
 
 _log = logging.getLogger("strongroom.web")
-_access_log = logging.getLogger("strongroom.web.access")
 
 _VERSION = re.compile(r"\d{1,3}\.\d{1,3}")
 OLDEST_API = (2, 4)
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),
-)
-
-
-@dataclass(frozen=True)
-class WebSettings:
-    """What may differ between installations and tests.
-
-    Attributes:
-        idle_s: A body that sends nothing for so long is given up.
-        upload_threads: Uploads that are sealed at the same time; more wait.
-    """
-
-    idle_s: float = 60.0
-    upload_threads: int = 16
+MAX_PARAMETERS = 100
+# of routes that are open to all: a sign-in has some hundred bytes
+MAX_OPEN_BODY_BYTES = 32 * 1024
+RETRY_AFTER_S = 5
+_BUSY = "too many requests of this kind at once; come again in some seconds"
 
 
 @dataclass(frozen=True)
@@ -66,10 +57,15 @@ class _SmallBody:
     def chunks(self) -> Iterator[bytes]:
         yield self.content
 
+    def hurry(self, seconds: float) -> None:
+        """Do nothing, since the whole body is in memory."""
 
-def create_app(node: Node, settings: WebSettings | None = None) -> ASGIApp:
+
+def create_app(services: AppServices, settings: WebSettings | None = None) -> ASGIApp:
     """The ASGI application over one node's services."""
-    dispatcher = _Dispatcher(node, settings or WebSettings())
+    settings = settings or WebSettings()
+    pools = Pools(settings)
+    dispatcher = _Dispatcher(services, settings, pools)
     paths: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = route
@@ -82,7 +78,12 @@ def create_app(node: Node, settings: WebSettings | None = None) -> ASGIApp:
         for path, by_method in paths.items()
     ]
     app = Starlette(
-        routes=[*health.routes(node), *admission.routes(node), *routes],
+        routes=[
+            *front.routes(),
+            *health.routes(services, pools),
+            *admission.routes(services, pools),
+            *routes,
+        ],
         exception_handlers={
             HTTPException: _http_error,
             StrongroomError: _late_error,
@@ -90,88 +91,145 @@ def create_app(node: Node, settings: WebSettings | None = None) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
-    return _Outer(app)
+    return Outer(app, settings.drain)
 
 
 class _Dispatcher:
-    def __init__(self, node: Node, settings: WebSettings) -> None:
-        self._node = node
+    def __init__(self, services: TableauServices, settings: WebSettings, pools: Pools) -> None:
+        self._services = services
         self._settings = settings
-        self._uploads = ThreadPoolExecutor(settings.upload_threads, "upload")
+        self._pools = pools
 
     async def serve(self, by_method: dict[str, Route], request: Request) -> Response:
-        """One request of a known path."""
+        """Serve a request for a known path."""
         route = by_method["GET" if request.method == "HEAD" else request.method]
-        tap = request.scope["extensions"][EXTENSION]["tap"]  # our own protocol puts it there
-        body = feed.BodyFeed(request.receive, self._settings.idle_s, tap)
+        tap: BodyTap = request.scope["extensions"][EXTENSION]["tap"]  # our own protocol's
         try:
-            _check_version(request.path_params["version"])
-            if route.streams:
-                result = await self._run_streaming(route, request, body)
-            else:
-                result = await self._run(route, request, body)
+            return await self._answer(route, request, tap)
+        except BusyError:
+            busy = RefusalError(429, "429000", _BUSY, retry_after_s=RETRY_AFTER_S)
+            return _error_response(busy, route.noun, request)
+        except ClientGoneError:
+            return Response(status_code=408)  # the client is gone, so this answer is never sent
         except (StrongroomError, RefusalError) as error:
-            response = _error_response(error, route.noun)
-        else:
-            response = _response(result, request)
-        if not (body.is_complete or body.timed_out or _is_stopping()):
-            await body.drain()  # a client that is still sending would not see the answer
-        if not body.is_complete:
-            response.headers["connection"] = "close"  # what else comes on it is no request
-        return response
+            return _error_response(error, route.noun, request)
 
-    async def _run(self, route: Route, request: Request, body: feed.BodyFeed) -> Answer | Download:
-        content = await body.collect(xml.MAX_REQUEST_BYTES)
-        return await asyncio.to_thread(_handle, route, self._call(request, _SmallBody(content)))
+    async def _answer(self, route: Route, request: Request, tap: BodyTap) -> Response:
+        """Identify the user before any of the body is read, then run the request in the lane of its route."""
+        _check_version(request.path_params["version"])
+        call = self._call(request, tap.peer)
+        if not route.is_open:
+            call = await self._identified(call, tap)
+            if route.check_first is not None:
+                route.check_first(call.identity)
+        shape.check_query(route.query, call.query)
+        call = replace(call, takes=route.takes)
+        if route.streams:
+            return _response(await self._stream(request, call, route, tap), request)
+        limit = MAX_OPEN_BODY_BYTES if route.is_open else MAX_REQUEST_BYTES
+        body = feed.BodyFeed(request.receive, self._settings.small_body, tap)
+        call = replace(call, body=_SmallBody(await body.collect(limit)))
+        work = partial(_handle, route, call)
+        if route.downloads:
+            return await self._download(request, call, work, tap)
+        lane = self._pools.lane_of(route)
+        return _response(await lane.run(_key(call), work, lambda: tap.is_gone), request)
 
-    async def _run_streaming(
-        self, route: Route, request: Request, body: feed.BodyFeed
+    async def _identified(self, call: Call, tap: BodyTap) -> Call:
+        if not call.token:
+            raise RefusalError(401, "401000", "this needs a signed-in user: no x-tableau-auth")
+        identify = partial(self._services.auth.identify, call.token)
+        found = await self._pools.gate.run(call.peer, identify, lambda: tap.is_gone)
+        return replace(call, signed_in=found)
+
+    async def _download(
+        self,
+        request: Request,
+        call: Call,
+        work: Callable[[], Answer | Download],
+        tap: BodyTap,
+    ) -> Response:
+        """A place is held until the last byte has left; a thread only while a piece is decrypted."""
+        pools, key = self._pools, _key(call)
+        await pools.downloads.enter(key, lambda: tap.is_gone)
+        try:
+            result = await pools.pieces.run(work)
+            if not isinstance(result, Download):
+                raise UsageError("this route sends no file")  # noqa: TRY301 the place is given back below
+            asked = Asked(request.method, request.headers)
+            return DownloadResponse(result, asked, pools.pieces, lambda: pools.downloads.leave(key))
+        except BaseException:
+            pools.downloads.leave(key)
+            raise
+
+    async def _stream(
+        self, request: Request, call: Call, route: Route, tap: BodyTap
     ) -> Answer | Download:
         if not request.headers.get("content-length", "").isdigit():
             raise RefusalError(411, "411000", "an upload needs a Content-Length")
-        call = self._call(request, body)
-        worker = asyncio.get_running_loop().run_in_executor(self._uploads, _handle, route, call)
+        key, lane = _key(call), self._pools.uploads
+        await lane.line.enter(key, lambda: tap.is_gone)
+        body = feed.BodyFeed(request.receive, self._settings.upload_body, tap)
+        worker = lane.start(key, partial(route.handle, replace(call, body=body)))
         pump = asyncio.create_task(body.pump())
         try:
             return await worker
         finally:
+            # first of all: whoever ends us may not wait for what comes after it (findings R1)
+            body.abort()
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-            body.abort()
 
-    def _call(self, request: Request, body: feed.BodyFeed | _SmallBody) -> Call:
+    def _call(self, request: Request, peer: str) -> Call:
         length = request.headers.get("content-length", "")
         return Call(
-            node=self._node,
+            services=self._services,
             base_url=f"{request.url.scheme}://{request.headers.get('host', '')}",
             path=request.path_params,
-            query=dict(request.query_params),
+            query=_query(request.scope["query_string"]),
             content_type=request.headers.get("content-type", ""),
             token=request.headers.get("x-tableau-auth", ""),
-            body=body,
+            body=_SmallBody(b""),
             declared_bytes=int(length) if length.isdigit() else 0,
+            peer=peer,
         )
 
 
-def _is_stopping() -> bool:
-    """Whether the server wants this request to end now."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _key(call: Call) -> str:
+    """The key by which lanes take turns: the signed-in user, at any address, or else the client's address."""
+    return call.peer if call.signed_in is None else f"user:{call.identity.user.id}"
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError as error:
+        raise FormatError(f"a query has at most {MAX_PARAMETERS} parameters") from error
+    sent: dict[str, str] = {}
+    for name, value in pairs:
+        if sent.setdefault(name, value) != value:
+            raise UsageError(f"parameter {name[:60]!r} is sent twice with different values")
+    return sent
 
 
 def _handle(route: Route, call: Call) -> Answer | Download:
-    """In a worker thread: who asks, then the handler."""
-    if not route.is_open:
-        if not call.token:
-            raise RefusalError(401, "401000", "this needs a signed-in user: no x-tableau-auth")
-        call = replace(call, signed_in=call.node.auth.identify(call.token))
+    """In a worker thread."""
+    if route.has_message:
+        # also for handlers that read none: what is sent to them would be dropped
+        call = replace(call, sent=call.request())
     return route.handle(call)
 
 
 def _response(result: Answer | Download, request: Request) -> Response:
     if isinstance(result, Download):
-        return DownloadResponse(result, request.headers.get("range", ""))
-    return xml_response(result)
+        raise UsageError("this route sends no file")
+    return answer_response(result, _form(request))
+
+
+def _form(request: Request) -> Form:
+    return answer_form(request.headers.get("accept", ""))
 
 
 def _check_version(version: str) -> None:
@@ -180,66 +238,43 @@ def _check_version(version: str) -> None:
         raise UsageError(f"no API version: {version[:20]!r}")
 
 
-def _error_response(error: StrongroomError | RefusalError, noun: Noun) -> Response:
+def _error_response(
+    error: StrongroomError | RefusalError, noun: Noun, request: Request
+) -> Response:
     fault = error.fault if isinstance(error, RefusalError) else fault_of(error, noun)
     if fault.status == 423:
         _log.error("refused, keys or storage unavailable: %s", error)
-    return _fault_response(fault)
+    return _fault_response(fault, request)
 
 
-def _fault_response(fault: Fault) -> Response:
-    return Response(fault.render(), fault.status, media_type="application/xml")
+def _fault_response(
+    fault: Fault, request: Request, headers: Mapping[str, str] | None = None
+) -> Response:
+    form = _form(request)
+    sent = {"vary": "Accept", **(headers or {})}
+    if fault.retry_after_s:
+        sent["retry-after"] = str(fault.retry_after_s)
+    return Response(form.render(fault.message), fault.status, sent, media_type=form.value)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 404:
-        return _fault_response(Fault(404, Noun.NOTHING.missing_code, "no such resource"))
-    if status == 405:
-        return _fault_response(Fault(405, "405000", "this resource has no such method"))
-    return _fault_response(Fault(400, "400000", "bad request"))
+async def _http_error(request: Request, error: Exception) -> Response:
+    found = error if isinstance(error, HTTPException) else HTTPException(500)
+    if found.status_code == 404:
+        return _fault_response(no_such_route(request.url.path), request)
+    if found.status_code == 405:
+        fault = no_such_method(request.method, request.url.path)
+        return _fault_response(fault, request, found.headers)
+    return _fault_response(Fault(400, "400000", "bad request"), request)
 
 
-async def _late_error(_: Request, error: Exception) -> Response:
+async def _late_error(request: Request, error: Exception) -> Response:
     """Of a download whose first piece is damaged; once a piece was sent, the framework cuts the connection instead."""
     if not isinstance(error, StrongroomError):
-        return _fault_response(UNEXPECTED)
-    return _error_response(error, Noun.NOTHING)
+        return _fault_response(UNEXPECTED, request)
+    return _error_response(error, Noun.NOTHING, request)
 
 
-async def _unexpected(_: Request, error: Exception) -> Response:
+async def _unexpected(request: Request, error: Exception) -> Response:
     # the framework's outermost handler: the exception is logged by it and goes on to the server afterwards
     _log.error("unexpected error", exc_info=error)
-    return _fault_response(UNEXPECTED)
-
-
-class _Outer:
-    """Security headers on every answer and one access line for each request, without query and without secrets."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        begun = time.monotonic()
-        status = 0
-        _access_log.debug("%s %r begins", scope["method"], scope["path"])
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = _with_security(message.get("headers", ()))
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            taken_ms = (time.monotonic() - begun) * 1000
-            _access_log.info("%s %r %d %.0f ms", scope["method"], scope["path"], status, taken_ms)
-
-
-def _with_security(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [*headers, *_HEADERS]
+    return _fault_response(UNEXPECTED, request)

@@ -1,27 +1,40 @@
 """A request body on its way from the event loop to the worker thread that parses and seals it.
 
-The loop only moves buffers; the thread does the rest, most of it without the interpreter's lock. At most `LIMIT_BYTES` wait
-between the two, so a slow disk slows the client and memory stays bounded. A body that stops arriving is given up.
+The loop only moves buffers; the thread does the rest, most of it without the interpreter's lock. At most `LIMIT_BYTES`
+wait between the two, so a slow disk slows the client and memory stays bounded. A body that stops arriving is given up.
 """
 
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from strongroom.errors import FormatError, UsageError
 
 BATCH_BYTES = 512 * 1024  # fewer hand-overs between loop and thread
 LIMIT_BYTES = 4 * 1024 * 1024
-# in each idle period: who sends less holds a thread that somebody else could use (security test S18)
-LEAST_BYTES = 4096
-# what is read and dropped after an early refusal, so that the client sees the answer
-DRAIN_BYTES = 256 * 1024 * 1024
-DRAIN_S = 30.0
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+
+
+@dataclass(frozen=True)
+class BodyLimits:
+    """How fast a body must come.
+
+    Attributes:
+        idle_s: A period; a body of which nothing comes for so long is given up.
+        least_bytes: In each period so much must come: who sends less holds a place that somebody else could use
+            (security test S18, findings R8). The time in which we do not read does not count.
+        whole_s: For all of a small body.
+    """
+
+    idle_s: float = 30.0
+    least_bytes: int = 0
+    whole_s: float = 30.0
 
 
 class BodyCutError(Exception):
@@ -30,6 +43,8 @@ class BodyCutError(Exception):
 
 class Tap(Protocol):
     """The short way from the parser, where the server offers one (`web.protocol`)."""
+
+    is_hopeless: bool
 
     def attach(self, take: Callable[[bytes], bool], ended: Callable[[bool], None]) -> None:
         """Let chunks come to `take`."""
@@ -45,12 +60,13 @@ class Tap(Protocol):
 
 
 class BodyFeed:
-    """One body; `pump` runs on the loop, `chunks` in one thread."""
+    """The body of a request; `pump` runs on the event loop, and `chunks` in a single thread."""
 
-    def __init__(self, receive: Receive, idle_s: float, tap: Tap) -> None:
+    def __init__(self, receive: Receive, limits: BodyLimits, tap: Tap) -> None:
         self._receive = receive
-        self._idle_s = idle_s
+        self._limits = limits
         self._tap = tap
+        self._deadline: float | None = None
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._loop = asyncio.get_running_loop()
@@ -59,7 +75,6 @@ class BodyFeed:
         self._waiting = 0
         self._received = 0
         self._ended = False
-        self.timed_out = False
 
     def read(self) -> bytes:
         """Streamed bodies are read by `chunks`."""
@@ -71,23 +86,38 @@ class BodyFeed:
         Raises:
             FormatError: The body was cut or did not arrive in time.
         """
-        while (batch := self._ready.get()) is not None:
+        while (batch := self._next()) is not None:
             if isinstance(batch, BodyCutError):
-                raise FormatError("the request's body was cut") from batch
+                raise FormatError("the request's body was cut, or came too slowly") from batch
             yield from batch
             self._taken(sum(map(len, batch)))
+
+    def hurry(self, seconds: float) -> None:
+        """Set a limit on the time for all further chunks, from now on; 0 removes the limit."""
+        self._deadline = time.monotonic() + seconds if seconds else None
+
+    def _next(self) -> "list[bytes] | BodyCutError | None":
+        deadline = self._deadline
+        left = None if deadline is None else deadline - time.monotonic()
+        try:
+            if left is None or left > 0:
+                return self._ready.get(timeout=left)
+        except queue.Empty:
+            pass
+        self._tap.is_hopeless = True
+        return BodyCutError()
 
     async def pump(self) -> None:
         """Receive to the end, or until nothing came for `idle_s` seconds."""
         is_whole = False
         try:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(self._limits.idle_s):
                 # the first message comes the usual way, which also answers `Expect: 100-continue`
                 is_whole = self._begin(await self._receive())
             if not self._ended:
                 is_whole = await self._receive_tapped()
         except TimeoutError:
-            self.timed_out = True
+            self._tap.is_hopeless = True
         self._hand_over()
         self._ready.put(None if is_whole else BodyCutError())
 
@@ -110,8 +140,9 @@ class BodyFeed:
         try:
             while not whole.done():
                 before = self._received
-                await asyncio.wait([whole], timeout=self._idle_s)
-                slow = self._received - before < LEAST_BYTES and self._waiting == 0
+                await asyncio.wait([whole], timeout=self._limits.idle_s)
+                least = max(1, self._limits.least_bytes)
+                slow = self._received - before < least and self._waiting == 0
                 if slow and not whole.done():
                     raise TimeoutError
         finally:
@@ -133,11 +164,11 @@ class BodyFeed:
         """A whole small body, instead of `pump` and `chunks`.
 
         Raises:
-            FormatError: It is longer than `limit`, was cut, or did not arrive in time.
+            FormatError: The body is longer than `limit`, was cut off, or did not arrive in time.
         """
         content = bytearray()
         try:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(self._limits.whole_s):
                 while not self._ended:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
@@ -147,30 +178,13 @@ class BodyFeed:
                     if len(content) > limit:
                         raise FormatError(f"the request's body is longer than {limit} bytes")
         except TimeoutError as error:
-            self.timed_out = True
+            self._tap.is_hopeless = True
             raise FormatError("the request's body did not arrive in time") from error
         return bytes(content)
 
-    async def drain(self) -> None:
-        """After an early answer: drop what still comes, within bounds."""
-        left = DRAIN_BYTES
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                while not self._ended and left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    self._ended = not message.get("more_body", False)
-        except TimeoutError:
-            return
-
     def abort(self) -> None:
-        """Nobody receives any more: end the thread's reading, whatever it waits for."""
+        """End the reading of the thread, even while the thread waits, since no more of the body will be received."""
         self._ready.put(BodyCutError())
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole body has been received."""
-        return self._ended
 
     def _hand_over(self) -> None:
         if self._batch:

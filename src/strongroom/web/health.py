@@ -7,15 +7,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from strongroom.bootstrap import Node
 from strongroom.errors import StrongroomError
+from strongroom.web.lanes import BusyError, Threads
+from strongroom.web.pools import Pools
+from strongroom.web.ports import ProbeServices
 
 
-def routes(node: Node) -> list[Route]:
+def routes(services: ProbeServices, pools: Pools) -> list[Route]:
     """The two probes; open to all, and they tell nothing but yes or no."""
     return [
         Route("/healthz", _alive, methods=["GET"]),
-        Route("/readyz", partial(_ready, node), methods=["GET"]),
+        Route("/readyz", _Readiness(services, pools.probes).answer, methods=["GET"]),
     ]
 
 
@@ -23,19 +25,30 @@ async def _alive(_: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def _ready(node: Node, _: Request) -> Response:
-    is_ready = await asyncio.to_thread(_check, node)
-    if is_ready:
-        return PlainTextResponse("ready\n")
-    return PlainTextResponse("not ready\n", 503)
+class _Readiness:
+    """Asks once for all who ask at the same time; in a thread that nothing else uses (findings R5)."""
+
+    def __init__(self, services: ProbeServices, threads: Threads) -> None:
+        self._services = services
+        self._threads = threads
+        self._asked: asyncio.Future[bool] | None = None
+
+    async def answer(self, _: Request) -> Response:
+        """Whether the node is able to work now."""
+        asked = self._asked
+        if asked is None or asked.done():
+            try:
+                asked = self._asked = self._threads.start(partial(_check, self._services))
+            except BusyError:  # the system gives no thread: nor could anything else be done
+                return PlainTextResponse("not ready\n", 503)
+        if await asyncio.shield(asked):
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready\n", 503)
 
 
-def _check(node: Node) -> bool:
+def _check(services: ProbeServices) -> bool:
     try:
-        with node.repository.reading() as tx:
-            tx.marks.find("ready")
-        # by the keys in memory: probes must not become calls to the root (R10, R11)
-        node.kms.check_ready()
+        services.readiness.check()
     except StrongroomError:
         return False
     return True

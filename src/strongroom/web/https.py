@@ -1,50 +1,53 @@
 """Our own HTTPS listener: the certificate that an administrator gave, shown from memory, exchanged while serving.
 
 Chain, key and passphrase are secret parameters (`ssl.cert.file_bytes` …) and are never written to a file. A change
-that was applied is shown to the next client; one that does not work is refused, told in the log, and the certificate
-before it stays.
+that was applied is shown to the next client. One that does not work is refused when it is applied; what went bad since
+(it ended) is told by `status` and in the log, and the certificate before it stays.
 """
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-from strongroom import durable
-from strongroom.bootstrap import Node
-from strongroom.errors import ConflictError, NotFoundError, StateError, StrongroomError, UsageError
+from strongroom.config import catalog
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, NotFoundError, StateError, StrongroomError
+from strongroom.services.configuration import https_material
+from strongroom.system import disk, durable, hosts
+from strongroom.web.ports import ListenerServices
 
 HANDSHAKE_S = 10.0
-_CERTIFICATE = "ssl.cert.file_bytes"
-_CHAIN = "ssl.chain.file_bytes"
-_KEY = "ssl.key.file_bytes"
-_PASSPHRASE = "ssl.key.passphrase"  # noqa: S105 a parameter's name
+_CERTIFICATE, _CHAIN = https_material.CERTIFICATE, https_material.CHAIN
+_KEY, _PASSPHRASE = https_material.KEY, https_material.PASSPHRASE
+# of TLS 1.2; those of TLS 1.3 are all of that kind (findings S15)
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _log = logging.getLogger("strongroom.web.https")
 
 Offer = Callable[[socket.socket, ssl.SSLContext], Awaitable[None]]
 """Starts to accept connections; called on the event loop, once."""
 
 
-class Chain(NamedTuple):
-    """What the listener shows.
+@dataclass(frozen=True)
+class Chain:
+    """The certificate chain that the listener presents.
 
     Attributes:
         pem: Certificate, intermediate certificates and key.
-        passphrase: Opens the key; empty if it is not encrypted.
+        passphrase: The passphrase of the key; empty if the key is not encrypted.
     """
 
-    pem: bytes
-    passphrase: bytes
+    pem: bytes = field(repr=False)
+    passphrase: bytes = field(repr=False)
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Show this chain to whoever connects from now on.
+        """Present this chain to every client that connects from now on.
 
         Raises:
-            StateError: It cannot be used.
+            StateError: The chain cannot be loaded.
         """
         try:
             with durable.in_memory(self.pem) as path:
@@ -60,8 +63,8 @@ class Chain(NamedTuple):
 class HttpsListener:
     """A bound socket and the TLS context of its connections."""
 
-    def __init__(self, node: Node, listener: socket.socket) -> None:
-        self._node = node
+    def __init__(self, services: ListenerServices, listener: socket.socket) -> None:
+        self._services = services
         self._listener = listener
         self._context = new_context()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -81,7 +84,7 @@ class HttpsListener:
         shown = self._show(chain)
         try:
             asyncio.run_coroutine_threadsafe(shown, self._loop).result(HANDSHAKE_S)
-        except (OSError, RuntimeError):  # it stops serving, or cannot listen
+        except (OSError, RuntimeError):  # the server is stopping, or cannot listen
             shown.close()
             _log.exception("HTTPS: the certificate that was applied is not shown")
 
@@ -91,22 +94,22 @@ class HttpsListener:
             chain = self._configured()
             chain.load_into(new_context())
         except StrongroomError as error:
-            _log.error("HTTPS: %s", error.message)
+            _log.error("HTTPS: %s", error.with_hint)
             return None
         return chain
 
     def _configured(self) -> Chain:
-        configuration = self._node.configuration
+        configuration = self._services.configuration
         parts = {}
         for name in (_CERTIFICATE, _CHAIN, _KEY, _PASSPHRASE):
             try:
-                parts[name] = configuration.open_secret(name).reveal()
+                parts[name] = configuration.open_secret(name)
             except NotFoundError:
                 if name in (_CERTIFICATE, _KEY):
                     raise
-                parts[name] = b""
-        pem = b"\n".join((parts[_CERTIFICATE], parts[_CHAIN], parts[_KEY], b""))
-        return Chain(pem, parts[_PASSPHRASE])
+                parts[name] = SecretBytes(b"")
+        pem = https_material.bundle(parts[_CERTIFICATE], parts[_CHAIN], parts[_KEY])
+        return Chain(pem.reveal(), parts[_PASSPHRASE].reveal())
 
     async def _show(self, chain: Chain | None) -> None:
         """On the event loop, where no handshake is between certificate and key."""
@@ -120,29 +123,31 @@ class HttpsListener:
 
 
 def new_context() -> ssl.SSLContext:
-    """TLS 1.2 or later; HTTP/1.1 only."""
+    """TLS 1.2 or later with forward secrecy and authenticated encryption only; HTTP/1.1 only."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 @contextmanager
-def listening(node: Node) -> Iterator[HttpsListener | None]:
+def listening(services: ListenerServices) -> Iterator[HttpsListener | None]:
     """The listener of `gateway.https.port`, which follows the configuration; None if no port is set.
 
     Raises:
-        UsageError: `gateway.https.host` is no address.
+        StateError: `gateway.https.host` holds what is no address.
         ConflictError: The port is taken.
     """
-    port = node.configuration.effective("gateway.https.port")
+    port = services.configuration.effective("gateway.https.port")
     if not port:
         yield None
         return
-    host = node.configuration.effective("gateway.https.host") or ""
+    key = "gateway.https.host"
+    host = catalog.check_held(key, services.configuration.effective(key)) or ""
     with _bound(host, int(port)) as bound:
-        https = HttpsListener(node, bound)
-        stop = node.coordinator.watch("restart", lambda _: https.reload())
+        https = HttpsListener(services, bound)
+        stop = services.configuration.on_restart(https.reload)
         try:
             yield https
         finally:
@@ -150,17 +155,15 @@ def listening(node: Node) -> Iterator[HttpsListener | None]:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    except ValueError as error:
-        raise UsageError(f"'gateway.https.host' is not an address: {host!r}") from error
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((host, port))  # it listens when there is a certificate to show
+        bound.bind((host, port))  # the socket listens only once there is a certificate to present
     except OSError as error:
         bound.close()
         raise ConflictError(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint="set gateway.https.port"
+            f"cannot listen on {hosts.bracketed(host)}:{port}: {disk.reason(error)}",
+            hint=disk.hint_for(error, "set gateway.https.port"),
         ) from error
     return bound

@@ -1,6 +1,5 @@
 """Serves the web application of one node: uvicorn on httptools and uvloop; plain HTTP on loopback only, HTTPS if configured."""
 
-import asyncio
 import ipaddress
 import signal
 import socket
@@ -8,25 +7,30 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 
-from strongroom.bootstrap import Node
 from strongroom.errors import ConflictError, UsageError
-from strongroom.overriding import override
-from strongroom.web import https, upkeep
-from strongroom.web.app import WebSettings, create_app
+from strongroom.system import disk
+from strongroom.system.compat import override
+from strongroom.web import descriptors, https, upkeep
+from strongroom.web.app import create_app
 from strongroom.web.https import HANDSHAKE_S, HttpsListener
-from strongroom.web.protocol import BoundedProtocol
+from strongroom.web.ports import AppServices, ServedNode
+from strongroom.web.protocol import BoundedProtocol, Connections
+from strongroom.web.settings import WebSettings
+from strongroom.web.tls_door import Handshakes, TlsServer
 
-KEEP_ALIVE_S = 75
 SHUTDOWN_S = 10
+GOODBYE_S = 2.0  # for a client of HTTPS to answer that the connection ends
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 512
 
 
 def run(
-    node: Node,
+    node: ServedNode,
     host: str,
     port: int,
     on_ready: Callable[[str], None],
@@ -38,38 +42,46 @@ def run(
         node: The node.
         host: An address of the loopback interface, or `localhost`.
         port: 0 picks a free one.
-        on_ready: Told the base URL when connections are accepted.
-        settings: What may differ.
+        on_ready: Called with the base URL when connections are accepted.
+        settings: The bounds of the service; by default those of `WebSettings`.
 
     Raises:
         UsageError: The host is not loopback.
         ConflictError: The port is taken.
     """
+    if settings is None:
+        settings = WebSettings(connections=descriptors.connections(descriptors.raise_limit()))
     with listen(host, port) as listener, https.listening(node) as tls, upkeep.kept_up(node):
         build(node, on_ready, settings, tls).run(sockets=[listener])
 
 
 def build(
-    node: Node,
+    node: AppServices,
     on_ready: Callable[[str], None],
     settings: WebSettings | None = None,
     tls: HttpsListener | None = None,
 ) -> uvicorn.Server:
     """A server that is not yet running; its `should_exit` stops it."""
+    settings = settings or WebSettings()
+    # uvicorn calls what it is given, class or not
+    make_protocol: Any = partial(
+        BoundedProtocol, patience=settings.patience, all_open=settings.connections
+    )
     config = uvicorn.Config(
         create_app(node, settings),
-        http=BoundedProtocol,
+        http=make_protocol,
         loop="uvloop",
         lifespan="off",
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        # anybody can write them: the peer is who is at the other end (findings S16)
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )
-    return _Server(config, on_ready, tls)
+    return _Server(config, on_ready, tls, settings.connections)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -92,16 +104,22 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConflictError(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port"
+            f"cannot listen on {host}:{port}: {disk.reason(error)}",
+            hint=disk.hint_for(error, "choose another --port"),
         ) from error
     return listener
 
 
 class _Server(uvicorn.Server):
     def __init__(
-        self, config: uvicorn.Config, on_ready: Callable[[str], None], tls: HttpsListener | None
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[str], None],
+        tls: HttpsListener | None,
+        connections: Connections,
     ) -> None:
         super().__init__(config)
+        self._connections = connections
         self._on_ready = on_ready
         self._tls = tls
 
@@ -115,23 +133,24 @@ class _Server(uvicorn.Server):
 
     async def _offer(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         """Serve a second socket, with TLS; it is closed with the first one."""
-        server = await asyncio.get_running_loop().create_server(
-            lambda: BoundedProtocol(
-                config=self.config,
-                server_state=self.server_state,
-                app_state=self.lifespan.state,
-            ),
-            sock=listener,
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_S,
-            backlog=BACKLOG,
+        make_protocol: Any = self.config.http_protocol_class
+        make_inner = partial(
+            make_protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
         )
+        handshakes = Handshakes(context, make_inner, self._connections, HANDSHAKE_S, GOODBYE_S)
+        server: Any = TlsServer(listener, handshakes, BACKLOG)
         self.servers.append(server)
 
     @override
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As the base class, but a signal that ended the serving is not raised again: who called us has to clean up."""
+        """As the base class, but a signal that ended the serving is not raised again: who called us has to clean up.
+
+        Nor does SIGTERM cut that off when it is sent once more: it asks for what is being done.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -139,6 +158,9 @@ class _Server(uvicorn.Server):
         try:
             yield
         finally:
+            if self.should_exit:
+                # not a handler: the interpreter takes those away at its end, and the signal kills again
+                before[signal.SIGTERM] = signal.SIG_IGN
             for one, handler in before.items():
                 signal.signal(one, handler)
 

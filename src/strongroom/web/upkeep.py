@@ -1,4 +1,4 @@
-"""What a serving node does beside serving: at its start it removes what dead processes left, and later what nobody continued."""
+"""The upkeep of a serving node: removes leftovers of dead processes, expires uploads and sessions, rotates secrets."""
 
 import logging
 import threading
@@ -6,41 +6,73 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from strongroom.bootstrap import Node
+from strongroom.errors import StrongroomError
 from strongroom.eventlog import events
+from strongroom.web.ports import UpkeepServices
 
 if TYPE_CHECKING:
-    from strongroom.services.rotation_scope import Outcome
+    from strongroom.services.secrets.scope import Outcome
 
 INTERVAL_S = 600.0
 _END_WAIT_S = 10.0
-"""What a task has to end; one that hangs is cut with the process, and taken up at the next start."""
+"""The time for a task to end; a task that hangs ends with the process, and is done at the next start."""
 _log = logging.getLogger("strongroom.web.upkeep")
 
 
-def at_start(node: Node) -> None:
+def at_start(node: UpkeepServices) -> None:
     """Finish or remove what a killed server was writing; only for the one process that serves the node."""
-    hidden = node.files.remove_leftovers()
+    unfinished = node.remove_unfinished()
     orphans = node.stored_files.recover()
-    unfinished = len(hidden) + node.events.remove_leftovers()
+    unfinished += node.events.remove_leftovers()
     if unfinished or orphans:
         _log.warning("removed %d unfinished and %d orphaned files", unfinished, orphans)
+    for words in event_log_problems(node):
+        _log.error("event log: %s", words)
     regularly(node)
 
 
-def regularly(node: Node) -> None:
-    """Expire uploads that nobody continued and sessions that nobody used."""
+def event_log_problems(node: UpkeepServices) -> tuple[str, ...]:
+    """Sign what a killed writer left unsigned; says what does not fit, or why it cannot be done: it is served all the same."""
+    return _problems(node.events.sign)
+
+
+def check_event_log(node: UpkeepServices) -> None:
+    """Compare all signed lines of the event log with their checkpoint; nobody waits for it."""
+    for words in _problems(node.events.problems):
+        _log.error("event log: %s", words)
+
+
+def _problems(look: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    try:
+        found = look()
+    except StrongroomError as error:
+        return (f"it could not be compared with its checkpoint: {error.with_hint}",)
+    return tuple(
+        f"it was changed: {words}; 'strongroom events verify' says more" for words in found
+    )
+
+
+def regularly(node: UpkeepServices) -> None:
+    """Expire uploads that nobody continued and sessions that nobody used; end what a full disk left open."""
+    node.stored_files.settle()
     uploads, sessions = node.uploads.expire(), node.auth.prune()
     if uploads or sessions:
         _log.info("expired %d uploads and %d sessions", uploads, sessions)
+    tell_held_back(node)
 
 
-def finish_rotations(node: Node) -> None:
+def tell_held_back(node: UpkeepServices, *, last: bool = False) -> None:
+    """Write how many failures by strangers were only counted (S8); `last`: the server ends."""
+    node.auth.tell_held_back(last=last)
+    node.topology.tell_held_back(last=last)
+
+
+def finish_rotations(node: UpkeepServices) -> None:
     """Go on with rotations of secrets that were cut, as far as they are due (R7); their components may be slow."""
     _tell(node.rotation.resume(events.SYSTEM))
 
 
-def rotate_due(node: Node) -> None:
+def rotate_due(node: UpkeepServices) -> None:
     """Rotate the generated secrets whose policy wants it, if that is asked for (`secrets.rotate_when_due`)."""
     if node.configuration.effective("secrets.rotate_when_due") != "true":
         return
@@ -61,7 +93,7 @@ def _tell(outcomes: Sequence["Outcome"]) -> None:
 
 
 @contextmanager
-def kept_up(node: Node, interval_s: float = INTERVAL_S) -> Iterator[None]:
+def kept_up(node: UpkeepServices, interval_s: float = INTERVAL_S) -> Iterator[None]:
     """Do it at the start and then at intervals, until the end of the block."""
     stopping = threading.Event()
 
@@ -70,11 +102,13 @@ def kept_up(node: Node, interval_s: float = INTERVAL_S) -> Iterator[None]:
             try:
                 task()
             except Exception:  # noqa: BLE001 logged, and the next task goes on
-                # one that nobody expected must not end upkeep for the server's life
+                # an unexpected error must not end the upkeep, which would then stay undone until the next start of the
+                # server
                 _log.exception("upkeep failed; it will be tried again")
 
     def work() -> None:
-        attempt(lambda: finish_rotations(node))  # not at_start: nobody waits for a hung component
+        # not at_start: nobody waits for a hung component, or for a long log
+        attempt(lambda: check_event_log(node), lambda: finish_rotations(node))
         while not stopping.wait(interval_s):
             attempt(
                 lambda: regularly(node),
@@ -91,5 +125,7 @@ def kept_up(node: Node, interval_s: float = INTERVAL_S) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join(_END_WAIT_S)
+        attempt(node.auth.prune)  # only this process knows which sessions were used
         if thread.is_alive():
             _log.warning("upkeep did not end in time; it goes on at the next start")
+        attempt(lambda: tell_held_back(node, last=True))

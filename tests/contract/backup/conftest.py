@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap, new_node
-from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
-from tests import backups
+from strongroom.node import create, opening
+from strongroom.node.opening import Node
+from tests.support import backups
 
 OpenNode = Callable[[str], Node]
 
@@ -18,7 +18,7 @@ OpenNode = Callable[[str], Node]
 def other_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a node of another installation; not to be changed."""
     root = tmp_path_factory.mktemp("other") / "node"
-    new_node.create_node(str(root), "admin", SecretBytes(b"correct horse battery"))
+    create.create_node(str(root), "admin", SecretBytes(b"correct horse battery"))
     return root
 
 
@@ -28,7 +28,7 @@ def fresh(other_dir: Path, tmp_path: Path) -> Iterator[OpenNode]:
     opened: list[Node] = []
 
     def make(name: str) -> Node:
-        opened.append(bootstrap.open_node(shutil.copytree(other_dir, tmp_path / name).as_posix()))
+        opened.append(opening.open_node(shutil.copytree(other_dir, tmp_path / name).as_posix()))
         return opened[-1]
 
     yield make

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import node_backups
 from strongroom.access.permissions import Subject
-from strongroom.backup.restore import OpenBackup
-from strongroom.bootstrap import Node
+from strongroom.backup.open_backup import OpenBackup
 from strongroom.crypto import age
 from strongroom.crypto.age import OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
@@ -23,18 +21,20 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.kms.states import MekState
-from strongroom.services.backup_keys import BackupKeys
-from strongroom.services.backups import BackupRequest
-from strongroom.services.content import placement_of
-from strongroom.services.extract_item import stored_file
-from strongroom.topology import running
-from tests import backups
-from tests.backups import State
+from strongroom.node import backup
+from strongroom.node.opening import Node
+from strongroom.runtime import running
+from strongroom.services.backups.keys import BackupKeys
+from strongroom.services.backups.make import BackupRequest
+from strongroom.services.content.items import placement_of
+from strongroom.services.jobs.one import stored_file
+from tests.support import backups
+from tests.support.backups import State
 
 
 def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> None:
     """A-26: new RMK, new MEK that encrypts, the others decrypt-only; C-13: the configuration stays."""
-    before, wanted = source.kms.status(), backups.contents(source)
+    before, wanted = source.keeper.status(), backups.contents(source)
     made = backups.make(source, tmp_path / "b.tsbak")
     assert (made.extracts, made.plain, made.unreadable) == (3, 1, ())
     backups.publish(source, "later", b"published after the backup")
@@ -42,7 +42,7 @@ def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> N
     done = backups.restore(source, made.path)
     assert backups.contents(source) == wanted
     assert backups.credentials(source) == {b"embedded secret"}
-    after = source.kms.status()
+    after = source.keeper.status()
     assert after.is_ok
     assert after.rmk_id == done.rmk_id != before.rmk_id
     states = {mek.id: mek.state for mek in after.meks}
@@ -64,14 +64,14 @@ def test_a_sealed_backup_comes_back_on_a_fresh_machine(
     """A-25: another installation, another keystore; P9."""
     wanted, identity = backups.contents(source), age.new_identity()
     made = backups.make(source, tmp_path / "b.tsbak", SealTo((identity.recipient,)))
-    before = target.kms.status()
+    before = target.keeper.status()
     with pytest.raises(KeyNotFoundError, match="nothing here opens the keys"):
         backups.restore(target, made.path)
     for _ in range(2):  # the second restore is harmless
         done = backups.restore(target, made.path, OpenWith((identity,)))
         assert backups.contents(target) == wanted
         assert backups.credentials(target) == {b"embedded secret"}
-        status = target.kms.status()
+        status = target.keeper.status()
         assert status.is_ok
         active = [mek for mek in status.meks if mek.state is MekState.ENCRYPT_OR_DECRYPT]
         assert [mek.id for mek in active] == [done.mek_id]
@@ -104,13 +104,13 @@ def test_without_keys_extracts_are_listed_and_not_lost(
     assert done.credentials_dropped == 1
     usage = target.kms.usage()
     assert {use.extracts for use in usage.missing.values()} == {2}
-    status = target.kms.status()
+    status = target.keeper.status()
     assert {mek.id for mek in status.meks if mek.state is MekState.UNAVAILABLE} == set(
         made.manifest.mek_ids
     )
     backups.restore(target, made.path, OpenWith((identity,)))
     assert backups.contents(target) == backups.contents(source)
-    left = target.kms.status().meks
+    left = target.keeper.status().meks
     assert MekState.UNAVAILABLE not in {mek.state for mek in left}
 
 
@@ -157,10 +157,10 @@ def test_settings_need_a_seal(source: Node, tmp_path: Path) -> None:
 
 
 def test_a_mek_is_not_retired_while_a_backup_runs(source: Node, tmp_path: Path) -> None:
-    """Architecture 9 rule 4: usage and retire count backup pins."""
+    """Usage and retire count backup pins."""
 
     source.kms.rotate("os:tester")
-    unused = source.kms.status().meks[0].id
+    unused = source.keeper.status().meks[0].id
     with source.repository.reading() as tx:
         for row in list(tx.contents.list_for_site(tx.sites.page().rows[0].id)):
             if row.file_id:
@@ -178,7 +178,7 @@ def test_a_mek_is_not_retired_while_a_backup_runs(source: Node, tmp_path: Path) 
 
     keys = BackupKeys(source.keeper, source.assets)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
-    node_backups.backups(source, keys).make(request, during)
+    backup.backups(source, keys).make(request, during)
     assert refused
     source.kms.retire(unused, "os:tester")
 
@@ -199,10 +199,10 @@ def test_what_goes_while_a_backup_runs_is_in_it_all_the_same(source: Node, tmp_p
 
     keys = BackupKeys(source.keeper, source.assets)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
-    made = node_backups.backups(source, keys).make(request, during)
+    made = backup.backups(source, keys).make(request, during)
     assert backups.contents(source) == {}
     assert backups.files(source) == set()
-    assert made.manifest.rmk_id == source.kms.status().rmk_id
+    assert made.manifest.rmk_id == source.keeper.status().rmk_id
     backups.restore(source, made.path)
     assert backups.contents(source) == wanted
 
@@ -212,7 +212,7 @@ def test_no_key_is_in_it_in_plain(source: Node, tmp_path: Path) -> None:
 
     identity = age.new_identity()
     made = backups.make(source, tmp_path / "b.tsbak", SealTo((identity.recipient,)))
-    opened, data = source.keys.opened(), made.path.read_bytes()
+    opened, data = source.kms_cache.opened(), made.path.read_bytes()
     secrets = [opened.rmk.material, *(mek.material for mek in opened.ring), identity.text]
     secrets += [key.material for key in source.assets.ring().keys]
     for secret in secrets:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from strongroom import canonical
 from strongroom.backup import archive, manifest
 from strongroom.backup.archive import BytesSource
 from strongroom.backup.manifest import Listed
-from strongroom.backup.restore import OpenBackup
-from strongroom.bootstrap import Node
+from strongroom.backup.open_backup import OpenBackup
 from strongroom.errors import FormatError, IntegrityError, StateError, StrongroomError
-from tests import backups
-from tests.archives import written
-from tests.backups import State
+from strongroom.node.opening import Node
 from tests.conftest import Torture
+from tests.support import backups
+from tests.support.archives import written
+from tests.support.backups import State
 
 GRID = 1024
 
@@ -44,7 +45,7 @@ class Parts:
     def forged(self) -> bytes:
         """With new digests, as somebody without the keys can make them."""
         inner = self.entries[:-2]
-        said = manifest.parse(self[manifest.MANIFEST])
+        said = manifest.parse(self[manifest.MANIFEST], 1 << 20)
         listed = tuple(
             Listed(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in inner
         )
@@ -174,10 +175,10 @@ def test_rows_that_do_not_fit_are_refused_without_keys_too(
     key = str(row["storage_key"])
     wrong = {
         "no row": b"{}\n",
-        "a strange project": manifest.canonical({**row, "project_id": "nowhere"}) + b"\n",
-        "another file": manifest.canonical({**row, "storage_key": f"{key}x"}) + b"\n",
-        "no file": manifest.canonical({**row, "storage_key": ""}) + b"\n",
-        "two rows of a file": parts[name] + manifest.canonical({**row, "id": "x"}) + b"\n",
+        "a strange project": canonical.dumps({**row, "project_id": "nowhere"}) + b"\n",
+        "another file": canonical.dumps({**row, "storage_key": f"{key}x"}) + b"\n",
+        "no file": canonical.dumps({**row, "storage_key": ""}) + b"\n",
+        "two rows of a file": parts[name] + canonical.dumps({**row, "id": "x"}) + b"\n",
         "no end": parts[name][:-1],
     }
     before = State.of(target)
@@ -192,7 +193,7 @@ def test_rows_that_do_not_fit_are_refused_without_keys_too(
 
 def test_a_backup_of_another_schema_is_refused(small: Path, node: Node, tmp_path: Path) -> None:
     parts = Parts.of(small.read_bytes())
-    said = replace(manifest.parse(parts[manifest.MANIFEST]), schema="9999")
+    said = replace(manifest.parse(parts[manifest.MANIFEST], 1 << 20), schema="9999")
     seal = manifest.parse_seal(parts[manifest.SEAL])
     raw = said.serialize()
     seal = replace(seal, manifest_sha256=hashlib.sha256(raw).hexdigest())
@@ -202,10 +203,10 @@ def test_a_backup_of_another_schema_is_refused(small: Path, node: Node, tmp_path
     with pytest.raises(IntegrityError):
         backups.restore(node, broken)
     opened = OpenBackup.check(BytesSource(changed.joined()))
-    from strongroom.services import restores
+    from strongroom.services.backups import restore
 
     with pytest.raises(StateError, match="schema 9999"):
-        restores.check_schema(opened)
+        restore.check_schema(opened)
 
 
 def test_a_store_of_another_backup_is_refused(small: Path, target: Node) -> None:

@@ -11,11 +11,10 @@ from types import ModuleType
 
 import pytest
 
-from strongroom import backup_roots, bootstrap_roots, node_backups
-from strongroom.backup import archive, manifest
+from strongroom import canonical
+from strongroom.backup import archive, manifest, opening
 from strongroom.backup.archive import BytesSource
-from strongroom.backup.restore import OpenBackup, open_header
-from strongroom.bootstrap import Node
+from strongroom.backup.open_backup import OpenBackup, open_header
 from strongroom.crypto import age, rng
 from strongroom.crypto.age import OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
@@ -35,28 +34,31 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.states import MekState
 from strongroom.kms.store import WrappedMek
+from strongroom.node import backup as node_backups
+from strongroom.node import backup_roots
+from strongroom.node.opening import Node
 from strongroom.repository import portable
 from strongroom.repository.rows import IntentRow
 from strongroom.repository.unit_of_work import REVISION
+from strongroom.roots import recipient
 from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.services import backup_opening, drills
-from strongroom.services import backups as making
-from strongroom.services.backup_keys import BackupKeys
-from strongroom.services.backups import BackupRequest
-from strongroom.services.restores import RestoreRequest
-from tests import backups
-from tests.archives import Memory
-from tests.backups import State
+from strongroom.services.backups import make as making
+from strongroom.services.backups import verify
+from strongroom.services.backups.keys import BackupKeys
+from strongroom.services.backups.make import BackupRequest
+from strongroom.services.backups.restore import RestoreRequest
 from tests.contract.test_file_modes import loose
-from tests.rows import NOW
+from tests.support import backups
+from tests.support.archives import Memory
+from tests.support.backups import State
+from tests.support.rows import NOW
 
 
 def test_a_start_lets_go_of_what_dead_processes_kept(source: Node) -> None:
     assert not node_backups.tidy(source)
-    pins = Pins(source.files.path, source.paths.extracts / FOLDER)
-    pins.prepare()
-    mek_id = source.kms.status().meks[0].id
+    source.files.keep()
+    mek_id = source.keeper.status().meks[0].id
     with source.repository.transaction() as tx:
         tx.intents.insert(IntentRow(f"backup/x/{mek_id}", "", mek_id, "backup", NOW))
     parent = source.paths.repository.parent
@@ -77,7 +79,7 @@ def test_files_that_go_faster_than_they_are_pinned(
     source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time another one is missing: the backup gives up in words, and keeps nothing."""
-    monkeypatch.setattr(Pins, "take", lambda *_: [new_id()])
+    monkeypatch.setattr(Pins, "add", lambda *_: [new_id()])
     with pytest.raises(StateError, match="faster than they could be pinned"):
         backups.make(source, tmp_path / "b.tsbak")
     assert list(tmp_path.glob("*.tsbak")) == []
@@ -179,10 +181,10 @@ def test_a_rewrap_and_a_retirement_while_a_file_is_copied(
 
 
 def test_a_header_opens_for_its_row_only(source: Node, tmp_path: Path) -> None:
-    """Architecture 9 rule 7: the file, the site and the extract are the row's."""
+    """S9: the file, the site and the extract are the row's."""
     made = backups.make(source, tmp_path / "b.tsbak")
     backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
-    found, ring = backup.examine_rows(), source.keys.opened().ring
+    found, ring = backup.examine_rows(), source.kms_cache.opened().ring
     row = next(row for row in found.extracts.values() if row["file_id"])
     header = read_header(backup.extract(row["storage_key"]))
     assert open_header(header, row, ring)
@@ -195,16 +197,16 @@ def test_a_header_opens_for_its_row_only(source: Node, tmp_path: Path) -> None:
 
 def test_a_recovery_recipient_opens_it_where_there_is_no_node(source: Node, tmp_path: Path) -> None:
     identity = age.new_identity()
-    settings = bootstrap_roots.root_module("age").settings(identity.recipient, label="kept apart")
+    settings = recipient.settings(identity.recipient, label="kept apart")
     source.roots.add(settings, "os:tester")
     made = backups.make(source, tmp_path / "b.tsbak")
     backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
     means = node_backups.means(None, OpenWith((identity,)), None)
-    opened = backup_opening.open_keys(backup, means)
+    opened = opening.open_keys(backup, means)
     assert opened.by == f"the recovery recipient {identity.recipient}"
     strange = node_backups.means(None, OpenWith((age.new_identity(),)), None)
-    with pytest.raises(backup_opening.NOT_OPENED, match="nothing here opens") as caught:
-        backup_opening.open_keys(backup, strange)
+    with pytest.raises(opening.NOT_OPENED, match="nothing here opens") as caught:
+        opening.open_keys(backup, strange)
     assert "--identity" in caught.value.hint
 
 
@@ -219,10 +221,10 @@ def test_a_drill_tells_a_size_that_is_not_the_rows(
 ) -> None:
     made = backups.make(source, tmp_path / "b.tsbak")
     backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
-    opened = backup_opening.open_keys(backup, node_backups.means(source, backups.NOTHING, None))
-    receipt = drills.receipt_of(backup, made.path, made.size, opened, source.clock)
+    opened = opening.open_keys(backup, node_backups.means(source, backups.NOTHING, None))
+    receipt = verify.receipt_of(backup, made.path, made.size, opened, source.clock)
     monkeypatch.setattr("strongroom.envelope.spans.drain", lambda *_, **__: 1)
-    drills.drill(backup, opened, tmp_path / "trial", receipt, backups.silent)
+    verify.drill(backup, opened, tmp_path / "trial", receipt, backups.silent)
     assert set(receipt.unreadable.values()) == {"its size is not what its row says"}
     assert not receipt.is_good
     assert not (tmp_path / "trial").exists()
@@ -239,14 +241,16 @@ def test_a_disk_that_refuses_leaves_what_was_there(
         raise StorageError("the disk is full")
 
     monkeypatch.setattr("strongroom.repository.portable.PortableRows._insert", refuse)
-    monkeypatch.setattr("strongroom.services.restores.RestoreService._try_rows", lambda *_: None)
+    monkeypatch.setattr(
+        "strongroom.services.backups.restore.RestoreService._try_rows", lambda *_: None
+    )
     with pytest.raises(StorageError, match="the disk is full"):
         backups.restore(source, made.path)
     monkeypatch.undo()
     after = State.of(source)
     assert (after.rows, after.files) == (before.rows, before.files)
     assert backups.contents(source) == wanted
-    assert source.kms.status().is_ok
+    assert source.keeper.status().is_ok
 
 
 def test_a_key_store_that_would_be_too_large_is_refused_first(
@@ -271,12 +275,10 @@ def test_two_keys_of_one_id_stop_a_restore(
     before = State.of(target)
     backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
     means = node_backups.means(None, OpenWith((identity,)), None)
-    opened = backup_opening.open_keys(backup, means)
+    opened = opening.open_keys(backup, means)
     other = replace(opened.keys.ring.active, material=rng.new_key())
     keys = replace(opened.keys, ring=KeyRing((other,)))
-    monkeypatch.setattr(
-        backup_opening, "open_keys", lambda *_: backup_opening.Opened(keys, "a forgery")
-    )
+    monkeypatch.setattr(opening, "open_keys", lambda *_: opening.Opened(keys, "a forgery"))
     with pytest.raises(ConflictError, match="two different keys"):
         backups.restore(target, made.path)
     assert State.of(target) == before
@@ -308,6 +310,19 @@ def test_the_end_of_a_backup_is_manifest_and_seal(source: Node, tmp_path: Path) 
     cut = raw[: last.offset - archive.BLOCK] + bytes(2 * archive.BLOCK)
     with pytest.raises(FormatError, match="does not end with manifest and seal"):
         OpenBackup.check(BytesSource(cut))
+
+
+def test_the_seal_names_the_rmk_of_the_store(source: Node, tmp_path: Path) -> None:
+    """docs/format/backup.md 4.3: no MAC is over that name, and nobody compared it."""
+    raw = backups.make(source, tmp_path / "b.tsbak").path.read_bytes()
+    entry = archive.scan(BytesSource(raw))[-1]
+    seal = manifest.parse_seal(raw[entry.offset : entry.offset + entry.size])
+    forged = replace(seal, rmk_id=new_id()).serialize()
+    assert len(forged) == entry.size
+    changed = raw[: entry.offset] + forged + raw[entry.offset + entry.size :]
+    OpenBackup.check(BytesSource(raw))
+    with pytest.raises(FormatError, match="seal is of another backup"):
+        OpenBackup.check(BytesSource(changed))
 
 
 def test_progress_counts_the_bytes_of_each_stage(source: Node, tmp_path: Path) -> None:
@@ -350,7 +365,7 @@ def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
     for name in portable.NAMES:
         writer.add_bytes(f"repository/{name}.jsonl", b"")
     writer.add_bytes("keys/store.json", kms_store.serialize(store))
-    writer.add_bytes("keys/roots.json", manifest.canonical({"v": 1, "roots": [named]}))
+    writer.add_bytes("keys/roots.json", canonical.dumps({"v": 1, "roots": [named]}))
     writer.add_bytes("keys/assets", b"a" * 40)
     writer.add_bytes("keys/mek", b"b" * 76)
     said = manifest.Manifest(
@@ -375,12 +390,12 @@ def test_a_forged_backup_runs_nothing_of_its_choice(
     backup = forged("tpm", f"tpm:{tcti}", {"tcti": tcti})
     node = source if with_node else None
     means = node_backups.means(node, backups.NOTHING, None, use_backup_roots=use_backup_roots)
-    with pytest.raises(backup_opening.NOT_OPENED) as caught:
-        backup_opening.open_keys(backup, means)
+    with pytest.raises(opening.NOT_OPENED) as caught:
+        opening.open_keys(backup, means)
     assert not proof.exists()
     if use_backup_roots:
         assert "would choose what runs here" in caught.value.message
-        assert backup_opening.trusted_roots(backup, means) == ()
+        assert opening.trusted_roots(backup, means) == ()
     else:
         assert "'tpm' 'tpm:cmd:touch" in caught.value.message
         assert "--use-backup-roots" in caught.value.hint
@@ -447,14 +462,14 @@ def test_a_backup_that_anybody_sealed_to_us_has_no_origin(
     backup = OpenBackup.check(BytesSource(made.path.read_bytes()))
     given = OpenWith((identity,))
     for node, origin in ((None, ""), (target, ""), (source, "a MEK of this installation")):
-        opened = backup_opening.open_keys(backup, node_backups.means(node, given, None))
+        opened = opening.open_keys(backup, node_backups.means(node, given, None))
         assert (opened.by, opened.origin) == ("what was given", origin)
 
 
 def test_a_start_is_not_stopped_by_what_cannot_be_tidied(
     source: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Pins(source.files.path, source.paths.extracts / FOLDER).prepare()
+    source.files.keep()
 
     def fail(*_: object) -> None:
         raise StorageError("the disk refuses")

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.errors import FormatError, StorageError
+from strongroom.node.opening import Node
 from strongroom.repository.rows import ContentRow, UploadPartRow, UploadRow
 from strongroom.repository.unit_of_work import Transaction
-from strongroom.services.backups import BackupMade
-from strongroom.services.content import placement_of
-from strongroom.services.extract_item import stored_file
-from tests import backups
-from tests.backups import State
-from tests.rows import NOW
+from strongroom.services.backups.make import BackupMade
+from strongroom.services.content.items import placement_of
+from strongroom.services.jobs.one import stored_file
+from tests.support import backups
+from tests.support.backups import State
+from tests.support.rows import NOW
 
 SEALED = pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 
@@ -94,7 +94,7 @@ def test_a_restore_that_fails_leaves_it(
     def refuse(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr("strongroom.services.restores.RestoreService._switch", refuse)
+    monkeypatch.setattr("strongroom.services.backups.restore.RestoreService._switch", refuse)
     with pytest.raises(StorageError, match="the disk is full"):
         backups.restore(source, made.path)
     monkeypatch.undo()

@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from strongroom import backup_roots, bootstrap, bootstrap_roots
-from strongroom.bootstrap import Node
+from strongroom.backup import opening
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity, OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import KeyNotFoundError, RootError, RootUnavailableError
 from strongroom.kms.states import MekState
+from strongroom.node import backup_roots, roots
+from strongroom.node import opening as bootstrap
+from strongroom.node.opening import Node
 from strongroom.roots.base import Context, WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.services import backup_opening
-from tests import backups
-from tests.backups import State
 from tests.conftest import Torture
-from tests.outside import Outside, OutsideRoot
+from tests.support import backups
+from tests.support.backups import State
+from tests.support.memory_root import Outside, OutsideRoot
 
 MODES = ("local", "aws", "azure", "openbao", "pkcs11")
 SECRETS = {"openbao": "token", "pkcs11": "pin"}
@@ -84,7 +85,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
-    monkeypatch.setattr(bootstrap_roots.Roots, "build", lambda _, settings: found.build(settings))
+    monkeypatch.setattr(roots.Roots, "build", lambda _, settings: found.build(settings))
     monkeypatch.setattr(backup_roots, "checked", lambda settings: settings)  # no real kinds
     return found
 
@@ -164,9 +165,9 @@ def _given(identity: Identity, *, sealed: bool) -> OpenWith:
 def _check_restored(
     target: Node, path: Path, given: OpenWith, wanted: dict[str, bytes], case: Case
 ) -> None:
-    before = target.kms.status()
+    before = target.keeper.status()
     done = backups.restore(target, path, given, credential=TOKEN, use_backup_roots=True)
-    after = target.kms.status()
+    after = target.keeper.status()
     assert backups.contents(target) == wanted, case
     assert after.is_ok, (case, after.problems)
     assert after.mode == case.target
@@ -190,7 +191,7 @@ def test_an_account_of_the_ways_is_given(
         backups.restore(target, made.path, credential=TOKEN, use_backup_roots=True)
     assert "the source's root is down" in caught.value.message
     assert "--root-credential-file" in caught.value.hint
-    assert isinstance(caught.value, backup_opening.NOT_OPENED)
+    assert isinstance(caught.value, opening.NOT_OPENED)
     assert b"what opens" not in made.path.read_bytes()  # credentials are in no backup
 
 
@@ -209,7 +210,7 @@ def test_what_came_in_closed_opens_once_its_root_answers(
         target, made.path, without_keys=True, credential=TOKEN, use_backup_roots=True
     )
     assert len(done.missing) == 2
-    assert target.kms.status().is_ok
+    assert target.keeper.status().is_ok
     world.down.clear()
     world.decrypt_only.add(root.root_key_id)
     if mode == "aws":
@@ -219,4 +220,4 @@ def test_what_came_in_closed_opens_once_its_root_answers(
         backups.restore(target, made.path, credential=TOKEN, use_backup_roots=True)
     assert backups.contents(target) == wanted
     assert target.keeper.current()[0].former == ()
-    assert target.keeper.settings() == ()
+    assert target.keeper.root_settings() == ()

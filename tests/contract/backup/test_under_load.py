@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from strongroom import bootstrap, node_backups
-from strongroom.backup.restore import OpenBackup
-from strongroom.bootstrap import Node
+from strongroom.backup import opening
+from strongroom.backup.open_backup import OpenBackup
 from strongroom.errors import ConflictError, StrongroomError
 from strongroom.filestore.blockfile import OpenedFile
-from strongroom.services import backup_opening, drills
-from strongroom.services.backups import BackupMade
-from strongroom.services.content import placement_of
-from strongroom.services.extract_item import stored_file
-from tests import backups
+from strongroom.node import backup as node_backups
+from strongroom.node import opening as bootstrap
+from strongroom.node.opening import Node
+from strongroom.services.backups import verify
+from strongroom.services.backups.make import BackupMade
+from strongroom.services.content.items import placement_of
+from strongroom.services.jobs.one import stored_file
+from tests.support import backups
 
 ROUNDS = 3
 
@@ -103,8 +105,8 @@ def _check_opens(node: Node, path: Path, tmp_path: Path) -> None:
         backup = OpenBackup.check(file)
         # by its own keys: the MEK that it was made under may have been retired since
         means = node_backups.means(node, backups.NOTHING, None)
-        opened = backup_opening.open_keys(backup, means)
-        receipt = drills.receipt_of(backup, path, file.size, opened, node.clock)
-        drills.drill(backup, opened, tmp_path / "trial", receipt, backups.silent)
+        opened = opening.open_keys(backup, means)
+        receipt = verify.receipt_of(backup, path, file.size, opened, node.clock)
+        verify.drill(backup, opened, tmp_path / "trial", receipt, backups.silent)
     assert receipt.is_good, receipt
     assert receipt.opened == receipt.encrypted >= 2

@@ -53,10 +53,27 @@ def test_the_exit_code_is_that_of_the_first_failure(
     [
         ["encrypt", "one"],
         ["encrypt", "one", "two", "three"],
-        ["encrypt", "--into", "folder", "--overwrite", "one"],
         ["encrypt", "--into", "folder", "x/one", "y/one"],
+        ["encrypt", "--into", "folder", "x/one", "x/one"],
+        ["encrypt", "--into", "", "one"],
+        ["encrypt", "--into", "folder", "-"],
+        ["encrypt", "--into", "folder", "one", "--suffix", "/../x"],
+        ["encrypt", "-r", "one", "two"],
+        ["encrypt", "--suffix", ".sealed", "one", "two"],
+        ["encrypt", "--resume", "one", "two"],
+        ["decrypt", "one"],
+        ["decrypt", "one", "two", "three"],
+        ["decrypt", "--into", "folder", "one", "one.sealed"],
+        ["decrypt", "--into", "", "one"],
+        ["decrypt", "--into", "folder", "-"],
+        ["decrypt", "--into", "folder", "one", "--suffix", "a/b"],
+        ["decrypt", "-r", "one", "two"],
+        ["decrypt", "--suffix", ".sealed", "one", "two"],
+        ["decrypt", "--resume", "one", "two"],
     ],
-    ids=["no OUT", "two OUTs", "overwrite", "one name twice"],
+    ids=" ".join,
 )
 def test_command_lines_that_are_refused(run: Run, words: list[str]) -> None:
+    """findings F5: an option that would say nothing, and two inputs with one output."""
     assert run(*words) == 2
+    assert not Path("folder").exists()

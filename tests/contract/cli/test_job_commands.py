@@ -3,24 +3,26 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
-from strongroom.cli import dispatch
+from strongroom.cli import dispatch, waiting
 from strongroom.envelope.header import Placement
+from strongroom.jobs.model import JobKind
+from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
-from strongroom.services.extract_item import stored_file
-from strongroom.topology.processes import SERVICES
-from tests import servers
-from tests.backups import publish
-from tests.servers import TestNode
+from strongroom.runtime.processes import SERVICES
+from strongroom.services.jobs.one import stored_file
+from tests.support import servers
+from tests.support.backups import publish
+from tests.support.servers import TestNode
 
 Run = Callable[..., int]
 Output = pytest.CaptureFixture[str]
 FIELDS = ["id", "name", "kind", "state", "mek_id", "bytes", "path"]
-JOB_FIELDS = ["id", "kind", "state", "done", "total", "bytes_done", "receipt"]
+JOB_FIELDS = ["id", "kind", "state", "done", "total", "bytes_done", "bytes_total", "receipt"]
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_extracts_are_listed_with_the_fields_that_scripts_read(
         "name": "alpha",
         "kind": "datasource",
         "state": "encrypted",
-        "mek_id": node.keys.active_mek_id,
+        "mek_id": node.envelope_keys.active_mek_id,
         "bytes": 7,
         "path": "",
     }
@@ -101,17 +103,49 @@ def test_encrypt_with_wait_prints_its_receipt_and_a_second_time_says_nothing_to_
     assert read(node, one.id) == b"one" * 100
     assert run("extracts", "encrypt", "--site", "default", "--wait") == 0
     told = capsys.readouterr()
-    assert "nothing to do: 1 extracts" in told.err
+    assert "nothing to do: 1 extract" in told.err
+    assert "--verify" in told.err
     assert "changed: 0" in told.out
+    assert run("extracts", "encrypt", "--site", "default", "--wait", "--verify") == 0
+    told = capsys.readouterr()
+    assert "verified: 1" in told.out
+    assert "--verify" not in told.err
+
+
+@pytest.mark.usefixtures("open_site")
+def test_a_job_that_nobody_works_on_is_cancelled_at_once(
+    run: Run, node: Node, capsys: Output
+) -> None:
+    """Findings R2: `jobs cancel` ended with 0 and changed nothing. A process that works on jobs is left to notice it."""
+    one = publish(node, "one", b"1", encrypted=False)
+    site = node.sites.find("default").id
+    jobs = []
+    for _ in range(2):
+        job = node.jobs.enqueue(JobKind.ENCRYPT, site, "os:test")
+        with node.repository.transaction() as tx:
+            assert tx.jobs.claim(job.id, job.created_at)
+            tx.contents.set_state(one.id, [0], 2)
+        jobs.append(job.id)
+    with node.coordinator.lock("backgrounder-node1", wait_s=0):
+        assert run("jobs", "cancel", jobs[0]) == 0
+    assert "is asked to stop" in capsys.readouterr().out
+    assert run("jobs", "cancel", jobs[0]) == 0
+    assert run("jobs", "cancel", jobs[1]) == 0
+    assert capsys.readouterr().out.count("cancelled") == 2
+    assert {node.jobs.show(job).state for job in jobs} == {"cancelled"}
+    with node.repository.reading() as tx:
+        assert tx.contents.get(one.id).state == 0
+    # the next worker finds what the dead one left of it, and lets it be
+    assert run("extracts", "encrypt", "--site", "default", "--wait") == 0
 
 
 @pytest.mark.usefixtures("open_site")
 def test_keys_are_rotated_and_the_old_one_goes(run: Run, node: Node, capsys: Output) -> None:
     """The product's headline: rotate, re-encrypt, prove, retire (E-15, P6)."""
     sealed = [publish(node, f"ds{n}", bytes([n]) * 1000, encrypted=True) for n in range(3)]
-    old = node.keys.active_mek_id
+    old = node.envelope_keys.active_mek_id
     node.kms.rotate("os:test")
-    new = node.keys.active_mek_id
+    new = node.envelope_keys.active_mek_id
     assert run("security", "kms", "retire", old, tool="tsm") == 7
     assert run("extracts", "reencrypt", "--site", "default", "--wait") == 0
     assert run("extracts", "rewrap", "--site", "default", "--wait") == 0
@@ -220,6 +254,32 @@ def test_a_command_leaves_the_work_to_the_backgrounder_that_runs(
     capsys.readouterr()
     assert run("jobs", "show", job, "--json") == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("open_site")
+@pytest.mark.parametrize(
+    ("works", "where"), [(True, "in the backgrounder"), (False, "when a backgrounder runs")]
+)
+def test_an_interrupted_wait_says_that_the_job_goes_on(
+    run: Run, node: Node, capsys: Output, monkeypatch: pytest.MonkeyPatch, works: bool, where: str
+) -> None:
+    """Findings D11."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    publish(node, "one", b"1", encrypted=False)
+    with ExitStack() as stack:
+        stack.enter_context(node.coordinator.lock("backgrounder-node1", wait_s=0))
+        assert run("extracts", "encrypt", "--site", "default") == 0
+        job = capsys.readouterr().out.split()[-1]
+        if not works:
+            stack.close()
+        monkeypatch.setattr(waiting, "_wait_a_while", interrupted)
+        assert run("jobs", "wait", job) == 130
+    said = capsys.readouterr().err
+    assert f"job {job} is not cancelled: it goes on {where}" in said
+    assert f"strongroom jobs cancel {job}" in said
 
 
 def test_wrong_requests_are_told_apart(run: Run, node: Node, capsys: Output) -> None:

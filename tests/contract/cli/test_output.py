@@ -3,12 +3,12 @@
 import subprocess
 from pathlib import Path
 
-from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
 from strongroom.eventlog import events
-from strongroom.topology.paths import DataPaths
+from strongroom.node.opening import Node
+from strongroom.runtime.paths import DataPaths
 from tests.contract.cli.readers import read_a_little
-from tests.servers import BIN
+from tests.support.servers import BIN
 
 
 def _command(home: Path) -> list[str]:
@@ -29,7 +29,7 @@ def test_a_result_that_does_not_fit_on_the_disk_is_no_success(tmp_path: Path) ->
             _command(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 41
-    assert done.stderr.startswith("strongroom: the system refused: ")
+    assert done.stderr.startswith("strongroom: standard output cannot be written: ")
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 2
 

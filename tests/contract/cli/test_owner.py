@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import os_users
 from strongroom.cli import dispatch
 from strongroom.errors import PermissionDeniedError
-from strongroom.topology.paths import DataPaths
+from strongroom.runtime.paths import DataPaths
+from strongroom.system import os_users
 
 _WITHOUT_NAME = 3_999_999_999
 

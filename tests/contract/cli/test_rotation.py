@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.errors import ConsumerError, StateError, UsageError
-from strongroom.topology import running
-from tests.components.redis import Redis, acl_hash, running_redis
+from strongroom.node import opening
+from strongroom.node.opening import Node
+from strongroom.runtime import running
+from tests.support.components.redis import Redis, acl_hash, running_redis
 
 PARAMETER = "redis.password"
 USER = "strongroom"
@@ -264,7 +264,7 @@ def test_a_start_finishes_what_was_cut(
         upkeep.finish_rotations(node)
     assert "stopped at admit" in caplog.text
     make_due(node)
-    again = bootstrap.open_node(str(node.paths.root))
+    again = opening.open_node(str(node.paths.root))
     upkeep.finish_rotations(again)
     again.close()
     assert redis.accepts(USER, password(node))
@@ -285,7 +285,7 @@ def test_an_unfinished_rotation_of_another_user_is_refused_until_it_is_given_up(
     with redis.component.down():
         assert tsm(node, *words) == ConsumerError.exit_code
     before = password(node)
-    node.configuration.set("redis.socket", "", actor="os:tester")
+    node.configuration.reset("redis.socket", actor="os:tester")
     node.configuration.apply(actor="os:tester")
     for more in ((), ("--dry-run",)):
         assert tsm(node, *words, *more) == StateError.exit_code

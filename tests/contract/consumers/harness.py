@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from strongroom.consumers.base import Consumer, Credential
-from strongroom.overriding import override
-from tests.components.process import Component
+from strongroom.system.compat import override
+from tests.support.components.process import Component
 
 Address = str | tuple[str, int]
 """A Unix socket's path, or host and port."""
 
 
-class ConsumerBench(ABC):
+class ConsumerLab(ABC):
     """One real component with one user whose secret rotates.
 
     Attributes:
@@ -64,6 +64,10 @@ class ConsumerBench(ABC):
     def accepts(self, credential: Credential) -> bool:
         """Whether other people's client can log in and work; anything but a refusal is an AssertionError."""
 
+    def knows(self, credential: Credential) -> bool:
+        """Whether any place of the component still holds it as valid, though it may not be enough for a login."""
+        return self.accepts(credential)
+
     @abstractmethod
     def session(self, credential: Credential) -> "AbstractContextManager[Callable[[], bool]]":
         """An open login by another client; the function says whether it still works."""
@@ -109,7 +113,7 @@ S = TypeVar("S", bound=Served)
 
 
 @dataclass
-class ServerBench(ConsumerBench, Generic[S]):
+class ServerLab(ConsumerLab, Generic[S]):
     """A component in a process of its own, which can be killed and hung.
 
     Attributes:

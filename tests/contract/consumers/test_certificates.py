@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import durable
-from strongroom.consumers import certificates
+from strongroom.consumers import certificates_files
 from strongroom.consumers.base import Credential
-from strongroom.consumers.certificates import BUNDLE, CertificatesConsumer
-from strongroom.durable import Access
+from strongroom.consumers.certificates_files import BUNDLE, CertificatesConsumer
 from strongroom.errors import ConsumerRefusedError
-from tests.contract.consumers.bench_certificates import CertificatesBench, new_chain
+from strongroom.system import durable
+from strongroom.system.durable import FileModes
+from tests.contract.consumers.component_certificates import CertificatesLab, new_chain
 
 FILES = (BUNDLE, "admin.pem", "node.pem")
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> CertificatesBench:
-    bench = CertificatesBench(tmp_path)
-    bench.reset()
-    return bench
+def own(tmp_path: Path) -> CertificatesLab:
+    lab = CertificatesLab(tmp_path)
+    lab.reset()
+    return lab
 
 
-def rotate(own: CertificatesBench) -> CertificatesConsumer:
+def rotate(own: CertificatesLab) -> CertificatesConsumer:
     consumer, present = own.consumer(), own.reset()
     new = own.fresh(present)
     _rotate(consumer, new, present)
@@ -34,7 +34,7 @@ def rotate(own: CertificatesBench) -> CertificatesConsumer:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_files_are_private_under_every_umask(own: CertificatesBench, umask: int) -> None:
+def test_files_are_private_under_every_umask(own: CertificatesLab, umask: int) -> None:
     """S2: the keys are for the directory's owner."""
     before = os.umask(umask)
     try:
@@ -44,7 +44,7 @@ def test_files_are_private_under_every_umask(own: CertificatesBench, umask: int)
     assert {copy.mode for copy in consumer.copies()} == {"0600"}
 
 
-def test_the_directorys_group_may_read_if_it_may_enter(own: CertificatesBench) -> None:
+def test_the_directorys_group_may_read_if_it_may_enter(own: CertificatesLab) -> None:
     present = own.reset()
     own.directory.chmod(0o750)
     own.consumer().withdraw(present, present)
@@ -77,7 +77,7 @@ def _gone(directory: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_writable, _linked, _file, _gone])
 def test_a_directory_that_is_not_safe_is_refused(
-    own: CertificatesBench, spoil: Callable[[Path], None]
+    own: CertificatesLab, spoil: Callable[[Path], None]
 ) -> None:
     """S2: others could replace what is trusted, or lead the keys elsewhere."""
     present = own.reset()
@@ -88,7 +88,7 @@ def test_a_directory_that_is_not_safe_is_refused(
 
 
 def test_a_link_in_the_place_of_a_file_is_not_followed(
-    own: CertificatesBench, tmp_path: Path
+    own: CertificatesLab, tmp_path: Path
 ) -> None:
     present = own.reset()
     elsewhere = tmp_path / "elsewhere.pem"
@@ -100,9 +100,7 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(
 
 
 @pytest.mark.parametrize("bundle", [b"", b"no certificate", b"\xff", None])
-def test_a_bundle_that_is_damaged_is_a_refusal(
-    own: CertificatesBench, bundle: bytes | None
-) -> None:
+def test_a_bundle_that_is_damaged_is_a_refusal(own: CertificatesLab, bundle: bytes | None) -> None:
     present = own.reset()
     if bundle is None:
         (own.directory / BUNDLE).unlink()
@@ -112,9 +110,9 @@ def test_a_bundle_that_is_damaged_is_a_refusal(
         own.consumer().login(present)
 
 
-def test_a_chain_whose_key_is_anothers_is_refused(own: CertificatesBench) -> None:
+def test_a_chain_whose_key_is_anothers_is_refused(own: CertificatesLab) -> None:
     present, other = own.reset(), new_chain()
-    name = f"{certificates.STEM}.node.key.file_bytes"
+    name = f"{certificates_files.STEM}.node.key.file_bytes"
     mixed = dict(present.values) | {name: other.values[name]}
     with pytest.raises(ConsumerRefusedError, match="damaged"):
         own.consumer().login(type(present)(mixed))
@@ -127,7 +125,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("written", range(4))
 @pytest.mark.parametrize("whole", [False, True], ids=["before", "after"])
 def test_a_run_that_dies_at_any_file_converges_and_trusts_at_each_moment(
-    own: CertificatesBench, monkeypatch: pytest.MonkeyPatch, written: int, *, whole: bool
+    own: CertificatesLab, monkeypatch: pytest.MonkeyPatch, written: int, *, whole: bool
 ) -> None:
     """R7: whatever certificate lies there is trusted by the bundle that lies there."""
     present = own.reset()
@@ -136,7 +134,7 @@ def test_a_run_that_dies_at_any_file_converges_and_trusts_at_each_moment(
     left = written
     real = durable.write_file
 
-    def write(path: Path, data: bytes, access: Access) -> None:
+    def write(path: Path, data: bytes, access: FileModes) -> None:
         nonlocal left
         if left or whole:
             real(path, data, access)
@@ -152,7 +150,7 @@ def test_a_run_that_dies_at_any_file_converges_and_trusts_at_each_moment(
         one
         for one in (present, new)
         for role in ("node", "admin")
-        if (own.directory / f"{role}.pem").read_bytes() == certificates._pair(one, role)
+        if (own.directory / f"{role}.pem").read_bytes() == certificates_files._pair(one, role)
     ]
     assert len(shown) == 2
     assert all(own.accepts(one) for one in shown)
@@ -168,15 +166,15 @@ def _rotate(consumer: CertificatesConsumer, new: Credential, present: Credential
 
 
 def test_a_handshake_that_does_not_end_is_no_proof(
-    own: CertificatesBench, monkeypatch: pytest.MonkeyPatch
+    own: CertificatesLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     present = own.reset()
-    monkeypatch.setattr(certificates, "_TURNS", 1)
+    monkeypatch.setattr(certificates_files, "_TURNS", 1)
     with pytest.raises(ConsumerRefusedError):
         own.consumer().login(present)
 
 
-def test_a_file_that_cannot_be_written_is_told(own: CertificatesBench) -> None:
+def test_a_file_that_cannot_be_written_is_told(own: CertificatesLab) -> None:
     present = own.reset()
     (own.directory / "node.pem").mkdir()
     with pytest.raises(ConsumerRefusedError, match="cannot be written"):

@@ -1,6 +1,5 @@
 """What is PostgreSQL's own: names, languages, TLS, turns, and a change that waits (S12, R6, R7)."""
 
-import base64
 import random
 import socket
 import sys
@@ -14,11 +13,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from strongroom.consumers import postgres, postgres_server
-from strongroom.consumers.base import Credential
-from strongroom.consumers.postgres import LOGIN_PARAMETER, PostgresPair, PostgresRole
-from strongroom.consumers.postgres_server import PostgresServer, PostgresSettings
-from strongroom.crypto import rng, scram
+from strongroom.consumers import postgres_roles, postgres_server
+from strongroom.consumers.base import Credential, UnprovenLoginError
+from strongroom.consumers.postgres_roles import LOGIN_PARAMETER, PostgresPair, PostgresRole
+from strongroom.consumers.postgres_server import NotAskedError, PostgresServer, PostgresSettings
+from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     ConsumerError,
@@ -26,12 +25,12 @@ from strongroom.errors import (
     ConsumerUnavailableError,
     UsageError,
 )
-from tests.contract.consumers.bench_postgres import PostgresBench, PostgresPairBench
-from tests.tls import Authority
+from tests.contract.consumers.component_postgres import PostgresLab, PostgresPairLab
+from tests.support.tls import Authority
 
 PARAMETER = "pgsql.readonly_password"
-role_bench = pytest.mark.parametrize("bench", ["postgres-role"], indirect=True)
-pair_bench = pytest.mark.parametrize("bench", ["postgres-pair"], indirect=True)
+role_lab = pytest.mark.parametrize("lab", ["postgres-role"], indirect=True)
+pair_lab = pytest.mark.parametrize("lab", ["postgres-pair"], indirect=True)
 NAMES = [
     'a"b',
     "a'b",
@@ -57,45 +56,47 @@ PASSWORDS = [
     "%s",
 ]
 
+ODD = ["a\u200bb", "\u0340", "ﬁ\u2168", "\u0627\u0628", "\u06271", "\u0378", "\ufeff", "ª\u0007"]
+
 
 def one(password: str | SecretBytes) -> Credential:
     value = password if isinstance(password, SecretBytes) else SecretBytes(password.encode())
     return Credential({PARAMETER: value})
 
 
-def server(bench: PostgresBench, **options: str) -> PostgresServer:
-    where = {"host": str(bench.server.sockets), **options}
-    settings = PostgresSettings(port=bench.server.port, **where)
-    return PostgresServer(settings, lambda _: (bench.admin,))
+def server(lab: PostgresLab, **options: str) -> PostgresServer:
+    where = {"host": str(lab.server.sockets), **options}
+    settings = PostgresSettings(port=lab.server.port, **where)
+    return PostgresServer(settings, lambda _: (lab.admin,))
 
 
 @contextmanager
-def created(bench: PostgresBench, name: str) -> Iterator[None]:
+def created(lab: PostgresLab, name: str) -> Iterator[None]:
     quoted = str(sql.Identifier(name).as_string())
-    bench.server.run(f"create role {quoted} login")
+    lab.server.run(f"create role {quoted} login")
     try:
         yield
     finally:
-        bench.server.run(f"drop role {quoted}")
+        lab.server.run(f"drop role {quoted}")
 
 
-@role_bench
+@role_lab
 @pytest.mark.parametrize("name", NAMES)
-def test_a_role_with_an_odd_name(bench: PostgresBench, name: str) -> None:
+def test_a_role_with_an_odd_name(lab: PostgresLab, name: str) -> None:
     """S12: names are quoted; another role stays as it is."""
-    bystander = bench.reset()
-    with created(bench, name):
-        consumer = PostgresRole(server(bench), name, PARAMETER)
+    bystander = lab.reset()
+    with created(lab, name):
+        consumer = PostgresRole(server(lab), name, PARAMETER)
         new, wrong = one(rng.new_password()), one(rng.new_password())
         consumer.admit(new, wrong)
         consumer.login(new)
         with pytest.raises(ConsumerRefusedError):
             consumer.login(wrong)
-    assert bench.accepts(bystander)
+    assert lab.accepts(bystander)
 
 
-@role_bench
-def test_forty_names_of_the_worst_characters(bench: PostgresBench) -> None:
+@role_lab
+def test_forty_names_of_the_worst_characters(lab: PostgresLab) -> None:
     """S12: each changes its own role, and the neighbour whose name begins alike keeps its password."""
     choice = random.Random(12)
     worst = "\"'\\;-/*$%{}()[]@:\n\t éß秘🔑\u200bA"
@@ -103,22 +104,22 @@ def test_forty_names_of_the_worst_characters(bench: PostgresBench) -> None:
         name = "".join(choice.choices(worst, k=choice.randint(1, 12))) + str(number)
         neighbour = name + "'"
         kept, new = one(rng.new_password()), one(rng.new_password())
-        with created(bench, name), created(bench, neighbour):
-            PostgresRole(server(bench), neighbour, PARAMETER).admit(kept, new)
-            consumer = PostgresRole(server(bench), name, PARAMETER)
+        with created(lab, name), created(lab, neighbour):
+            PostgresRole(server(lab), neighbour, PARAMETER).admit(kept, new)
+            consumer = PostgresRole(server(lab), name, PARAMETER)
             consumer.admit(new, kept)
             consumer.login(new)
-            PostgresRole(server(bench), neighbour, PARAMETER).login(kept)
+            PostgresRole(server(lab), neighbour, PARAMETER).login(kept)
 
 
-@role_bench
+@role_lab
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_a_role_with_an_odd_password(bench: PostgresBench, password: str) -> None:
+def test_a_role_with_an_odd_password(lab: PostgresLab, password: str) -> None:
     """S12: an administrator may give any text; what we compute is what the client library computes."""
-    consumer = PostgresRole(server(bench), "readonly", PARAMETER)
+    consumer = PostgresRole(server(lab), "readonly", PARAMETER)
     consumer.admit(one(password), one("unused"))
     consumer.login(one(password))
-    assert bench.accepts(one(password))
+    assert lab.accepts(one(password))
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 64, "é" * 32, "x" * 1000])
@@ -127,50 +128,70 @@ def test_names_that_postgresql_would_cut_are_refused(name: str) -> None:
         postgres_server.check_name(name)
 
 
-@role_bench
+@role_lab
 @pytest.mark.parametrize("password", ["", "a\0b"])
-def test_passwords_that_postgresql_cannot_have(bench: PostgresBench, password: str) -> None:
-    consumer = PostgresRole(server(bench), "readonly", PARAMETER)
+def test_passwords_that_postgresql_cannot_have(lab: PostgresLab, password: str) -> None:
+    consumer = PostgresRole(server(lab), "readonly", PARAMETER)
     with pytest.raises(ConsumerRefusedError, match="no empty password"):
         consumer.admit(one(password), one("x"))
     with pytest.raises(ConsumerRefusedError, match="no empty password"):
         consumer.login(one(password))
 
 
-@role_bench
-def test_verifiers_are_those_of_the_client_library(bench: PostgresBench) -> None:
-    """libpq computes the same from the same salt, whatever the characters."""
-    odd = [
-        "a\u200bb",
-        "\u0340",
-        "ﬁ\u2168",
-        "\u0627\u0628",
-        "\u06271",
-        "\u0378",
-        "\ufeff",
-        "ª\u0007",
-    ]
-    with psycopg.connect(
-        host=str(bench.server.sockets), port=bench.server.port, user="postgres"
-    ) as own:
-        for text in [*odd, *PASSWORDS]:
-            theirs = own.pgconn.encrypt_password(text.encode(), b"x", b"scram-sha-256")
-            iterations, salt = theirs.split(b"$")[1].split(b":")
-            ours = scram.verifier(
-                SecretBytes(text.encode()), salt=base64.b64decode(salt), iterations=int(iterations)
-            )
-            assert ours.reveal() == theirs, text
+@role_lab
+@pytest.mark.parametrize("password", ODD)
+def test_characters_that_saslprep_maps_or_refuses(lab: PostgresLab, password: str) -> None:
+    """RFC 4013: what our verifier admits is what any client of libpq logs in by."""
+    consumer = PostgresRole(server(lab), "readonly", PARAMETER)
+    consumer.admit(one(password), one("unused"))
+    assert lab.accepts(one(password))
+    assert not lab.accepts(one(f"{password}x"))
 
 
-@role_bench
-def test_over_tls_the_certificate_must_be_the_servers(bench: PostgresBench, tmp_path: Path) -> None:
-    present = bench.reset()
-    ca_file = str(bench.server.ca_file)
-    PostgresRole(server(bench, host="127.0.0.1", ca_file=ca_file), "readonly", PARAMETER).login(
+@role_lab
+def test_the_server_stores_a_verifier_and_never_heard_the_password(lab: PostgresLab) -> None:
+    """C-28; each admission has a salt of its own."""
+    consumer = PostgresRole(server(lab), "readonly", PARAMETER)
+    stored = "select rolpassword from pg_authid where rolname = 'readonly'"
+    seen = set()
+    for _ in range(2):
+        consumer.admit(one("of this test"), one("unused"))
+        seen.add(lab.server.run(stored).strip())
+    assert len(seen) == 2
+    for text in seen:
+        mechanism, iterations, _ = text.replace(":", "$").split("$", 2)
+        assert mechanism == "SCRAM-SHA-256"
+        assert int(iterations) >= 4096
+        assert "of this test" not in text
+
+
+@role_lab
+def test_a_verifier_that_the_server_quotes_is_masked(lab: PostgresLab) -> None:
+    """It is made in the session, after its error would have been prepared; S12, C-28."""
+    setting = postgres_roles._Password("no such role", SecretBytes(b"of this test"))
+    with pytest.raises(ConsumerRefusedError):
+        server(lab).administer(setting.set, hidden=setting.hidden)
+    password, verifier = setting.hidden
+    assert verifier.reveal().startswith(b"SCRAM-SHA-256$")
+
+    def quoting(connection: "psycopg.Connection") -> None:
+        connection.execute(f"select '{verifier.reveal().decode()}'::int".encode())
+
+    with pytest.raises(ConsumerRefusedError) as caught:
+        server(lab).administer(quoting, hidden=setting.hidden)
+    assert verifier.reveal().decode() not in str(caught.value)
+    assert password.reveal().decode() not in str(caught.value)
+
+
+@role_lab
+def test_over_tls_the_certificate_must_be_the_servers(lab: PostgresLab, tmp_path: Path) -> None:
+    present = lab.reset()
+    ca_file = str(lab.server.ca_file)
+    PostgresRole(server(lab, host="127.0.0.1", ca_file=ca_file), "readonly", PARAMETER).login(
         present
     )
     stranger = str(Authority(tmp_path).ca_file)
-    wrong = PostgresRole(server(bench, host="127.0.0.1", ca_file=stranger), "readonly", PARAMETER)
+    wrong = PostgresRole(server(lab, host="127.0.0.1", ca_file=stranger), "readonly", PARAMETER)
     with pytest.raises(ConsumerUnavailableError, match="certificate verify failed"):
         wrong.login(present)
 
@@ -188,76 +209,80 @@ def test_nothing_leaves_the_machine_without_tls(host: str, mode: str | None) -> 
     assert PostgresSettings(host).security().get("sslmode") == mode
 
 
-@role_bench
-def test_a_login_that_asks_for_no_password_proves_nothing(bench: PostgresBench) -> None:
+@role_lab
+def test_a_login_that_asks_for_no_password_proves_nothing(lab: PostgresLab) -> None:
     """The tests' own door is `trust`: any password would be accepted."""
-    with pytest.raises(ConsumerRefusedError, match="did not complete authentication"):
-        server(bench).login("postgres", rng.new_password())
+    with pytest.raises(NotAskedError, match="did not complete authentication") as caught:
+        server(lab).login("postgres", rng.new_password())
+    # findings K6: nor that an old one is dead
+    assert not isinstance(caught.value, ConsumerRefusedError)
 
 
-@role_bench
-def test_a_role_that_is_not_there_is_not_created(bench: PostgresBench) -> None:
+@role_lab
+def test_a_role_that_is_not_there_is_not_created(lab: PostgresLab) -> None:
     with pytest.raises(ConsumerRefusedError, match="does not know the role"):
-        PostgresRole(server(bench), "nobody", PARAMETER).admit(one("x"), one("y"))
+        PostgresRole(server(lab), "nobody", PARAMETER).admit(one("x"), one("y"))
 
 
-@role_bench
-def test_a_change_that_waits_is_given_up_and_changes_nothing(bench: PostgresBench) -> None:
+@role_lab
+def test_a_change_that_waits_is_given_up_and_changes_nothing(lab: PostgresLab) -> None:
     """R7: another transaction holds the role; the call comes back, and can be made again."""
-    present = bench.reset()
-    new = bench.fresh(present)
-    consumer = bench.consumer()
+    present = lab.reset()
+    new = lab.fresh(present)
+    consumer = lab.consumer()
     with psycopg.connect(
-        host=str(bench.server.sockets), port=bench.server.port, user="postgres"
+        host=str(lab.server.sockets), port=lab.server.port, user="postgres"
     ) as own:
         own.execute("alter role readonly connection limit 5")
         with pytest.raises(ConsumerUnavailableError):
             consumer.admit(new, present)
         own.rollback()
-    assert bench.accepts(present)
+    assert lab.accepts(present)
     consumer.admit(new, present)
-    assert bench.accepts(new)
+    assert lab.accepts(new)
 
 
-@pair_bench
-def test_an_administrator_that_is_no_superuser(bench: PostgresPairBench) -> None:
+@pair_lab
+def test_an_administrator_that_is_no_superuser(lab: PostgresPairLab) -> None:
     """docs/howto/consumers.md: what it must be allowed, and that it is not more."""
     own = rng.new_password()
     settings = ("log_statement", "log_min_error_statement", "log_min_duration_statement")
     rarer = ("log_min_duration_sample", "log_transaction_sample_rate", "track_activities")
     loaded = ("pg_stat_statements.track_utility",)
-    bench.server.run("create role keeper login createrole")
-    bench.set_password("keeper", own.reveal().decode())
+    lab.server.run("create role keeper login createrole")
+    lab.set_password("keeper", own.reveal().decode())
     try:
         keeper = PostgresServer(
-            PostgresSettings(str(bench.server.sockets), bench.server.port, admin="keeper"),
+            PostgresSettings(str(lab.server.sockets), lab.server.port, admin="keeper"),
             lambda _: (own,),
         )
         pair = PostgresPair(keeper, "rails", "jdbc.password")
-        present = bench.reset()
-        new = bench.fresh(present)
+        present = lab.reset()
+        new = lab.fresh(present)
+        # from version 16 on, a role that may create roles may not change those of others
+        lab.server.run("grant rails, rails_a to keeper with admin option")
         with pytest.raises(ConsumerRefusedError, match="too little"):
             pair.admit(new, present)
         for name in (*settings, *rarer, *loaded):
-            bench.server.run(f"grant set on parameter {name} to keeper")
+            lab.server.run(f"grant set on parameter {name} to keeper")
         pair.admit(new, present)
         pair.withdraw(present, new)
-        assert bench.accepts(new)
+        assert lab.accepts(new)
         itself = PostgresRole(keeper, "keeper", postgres_server.ADMIN_PARAMETER)
         later = Credential({postgres_server.ADMIN_PARAMETER: rng.new_password()})
         itself.admit(later, Credential({postgres_server.ADMIN_PARAMETER: own}))
         itself.login(later)
     finally:
-        bench.server.run("drop owned by keeper", "drop role keeper")
+        lab.server.run("drop owned by keeper", "drop role keeper")
 
 
-@role_bench
-def test_an_old_server_is_refused(bench: PostgresBench, monkeypatch: pytest.MonkeyPatch) -> None:
+@role_lab
+def test_an_old_server_is_refused(lab: PostgresLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_server, "_OLDEST", 999999)
-    present = bench.reset()
+    present = lab.reset()
     with pytest.raises(ConsumerRefusedError, match="too old"):
-        bench.consumer().admit(bench.fresh(present), present)
-    assert bench.accepts(present)
+        lab.consumer().admit(lab.fresh(present), present)
+    assert lab.accepts(present)
 
 
 def test_without_a_password_of_the_administrator_nobody_is_asked() -> None:
@@ -276,58 +301,63 @@ def test_a_host_that_is_not_there_is_unavailable(host: str) -> None:
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     nobody = PostgresServer(PostgresSettings("/nonexistent"), lambda _: ())
-    with pytest.raises(ConsumerError, match="not installed"):
-        nobody.login("readonly", rng.new_password())
+    nobody._candidates = lambda _: (SecretBytes(b"of the administrator"),)
+    role, new = PostgresRole(nobody, "readonly", PARAMETER), one(rng.new_password())
+    with pytest.raises(ConsumerError, match="not installed") as asked:
+        role.login(new)
+    with pytest.raises(ConsumerError, match="not installed") as changed:
+        role.admit(new, new)
+    assert {asked.value.hint, changed.value.hint} == {"pip install 'strongroom[postgres]'"}
 
 
 @pytest.mark.parametrize("admin", ["rails", "", "x" * 64])
 def test_the_administrator_is_a_role_of_its_own(admin: str) -> None:
     with pytest.raises(UsageError):
-        postgres.consumers(PostgresSettings("/nonexistent", admin=admin), lambda _: ())
+        postgres_roles.consumers(PostgresSettings("/nonexistent", admin=admin), lambda _: ())
 
 
 # ---- turns ---------------------------------------------------------------------------------------
 
 
-@pair_bench
-def test_whoever_has_the_turn_is_the_documented_role(bench: PostgresPairBench) -> None:
+@pair_lab
+def test_whoever_has_the_turn_is_the_documented_role(lab: PostgresPairLab) -> None:
     """An application that is told name and password alone has the role's rights, and owns what the role owns."""
-    present = bench.reset()
-    new = bench.fresh(present)
-    bench.consumer().admit(new, present)
-    bench.server.run("drop table if exists public.made", "grant create on schema public to rails")
-    with connected(bench, bench.user(new), new) as client:
+    present = lab.reset()
+    new = lab.fresh(present)
+    lab.consumer().admit(new, present)
+    lab.server.run("drop table if exists public.made", "grant create on schema public to rails")
+    with connected(lab, lab.user(new), new) as client:
         client.execute("create table public.made (n int)")
         client.execute("discard all")  # what a pooler does between two applications
         client.execute("insert into public.made values (1)")
-    owner = bench.server.run("select tableowner from pg_tables where tablename = 'made'")
+    owner = lab.server.run("select tableowner from pg_tables where tablename = 'made'")
     assert owner == "rails"
-    bench.server.run("drop table public.made")
+    lab.server.run("drop table public.made")
 
 
-@pair_bench
+@pair_lab
 def test_the_documented_name_takes_the_password_with_each_withdrawal(
-    bench: PostgresPairBench,
+    lab: PostgresPairLab,
 ) -> None:
-    present = bench.reset()
-    new = bench.fresh(present)
-    consumer = bench.consumer()
+    present = lab.reset()
+    new = lab.fresh(present)
+    consumer = lab.consumer()
     consumer.admit(new, present)
-    with connected(bench, "rails", present):
+    with connected(lab, "rails", present):
         pass
     consumer.withdraw(present, new)
-    with connected(bench, "rails", new):
+    with connected(lab, "rails", new):
         pass
-    assert not bench.server.accepts("rails", present.only().reveal().decode())
+    assert not lab.server.accepts("rails", present.only().reveal().decode())
 
 
-@pair_bench
-def test_the_first_rotation_begins_with_the_documented_name(bench: PostgresPairBench) -> None:
+@pair_lab
+def test_the_first_rotation_begins_with_the_documented_name(lab: PostgresPairLab) -> None:
     """`jdbc.username` is not set before: the application logs in as rails."""
-    before = Credential(bench.reset().values)
-    consumer = bench.consumer()
+    before = Credential(lab.reset().values)
+    consumer = lab.consumer()
     consumer.login(before)
-    new = Credential(bench.fresh(bench.reset()).values, {LOGIN_PARAMETER: "rails_a"})
+    new = Credential(lab.fresh(lab.reset()).values, {LOGIN_PARAMETER: "rails_a"})
     consumer.admit(new, before)
     consumer.login(new)
     consumer.withdraw(before, new)
@@ -340,35 +370,36 @@ def test_the_first_rotation_begins_with_the_documented_name(bench: PostgresPairB
     consumer.login(again)
 
 
-@pair_bench
-def test_a_turn_that_does_not_become_the_role_is_refused(bench: PostgresPairBench) -> None:
+@pair_lab
+def test_a_turn_that_does_not_become_the_role_is_refused(lab: PostgresPairLab) -> None:
     """Somebody took the setting away: the application would work with too few rights."""
-    present = bench.reset()
-    bench.server.run("alter role rails_a reset role", "alter role rails password null")
-    with pytest.raises(ConsumerRefusedError, match="with other rights"):
-        bench.consumer().login(present)
+    present = lab.reset()
+    lab.server.run("alter role rails_a reset role", "alter role rails password null")
+    with pytest.raises(UnprovenLoginError, match="with other rights") as caught:
+        lab.consumer().login(present)
+    assert caught.value.is_let_in  # findings K6: it is no proof that the password is dead
 
 
-@pair_bench
-def test_a_login_name_that_is_not_ours_is_left_alone(bench: PostgresPairBench) -> None:
+@pair_lab
+def test_a_login_name_that_is_not_ours_is_left_alone(lab: PostgresPairLab) -> None:
     """Somebody wrote another name into the configuration: the rotation leads back, and changes nobody else."""
-    present = bench.reset()
+    present = lab.reset()
     strange = Credential(present.values, {LOGIN_PARAMETER: "postgres"})
-    consumer, new = bench.consumer(), bench.fresh(present)
+    consumer, new = lab.consumer(), lab.fresh(present)
     consumer.login(strange)
-    before = bench.server.run("select * from pg_authid where rolname = 'postgres'")
+    before = lab.server.run("select * from pg_authid where rolname = 'postgres'")
     consumer.admit(new, strange)
     consumer.withdraw(strange, new)
     consumer.login(new)
     with pytest.raises(ConsumerRefusedError):
         consumer.login(strange)
-    assert bench.server.run("select * from pg_authid where rolname = 'postgres'") == before
+    assert lab.server.run("select * from pg_authid where rolname = 'postgres'") == before
 
 
-def connected(bench: PostgresBench, user: str, credential: Credential) -> psycopg.Connection:
+def connected(lab: PostgresLab, user: str, credential: Credential) -> psycopg.Connection:
     return psycopg.connect(
-        host=str(bench.server.sockets),
-        port=bench.server.port,
+        host=str(lab.server.sockets),
+        port=lab.server.port,
         user=user,
         password=credential.only().reveal().decode(),
         dbname="postgres",

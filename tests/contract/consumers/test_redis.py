@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.consumers.base import Credential, file_copy
-from strongroom.consumers.redis import PARAMETER, RedisConsumer, RedisSettings
+from strongroom.consumers.redis_server import RedisSettings
+from strongroom.consumers.redis_user import PARAMETER, RedisConsumer
 from strongroom.crypto import rng
 from strongroom.errors import (
     ConsumerError,
@@ -17,10 +18,10 @@ from strongroom.errors import (
     ConsumerUnavailableError,
     UsageError,
 )
-from tests.components.process import Component
-from tests.components.redis import acl_hash, running_redis
-from tests.emulators import free_port
-from tests.tls import Authority
+from tests.support.components.process import Component
+from tests.support.components.redis import acl_hash, running_redis
+from tests.support.emulators import free_port
+from tests.support.tls import Authority
 
 USER = "strongroom"
 

@@ -12,9 +12,10 @@ import pytest
 from kazoo.exceptions import NoAuthError, NoNodeError
 from kazoo.security import ACL, Id, make_digest_acl, make_digest_acl_credential
 
-from strongroom.consumers import zookeeper
-from strongroom.consumers.base import Credential
-from strongroom.consumers.zookeeper import USERS, ZookeeperSettings, ZookeeperUser
+from strongroom.consumers import zookeeper_digests, zookeeper_server, zookeeper_users
+from strongroom.consumers.base import Credential, UnprovenLoginError
+from strongroom.consumers.zookeeper_server import ZookeeperSettings
+from strongroom.consumers.zookeeper_users import USERS, ZookeeperUser
 from strongroom.crypto import rng
 from strongroom.errors import (
     ConsumerError,
@@ -22,12 +23,14 @@ from strongroom.errors import (
     ConsumerUnavailableError,
     UsageError,
 )
-from strongroom.overriding import override
-from tests.components.zookeeper import running_zookeeper
-from tests.contract.consumers.bench_zookeeper import ZookeeperBench, digest, login
-from tests.tls import Authority
+from strongroom.node.opening import Node
+from strongroom.system.compat import override
+from tests.contract.consumers.component_zookeeper import ZookeeperLab, digest, login
+from tests.contract.consumers.rotating import configure, configured, rotate
+from tests.support.components.zookeeper import Zookeeper, running_zookeeper
+from tests.support.tls import Authority
 
-on_bench = pytest.mark.parametrize("bench", ["zookeeper"], indirect=True)
+on_lab = pytest.mark.parametrize("lab", ["zookeeper"], indirect=True)
 USER = "filestore"
 
 
@@ -36,32 +39,30 @@ def fresh() -> Credential:
 
 
 @pytest.fixture
-def root(bench: ZookeeperBench, request: pytest.FixtureRequest) -> Iterator[str]:
+def root(lab: ZookeeperLab, request: pytest.FixtureRequest) -> Iterator[str]:
     """A root of the test's own."""
     path = f"/{request.node.name.partition('[')[0]}"
     yield path
-    with bench.server.client() as client:
+    with lab.server.client() as client:
         client.delete(path, recursive=True)
 
 
-def user_of(bench: ZookeeperBench, root: str) -> ZookeeperUser:
-    return ZookeeperUser(
-        ZookeeperSettings(bench.server.hosts, root), USER, USERS[USER], lambda _: ()
-    )
+def user_of(lab: ZookeeperLab, root: str) -> ZookeeperUser:
+    return ZookeeperUser(ZookeeperSettings(lab.server.hosts, root), USER, USERS[USER], lambda _: ())
 
 
-@on_bench
+@on_lab
 def test_a_subtree_that_is_not_there_is_created_for_its_user_alone(
-    bench: ZookeeperBench, root: str
+    lab: ZookeeperLab, root: str
 ) -> None:
-    consumer = user_of(bench, f"{root}/deep")
+    consumer = user_of(lab, f"{root}/deep")
     new, present = fresh(), fresh()
     with pytest.raises(ConsumerRefusedError, match="has no znode"):
         consumer.login(present)
     consumer.admit(new, present)
     consumer.login(new)
     consumer.login(present)
-    with bench.server.client("stranger:x") as stranger:
+    with lab.server.client("stranger:x") as stranger:
         with pytest.raises(NoAuthError):
             stranger.get(f"{root}/deep/{USER}")
         with pytest.raises(NoAuthError):
@@ -70,18 +71,18 @@ def test_a_subtree_that_is_not_there_is_created_for_its_user_alone(
             stranger.delete(f"{root}/deep/{USER}")
 
 
-@on_bench
-def test_a_subtree_of_many_znodes_and_of_other_users(bench: ZookeeperBench, root: str) -> None:
+@on_lab
+def test_a_subtree_of_many_znodes_and_of_other_users(lab: ZookeeperLab, root: str) -> None:
     """Others' entries and others' znodes stay as they are."""
-    consumer, present, new = user_of(bench, root), fresh(), fresh()
+    consumer, present, new = user_of(lab, root), fresh(), fresh()
     consumer.admit(present, present)
     foreign = make_digest_acl("stranger", "x", all=True)
     shared = make_digest_acl("reader", "x", read=True)
     own = ACL(31, Id("digest", digest(present)))
     top = f"{root}/{USER}"
-    with bench.server.client() as client:
+    with lab.server.client() as client:
         made = [client.create_async(f"{top}/n{n}", b"", acl=[shared, own]) for n in range(550)]
-        assert all(one.get(timeout=10) for one in made)
+        assert all(one.get(timeout=60) for one in made)
         client.create(f"{top}/n0/others", b"", acl=[foreign])
         client.create(f"{top}/n0/seen", b"", acl=[foreign, shared])
         consumer.admit(new, present)
@@ -92,22 +93,22 @@ def test_a_subtree_of_many_znodes_and_of_other_users(bench: ZookeeperBench, root
         assert client.get_acls(f"{top}/n0/seen")[0] == [foreign, shared]
 
 
-@on_bench
-def test_what_is_created_meanwhile_is_not_forgotten(bench: ZookeeperBench, root: str) -> None:
+@on_lab
+def test_what_is_created_meanwhile_is_not_forgotten(lab: ZookeeperLab, root: str) -> None:
     """A client with the old password goes on creating until it is refused: none of its znodes keeps the old one."""
-    consumer, present, new = user_of(bench, root), fresh(), fresh()
+    consumer, present, new = user_of(lab, root), fresh(), fresh()
     consumer.admit(present, present)
     top = f"{root}/{USER}"
     stopping, made, refused = threading.Event(), [top], threading.Event()
-    with bench.server.client(login(present)) as old:
+    with lab.server.client(login(present)) as old:
         creator = threading.Thread(target=_create, args=(old, present, made, stopping, refused))
         creator.start()
         consumer.admit(new, present)
         consumer.withdraw(present, new)
-        assert refused.wait(10)
+        assert refused.wait(60)
         stopping.set()
         creator.join()
-    with bench.server.client() as client:
+    with lab.server.client() as client:
         for path in made:
             names = {entry.id.id for entry in client.get_acls(path)[0]}
             assert names == {digest(new)}
@@ -130,37 +131,37 @@ def _create(
             return
 
 
-@on_bench
-def test_a_znode_that_the_user_only_reads_is_told(bench: ZookeeperBench, root: str) -> None:
+@on_lab
+def test_a_znode_that_the_user_only_reads_is_told(lab: ZookeeperLab, root: str) -> None:
     """Its ACL cannot be changed by us, and would keep the old password."""
-    consumer, present, new = user_of(bench, root), fresh(), fresh()
+    consumer, present, new = user_of(lab, root), fresh(), fresh()
     consumer.admit(present, present)
-    with bench.server.client() as client:
+    with lab.server.client() as client:
         client.create(f"{root}/{USER}/seen", b"", acl=[ACL(1, Id("digest", digest(present)))])
     with pytest.raises(ConsumerRefusedError, match="/seen"):
         consumer.admit(new, present)
 
 
-@on_bench
+@on_lab
 def test_a_subtree_that_is_open_to_everybody_is_no_subtree_of_the_user(
-    bench: ZookeeperBench, root: str
+    lab: ZookeeperLab, root: str
 ) -> None:
-    with bench.server.client() as client:
+    with lab.server.client() as client:
         client.ensure_path(f"{root}/{USER}")
     with pytest.raises(ConsumerRefusedError):
-        user_of(bench, root).admit(fresh(), fresh())
-    with pytest.raises(ConsumerRefusedError):
-        user_of(bench, root).login(fresh())
+        user_of(lab, root).admit(fresh(), fresh())
+    with pytest.raises(UnprovenLoginError, match="proves nothing"):
+        user_of(lab, root).login(fresh())
 
 
-@on_bench
+@on_lab
 def test_a_password_that_the_operator_corrected_meanwhile_counts(
-    bench: ZookeeperBench, root: str
+    lab: ZookeeperLab, root: str
 ) -> None:
     """The journal's old value was wrong; what was configured since is right."""
     actual, believed, new = fresh(), fresh(), fresh()
-    user_of(bench, root).admit(actual, actual)
-    settings = ZookeeperSettings(bench.server.hosts, root)
+    user_of(lab, root).admit(actual, actual)
+    settings = ZookeeperSettings(lab.server.hosts, root)
     consumer = ZookeeperUser(settings, USER, USERS[USER], lambda _: (actual.only(),))
     consumer.admit(new, believed)
     consumer.withdraw(believed, new)
@@ -169,17 +170,17 @@ def test_a_password_that_the_operator_corrected_meanwhile_counts(
         consumer.login(actual)
 
 
-@on_bench
-def test_a_request_that_zookeeper_does_not_understand_is_a_refusal(bench: ZookeeperBench) -> None:
+@on_lab
+def test_a_request_that_zookeeper_does_not_understand_is_a_refusal(lab: ZookeeperLab) -> None:
     with pytest.raises(ConsumerRefusedError, match="refused a request"):
-        user_of(bench, "/not\x01printable").admit(fresh(), fresh())
+        user_of(lab, "/not\x01printable").admit(fresh(), fresh())
 
 
-@on_bench
-def test_znodes_that_go_meanwhile_are_passed_over(bench: ZookeeperBench, root: str) -> None:
-    consumer, present, new = user_of(bench, root), fresh(), fresh()
+@on_lab
+def test_znodes_that_go_meanwhile_are_passed_over(lab: ZookeeperLab, root: str) -> None:
+    consumer, present, new = user_of(lab, root), fresh(), fresh()
     consumer.admit(present, present)
-    with bench.server.client() as client:
+    with lab.server.client() as client:
 
         class Deleting(ZookeeperUser):
             @override
@@ -190,34 +191,34 @@ def test_znodes_that_go_meanwhile_are_passed_over(bench: ZookeeperBench, root: s
 
         for name in ("a", "b"):
             client.create(f"{root}/{USER}/{name}", b"", acl=[make_digest_acl("x", "y", all=True)])
-        settings = ZookeeperSettings(bench.server.hosts, root)
+        settings = ZookeeperSettings(lab.server.hosts, root)
         Deleting(settings, USER, USERS[USER], lambda _: ()).admit(new, present)
         with pytest.raises(NoNodeError):
             client.get(f"{root}/{USER}/b")
     consumer.login(new)
 
 
-@on_bench
-def test_a_subtree_that_does_not_come_to_rest_is_told(bench: ZookeeperBench) -> None:
+@on_lab
+def test_a_subtree_that_does_not_come_to_rest_is_told(lab: ZookeeperLab) -> None:
     class Restless(ZookeeperUser):
         @override
         def _walk(self, client: Any, valid: Any) -> int:
             return 1
 
-    present = bench.reset()
-    settings = ZookeeperSettings(bench.server.hosts)
+    present = lab.reset()
+    settings = ZookeeperSettings(lab.server.hosts)
     with pytest.raises(ConsumerUnavailableError, match="keep changing"):
         Restless(settings, USER, USERS[USER], lambda _: ()).withdraw(present, present)
 
 
-@on_bench
+@on_lab
 def test_the_client_library_writes_no_password_down(
-    bench: ZookeeperBench, caplog: pytest.LogCaptureFixture
+    lab: ZookeeperLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the level debug it writes each request, passwords too."""
-    present = bench.reset()
+    present = lab.reset()
     with caplog.at_level(logging.DEBUG):
-        bench.consumer().login(present)
+        lab.consumer().login(present)
     assert present.only().reveal().decode() not in caplog.text
 
 
@@ -255,13 +256,13 @@ def test_over_tls_the_certificate_must_be_the_servers(tmp_path: Path) -> None:
 )
 def test_settings_that_are_refused(hosts: str, root: str, ca_file: str) -> None:
     with pytest.raises(UsageError):
-        zookeeper.consumers(ZookeeperSettings(hosts, root, ca_file), lambda _: ())
+        zookeeper_users.consumers(ZookeeperSettings(hosts, root, ca_file), lambda _: ())
 
 
 def test_settings_that_are_taken() -> None:
     for hosts, ca_file in (("zk1.example:2181", "/ca.pem"), ("[::1]:2181,localhost:2182", "")):
         assert len(
-            zookeeper.consumers(ZookeeperSettings(hosts, ca_file=ca_file), lambda _: ())
+            zookeeper_users.consumers(ZookeeperSettings(hosts, ca_file=ca_file), lambda _: ())
         ) == len(USERS)
 
 
@@ -273,7 +274,119 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 def test_digests_are_those_of_the_client_library() -> None:
-    credential = fresh()
-    consumer = ZookeeperUser(ZookeeperSettings("127.0.0.1:1"), USER, USERS[USER], lambda _: ())
-    text = credential.only().reveal().decode()
-    assert consumer._id(credential.only()) == make_digest_acl_credential(USER, text)
+    password = fresh().only()
+    theirs = make_digest_acl_credential(USER, password.reveal().decode())
+    assert zookeeper_digests.name_of("sha1", USER, password) == theirs
+
+
+@pytest.fixture(params=["SHA-256", "SHA-512"])
+def of_another_digest(request: pytest.FixtureRequest) -> Iterator[Zookeeper]:
+    """A server that names users by another hash than the client library does."""
+    option = f"-Dzookeeper.DigestAuthenticationProvider.digestAlg={request.param}"
+    with running_zookeeper(option, digest=request.param.replace("-", "").lower()) as server:
+        yield server
+
+
+def test_no_subtree_is_locked_by_a_digest_that_the_server_does_not_compute(
+    of_another_digest: Zookeeper, node: Node
+) -> None:
+    """Findings K6: the first rotation made a subtree that nobody could administer, for good."""
+    server = of_another_digest
+    settings = ZookeeperSettings(server.hosts, "/deep/strongroom")
+    consumer = ZookeeperUser(settings, USER, USERS[USER], lambda _: ())
+    for _ in range(2):
+        present = fresh()
+        configure(node, present)
+        outcome = rotate(node, consumer)
+        assert outcome.state == "rotated", outcome
+        new = configured(node, consumer)
+        with server.client(login(new)) as client:
+            client.set(f"/deep/strongroom/{USER}", b"x")
+            client.ensure_path(f"/deep/strongroom/{USER}/made")
+        with server.client(login(present)) as client, pytest.raises(NoAuthError):
+            client.set(f"/deep/strongroom/{USER}", b"y")
+        with server.client() as client:
+            client.delete("/deep", recursive=True)
+
+
+def test_a_subtree_by_the_wrong_digest_is_left_as_it_is(
+    of_another_digest: Zookeeper, node: Node
+) -> None:
+    """As fda7c78 left them, and as `make_digest_acl` of client libraries makes them: told, and not changed."""
+    server, present = of_another_digest, fresh()
+    consumer = ZookeeperUser(ZookeeperSettings(server.hosts, "/x"), USER, USERS[USER], lambda _: ())
+    wrong = [ACL(31, Id("digest", digest(present)))]
+    with server.client() as client:
+        client.ensure_path("/x")
+        client.create(f"/x/{USER}", b"", acl=wrong)
+    configure(node, present)
+    outcome = rotate(node, consumer)
+    assert (outcome.state, outcome.accepts) == ("kept", "neither")
+    assert "digestAlg" in outcome.hint
+    with server.client() as client:
+        assert client.get_acls(f"/x/{USER}")[0] == wrong
+        # what an administrator of ZooKeeper does then
+        right = zookeeper_digests.name_of(server.digest, USER, present.only())
+        client.set_acls(f"/x/{USER}", [ACL(31, Id("digest", right))])
+    assert rotate(node, consumer).state == "rotated"
+
+
+@on_lab
+@pytest.mark.parametrize("kept_out", ["/", "/{root}"])
+def test_where_no_subtree_may_be_created_nothing_is_left(
+    lab: ZookeeperLab, root: str, kept_out: str, node: Node
+) -> None:
+    """Findings K6: parents that were made on the way go again."""
+    path = kept_out.format(root=root[1:])
+    with lab.server.client() as client:
+        client.ensure_path(path)
+        before = client.get_acls(path)[0]
+        client.set_acls(path, [ACL(1, Id("world", "anyone"))])
+        try:
+            configure(node, fresh())
+            outcome = rotate(node, user_of(lab, f"{root}/deep"))
+        finally:
+            client.set_acls(path, before)
+        client.ensure_path(root)  # for the fixture, which removes it
+        assert client.get_children(root) == []
+    assert outcome.state == "kept"
+    assert "NoAuth" in outcome.problem
+
+
+@on_lab
+def test_a_digest_that_nobody_here_knows_locks_nobody_out(
+    lab: ZookeeperLab, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Findings K6: ZooKeeper computed the names itself, so old and new get in."""
+    monkeypatch.setattr(zookeeper_digests, "ALGORITHMS", ("sha3_224",))
+    present, new = fresh(), fresh()
+    with pytest.raises(ConsumerRefusedError, match="administer"):
+        user_of(lab, root).admit(new, present)
+    for one in (present, new):
+        with lab.server.client(login(one)) as client:
+            client.set(f"{root}/{USER}", b"x")
+
+
+@on_lab
+def test_a_subtree_that_somebody_else_creates_meanwhile_is_taken_as_it_is(
+    lab: ZookeeperLab, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of two nodes, or an administrator: the second one sees the first one's."""
+    present, new = fresh(), fresh()
+    consumer = user_of(lab, root)
+    place = "strongroom.consumers.zookeeper_users.create_together"
+    really = zookeeper_server.create_together
+
+    def meanwhile(client: Any, created: Any) -> bool:
+        with lab.server.client() as other:
+            for path in created:
+                acl = ACL(31, Id("digest", digest(present)))
+                if other.exists(path) is None:
+                    other.create(path, b"", acl=[acl])
+        monkeypatch.setattr(place, really)
+        return really(client, created)
+
+    monkeypatch.setattr(place, meanwhile)
+    consumer.admit(new, present)
+    consumer.login(new)
+    consumer.login(present)

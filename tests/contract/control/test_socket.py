@@ -1,4 +1,4 @@
-"""The node's Unix socket: architecture section 6, Q-05."""
+"""The node's Unix socket: Q-05."""
 
 import io
 import json
@@ -10,15 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
-from strongroom.control import client, server, verbs, wire
+from strongroom.control import client, server, verbs
+from strongroom.control.client import Answer, NotServed
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     FormatError,
@@ -27,9 +26,17 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
+from strongroom.ids import new_id
+from strongroom.node import environment, opening
+from strongroom.node.opening import Node
 from strongroom.roots.settings import RootSettings
-from strongroom.topology import running
-from strongroom.topology.paths import DataPaths
+from strongroom.runtime import running
+from strongroom.runtime.paths import DataPaths
+from strongroom.system import wire
+from tests.support.strange_peer import as_by_a_stranger
+
+#: Fewer than any kernel's own bound of a line (net.core.somaxconn), and more than the standard library's.
+STRANGERS = 100
 
 
 def quiet(text: str) -> None:
@@ -40,28 +47,30 @@ def quiet(text: str) -> None:
 def served(node: Node) -> Iterator[str]:
     """Gives the address of its socket."""
     with running.sole_server(node.paths), server.serving(node):
-        yield running.socket_address(running.socket_name(node.paths))
+        yield wire.address(running.socket_name(node.paths))
 
 
 def test_a_request_is_carried_out_by_the_serving_process(node: Node, node_dir: Path) -> None:
-    asking = bootstrap.open_node(str(node_dir))
+    asking = opening.open_node(str(node_dir))
     with served(node):
-        done, result = client.ask(asking.paths, "kms.rotate", {}, quiet)
-    assert done
-    assert isinstance(result, dict)
-    assert result["mek"] == node.keys.active_mek_id
+        asked = client.ask(asking.paths, "kms.rotate", {}, quiet)
+    assert isinstance(asked, Answer)
+    assert isinstance(asked.result, dict)
+    assert asked.result["mek"] == node.envelope_keys.active_mek_id
     actors = {record["actor"] for record in node.events.read() if record["id"] == "KEY_GENERATED"}
-    assert actors == {bootstrap.local_actor()}
+    assert actors == {environment.local_actor()}
 
 
 def test_without_a_serving_process_nobody_is_asked(node: Node) -> None:
-    assert client.ask(node.paths, "kms.rotate", {}, quiet) == (False, None)
+    assert client.ask(node.paths, "kms.rotate", {}, quiet) == NotServed()
 
 
 def test_sayings_come_before_the_result(node: Node) -> None:
     said: list[str] = []
     with served(node):
-        _, result = client.ask(node.paths, "regenerate", {}, said.append)
+        asked = client.ask(node.paths, "regenerate", {}, said.append)
+    assert isinstance(asked, Answer)
+    result = asked.result
     assert len(said) == 7
     assert isinstance(result, dict)
     assert result["resumed"] is False
@@ -69,7 +78,7 @@ def test_sayings_come_before_the_result(node: Node) -> None:
 
 def test_an_error_arrives_as_what_it_is(node: Node) -> None:
     with served(node), pytest.raises(StateError, match="encrypts new data") as caught:
-        client.ask(node.paths, "kms.retire", {"mek_id": node.keys.active_mek_id}, quiet)
+        client.ask(node.paths, "kms.retire", {"mek_id": node.envelope_keys.active_mek_id}, quiet)
     assert caught.value.hint
 
 
@@ -86,9 +95,9 @@ def test_the_socket_is_no_file_and_goes_with_its_server(
 ) -> None:
     """However long the path; a copy of a served or killed node meets nothing that cannot be copied."""
     home = shutil.copytree(pristine_node, tmp_path_factory.mktemp("n") / ("n" * 100))
-    node = bootstrap.open_node(str(home))
+    node = opening.open_node(str(home))
     with served(node) as address:
-        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
+        assert isinstance(client.ask(node.paths, "kms.status", {}, quiet), Answer)
         assert not [path for path in home.rglob("*") if path.is_socket()]
         note = running.control_note_path(node.paths)
         assert stat.S_IMODE(note.stat().st_mode) == 0o600
@@ -102,13 +111,7 @@ def test_the_socket_is_no_file_and_goes_with_its_server(
 def test_another_user_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel says who asks; here it is made to name a stranger."""
 
-    class Stranger:
-        size = 12
-
-        def unpack(self, raw: bytes) -> tuple[int, int, int]:
-            return 1, 4_000_000_000, len(raw)
-
-    monkeypatch.setattr(server, "_CREDENTIALS", Stranger())
+    as_by_a_stranger(server, monkeypatch)
     with served(node), pytest.raises(PermissionDeniedError, match="another user"):
         client.ask(node.paths, "kms.rotate", {}, quiet)
 
@@ -129,16 +132,31 @@ def test_nobody_but_the_owner_is_heard_or_told_anything(
             client.ask(node.paths, "kms.rotate", {}, quiet)
 
 
+def test_a_line_of_strangers_is_no_bar_to_the_owner(node: Node) -> None:
+    """findings S10: five who connected and said nothing filled the line, and every command of the owner was refused.
+
+    They come before the server looks at anybody, which is when the line alone has room for them.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(running.sole_server(node.paths))
+        name = f"@strongroom-{new_id()}"
+        made = stack.enter_context(server._Server(wire.address(name), node))
+        for _ in range(STRANGERS):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)  # a line that is full is refused instead of waited for
+            one.connect(wire.address(name))
+        running.control_note_path(node.paths).write_text(name)
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(made.shutdown)
+        assert client.ask(node.paths, "kms.rotate", {}, quiet) != NotServed()
+
+
 def test_a_strangers_socket_is_told_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever takes the socket's name after a cleaner of temporary files gets no secret."""
 
-    class Stranger:
-        size = 12
-
-        def unpack(self, raw: bytes) -> tuple[int, int, int]:
-            return 1, 4_000_000_000, len(raw)
-
-    monkeypatch.setattr(client, "_CREDENTIALS", Stranger(), raising=False)
+    as_by_a_stranger(client, monkeypatch)
     sent: list[object] = []
     monkeypatch.setattr(wire, "send", lambda _, message: sent.append(message))
     with served(node), pytest.raises(PermissionDeniedError, match="does not own the node"):
@@ -160,7 +178,7 @@ def test_a_client_that_talks_nonsense_does_no_harm(node: Node, line: bytes) -> N
         assert b'"kind": "FormatError"' in answer
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(address)
-        assert client.ask(node.paths, "kms.status", {}, quiet)[0]
+        assert isinstance(client.ask(node.paths, "kms.status", {}, quiet), Answer)
 
 
 def test_a_server_that_dies_before_it_answers_is_said_so(
@@ -168,7 +186,7 @@ def test_a_server_that_dies_before_it_answers_is_said_so(
 ) -> None:
     name = f"@strongroom-test-{node.paths.root}"[:100]
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(running.socket_address(name))
+        listener.bind(wire.address(name))
         listener.listen()
         _note(node, name)
 
@@ -191,12 +209,14 @@ def _note(node: Node, text: str) -> None:
     running.control_note_path(node.paths).write_text(text)
 
 
-def _warnings(node: Node, arguments: dict[str, object]) -> str:
-    """Of a request that no server carries out, though one lives."""
+def _warnings(node: Node, arguments: dict[str, object], pid: int = 0) -> str:
+    """Of a request that no server carries out, though one lives and, by its pid, may have said so."""
     said: list[str] = []
     with running.sole_server(node.paths):
+        if pid:
+            running.announce(node.paths, running.Running("http://x", pid, 0), node.access)
         asked = client.ask(node.paths, "kms.set-mode", arguments, quiet, warn=said.append)
-    assert asked == (False, None)
+    assert asked == NotServed()
     return "\n".join(said)
 
 
@@ -206,11 +226,10 @@ def test_a_server_that_cannot_be_reached_is_said_so(node: Node) -> None:
     assert "a process serves the node, and" in said
     assert "control.path does not say where it can be asked" in said
     assert "hint: it is starting or stopping" in said
-    running.announce(node.paths, running.Running("http://x", 4711, 0), node.access)
     _note(node, _GONE)
-    said = _warnings(node, {"abandon": True, "dry_run": True})
+    said = _warnings(node, {"abandon": True, "dry_run": True}, pid=4711)
     assert f"process 4711 serves the node, and cannot be reached at {_GONE}" in said
-    assert "Connection refused; this command works by itself" in said
+    assert "connection refused; this command works by itself" in said
     assert "PrivateNetwork" in said
     assert "restart 'strongroom serve'" in said
 
@@ -279,9 +298,9 @@ def test_the_command_and_the_server_work_together(node_dir: Path) -> None:
         status = subprocess.run(
             command("tsm", "status"), env=environment, check=True, capture_output=True, text=True
         )
-        assert status.stdout == "Status: RUNNING\n"
+        assert status.stdout.startswith("Status: RUNNING\nKeys: OK\nAddress: http")
     finally:
         serve.terminate()
-        assert serve.wait(20) == 0
+        assert serve.wait(120) == 0
         assert serve.stdout is not None
         serve.stdout.close()

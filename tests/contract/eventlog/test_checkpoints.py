@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import durable
 from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
@@ -20,6 +19,7 @@ from strongroom.eventlog.chain import Head
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import Checkpoint, LogSigner
+from strongroom.system import durable
 from tests.conftest import Torture
 
 CLOCK = FixedClock(datetime(2026, 11, 21, 20, 0, 0, tzinfo=UTC))
@@ -358,7 +358,7 @@ def test_a_note_that_does_not_verify_is_an_integrity_error(log: JsonlEventLog) -
 
 
 def test_what_a_killed_writer_left_is_removed(log: JsonlEventLog) -> None:
-    """Requirements section 10: it stayed until the next event, which may be days."""
+    """R10: it stayed until the next event, which may be days."""
     log.append(some())
     leftover = durable.temp_path(log.checkpoints.path)
     assert not log.remove_leftovers()

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import durable
 from strongroom.clock import FixedClock
 from strongroom.errors import FormatError, StorageError
 from strongroom.eventlog import chain, events
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.jsonl import JsonlEventLog
+from strongroom.system import durable
 
 _CLOCK = FixedClock(datetime(2026, 11, 21, 20, 0, 0, tzinfo=UTC))
 _WRITER = """
@@ -59,7 +59,7 @@ def test_a_log_that_is_not_there_is_empty(log: JsonlEventLog) -> None:
 
 
 @pytest.mark.parametrize("access", [durable.PRIVATE, durable.shared_with(os.getegid())])
-def test_the_file_has_its_mode(tmp_path: Path, access: durable.Access) -> None:
+def test_the_file_has_its_mode(tmp_path: Path, access: durable.FileModes) -> None:
     """C-10."""
     log = JsonlEventLog(tmp_path / "events" / "node1.jsonl", "node1", _CLOCK, access)
     log.append(_some())

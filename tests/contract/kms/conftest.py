@@ -4,7 +4,7 @@ import pytest
 
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity
-from tests.outside import Outside
+from tests.support.memory_root import Outside
 
 
 @pytest.fixture

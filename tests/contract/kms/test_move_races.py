@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from strongroom import bootstrap, bootstrap_roots
-from strongroom.bootstrap import Node
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
@@ -28,13 +26,17 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
+from strongroom.node import opening
+from strongroom.node import roots as bootstrap_roots
+from strongroom.node.opening import Node
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
-from strongroom.services.kms_keeper import LOCK, PREVIOUS_STORE, ROOTS, StoreKeeper
-from strongroom.services.kms_sealed import ConfiguredStore
-from strongroom.services.regenerate import RegenerateService
+from strongroom.services.keys.keeper import LOCK, PREVIOUS_STORE, ROOTS, StoreKeeper
+from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.keys.stored import ConfiguredStore
 from tests.contract.kms.test_regenerate import STEPS
-from tests.outside import Outside
+from tests.support.memory_root import Outside
+from tests.support.stored_forms import differing_files
 
 HERE = Placement(new_id(), new_id())
 BAO = RootSettings(
@@ -54,8 +56,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     def lock(self: LocalCoordinator, name: str, *, wait_s: float) -> Any:
         if name == LOCK and waiting:
             waiting.pop()()
-        with real(self, name, wait_s=wait_s):
-            yield
+        with real(self, name, wait_s=wait_s) as lease:
+            yield lease
 
     monkeypatch.setattr(LocalCoordinator, "lock", lock)
     return waiting.append
@@ -66,7 +68,7 @@ def restarted(node: Node) -> AbstractContextManager[Node]:
 
     @contextmanager
     def opened() -> Any:
-        again = bootstrap.open_node(str(node.paths.root))
+        again = opening.open_node(str(node.paths.root))
         try:
             yield again
         finally:
@@ -80,12 +82,12 @@ def test_a_regeneration_before_a_move_home_does_not_take_its_key_away(
 ) -> None:
     """The move wrapped the RMK by the configuration key that the regeneration had just removed: all extracts were lost."""
     node.roots.set_mode(BAO, "os:tester")
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
     assert node.roots.set_mode(None, "os:tester").done
     with restarted(node) as again:
-        assert again.kms.status().is_ok
-        assert again.keys.open_envelope(header, HERE) == dek
+        assert again.keeper.status().is_ok
+        assert again.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_a_regeneration_before_new_credentials_does_not_seal_them_away(
@@ -97,8 +99,8 @@ def test_a_regeneration_before_new_credentials_does_not_seal_them_away(
     meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
     assert node.roots.set_mode(renewed, "os:tester").done
     with restarted(node) as again:
-        assert again.keeper.settings() == (renewed,)
-        assert again.kms.status().is_ok
+        assert again.keeper.root_settings() == (renewed,)
+        assert again.keeper.status().is_ok
 
 
 @pytest.mark.parametrize("second", ["move", "add"])
@@ -114,7 +116,7 @@ def test_a_root_that_is_added_before_a_change_stays_reachable(
         node.roots.set_mode(BAO, "os:tester")
     else:
         node.roots.add(BAO, "os:tester")
-    assert {root.kind for root in node.keeper.settings()} == {"gcp", "openbao"}
+    assert {root.kind for root in node.keeper.root_settings()} == {"gcp", "openbao"}
     with restarted(node) as again:
         assert [state.problem for state in again.roots.list() if state.problem] == []
 
@@ -131,14 +133,14 @@ def test_one_root_is_not_added_twice_at_once(
 def test_two_moves_at_once_come_one_after_the_other(
     node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     meanwhile(lambda: node.roots.set_mode(GCP, "os:tester"))
     assert node.roots.set_mode(BAO, "os:tester").done
     with restarted(node) as again:
-        status = again.kms.status()
+        status = again.keeper.status()
         assert (status.mode, status.is_ok, len(status.meks)) == ("openbao", True, 3)
-        assert again.keeper.settings() == (BAO,)
-        assert again.keys.open_envelope(header, HERE) == dek
+        assert again.keeper.root_settings() == (BAO,)
+        assert again.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
@@ -167,7 +169,7 @@ def test_a_store_that_moves_while_it_is_opened_is_opened_where_it_is_then(
 ) -> None:
     """The reader asked for a root whose settings the move had just put away, and failed."""
     node.roots.set_mode(BAO, "os:tester")
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     real = ConfiguredStore.load
 
     def load(self: ConfiguredStore) -> tuple[bytes, int]:
@@ -178,7 +180,7 @@ def test_a_store_that_moves_while_it_is_opened_is_opened_where_it_is_then(
 
     with restarted(node) as reader:
         monkeypatch.setattr(ConfiguredStore, "load", load)
-        assert reader.keys.open_envelope(header, HERE) == dek
+        assert reader.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_a_recovery_root_that_becomes_the_mode_wraps_the_key_once(
@@ -198,12 +200,12 @@ def test_a_root_that_dies_right_after_the_commit_ends_no_service(
     node: Node, outside: Outside
 ) -> None:
     """The process that moved asked the new root once more for what it had just proved, and read nothing until it answered."""
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     outside.left = 5  # the check takes two calls, the move and its proof three
     node.roots.set_mode(BAO, "os:tester")
-    assert not node.kms.status().is_ok
-    assert node.keys.open_envelope(header, HERE) == dek
-    node.keys.new_envelope(HERE)
+    assert not node.keeper.status().is_ok
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    node.envelope_keys.new_envelope(HERE)
 
 
 # ---- leaving keys behind -------------------------------------------------------------------------
@@ -213,8 +215,8 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
     node: Node, outside: Outside
 ) -> None:
     """The store from before the move was thrown away, though it alone still opened."""
-    header, dek = node.keys.new_envelope(HERE)
-    known = {mek.id for mek in node.kms.status().meks}
+    header, dek = node.envelope_keys.new_envelope(HERE)
+    known = {mek.id for mek in node.keeper.status().meks}
     outside.left = 5  # the check takes two calls, the move and its proof three
     node.roots.set_mode(BAO, "os:tester")
     assert PREVIOUS_STORE in node.configuration.document().values
@@ -223,8 +225,8 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
         assert left.done
         assert not known & set(left.abandoned)
         assert len(left.abandoned) == 1
-        assert again.keys.open_envelope(header, HERE) == dek
-        states = [mek.state for mek in again.kms.status().meks]
+        assert again.envelope_keys.open_envelope(header, HERE) == dek
+        states = [mek.state for mek in again.keeper.status().meks]
         assert sorted(states) == [
             MekState.DECRYPT_ONLY,
             MekState.ENCRYPT_OR_DECRYPT,
@@ -232,7 +234,7 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
         ]
         outside.left = -1
         again.roots.adopt("os:tester")
-        assert MekState.UNAVAILABLE not in [mek.state for mek in again.kms.status().meks]
+        assert MekState.UNAVAILABLE not in [mek.state for mek in again.keeper.status().meks]
 
 
 def test_keys_are_left_behind_once(
@@ -241,11 +243,11 @@ def test_keys_are_left_behind_once(
     """The second one left the store behind that the first had just made, and that opened."""
     node.roots.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
-    node.keys.forget()
+    node.kms_cache.forget()
     meanwhile(lambda: node.roots.set_mode(None, "os:tester", abandon=True))
     with pytest.raises(ConflictError, match="by now"):
         node.roots.set_mode(None, "os:tester", abandon=True)
-    status = node.kms.status()
+    status = node.keeper.status()
     assert (status.is_ok, status.mode, len(status.meks)) == (True, "local", 3)
 
 
@@ -253,11 +255,11 @@ def test_keys_that_are_made_and_left_behind_are_told(node: Node, outside: Outsid
     """C-23: the log said that the mode had changed, and of no key."""
     node.roots.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
-    node.keys.forget()
+    node.kms_cache.forget()
     seen = len(list(node.events.read()))
     left = node.roots.set_mode(None, "os:tester", abandon=True).abandoned
     told = [(record["id"], record["details"]) for record in list(node.events.read())[seen:]]
-    opened = node.keys.opened()
+    opened = node.kms_cache.opened()
     for kind, key_id in (("rmk", opened.rmk.id), ("mek", opened.ring.active.id)):
         assert (events.KEY_GENERATED, {"kind": kind, "key_id": key_id}) in told
     for mek_id in left:
@@ -289,7 +291,7 @@ def test_a_dry_run_says_that_the_present_keys_do_not_open(node: Node, outside: O
     """It said "works", and the move itself then failed."""
     node.roots.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
-    node.keys.forget()
+    node.kms_cache.forget()
     version = node.configuration.version
     with pytest.raises(StrongroomError, match="cannot be moved"):
         node.roots.set_mode(None, "os:tester", dry_run=True)
@@ -306,7 +308,7 @@ def test_a_dry_run_with_other_credentials_tries_them(node: Node, outside: Outsid
     version, calls = node.configuration.version, outside.calls
     tried = node.roots.set_mode(renewed, "os:tester", dry_run=True)
     assert (tried.done, len(tried.plan)) == (False, 1)
-    assert outside.calls == calls + 1
+    assert outside.calls == calls + 2  # a round trip, and the present wrap
     outside.failure = RootUnavailableError("wrong token")
     with pytest.raises(RootUnavailableError):
         node.roots.set_mode(renewed, "os:tester", dry_run=True)
@@ -327,9 +329,9 @@ def test_a_settling_that_was_killed_is_finished_by_the_next_status(
     monkeypatch.undo()
     assert node.coordinator.get("config/previous") is not None
     outside.stand_in(monkeypatch)
-    assert node.kms.prove().is_ok
+    assert node.keeper.prove().is_ok
     assert node.coordinator.get("config/previous") is None
-    assert configuration.differing_files() == ()
+    assert differing_files(configuration) == ()
 
 
 def test_clients_of_a_root_that_was_left_are_forgotten(
@@ -338,17 +340,11 @@ def test_clients_of_a_root_that_was_left_are_forgotten(
     """They held the token, in the serving process, until its end."""
     outside = Outside()
 
-    class Module:
-        @staticmethod
-        def build(settings: RootSettings, clock: object) -> object:
-            del clock
-            return outside.provider(settings)
-
-    monkeypatch.setattr(bootstrap_roots, "root_module", lambda _: Module)
+    monkeypatch.setattr(bootstrap_roots, "provider", lambda settings, _: outside.provider(settings))
     node.roots.set_mode(BAO, "os:tester")
     node.roots.set_mode(GCP, "os:tester")
-    node.keys.forget()
-    node.keys.opened()
+    node.kms_cache.forget()
+    node.kms_cache.opened()
     held = [root.settings for root in node._providers._built.values()]  # type: ignore[attr-defined]
     assert held == [GCP]
 
@@ -360,19 +356,13 @@ def test_a_client_that_is_made_while_others_are_forgotten_is_not_lost(
 
     outside, roots = Outside(), node._providers
 
-    class Module:
-        @staticmethod
-        def build(settings: RootSettings, clock: object) -> object:
-            del clock
-            return outside.provider(settings)
-
     class Watched(dict[bytes, RootProvider]):
         @override
         def __setitem__(self, key: bytes, root: RootProvider) -> None:
             super().__setitem__(key, root)
             roots._forget_left(frozenset({b"what another thread sees"}))
 
-    monkeypatch.setattr(bootstrap_roots, "root_module", lambda _: Module)
+    monkeypatch.setattr(bootstrap_roots, "provider", lambda settings, _: outside.provider(settings))
     roots._stored = frozenset({b"what was seen before"})
     roots._built = Watched()
     assert roots.build(BAO).describe().root_key_id == BAO.root_key_id
@@ -395,7 +385,7 @@ def test_a_move_between_two_runs_of_a_regeneration(
     """A regeneration that was killed after any step, then a move, then its second run: every key is found where it is."""
     target = None if source else BAO
     node.roots.set_mode(source, "os:tester")
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     original = getattr(RegenerateService, step)
 
     class CutError(Exception):
@@ -414,9 +404,9 @@ def test_a_move_between_two_runs_of_a_regeneration(
     with restarted(node) as resuming:
         assert resuming.regenerate.run("os:tester", lambda _: None).resumed
     with restarted(node) as again:
-        status = again.kms.status()
+        status = again.keeper.status()
         assert (status.is_ok, status.mode) == (True, target.kind if target else "local")
-        assert again.keys.open_envelope(header, HERE) == dek
-        assert again.keeper.settings() == ((target,) if target else ())
+        assert again.envelope_keys.open_envelope(header, HERE) == dek
+        assert again.keeper.root_settings() == ((target,) if target else ())
         keys = again.open_configuration_keys(again.configuration.document().installation_id)
         assert len(keys.records) == 1

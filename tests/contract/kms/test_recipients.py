@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.bootstrap import Node
+from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.crypto import age
 from strongroom.crypto.age import Identity
 from strongroom.errors import (
@@ -15,9 +15,9 @@ from strongroom.errors import (
     StorageError,
 )
 from strongroom.eventlog import events
-from strongroom.keystore.configuration_key import ConfigurationKeys
-from strongroom.services.kms_keeper import ROOTS
-from tests.contract.kms.recovery_bench import (
+from strongroom.node.opening import Node
+from strongroom.services.keys.keeper import ROOTS
+from tests.contract.kms.recovery_lab import (
     ACTOR,
     BAO,
     HERE,
@@ -31,19 +31,19 @@ from tests.contract.kms.recovery_bench import (
     service,
     state_of,
 )
-from tests.outside import Outside
+from tests.support.memory_root import Outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def test_a_recipient_is_wrapped_into_both_hierarchies(node: Node, identity: Identity) -> None:
-    """Architecture, section 1: recovery roots are always added to both."""
+    """Recovery roots are always added to both."""
     wrap_id = add(node, identity)
     state = state_of(node, identity)
     assert (state.wrap_id, state.kind, state.role) == (wrap_id, "age", "recovery")
     assert (state.online, state.problem, state.last_verified) == (False, "", "")
-    status = node.kms.prove()
+    status = node.keeper.prove()
     assert status.is_ok
     assert [root.last_success for root in status.roots if root.kind == "age"] == [""]
     assert node.paths.recovery_records.exists()
@@ -69,7 +69,7 @@ def test_every_change_of_keys_wraps_again_without_the_identity(
     ]
     for step in steps:
         step()
-        assert node.kms.prove().is_ok
+        assert node.keeper.prove().is_ok
         assert problems(node) == []
         assert state_of(node, identity).last_verified == verified
         drilled = service(node).drill((identity,), ACTOR, note=False)
@@ -86,12 +86,12 @@ def test_keys_left_behind_come_back_by_the_identity(
     """Q-05: the new store has the recipient too, and `recover` takes the closed keys back."""
     node.roots.set_mode(BAO, ACTOR)
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone")
-    node.keys.forget()
+    node.kms_cache.forget()
     node.roots.set_mode(None, ACTOR, abandon=True)
     with pytest.raises(KeyNotFoundError):
-        node.keys.open_envelope(file[0], HERE)
+        node.envelope_keys.open_envelope(file[0], HERE)
     with elsewhere(node, tmp_path, keystore=False) as again:
         done = service(again).recover((identity,), ACTOR, quiet)
         assert len(done.adopted) == 2
@@ -158,6 +158,6 @@ def test_a_failed_commit_leaves_the_node_as_it_was(
         patch.setattr(ConfigurationKeys, "set_recipients", fail)
         with pytest.raises(StorageError):
             add(node, identity)
-    assert node.kms.prove().is_ok
+    assert node.keeper.prove().is_ok
     assert len(node.roots.list()) == 1
-    assert node.keeper.settings() == ()
+    assert node.keeper.root_settings() == ()

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap, recovering
-from strongroom.bootstrap import Node
+from strongroom.configuration_keys import records
 from strongroom.coordination.base import Change
 from strongroom.crypto import age, rng, shares
 from strongroom.crypto.age import Identity
@@ -28,13 +27,16 @@ from strongroom.errors import (
 )
 from strongroom.eventlog import events
 from strongroom.ids import new_id
-from strongroom.keystore import key_records
+from strongroom.node import opening
+from strongroom.node import recover as recovering
+from strongroom.node.opening import Node
 from strongroom.roots import recipient
 from strongroom.roots.settings import RootSettings
-from strongroom.services import recover, regenerate
-from strongroom.services.recover import RecoverService
-from strongroom.topology import running
-from tests.contract.kms.recovery_bench import (
+from strongroom.runtime import running
+from strongroom.services.keys import regenerate
+from strongroom.services.recovery import recover
+from strongroom.services.recovery.recover import RecoverService
+from tests.contract.kms.recovery_lab import (
     ACTOR,
     BAO,
     GCP,
@@ -48,7 +50,7 @@ from tests.contract.kms.recovery_bench import (
     service,
     state_of,
 )
-from tests.outside import Outside
+from tests.support.memory_root import Outside
 
 
 @pytest.mark.parametrize("keystore", [True, False], ids=["keystore there", "keystore lost"])
@@ -60,7 +62,7 @@ def test_a_copy_of_the_data_directory_and_an_identity_are_enough(
     if mode:
         node.roots.set_mode(mode, ACTOR)
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone for ever")
     with elsewhere(node, tmp_path, keystore=keystore) as again:
         assert service(again).plan((identity,)) != () or (mode is None and keystore)
@@ -68,7 +70,7 @@ def test_a_copy_of_the_data_directory_and_an_identity_are_enough(
         assert done.done is not (mode is None and keystore)
         assert done.keystore_renewed is not keystore
         check_recovered(again, file)
-        assert [root.kind for root in again.keeper.settings()] == ["age"]
+        assert [root.kind for root in again.keeper.root_settings()] == ["age"]
         service(again).drill((identity,), ACTOR)
         if done.done:
             assert event_ids(again).count(events.NODE_RECOVERED) == 1
@@ -104,7 +106,7 @@ def test_roots_that_answer_stay_and_those_that_are_gone_are_dropped(
     third = RootSettings("gcp", "projects/p/cryptoKeys/gone")
     node.roots.add(third, ACTOR)
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     real, said = outside.provider, list[str]()
 
     def provider(settings: RootSettings) -> object:
@@ -125,9 +127,9 @@ def test_roots_that_answer_stay_and_those_that_are_gone_are_dropped(
 
 def test_the_drill_changes_nothing_but_its_date(node: Node, identity: Identity) -> None:
     add(node, identity)
-    before = node.kms.status()
+    before = node.keeper.status()
     drilled = service(node).drill((identity,), ACTOR)
-    after = node.kms.prove()
+    after = node.keeper.prove()
     assert (drilled.rmk_id, drilled.meks, drilled.not_noted) == (before.rmk_id, 1, "")
     assert after.rmk_id == before.rmk_id
     assert after.epoch == before.epoch + 1
@@ -195,7 +197,7 @@ def test_the_second_copy_makes_up_for_damaged_records(
     node: Node, identity: Identity, tmp_path: Path
 ) -> None:
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     with elsewhere(node, tmp_path) as again:
         for folder in again.keystore.folders:
             (folder / "configuration_keys.json").write_bytes(b"{}")
@@ -209,7 +211,7 @@ def test_a_foreign_keystore_is_used_and_one_that_nothing_opens_is_set_aside(
     node: Node, identity: Identity, tmp_path: Path
 ) -> None:
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     with elsewhere(node, tmp_path) as again:
         again.paths.keystore_password.write_bytes(b"another password")
         service(again).recover((identity,), ACTOR, quiet)
@@ -224,7 +226,7 @@ def test_a_regeneration_that_was_under_way_does_not_come_in_the_way(
     node: Node, identity: Identity, tmp_path: Path
 ) -> None:
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     with elsewhere(node, tmp_path, keystore=False) as again:
         again.coordinator.put({regenerate.JOURNAL: Change(b"{}", 0)})
         service(again).recover((identity,), ACTOR, quiet)
@@ -245,7 +247,7 @@ def test_a_run_that_was_cut_is_taken_up_again(
 ) -> None:
     """docs/format/recovery.md 6.2; the kills at every call are in tests/torture."""
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     real = getattr(RecoverService, step)
 
     def cut(*words: object) -> None:
@@ -261,11 +263,11 @@ def test_a_run_that_was_cut_is_taken_up_again(
         assert (again.coordinator.get(recover.JOURNAL) is None) is (
             (step, moment) == ("_finish", "after")
         )
-        later = bootstrap.open_node(str(again.paths.root))
+        later = opening.open_node(str(again.paths.root))
         done = service(later).recover((identity,), ACTOR, quiet)
         check_recovered(later, file)
         assert done.done is not ((step, moment) == ("_finish", "after"))
-        assert len(later.kms.status().meks) == 2
+        assert len(later.keeper.status().meks) == 2
         later.close()
 
 
@@ -311,10 +313,10 @@ def test_a_rolled_back_store_is_not_recovered_silently(
         for path in node.paths.repository.parent.glob("repository.db*"):
             shutil.copy(path, database.parent)
         outside.failure = RootUnavailableError("gone")
-        later = bootstrap.open_node(str(again.paths.root))
+        later = opening.open_node(str(again.paths.root))
         with pytest.raises(IntegrityError, match="rolled back") as caught:
             service(later).recover((identity,), ACTOR, quiet)
-        later.kms.accept_epoch(int(caught.value.hint.split()[-1].rstrip("'")), ACTOR)
+        later.keeper.accept_epoch(int(caught.value.hint.split()[-1].rstrip("'")), ACTOR)
         assert service(later).recover((identity,), ACTOR, quiet).done
         later.close()
 
@@ -336,8 +338,8 @@ def test_a_journal_of_an_earlier_loss_does_not_come_in_the_way(
 ) -> None:
     """What is there decides: the keystore is renewed and the RMK replaced, whatever the journal says."""
     add(node, identity)
-    file = node.keys.new_envelope(HERE)
-    old = node.kms.status().rmk_id
+    file = node.envelope_keys.new_envelope(HERE)
+    old = node.keeper.status().rmk_id
     journal = recover.Journal(new_id(), keystore)
     node.coordinator.put({recover.JOURNAL: Change(journal.serialize(), 0)})
     with elsewhere(node, tmp_path, keystore=False) as again:
@@ -353,7 +355,7 @@ def test_a_recovery_that_does_not_prove_is_not_reported(
     add(node, identity)
     with elsewhere(node, tmp_path, keystore=False) as again:
         with monkeypatch.context() as patch:
-            bad = replace(node.kms.status(), problems=("a MEK does not open",))
+            bad = replace(node.keeper.status(), problems=("a MEK does not open",))
             patch.setattr(type(again.keeper), "prove", lambda _: bad)
             with pytest.raises(IntegrityError, match="does not prove: a MEK"):
                 service(again).recover((identity,), ACTOR, quiet)
@@ -378,7 +380,7 @@ def test_records_that_this_identity_does_not_open_are_kept_aside(
 ) -> None:
     add(node, identity)
     key_id = _with_a_key_apart(node)
-    file = node.keys.new_envelope(HERE)
+    file = node.envelope_keys.new_envelope(HERE)
     drilled = service(node).drill((identity,), ACTOR)
     assert drilled.not_opened == (key_id,)
     with elsewhere(node, tmp_path) as again:
@@ -403,7 +405,7 @@ def test_a_key_that_the_configuration_needs_is_never_left_behind(
         path = again.keystore.folders[0] / "configuration_keys.json"
         before = path.read_bytes()
         monkeypatch.setattr(
-            type(again.configuration), "configuration_keys_in_use", lambda _: frozenset({key_id})
+            type(again.configuration), "configuration_keys_in_use", lambda *_: frozenset({key_id})
         )
         for ask in (service(again).plan, lambda by: service(again).recover(by, ACTOR, quiet)):
             with pytest.raises(KeyNotFoundError, match=f"the configuration needs {key_id}"):
@@ -421,7 +423,7 @@ def test_keys_that_the_keystore_still_opens_stay(
     keys = node.open_configuration_keys(installation(node))
     first, second = keys.load()
     spoilt = first.wraps[0]._replace(wrapped=first.wraps[0].wrapped[:-1] + b"x")
-    data = key_records.serialize(
+    data = records.serialize(
         installation(node), (first._replace(wraps=(spoilt, *first.wraps[1:])), second)
     )
     with elsewhere(node, tmp_path) as again:

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
 from strongroom.errors import ConflictError, KeyNotFoundError, StateError
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory
+from strongroom.node.opening import Node
 from strongroom.repository.rows import CredentialRow
 from strongroom.secrets import enc
 from strongroom.secrets.generate import generated_names
-from strongroom.services import secret_rotation
-from strongroom.services.regenerate import JOURNAL, RegenerateService
+from strongroom.services.keys.regenerate import JOURNAL, RegenerateService
+from strongroom.services.secrets import rotate
+from tests.support.stored_forms import differing_files
 
 HERE = Placement(new_id(), new_id())
 STEPS = [
@@ -65,14 +66,14 @@ def check_all_new(node: Node, before: dict[str, bytes], old_key_id: str) -> None
     # who signs the event log stays: its public key is what checkpoints are verified with
     kept = {"ssl.key.passphrase", "eventlog.signing_key"}
     assert {name for name in before if before[name] == after[name]} == kept
-    assert node.kms.status().is_ok
+    assert node.keeper.status().is_ok
     assert node.coordinator.get(JOURNAL) is None
     assert len(node.keystore.load().aliases) == 1
     document = node.configuration.document()
     assert document.configuration_key_id != old_key_id
     keys = node.open_configuration_keys(document.installation_id)
     assert [record.id for record in keys.records] == [document.configuration_key_id]
-    assert not node.configuration.differing_files()
+    assert not differing_files(node.configuration)
     keys.verify()
 
 
@@ -81,9 +82,9 @@ def test_every_internal_key_is_new_and_entered_secrets_are_as_they_were(node: No
     set_secret(node, "ssl.key.passphrase", "entered by hand")
     before = secrets_of(node)
     document = node.configuration.document()
-    status = node.kms.status()
+    status = node.keeper.status()
     alias = node.keystore.load().newest
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
 
     said: list[str] = []
     done = node.regenerate.run("os:tester", said.append)
@@ -91,10 +92,10 @@ def test_every_internal_key_is_new_and_entered_secrets_are_as_they_were(node: No
     assert generated_names() < before.keys()
     check_all_new(node, before, document.configuration_key_id)
     assert node.keystore.load().newest == done.alias != alias
-    after = node.kms.status()
+    after = node.keeper.status()
     assert after.rmk_id != status.rmk_id
     assert [mek.state.value for mek in after.meks] == ["decrypt-only", "encrypt or decrypt"]
-    assert node.keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
     assert not done.resumed
     assert len(said) == 7
     assert said[-1].startswith("100% - ")
@@ -191,7 +192,7 @@ def test_a_run_that_was_cut_is_finished_by_the_next(
         patched.setattr(RegenerateService, STEPS[step], cut)
         with pytest.raises(CutError):
             node.regenerate.run("os:tester", quiet)
-    assert node.kms.status().is_ok
+    assert node.keeper.status().is_ok
     assert secrets_of(node)["ssl.key.passphrase"] == b"entered by hand"
     assert node.regenerate.run("os:tester", quiet).resumed
     check_all_new(node, before, old_key_id)
@@ -248,10 +249,10 @@ def test_no_key_goes_while_a_rotation_may_have_sealed_under_it(
 ) -> None:
     """A value that is sealed, and stands in no journal yet, must be one that can be opened."""
     old = node.configuration.document().configuration_key_id
-    monkeypatch.setattr(secret_rotation, "LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr(rotate, "LOCK_WAIT_S", 0.0)
     with (
-        node.coordinator.lock(secret_rotation.LOCK, wait_s=0),
-        pytest.raises(ConflictError, match=secret_rotation.LOCK),
+        node.coordinator.lock(rotate.LOCK, wait_s=0),
+        pytest.raises(ConflictError, match=rotate.LOCK),
     ):
         node.regenerate.run("os:tester", quiet, ["keys"])
     assert old in key_ids(node)

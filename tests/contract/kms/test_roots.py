@@ -9,8 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
 from strongroom.errors import (
@@ -26,10 +24,12 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
+from strongroom.node import opening
+from strongroom.node.opening import Node
 from strongroom.roots import settings as root_settings
 from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings
-from tests.outside import Outside
+from tests.support.memory_root import Outside
 
 HERE = Placement(new_id(), new_id())
 
@@ -43,18 +43,18 @@ def event_ids(node: Node) -> list[str]:
 
 
 def reopened(node: Node) -> Iterator[Node]:
-    again = bootstrap.open_node(str(node.paths.root))
+    again = opening.open_node(str(node.paths.root))
     yield again
     again.close()
 
 
 def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Outside) -> None:
     """A-10, A-12, Q-20."""
-    header, dek = node.keys.new_envelope(HERE)
-    before = node.kms.status()
+    header, dek = node.envelope_keys.new_envelope(HERE)
+    before = node.keeper.status()
     change = node.roots.set_mode(BAO, "os:tester")
     assert (change.before, change.after, change.done) == ("local", "openbao", True)
-    after = node.kms.status()
+    after = node.keeper.status()
     assert after.is_ok
     assert after.mode == "openbao"
     assert after.rmk_id != before.rmk_id
@@ -62,10 +62,10 @@ def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Out
         MekState.DECRYPT_ONLY,
         MekState.ENCRYPT_OR_DECRYPT,
     ]
-    assert node.keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
     assert events.KMS_MODE_CHANGED in event_ids(node)
     assert events.KEY_MOVED in event_ids(node)
-    assert node.keeper.settings() == (BAO,)
+    assert node.keeper.root_settings() == (BAO,)
 
 
 def test_secrets_need_no_outside_root(node: Node, outside: Outside) -> None:
@@ -78,15 +78,15 @@ def test_secrets_need_no_outside_root(node: Node, outside: Outside) -> None:
 
 
 def test_the_chain_of_moves_loses_nothing(node: Node, outside: Outside) -> None:
-    files = [node.keys.new_envelope(HERE)]
+    files = [node.envelope_keys.new_envelope(HERE)]
     for wanted in (BAO, GCP, None, GCP, BAO, None):
         node.roots.set_mode(wanted, "os:tester")
-        files.append(node.keys.new_envelope(HERE))
-        assert node.kms.status().is_ok
+        files.append(node.envelope_keys.new_envelope(HERE))
+        assert node.keeper.status().is_ok
         for header, dek in files:
-            assert node.keys.open_envelope(header, HERE) == dek
-    assert node.keeper.settings() == ()
-    assert len(node.kms.status().meks) == 7
+            assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.keeper.root_settings() == ()
+    assert len(node.keeper.status().meks) == 7
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_plan(node: Node, outside: Outside) -> None:
@@ -110,37 +110,37 @@ def test_a_new_root_that_fails_at_any_call_leaves_all_as_before(
 ) -> None:
     """Preflight takes one call, the move itself five."""
     before = node.configuration.document().values
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     outside.left = left
     try:
         done = node.roots.set_mode(BAO, "os:tester").done
     except StrongroomError:
         done = False
     outside.left = -1
-    status = node.kms.prove()
+    status = node.keeper.prove()
     assert status.is_ok
-    assert node.keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
     if not done and status.mode == "local":
         values = node.configuration.document().values
         assert values["kms.persistent_store"] == before["kms.persistent_store"]
-        assert node.keeper.settings() == ()
+        assert node.keeper.root_settings() == ()
 
 
 def test_a_new_credential_for_the_same_root_replaces_the_old_one(
     node: Node, outside: Outside
 ) -> None:
     node.roots.set_mode(GCP, "os:tester")
-    epoch = node.kms.status().epoch
+    epoch = node.keeper.status().epoch
     renewed = replace(GCP, secrets={"token": SecretBytes(b"another")})
     assert not node.roots.set_mode(renewed, "os:tester", dry_run=True).done
     outside.failure = RootRefusedError("wrong token")
     with pytest.raises(RootRefusedError):
         node.roots.set_mode(renewed, "os:tester")
-    assert node.keeper.settings() == (GCP,)
+    assert node.keeper.root_settings() == (GCP,)
     outside.failure = None
     assert node.roots.set_mode(renewed, "os:tester").done
-    assert node.keeper.settings() == (renewed,)
-    assert node.kms.status().epoch == epoch
+    assert node.keeper.root_settings() == (renewed,)
+    assert node.keeper.status().epoch == epoch
     assert event_ids(node)[-1] == events.ROOT_REACHED_ANEW
 
 
@@ -148,25 +148,25 @@ def test_a_root_that_refuses_is_refused_at_preflight(node: Node, outside: Outsid
     outside.failure = RootRefusedError("no permission", hint="ask for it")
     with pytest.raises(RootRefusedError):
         node.roots.set_mode(BAO, "os:tester")
-    assert node.kms.status().mode == "local"
+    assert node.keeper.status().mode == "local"
 
 
 def test_status_is_red_at_once_and_names_the_root(node: Node, outside: Outside) -> None:
     node.roots.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("connection refused")
-    status = node.kms.status()
+    status = node.keeper.status()
     assert not status.is_ok
     assert "openbao" in status.problems[0]
     assert "connection refused" in status.problems[0]
     outside.failure = None
-    assert node.kms.status().is_ok
+    assert node.keeper.status().is_ok
 
 
 def test_without_its_root_the_remedy_says_what_it_cannot_do(node: Node, outside: Outside) -> None:
     """Q-05: without the RMK in memory nothing can be moved."""
     node.roots.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
-    node.keys.forget()
+    node.kms_cache.forget()
     with pytest.raises(RootError, match="cannot be moved") as caught:
         node.roots.set_mode(None, "os:tester")
     assert "--abandon-external-keys" in caught.value.hint
@@ -177,46 +177,46 @@ def test_with_the_rmk_in_memory_the_remedy_works_though_the_root_is_gone(
 ) -> None:
     """Q-05, A-20: the process that holds the RMK moves home without asking anybody."""
     node.roots.set_mode(BAO, "os:tester")
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone")
     assert node.roots.set_mode(None, "os:tester").done
-    assert node.kms.status().is_ok
-    assert node.keys.open_envelope(header, HERE) == dek
+    assert node.keeper.status().is_ok
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside) -> None:
     """Q-05, Q-08: unavailable, not lost."""
     node.roots.set_mode(BAO, "os:tester")
-    header, dek = node.keys.new_envelope(HERE)
-    lost = node.keys.active_mek_id
+    header, dek = node.envelope_keys.new_envelope(HERE)
+    lost = node.envelope_keys.active_mek_id
     outside.failure = RootUnavailableError("gone")
-    node.keys.forget()
+    node.kms_cache.forget()
     change = node.roots.set_mode(None, "os:tester", abandon=True)
     assert lost in change.abandoned
-    status = node.kms.status()
+    status = node.keeper.status()
     assert status.is_ok
     assert status.mode == "local"
     assert [mek.state for mek in status.meks].count(MekState.UNAVAILABLE) == 2
-    assert node.keys.active_mek_id != lost
+    assert node.envelope_keys.active_mek_id != lost
     with pytest.raises(KeyNotFoundError):
-        node.keys.open_envelope(header, HERE)
+        node.envelope_keys.open_envelope(header, HERE)
     assert node.roots.adopt("os:tester") == ()
     outside.failure = None
     assert lost in node.roots.adopt("os:tester")
-    assert node.keys.open_envelope(header, HERE) == dek
-    assert node.kms.status().is_ok
-    assert MekState.UNAVAILABLE not in [mek.state for mek in node.kms.status().meks]
-    assert node.keeper.settings() == ()
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.keeper.status().is_ok
+    assert MekState.UNAVAILABLE not in [mek.state for mek in node.keeper.status().meks]
+    assert node.keeper.root_settings() == ()
     assert event_ids(node).count(events.MEK_ADOPTED) == 2
 
 
 def test_regeneration_keeps_the_outside_root(node: Node, outside: Outside) -> None:
     node.roots.set_mode(BAO, "os:tester")
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     node.regenerate.run("os:tester", lambda _: None)
-    status = node.kms.status()
+    status = node.keeper.status()
     assert (status.is_ok, status.mode) == (True, "openbao")
-    assert node.keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
 
 
 # ---- recovery roots ------------------------------------------------------------------------------
@@ -231,11 +231,11 @@ def test_a_recovery_root_opens_the_store_when_the_modes_root_is_gone(
         ("openbao", "mode", ""),
         ("gcp", "recovery", ""),
     ]
-    header, dek = node.keys.new_envelope(HERE)
+    header, dek = node.envelope_keys.new_envelope(HERE)
     del outside.keys[BAO.root_key_id]
-    node.keys.forget()
-    assert node.keys.open_envelope(header, HERE) == dek
-    assert not node.kms.status().is_ok
+    node.kms_cache.forget()
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert not node.keeper.status().is_ok
     assert node.roots.list()[0].problem
 
 
@@ -245,12 +245,12 @@ def test_every_rotation_wraps_for_every_root(node: Node, outside: Outside) -> No
     node.kms.rotate("os:tester")
     node.regenerate.run("os:tester", lambda _: None)
     assert [state.kind for state in node.roots.list()] == ["local", "openbao", "gcp"]
-    assert node.kms.status().is_ok
+    assert node.keeper.status().is_ok
     outside.failure = RootUnavailableError("gone")
-    epoch = node.kms.status().epoch
+    epoch = node.keeper.status().epoch
     with pytest.raises(RootUnavailableError):
         node.kms.rotate("os:tester")
-    assert node.kms.status().epoch == epoch
+    assert node.keeper.status().epoch == epoch
 
 
 def test_a_recovery_root_is_added_once_and_can_be_removed(node: Node, outside: Outside) -> None:
@@ -265,7 +265,7 @@ def test_a_recovery_root_is_added_once_and_can_be_removed(node: Node, outside: O
         node.roots.remove(new_id(), "os:tester")
     node.roots.remove(wrap_id, "os:tester")
     assert len(node.roots.list()) == 1
-    assert node.keeper.settings() == ()
+    assert node.keeper.root_settings() == ()
     assert event_ids(node)[-2:] == [events.ROOT_REMOVED, events.KMS_STORE_CHANGED]
 
 
@@ -279,9 +279,9 @@ def test_verify_remembers_what_opened(node: Node, outside: Outside) -> None:
 def test_a_root_without_settings_is_said_to_be_unknown(node: Node, outside: Outside) -> None:
     node.roots.set_mode(BAO, "os:tester")
     node.configuration.compare_and_put(lambda old: old.with_values({"kms.roots": None}))
-    node.keys.forget()
+    node.kms_cache.forget()
     with pytest.raises(RootError, match="nothing is known"):
-        node.keys.opened()
+        node.kms_cache.opened()
 
 
 # ---- the settings --------------------------------------------------------------------------------

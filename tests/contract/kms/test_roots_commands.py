@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.cli import dispatch
 from strongroom.errors import RootUnavailableError
-from tests.outside import Outside
+from tests.support.memory_root import Outside
 
 ARN = "arn:aws:kms:us-west-2:867530990073:key/1abc23de-fg45-6hij-7k89-1l0mn1234567"
 AWS = ("aws", "--aws-region", "us-west-2", "--key-arn", ARN)
@@ -25,7 +25,7 @@ def test_a_recovery_root_is_added_shown_verified_and_removed(
     assert kms(node_dir, "roots", "list") == 0
     shown = capsys.readouterr()
     assert ARN in shown.out
-    assert "WRAP ID" in shown.err
+    assert shown.out.startswith("WRAP ID")
     assert kms(node_dir, "roots", "verify", "--json") == 0
     local, aws = json.loads(capsys.readouterr().out)
     assert (local["role"], local["state"]) == ("mode", "ok")

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
 from strongroom.coordination.base import Change
 from strongroom.envelope.header import Placement
 from strongroom.errors import (
@@ -20,8 +18,10 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
-from strongroom.services.kms_keeper import PREVIOUS_STORE
-from strongroom.services.kms_sealed import STORE
+from strongroom.node import opening
+from strongroom.node.opening import Node
+from strongroom.services.keys.keeper import PREVIOUS_STORE
+from strongroom.services.keys.stored import STORE
 
 HERE = Placement(new_id(), new_id())
 
@@ -32,22 +32,22 @@ def event_ids(node: Node) -> list[str]:
 
 def test_a_new_node_is_in_local_mode_and_can_encrypt(node: Node) -> None:
     """K-03."""
-    status = node.kms.status()
+    status = node.keeper.status()
     assert status.is_ok
     assert status.mode == "local"
     assert status.epoch == 1
     (mek,) = status.meks
     assert mek.state is MekState.ENCRYPT_OR_DECRYPT
-    header, dek = node.keys.new_envelope(HERE)
-    assert node.keys.open_envelope(header, HERE) == dek
+    header, dek = node.envelope_keys.new_envelope(HERE)
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
     """K-09, K-11, Q-19."""
-    before = node.kms.status()
-    header, dek = node.keys.new_envelope(HERE)
+    before = node.keeper.status()
+    header, dek = node.envelope_keys.new_envelope(HERE)
     change = node.kms.rotate("os:tester")
-    after = node.kms.status()
+    after = node.keeper.status()
     assert after.is_ok
     assert after.rmk_id == change.store.rmk_id != before.rmk_id
     assert [mek.state for mek in after.meks] == [
@@ -55,7 +55,7 @@ def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
         MekState.ENCRYPT_OR_DECRYPT,
     ]
     assert after.epoch == before.epoch + 1
-    assert node.keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE) == dek
     assert event_ids(node)[-5:] == [
         events.KEY_GENERATED,
         events.KEY_GENERATED,
@@ -74,16 +74,16 @@ def test_the_store_before_is_dropped_once_the_new_one_is_proved(node: Node) -> N
 def test_status_brings_an_interrupted_change_to_its_end(node: Node) -> None:
     sealed = node.configuration.seal_secret(PREVIOUS_STORE, b"kept by a run that was killed")
     node.configuration.compare_and_put(lambda old: old.with_values({PREVIOUS_STORE: sealed}))
-    assert node.kms.prove().is_ok
+    assert node.keeper.prove().is_ok
     assert PREVIOUS_STORE not in node.configuration.document().values
 
 
 def test_two_rotations_at_once_do_not_lose_one(node: Node, node_dir: Path) -> None:
-    other = bootstrap.open_node(str(node_dir))
-    node.keys.opened()
+    other = opening.open_node(str(node_dir))
+    node.kms_cache.opened()
     other.kms.rotate("os:other")
     node.kms.rotate("os:tester")
-    assert len(node.kms.status().meks) == 3
+    assert len(node.keeper.status().meks) == 3
     other.close()
 
 
@@ -91,21 +91,21 @@ def test_a_change_of_the_configuration_meanwhile_is_a_conflict(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The compare-and-set is what commits: somebody else's change makes it fail, nothing is lost."""
-    from strongroom.services import kms_change
+    from strongroom.kms import next_store
 
-    proved = kms_change.prove
+    proved = next_store.prove
 
     def slow_proof(*arguments: object) -> None:
         proved(*arguments)  # type: ignore[arg-type]  # passed through
         node.configuration.set("gateway.timeout", "7", actor="os:other")
         node.configuration.apply(actor="os:other")
 
-    monkeypatch.setattr(kms_change, "prove", slow_proof)
+    monkeypatch.setattr(next_store, "prove", slow_proof)
     before = node.configuration.document().values[STORE]
     with pytest.raises(ConflictError):
         node.kms.rotate("os:tester")
     assert node.configuration.document().values[STORE] == before
-    assert node.kms.status().is_ok
+    assert node.keeper.status().is_ok
 
 
 def test_set_mode_local_in_local_mode_changes_nothing(node: Node) -> None:
@@ -124,16 +124,16 @@ def test_a_store_that_was_put_back_is_refused_until_it_is_accepted(
     node.close()
     shutil.rmtree(node_dir / "tabsvc" / "coordination")
     shutil.copytree(old, node_dir / "tabsvc" / "coordination")
-    again = bootstrap.open_node(str(node_dir))
-    status = again.kms.status()
+    again = opening.open_node(str(node_dir))
+    status = again.keeper.status()
     assert not status.is_ok
     assert "rolled back" in status.problems[0]
     with pytest.raises(IntegrityError, match="rolled back"):
         again.kms.rotate("os:tester")
     with pytest.raises(StateError, match="has epoch 1, not 2"):
-        again.kms.accept_epoch(2, "os:tester")
-    again.kms.accept_epoch(1, "os:tester")
-    assert again.kms.status().is_ok
+        again.keeper.accept_epoch(2, "os:tester")
+    again.keeper.accept_epoch(1, "os:tester")
+    assert again.keeper.status().is_ok
     assert event_ids(again)[-1] == events.KMS_EPOCH_ACCEPTED
     again.close()
 
@@ -144,7 +144,7 @@ def test_a_change_whose_maker_was_killed_is_told_later(node: Node) -> None:
     node.kms.rotate("os:tester")
     assert before is not None
     marks.write(*before)
-    node.kms.check_epoch()
+    node.keeper.check_epoch()
     last = list(node.events.read())[-1]
     assert (last["id"], last["actor"]) == (events.KMS_STORE_CHANGED, events.SYSTEM)
     assert marks.read() != before
@@ -156,17 +156,17 @@ def test_without_its_keystore_the_keys_are_unreadable(node: Node) -> None:
     for folder in node.keystore.folders:
         for file in folder.iterdir():
             file.unlink()
-    again = bootstrap.open_node(str(node.paths.root))
+    again = opening.open_node(str(node.paths.root))
     with pytest.raises(KeystoreError):
-        again.kms.status()
+        again.keeper.status()
     again.close()
 
 
 def test_a_damaged_store_is_a_format_error(node: Node) -> None:
     damaged = node.configuration.seal_secret(STORE, b"{}")
     node.configuration.compare_and_put(lambda old: old.with_values({STORE: damaged}))
-    with pytest.raises(FormatError, match="damaged"):
-        node.kms.status()
+    with pytest.raises(FormatError, match="the KMS store has a version that is not known"):
+        node.keeper.status()
 
 
 def test_a_store_under_a_forged_mac_is_red_not_a_crash(node: Node) -> None:
@@ -174,23 +174,23 @@ def test_a_store_under_a_forged_mac_is_red_not_a_crash(node: Node) -> None:
     forged = raw.replace(b'"epoch":1', b'"epoch":2')
     text = node.configuration.seal_secret(STORE, forged)
     node.configuration.compare_and_put(lambda old: old.with_values({STORE: text}))
-    status = node.kms.status()
+    status = node.keeper.status()
     assert not status.is_ok
     assert "does not open the RMK" in status.problems[0]
 
 
 def test_an_unused_mek_can_be_retired_and_then_is_gone(node: Node) -> None:
     """P6."""
-    old = node.keys.active_mek_id
-    header, _ = node.keys.new_envelope(HERE)
+    old = node.envelope_keys.active_mek_id
+    header, _ = node.envelope_keys.new_envelope(HERE)
     with pytest.raises(StateError, match="encrypts new data"):
         node.kms.retire(old, "os:tester")
     node.kms.rotate("os:tester")
     assert node.kms.usage().unused == (old,)
     node.kms.retire(old, "os:tester")
-    assert [mek.id for mek in node.kms.status().meks] == [node.keys.active_mek_id]
+    assert [mek.id for mek in node.keeper.status().meks] == [node.envelope_keys.active_mek_id]
     with pytest.raises(KeyNotFoundError):
-        node.keys.open_envelope(header, HERE)
+        node.envelope_keys.open_envelope(header, HERE)
     with pytest.raises(KeyNotFoundError):
         node.kms.retire(old, "os:tester")
 

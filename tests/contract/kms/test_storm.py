@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from strongroom import bootstrap
 from strongroom.access.permissions import Subject
-from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
 from strongroom.errors import ConflictError, NotFoundError, StateError
 from strongroom.extracts.model import ContentKind, FileType
 from strongroom.kms.states import MekState
+from strongroom.node import opening
+from strongroom.node.opening import Node
 from strongroom.repository.rows import ContentRow, SiteMode
 from strongroom.roots.settings import RootSettings
-from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
-from strongroom.services.publishing import PublishRequest
-from strongroom.services.sites import SiteChanges
-from strongroom.services.stored_files import stored_file
+from strongroom.services.content.publish import PublishRequest
+from strongroom.services.content.stored_files import stored_file
+from strongroom.services.directory.sites import SiteChanges
+from strongroom.services.keys.keeper import PREVIOUS_STORE, ROOTS
 from tests.conftest import Torture
-from tests.outside import Outside
+from tests.support.memory_root import Outside
 from tests.torture import publish_actions
 
 pytestmark = pytest.mark.torture
@@ -62,7 +62,7 @@ class Storm:
         """A thread with a node of its own, as a process has."""
 
         def run() -> None:
-            node, chance = bootstrap.open_node(self.home), random.Random(f"{self.seed} {name}")
+            node, chance = opening.open_node(self.home), random.Random(f"{self.seed} {name}")
             while not self.over.is_set() and not self.failures:
                 try:
                     step(node, chance)
@@ -89,7 +89,7 @@ class Storm:
             lambda: node.roots.add(chance.choice((TPM, GCP)), ACTOR),
             lambda: node.roots.remove(chance.choice(recovery), ACTOR) if recovery else None,
             lambda: node.roots.verify(ACTOR),
-            node.kms.prove,
+            node.keeper.prove,
         ]
         chance.choice(changes)()
 
@@ -117,7 +117,7 @@ class Storm:
 
 def contents(node: Node, row: ContentRow) -> bytes:
     with node.vault.open(stored_file(row), Placement(row.site_id, row.id)) as reader:
-        return reader.read_at(0, reader.size)
+        return b"".join(reader.iterate())
 
 
 def test_nothing_is_lost_whatever_is_done_at_once(
@@ -146,13 +146,13 @@ def test_nothing_is_lost_whatever_is_done_at_once(
     assert storm.failures == []
     with capsys.disabled():
         sys.stdout.write(f"\n{storm.counts}\n")
-    status = node.kms.prove()
+    status = node.keeper.prove()
     assert status.is_ok, status.problems
     assert [mek.state for mek in status.meks].count(MekState.ENCRYPT_OR_DECRYPT) == 1
     assert all(contents(node, row) == content for row, content in storm.written)
     values = node.configuration.document().values
     assert PREVIOUS_STORE not in values
     kinds = {state.kind for state in node.roots.list()} - {"local"}
-    assert {root.kind for root in node.keeper.settings()} == kinds
+    assert {root.kind for root in node.keeper.root_settings()} == kinds
     assert (ROOTS in values) is bool(kinds)
     assert node.events.verify().breaks == ()

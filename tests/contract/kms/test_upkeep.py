@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from strongroom import bootstrap_roots
-from strongroom.bootstrap import Node
 from strongroom.crypto import rng
 from strongroom.errors import IntegrityError, RootRefusedError, RootUnavailableError
+from strongroom.kms.ring_keys import RingKeys
+from strongroom.node import roots
+from strongroom.node.opening import Node
 from strongroom.roots.settings import RootSettings
-from tests.outside import Outside, OutsideRoot
+from tests.support.memory_root import Outside, OutsideRoot
 
 BAO = RootSettings("openbao", "https://bao.example/transit/keys/one")
 GCP = RootSettings("gcp", "projects/p/cryptoKeys/k")
@@ -41,7 +42,7 @@ def test_credentials_of_every_root_are_renewed_though_one_fails(
     node.roots.set_mode(BAO, "os:tester")
     node.roots.add(GCP, "os:tester")
     node.keeper.upkeep(600)  # roots that need none
-    monkeypatch.setattr(bootstrap_roots.Roots, "build", build)
+    monkeypatch.setattr(roots.Roots, "build", build)
     node.keeper.upkeep(600)
     assert sorted(renewed) == [("gcp", 600), ("openbao", 600)]
     renewed.clear()
@@ -54,20 +55,20 @@ def test_credentials_of_every_root_are_renewed_though_one_fails(
 def test_ready_is_who_can_do_the_work_with_the_keys_in_memory(node: Node, outside: Outside) -> None:
     """R10: probes are no calls to the root."""
     node.roots.set_mode(BAO, "os:tester")
-    node.kms.check_ready()
+    node.keeper.check_ready()
     calls = outside.calls
     outside.failure = RootUnavailableError("gone")
     for _ in range(10):
-        node.kms.check_ready()
+        node.keeper.check_ready()
     assert outside.calls == calls
-    node.keys.forget()
+    node.kms_cache.forget()
     with pytest.raises(RootUnavailableError):
-        node.kms.check_ready()
+        node.keeper.check_ready()
 
 
 def test_a_data_key_that_comes_back_as_another_is_not_ready(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node.keys, "open_envelope", lambda *_: rng.new_key())
+    monkeypatch.setattr(RingKeys, "unwrap", lambda *_: rng.new_key())
     with pytest.raises(IntegrityError):
-        node.kms.check_ready()
+        node.keeper.check_ready()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.repository.unit_of_work import Repository
-from tests.rows import new_repository
+from tests.support.rows import new_repository
 
 ENGINES: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}/repository.db",

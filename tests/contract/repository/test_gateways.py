@@ -20,7 +20,7 @@ from strongroom.repository.rows import (
     UserRow,
 )
 from strongroom.repository.unit_of_work import Repository
-from tests.rows import NOW, content, project
+from tests.support.rows import NOW, content, project
 
 LATER = "2026-11-21T13:00:00Z"
 
@@ -136,7 +136,7 @@ def test_groups_and_their_members(repository: Repository) -> None:
         assert tx.groups.has_user("g", "user")
         assert tx.groups.find_by_name("site", "FINANCE") == tx.groups.get("g")
         assert [one.id for one in tx.groups.page("site").rows] == ["g"]
-        assert [one.id for one in tx.users.page_of_group("g", Query()).rows] == ["user"]
+        assert [one.id for one in tx.users.page_of_group("site", "g", Query()).rows] == ["user"]
         assert tx.groups.remove_user("g", "user")
         assert not tx.groups.has_user("g", "user")
         assert not tx.groups.remove_user("g", "user")
@@ -170,6 +170,25 @@ def test_content_is_unique_by_name_and_content_url(repository: Repository) -> No
     ):
         with pytest.raises(ConflictError), repository.transaction() as tx:
             tx.contents.insert(content("again", **changes))
+
+
+def test_the_highest_number_of_a_content_url_is_found(repository: Repository) -> None:
+    """Findings R7: only what was given as a number counts, on this site and for this kind, whatever the case."""
+    with repository.transaction() as tx:
+        for url in (
+            "Sales",
+            "Sales_1",
+            "sales_27",
+            "Sales_9",
+            "Sales_final",
+            "Sales_2a",
+            "Sales2_99",
+        ):
+            tx.contents.insert(content(url, content_url=url))
+        tx.contents.insert(content("long", content_url="Sales_" + "9" * 30))
+        tx.contents.insert(content("book", kind="workbook", content_url="Sales_400"))
+        assert tx.contents.highest_url_number("site", "datasource", "SALES") == 27
+        assert tx.contents.highest_url_number("site", "datasource", "Costs") == 0
 
 
 def test_filters_as_the_clients_send_them(repository: Repository) -> None:
@@ -346,18 +365,22 @@ def test_sessions_end_with_what_they_came_from(repository: Repository) -> None:
         assert tx.sessions.find("s1") is None
         assert tx.sessions.find("s2") is not None
         tx.sessions.touch("s2", "2026-11-21T14:00:00Z")
-        assert tx.sessions.prune(LATER) == 0
-        assert tx.sessions.prune("2026-11-21T15:00:00Z") == 1
+        assert tx.sessions.prune(LATER, "9") == 0
+        assert tx.sessions.prune("2026-11-21T15:00:00Z", "9", but=["s2"]) == 0
+        assert tx.sessions.prune("2026-11-21T15:00:00Z", "9") == 1
 
 
-def test_the_sessions_used_last_are_kept(repository: Repository) -> None:
+def test_sessions_are_listed_and_ended(repository: Repository) -> None:
     with repository.transaction() as tx:
         for number in range(5):
             seen = f"2026-11-21T12:00:0{number}Z"
             tx.sessions.insert(SessionRow(f"s{number}", "user", "site", None, NOW, seen))
-        assert tx.sessions.prune_user("user", keep=2) == 3
-        assert tx.sessions.find("s4") is not None
-        assert tx.sessions.find("s2") is None
+        assert len(tx.sessions.list(user_id="user", site_id="site")) == 5
+        assert tx.sessions.list(user_id="nosuch") == []
+        assert tx.sessions.delete_all([]) == 0
+        assert tx.sessions.delete_all(["s2", "nosuch"]) == 1
+        # one of the future goes as well as one that was not used
+        assert tx.sessions.prune("2026-11-21T12:00:01Z", "2026-11-21T12:00:03Z") == 2
         assert tx.sessions.delete_of_user("user", "nosuch") == 0
         assert tx.sessions.delete_of_user("user") == 2
 

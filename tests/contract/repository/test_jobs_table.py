@@ -6,7 +6,7 @@ from strongroom.errors import NotFoundError
 from strongroom.ids import new_ordered_id
 from strongroom.repository.rows import Filter, JobRow, Query
 from strongroom.repository.unit_of_work import Repository
-from tests.rows import NOW
+from tests.support.rows import NOW
 
 LATER = "2026-11-21T13:00:00Z"
 
@@ -42,10 +42,10 @@ def test_progress_is_written_while_a_job_runs(jobs: Repository) -> None:
     with jobs.transaction() as tx:
         assert not tx.jobs.progress("one", done=1, total=2, bytes_done=3)
         tx.jobs.claim("one", LATER)
-        assert tx.jobs.progress("one", done=1, total=2, bytes_done=3, note="x")
+        assert tx.jobs.progress("one", done=1, total=2, bytes_done=3, bytes_total=9)
         assert tx.jobs.progress("one", done=2, total=2, bytes_done=6)
         row = tx.jobs.get("one")
-        assert (row.done, row.total, row.bytes_done, row.note) == (2, 2, 6, "x")
+        assert (row.done, row.total, row.bytes_done, row.bytes_total) == (2, 2, 6, 9)
 
 
 def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_asked(jobs: Repository) -> None:

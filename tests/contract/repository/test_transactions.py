@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.errors import NotFoundError, StateError, StorageError
 from strongroom.repository.unit_of_work import REVISION, Repository
-from tests.rows import content
+from tests.support.rows import content
 
 COUNTING = """
 import sys

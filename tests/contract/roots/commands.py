@@ -1,4 +1,4 @@
-"""The words of `set-mode` and of `roots add` for the settings of a bench; credentials go into files."""
+"""The words of `set-mode` and of `roots add` for the settings of a lab; credentials go into files."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
-from tests import fault_server
-from tests.fault_server import Backend, Fault, FaultServer, Response
-from tests.tls import Authority
+from tests.support import fault_server
+from tests.support.fault_server import Backend, Fault, FaultServer, Response
+from tests.support.tls import Authority
 
 #: Faults after which another try may help; all others are refusals.
 PASSING = frozenset(
@@ -27,12 +27,17 @@ PASSING = frozenset(
     }
 )
 
+#: How long an answer is awaited where no fault is a slow one: only a busy machine answers late.
+PATIENCE_S = 30.0
+#: Where a slow answer is the fault; a server that has it waits for twice as long (`FaultServer.slow_s`).
+IMPATIENCE_S = 1.5
+
 Told = Mapping[Fault, tuple[str, ...]]
 #: Fault → why this kind of root cannot have it.
 Unfit = Mapping[Fault, str]
 
 
-class RootBench(ABC):
+class RootLab(ABC):
     """One root in a test environment.
 
     Attributes:
@@ -55,7 +60,7 @@ class RootBench(ABC):
 
     @classmethod
     def faults(cls) -> tuple[Fault, ...]:
-        """Those that the bench can bring about."""
+        """Those that the lab can bring about."""
         return tuple(fault for fault in Fault if fault not in cls.unfit)
 
     @property
@@ -63,8 +68,11 @@ class RootBench(ABC):
         """Variables that the product's SDK reads; set while a test runs."""
         return {}
 
-    def quicken(self, patch: pytest.MonkeyPatch) -> None:  # noqa: B027 most benches need not
-        """Shorten waits, so that a test of a timeout does not take the whole of it."""
+    def quicken(self, patch: pytest.MonkeyPatch) -> None:  # noqa: B027 some labs need not
+        """Shorten pauses and numbers of tries, so that a test of a failure does not take the whole of them."""
+
+    def await_answers(self, seconds: float, patch: pytest.MonkeyPatch) -> None:  # noqa: B027 some ask nobody
+        """Let the product wait for so long for each answer of this root."""
 
     @abstractmethod
     def root(self, settings: RootSettings | None = None) -> RootProvider:
@@ -82,7 +90,7 @@ class RootBench(ABC):
         """Break it, and say how that is undone."""
 
 
-class FrontedBench(RootBench):
+class FrontedLab(RootLab):
     """A root that is asked over a network: a server with faults stands before it."""
 
     front: FaultServer

@@ -1,4 +1,4 @@
-"""A node whose keys run by a clock of the test, and what must hold of it while its root fails (field.md R10)."""
+"""A node whose keys run by a clock of the test, and what must hold of it while its root fails (R10)."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
 from strongroom.envelope.header import Placement
 from strongroom.extracts.stored import StoredFile
 from strongroom.ids import new_id
 from strongroom.kms import cache
-from strongroom.kms.accessor import KmsAccessor
+from strongroom.kms.cache import StoreCache
+from strongroom.node import opening
+from strongroom.node.opening import Node
 from strongroom.roots.base import RootProvider, WrapRecord
-from strongroom.services.kms_sealed import STORE, ConfiguredStore
-from tests.contract.roots.cells import Cell
+from strongroom.services.keys.stored import STORE, ConfiguredStore
+from tests.contract.roots.fault_matrix import Cell
 
 HERE = Placement(new_id(), new_id())
 CONTENT = b"an extract"
@@ -35,11 +35,11 @@ class Watched:
         self.asked: list[float] = []
         self._find = node._providers.find
         sealed = ConfiguredStore(node.configuration, node.coordinator)
-        node.keys = KmsAccessor(
+        node.kms_cache = StoreCache(
             sealed,
             self._found,
             monotonic=lambda: self.seconds,
-            log=node._say,
+            log=node._report,
             limits=node._key_limits,
         )
 
@@ -77,13 +77,13 @@ class Watched:
 
     def is_red(self, words: tuple[str, ...]) -> None:
         """The status is red at once and says why; what needs no root goes on (K-07)."""
-        status = self.node.kms.prove()
+        status = self.node.keeper.prove()
         assert not status.is_ok
         (root,) = status.roots
         assert all(word in f"{root.problem} / {root.hint}" for word in words)
         assert root.problem in status.problems[0]
         assert root.latency_ms is None
-        assert not self.node.kms.last_status().is_ok
+        assert not self.node.keeper.last_status().is_ok
         assert self.node.configuration.get("jdbc.password", actor="os:tester")
 
     def asks_rarely(self, stored: StoredFile, cell: Cell) -> None:
@@ -102,21 +102,21 @@ class Watched:
         """Ten seconds after the root's return everything works, and the status is green at once."""
         self.seconds += RETURN_S
         self.serves(stored)
-        assert self.node.kms.prove().is_ok
-        assert self.node.kms.last_status().is_ok
+        assert self.node.keeper.prove().is_ok
+        assert self.node.keeper.last_status().is_ok
 
 
 def landed() -> None:
     """Wait for whoever still asks the root, so that what comes next finds the answer."""
     for thread in threading.enumerate():
         if thread.name == cache.THREAD:
-            thread.join(20)
+            thread.join(60)
 
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Watched]:
     """The node in a folder, watched; its KMS store must be the same at the end."""
-    node = bootstrap.open_node(str(folder))
+    node = opening.open_node(str(folder))
     try:
         before = node.configuration.document().values[STORE]
         yield Watched(node)

@@ -1,4 +1,4 @@
-"""Eleven faults × seven providers × at start and in service: field.md R10; a sample, or all with `--torture whole`.
+"""Eleven faults × seven providers × at start and in service: R10; a sample, or all with `--torture whole`.
 
 No test waits for a limit: the keys run by a clock of the test. A whole run writes docs/reference/root-faults.md.
 """
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import bootstrap
 from strongroom.extracts.stored import StoredFile
 from strongroom.kms import cache
+from strongroom.node import opening
 from tests.conftest import Torture
-from tests.contract.roots import cells, outage
-from tests.contract.roots.cells import Cell, Stage
-from tests.contract.roots.harness import PASSING, RootBench
+from tests.contract.roots import fault_matrix, outage
+from tests.contract.roots.fault_matrix import Cell, Stage
+from tests.contract.roots.harness import PASSING, RootLab
 from tests.contract.roots.outage import CONTENT, HERE, KEEP_S, OFFLINE_S, Watched
-from tests.fault_server import Fault
+from tests.support.fault_server import Fault
 
 pytestmark = pytest.mark.torture
 Moved = tuple[Path, StoredFile]
@@ -27,12 +27,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" in metafunc.fixturenames:
         option = metafunc.config.option
         choice = Torture(option.torture == "whole", option.torture_seed, option.torture_size)
-        chosen = choice.choose(cells.to_try())
-        names = [cells.PROVIDERS[cell.provider] for cell in chosen]
+        chosen = choice.choose(fault_matrix.to_try())
+        names = [fault_matrix.PROVIDERS[cell.provider] for cell in chosen]
         metafunc.parametrize(
-            ("bench", "cell"),
+            ("lab", "cell"),
             list(zip(names, chosen, strict=True)),
-            indirect=["bench"],
+            indirect=["lab"],
             ids=[cell.name for cell in chosen],
         )
 
@@ -40,16 +40,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def moved(
     pristine_node: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[RootBench], Moved]:
+) -> Callable[[RootLab], Moved]:
     """A node that was moved to a root, with an extract; made once for each root."""
     made: dict[str, Moved] = {}
 
-    def node_of(bench: RootBench) -> Moved:
-        name = bench.settings.kind
+    def node_of(lab: RootLab) -> Moved:
+        name = lab.settings.kind
         if name not in made:
             folder = shutil.copytree(pristine_node, tmp_path_factory.mktemp(name) / "node")
-            node = bootstrap.open_node(str(folder))
-            node.roots.set_mode(bench.settings, "os:tester")
+            node = opening.open_node(str(folder))
+            node.roots.set_mode(lab.settings, "os:tester")
             writer = node.vault.create(HERE, encrypted=True)
             writer.write(CONTENT)
             made[name] = folder, writer.commit()
@@ -60,38 +60,38 @@ def moved(
 
 
 def test_a_root_that_fails(
-    bench: RootBench,
+    lab: RootLab,
     cell: Cell,
-    moved: Callable[[RootBench], Moved],
+    moved: Callable[[RootLab], Moved],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
     # a busy machine must not decide whether a reader still waits for the root's answer
     monkeypatch.setattr(cache, "_PATIENCE_S", 20.0)
-    folder, stored = moved(bench)
+    folder, stored = moved(lab)
     copy = shutil.copytree(folder, tmp_path / "node")
     with outage.watched(copy) as watched:
         scenario = at_start if cell.stage is Stage.START else in_service
-        scenario(watched, bench, cell, stored)
-    record_property(cells.PROPERTY, cell.name)
+        scenario(watched, lab, cell, stored)
+    record_property(fault_matrix.PROPERTY, cell.name)
 
 
-def at_start(watched: Watched, bench: RootBench, cell: Cell, stored: StoredFile) -> None:
+def at_start(watched: Watched, lab: RootLab, cell: Cell, stored: StoredFile) -> None:
     """It starts degraded, says why, hands out nothing, and recovers by itself."""
-    with bench.broken(cell.row.fault):
-        watched.is_red(bench.told.get(cell.row.fault, ()))
+    with lab.broken(cell.row.fault):
+        watched.is_red(lab.told.get(cell.row.fault, ()))
         watched.is_closed(stored, cell)
         assert len(watched.asked) == 1
         watched.asks_rarely(stored, cell)
     watched.comes_back(stored)
 
 
-def in_service(watched: Watched, bench: RootBench, cell: Cell, stored: StoredFile) -> None:
+def in_service(watched: Watched, lab: RootLab, cell: Cell, stored: StoredFile) -> None:
     """It serves from memory until the limit, then fails closed, and recovers by itself."""
     watched.serves(stored)
-    with bench.broken(cell.row.fault):
-        watched.is_red(bench.told.get(cell.row.fault, ()))
+    with lab.broken(cell.row.fault):
+        watched.is_red(lab.told.get(cell.row.fault, ()))
         watched.seconds = KEEP_S - 1
         watched.serves(stored)
         assert watched.asked == [0.0]
@@ -112,10 +112,10 @@ def _serves_on(watched: Watched, stored: StoredFile) -> None:
 
 
 def test_every_fault_has_a_reason_or_a_test() -> None:
-    faults = {row.fault for row in cells.ROWS}
+    faults = {row.fault for row in fault_matrix.ROWS}
     assert faults == set(Fault) - {Fault.RESET, Fault.MISSING}
-    applies, every = cells.to_try(), list(cells.every())
-    assert len(cells.ROWS) == 11
+    applies, every = fault_matrix.to_try(), list(fault_matrix.every())
+    assert len(fault_matrix.ROWS) == 11
     assert len(every) == 11 * 7 * 2
     assert all(cell.reason for cell in every if cell not in applies)
     assert len({cell.name for cell in every}) == len(every)

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.clock import format_utc
 from strongroom.envelope.header import Placement
@@ -21,20 +19,22 @@ from strongroom.errors import RootError, StrongroomError
 from strongroom.extracts.stored import StoredFile
 from strongroom.ids import new_id
 from strongroom.kms.status import InMemory, KmsStatus
-from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
-from strongroom.topology import service_logs
-from strongroom.topology.processes import SERVICES
-from tests.contract.roots.bench_aws import MinistackBench, MotoBench
-from tests.contract.roots.bench_azure import KEY, AzureBench
-from tests.contract.roots.harness import RootBench
-from tests.fault_server import Fault, Response
+from strongroom.node import opening
+from strongroom.node.opening import Node
+from strongroom.runtime import service_logs
+from strongroom.runtime.processes import SERVICES
+from strongroom.services.keys.keeper import PREVIOUS_STORE, ROOTS
+from tests.contract.roots.harness import RootLab
+from tests.contract.roots.provider_aws import MinistackLab, MotoLab
+from tests.contract.roots.provider_azure import KEY, AzureLab
+from tests.support.fault_server import Fault, Response
 
 HERE = Placement(new_id(), new_id())
 TWO_CALLS = {"GenerateDataKey", "Decrypt"}
-ministack = pytest.mark.parametrize("bench", ["aws-ministack"], indirect=True)
-moto = pytest.mark.parametrize("bench", ["aws-moto"], indirect=True)
-azure = pytest.mark.parametrize("bench", ["azure"], indirect=True)
-EXTERNAL = pytest.mark.parametrize("bench", ["aws-ministack", "azure"], indirect=True)
+ministack = pytest.mark.parametrize("lab", ["aws-ministack"], indirect=True)
+moto = pytest.mark.parametrize("lab", ["aws-moto"], indirect=True)
+azure = pytest.mark.parametrize("lab", ["azure"], indirect=True)
+EXTERNAL = pytest.mark.parametrize("lab", ["aws-ministack", "azure"], indirect=True)
 
 
 def write(node: Node, content: bytes) -> StoredFile:
@@ -67,24 +67,24 @@ def logs(node: Node) -> Iterator[Callable[[str], str]]:
 
 
 @ministack
-def test_two_actions_are_all_it_ever_needs(bench: MinistackBench, node: Node) -> None:
+def test_two_actions_are_all_it_ever_needs(lab: MinistackLab, node: Node) -> None:
     """A-04: the policy allows these two; moving in, status, rotation, regeneration and moving out work."""
-    bench.front.calls.clear()
+    lab.front.calls.clear()
     stored = write(node, b"before")
-    assert node.roots.set_mode(bench.settings, "os:tester").done
-    assert node.kms.status().is_ok
+    assert node.roots.set_mode(lab.settings, "os:tester").done
+    assert node.keeper.status().is_ok
     node.kms.rotate("os:tester")
     node.regenerate.run("os:tester", lambda _: None)
     assert read(node, stored) == b"before"
     assert node.roots.set_mode(None, "os:tester").after == "local"
     assert read(node, stored) == b"before"
-    assert set(bench.front.calls) == TWO_CALLS
+    assert set(lab.front.calls) == TWO_CALLS
     # the full status tries one more, which is refused and does not matter (7.1)
-    assert node.kms.prove().is_ok
+    assert node.keeper.prove().is_ok
 
 
 @ministack
-def test_the_rmk_is_the_data_key_of_exactly_one_call(bench: MinistackBench, node: Node) -> None:
+def test_the_rmk_is_the_data_key_of_exactly_one_call(lab: MinistackLab, node: Node) -> None:
     """A-07: at the emulator; the round trips of preflights make keys that are thrown away."""
     made: list[bytes] = []
 
@@ -92,26 +92,26 @@ def test_the_rmk_is_the_data_key_of_exactly_one_call(bench: MinistackBench, node
         if call == "GenerateDataKey":
             made.append(base64.b64decode(json.loads(answer.body)["Plaintext"]))
 
-    bench.front.on_answer = note
+    lab.front.on_answer = note
     try:
-        node.roots.set_mode(bench.settings, "os:tester")
-        moved = node.keys.opened().rmk.material.reveal()
+        node.roots.set_mode(lab.settings, "os:tester")
+        moved = node.kms_cache.opened().rmk.material.reveal()
         assert made.count(moved) == 1
         made.clear()
         change = node.kms.rotate("os:tester")
     finally:
-        bench.front.on_answer = None
-    assert made == [change.rmk.material.reveal()] == [node.keys.opened().rmk.material.reveal()]
+        lab.front.on_answer = None
+    assert made == [change.rmk.material.reveal()] == [node.kms_cache.opened().rmk.material.reveal()]
     assert change.store.wraps[0].form == "direct"
 
 
 @moto
 def test_status_shows_when_the_cmk_was_renewed_where_it_may_know(
-    bench: MotoBench, node: Node, capsys: pytest.CaptureFixture[str]
+    lab: MotoLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """F, 7.4: that the RMK is older than the material is hygiene, and is told."""
-    node.roots.set_mode(bench.foreign_settings, "os:tester")
-    bench.admin("kms").rotate_key_on_demand(KeyId=bench.key_ids[1])
+    node.roots.set_mode(lab.foreign_settings, "os:tester")
+    lab.admin("kms").rotate_key_on_demand(KeyId=lab.key_ids[1])
     shown = tsm_json(node, capsys)
     (root,) = shown["roots"]
     assert root["rotated_at"] == shown["root"]["rotated_at"] > "2020"
@@ -129,16 +129,16 @@ def tsm_json(node: Node, capsys: pytest.CaptureFixture[str], *words: str) -> dic
 
 @ministack
 def test_the_last_result_is_shown_without_asking_and_not_for_longer_than_the_limit(
-    bench: MinistackBench, node: Node, capsys: pytest.CaptureFixture[str]
+    lab: MinistackLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """F: it is never taken for the present, and goes red with age or with a change of the store."""
-    node.roots.set_mode(bench.settings, "os:tester")
+    node.roots.set_mode(lab.settings, "os:tester")
     live = tsm_json(node, capsys)
     assert live["roots"][0]["rotated_at"] == ""  # the policy allows two actions (A-04)
-    with bench.broken(Fault.DISABLED):
-        bench.front.calls.clear()
+    with lab.broken(Fault.DISABLED):
+        lab.front.calls.clear()
         last = tsm_json(node, capsys, "--cached")
-        assert bench.front.calls == []
+        assert lab.front.calls == []
         assert (last["cached"], last["proved_at"]) == (True, live["proved_at"])
         assert tsm(node, "security", "kms", "status") == 1
         assert tsm(node, "security", "kms", "status", "--cached") == 1
@@ -154,14 +154,14 @@ def test_the_last_result_is_shown_without_asking_and_not_for_longer_than_the_lim
 
 @ministack
 def test_status_shows_the_cmk_and_goes_red_at_once(
-    bench: MinistackBench, node: Node, capsys: pytest.CaptureFixture[str]
+    lab: MinistackLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A-13, section 10, M7."""
-    arn, region = bench.settings.root_key_id, bench.settings.options["region"]
+    arn, region = lab.settings.root_key_id, lab.settings.options["region"]
     words = ("security", "kms", "set-mode", "aws", "--key-arn", f' "{arn}" ', "--aws-region")
     assert tsm(node, *words, region, "--dry-run") == 0
     assert "make a new RMK under aws" in capsys.readouterr().out
-    assert node.kms.status().mode == "local"
+    assert node.keeper.status().mode == "local"
     assert tsm(node, *words, region) == 0
     assert arn in capsys.readouterr().out
     assert tsm(node, *words, region) == 0
@@ -171,7 +171,7 @@ def test_status_shows_the_cmk_and_goes_red_at_once(
     assert lines[:4] == ["Status: OK", "Mode: AWS", f"CMK ARN: {arn}", f"AWS region: {region}"]
     assert lines[4].startswith("Identity: env, access key ")
     for fault, said in ((Fault.DISABLED, "is disabled"), (Fault.REFUSED, "user/strongroom-node")):
-        with bench.broken(fault):
+        with lab.broken(fault):
             assert tsm(node, "security", "kms", "status") == 1
         shown = capsys.readouterr().out
         assert shown.startswith("Status: ERROR\nProblem: ")
@@ -181,16 +181,16 @@ def test_status_shows_the_cmk_and_goes_red_at_once(
 
 @azure
 def test_status_shows_the_vault(
-    bench: AzureBench, node: Node, capsys: pytest.CaptureFixture[str]
+    lab: AzureLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Section 5."""
-    url, ca_file = bench.vault.url, str(bench.vault.ca_file)
+    url, ca_file = lab.vault.url, str(lab.vault.ca_file)
     words = ("security", "kms", "set-mode", "azure", "--key-name", KEY, "--vault-baseurl", url)
     assert tsm(node, *words, "--client-id", "id-of-the-node", "--ca-file", ca_file) == 0
-    assert "id-of-the-node" in bench.vault.client_ids
+    assert "id-of-the-node" in lab.vault.client_ids
     capsys.readouterr()
     assert tsm(node, "security", "kms", "status") == 0
-    version = bench.vault.keys[KEY][-1].id
+    version = lab.vault.keys[KEY][-1].id
     assert capsys.readouterr().out.splitlines()[:6] == [
         "Status: OK",
         "Mode: Azure Key Vault",
@@ -199,43 +199,43 @@ def test_status_shows_the_vault(
         f"Key ID: {url}/keys/{KEY}/{version}",
         "Identity: managed identity id-of-the-node",
     ]
-    made = datetime.fromtimestamp(bench.vault.keys[KEY][-1].created, UTC)
-    assert node.kms.prove().root["rotated_at"] == format_utc(made)
+    made = datetime.fromtimestamp(lab.vault.keys[KEY][-1].created, UTC)
+    assert node.keeper.prove().root["rotated_at"] == format_utc(made)
 
 
 @azure
 def test_a_new_version_of_the_key_needs_nothing_and_the_old_one_stays_needed(
-    bench: AzureBench, node: Node
+    lab: AzureLab, node: Node
 ) -> None:
     """Section 5: the versioned id is stored; rotation moves to the newest version."""
-    node.roots.set_mode(bench.settings, "os:tester")
+    node.roots.set_mode(lab.settings, "os:tester")
     stored = write(node, b"under the first version")
-    old = bench.vault.keys[KEY][-1]
-    new = bench.vault.new_version(KEY)
-    assert node.kms.status().root_key_id.endswith(old.id)
+    old = lab.vault.keys[KEY][-1]
+    new = lab.vault.new_version(KEY)
+    assert node.keeper.status().root_key_id.endswith(old.id)
     node.kms.rotate("os:tester")
-    assert node.kms.status().root_key_id.endswith(new)
+    assert node.keeper.status().root_key_id.endswith(new)
     old.enabled = False
-    node.keys.forget()
+    node.kms_cache.forget()
     assert read(node, stored) == b"under the first version"
     old.enabled = True
 
 
 @EXTERNAL
 def test_the_logs_have_the_sentences_of_the_seeds(
-    bench: RootBench, node: Node, logs: Callable[[str], str]
+    lab: RootLab, node: Node, logs: Callable[[str], str]
 ) -> None:
     """A-16, A-17 and their like for Azure: of the reader and of the backgrounder."""
-    node.roots.set_mode(bench.settings, "os:tester")
-    status = node.kms.status()
+    node.roots.set_mode(lab.settings, "os:tester")
+    status = node.keeper.status()
     names, key = {
         "aws": ("AwsKmsEncryptionEnvelope", "CMK with ARN"),
         "azure": ("AzureKeyVaultEnvelope", "key with ID"),
-    }[bench.settings.kind]
+    }[lab.settings.kind]
     for service in ("vizqlserver", "backgrounder"):
         node.key_log = service
-        node.keys.forget()
-        node.keys.opened()
+        node.kms_cache.forget()
+        node.kms_cache.opened()
         text = logs(service)
         using = f"using the {key} {status.root_key_id}"
         assert f" {names}Accessor: Decrypted the RMK with ID {status.rmk_id} {using}\n" in text
@@ -244,18 +244,18 @@ def test_the_logs_have_the_sentences_of_the_seeds(
 
 @moto
 def test_new_material_of_the_cmk_needs_nothing_and_a_regeneration_uses_it(
-    bench: MotoBench, node: Node
+    lab: MotoLab, node: Node
 ) -> None:
     """A-21, A-22, A-23, 7.4."""
-    node.roots.set_mode(bench.settings, "os:tester")
+    node.roots.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
-    before = node.kms.status()
-    bench.admin("kms").rotate_key_on_demand(KeyId=bench.key_ids[0])
-    again = bootstrap.open_node(str(node.paths.root))
-    assert again.kms.status().is_ok
+    before = node.keeper.status()
+    lab.admin("kms").rotate_key_on_demand(KeyId=lab.key_ids[0])
+    again = opening.open_node(str(node.paths.root))
+    assert again.keeper.status().is_ok
     assert read(again, stored) == b"content"
     again.regenerate.run("os:tester", lambda _: None)
-    after = again.kms.status()
+    after = again.keeper.status()
     assert after.rmk_id != before.rmk_id
     assert [mek.state.value for mek in after.meks][-2:] == ["decrypt-only", "encrypt or decrypt"]
     moved = again.vault.reencrypt(stored, HERE)
@@ -265,16 +265,16 @@ def test_new_material_of_the_cmk_needs_nothing_and_a_regeneration_uses_it(
 
 
 def test_a_chain_of_moves_leaves_every_extract_readable(
-    benches: Callable[[str], RootBench], node: Node, monkeypatch: pytest.MonkeyPatch
+    labs: Callable[[str], RootLab], node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Q-20: local, aws, azure, aws elsewhere, local; nobody restarts, a second process follows."""
-    chain = [benches(name) for name in ("aws-ministack", "azure")]
-    for bench in chain:
-        for name, value in bench.environment.items():
+    chain = [labs(name) for name in ("aws-ministack", "azure")]
+    for lab in chain:
+        for name, value in lab.environment.items():
             monkeypatch.setenv(name, value)
-    other = bootstrap.open_node(str(node.paths.root))
+    other = opening.open_node(str(node.paths.root))
     written = {write(node, b"local"): b"local"}
-    rmks = {node.kms.status().rmk_id}
+    rmks = {node.keeper.status().rmk_id}
     roots = [one.settings for one in chain] + [chain[0].foreign_settings, None]
     for number, settings in enumerate(roots):
         change = node.roots.set_mode(settings, "os:tester")
@@ -283,32 +283,32 @@ def test_a_chain_of_moves_leaves_every_extract_readable(
         written[write(other, content)] = content
         assert all(read(other, stored) == content for stored, content in written.items())
         assert all(read(node, stored) == content for stored, content in written.items())
-        status = node.kms.status()
+        status = node.keeper.status()
         assert (status.is_ok, status.mode) == (True, settings.kind if settings else "local")
         rmks.add(status.rmk_id)
         # what belonged to the root that was left is gone (issue: "only then the old wrap dropped")
-        assert [root.kind for root in node.keeper.settings()] == (
+        assert [root.kind for root in node.keeper.root_settings()] == (
             [settings.kind] if settings else []
         )
-    assert len(rmks) == len(node.kms.status().meks) == 5
+    assert len(rmks) == len(node.keeper.status().meks) == 5
     assert ROOTS not in node.configuration.document().values
     other.close()
 
 
 @pytest.mark.parametrize(
-    ("bench", "fault"),
+    ("lab", "fault"),
     [("aws-ministack", Fault.SERVER_ERROR), ("azure", Fault.RESET)],
-    indirect=["bench"],
+    indirect=["lab"],
 )
 def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
-    bench: MinistackBench | AzureBench, node: Node, fault: Fault
+    lab: MinistackLab | AzureLab, node: Node, fault: Fault
 ) -> None:
     """A-10, A-20: fail at the first call, the second, … until the move succeeds."""
     stored = write(node, b"content")
     before, document = lasting(node), node.configuration.document()
     late = 0
     for good in range(40):
-        moved, trouble = _try_to_move(node, bench, fault, good)
+        moved, trouble = _try_to_move(node, lab, fault, good)
         if moved and not trouble:
             break
         assert trouble
@@ -318,7 +318,7 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
         else:
             late += 1  # committed; the root failed while the new store was proved once more
             assert PREVIOUS_STORE in node.configuration.document().values
-            assert node.kms.prove().is_ok
+            assert node.keeper.prove().is_ok
             assert PREVIOUS_STORE not in node.configuration.document().values
         assert read(node, stored) == b"content"
         if moved:
@@ -328,42 +328,42 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
         pytest.fail("the move never succeeded")
     assert good > 3
     assert late <= 8
-    assert node.kms.status().is_ok
+    assert node.keeper.status().is_ok
     assert read(node, stored) == b"content"
 
 
 def lasting(node: Node) -> KmsStatus:
     """The status without what every proof finds anew."""
-    return replace(node.kms.status(), roots=(), proved_at="", memory=InMemory())
+    return replace(node.keeper.status(), roots=(), proved_at="", memory=InMemory())
 
 
 def _try_to_move(
-    node: Node, bench: MinistackBench | AzureBench, fault: Fault, good: int
+    node: Node, lab: MinistackLab | AzureLab, fault: Fault, good: int
 ) -> tuple[bool, bool]:
     """Whether the mode is another now, and whether the move told of an error."""
     trouble = False
-    with bench.front.broken(fault, after=good):
+    with lab.front.broken(fault, after=good):
         try:
-            node.roots.set_mode(bench.settings, "os:tester")
+            node.roots.set_mode(lab.settings, "os:tester")
         except StrongroomError:
             trouble = True
-    return node.keeper.current()[0].mode == bench.settings.kind, trouble
+    return node.keeper.current()[0].mode == lab.settings.kind, trouble
 
 
 @ministack
-def test_the_way_back_to_local_while_the_root_is_away(bench: MinistackBench, node: Node) -> None:
+def test_the_way_back_to_local_while_the_root_is_away(lab: MinistackLab, node: Node) -> None:
     """A-20, Q-05: from memory if it is there, else by leaving the keys behind, told plainly."""
-    node.roots.set_mode(bench.settings, "os:tester")
+    node.roots.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
-    restarted = bootstrap.open_node(str(node.paths.root))
-    with bench.broken(Fault.UNREACHABLE):
+    restarted = opening.open_node(str(node.paths.root))
+    with lab.broken(Fault.UNREACHABLE):
         with pytest.raises(RootError) as caught:
             restarted.roots.set_mode(None, "os:tester")
         assert "--abandon-external-keys" in caught.value.hint
         assert restarted.keeper.current()[0].mode == "aws"
         left = restarted.roots.set_mode(None, "os:tester", abandon=True)
         assert len(left.abandoned) == 2
-        assert restarted.kms.status().is_ok
+        assert restarted.keeper.status().is_ok
         with pytest.raises(StrongroomError):
             read(restarted, stored)
         assert read(restarted, write(restarted, b"new")) == b"new"
@@ -373,34 +373,34 @@ def test_the_way_back_to_local_while_the_root_is_away(bench: MinistackBench, nod
 
 
 @ministack
-def test_calls_to_the_root_do_not_grow_with_files(bench: MinistackBench, node: Node) -> None:
+def test_calls_to_the_root_do_not_grow_with_files(lab: MinistackLab, node: Node) -> None:
     """R11: bounded by time, not by files."""
-    node.roots.set_mode(bench.settings, "os:tester")
-    restarted = bootstrap.open_node(str(node.paths.root))
-    bench.front.calls.clear()
+    node.roots.set_mode(lab.settings, "os:tester")
+    restarted = opening.open_node(str(node.paths.root))
+    lab.front.calls.clear()
     files = [write(restarted, b"small %d" % number) for number in range(200)]
     assert all(read(restarted, stored) == b"small %d" % n for n, stored in enumerate(files))
-    assert bench.front.calls == ["Decrypt"]
+    assert lab.front.calls == ["Decrypt"]
     restarted.close()
 
 
 @ministack
 def test_what_is_wrong_is_told_before_anybody_is_asked(
-    bench: MinistackBench, node: Node, capsys: pytest.CaptureFixture[str]
+    lab: MinistackLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A-09, Q-21: region and ARN."""
-    bench.front.calls.clear()
-    arn = bench.settings.root_key_id
+    lab.front.calls.clear()
+    arn = lab.settings.root_key_id
     base = ("security", "kms", "set-mode", "aws", "--aws-region")
     assert tsm(node, *base, "eu-central-1", "--key-arn", arn) == 2
     assert "the key is in region us-west-2, not in eu-central-1" in capsys.readouterr().err
     assert tsm(node, *base, "us-west-2", "--key-arn", arn.replace(":key/", ":alias/")) == 2
     assert "alias" in capsys.readouterr().err
-    assert bench.front.calls == []
+    assert lab.front.calls == []
 
 
 def test_data_without_the_root_cannot_be_read(
-    benches: Callable[[str], RootBench],
+    labs: Callable[[str], RootLab],
     node: Node,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -408,14 +408,14 @@ def test_data_without_the_root_cannot_be_read(
     """K-08: the whole data directory on another host, which may not ask the CMK."""
     import shutil
 
-    bench = benches("aws-ministack")
-    for name, value in bench.environment.items():
+    lab = labs("aws-ministack")
+    for name, value in lab.environment.items():
         monkeypatch.setenv(name, value)
-    node.roots.set_mode(bench.settings, "os:tester")
+    node.roots.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
     shutil.copytree(node.paths.root, tmp_path / "copy")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIANOBODY0000000000")
-    elsewhere = bootstrap.open_node(str(tmp_path / "copy"))
+    elsewhere = opening.open_node(str(tmp_path / "copy"))
     with pytest.raises(RootError, match="does not accept the credentials"):
         read(elsewhere, stored)
     assert elsewhere.configuration.get("pgsql.adminpassword", actor="os:tester")

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
 from strongroom.errors import RootError, RootRefusedError
 from strongroom.ids import new_id
+from strongroom.node.opening import Node
 from strongroom.roots import pkcs11
 from strongroom.roots.base import Context
-from tests.contract.roots import bench_pkcs11
-from tests.contract.roots.bench_pkcs11 import KEY, MODULE, TOKEN, WRONG, Pkcs11Bench
-from tests.fault_server import Fault
+from tests.contract.roots import provider_pkcs11
+from tests.contract.roots.provider_pkcs11 import KEY, MODULE, TOKEN, WRONG, Pkcs11Lab
+from tests.support.fault_server import Fault
 
-softhsm = pytest.mark.parametrize("bench", ["pkcs11"], indirect=True)
+softhsm = pytest.mark.parametrize("lab", ["pkcs11"], indirect=True)
 
 
 def fresh() -> Context:
@@ -26,20 +26,20 @@ def fresh() -> Context:
 
 @softhsm
 def test_a_wrong_pin_is_not_given_until_the_token_is_locked(
-    bench: Pkcs11Bench, monkeypatch: pytest.MonkeyPatch
+    lab: Pkcs11Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pkcs11, "MAX_WRONG_PINS", 2)
-    root = bench.root(bench.of(KEY, create=False, pin=WRONG))
+    root = lab.root(lab.of(KEY, create=False, pin=WRONG))
     for words in ("is not accepted", "is not accepted", "is not given again", "is not given again"):
         with pytest.raises(RootRefusedError, match=words) as caught:
             root.check()
         assert WRONG not in f"{caught.value.message}{caught.value.hint}"
         assert "--pin-file" in caught.value.hint
-    bench.root().check()
+    lab.root().check()
 
 
 @softhsm
-def test_a_key_that_was_made_stays_in_the_token(bench: Pkcs11Bench) -> None:
+def test_a_key_that_was_made_stays_in_the_token(lab: Pkcs11Lab) -> None:
     from pkcs11 import Attribute, exceptions
 
     def look(session: Any) -> None:
@@ -48,91 +48,91 @@ def test_a_key_that_was_made_stays_in_the_token(bench: Pkcs11Bench) -> None:
         with pytest.raises(exceptions.AttributeSensitive):
             key[Attribute.VALUE]
 
-    bench.operate(look)
+    lab.operate(look)
 
 
 @softhsm
 @pytest.mark.parametrize(
     ("bits", "kept"), [(256, False), (128, True)], ids=["extractable", "128 bits"]
 )
-def test_a_key_that_is_no_root_is_refused(bench: Pkcs11Bench, bits: int, kept: bool) -> None:
+def test_a_key_that_is_no_root_is_refused(lab: Pkcs11Lab, bits: int, kept: bool) -> None:
     from pkcs11 import Attribute, KeyType
 
     label = f"unfit {bits}"
     template = {Attribute.SENSITIVE: kept, Attribute.EXTRACTABLE: not kept}
-    bench.operate(
+    lab.operate(
         lambda session: session.generate_key(
             KeyType.AES, bits, label=label, store=True, template=template
         )
     )
     with pytest.raises(RootRefusedError, match="not an AES-256 key that stays"):
-        bench.root(bench.of(label, create=True)).check()
+        lab.root(lab.of(label, create=True)).check()
 
 
 @softhsm
-def test_labels_that_are_not_unique_are_refused(bench: Pkcs11Bench) -> None:
+def test_labels_that_are_not_unique_are_refused(lab: Pkcs11Lab) -> None:
     from pkcs11 import KeyType
 
     for _ in range(2):
-        bench.operate(
+        lab.operate(
             lambda session: session.generate_key(KeyType.AES, 256, label="twice", store=True)
         )
     with pytest.raises(RootRefusedError, match="several keys have this label"):
-        bench.root(bench.of("twice", create=False)).check()
+        lab.root(lab.of("twice", create=False)).check()
 
 
 @softhsm
 def test_the_library_is_begun_anew_after_a_fork(
-    bench: Pkcs11Bench, monkeypatch: pytest.MonkeyPatch
+    lab: Pkcs11Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = bench.root()
+    root = lab.root()
     key, record = root.generate_data_key(fresh())
     monkeypatch.setitem(pkcs11._initialized_by, MODULE, os.getppid())
     assert root.unwrap(record) == key
     assert pkcs11._initialized_by[MODULE] == os.getpid()
 
 
-def test_each_bench_works_in_a_token_of_its_own(
+def test_each_lab_works_in_a_token_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Modules start benches of their own in one process; with the first one's token, faults and commands would miss it."""
+    """Modules start labs of their own in one process; with the first one's token, faults and commands would miss it."""
     folders = [tmp_path / name for name in ("first", "second")]
     with ExitStack() as stack:
         for folder in folders:
             folder.mkdir()
-        benches = [stack.enter_context(bench_pkcs11.start(folder)) for folder in folders]
-        for bench in (*benches, *benches):
-            bench.quicken(monkeypatch)
+        labs = [stack.enter_context(provider_pkcs11.start(folder)) for folder in folders]
+        for lab in (*labs, *labs):
+            lab.quicken(monkeypatch)
             with ExitStack() as undo:
-                bench.break_it(Fault.UNREACHABLE, undo)
+                lab.break_it(Fault.UNREACHABLE, undo)
                 with pytest.raises(RootError):
-                    bench.root().check()
-            bench.root().check()
+                    lab.root().check()
+            lab.root().check()
 
 
 @softhsm
-def test_no_library_and_no_token(bench: Pkcs11Bench) -> None:
-    pin = bench.settings.secrets["pin"]
+def test_no_library_and_no_token(lab: Pkcs11Lab) -> None:
+    pin = lab.settings.secrets["pin"]
     absent = pkcs11.settings("/nonexistent/lib.so", TOKEN, KEY, pin=pin)
     with pytest.raises(RootRefusedError, match="cannot be loaded"):
-        bench.root(absent).check()
+        lab.root(absent).check()
     elsewhere = pkcs11.settings(MODULE, "elsewhere", KEY, pin=pin)
     with pytest.raises(RootError, match="NoSuchToken"):
         pkcs11.build(elsewhere, SystemClock()).check()
-    bench.root().check()
+    lab.root().check()
 
 
 @softhsm
 def test_a_key_is_made_when_it_is_asked_for_and_at_no_other_time(
-    bench: Pkcs11Bench, node: Node
+    lab: Pkcs11Lab, node: Node
 ) -> None:
     """A dry run made the key; and the wish was stored with the settings, so that a lost key could be replaced unasked."""
     label = "made on demand"
-    wanted = bench.of(label, create=True)
+    wanted = lab.of(label, create=True)
 
     def is_there() -> bool:
         found: list[bool] = []
-        bench.operate(lambda session: found.append(_has_key(session, label)))
+        lab.operate(lambda session: found.append(_has_key(session, label)))
         return found[0]
 
     assert not node.roots.set_mode(wanted, "os:tester", dry_run=True).done
@@ -140,9 +140,9 @@ def test_a_key_is_made_when_it_is_asked_for_and_at_no_other_time(
     assert node.roots.set_mode(wanted, "os:tester").done
     assert is_there()
     assert node.roots.set_mode(wanted, "os:tester", dry_run=True).plan == ()
-    assert [root.options.get("create") for root in node.keeper.settings()] == [None]
-    bench.operate(lambda session: session.get_key(label=label).destroy())
-    assert "no such key" in node.kms.status().problems[0]
+    assert [root.options.get("create") for root in node.keeper.root_settings()] == [None]
+    lab.operate(lambda session: session.get_key(label=label).destroy())
+    assert "no such key" in node.keeper.status().problems[0]
     assert not is_there()
 
 

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from strongroom import bootstrap
+from strongroom.node import opening
 from strongroom.roots.settings import RootSettings
-from strongroom.services.kms_keeper import PREVIOUS_STORE, ROOTS
-from tests.contract.roots.bench_pkcs11 import Pkcs11Bench
+from strongroom.services.keys.keeper import PREVIOUS_STORE, ROOTS
 from tests.contract.roots.commands import words_of
-from tests.contract.roots.harness import RootBench
-from tests.servers import TestNode, create_node, serving
-from tests.web_client import Client
+from tests.contract.roots.harness import RootLab
+from tests.contract.roots.provider_pkcs11 import Pkcs11Lab
+from tests.support.servers import TestNode, create_node, serving
+from tests.support.web_client import Client
 
 pytestmark = pytest.mark.interop
 
@@ -115,15 +115,15 @@ class Traffic:
 
 
 @pytest.fixture
-def roots(benches: Callable[[str], RootBench]) -> dict[str, RootSettings | None]:
+def roots(labs: Callable[[str], RootLab]) -> dict[str, RootSettings | None]:
     found: dict[str, RootSettings | None] = {"local": None}
     for name in MOVES:
         if name == "pkcs11":
-            bench = benches(name)
-            assert isinstance(bench, Pkcs11Bench)
-            found[name] = bench.of("made by the move", create=True)
+            lab = labs(name)
+            assert isinstance(lab, Pkcs11Lab)
+            found[name] = lab.of("made by the move", create=True)
         elif name != "local":
-            found[name] = benches(name).settings
+            found[name] = labs(name).settings
     return found
 
 
@@ -135,25 +135,25 @@ def check_move(node: TestNode, settings: RootSettings | None, rmks: list[str]) -
     rmks.append(status["rmk"]["id"])
     states = [mek["status"] for mek in status["meks"]]
     assert states == ["decrypt-only"] * (len(rmks) - 1) + ["encrypt or decrypt"]
-    inside = bootstrap.open_node(str(node.home))
+    inside = opening.open_node(str(node.home))
     try:
         values = inside.configuration.document().values
         assert PREVIOUS_STORE not in values
         assert (ROOTS in values) is (settings is not None)
-        assert inside.keeper.settings() == ((settings.lasting,) if settings else ())
+        assert inside.keeper.root_settings() == ((settings.lasting,) if settings else ())
     finally:
         inside.close()
 
 
 def test_a_chain_of_moves_disturbs_nobody(
-    benches: Callable[[str], RootBench],
+    labs: Callable[[str], RootLab],
     roots: dict[str, RootSettings | None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     node = create_node(tmp_path)
     for name in MOVES:
-        node.environment |= benches(name).environment
+        node.environment |= labs(name).environment
     node.run("strongroom", "sites", "create", SITE)
     node.run("strongroom", "sites", "set-mode", SITE, "enforced")
     rmks = [node.run("tsm", "security", "kms", "status", "--json").json["rmk"]["id"]]

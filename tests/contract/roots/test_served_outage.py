@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from strongroom.kms.cache import PAUSE_S
-from strongroom.roots.aws import ATTEMPTS
-from tests import clouds
-from tests.clouds import ARN
-from tests.fault_server import Fault, FaultServer
-from tests.servers import TestNode, create_node, serving
+from strongroom.roots.aws_connection import ATTEMPTS
+from tests.support import clouds
+from tests.support.clouds import ARN
+from tests.support.fault_server import Fault, FaultServer
+from tests.support.servers import TestNode, create_node, serving
 
 pytestmark = pytest.mark.torture
 KMS = ("tsm", "security", "kms")
-RETURN_S = 10.0
+LATEST_S = 60.0  # that it is ten seconds is shown by a clock of the test (outage.py)
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def test_a_server_starts_without_its_root_and_recovers_by_itself(
         tries = 2 + (time.monotonic() - began) / PAUSE_S
         assert len(cloud.calls) <= ATTEMPTS * tries
         cloud.mend()
-        began = time.monotonic()
+        mended = time.monotonic()
         while ready(node) != 200:
-            assert time.monotonic() - began < RETURN_S
+            assert time.monotonic() - mended < LATEST_S
             time.sleep(0.1)
         shown = json.loads(node.run(*KMS, "status", "--json").out)
         assert shown["status"] == "OK"
-        assert shown["rmk"]["age_seconds"] < RETURN_S * 2
+        assert shown["rmk"]["age_seconds"] <= time.monotonic() - mended + 1
         cloud.calls.clear()
         assert [ready(node) for _ in range(20)] == [200] * 20
         assert cloud.calls == []

@@ -13,14 +13,14 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.repository.rows import SiteRow, UserRow
 from strongroom.repository.unit_of_work import Repository
-from strongroom.services import platform as first_rows
-from strongroom.services.auth import AuthService, Identity
-from strongroom.services.groups import GroupsService
-from strongroom.services.jobs import JobsService
-from strongroom.services.projects import ProjectsService
-from strongroom.services.sites import SitesService
-from strongroom.services.tokens import TokensService
-from strongroom.services.users import UsersService
+from strongroom.services.directory import first_rows
+from strongroom.services.directory.groups import GroupsService
+from strongroom.services.directory.projects import ProjectsService
+from strongroom.services.directory.sign_in import AuthService, Identity
+from strongroom.services.directory.sites import SitesService
+from strongroom.services.directory.tokens import TokensService
+from strongroom.services.directory.users import UsersService
+from strongroom.services.jobs.queue import JobsService
 
 PASSWORD = SecretBytes(b"correct horse")
 LOCAL = Subject.local("os:root")
@@ -39,12 +39,15 @@ class Platform:
     def __post_init__(self) -> None:
         parts = self.repository, self.events, self.clock
         self.jobs = JobsService(*parts)
-        self.auth = AuthService(*parts)
+        self.auth = AuthService(*parts, monotonic=self._elapsed)
         self.sites = SitesService(*parts, self.jobs)
         self.users = UsersService(*parts)
         self.tokens = TokensService(*parts)
         self.groups = GroupsService(self.repository, self.clock)
         self.projects = ProjectsService(*parts)
+
+    def _elapsed(self) -> float:
+        return self.clock.moment.timestamp()
 
     def later(self, **span: float) -> None:
         """Move the clock."""

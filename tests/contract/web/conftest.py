@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.web.app import WebSettings
-from tests.web_client import Served, serve
+from strongroom.web.feed import BodyLimits
+from strongroom.web.lanes import LaneLimits
+from strongroom.web.settings import WebSettings
+from tests.support.web_client import Served, serve
 
 
 @pytest.fixture
@@ -18,5 +20,10 @@ def served(node_dir: Path) -> Iterator[Served]:
 @pytest.fixture
 def impatient(node_dir: Path) -> Iterator[Served]:
     """A server that waits for bodies for half a second only."""
-    with serve(node_dir, WebSettings(idle_s=0.5, upload_threads=2)) as running:
+    settings = WebSettings(
+        small_body=BodyLimits(whole_s=0.5),
+        upload_body=BodyLimits(idle_s=0.5, least_bytes=4096),
+        uploads=LaneLimits(2, 2, 64, 32),
+    )
+    with serve(node_dir, settings) as running:
         yield running

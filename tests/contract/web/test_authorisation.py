@@ -8,16 +8,26 @@ that a thing of another site is unknown (404) is one too.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 
-from strongroom import new_node
 from strongroom.crypto.secret import SecretBytes
 from strongroom.jobs.model import JobKind
+from strongroom.node import create
 from strongroom.repository.rows import SiteMode
-from strongroom.services.sites import SiteChanges
+from strongroom.services.directory.sites import SiteChanges
 from strongroom.web.api.table import ROUTES
-from tests.web_client import ADMIN, BOUNDARY, LOCAL, PASSWORD, Client, Served, multipart, serve
+from tests.support.web_client import (
+    ADMIN,
+    BOUNDARY,
+    LOCAL,
+    PASSWORD,
+    Client,
+    Served,
+    multipart,
+    serve,
+)
 
 SERVER, SITE_ADMIN, PUBLISHER, EXPLORER, VIEWER = (
     "server",
@@ -37,6 +47,19 @@ ADMINS = {SERVER, SITE_ADMIN}
 PUBLISHERS = ADMINS | {PUBLISHER}
 EXPLORERS = PUBLISHERS | {EXPLORER}
 ITEM_OF = {"datasources": "datasource", "workbooks": "workbook"}
+
+DEFAULTS = (
+    *ITEM_OF,
+    *("databases", "dataroles", "flows", "lenses", "metrics", "tables"),
+    *("virtualConnections", "virtualconnections"),
+)
+# of what is not kept here: empty, and nothing that anybody could see there
+EMPTY_LISTS = (
+    *("collections", "customviews", "dataAlerts", "databases", "flows", "flows/runs"),
+    *("groupsets", "labelValues", "metrics", "schedules", "subscriptions", "tables"),
+    *("tasks/dataAcceleration", "tasks/extractRefreshes", "tasks/linked", "tasks/runFlow"),
+    *("views", "virtualconnections", "webhooks"),
+)
 
 # who may, of those that own nothing: administrators, else nobody but an owner (Q-18)
 SITE_ROUTES = {
@@ -59,11 +82,21 @@ SITE_ROUTES = {
     "DELETE /sites/{site}/groups/{group}": ADMINS,
     "GET /sites/{site}/groups/{group}/users": ALL,
     "POST /sites/{site}/groups/{group}/users": ADMINS,
+    "PUT /sites/{site}/groups/{group}/users/remove": ADMINS,
     "DELETE /sites/{site}/groups/{group}/users/{user}": ADMINS,
+    "GET /sites/{site}/users/{user}/groups": ALL,
+    "GET /sites/{site}/favorites/{user}": ALL,
     "GET /sites/{site}/projects": ALL,
     "POST /sites/{site}/projects": ADMINS,
+    "GET /sites/{site}/projects/{project}": ALL,
     "PUT /sites/{site}/projects/{project}": ADMINS,
     "DELETE /sites/{site}/projects/{project}": ADMINS,
+    **{
+        f"GET /sites/{{site}}/projects/{{project}}/{path}": ADMINS
+        for path in ("permissions", *(f"default-permissions/{word}" for word in DEFAULTS))
+    },
+    "PUT /sites/{site}/tags:batchCreate": ADMINS,
+    "PUT /sites/{site}/tags:batchDelete": ADMINS,
     **{
         call: who
         for kind in ITEM_OF
@@ -78,19 +111,32 @@ SITE_ROUTES = {
             f"POST /sites/{{site}}/{kind}/{{item}}/deleteExtract": ADMINS,
             f"POST /sites/{{site}}/{kind}/{{item}}/refresh": ADMINS,
             f"GET /sites/{{site}}/{kind}/{{item}}/connections": ALL,
+            f"PUT /sites/{{site}}/{kind}/{{item}}/connections": ADMINS,
+            f"PUT /sites/{{site}}/{kind}/{{item}}/connections/{{connection}}": ADMINS,
+            f"GET /sites/{{site}}/{kind}/{{item}}/permissions": ADMINS,
+            f"GET /sites/{{site}}/{kind}/{{item}}/revisions": ALL,
+            f"PUT /sites/{{site}}/{kind}/{{item}}/tags": ADMINS,
+            f"DELETE /sites/{{site}}/{kind}/{{item}}/tags/{{tag}}": ADMINS,
+            f"GET /sites/{{site}}/users/{{user}}/{kind}": ALL,
         }.items()
     },
     "GET /sites/{site}/workbooks/{item}/views": ALL,
-    "GET /sites/{site}/flows": ALL,
-    "GET /sites/{site}/views": ALL,
+    **{f"GET /sites/{{site}}/{path}": ALL for path in EMPTY_LISTS},
     "POST /sites/{site}/fileUploads": PUBLISHERS,
     "PUT /sites/{site}/fileUploads/{upload}": PUBLISHERS,  # and of these who began it
     "GET /sites/{site}/jobs": ADMINS,
     "GET /sites/{site}/jobs/{job}": ADMINS,
     "PUT /sites/{site}/jobs/{job}": ADMINS,
+    "POST /strongroom/data-keys/generate": {SERVER},
+    "POST /strongroom/data-keys/unwrap": {SERVER},
 }
 OPEN_ROUTES = {"GET /serverinfo", "GET /serverInfo", "POST /auth/signin", "POST /auth/signout"}
-SESSION_ROUTES = {"POST /auth/switchSite"}
+SESSION_ROUTES = {
+    "POST /auth/switchSite",
+    "GET /schedules",
+    "PUT /tags:batchCreate",
+    "PUT /tags:batchDelete",
+}
 # other sites as such are the server administrators' business from wherever they signed in
 ACROSS = {
     "GET /sites/{site}",
@@ -100,18 +146,30 @@ ACROSS = {
     "POST /sites/{site}/decrypt-extracts",
     "POST /sites/{site}/reencrypt-extracts",
 }
+# NEW is another text in each request: a change to what is there already is no change, and may be asked for by anybody
 BODIES = {
     "POST /sites": '<site name="New"/>',
+    "POST /strongroom/data-keys/unwrap": '<dataKey header=""/>',
     "PUT /sites/{site}": "<site/>",
     "POST /sites/{site}/users": '<user name="new" siteRole="nosuch"/>',
     "PUT /sites/{site}/users/{user}": '<user siteRole="SiteAdministratorCreator"/>',
     "POST /sites/{site}/groups": '<group name="g"/>',
     "PUT /sites/{site}/groups/{group}": '<group name="g"/>',
     "POST /sites/{site}/groups/{group}/users": '<user id="nosuch"/>',
+    "PUT /sites/{site}/groups/{group}/users/remove": '<users><user id="nosuch"/></users>',
     "POST /sites/{site}/projects": '<project name="P"/>',
-    "PUT /sites/{site}/projects/{project}": '<project description="d"/>',
-    "PUT /sites/{site}/datasources/{item}": '<datasource description="d"/>',
-    "PUT /sites/{site}/workbooks/{item}": '<workbook description="d"/>',
+    "PUT /sites/{site}/projects/{project}": '<project description="NEW"/>',
+    "PUT /sites/{site}/datasources/{item}": '<datasource description="NEW"/>',
+    "PUT /sites/{site}/workbooks/{item}": '<workbook description="NEW"/>',
+    **{
+        f"PUT /sites/{{site}}/{kind}/{{item}}/{path}": body
+        for kind in ITEM_OF
+        for path, body in {
+            "tags": '<tags><tag label="t"/></tags>',
+            "connections/{connection}": "<connection/>",
+            "connections": "<connectionLUIDs><connectionLUID>x</connectionLUID></connectionLUIDs><connection/>",
+        }.items()
+    },
 }
 ROUTE_NAMES = [f"{route.method} {route.path}" for route in ROUTES]
 
@@ -129,8 +187,10 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     root = tmp_path_factory.mktemp("authorisation") / "node"
-    new_node.create_node(str(root), ADMIN, SecretBytes(PASSWORD.encode()))
+    create.create_node(str(root), ADMIN, SecretBytes(PASSWORD.encode()))
     with serve(root) as served:
+        served.node.configuration.set("gateway.data_keys", "true", actor="os:test")
+        served.node.configuration.apply(actor="os:test")
         things, others = (furnish(served, name) for name in ("Own", "Other"))
         people = {who: served.user(who, "Own", role) for who, role in ROLES.items()}
         people[SERVER] = served.client("Own")
@@ -146,6 +206,8 @@ def furnish(served: Served, name: str) -> dict[str, dict[str, str]]:
         "user": owner.user_id,
         "project": element_id(owner, "/projects", '<project name="Sub"/>', "project"),
         "group": element_id(owner, "/groups", '<group name="All"/>', "group"),
+        "connection": "nosuch",
+        "tag": "t",
         "job": served.node.jobs.enqueue(JobKind.ENCRYPT, owner.site_id, "os:test").id,
         "upload": owner.on_site("POST", "/fileUploads")
         .find("fileUpload")
@@ -180,8 +242,13 @@ def ask(client: Client, route: str, names: dict[str, dict[str, str]], **more: st
             body = multipart(("request_payload", "", b""))
         query = {f"{ITEM_OF[kind]}Type": "hyper" if kind == "datasources" else "twb"}
         headers = {"content-type": f"multipart/mixed; boundary={BOUNDARY}"}
+        if path.endswith("{upload}"):
+            query = {}
         return client.send(method, path.format(**named), body, query, headers).status
-    wanted = BODIES.get(route, "")
+    wanted = BODIES.get(route, "").replace("NEW", uuid4().hex)
+    if "/tags:" in path:
+        content = f'<content contentType="datasource" id="{named["item"]}"/>'
+        wanted = f'<tagBatch><tags><tag label="t"/></tags><contents>{content}</contents></tagBatch>'
     sent = f"<tsRequest>{wanted}</tsRequest>" if wanted else ""
     return client.send(method, path.format(**named), sent).status
 
@@ -197,7 +264,7 @@ def test_what_is_open_is_meant_to_be() -> None:
     assert is_open <= OPEN_ROUTES
 
 
-@pytest.mark.parametrize("route", [*SITE_ROUTES, *SESSION_ROUTES])
+@pytest.mark.parametrize("route", [*SITE_ROUTES, *sorted(SESSION_ROUTES)])
 @pytest.mark.parametrize("token", ["", "x" * 43])
 def test_without_a_session_nothing_is_done(stage: Stage, route: str, token: str) -> None:
     nobody = Client(stage.served.port, token=token)

@@ -12,8 +12,8 @@ from strongroom.errors import ConflictError, StateError, StorageError
 from strongroom.extracts.model import ContentKind, FileType
 from strongroom.repository.gateways.content import ContentsTable
 from strongroom.repository.rows import ContentRow, SiteMode
-from strongroom.services.publishing import PublishRequest
-from tests.web_client import HYPER, LOCAL, Client, Served
+from strongroom.services.content.publish import PublishRequest
+from tests.support.web_client import HYPER, LOCAL, Client, Served
 
 MODES = [SiteMode.DISABLED, SiteMode.ENABLED, SiteMode.ENFORCED]
 MARK = b"MARK-OF-PLAINTEXT"
@@ -312,9 +312,8 @@ def test_deleting_a_project_deletes_its_files(served: Served) -> None:
 def test_what_clients_ask_of_extracts_is_a_job(served: Served, call: str) -> None:
     client = served.site("Site", SiteMode.ENABLED)
     item = item_of(client, "data")
-    reply = client.on_site(
-        "POST", f"/datasources/{item}/{call}", "<tsRequest/>", {"encrypt": "True"}
-    )
+    query = {"encrypt": "True"} if call == "createExtract" else {}
+    reply = client.on_site("POST", f"/datasources/{item}/{call}", "<tsRequest/>", query)
     assert reply.status == 202
     assert client.on_site("GET", f"/jobs/{reply.find('job').get('id')}").status == 200
     assert client.download(item).body == HYPER
@@ -378,13 +377,13 @@ def test_project_owners_may_decide_too(served: Served) -> None:
 def test_equal_names_get_content_urls_of_their_own(served: Served) -> None:
     client = served.client()
     found = []
-    for name in ("P", "Q"):
+    for name in ("P", "Q", "R"):
         made = client.on_site(
             "POST", "/projects", f'<tsRequest><project name="{name}"/></tsRequest>'
         )
         inner = f'<project id="{made.find("project").get("id")}"/>'
         found.append(client.publish("Same name", inner=inner).find("datasource").get("contentUrl"))
-    assert found == ["Samename", "Samename_1"]
+    assert found == ["Samename", "Samename_1", "Samename_2"]
 
 
 def test_embedded_credentials_are_replaced_with_their_item(served: Served) -> None:
@@ -467,11 +466,11 @@ def test_a_commit_that_fails_on_the_disk_leaves_the_file_to_the_next_start(
 
 
 def test_the_key_may_be_rotated_during_an_upload(served: Served) -> None:
-    """Architecture, section 9 rule 4: a header under another MEK is rewrapped before its row commits."""
+    """A header under another MEK is rewrapped before its row commits."""
     client = served.site("Site", SiteMode.ENFORCED)
-    before = served.node.keys.active_mek_id
+    before = served.node.envelope_keys.active_mek_id
     row = publish_while(served, client, partial(served.node.kms.rotate, "os:test"))
-    assert row.mek_id == served.node.keys.active_mek_id
+    assert row.mek_id == served.node.envelope_keys.active_mek_id
     assert row.mek_id != before
     assert client.download(row.id).body == HYPER
     assert served.nothing_is_left()

@@ -3,7 +3,7 @@
 import pytest
 
 from strongroom.repository.rows import SiteMode
-from tests.web_client import Client, Reply, Served
+from tests.support.web_client import Client, Reply, Served
 
 
 def add_user(client: Client, name: str, role: str = "Viewer") -> Reply:

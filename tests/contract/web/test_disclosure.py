@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.repository.rows import SiteMode
-from strongroom.services.sites import SiteChanges
-from tests.web_client import LOCAL, Client, Reply, Served
+from strongroom.services.directory.sites import SiteChanges
+from tests.support.web_client import LOCAL, Client, Reply, Served
 
 HUGE = "9" * 30
 

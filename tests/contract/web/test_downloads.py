@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.repository.rows import SiteMode
-from tests.web_client import HYPER, Client, Served
+from tests.support.web_client import HYPER, Client, Served
 
 MARK = b"MARK-OF-PLAINTEXT"
 

@@ -1,4 +1,4 @@
-"""Our own HTTPS listener (requirements 2.4): the administrator's certificate, exchanged while serving (C-20)."""
+"""Our own HTTPS listener: the administrator's certificate, exchanged while serving (C-20)."""
 
 import asyncio
 import http.client
@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from strongroom import bootstrap
-from strongroom.bootstrap import Node
-from strongroom.errors import ConflictError, UsageError
+from strongroom.errors import ConflictError, StateError, UsageError
+from strongroom.node import opening
+from strongroom.node.opening import Node
 from strongroom.web import https, server
-from tests.emulators import free_port
-from tests.tls import Authority
+from strongroom.web.settings import WebSettings
+from tests.support.emulators import free_port
+from tests.support.tls import Authority
 
 ACTOR = "os:test"
 PASSPHRASE = "opens the key"
@@ -52,23 +53,24 @@ def encrypted(key: str, passphrase: str) -> str:
 
 
 @contextmanager
-def served(node: Node) -> Iterator[None]:
+def served(node: Node, settings: WebSettings | None = None) -> Iterator[None]:
     ready = threading.Event()
     with server.listen("127.0.0.1", 0) as plain, https.listening(node) as tls:
-        running = server.build(node, lambda _: ready.set(), tls=tls)
+        running = server.build(node, lambda _: ready.set(), settings, tls)
         thread = threading.Thread(target=running.run, args=([plain],))
         thread.start()
         try:
-            assert ready.wait(20)
+            assert ready.wait(60)
             yield
         finally:
             running.should_exit = True
-            thread.join(20)
+            thread.join(60)
+        assert not thread.is_alive()
 
 
 @pytest.fixture
 def node(node_dir: Path) -> Iterator[Node]:
-    opened = bootstrap.open_node(str(node_dir))
+    opened = opening.open_node(str(node_dir))
     yield opened
     opened.close()
 
@@ -82,7 +84,7 @@ def port(node: Node) -> int:
 
 def health(port: int, ca_file: Path) -> int:
     context = ssl.create_default_context(cafile=str(ca_file))
-    client = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+    client = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=60)
     try:
         client.request("GET", "/healthz")
         return client.getresponse().status
@@ -91,7 +93,7 @@ def health(port: int, ca_file: Path) -> int:
 
 
 def becomes(true: Callable[[], bool]) -> bool:
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 60
     while time.monotonic() < limit:
         if true():
             return True
@@ -124,7 +126,7 @@ def test_a_new_certificate_is_shown_without_a_restart_and_open_connections_go_on
     apply(node, values)
     with served(node):
         context = ssl.create_default_context(cafile=str(first))
-        client = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+        client = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=60)
         client.request("GET", "/healthz")
         assert client.getresponse().read() == b"ok\n"
         apply(node, later)
@@ -152,6 +154,10 @@ def test_a_certificate_that_does_not_work_leaves_the_old_one(
     """A wrong change is told and not taken over; nobody is asked for a passphrase on a terminal."""
     ca_file, values = certificate(tmp_path / "one", passphrase=PASSPHRASE)
     apply(node, values)
+    with pytest.raises(UsageError, match="HTTPS cannot be served"):
+        apply(node, spoil)
+    node.configuration.discard()
+    node.configuration.checks.clear()  # as a node of the version before, which took it
     with served(node):
         apply(node, spoil)
         assert becomes(lambda: "cannot be used" in caplog.text)
@@ -165,7 +171,7 @@ def test_without_a_certificate_it_listens_when_one_is_applied(
     ca_file, values = certificate(tmp_path / "one")
     with served(node):
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5)
+            socket.create_connection(("127.0.0.1", port), timeout=60)
         apply(node, values)
         assert becomes(lambda: trusts(port, ca_file))
 
@@ -193,7 +199,7 @@ def test_old_versions_of_tls_are_refused(node: Node, port: int, tmp_path: Path) 
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=10) as line,
+            socket.create_connection(("127.0.0.1", port), timeout=60) as line,
             pytest.raises(ssl.SSLError),
         ):
             context.wrap_socket(line, server_hostname="127.0.0.1")
@@ -221,6 +227,53 @@ def test_a_wrong_address_or_a_taken_port_is_told(node: Node, port: int) -> None:
         https.listening(node),
     ):
         pass
-    apply(node, {"gateway.https.host": "example.org"})
-    with pytest.raises(UsageError), https.listening(node):
+    with pytest.raises(UsageError, match="cannot be"):
+        apply(node, {"gateway.https.host": "example.org"})
+    held = {"gateway.https.host": "example.org"}  # as an older version took it
+    node.configuration.compare_and_put(lambda document: document.with_values(held))
+    with pytest.raises(StateError, match="holds a value"), https.listening(node):
         pass
+
+
+@pytest.mark.parametrize(
+    "ciphers", ["AES128-SHA:AES256-SHA", "ECDHE-RSA-AES128-SHA256:ECDHE-RSA-AES256-SHA384"]
+)
+def test_weak_suites_are_not_offered(node: Node, port: int, tmp_path: Path, ciphers: str) -> None:
+    """findings S15: two suites of TLS 1.2 in CBC mode were."""
+    _, values = certificate(tmp_path)
+    apply(node, values)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ciphers + ":@SECLEVEL=0")
+    with (
+        served(node),
+        socket.create_connection(("127.0.0.1", port), timeout=60) as raw,
+        pytest.raises(ssl.SSLError),
+    ):
+        context.wrap_socket(raw)
+
+
+def test_browsers_are_told_to_come_back_by_https(node: Node, port: int, tmp_path: Path) -> None:
+    """findings S15: HSTS, and by HTTPS alone."""
+    ca_file, values = certificate(tmp_path)
+    apply(node, values)
+    with served(node):
+        context = ssl.create_default_context(cafile=str(ca_file))
+        client = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=60)
+        client.request("GET", "/healthz")
+        assert client.getresponse().headers["strict-transport-security"] == "max-age=31536000"
+        client.close()
+
+
+def test_every_suite_has_forward_secrecy_and_authenticates() -> None:
+    """findings S15."""
+    for one in https.new_context().get_ciphers():
+        assert one["name"].startswith(("TLS_", "ECDHE-"))
+        assert "GCM" in one["name"] or "CHACHA20" in one["name"]
+
+
+def test_a_chain_can_be_printed() -> None:
+    """findings S17: it holds the private key and its passphrase."""
+    assert "SECRET" not in repr(https.Chain(b"SECRET-1", b"SECRET-2"))

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from strongroom.repository.rows import SiteMode
-from tests.web_client import Client, Served
+from tests.support.web_client import Client, Served
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -77,7 +77,12 @@ def test_filters_are_in_the_clients_words(served: Served) -> None:
     assert found("jobType:in:[EncryptExtracts,DecryptExtracts]") == [done]
     assert found("progress:lte:0") == [waiting]
     assert set(found("createdAt:gt:2020-01-01T00:00:00Z")) == {done, waiting}
-    assert client.on_site("GET", "/jobs", query={"filter": "status:eq:Nosuch"}).status == 400
+    for spelling in ("jobType:eq:encrypt_extracts", "job_type:eq:EncryptExtracts"):
+        assert found(spelling) == [done]  # findings T4: both spellings
+    assert set(found("priority:eq:50")) == {done, waiting}
+    assert found("name:eq:Encrypt Extracts: Site") == [done]
+    assert found("status:eq:Nosuch") == []  # equal to nothing, as documented
+    assert found("jobType:eq:refresh_flow") == []
 
 
 def test_cancelling(served: Served) -> None:

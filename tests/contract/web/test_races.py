@@ -5,9 +5,9 @@ import pytest
 from strongroom.errors import ConflictError, NotFoundError, PermissionDeniedError, StateError
 from strongroom.extracts.model import ContentKind, FileType
 from strongroom.repository.rows import SiteMode
-from strongroom.services.publishing import Publication, PublishRequest
-from strongroom.services.sites import SiteChanges
-from tests.web_client import HYPER, LOCAL, Served
+from strongroom.services.content.publish import Publication, PublishRequest
+from strongroom.services.directory.sites import SiteChanges
+from tests.support.web_client import HYPER, LOCAL, Served
 
 MIB = bytes(1024 * 1024)
 

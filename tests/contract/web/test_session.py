@@ -5,8 +5,8 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from strongroom.repository.rows import SiteMode
-from strongroom.services.sites import SiteChanges
-from tests.web_client import LOCAL, PASSWORD, Client, Served
+from strongroom.services.directory.sites import SiteChanges
+from tests.support.web_client import LOCAL, PASSWORD, Client, Served
 
 
 def test_server_info_needs_nobody(served: Served) -> None:

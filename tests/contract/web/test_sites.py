@@ -1,9 +1,9 @@
-"""Sites, their modes, and the three calls on all extracts of a site (clients.md 0, requirements section 10)."""
+"""Sites, their modes, and the three calls on all extracts of a site (clients.md 0)."""
 
 import pytest
 
 from strongroom.repository.rows import SiteMode
-from tests.web_client import Served
+from tests.support.web_client import Served
 
 CALLS = ["encrypt-extracts", "decrypt-extracts", "reencrypt-extracts"]
 
@@ -159,6 +159,14 @@ def test_limits_of_a_site_are_set_by_server_administrators(served: Served, chang
     after = dict(client.on_site("GET", "").find("site").attrib)
     assert after == {**shown, "commentingEnabled": "false"}
     assert admin.on_site("PUT", "", f"<tsRequest><site {change}/></tsRequest>").status == 200
+
+
+@pytest.mark.parametrize("name", ["é", "a·b", "a" * 101])
+def test_names_of_attributes_are_bounded_in_xml_too(served: Served, name: str) -> None:
+    client = served.client()
+    reply = client.on_site("PUT", "", f'<tsRequest><site {name}="v"/></tsRequest>'.encode())
+    assert (reply.status, b"no name of an attribute of a site" in reply.body) == (400, True)
+    assert name not in client.on_site("GET", "").find("site").attrib
 
 
 def test_attributes_with_a_namespace_are_not_kept(served: Served) -> None:

@@ -2,19 +2,21 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from strongroom import durable
 from strongroom.access.sessions import hash_token
-from strongroom.bootstrap import Node
 from strongroom.clock import FixedClock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
 from strongroom.errors import StorageError
+from strongroom.eventlog.events import secret_revealed
 from strongroom.filestore.blockfile import PARTIAL_SUFFIX
 from strongroom.ids import new_id
+from strongroom.node.opening import Node
+from strongroom.system import durable
 from strongroom.web import upkeep
 from tests.contract.conftest import ADMIN, ADMIN_PASSWORD
 
@@ -62,7 +64,7 @@ def test_a_failure_is_logged_and_tried_again(
 
     monkeypatch.setattr(node.uploads, "expire", failing)
     with upkeep.kept_up(node, 0.01):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while len(calls) < 4 and time.monotonic() < end:
             time.sleep(0.01)
     assert len(calls) >= 4
@@ -105,7 +107,7 @@ def test_an_exception_that_nobody_expected_does_not_end_upkeep(
 
     monkeypatch.setattr(node.keeper, "upkeep", failing)
     with upkeep.kept_up(node, 0.01):
-        assert again.wait(10)
+        assert again.wait(60)
     assert "tried again" in caplog.text
 
 
@@ -123,6 +125,60 @@ def test_a_task_that_hangs_does_not_hold_up_the_end(
     monkeypatch.setattr(upkeep, "finish_rotations", hang)
     monkeypatch.setattr(upkeep, "_END_WAIT_S", 0.01)
     with upkeep.kept_up(node, 0.01):
-        assert begun.wait(10)
+        assert begun.wait(60)
     assert "did not end in time" in caplog.text
     end.set()
+
+
+def _cut(node: Node) -> None:
+    lines = node.paths.events.read_bytes().splitlines(keepends=True)
+    node.paths.events.write_bytes(b"".join(lines[:-2]))
+
+
+def _edited(node: Node) -> None:
+    data = node.paths.events.read_bytes()
+    node.paths.events.write_bytes(data.replace(b'"seq":2,', b'"seq":7,'))
+
+
+@pytest.mark.parametrize("change", [_cut, _edited])
+def test_a_changed_event_log_is_told_at_the_start_and_nothing_is_signed(
+    node: Node, caplog: pytest.LogCaptureFixture, change: Callable[[Node], None]
+) -> None:
+    """R10: what the end shows at once, and what stands in the middle beside the serving."""
+    change(node)
+    files = node.paths.events, node.events.checkpoints.path
+    before = [path.read_bytes() for path in files]
+    with upkeep.kept_up(node, 3600):
+        end = time.monotonic() + 60
+        while "event log: it was changed" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+    assert "event log: it was changed" in caplog.text
+    assert "'strongroom events verify' says more" in caplog.text
+    assert [path.read_bytes() for path in files] == before
+    assert (upkeep.event_log_problems(node) != ()) == (change is _cut)
+
+
+def test_a_start_signs_what_a_killed_writer_left(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R10."""
+    kept = node.events.checkpoints.path.read_bytes()
+    node.events.append([secret_revealed("os:ada", "redis.password")])
+    node.events.checkpoints.path.write_bytes(kept)
+    assert node.events.verify().unsigned == 1
+    upkeep.at_start(node)
+    assert node.events.verify().is_whole
+    assert "event log" not in caplog.text
+
+
+def test_an_event_log_that_cannot_be_signed_stops_no_start(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk does not keep a node from serving what it has."""
+
+    def full() -> tuple[str, ...]:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(node.events, "sign", full)
+    upkeep.at_start(node)
+    assert "event log: it could not be compared with its checkpoint: no space" in caplog.text

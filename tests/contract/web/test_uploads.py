@@ -8,8 +8,8 @@ from strongroom.clock import format_utc, parse_utc
 from strongroom.errors import StorageError
 from strongroom.repository.gateways.work import UploadsTable
 from strongroom.repository.rows import SiteMode
-from strongroom.services import uploads
-from tests.web_client import BOUNDARY, HYPER, Client, Reply, Served, multipart
+from strongroom.services.content import uploads
+from tests.support.web_client import BOUNDARY, HYPER, Client, Reply, Served, multipart
 
 HEADERS = {"content-type": f"multipart/mixed; boundary={BOUNDARY}"}
 PAYLOAD = b'<tsRequest><datasource name="big"/></tsRequest>'
@@ -128,6 +128,19 @@ def test_uploads_that_nobody_continues_expire(served: Served) -> None:
     assert served.nothing_is_left()
 
 
+def test_an_upload_of_a_clock_that_was_ahead_has_its_time_from_now(served: Served) -> None:
+    """findings K23: nobody expired it before that time had come."""
+    client = served.client()
+    upload = start(client)
+    with served.node.repository.transaction() as tx:
+        row = tx.uploads.get(upload)
+        tx.uploads.update(upload, last_at=format_utc(parse_utc(row.last_at) + timedelta(days=400)))
+    assert served.node.uploads.expire() == 0
+    with served.node.repository.reading() as tx:
+        assert parse_utc(tx.uploads.get(upload).last_at) <= served.node.clock.now()
+    assert put(client, upload, HYPER).status == 200
+
+
 def test_the_key_of_a_part_may_be_retired_meanwhile(served: Served) -> None:
     """A part under an older MEK is still read; the published file is under the active one (K-11)."""
     client = served.site("Site", SiteMode.ENFORCED)
@@ -137,7 +150,7 @@ def test_the_key_of_a_part_may_be_retired_meanwhile(served: Served) -> None:
     reply = finish(client, upload)
     with served.node.repository.reading() as tx:
         row = tx.contents.get(reply.find("datasource").get("id", ""))
-    assert row.mek_id == served.node.keys.active_mek_id
+    assert row.mek_id == served.node.envelope_keys.active_mek_id
     assert client.download(row.id).body == HYPER
 
 
@@ -168,3 +181,71 @@ def test_a_part_whose_commit_fails_on_the_disk_is_left_to_the_next_start(
     assert served.stored == []
     assert served.nothing_is_left()
     assert put(client, upload, HYPER).status == 200
+
+
+SOME = bytes(range(256)) * 3000 + b"and an end"
+ROW = b"2026-11-28;Berlin;17;0.5\n"
+ALIKE = [
+    HYPER,
+    SOME,
+    SOME[:5000],
+    b"ab",
+    b"\0" * 300_000,
+    b"AB" * 16 * 1024,
+    (ROW * 2400)[:60_000],
+    bytes(range(100)) * 10_000,
+    b"x" * (64 * 1024),
+]
+
+
+@pytest.mark.parametrize("chunk", ALIKE, ids=len)
+def test_parts_that_are_alike_are_all_kept_and_told_of(
+    served: Served, chunk: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Findings K17: a part that is PUT twice is noticed. It is never dropped: two parts may be alike by right."""
+    client = served.client()
+    upload = start(client)
+    assert put(client, upload, HYPER[:300_000]).status == 200
+    assert "the part before it" not in caplog.text
+    for _ in range(3):
+        assert put(client, upload, chunk).status == 200
+    assert put(client, upload, b"the rest").status == 200
+    told = [one.getMessage() for one in caplog.records if "the part before it" in one.msg]
+    assert [f"part {number} of upload {upload}" in one for number, one in enumerate(told, 3)] == [
+        True,
+        True,
+    ]
+    item = finish(client, upload).find("datasource").get("id", "")
+    assert client.download(item).body == HYPER[:300_000] + chunk * 3 + b"the rest"
+    assert served.nothing_is_left()
+
+
+def test_a_part_that_cannot_be_compared_is_kept(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has its row already: an error would be told of what was done."""
+
+    def refuse(*_: object) -> bool:
+        raise StorageError("disk I/O error")
+
+    client = served.client()
+    upload = start(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads.PartUpload, "_has_same_bytes", refuse)
+        assert [put(client, upload, HYPER).status for _ in range(2)] == [200, 200]
+    assert "cannot be compared" in caplog.text
+    item = finish(client, upload).find("datasource").get("id", "")
+    assert client.download(item).body == HYPER * 2
+
+
+def test_a_part_that_only_begins_like_the_one_before_is_not_told_of(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = served.client()
+    upload = start(client)
+    parts = [SOME, SOME[:-1] + b"X", b"Y" + SOME[1:], SOME]
+    for part in (HYPER, *parts):
+        assert put(client, upload, part).status == 200
+    item = finish(client, upload).find("datasource").get("id", "")
+    assert client.download(item).body == HYPER + b"".join(parts)
+    assert "the part before it" not in caplog.text

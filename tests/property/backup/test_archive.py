@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from strongroom.backup import archive, manifest
 from strongroom.backup.archive import BytesSource
-from strongroom.backup.restore import OpenBackup
+from strongroom.backup.open_backup import OpenBackup
 from strongroom.errors import FormatError
-from tests.archives import written
+from tests.support.archives import written
 
 PARTS = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,14}", fullmatch=True)
 NAMES = st.lists(PARTS, min_size=1, max_size=6).map("/".join)

@@ -1,7 +1,7 @@
 """Pending changes as a state machine against two dictionaries: what is applied, what is pending (C-07, C-19)."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,11 @@ from strongroom.errors import ConflictError
 from strongroom.eventlog.base import Event
 from strongroom.secrets import catalog as secrets
 from strongroom.secrets import enc
-from strongroom.services.configuration import ConfigurationService
+from strongroom.services.configuration.service import ConfigurationService
+from tests.support.unread_events import UnreadEvents
 
 ACTOR = "os:anna"
-ORDINARY = ["basefilepath.log_archive", "my.setting"]
+ORDINARY = ["backgrounder.timeout_tasks", "my.setting"]
 SECRET = ["redis.password", "ssl.key.passphrase", "my.password"]
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
@@ -35,15 +36,12 @@ class MemoryKeys:
         return self.keys[key_id]
 
 
-class MemoryEvents:
+class MemoryEvents(UnreadEvents):
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def append(self, events: Sequence[Event]) -> None:
         self.events += events
-
-    def read(self) -> Iterator[Mapping[str, object]]:
-        raise NotImplementedError
 
 
 class PendingChangesMachine(RuleBasedStateMachine):
@@ -92,7 +90,7 @@ class PendingChangesMachine(RuleBasedStateMachine):
         self.pending[key] = value
         self.is_stale = True
 
-    @rule(key=st.sampled_from(["basefilepath.log_archive", "redis.password"]))
+    @rule(key=st.sampled_from(["backgrounder.timeout_tasks", "redis.password"]))
     def reset(self, key: str) -> None:
         self._service().reset(key, actor=ACTOR)
         self.pending[key] = None

@@ -11,8 +11,9 @@ from strongroom.envelope.header import HEADER_BYTES, Placement
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.envelope.writer import SealingWriter, new_sealer
 from strongroom.errors import FormatError, IntegrityError
-from strongroom.extracts.stored import VaultFile, VaultReader
-from tests.memory_keys import Memory, MemoryKeys, opened, sealed
+from strongroom.extracts.stored import VaultReader
+from strongroom.system.source_file import SourceFile
+from tests.support.memory_keys import Memory, MemoryKeys, opened, sealed
 
 KEYS = MemoryKeys()
 SEGMENT = 4096
@@ -38,11 +39,11 @@ class _Handle(Memory):
         pass
 
 
-def _open(envelope: bytes) -> VaultFile:
+def _open(envelope: bytes) -> SourceFile:
     source = _Handle(envelope)
     header = read_header(source)
     reader = EnvelopeReader(source, header, KEYS.open_envelope(header, None))
-    return VaultFile(VaultReader(reader, source))
+    return VaultReader(reader, source).as_file()
 
 
 @given(size=st.sampled_from([0, 1, 4040, 4041, len(PLAIN)]), operations=st.lists(_operation))

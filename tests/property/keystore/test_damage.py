@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom import ids
-from strongroom.crypto import rng
-from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import KeystoreError
-from strongroom.keystore import key_records, pkcs12
-from strongroom.keystore.key_records import (
+from strongroom.configuration_keys import records
+from strongroom.configuration_keys.records import (
     ConfigurationKeyRecord,
     ConfigurationKeyState,
     KeyWrap,
     WrapKind,
 )
+from strongroom.crypto import rng
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import KeystoreError
+from strongroom.keystore import pkcs12
 from strongroom.keystore.pkcs12 import SecretKeyEntry
 
 _NOW = datetime(2026, 11, 21, 20, 0, 0, tzinfo=UTC)
@@ -34,7 +35,7 @@ def _keystore_file() -> bytes:
 def _records_file(installation_id: str) -> bytes:
     wrap = KeyWrap(ids.new_id(), WrapKind.MASTER_KEY, "master-key-1", rng.random_bytes(60))
     record = ConfigurationKeyRecord(ids.new_id(), _NOW, ConfigurationKeyState.ACTIVE, (wrap,))
-    return key_records.serialize(installation_id, [record])
+    return records.serialize(installation_id, [record])
 
 
 def test_every_flipped_bit_of_a_keystore_is_found() -> None:
@@ -61,12 +62,12 @@ def test_every_flipped_bit_and_every_cut_of_the_records_is_found() -> None:
     data = _records_file(installation_id)
     for position in range(len(data)):
         with pytest.raises(KeystoreError):
-            key_records.parse(data[:position], installation_id)
+            records.parse(data[:position], installation_id)
         for bit in range(8):
             damaged = bytearray(data)
             damaged[position] ^= 1 << bit
             with pytest.raises(KeystoreError):
-                key_records.parse(bytes(damaged), installation_id)
+                records.parse(bytes(damaged), installation_id)
 
 
 @given(st.binary(max_size=600))
@@ -74,7 +75,7 @@ def test_foreign_bytes_are_no_keystore(data: bytes) -> None:
     with pytest.raises(KeystoreError):
         pkcs12.parse(data, _PASSWORD)
     with pytest.raises(KeystoreError):
-        key_records.parse(data, ids.new_id())
+        records.parse(data, ids.new_id())
 
 
 @given(

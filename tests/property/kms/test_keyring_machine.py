@@ -11,15 +11,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from strongroom.clock import FixedClock
 from strongroom.crypto import rng
 from strongroom.envelope.header import Header, Placement
+from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.errors import KeyNotFoundError
 from strongroom.ids import InstallationId, new_id
+from strongroom.kms import next_store
 from strongroom.kms import store as kms_store
-from strongroom.kms.accessor import KmsAccessor
+from strongroom.kms.cache import StoreCache
+from strongroom.kms.next_store import NextStore, RootSet
 from strongroom.kms.opening import open_store
+from strongroom.kms.ring_keys import RingKeys
 from strongroom.kms.states import MekState
 from strongroom.roots.local import LocalRoot
-from strongroom.services import kms_change
-from strongroom.services.kms_change import NextStore, RootSet
+from tests.support.stored_forms import with_slot
 
 if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretBytes
@@ -49,21 +52,22 @@ class KeyRingMachine(RuleBasedStateMachine):
         key = rng.new_key()
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.root = LocalRoot(new_id(), lambda _: key, self.clock)
-        self.present = kms_change.first(
+        self.present = next_store.initial(
             InstallationId(new_id()), RootSet("local", self.root), self.clock.now()
         )
         self.files: dict[str, tuple[Header, SecretBytes]] = {}
         self.retired: set[str] = set()
         self.held = Held(self.present.raw)
-        self.keys = KmsAccessor(
+        cache = StoreCache(
             self.held, lambda _: self.root, monotonic=lambda: 0.0, log=lambda *_: None
         )
+        self.keys = EnvelopeKeys(RingKeys(cache.ring))
 
     @rule(hours=st.integers(-5, 50))
     def rotate(self, hours: int) -> None:
         self.clock.moment += timedelta(hours=hours)
         opened = open_store(kms_store.parse(self.present.raw), lambda _: self.root, lambda *_: None)
-        self.put(kms_change.rotated(opened, RootSet("local", self.root), self.clock.now()))
+        self.put(next_store.rotated(opened, RootSet("local", self.root), self.clock.now()))
 
     @rule()
     def publish(self) -> None:
@@ -78,7 +82,7 @@ class KeyRingMachine(RuleBasedStateMachine):
         if header.mek_ids & self.retired == header.mek_ids:
             return
         slot = self.keys.rewrapped_slot(header, HERE)
-        self.files[name] = (header.with_slot(slot).with_slot(slot), dek)
+        self.files[name] = (with_slot(with_slot(header, slot), slot), dek)
 
     @precondition(lambda self: len(self.present.ring.meks) > 1)
     @rule(data=st.data())
@@ -86,7 +90,7 @@ class KeyRingMachine(RuleBasedStateMachine):
         old = [mek.id for mek in self.present.ring if mek.state is MekState.DECRYPT_ONLY]
         mek_id = data.draw(st.sampled_from(old))
         opened = open_store(kms_store.parse(self.present.raw), lambda _: self.root, lambda *_: None)
-        self.put(kms_change.without_mek(opened, mek_id))
+        self.put(next_store.without_mek(opened, mek_id))
         self.retired.add(mek_id)
 
     @invariant()
@@ -113,7 +117,7 @@ class KeyRingMachine(RuleBasedStateMachine):
             assert self.keys.open_envelope(header, HERE) == dek
 
     def put(self, change: NextStore) -> None:
-        kms_change.prove(change, lambda _: self.root)
+        next_store.prove(change, lambda _: self.root)
         assert change.store.epoch == self.present.store.epoch + 1
         self.present = change
         self.held.raw, self.held.number = change.raw, self.held.number + 1

@@ -4,6 +4,7 @@ import pytest
 
 from strongroom.access import names
 from strongroom.errors import UsageError
+from strongroom.repository.folding import fold
 
 
 def test_names_are_composed_and_trimmed() -> None:
@@ -54,3 +55,25 @@ def test_a_description_has_an_end() -> None:
 def test_the_closest_name_is_suggested() -> None:
     assert names.did_you_mean("finanse", ["Finance", "Sales"]) == "did you mean 'Finance'?"
     assert names.did_you_mean("xyz", ["Finance", "Sales"]) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["שלם\u200f", "\u200fשלם 2026", "مبيعات\u061c (1)", "שלם\u200e abc"]
+)
+def test_marks_of_direction_where_letters_go_from_right_to_left(name: str) -> None:
+    """Findings K17; they make no second name of one."""
+    assert names.canonical(name, "project") == name
+    plain = name.translate(dict.fromkeys(map(ord, "\u061c\u200e\u200f")))
+    assert fold(name) == fold(plain)
+
+
+@pytest.mark.parametrize("name", ["Sales\u200f", "a\u200eb", "12\u061c", "\u200f", "売上\u200f"])
+def test_and_nowhere_else(name: str) -> None:
+    with pytest.raises(UsageError, match="must not have the character"):
+        names.canonical(name, "project")
+
+
+@pytest.mark.parametrize("mark", ["\u202a", "\u202e", "\u2066", "\u2069"])
+def test_what_turns_text_around_is_refused_in_every_name(mark: str) -> None:
+    with pytest.raises(UsageError, match="must not have the character"):
+        names.canonical(f"שלם{mark}", "project")

@@ -1,10 +1,12 @@
 """Passwords: hashes that cost what tabcmd can pay, and pauses after failures."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from strongroom.access import passwords
+from strongroom.clock import SKEW, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import UsageError
 
@@ -66,3 +68,20 @@ def test_new_passwords_that_are_refused(wrong: bytes) -> None:
 
 def test_eight_characters_are_enough() -> None:
     passwords.check_new(SecretBytes("äöüäöüäö".encode()))
+
+
+def test_a_pause_that_is_longer_than_any_is_none() -> None:
+    """findings K23: a clock that was ahead wrote it; nobody could sign in until that time comes."""
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    longest = timedelta(seconds=passwords.MAX_PAUSE_S) + SKEW
+    second = timedelta(seconds=1)
+    for left, paused in (
+        (-second, False),
+        (timedelta(0), False),
+        (second, True),
+        (longest, True),
+        (longest + second, False),
+        (timedelta(days=3650), False),
+    ):
+        assert passwords.is_paused(format_utc(now + left), now) is paused, left
+    assert not passwords.is_paused(None, now)

@@ -10,7 +10,7 @@ import pytest
 from strongroom.backup import archive
 from strongroom.backup.archive import ArchiveWriter, BytesSource, Window
 from strongroom.errors import FormatError, StateError, StorageError
-from tests.archives import Memory, written
+from tests.support.archives import Memory, written
 
 GOOD = written((archive.MARK, b"{}"), ("a/b.json", b"x" * 1000), ("c", b""), ("d", bytes(512)))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.cli import configuration, dispatch
 from strongroom.config import catalog, versions
 from strongroom.coordination.base import Change
-from tests.small_node import ASSET_KEYS, create_small_node
+from strongroom.node.opening import Node
+from tests.support.small_node import ASSET_KEYS, create_small_node
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -117,7 +117,7 @@ def test_a_secret_on_the_command_line_works_and_warns(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("data", "kept"),
-    [(b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), (b" a \n\n", " a \n"), (b"", "")],
+    [(b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), (b" a \n", " a "), (b"a", "a")],
 )
 def test_a_password_from_stdin(run: Run, data: bytes, kept: str) -> None:
     command = ("configuration", "set", "-k", "redis.password", "--value-file", "-")
@@ -143,7 +143,9 @@ def test_a_certificate_from_a_file_keeps_its_line_break(run: Run, tmp_path: Path
     [
         (["-k", "redis.password"], b"", 2, "nobody to ask"),
         (["-k", "redis.password", "--value-file", "-"], b"\xff", 2, "UTF-8"),
-        (["-k", "redis.password", "--value-file", "-"], bytes((4 << 20) + 1), 2, "longer"),
+        (["-k", "redis.password", "--value-file", "-"], b"x" * ((4 << 20) + 1), 2, "more than"),
+        (["-k", "redis.password", "--value-file", "-"], b"", 2, "empty"),
+        (["-k", "redis.password", "--value-file", "-"], b" a \n\n", 2, "more than one line"),
         (["-k", "redis.password", "--value-file", "/nowhere/x"], b"", 41, "cannot read"),
         (["-k", "kms.persistent_store", "-v", "x"], b"", 4, "key management"),
         (["-k", "asset.keys", "-d"], b"", 4, "key management"),
@@ -165,16 +167,23 @@ def test_set_refuses(run: Run, words: list[str], stdin: bytes, code: int, says: 
     [
         ["configuration"],
         ["configuration", "get"],
+        ["configuration", "get", "-k", "gateway.timeout", "-k", "redis.port"],
         ["configuration", "set", "-k", "a", "-v", "1", "-d"],
         ["configuration", "frobnicate"],
-        ["pending-changes", "apply", "--request-timeout"],
     ],
 )
 def test_usage(run: Run, words: list[str]) -> None:
-    """Q-30."""
-    with pytest.raises(SystemExit) as caught:
-        run(*words)
-    assert caught.value.code == 2
+    """Q-30; findings D14: of two values of one option neither is guessed."""
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "usage: tsm" in err
+
+
+def test_an_option_without_its_value(run: Run) -> None:
+    """Q-30: the data directory, which stands behind it, is not taken for the value."""
+    code, out, err = run("pending-changes", "apply", "--request-timeout")
+    assert (code, out) == (2, "")
+    assert "--request-timeout needs a value before --data-dir" in err
 
 
 def test_unknown_keys_by_force(run: Run) -> None:
@@ -191,7 +200,9 @@ def test_list(run: Run) -> None:
     """Q-14."""
     code, out, _ = run("configuration", "list")
     assert code == 0
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    heading, *lines = out.splitlines()
+    assert heading.split() == ["KEY", "STATE", "VALUE"]
+    rows = {line.split()[0]: line.split()[1:] for line in lines}
     assert rows["redis.password"] == ["set", "********"]
     assert rows["gateway.timeout"] == ["default", "7200"]
     assert rows["ssl.key.passphrase"] == ["unset", "-"]
@@ -220,15 +231,18 @@ def test_pending_list(run: Run) -> None:
     assert run("pending-changes", "list", "--json") == (0, "[]\n", "")
     run("configuration", "set", "-k", "vizqlserver.log.level", "-v", "debug")
     code, out, err = run("pending-changes", "list", "--config-only")
-    assert (code, out) == (0, "vizqlserver.log.level: debug (no restart)\n")
+    assert (code, out) == (
+        0,
+        "KEY                    NEEDS       VALUE\nvizqlserver.log.level  no restart  debug\n",
+    )
     assert "none of them needs a restart" in err
     run("configuration", "set", "-k", "redis.password", "--value-file", "-", stdin=b"hunter2")
     run("configuration", "set", "-k", "gateway.timeout", "-d")
-    code, out, err = run("pending-changes", "list")
+    code, out, err = run("pending-changes", "list", "--no-header")
     assert out.splitlines() == [
-        "gateway.timeout: reset to its default (restart)",
-        "redis.password: ******** (restart)",
-        "vizqlserver.log.level: debug (no restart)",
+        "gateway.timeout        restart     reset to its default",
+        "redis.password         restart     ********",
+        "vizqlserver.log.level  no restart  debug",
     ]
     assert "restarts the server" in err
     assert json.loads(run("pending-changes", "list", "--json")[1])[1] == {
@@ -257,7 +271,7 @@ def test_a_no_changes_nothing(run: Run, answer: bytes) -> None:
     code, out, err = run("pending-changes", "apply", stdin=answer)
     assert (code, out) == (7, "")
     assert "nothing was applied" in err
-    assert run("pending-changes", "list")[1] == "gateway.timeout: 1 (restart)\n"
+    assert run("pending-changes", "list", "--no-header")[1] == "gateway.timeout  restart  1\n"
 
 
 def test_no_restart_no_prompt(run: Run) -> None:
@@ -284,7 +298,7 @@ def test_discard(run: Run) -> None:
 def test_discarded_while_the_prompt_stood(
     node: Node, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from strongroom.services.configuration import ConfigurationService
+    from strongroom.services.configuration.service import ConfigurationService
 
     run("configuration", "set", "-k", "gateway.timeout", "-v", "1")
     real = ConfigurationService.apply
@@ -349,3 +363,22 @@ def test_a_lost_keystore(node: Node, run: Run) -> None:
 )
 def test_the_command_of_every_script_needs_no_parser(words: list[str], known: bool) -> None:
     assert (configuration.quick(words) is not None) == known
+
+
+def test_a_key_stands_behind_its_option_or_alone(run: Run) -> None:
+    """Findings F6."""
+    assert run("configuration", "get", "gateway.timeout") == (0, "7200\n", "")
+    assert run("configuration", "set", "gateway.timeout", "-v", "100")[0] == 0
+    assert run("configuration", "set", "gateway.timeout", "--default")[0] == 0
+    assert run("configuration", "get")[0] == 2
+    assert run("configuration", "get", "-k", "gateway.timeout", "redis.port")[0] == 2
+
+
+def test_a_part_of_a_name_shortens_the_list(run: Run) -> None:
+    """Findings F6."""
+    code, out, _ = run("configuration", "list", "PGSQL", "--no-header")
+    assert code == 0
+    assert all("pgsql" in line.lower() for line in out.splitlines())
+    rows = json.loads(run("configuration", "list", "pgsql", "--json")[1])
+    assert len(rows) == len(out.splitlines()) > 1
+    assert run("configuration", "list", "pgsqll")[0] == 5

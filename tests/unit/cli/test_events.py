@@ -1,28 +1,30 @@
 """`strongroom events`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
-from strongroom.clock import SystemClock
+from strongroom.clock import FixedClock, SystemClock
 from strongroom.eventlog import events
 from strongroom.eventlog.jsonl import JsonlEventLog
-from strongroom.services import event_signing
-from strongroom.topology.paths import DataPaths
-from tests.small_node import create_small_node
+from strongroom.node.opening import Node
+from strongroom.runtime.paths import DataPaths
+from strongroom.services.keys import log_signing
+from tests.support.small_node import create_small_node
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
+def node(tmp_path: Path) -> Iterator[Node]:
     node = Node(DataPaths(tmp_path), SystemClock())
     node.create_coordinator()  # and no configuration, as while a node is made
     node.events.append([events.key_generated("os:ada", "MEK", "m1")])
     node.events.append([events.secret_revealed("user:bob", "pgsql.readonly_password")])
-    return node
+    yield node
+    node.close()
 
 
 def _run(node: Node, *words: str) -> int:
@@ -31,7 +33,8 @@ def _run(node: Node, *words: str) -> int:
 
 def test_list_prints_one_line_each(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(node, "list") == 0
-    first, second = capsys.readouterr().out.splitlines()
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["NUMBER", "TIME", "ACTOR", "EVENT", "DETAILS"]
     assert first.split()[-3:] == ["KEY_GENERATED", "key_id=m1", "kind=MEK"]
     assert "user:bob" in second
 
@@ -46,10 +49,112 @@ def test_list_chooses_by_id_and_time(node: Node, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)
 
 
+def test_list_chooses_by_actor_and_gives_the_newest(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F6."""
+    assert _run(node, "list", "--json", "--actor", "user:bob") == 0
+    assert [record["seq"] for record in json.loads(capsys.readouterr().out)] == [2]
+    assert _run(node, "list", "--limit", "1", "--no-header") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "SECRET_REVEALED" in line
+    assert _run(node, "list", "--limit", "1", "--id", "KEY_GENERATED") == 0
+    assert "KEY_GENERATED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        (["--since", "2h"], ["b", "c"]),
+        (["--since", "7200s"], ["b", "c"]),
+        (["--since", "119m"], ["c"]),
+        (["--until", "1d"], ["a"]),
+        (["--since", "4w", "--until", "1h"], ["a", "b"]),
+        (["--since", "2026-11-27T10:00:01Z"], ["c"]),
+        (["--until", "2026-11-27T10:00:00Z"], ["a", "b"]),
+    ],
+)
+def test_a_time_may_be_how_long_ago(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    seen: list[str],
+) -> None:
+    """F6: `--since 2h`."""
+    clock = FixedClock(datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC))
+    monkeypatch.setattr("strongroom.node.opening.SystemClock", lambda: clock)
+    node = Node(DataPaths(tmp_path), clock)
+    node.create_coordinator()
+    for name, hours in (("a", 0), ("b", 22), ("c", 2)):
+        clock.moment += timedelta(hours=hours)
+        node.events.append([events.key_generated("os:ada", "MEK", name)])
+    assert _run(node, "list", "--json", *words) == 0
+    found = [record["details"]["key_id"] for record in json.loads(capsys.readouterr().out)]
+    assert found == seen
+
+
+def test_a_list_of_any_length_is_one_json_list(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R16: it is printed record by record, in the form of all our JSON."""
+    for words in ((), ("--limit", "1"), ("--actor", "os:nobody")):
+        assert _run(node, "list", "--json", *words) == 0
+        printed = capsys.readouterr().out
+        assert printed == json.dumps(json.loads(printed), indent=2, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_following_prints_what_comes_until_it_is_interrupted(
+    node: Node,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    form: tuple[str, ...],
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+        node.events.append([events.mek_retired("os:ada", f"m{len(waits)}")])
+
+    monkeypatch.setattr("strongroom.cli.events.time.sleep", sleep)
+    assert _run(node, "list", "--follow", "--limit", "1", *form) == 130
+    lines = capsys.readouterr().out.splitlines()
+    ids = (
+        [json.loads(line)["id"] for line in lines] if form else [line.split()[3] for line in lines]
+    )
+    heading = [] if form else ["EVENT"]
+    assert ids == [*heading, "SECRET_REVEALED", "MEK_RETIRED", "MEK_RETIRED"]
+
+
+def test_a_long_verification_shows_progress(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R4: on a terminal, in bytes of all there are."""
+    node.events.append([events.key_generated("os:ada", "MEK", f"m{n}") for n in range(1000)])
+    told: list[tuple[object, int]] = []
+
+    def begin(self: object, total: int | None) -> Callable[[int], None]:
+        return lambda count: told.append((total, count))
+
+    monkeypatch.setattr("strongroom.cli.bar.Bar.begin", begin)
+    assert _run(node, "verify") == 0
+    size = node.paths.events.stat().st_size
+    assert {total for total, _ in told} == {size}
+    assert size - 65_536 < sum(count for _, count in told) <= size
+    assert _run(node, "verify", "--log", str(node.paths.events)) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["list", "--since", "yesterday"], "--since: not a UTC time"),
+        (["list", "--until", "2y"], "--until: not a UTC time"),
+        (["list", "--since", "999999w"], "ago there was no calendar"),
+        (["list", "--limit", "0"], "0 is not between 1 and"),
+        (["list", "--follow", "--until", "2h"], "give one of the two"),
         (["list", "--id", "KEY_EATEN"], "unknown event id 'KEY_EATEN'"),
         (["list", "--id", "SYSTEM"], "unknown event id 'SYSTEM'"),
     ],
@@ -78,8 +183,8 @@ def test_verify_names_the_damaged_line_and_fails(
 def signed(tmp_path: Path) -> Iterator[Node]:
     """A node whose log is signed, with three events."""
     made = create_small_node(tmp_path)
-    seal = made.configuration.seal_secret(event_signing.PARAMETER, bytes(range(32)))
-    made.configuration.compare_and_put(lambda old: old.with_values({event_signing.PARAMETER: seal}))
+    seal = made.configuration.seal_secret(log_signing.PARAMETER, bytes(range(32)))
+    made.configuration.compare_and_put(lambda old: old.with_values({log_signing.PARAMETER: seal}))
     made.events.append([events.key_generated("os:ada", "MEK", f"m{n}") for n in range(3)])
     yield made
     made.close()
@@ -121,6 +226,8 @@ def test_the_checkpoint_as_json_is_a_note(
         "digest": shown_digest(signed),
         "signed": 4,
         "unsigned": 0,
+        "since": "",
+        "changed": False,
         "breaks": [],
         "faults": [],
         "late": [],
@@ -136,10 +243,10 @@ def test_verify_tells_of_a_cut_and_of_unsigned_lines(
 ) -> None:
     unsigned = JsonlEventLog(signed.paths.events, "node1", SystemClock())
     unsigned.append([events.key_generated("os:eve", "MEK", "m5")])
-    assert _run(signed, "verify") == 20
+    assert _run(signed, "verify") == 23
     said = capsys.readouterr().err
     assert "lines 5 to 5 are not signed" in said
-    assert "ends with lines that nobody signed" in said
+    assert "the event log is whole, and its last 1 line, from 20" in said
     lines = signed.paths.events.read_bytes().splitlines(keepends=True)
     signed.paths.events.write_bytes(b"".join(lines[:2]))
     assert _run(signed, "verify", "--json") == 20
@@ -174,7 +281,7 @@ def test_a_log_without_a_key_has_no_checkpoint(
         (["--key", "k"], 2, "--key goes with --log"),
         (["--log", "/nowhere"], 5, "there is no file /nowhere"),
         (["--log", "/dev/../etc/hostname", "--key", "k"], 2, "no key that verifies"),
-        (["--checkpoint", "/nowhere"], 5, "cannot read /nowhere"),
+        (["--checkpoint", "/nowhere"], 41, "cannot read the checkpoint from /nowhere"),
     ],
 )
 def test_options_of_verify_that_cannot_be_met(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.clock import FixedClock, parse_utc
 from strongroom.crypto import certificates
 from strongroom.eventlog import events
-from tests.small_node import create_small_node
+from strongroom.node.opening import Node
+from tests.support.small_node import create_small_node
 
 
 @pytest.fixture

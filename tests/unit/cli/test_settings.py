@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.config import versions
 from strongroom.crypto import age
 from strongroom.crypto.age import SealTo
-from tests.small_node import create_small_node
+from strongroom.node.opening import Node
+from tests.support.small_node import create_small_node
 
 KEY, OTHER = age.new_identity(), age.new_identity()
 SEALED = age.seal(b'{"configKeys": {}}', SealTo((KEY.recipient,)))
@@ -126,13 +126,20 @@ def test_an_export_that_is_refused_opens_no_secret(
 # ---- in ------------------------------------------------------------------------------------------
 
 
+def test_an_import_is_quiet_about_what_does_not_change(run: Run) -> None:
+    """Findings F6."""
+    Path("in.json").write_text(json.dumps({"configKeys": {SMTP: "applied"}}))
+    assert run("import", "-f", "in.json").out == "1 key unchanged\n"
+    assert run("import", "-f", "in.json", "--verbose").out == f"{SMTP}: unchanged\n"
+
+
 def test_an_import_reports_every_key(node: Node, run: Run) -> None:
     """C-19, 3.5."""
     text = json.dumps({"configKeys": {"gateway.timeout": "900", SMTP: "applied"}})
     Path("in.json").write_text(text)
     node.configuration.set("service.jmx_enabled", "true", actor="os:test")
     said = run("import", "-f", "in.json")
-    assert (said.code, said.out) == (0, f"gateway.timeout: accepted\n{SMTP}: unchanged\n")
+    assert (said.code, said.out) == (0, "gateway.timeout: accepted\n1 key unchanged\n")
     read = f"{len(text)} bytes read from in.json"
     assert said.err == (
         f"{read}: 1 setting imported as pending changes\n"
@@ -190,13 +197,13 @@ INPUTS: dict[str, tuple[bytes, tuple[str, ...], int, str]] = {
         b'{"configKeys": {"maestro.servicepassword": "ENC(x)"}}',
         ("--force-keys",),
         2,
-        "1 of 1 settings refused",
+        "1 of 1 setting refused",
     ),
     "foreign secret": (
         b'{"configKeys": {"redis.password": "ENC(AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA)"}}',
         ("--force-keys",),
         2,
-        "1 of 1 settings refused",
+        "1 of 1 setting refused",
     ),
     "keystore": (b"0\x82\x05\xf1\x02\x01\x03", (), 21, "7 bytes read from in: they are no text"),
 }

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.cli import dispatch
 from strongroom.config import versions
 from strongroom.eventlog import events
-from tests.small_node import create_small_node
+from strongroom.node.opening import Node
+from tests.support.small_node import create_small_node
 
 RUN_AS = "service.runas.password"
 KEPT = "ssl.key.passphrase"

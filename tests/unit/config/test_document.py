@@ -88,20 +88,20 @@ def test_one_form_only(data: bytes) -> None:
 )
 def test_wrong_members(member: str, value: object) -> None:
     with pytest.raises(FormatError):
-        ConfigDocument.parse(documents.canonical({**_members(), member: value}))
+        ConfigDocument.parse(documents.KIND.dumps({**_members(), member: value}))
 
 
 def test_a_member_too_few() -> None:
     members = _members()
     del members["values"]
     with pytest.raises(FormatError):
-        ConfigDocument.parse(documents.canonical(members))
+        ConfigDocument.parse(documents.KIND.dumps(members))
 
 
 def test_a_value_too_long() -> None:
     long = {"a": "x" * (documents.MAX_VALUE_CHARACTERS + 1)}
     with pytest.raises(FormatError):
-        ConfigDocument.parse(documents.canonical({**_members(), "values": long}))
+        ConfigDocument.parse(documents.KIND.dumps({**_members(), "values": long}))
 
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-d", "0", "x" * 255])

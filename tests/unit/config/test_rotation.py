@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.config.document import canonical
+from strongroom.canonical import dumps
 from strongroom.config.rotation import (
     RotationJournal,
     RotationRecord,
@@ -52,7 +52,7 @@ def test_a_journal_comes_back_as_it_was(
 
 
 def changed(**members: Any) -> bytes:
-    return canonical({**json.loads(JOURNAL.serialize()), **members})
+    return dumps({**json.loads(JOURNAL.serialize()), **members})
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def changed(**members: Any) -> bytes:
         changed(attempts=True),
         changed(consumer=None),
         changed(not_before=1),
-        canonical({k: v for k, v in json.loads(JOURNAL.serialize()).items() if k != "run"}),
+        dumps({k: v for k, v in json.loads(JOURNAL.serialize()).items() if k != "run"}),
     ],
 )
 def test_a_damaged_journal_is_refused(data: bytes) -> None:
@@ -100,11 +100,11 @@ def test_records_come_back_as_they_were() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        canonical({"format": "strongroom-rotation-records-1", "records": []}),
-        canonical({"format": "strongroom-rotation-records-1", "records": {NAME: {"at": "x"}}}),
-        canonical({"format": "strongroom-rotation-records-1", "records": {NAME: 1}}),
-        canonical({"format": "strongroom-rotation-records-1"}),
-        canonical({"format": "other", "records": {}}),
+        dumps({"format": "strongroom-rotation-records-1", "records": []}),
+        dumps({"format": "strongroom-rotation-records-1", "records": {NAME: {"at": "x"}}}),
+        dumps({"format": "strongroom-rotation-records-1", "records": {NAME: 1}}),
+        dumps({"format": "strongroom-rotation-records-1"}),
+        dumps({"format": "other", "records": {}}),
     ],
 )
 def test_damaged_records_are_refused(data: bytes) -> None:

@@ -17,7 +17,7 @@ PUBLISHED = b"""{
   "configEntities": {"identityStore": {"_type": "identityStoreType", "type": "local"}},
   "configKeys": {"gateway.timeout": "900"}
 }"""
-"""The shape of the product's documentation (requirements 3.5)."""
+"""The shape of the product's documentation."""
 
 
 def test_what_is_written_is_read_back() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import durable
 from strongroom.config import catalog, yaml_files
 from strongroom.config.document import ConfigDocument
 from strongroom.errors import FormatError, StorageError
+from strongroom.system import durable
 
 DOCUMENT = ConfigDocument(
     "8ddd70df-be67-4dbf-9c35-1f0aa2421521",
@@ -60,11 +60,11 @@ def test_long_values_stay_on_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("access", "folder_mode", "file_mode"),
-    [(durable.PRIVATE, 0o700, 0o600), (durable.Access(0o750, 0o640), 0o750, 0o640)],
+    [(durable.PRIVATE, 0o700, 0o600), (durable.FileModes(0o750, 0o640), 0o750, 0o640)],
     ids=["alone", "group"],
 )
 def test_modes(
-    folders: list[Path], access: durable.Access, folder_mode: int, file_mode: int
+    folders: list[Path], access: durable.FileModes, folder_mode: int, file_mode: int
 ) -> None:
     """§4.3, C-10."""
     written = yaml_files.project(folders, DOCUMENT, access)

@@ -9,7 +9,7 @@ import pytest
 
 from strongroom.coordination.base import Change, Versioned
 from strongroom.coordination.local import LocalCoordinator
-from strongroom.errors import CoordinationError
+from strongroom.errors import CoordinationError, StorageError
 
 
 @pytest.fixture
@@ -111,20 +111,22 @@ def test_a_newer_schema(path: Path, coordinator: LocalCoordinator) -> None:
 
 
 def test_a_write_that_fails_changes_nothing(coordinator: LocalCoordinator) -> None:
+    """Findings R11: it said "restore the coordination database from a backup", which would lose what is whole."""
     coordinator.put({"config": Change(b"x", 0)})
     connection = coordinator._connection
     assert connection is not None
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(CoordinationError, match="full"):
+    with pytest.raises(StorageError, match="disk of the coordination database is full") as caught:
         coordinator.put({"a": Change(b"1", 0), "config": Change(bytes(100_000), 1)})
+    assert "free some space" in caught.value.hint
     assert coordinator.get("a") is None
 
 
 def test_no_folder_of_locks(path: Path) -> None:
     coordinator = LocalCoordinator(path, path.parent / "nowhere")
     with (
-        pytest.raises(CoordinationError, match="lock file"),
+        pytest.raises(StorageError, match="lock file"),
         coordinator.lock("configuration", wait_s=0),
     ):
         pytest.fail("held")
@@ -144,5 +146,35 @@ def test_watch_survives_trouble(path: Path, coordinator: LocalCoordinator) -> No
     assert not noticed.wait(0.6)
     hidden.rename(path)
     coordinator.put({"config": Change(b"x", 0)})
-    assert noticed.wait(5)
+    assert noticed.wait(60)
     stop()
+
+
+def test_a_database_from_before_tokens(path: Path, coordinator: LocalCoordinator) -> None:
+    """Revision fda7c78 has no entry of a lock: the first holder begins the count; the schema stays."""
+    coordinator.put({"config": Change(b"x", 0)})
+    with coordinator.lock("kms", wait_s=0) as lease:
+        assert lease.token == 1
+        coordinator.put({"config": Change(b"y", 1)})
+    coordinator.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+    assert connection.execute(tables).fetchall() == [("entries",)]
+    connection.close()
+
+
+def test_commits_are_synced_after_a_lock_too(coordinator: LocalCoordinator) -> None:
+    """Only the count of holders is not synced: none of them outlives a power cut."""
+    with coordinator.lock("kms", wait_s=0):
+        connection = coordinator._connection
+        assert connection is not None
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_damaged_entry_in_a_list(path: Path, coordinator: LocalCoordinator) -> None:
+    coordinator.put({"journal/a": Change(b"NEEDLE", 0)})
+    coordinator.close()
+    path.write_bytes(path.read_bytes().replace(b"NEEDLE", b"NEEDLD"))
+    with pytest.raises(CoordinationError, match="damaged"):
+        coordinator.list("journal/")

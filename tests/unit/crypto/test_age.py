@@ -9,7 +9,7 @@ from strongroom.crypto import age, rng
 from strongroom.crypto.age import Identity, OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, UsageError
-from tests.age_token import Token
+from tests.support.age_token import Token
 
 _TAG_PQ = "age1tagpq1"  # no private half exists outside a token: only the prefix and the refusal are tested
 

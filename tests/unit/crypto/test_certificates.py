@@ -1,4 +1,4 @@
-"""The internal certificate authority: requirements 2.4."""
+"""The internal certificate authority."""
 
 from datetime import UTC, datetime, timedelta
 

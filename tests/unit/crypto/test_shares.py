@@ -113,6 +113,51 @@ def test_words_are_read_from_printed_kits_and_from_typing() -> None:
     assert shares.words_of("  ".join(words)) == share
 
 
+def test_four_letters_of_a_word_suffice() -> None:
+    """Findings K22: SLIP-39 promises it, and people stamp four letters into steel."""
+    identity = age.new_identity()
+    made = shares.split(identity, 2, 3)
+    short = [" ".join(word[:4] for word in share.split()) for share in made]
+    assert [shares.describe(one) for one in short] == [shares.describe(one) for one in made]
+    assert shares.combine([short[0], made[2]]).text == identity.text
+    assert shares.combine([short[0], made[0], short[1]]).text == identity.text  # one given twice
+
+
+@pytest.mark.parametrize(
+    "form", ["{0}.{1}", "{0}) {1}", "{0}: {1},", " {0}\t{1}.", "{1}\u00a0", "{1};\r"]
+)
+def test_words_are_taken_however_people_number_and_set_them(form: str) -> None:
+    """Findings K22."""
+    (share,) = shares.split(age.new_identity(), 1, 1)
+    words = [word.title() for word in share.split()]
+    typed = "\n".join(form.format(place, word) for place, word in enumerate(words, 1))
+    assert shares.words_of(typed) == share
+
+
+@pytest.mark.parametrize("place", [1, 7, 33])
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("acadmic", "academic"), ("academik", "academic"), ("rivr", "river")]
+)
+def test_a_word_that_is_not_in_the_list_is_counted(place: int, typed: str, meant: str) -> None:
+    """Findings K22: "a word is missing" helped nobody to find it; the word that was meant is part of a secret, and not told."""
+    (share,) = shares.split(age.new_identity(), 1, 1)
+    words = share.split()
+    words[place - 1] = typed
+    with pytest.raises(UsageError, match=f"word {place} is not in the word list") as caught:
+        shares.describe(" ".join(words))
+    assert meant not in caught.value.message + caught.value.hint
+    assert typed not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("count", [1, 32, 34])
+def test_words_too_many_or_too_few_are_counted(count: int) -> None:
+    """Findings K22."""
+    (share,) = shares.split(age.new_identity(), 1, 1)
+    words = (share.split() * 2)[:count]
+    with pytest.raises(UsageError, match=f"it has {count} words instead of 33"):
+        shares.describe(" ".join(words))
+
+
 def _other_set(share: str, threshold: int, count: int) -> tuple[str, ...]:
     while True:
         made = shares.split(age.new_identity(), threshold, count)

@@ -46,12 +46,14 @@ def test_a_segment_number_is_claimed_once() -> None:
     assert [sealer.claim(3), sealer.claim(), sealer.claim(2)] == [0, 3, 4]
 
 
-def test_a_stream_ends_at_its_last_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """§4.7: never a number twice, and so never more than there are."""
-    monkeypatch.setattr(stream, "MAX_SEGMENTS", 4)
-    sealer = SegmentSealer(KEY, AAD)
-    sealer.claim(4)
-    with pytest.raises(StateError):
+@pytest.mark.parametrize(
+    ("segment", "most"), [(4096, 2**32), (8192, 2**32), (256 * 1024, 2**27), (4 << 20, 2**23)]
+)
+def test_a_stream_ends_at_its_last_number(segment: int, most: int) -> None:
+    """§4.7: never a number twice, and never more bytes under one key than 2^45."""
+    sealer = SegmentSealer(KEY, AAD, most=Layout(segment).most_segments)
+    sealer.claim(most)
+    with pytest.raises(StateError, match=f"at most {most} segments"):
         sealer.claim()
 
 

@@ -13,7 +13,7 @@ def test_all_threads_run_and_the_first_error_is_raised() -> None:
     barrier = threading.Barrier(3)
 
     def work(stop: threading.Event) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         seen.add(threading.get_ident())
         assert stop is not None
 
@@ -28,7 +28,7 @@ def test_an_error_stops_the_others() -> None:
         calls.append(1)
         if len(calls) == 1:
             raise ValueError("first")
-        assert stop.wait(10)
+        assert stop.wait(60)
 
     with pytest.raises(ValueError, match="first"):
         workers.run_parallel(2, work)
@@ -50,7 +50,7 @@ def test_an_interrupt_while_waiting_stops_the_threads(monkeypatch: pytest.Monkey
     def work(stop: threading.Event) -> None:
         started.set()
         if threading.current_thread() is not main:
-            assert stop.wait(10)
+            assert stop.wait(60)
             time.sleep(0.01)
             ended.set()
 

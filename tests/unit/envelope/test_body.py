@@ -17,7 +17,7 @@ from strongroom.envelope.header import HEADER_BYTES, Placement, body_aad
 from strongroom.envelope.reader import EnvelopeReader, StreamReader, read_header
 from strongroom.envelope.writer import SealingWriter, new_sealer, seal_source, stored_bytes
 from strongroom.errors import FormatError, IntegrityError, StateError, StorageError
-from tests.memory_keys import Memory, MemoryKeys, opened, sealed
+from tests.support.memory_keys import Memory, MemoryKeys, opened, sealed
 
 KEYS = MemoryKeys()
 SEGMENT = 4096

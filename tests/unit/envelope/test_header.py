@@ -9,11 +9,13 @@ from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as headers
 from strongroom.envelope import slots
-from strongroom.envelope.crc32c import crc32c
 from strongroom.envelope.header import Header, KeySlot, Placement
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import new_id
-from tests.memory_keys import MemoryKeys, opened, sealed
+from strongroom.kms.ring_keys import RingKeys
+from strongroom.system.crc32c import crc32c
+from tests.support.memory_keys import MemoryKeys, opened, sealed
+from tests.support.stored_forms import with_slot
 
 KEYS = MemoryKeys()
 PLACE = Placement(new_id(), new_id())
@@ -29,7 +31,7 @@ def _second(header: Header) -> KeySlot:
 
 def test_parse_is_the_inverse_of_serialize() -> None:
     header, _ = _header()
-    both = header.with_slot(_second(header))
+    both = with_slot(header, _second(header))
     for each in (header, both):
         page = headers.serialize(each)
         assert len(page) == headers.HEADER_BYTES
@@ -109,7 +111,7 @@ def test_a_damaged_slot_counts_as_absent(offset: int) -> None:
     page[offset] ^= 1
     with pytest.raises(FormatError, match="no intact key slot"):
         headers.parse(bytes(page))
-    both = header.with_slot(_second(header))
+    both = with_slot(header, _second(header))
     page = bytearray(headers.serialize(both))
     page[offset] ^= 1
     parsed = headers.parse(bytes(page))
@@ -140,9 +142,9 @@ def test_the_newest_slot_is_the_one_with_the_higher_sequence() -> None:
     """§3.6."""
     header, _ = _header()
     assert header.newest is header.slots[0]
-    second = header.with_slot(_second(header))
+    second = with_slot(header, _second(header))
     assert second.newest is second.slots[1]
-    third = second.with_slot(_second(second))
+    third = with_slot(second, _second(second))
     assert third.newest is third.slots[0]
     assert third.newest.sequence == 3
     same = third.with_slot_at(1, third.newest)
@@ -153,14 +155,14 @@ def test_a_header_without_slots_takes_its_first_in_slot_0() -> None:
     """§3.8."""
     header, _ = _header()
     empty = Header(header.prelude, (None, None))
-    assert empty.with_slot(header.newest) == header
+    assert with_slot(empty, header.newest) == header
 
 
 def test_only_shows_one_slot_and_mek_ids_both() -> None:
     """§5.7."""
     header, _ = _header()
     KEYS.rotate()
-    both = header.with_slot(_second(header))
+    both = with_slot(header, _second(header))
     assert both.mek_ids == {slot.mek_id for slot in both.slots if slot}
     assert len(both.mek_ids) == 2
     assert both.only(0).slots == (both.slots[0], None)
@@ -170,7 +172,7 @@ def test_only_shows_one_slot_and_mek_ids_both() -> None:
 def test_writing_a_damaged_slot_heals_it() -> None:
     header, _ = _header()
     damaged = dataclasses.replace(header, damaged=frozenset({1}))
-    assert damaged.with_slot(_second(header)).damaged == frozenset()
+    assert with_slot(damaged, _second(header)).damaged == frozenset()
 
 
 def test_an_exhausted_sequence_is_refused() -> None:
@@ -197,52 +199,36 @@ def test_the_commitment_refuses_every_other_key() -> None:
 
 def test_a_slot_opens_only_with_its_mek_and_all_that_is_bound() -> None:
     """§3.2: moving or changing anything breaks it."""
-    mek, dek = rng.new_key(), rng.new_key()
-    prelude = headers.new_prelude(dek, file_id=bytes(16))
-    slot = slots.seal_slot(
-        mek=mek,
-        mek_id=new_id(),
-        dek=dek,
-        prelude=prelude,
-        placement=PLACE,
-        sequence=1,
-        salt=bytes(32),
-        nonce=bytes(12),
-    )
-    assert slots.open_slot(slot, prelude, mek=mek) == dek
+    keys = MemoryKeys()
+    header, dek = keys.new_envelope(PLACE)
+    prelude, slot, second = header.prelude, header.newest, keys.rotate()
+    assert keys.open_envelope(header, None) == dek
     others = [
         dataclasses.replace(slot, sequence=2),
         dataclasses.replace(slot, algorithm=2),
-        dataclasses.replace(slot, mek_id=new_id()),
+        dataclasses.replace(slot, mek_id=second),
         dataclasses.replace(slot, placement=Placement.standalone()),
         dataclasses.replace(slot, salt=b"\1" * 32),
         dataclasses.replace(slot, nonce=b"\1" * 12),
+        dataclasses.replace(slot, wrapped_dek=bytes(48)),
     ]
     for other in others:
         with pytest.raises(IntegrityError):
-            slots.open_slot(other, prelude, mek=mek)
+            keys.open_envelope(Header(prelude, (other, None)), None)
+    resized = dataclasses.replace(prelude, segment_bytes=4096)
     with pytest.raises(IntegrityError):
-        slots.open_slot(slot, dataclasses.replace(prelude, segment_bytes=4096), mek=mek)
-    with pytest.raises(IntegrityError):
-        slots.open_slot(slot, prelude, mek=rng.new_key())
+        keys.open_envelope(Header(resized, (slot, None)), None)
 
 
 def test_a_slot_with_another_dek_than_the_prelude_commits_to_is_refused() -> None:
     """§2.5: whoever holds a MEK still cannot give one body two keys."""
-    mek, dek = rng.new_key(), rng.new_key()
-    prelude = headers.new_prelude(dek, file_id=bytes(16))
-    slot = slots.seal_slot(
-        mek=mek,
-        mek_id=new_id(),
-        dek=rng.new_key(),
-        prelude=prelude,
-        placement=PLACE,
-        sequence=1,
-        salt=bytes(32),
-        nonce=bytes(12),
-    )
+    keys = MemoryKeys()
+    prelude = headers.new_prelude(rng.new_key(), file_id=bytes(16))
+    wrap = RingKeys(lambda: keys.ring).wrap
+    wrapped = wrap(rng.new_key(), slots.context(prelude, PLACE, sequence=1))
+    slot = slots.new_slot(wrapped, PLACE, sequence=1)
     with pytest.raises(IntegrityError):
-        slots.open_slot(slot, prelude, mek=mek)
+        keys.open_envelope(Header(prelude, (slot, None)), PLACE)
 
 
 @pytest.mark.parametrize("two_slots", [False, True], ids=["one slot", "two slots"])
@@ -252,7 +238,7 @@ def test_every_bit_of_the_header_page(two_slots: bool) -> None:
     envelope = bytearray(sealed(KEYS, data, placement=PLACE))
     if two_slots:
         header = headers.parse(bytes(envelope[:4096]))
-        envelope[:4096] = headers.serialize(header.with_slot(_second(header)))
+        envelope[:4096] = headers.serialize(with_slot(header, _second(header)))
     redundant = set(range(512, 1536)) if two_slots else set(range(1024, 1536))
     for bit in range(headers.HEADER_BYTES * 8):
         byte = bit // 8

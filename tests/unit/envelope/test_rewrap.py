@@ -7,12 +7,22 @@ from typing_extensions import override
 
 from strongroom.envelope import header as headers
 from strongroom.envelope import inspect as inspection
-from strongroom.envelope.header import HEADER_BYTES, KeySlot, Placement
+from strongroom.envelope.header import (
+    HEADER_BYTES,
+    Header,
+    KeySlot,
+    Placement,
+    parse,
+    serialize,
+)
 from strongroom.envelope.inspect import inspect
-from strongroom.envelope.rewrap import Rewrap, rewrap_batch
+from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.envelope.rewrap import Rewrap, Steps, rewrap_batch
 from strongroom.errors import IntegrityError, KeyNotFoundError, StorageError
 from strongroom.ids import new_id
-from tests.memory_keys import MemoryKeys, opened, sealed
+from strongroom.system.positions import SharesSync
+from tests.support.memory_keys import MemoryKeys, opened, sealed
+from tests.support.stored_forms import with_slot
 
 PLACE = Placement(new_id(), new_id())
 
@@ -60,10 +70,20 @@ def _stale() -> tuple[MemoryKeys, str, bytes]:
     return keys, keys.rotate(), envelope
 
 
+def run(page: SharesSync, keys: EnvelopeKeys, placement: Placement | None) -> str:
+    """A rewrap of one file, each step synced; gives the MEK under which the file is then."""
+    work = Rewrap(page, keys, placement)
+    if work.is_needed:
+        (error,) = rewrap_batch([work])
+        if error is not None:
+            raise error
+    return keys.active_mek_id
+
+
 def test_both_slots_are_brought_to_the_active_mek() -> None:
     keys, active, envelope = _stale()
     page = Page(envelope)
-    assert Rewrap(page, keys, PLACE).run() == active
+    assert run(page, keys, PLACE) == active
     assert page.steps == ["write 1024", "sync", "write 512", "sync"]
     header = headers.parse(bytes(page.envelope[:HEADER_BYTES]))
     assert header.mek_ids == {active}
@@ -79,7 +99,7 @@ def test_the_old_mek_is_needed_no_more() -> None:
     keys, _, envelope = _stale()
     old = headers.parse(envelope[:HEADER_BYTES]).newest.mek_id
     page = Page(envelope)
-    Rewrap(page, keys, None).run()
+    run(page, keys, None)
     keys.forget(old)
     assert opened(keys, bytes(page.envelope), PLACE) == b"data"
 
@@ -88,9 +108,9 @@ def test_a_current_file_needs_nothing() -> None:
     """§5.6: idempotent; a new file and a rewrapped one."""
     keys, _, envelope = _stale()
     page = Page(envelope)
-    Rewrap(page, keys, PLACE).run()
+    run(page, keys, PLACE)
     again = Page(bytes(page.envelope))
-    Rewrap(again, keys, PLACE).run()
+    run(again, keys, PLACE)
     assert again.steps == []
     fresh = Page(sealed(keys, b"new"))
     assert not Rewrap(fresh, keys, None).is_needed
@@ -103,10 +123,10 @@ def test_a_kill_at_any_step_loses_nothing(dies_at: int, torn: int) -> None:
     keys, active, envelope = _stale()
     page = Page(envelope, dies_at=dies_at, torn=torn)
     with pytest.raises(KilledError):
-        Rewrap(page, keys, PLACE).run()
+        run(page, keys, PLACE)
     assert opened(keys, bytes(page.envelope), PLACE) == b"data"
     after = Page(bytes(page.envelope))
-    Rewrap(after, keys, PLACE).run()
+    run(after, keys, PLACE)
     header = headers.parse(bytes(after.envelope[:HEADER_BYTES]))
     assert header.mek_ids == {active}
     assert not header.damaged
@@ -119,13 +139,13 @@ def test_the_only_slot_that_opens_is_never_overwritten_first() -> None:
     envelope = sealed(keys, b"data")
     lost = keys.rotate()
     header = headers.parse(envelope[:HEADER_BYTES])
-    both = header.with_slot(keys.rewrapped_slot(header, None))
+    both = with_slot(header, keys.rewrapped_slot(header, None))
     envelope = headers.serialize(both) + envelope[HEADER_BYTES:]
     active = keys.rotate()
     keys.forget(lost)
     page = Page(envelope)
     assert Rewrap(page, keys, None).before == header.newest.mek_id
-    Rewrap(page, keys, None).run()
+    run(page, keys, None)
     assert page.steps[0] == "write 1024"
     assert headers.parse(bytes(page.envelope[:HEADER_BYTES])).mek_ids == {active}
     assert opened(keys, bytes(page.envelope)) == b"data"
@@ -134,10 +154,10 @@ def test_the_only_slot_that_opens_is_never_overwritten_first() -> None:
 def test_a_damaged_slot_is_healed() -> None:
     keys, active, envelope = _stale()
     page = Page(envelope)
-    Rewrap(page, keys, PLACE).run()
+    run(page, keys, PLACE)
     page.envelope[600] ^= 1
     healed = Page(bytes(page.envelope))
-    Rewrap(healed, keys, PLACE).run()
+    run(healed, keys, PLACE)
     header = headers.parse(bytes(healed.envelope[:HEADER_BYTES]))
     assert header.slots[0] == header.slots[1]
     assert header.mek_ids == {active}
@@ -171,7 +191,7 @@ def test_what_is_not_read_back_is_not_believed() -> None:
     keys, _, envelope = _stale()
     page = _Forgetful(envelope)
     with pytest.raises(IntegrityError):
-        Rewrap(page, keys, PLACE).run()
+        run(page, keys, PLACE)
     assert page.steps == ["write 1024", "sync"]
     assert opened(keys, bytes(page.envelope), PLACE) == b"data"
 
@@ -198,7 +218,7 @@ def test_a_new_slot_that_does_not_open_leaves_the_old_one() -> None:
     keys.rotate()
     page = Page(envelope)
     with pytest.raises(IntegrityError):
-        Rewrap(page, keys, None).run()
+        run(page, keys, None)
     assert opened(keys, bytes(page.envelope)) == b"data"
 
 
@@ -248,7 +268,7 @@ def test_inspect_shows_everything_but_the_key() -> None:
     assert shown["plaintext_bytes"] == 4
     assert shown["authenticated"] is False
     page = Page(envelope)
-    Rewrap(page, keys, PLACE).run()
+    run(page, keys, PLACE)
     page.envelope[600] ^= 1
     after = inspect(headers.parse(bytes(page.envelope[:HEADER_BYTES])), HEADER_BYTES + 5).to_json()
     assert after["plaintext_bytes"] is None
@@ -260,3 +280,72 @@ def test_inspect_shows_everything_but_the_key() -> None:
     empty = inspection.inspect(header, 4152).to_json()["slots"]
     assert isinstance(empty, list)
     assert empty[1] == {"state": "empty"}
+
+
+def nobody(_: Header) -> None:
+    pass
+
+
+def test_steps_rewrap_a_page_of_a_store_that_takes_whole_pages() -> None:
+    """House 2.6: at every page one slot opens, and the third look finds nothing left to do."""
+    keys = MemoryKeys()
+    header, dek = keys.new_envelope(PLACE)
+    before = serialize(header)
+    active = keys.rotate()
+    steps = Steps(keys, PLACE, nobody)
+    pages = [before, steps(before)]
+    pages += [steps(pages[1]), steps(steps(pages[1]))]
+    assert pages[2] == pages[3]
+    for page in pages:
+        assert keys.open_envelope(parse(page), PLACE) == dek
+    assert parse(pages[1]).mek_ids == {header.newest.mek_id, active}
+    assert parse(pages[2]).mek_ids == {active}
+
+
+def test_a_page_that_somebody_else_left_is_looked_at_afresh() -> None:
+    """A conditional put that lost its race asks again, with what the winner left."""
+    keys = MemoryKeys()
+    header, dek = keys.new_envelope(PLACE)
+    page = serialize(header)
+    keys.rotate()
+    winner, loser = Steps(keys, PLACE, nobody), Steps(keys, PLACE, nobody)
+    loser(loser(page))
+    done = winner(winner(page))
+    assert loser(done) == done
+    assert keys.open_envelope(parse(done), PLACE) == dek
+
+
+def test_a_first_slot_whose_key_went_does_not_cost_the_other_one() -> None:
+    """findings D5: rotated and retired between the two steps; the slot from before opens until one under the new key does."""
+    keys = MemoryKeys()
+    header, dek = keys.new_envelope(PLACE)
+    went = keys.rotate()
+    steps = Steps(keys, PLACE, nobody)
+    first = steps(serialize(header))
+    assert steps.mek_id == went
+    active = keys.rotate()
+    keys.forget(went)
+    again = steps(first)
+    assert parse(again).mek_ids == {header.newest.mek_id, active}
+    done = steps(again)
+    assert parse(done).mek_ids == {steps.mek_id} == {active}
+    assert steps(done) == done
+    assert keys.open_envelope(parse(done), PLACE) == dek
+
+
+def test_steps_are_told_what_file_it_is_before_anything_is_changed() -> None:
+    keys = MemoryKeys()
+    page = serialize(keys.new_envelope(PLACE)[0])
+    keys.rotate()
+
+    def refuse(_: Header) -> None:
+        raise IntegrityError
+
+    with pytest.raises(IntegrityError):
+        Steps(keys, PLACE, refuse)(page)
+
+
+def test_a_page_under_the_active_key_is_left_alone() -> None:
+    keys = MemoryKeys()
+    page = serialize(keys.new_envelope(PLACE)[0])
+    assert Steps(keys, PLACE, nobody)(page) == page

@@ -14,7 +14,8 @@ def _example(factory: object) -> Event:
     assert callable(factory)
     names = inspect.signature(factory).parameters
     numbers = {"size", "version", "keys", "remaining", "offset"}
-    event = factory(**{name: 5 if name in numbers else f"<{name}>" for name in names})
+    found = factory(**{name: 5 if name in numbers else f"<{name}>" for name in names})
+    event = found[0] if isinstance(found, tuple) and not isinstance(found, Event) else found
     assert isinstance(event, Event)
     return event
 
@@ -28,7 +29,7 @@ def _factories() -> dict[str, object]:
 
 
 def test_every_event_of_the_requirements_is_there() -> None:
-    """C-23, requirements section 10."""
+    """C-23."""
     required = {"KEY_GENERATED", "KEY_MOVED", "KEY_CHANGED", "SECRET_ENCRYPTED", "SECRET_REVEALED"}
     required |= {"KMS_MODE_CHANGED", "RMK_UNWRAPPED", "EXTRACT_ENCRYPTED", "EXTRACT_DECRYPTED"}
     required |= {"EXTRACT_REKEYED", "IMPORT", "EXPORT_PLAINTEXT", "RESTORE"}
@@ -50,5 +51,5 @@ def test_a_factory_puts_everything_it_is_given_into_the_event() -> None:
 
 
 def test_a_claimed_name_is_cut() -> None:
-    event = events.sign_in_failed("x" * 5000, method="password", reason="unknown user")
-    assert event.details["name"] == "x" * 128
+    event = events.sign_in_failed("x" * 5000, method="password", reason="r", held_back=0)
+    assert event.details["name"] == "x" * 122 + "…"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strongroom.errors import FormatError
 from strongroom.extracts import packages
 from strongroom.extracts.packages import inspect_package
-from strongroom.overriding import override
+from strongroom.system.compat import override
 
 
 def package_of(*entries: str | zipfile.ZipInfo) -> bytes:
@@ -99,6 +99,59 @@ def test_an_entry_is_where_the_directory_says() -> None:
         inspect(content[:at] + b"\x05\0\0\0" + content[at + 4 :])
 
 
+METHODS = {"bzip2": zipfile.ZIP_BZIP2, "LZMA": zipfile.ZIP_LZMA}
+OTHER_METHODS = {
+    9: "Deflate64",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+    99: "method 99",
+    1: "method 1",
+}
+
+
+def with_method(content: bytes, method: int, *, where: tuple[bytes, ...]) -> bytes:
+    """The same package, whose only entry claims to be packed otherwise: in its header, the directory, or both."""
+    changed = bytearray(content)
+    for magic, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        if magic in where:
+            place = changed.index(magic) + at
+            changed[place : place + 2] = struct.pack("<H", method)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_entry_packed_by_another_method_is_refused_by_name(name: str) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", METHODS[name]) as package:
+        package.writestr("a.tds", b"x" * 1000, zipfile.ZIP_DEFLATED)
+        package.writestr("Data/a\n.hyper", b"x" * 1000)
+    with pytest.raises(FormatError, match=rf"'Data/a\\n\.hyper' is packed by {name}:") as refused:
+        inspect(made.getvalue())
+    assert "plain zip" in refused.value.hint
+
+
+@pytest.mark.parametrize("method", OTHER_METHODS)
+def test_a_method_that_python_does_not_know_is_refused_by_name(method: int) -> None:
+    content = with_method(package_of("a.hyper"), method, where=(b"PK\x03\x04", b"PK\x01\x02"))
+    with pytest.raises(FormatError, match=rf"'a\.hyper' is packed by {OTHER_METHODS[method]}:"):
+        inspect(content)
+
+
+def test_stored_and_deflated_entries_are_taken() -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as package:
+        package.writestr("a.tds", b"x" * 1000, zipfile.ZIP_DEFLATED)
+        package.writestr("a.hyper", b"x" * 1000, zipfile.ZIP_STORED)
+    assert inspect(made.getvalue()).entries == 2
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_an_entry_is_packed_in_the_same_way_at_both_places(method: int) -> None:
+    with pytest.raises(FormatError, match="in two ways"):
+        inspect(with_method(package_of("a"), method, where=(b"PK\x03\x04",)))
+
+
 @pytest.mark.parametrize("name", ["Straße.tds", "データ.hyper", "a b.twb"])
 def test_names_may_have_any_letters(name: str) -> None:
     assert inspect(package_of(name)).entries == 1
@@ -171,3 +224,22 @@ def test_the_number_of_entries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(packages, "MAX_ENTRIES", 1)
     with pytest.raises(FormatError, match="more than 1"):
         inspect(package_of("a", "b"))
+
+
+@pytest.mark.parametrize("where", ["local header", "directory", "both", "neither"])
+def test_the_flag_for_utf8_may_stand_in_either_place(where: str) -> None:
+    """Findings K17: the names are the same bytes; programs set the flag in the local header only, or in the directory only."""
+    content = bytearray(package_of("Données/été.hyper"))
+    local, directory = content.index(b"PK\x03\x04") + 7, content.index(b"PK\x01\x02") + 9
+    for at, name in ((local, "local header"), (directory, "directory")):
+        assert content[at] == 8
+        content[at] = 8 if where in {name, "both"} else 0
+    assert inspect(bytes(content)).has_extract
+
+
+@pytest.mark.parametrize("name", ["../é.hyper", "/é.hyper", "a\\..\\é.hyper"])
+def test_nor_does_the_flag_hide_a_way_out(name: str) -> None:
+    content = bytearray(package_of(name))
+    content[content.index(b"PK\x01\x02") + 9] = 0
+    with pytest.raises(FormatError, match="outside its folder"):
+        inspect(bytes(content))

@@ -1,4 +1,4 @@
-"""E-01 … E-04 and requirements section 10 as tables."""
+"""E-01 … E-04 as tables."""
 
 import pytest
 

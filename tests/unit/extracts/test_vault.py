@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.envelope.header import Placement
+from strongroom.envelope.header import Header, KeySlot, Placement
 from strongroom.errors import (
     IntegrityError,
     KeyNotFoundError,
@@ -18,9 +18,11 @@ from strongroom.errors import (
     StorageError,
 )
 from strongroom.extracts.vault import ExtractVault, StoredFile
+from strongroom.filestore.base import Step
 from strongroom.filestore.local import LocalFileStore
 from strongroom.ids import new_id
-from tests.memory_keys import MemoryKeys
+from strongroom.system.compat import override
+from tests.support.memory_keys import MemoryKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,9 +136,9 @@ def test_ranges(setup: Setup) -> None:
     stored = setup.store()
     with setup.vault.open(stored, PLACE) as reader:
         assert reader.size == len(DATA)
-        assert reader.read_at(5, 10) == DATA[5:15]
-        assert reader.read_at(len(DATA) - 3, 10) == DATA[-3:]
-        assert reader.read_at(len(DATA) + 3, 10) == b""
+        assert b"".join(reader.iterate(5, 15)) == DATA[5:15]
+        assert b"".join(reader.iterate(len(DATA) - 3, len(DATA) + 7)) == DATA[-3:]
+        assert b"".join(reader.iterate(len(DATA) + 3)) == b""
         target = bytearray(100)
         assert reader.read_into_at(262_000, memoryview(target)) == 100
         assert bytes(target) == DATA[262_000:262_100]
@@ -150,11 +152,14 @@ def test_a_reader_as_a_file_serves_other_libraries(setup: Setup) -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("Data/extract.hyper", DATA[:100_000])
     stored = setup.store(packed.getvalue())
-    file = setup.vault.open(stored, PLACE).as_file()
+    reader = setup.vault.open(stored, PLACE)
+    file = reader.as_file()
     with file, zipfile.ZipFile(file) as archive:
         assert archive.read("Data/extract.hyper") == DATA[:100_000]
     with pytest.raises(StorageError):
-        file._reader.read_at(0, 1)
+        next(reader.iterate())
+    with pytest.raises(ValueError, match="closed file"):
+        file.read(1)
 
 
 def test_a_file_object_refuses_negative_positions(setup: Setup) -> None:
@@ -208,6 +213,63 @@ def test_rewrap_changes_the_header_page_only(setup: Setup) -> None:
     assert setup.on_disk(after)[4096:] == before[4096:]
     assert setup.vault.mek_ids(stored.storage_key) == {active}
     assert setup.content(after) == DATA
+
+
+class Rotating(MemoryKeys):
+    """Keys that another process changes behind the next slot that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Callable[[], object] | None = None
+
+    @override
+    def rewrapped_slot(self, header: Header, placement: Placement | None) -> KeySlot:
+        slot = super().rewrapped_slot(header, placement)
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+        return slot
+
+
+@pytest.mark.parametrize("retired", [False, True], ids=["rotated", "retired"])
+def test_a_rewrap_beside_a_rotation_names_the_mek_of_the_file(
+    tmp_path: Path, *, retired: bool
+) -> None:
+    """findings D5: the row named a MEK that the file never had; and what opens it is not overwritten under a MEK that went."""
+    keys = Rotating()
+    vault = ExtractVault(LocalFileStore(tmp_path / "extracts"), keys)
+    with vault.create(PLACE, encrypted=True) as out:
+        out.write(b"content")
+        stored = out.commit()
+    sealing = keys.rotate()
+
+    def change() -> None:
+        keys.rotate()
+        if retired:
+            keys.forget(sealing)
+
+    keys.then = change
+    after = vault.rewrap(stored, PLACE)
+    assert vault.mek_ids(stored.storage_key) == {after.mek_id} == {keys.active_mek_id}
+    with vault.open(after, PLACE) as reader:
+        assert b"".join(reader.iterate()) == b"content"
+
+
+def test_a_rewrap_right_before_a_rotation_names_the_mek_of_the_file(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """findings D5: a job that sees an older MEK in the answer rewraps once more; it was given the newer one."""
+    stored = setup.store(b"content")
+    active = setup.keys.rotate()
+    swap_header = setup.files.swap_header
+
+    def swap_then_rotate(key: str, change: Step) -> None:
+        swap_header(key, change)
+        setup.keys.rotate()
+
+    monkeypatch.setattr(setup.files, "swap_header", swap_then_rotate)
+    assert setup.vault.rewrap(stored, PLACE).mek_id == active
+    assert setup.vault.mek_ids(stored.storage_key) == {active}
 
 
 def test_a_half_done_rewrap_shows_both_meks(setup: Setup) -> None:

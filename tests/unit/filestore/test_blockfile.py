@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.durable import Access
 from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageError
 from strongroom.filestore import blockfile
 from strongroom.filestore.blockfile import LockedPage, NewFile, OpenedFile, remove_leftovers
+from strongroom.system.durable import FileModes
 
 
 @pytest.fixture(params=["unnamed", "hidden name"])
@@ -42,7 +42,7 @@ def _names(folder: Path) -> list[str]:
 def test_a_file_appears_whole_with_its_mode(tmp_path: Path) -> None:
     old = os.umask(0o777)
     try:
-        with NewFile(tmp_path / "out", access=Access(0o750, 0o640, os.getgid())) as file:
+        with NewFile(tmp_path / "out", access=FileModes(0o750, 0o640, os.getgid())) as file:
             file.write_at(3, b"def")
             file.write_at(0, memoryview(b"abc"))
             assert not (tmp_path / "out").exists()
@@ -64,11 +64,13 @@ def test_nothing_is_left_without_a_commit(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("naming")
 def test_an_existing_file_is_kept_unless_it_shall_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    path.write_bytes(b"old")
     with NewFile(path) as file:
         file.write_at(0, b"new")
+        path.write_bytes(b"old")
         with pytest.raises(ConflictError):
             file.commit()
+    with pytest.raises(ConflictError):
+        NewFile(path)
     assert path.read_bytes() == b"old"
     with NewFile(path, replace=True) as file:
         file.write_at(0, b"new")
@@ -94,12 +96,12 @@ def test_a_file_shorter_than_expected_is_cut(tmp_path: Path) -> None:
 def test_large_durable_files_are_written_back_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[int] = []
+    begun: list[tuple[int, int]] = []
     real = blockfile._begin_write_back
 
-    def begin(fd: int) -> None:
-        begun.append(fd)
-        real(fd)
+    def begin(fd: int, start: int, count: int) -> None:
+        begun.append((start, count))
+        real(fd, start, count)
 
     monkeypatch.setattr(blockfile, "_begin_write_back", begin)
     data = os.urandom(20 * 1024 * 1024 + 5)
@@ -107,7 +109,7 @@ def test_large_durable_files_are_written_back_meanwhile(
         for start in range(0, len(data), 1 << 20):
             file.write_at(start, data[start : start + (1 << 20)])
         file.commit()
-    assert len(begun) == 2
+    assert begun == [(0, 8 << 20), (8 << 20, 8 << 20)]  # what is new, and no more
     assert (tmp_path / "out").read_bytes() == data
 
 
@@ -115,7 +117,9 @@ def test_without_sync_file_range_the_final_sync_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
-    blockfile._begin_write_back(0)
+    blockfile._sync_file_range.cache_clear()
+    blockfile._begin_write_back(0, 0, 1)
+    blockfile._sync_file_range.cache_clear()
     synced: list[bool] = []
     monkeypatch.setattr(os, "sync", lambda: synced.append(True))
     blockfile._sync_file_system(0)
@@ -130,7 +134,7 @@ def test_a_file_system_without_allocation_is_written_all_the_same(
         raise OSError(errno.EOPNOTSUPP, "not supported")
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    with NewFile(tmp_path / "out", expected_bytes=100) as file:
+    with NewFile(tmp_path / "out", expected_bytes=1 << 20) as file:
         file.write_at(0, b"abc")
         file.commit()
     assert (tmp_path / "out").read_bytes() == b"abc"
@@ -144,7 +148,7 @@ def test_a_disk_too_small_is_told_before_anything_is_written(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(StorageError, match="no space left") as caught:
-        NewFile(tmp_path / "out", expected_bytes=100)
+        NewFile(tmp_path / "out", expected_bytes=1 << 20)
     assert "free some space" in caught.value.hint
     assert _names(tmp_path) == []
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.durable import Access
-from strongroom.errors import ConflictError, NotFoundError, UsageError
+from strongroom.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from strongroom.filestore.blockfile import LockedPage
 from strongroom.filestore.local import LocalFileStore
+from strongroom.system.durable import FileModes
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
     old = os.umask(umask)
     try:
         private = LocalFileStore(tmp_path / "a")
-        shared = LocalFileStore(tmp_path / "b", Access(0o750, 0o640))
+        shared = LocalFileStore(tmp_path / "b", FileModes(0o750, 0o640))
         for store in (private, shared):
             _put(store, "site/one", b"x")
     finally:
@@ -88,18 +89,37 @@ def test_path_tricks_are_no_keys(store: LocalFileStore, key: str) -> None:
     for call in (store.put, store.open, store.delete, store.stat):
         with pytest.raises(UsageError):
             call(key)
-    with pytest.raises(UsageError), store.replace_header(key):
-        pass
+    with pytest.raises(UsageError):
+        store.swap_header(key, bytes)
 
 
-def test_header_pages_are_replaced_under_a_lock(store: LocalFileStore) -> None:
+def test_each_step_of_a_header_page_is_synced_and_read_back(
+    store: LocalFileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gives back something else is noticed before the other slot is written over."""
     _put(store, "one", bytes(8192))
-    with store.replace_header("one") as page:
-        page.write_sector(512, b"y" * 512)
-    with store.open("one") as file:
-        target = bytearray(512)
-        file.read_into_at(512, memoryview(target))
-    assert target == b"y" * 512
+    told: list[str] = []
+    real_write, real_sync = LockedPage.write_sector, LockedPage.sync
+
+    def write(page: LockedPage, offset: int, sector: bytes) -> None:
+        told.append(f"write {offset}")
+        real_write(page, offset, sector if offset != 1024 else b"lie" + sector[3:])
+
+    def sync(page: LockedPage) -> None:
+        told.append("sync")
+        real_sync(page)
+
+    monkeypatch.setattr(LockedPage, "write_sector", write)
+    monkeypatch.setattr(LockedPage, "sync", sync)
+    left = [512, 1024, 1536]
+
+    def step(page: bytes) -> bytes:
+        offset = left.pop(0)
+        return page[:offset] + b"y" * 512 + page[offset + 512 :]
+
+    with pytest.raises(IntegrityError):
+        store.swap_header("one", step)
+    assert told == ["write 512", "sync", "write 1024", "sync"]
 
 
 def test_leftovers_are_removed_and_never_listed(store: LocalFileStore, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pins: what a backup copies stays, whatever is deleted meanwhile (architecture 9 rule 4)."""
+"""Pins: what a backup copies stays, whatever is deleted meanwhile."""
 
 import os
 from pathlib import Path
@@ -29,8 +29,8 @@ def _put(store: LocalFileStore, key: str, data: bytes) -> None:
 def test_a_pinned_file_outlives_its_deletion(store: LocalFileStore, pins: Pins) -> None:
     _put(store, "site/ab/one.sealed", b"data")
     pins.prepare()
-    assert pins.take(["site/ab/one.sealed", "site/ab/two.sealed"]) == ["site/ab/two.sealed"]
-    assert pins.take(["site/ab/one.sealed"]) == []
+    assert pins.add(["site/ab/one.sealed", "site/ab/two.sealed"]) == ["site/ab/two.sealed"]
+    assert pins.add(["site/ab/one.sealed"]) == []
     store.delete("site/ab/one.sealed")
     assert list(store.list()) == []
     with pins.open("site/ab/one.sealed") as file:
@@ -43,11 +43,9 @@ def test_nothing_stays(store: LocalFileStore, pins: Pins, tmp_path: Path) -> Non
     """What a dead holder left goes with the next one."""
     _put(store, "one", b"data")
     pins.prepare()
-    pins.take(["one"])
+    pins.add(["one"])
     pins.prepare()
-    with pins.spool() as spool:
-        spool.write(b"rows")
-        assert list((tmp_path / "extracts" / FOLDER).iterdir()) == []
+    assert list((tmp_path / "extracts" / FOLDER).iterdir()) == []
     pins.clear()
     pins.clear()
     assert not (tmp_path / "extracts" / FOLDER).exists()
@@ -57,7 +55,7 @@ def test_nothing_stays(store: LocalFileStore, pins: Pins, tmp_path: Path) -> Non
 def test_only_keys_of_the_store_are_pinned(pins: Pins) -> None:
     pins.prepare()
     with pytest.raises(UsageError):
-        pins.take(["../../etc/passwd"])
+        pins.add(["../../etc/passwd"])
 
 
 def test_a_file_system_without_links_is_told(
@@ -71,5 +69,5 @@ def test_a_file_system_without_links_is_told(
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(StorageError, match="cannot be pinned") as caught:
-        pins.take(["one"])
+        pins.add(["one"])
     assert "hard links" in caught.value.hint

@@ -11,7 +11,7 @@ import pytest
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, KeystoreError
-from strongroom.keystore import der, pkcs12
+from strongroom.keystore import der, pkcs12, protection
 from strongroom.keystore.pkcs12 import SecretKeyEntry
 
 _NOW = datetime(2026, 11, 21, 20, 0, 0, tzinfo=UTC)
@@ -62,7 +62,7 @@ def test_two_writings_of_a_key_share_no_salt_and_no_ciphertext() -> None:
     key = rng.new_key()
     one, two = (pkcs12._encrypt_key(key, _PASSWORD, 1) for _ in range(2))
     assert one[-64:] != two[-64:]
-    salt_at = one.index(pkcs12._PBKDF2) + len(pkcs12._PBKDF2) + 4
+    salt_at = one.index(protection.PBKDF2) + len(protection.PBKDF2) + 4
     assert one[salt_at : salt_at + 20] != two[salt_at : salt_at + 20]
 
 
@@ -103,11 +103,11 @@ def test_an_empty_file_and_a_huge_file_are_told() -> None:
         pkcs12.parse(bytes(pkcs12.MAX_BYTES + 1), _PASSWORD)
 
 
-@pytest.mark.parametrize("iterations", [0, pkcs12.MAX_ITERATIONS + 1])
+@pytest.mark.parametrize("iterations", [0, protection.MAX_ITERATIONS + 1])
 def test_iterations_out_of_bounds_are_refused(iterations: int) -> None:
     """format/keystore.md §2.2."""
     with pytest.raises(FormatError, match="iterations are not within"):
-        pkcs12._read_iterations(der.Reader(der.integer(iterations)))
+        protection.read_iterations(der.Reader(der.integer(iterations)))
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_iterations_out_of_bounds_are_refused(iterations: int) -> None:
         pytest.param(
             pkcs12._SHROUDED_KEY_BAG, "1.2.840.113549.1.12.10.1.1", "encrypted key", id="secret"
         ),
-        pytest.param(pkcs12._PBES2, "1.2.840.113549.1.5.10", "PBES2", id="pbes2"),
-        pytest.param(pkcs12._PBKDF2, "1.2.840.113549.1.5.11", "PBKDF2", id="pbkdf2"),
-        pytest.param(der.oid("1.2.840.113549.2.9"), "1.2.840.113549.2.7", "HMAC-SHA256", id="prf"),
-        pytest.param(pkcs12._AES_256_CBC, "2.16.840.1.101.3.4.1.2", "AES-256-CBC", id="cipher"),
+        pytest.param(protection.PBES2, "1.2.840.113549.1.5.12", "PBES2", id="pbes2"),
+        pytest.param(protection.PBKDF2, "1.2.840.113549.1.5.11", "PBKDF2", id="pbkdf2"),
+        pytest.param(der.oid("1.2.840.113549.2.9"), "1.2.840.113549.2.6", "HMAC-SHA256", id="prf"),
+        pytest.param(pkcs12._AES_256_CBC, "2.16.840.1.101.3.4.1.46", "AES-256-CBC", id="cipher"),
         pytest.param(pkcs12._FRIENDLY_NAME, "1.2.840.113549.1.9.19", "alias and a time", id="name"),
         pytest.param(
             pkcs12._LOCAL_KEY_ID, "1.2.840.113549.1.9.20", "stands twice", id="attribute-twice"
@@ -140,23 +140,37 @@ def test_what_the_format_does_not_name_is_refused_although_the_mac_fits(
 
 
 @pytest.mark.parametrize(
-    ("plaintext", "why"),
+    ("padded", "why"),
     [
         pytest.param(b"\x00" * 16, "does not open", id="padding-zero"),
         pytest.param(b"\x01" * 14 + b"\x02\x03", "does not open", id="padding-mixed"),
+        pytest.param(b"\x11" * 16, "does not open", id="padding-too-long"),
         pytest.param(b"\x10" * 16, "middle of an element", id="nothing-inside"),
     ],
 )
-def test_a_key_that_does_not_decrypt_well_is_refused(plaintext: bytes, why: str) -> None:
+def test_a_key_that_does_not_decrypt_well_is_refused(padded: bytes, why: str) -> None:
+    salt, iv = bytes(20), bytes(16)
+    encryptor = pkcs12._cipher(_PASSWORD, salt, 1, iv).encryptor()
+    ciphertext = encryptor.update(padded) + encryptor.finalize()
+    shrouded = _shrouded(ciphertext, salt, iv)
     with pytest.raises(FormatError, match=why):
-        pkcs12._read_key(plaintext)
+        pkcs12._read_key(protection.decrypt(shrouded, _PASSWORD))
+
+
+def _shrouded(ciphertext: bytes, salt: bytes, iv: bytes) -> bytes:
+    details = (der.element(der.OCTET_STRING, salt), der.integer(1), der.integer(32))
+    function = der.element(der.SEQUENCE, *details, pkcs12._HMAC_SHA256)
+    derivation = der.element(der.SEQUENCE, protection.PBKDF2, function)
+    scheme = der.element(der.SEQUENCE, pkcs12._AES_256_CBC, der.element(der.OCTET_STRING, iv))
+    parameters = der.element(der.SEQUENCE, derivation, scheme)
+    algorithm = der.element(der.SEQUENCE, protection.PBES2, parameters)
+    return der.element(der.SEQUENCE, algorithm, der.element(der.OCTET_STRING, ciphertext))
 
 
 def test_a_key_that_is_not_for_aes_256_is_refused() -> None:
     short = der.element(der.SEQUENCE, pkcs12._KEY_PREFIX, der.element(der.OCTET_STRING, bytes(16)))
-    padding = 16 - len(short) % 16
     with pytest.raises(FormatError, match="16 bytes instead of 32"):
-        pkcs12._read_key(short + bytes([padding]) * padding)
+        pkcs12._read_key(short)
 
 
 def test_another_version_of_the_format_is_refused() -> None:
@@ -168,17 +182,36 @@ def test_another_version_of_the_format_is_refused() -> None:
 
 @pytest.mark.parametrize("length", [0, 15, 17])
 def test_a_ciphertext_that_is_no_whole_block_is_refused(length: int) -> None:
-    shrouded = der.Reader(pkcs12._encrypt_key(rng.new_key(), _PASSWORD, 1)).inside(der.SEQUENCE)
-    algorithm = der.element(der.SEQUENCE, shrouded.take(der.SEQUENCE))
-    cut = der.element(der.SEQUENCE, algorithm, der.element(der.OCTET_STRING, bytes(length)))
+    cut = _shrouded(bytes(length), bytes(20), bytes(16))
     with pytest.raises(FormatError, match="wrong length"):
-        pkcs12._decrypt_key(cut, _PASSWORD)
+        protection.decrypt(cut, _PASSWORD)
+
+
+def test_an_initial_vector_of_another_length_is_refused() -> None:
+    with pytest.raises(FormatError, match="wrong length"):
+        protection.decrypt(_shrouded(bytes(16), bytes(20), bytes(8)), _PASSWORD)
+
+
+@pytest.mark.parametrize("size", [0, 15, 1 << 40], ids=str)
+def test_a_derived_key_of_another_length_is_refused_before_it_is_derived(size: int) -> None:
+    details = b"".join(
+        (der.element(der.OCTET_STRING, bytes(20)), der.integer(1), der.integer(size))
+    )
+    reader = der.Reader(
+        der.element(
+            der.SEQUENCE,
+            protection.PBKDF2,
+            der.element(der.SEQUENCE, details, pkcs12._HMAC_SHA256),
+        )
+    ).inside(der.SEQUENCE)
+    with pytest.raises(FormatError, match="a derived key has"):
+        protection._pbkdf2(reader, _PASSWORD)
 
 
 @pytest.mark.parametrize("salt", [bytes(7), bytes(65)])
 def test_a_salt_of_another_length_is_refused(salt: bytes) -> None:
     with pytest.raises(FormatError, match="a salt has"):
-        pkcs12._read_salt(der.Reader(der.element(der.OCTET_STRING, salt)))
+        protection.read_salt(der.Reader(der.element(der.OCTET_STRING, salt)))
 
 
 def test_the_password_derivation_is_the_one_of_rfc_7292(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import durable
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, KeystoreError, StorageError
 from strongroom.keystore import pkcs12
 from strongroom.keystore.master_key import Keystore, new_master_key
 from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory, ReplicaCondition
+from strongroom.system import durable
 
 _NOW = datetime(2026, 11, 21, 20, 0, 0, tzinfo=UTC)
 
@@ -51,8 +51,8 @@ def test_creating_makes_identical_replicas_and_a_password(directory: KeystoreDir
     assert _all_files(directory) == sorted([directory.password_file, *_replicas(directory)])
 
 
-@pytest.mark.parametrize("access", [durable.PRIVATE, durable.Access(0o750, 0o640)])
-def test_folders_and_files_have_their_modes(tmp_path: Path, access: durable.Access) -> None:
+@pytest.mark.parametrize("access", [durable.PRIVATE, durable.FileModes(0o750, 0o640)])
+def test_folders_and_files_have_their_modes(tmp_path: Path, access: durable.FileModes) -> None:
     """C-10."""
     folder = tmp_path / "a" / "keystores"
     directory = KeystoreDirectory([folder], tmp_path / "keystore" / "password", access)
@@ -214,7 +214,7 @@ def test_a_disk_that_gives_back_something_else_is_told(
 ) -> None:
     write = durable.write_file
 
-    def write_less(path: Path, data: bytes, access: durable.Access) -> None:
+    def write_less(path: Path, data: bytes, access: durable.FileModes) -> None:
         write(path, data[:-1], access)
 
     monkeypatch.setattr(durable, "write_file", write_less)

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
-from strongroom.ids import new_id
+from strongroom.ids import InstallationId, RmkId, new_id
 from strongroom.kms import status as kms_status
 from strongroom.kms.cache import Limits
-from strongroom.kms.proofs import RootProof
+from strongroom.kms.proofs import Proof, RootProof
 from strongroom.kms.states import MekState
 from strongroom.kms.status import InMemory, KmsStatus, MekStatus
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import WrapRecord
 
 TIME = "2019-05-29T23:46:54Z"
 ACTIVE = MekStatus(new_id(), MekState.ENCRYPT_OR_DECRYPT, TIME, TIME, None)
@@ -89,7 +91,7 @@ APART = RootProof(new_id(), "age", "age1x", "recovery", False, "", None, TIME)
 
 def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
     found = replace(status(), roots=(OPENED, DEAD, APART), proved_at=TIME)
-    lines = kms_status.as_text(found).splitlines()
+    lines = kms_status.as_text(found, verbose=True).splitlines()
     first = lines.index("Roots:")
     assert lines[first - 1] == f"Proved at: {TIME}"
     assert lines[first + 1 : lines.index("MEKs:")] == [
@@ -126,6 +128,9 @@ def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
             "identity": "instance role",
             "rotated_at": "2026-01-01T00:00:00Z",
             "hint": "",
+            "ends_at": "",
+            "due_at": "",
+            "notice": "",
         },
         *(vars(one) for one in (DEAD, APART)),
     ]
@@ -134,11 +139,13 @@ def test_each_root_is_shown_with_its_latency_and_last_success() -> None:
 
 def test_the_rmk_in_memory_is_shown_with_its_limits() -> None:
     absent = status()
-    assert "RMK in memory: no (limit 3600 s, and 3600 s more while" in kms_status.as_text(absent)
+    assert "RMK in memory: no (limit 3600 s, and 3600 s more while" in kms_status.as_text(
+        absent, verbose=True
+    )
     held = replace(absent, memory=InMemory(12.4, Limits(60, 30)))
     assert (
         "RMK in memory: for 12 s (limit 60 s, and 30 s more while a root is out of reach)\n"
-        in kms_status.as_text(held)
+        in kms_status.as_text(held, verbose=True)
     )
     assert kms_status.as_json(held)["rmk"] == {
         "id": held.rmk_id,
@@ -147,3 +154,36 @@ def test_the_rmk_in_memory_is_shown_with_its_limits() -> None:
         "keep_seconds": 60,
         "offline_seconds": 30,
     }
+
+
+def _store(root_key_id: str) -> KmsStore:
+    wrap = WrapRecord(new_id(), "openbao", "indirect", root_key_id, "", b"", b"", {}, TIME, TIME)
+    return KmsStore(1, InstallationId(new_id()), "openbao", RmkId(new_id()), TIME, (wrap,), ())
+
+
+def test_a_credential_that_ends_is_a_warning_from_its_time_on() -> None:
+    """findings K21: until then the status is green, and no exit code changes."""
+    early, late = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+    ending = replace(OPENED, ends_at=late, due_at=early, notice="set a new one")
+    silent = replace(OPENED, ends_at="", due_at=early, notice="it ends some day")
+    proof = Proof(TIME, 1, "d", (), {}, (ending, silent, OPENED))
+    found = kms_status.from_proof(_store("k"), proof, InMemory())
+    for now, count in (("", 0), ("2025-12-31T23:59:59Z", 0), (early, 2), (late, 2)):
+        found = kms_status.from_proof(_store("k"), proof, InMemory(), now=now)
+        assert (found.is_ok, len(found.warnings)) == (True, count)
+    told = kms_status.as_text(found, verbose=True)
+    assert f"Warning: the credential of the aws root arn ends on {late}: set a new one" in told
+    assert "Warning: the credential of the aws root arn ends: it ends some day" in told
+    assert f"    Credential ends at: {late}" in told
+    assert kms_status.as_json(found)["warnings"] == list(found.warnings)
+
+
+def test_a_key_that_was_moved_is_shown_as_it_is_reached() -> None:
+    """findings K3: the wrap names it as it was reached when it was made."""
+    details = {"address": "https://new:8200", "reached_as": "https://new:8200/v1/transit/keys/k"}
+    proof = Proof(TIME, 1, "d", (), details, ())
+    found = kms_status.from_proof(_store("https://old/v1/transit/keys/k"), proof, InMemory())
+    assert found.root_key_id == "https://new:8200/v1/transit/keys/k"
+    told = kms_status.as_text(found)
+    assert "Root key: https://new:8200/v1/transit/keys/k" in told
+    assert "Wrapped as: https://old/v1/transit/keys/k" in told

@@ -1,4 +1,4 @@
-"""The AWS root without AWS: ARNs (A-08, A-09, Q-21) and what each error becomes (requirements 7.5)."""
+"""The AWS root without AWS: ARNs (A-08, A-09, Q-21) and what each error becomes."""
 
 import sys
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from strongroom.errors import (
     RootUnavailableError,
     UsageError,
 )
+from strongroom.foreign_words import ForeignError
 from strongroom.ids import new_id
 from strongroom.roots import aws
 from strongroom.roots.aws import AwsRoot
@@ -52,6 +53,15 @@ class Scripted:
 
     def identity(self) -> str:
         return "instance role, access key ASIAEXAMPLE"
+
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
+    def way(self) -> dict[str, str]:
+        return {}
+
+    def ends_at(self) -> None:
+        return None
 
 
 class Waiting:
@@ -134,7 +144,8 @@ def test_every_error_is_one_of_ours(error: Exception, kind: type[RootError], wor
     assert type(caught.value) is kind
     assert ARN in caught.value.message
     assert words in f"{caught.value.message} {caught.value.hint}"
-    assert caught.value.__cause__ is error
+    assert isinstance(caught.value.__cause__, ForeignError)
+    assert type(error).__name__ in str(caught.value.__cause__)
 
 
 def test_a_refusal_names_whom_aws_names() -> None:

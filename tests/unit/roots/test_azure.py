@@ -1,4 +1,4 @@
-"""The Azure root without a vault: settings, and what cannot be had from a real one (requirements 5)."""
+"""The Azure root without a vault: settings, and what cannot be had from a real one."""
 
 import sys
 from dataclasses import replace
@@ -87,8 +87,15 @@ def test_a_record_of_another_vault_gets_no_token() -> None:
     elsewhere = replace(record, root_key_id=KID.replace("https://v.", "https://evil."))
     with pytest.raises(RootRefusedError, match="evil"):
         working.unwrap(elsewhere)
-    with pytest.raises(RootRefusedError, match="not by a version of"):
-        root(PlainVault("https://w/keys/K/1")).check()
+    for other in ("https://v.vault.azure.net/keys/L/1", "https://v.vault.azure.net/keys/K"):
+        with pytest.raises(RootRefusedError, match="not by a version of"):
+            root(PlainVault(other)).check()
+
+
+def test_a_vault_may_tell_another_name_of_itself() -> None:
+    """findings K3: by a private link it is asked at one name and tells another; its version is asked at ours."""
+    record = root(PlainVault("https://w/KEYS/k/1")).generate_data_key(fresh())[1]
+    assert record.root_key_id == f"{SETTINGS.root_key_id}/1"
 
 
 def test_what_passes_is_tried_again_with_growing_pauses() -> None:

@@ -17,7 +17,8 @@ from strongroom.errors import RootError, RootRefusedError, RootUnavailableError,
 from strongroom.ids import new_id
 from strongroom.roots import gcp
 from strongroom.roots.base import Context
-from strongroom.roots.gcp import GcpRoot, crc32c
+from strongroom.roots.gcp import GcpRoot
+from strongroom.system.crc32c import crc32c
 
 NAME = "projects/p/locations/global/keyRings/r/cryptoKeys/k"
 SETTINGS = gcp.settings(NAME)
@@ -34,6 +35,9 @@ class Plain:
 
     def identity(self) -> str:
         return "nobody"
+
+    def secrets(self) -> tuple[str, ...]:
+        return ()
 
     def encrypt(self, request: dict[str, Any], **_: object) -> Any:
         if self._failure is not None:
@@ -63,7 +67,14 @@ def root(connection: Plain) -> GcpRoot:
 
 
 def account(**changes: object) -> SecretBytes:
-    told = {"type": "service_account", "client_email": "a@b", **changes}
+    uri = "https://oauth2.googleapis.com/token"
+    told = {
+        "type": "service_account",
+        "client_email": "a@b",
+        "private_key": "PEM",
+        "token_uri": uri,
+        **changes,
+    }
     return SecretBytes(json.dumps(told).encode())
 
 
@@ -90,7 +101,16 @@ def test_what_is_no_key(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["x", "http://192.0.2.1", "http://x", "https://x/y", "https://u@x", "https://x:0"]
+    "url",
+    [
+        "x",
+        "http://192.0.2.1",
+        "http://x",
+        "http://localhost.example.org",
+        "https://x/y",
+        "https://u@x",
+        "https://x:0",
+    ],
 )
 def test_what_is_no_endpoint(url: str) -> None:
     """A token must not go over the network in the clear."""
@@ -99,14 +119,44 @@ def test_what_is_no_endpoint(url: str) -> None:
     gcp.settings(NAME, endpoint="http://127.0.0.1:8080")
 
 
+def test_this_machine_has_more_names_than_one() -> None:
+    """findings K11: `--endpoint http://localhost:1` was no endpoint, `http://127.0.0.1:1` was one."""
+    for url in ("http://localhost:1", "http://[::1]:1", "HTTP://LOCALHOST:1/"):
+        assert gcp.settings(NAME, endpoint=url).options["endpoint"].startswith("http://")
+
+
+@pytest.mark.parametrize("kind", sorted(gcp._OTHER_TYPES))
+def test_credentials_of_another_kind_are_told_by_name_and_what_to_do(kind: str) -> None:
+    """findings K16: workload identity federation was "not the JSON of a service account's key"."""
+    with pytest.raises(UsageError, match=kind) as caught:
+        gcp.settings(NAME, credentials=account(type=kind))
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.hint
+    assert "PEM" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("uri", ["http://tokens.example.org/token", "ftp://x", "token", ""])
+def test_a_token_is_not_fetched_over_the_network_in_the_clear(uri: str) -> None:
+    """findings K11: an address in a file is an address that was given."""
+    with pytest.raises(UsageError, match="token_uri"):
+        gcp.settings(NAME, credentials=account(token_uri=uri))
+
+
 @pytest.mark.parametrize(
     "credentials",
-    [SecretBytes(b"{"), SecretBytes(b"[]"), SecretBytes(b"{}"), account(type="authorized_user")],
+    [
+        SecretBytes(b"{"),
+        SecretBytes(b"[]"),
+        SecretBytes(b"{}"),
+        account(type="authorized_user"),
+        account(type="other"),
+        account(type=None),
+    ],
 )
 def test_what_is_no_service_account(credentials: SecretBytes) -> None:
     with pytest.raises(UsageError, match="service account") as caught:
         gcp.settings(NAME, credentials=credentials)
-    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_the_version_that_wrapped_is_kept_and_found_again() -> None:
@@ -175,7 +225,7 @@ def test_default_credentials_are_looked_for_at_the_first_call(
 
     asked: list[object] = []
 
-    def default(scopes: object) -> tuple[object, str]:
+    def default(scopes: object, request: object) -> tuple[object, str]:
         asked.append(scopes)
         return AnonymousCredentials(), "p"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 URL = "https://bao.example.org:8200"
-TOKEN = SecretBytes(b"a token")
+TOKEN = SecretBytes(b"a-token")
 SETTINGS = openbao.settings(URL, "K", token=TOKEN)
 KEY = base64.b64encode(bytes(32)).decode()
 
@@ -40,7 +40,7 @@ class Transit:
     def __init__(self, plaintext: object = KEY, answer: object = None) -> None:
         self.secrets = self
         self.transit = self
-        self.token = "a token"
+        self.token = "a-token"
         self.fail: Callable[[], None] = lambda: None
         self.auth: SimpleNamespace | None = None
         self.lookup_self: Callable[[], dict[str, Any]] = dict

@@ -1,7 +1,9 @@
-"""The registry of secret parameters: requirements 2.4, C-01."""
+"""The registry of secret parameters: C-01."""
 
 import pytest
 
+from strongroom.consumers import registry
+from strongroom.consumers.kinds import ConsumerKind, Password
 from strongroom.secrets import catalog
 from strongroom.secrets.catalog import SECRETS, SecretOrigin
 
@@ -72,3 +74,24 @@ def test_line_breaks_belong_to_pem_not_to_passwords() -> None:
     assert catalog.is_multiline("other.key.file_bytes")
     assert not catalog.is_multiline("redis.password")
     assert not catalog.is_multiline("other.password")
+
+
+def test_a_component_brings_the_secrets_that_exist_for_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind = ConsumerKind(
+        "toy",
+        (),
+        lambda *_: (),
+        (
+            Password("toy.own_password", "a toy", is_generated=True),
+            Password("toy.other_password", "a toy", is_generated=False),
+        ),
+    )
+    monkeypatch.setattr(registry, "kinds", lambda: (kind,))
+    found = dict(catalog._of_components())
+    assert {name: one.origin for name, one in found.items()} == {
+        "toy.own_password": SecretOrigin.GENERATED,
+        "toy.other_password": SecretOrigin.ADMIN,
+    }
+    assert all(one.consumer == "a toy" for one in found.values())

@@ -166,3 +166,14 @@ def test_a_bad_key_id() -> None:
 
 def test_plain_values_are_not_enc() -> None:
     assert not enc.is_enc("password")
+
+
+def test_a_value_of_another_version_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """format/enc.md §2.1; findings M3: sealed whole and right by a newer version, it is refused."""
+    with monkeypatch.context() as newer:
+        newer.setattr(enc, "_VERSION", 2)
+        text = enc.seal_value(KEY, KEY_ID, NAME, b"password")
+        assert enc.open_value(KEY, NAME, text) == b"password"
+    for ask in (lambda: enc.open_value(KEY, NAME, text), lambda: enc.key_id_of(text)):
+        with pytest.raises(FormatError, match="a version that is not known here"):
+            ask()

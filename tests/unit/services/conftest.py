@@ -1,4 +1,4 @@
-"""A small node for each test: made once, copied."""
+"""A small node or a whole one for each test: made once, copied."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.bootstrap import Node
 from strongroom.clock import SystemClock
-from strongroom.topology.paths import DataPaths
-from tests.small_node import create_small_node
+from strongroom.crypto.secret import SecretBytes
+from strongroom.node import create
+from strongroom.node.opening import Node
+from strongroom.runtime.paths import DataPaths
+from tests.support.small_node import create_small_node
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +26,23 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
     """A fresh small node, opened."""
     copied = Node(DataPaths(Path(shutil.copytree(pristine, tmp_path / "node"))), SystemClock())
+    yield copied
+    copied.close()
+
+
+@pytest.fixture(scope="session")
+def pristine_whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a node as `init` makes it; not to be changed."""
+    root = tmp_path_factory.mktemp("pristine") / "whole"
+    create.create_node(str(root), "admin", SecretBytes(b"correct horse battery"))
+    return root
+
+
+@pytest.fixture
+def whole(pristine_whole: Path, tmp_path: Path) -> Iterator[Node]:
+    """A fresh node that has keys and a repository, opened."""
+    copied = Node(
+        DataPaths(Path(shutil.copytree(pristine_whole, tmp_path / "whole"))), SystemClock()
+    )
     yield copied
     copied.close()

@@ -6,7 +6,7 @@ from strongroom.web.api.routing import Call
 from strongroom.web.app import _SmallBody
 
 if TYPE_CHECKING:
-    from strongroom.bootstrap import Node
+    from strongroom.node.opening import Node
 
 
 def test_a_request_can_be_printed() -> None:

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from strongroom import errors
+from strongroom.web.api import xml
 from strongroom.web.api.errors import Noun, fault_of
 
 
@@ -77,8 +78,8 @@ def test_codes(error: errors.StrongroomError, noun: Noun, code: str) -> None:
 
 
 def test_the_answer_is_namespaced_and_holds_the_hint() -> None:
-    body = fault_of(errors.UsageError("no <such> thing", hint="do that"), Noun.SITE).render()
-    error = ET.fromstring(body).find("{http://tableau.com/api}error")
+    fault = fault_of(errors.UsageError("no <such> thing", hint="do that"), Noun.SITE)
+    error = ET.fromstring(xml.render(fault.message)).find("{http://tableau.com/api}error")
     assert error is not None
     assert error.get("code") == "400003"
     assert [child.text for child in error] == ["Bad Request", "no <such> thing (do that)"]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from strongroom.errors import FormatError, UsageError
-from strongroom.web import feed
-from strongroom.web.feed import BodyFeed, Message
+from strongroom.web.feed import BodyFeed, BodyLimits, Message
+
+CUT = "the request's body was cut, or came too slowly"
 
 
 class FakeTap:
@@ -19,6 +20,7 @@ class FakeTap:
         self._take: Callable[[bytes], bool] | None = None
         self._ended: Callable[[bool], None] | None = None
         self.pauses = 0
+        self.is_hopeless = False
 
     def attach(self, take: Callable[[bytes], bool], ended: Callable[[bool], None]) -> None:
         self._take, self._ended = take, ended
@@ -57,7 +59,7 @@ def body(content: bytes, *, more: bool) -> Message:
 
 async def run(tap: FakeTap, *messages: Message, idle_s: float = 5) -> tuple[BodyFeed, bytes | str]:
     """Pump on the loop, read in a thread; what came out, or the words of the error."""
-    made = BodyFeed(receive(*messages), idle_s, tap)
+    made = BodyFeed(receive(*messages), BodyLimits(idle_s), tap)
 
     def read() -> bytes | str:
         try:
@@ -73,10 +75,10 @@ async def run(tap: FakeTap, *messages: Message, idle_s: float = 5) -> tuple[Body
 def test_everything_comes_out_in_order_and_memory_is_bounded() -> None:
     chunks = [bytes([number % 256]) * 100_000 for number in range(200)]
     tap = FakeTap(iter(chunks))
-    made, found = asyncio.run(run(tap, body(b"first", more=True)))
+    _, found = asyncio.run(run(tap, body(b"first", more=True)))
     assert found == b"first" + b"".join(chunks)
     assert tap.pauses > 0
-    assert made.is_complete
+    assert not tap.is_hopeless
 
 
 def test_a_body_in_one_message_needs_no_tap() -> None:
@@ -85,17 +87,16 @@ def test_a_body_in_one_message_needs_no_tap() -> None:
 
 
 def test_silence_is_given_up() -> None:
-    made, found = asyncio.run(
-        run(FakeTap(iter([b"x"]), ends=False), body(b"", more=True), idle_s=0.05)
-    )
-    assert found == "the request's body was cut"
-    assert made.timed_out
-    assert not made.is_complete
+    tap = FakeTap(iter([b"x"]), ends=False)
+    _, found = asyncio.run(run(tap, body(b"", more=True), idle_s=0.05))
+    assert found == CUT
+    assert tap.is_hopeless
 
 
 def test_silence_before_the_first_byte() -> None:
-    made, found = asyncio.run(run(FakeTap(iter([])), idle_s=0.05))
-    assert (found, made.timed_out) == ("the request's body was cut", True)
+    tap = FakeTap(iter([]))
+    _, found = asyncio.run(run(tap, idle_s=0.05))
+    assert (found, tap.is_hopeless) == (CUT, True)
 
 
 def test_a_client_that_leaves() -> None:
@@ -103,14 +104,14 @@ def test_a_client_that_leaves() -> None:
         (FakeTap(iter([b"x"]), whole=False), body(b"", more=True)),
         (FakeTap(iter([])), {"type": "http.disconnect"}),
     ):
-        made, found = asyncio.run(run(tap, message))
-        assert found == "the request's body was cut"
-        assert made.is_complete  # nothing more will come
+        _, found = asyncio.run(run(tap, message))
+        assert found == CUT
+        assert not tap.is_hopeless  # nothing more will come
 
 
 def test_a_streamed_body_is_not_read_at_once() -> None:
     async def read() -> None:
-        BodyFeed(receive(), 1, FakeTap(iter([]))).read()
+        BodyFeed(receive(), BodyLimits(), FakeTap(iter([]))).read()
 
     with pytest.raises(UsageError):
         asyncio.run(read())
@@ -118,7 +119,7 @@ def test_a_streamed_body_is_not_read_at_once() -> None:
 
 def test_abort_ends_a_waiting_thread() -> None:
     async def aborted() -> bool:
-        made = BodyFeed(receive(), 1, FakeTap(iter([])))
+        made = BodyFeed(receive(), BodyLimits(), FakeTap(iter([])))
         failed = threading.Event()
 
         def read() -> None:
@@ -135,14 +136,34 @@ def test_abort_ends_a_waiting_thread() -> None:
     assert asyncio.run(aborted())
 
 
-def test_draining_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def drained(*messages: Message) -> bool:
-        made = BodyFeed(receive(*messages), 1, FakeTap(iter([])))
-        await made.drain()
-        return made.is_complete
+def test_a_part_that_is_in_a_hurry_is_given_up() -> None:
+    """findings S6: what decides whether the rest is wanted must be there in time, however steadily it drips."""
 
-    monkeypatch.setattr(feed, "DRAIN_S", 0.05)
-    monkeypatch.setattr(feed, "DRAIN_BYTES", 10)
-    assert asyncio.run(drained(body(b"1", more=True), body(b"2", more=False)))
-    assert not asyncio.run(drained(body(b"1" * 11, more=True), body(b"2", more=False)))
-    assert not asyncio.run(drained(body(b"1", more=True)))
+    async def hurried() -> tuple[str, bool]:
+        tap = FakeTap(iter([]), ends=False)
+        made = BodyFeed(receive(body(b"x", more=True)), BodyLimits(60), tap)
+        pump = asyncio.create_task(made.pump())
+
+        def read() -> str:
+            made.hurry(0.05)
+            try:
+                return str(list(made.chunks()))
+            except FormatError as error:
+                return error.message
+
+        found = await asyncio.get_running_loop().run_in_executor(None, read)
+        pump.cancel()
+        return found, tap.is_hopeless
+
+    assert asyncio.run(hurried()) == (CUT, True)
+
+
+def test_a_hurry_that_is_over_bounds_nothing() -> None:
+    async def calm() -> bytes:
+        made = BodyFeed(receive(body(b"all", more=False)), BodyLimits(), FakeTap(iter([])))
+        made.hurry(-1)
+        made.hurry(0)
+        await made.pump()
+        return b"".join(made.chunks())
+
+    assert asyncio.run(calm()) == b"all"

@@ -75,3 +75,27 @@ def test_order() -> None:
 def test_what_is_no_order_is_refused() -> None:
     with pytest.raises(UsageError, match="not an order"):
         query_of({"sort": "name:down"}, Window(1, 100))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"name:in:[Sales\, EMEA,Other]", [("in", ("Sales, EMEA", "Other"))]),
+        (r"name:in:[a\,b\,c]", [("in", ("a,b,c",))]),
+        (r"name:in:[a,name:eq:b]", [("in", ("a", "name:eq:b"))]),
+        (r"name:in:[a,b],name:eq:c", [("in", ("a", "b")), ("eq", ("c",))]),
+        (r"name:eq:Sales\, EMEA", [("in", ("Sales, EMEA", r"Sales\, EMEA"))]),
+        (r"name:eq:a\,name:eq:b", [("in", ("a,name:eq:b", r"a\,name:eq:b"))]),
+        (r"name:has:a\,b", [("has", (r"a\,b",))]),
+    ],
+)
+def test_commas_that_are_escaped(text: str, expected: list[tuple[str, tuple[str, ...]]]) -> None:
+    """Findings K17: `filter=name:in:[Sales\\, EMEA,Other]` was split at the comma within."""
+    assert [(one.operator, one.values) for one in filters(text)] == expected
+
+
+@pytest.mark.parametrize("name", ["hasExtracts", "has_extracts"])
+def test_both_spellings_of_a_field(name: str) -> None:
+    query = {"filter": f"{name}:eq:true", "sort": f"{name}:asc"}
+    found = query_of(query, Window(1, 100), {"hasExtracts": "has_extract"})
+    assert (found.filters[0].field, found.sort) == ("has_extract", (("has_extract", False),))

@@ -10,15 +10,19 @@ import hashlib
 import json
 import struct
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.stream import TAG_BYTES, Layout, SegmentSealer
 from strongroom.envelope import header as headers
 from strongroom.envelope import slots
-from strongroom.envelope.crc32c import crc32c
 from strongroom.envelope.header import HEADER_BYTES, Header, KeySlot, Placement, Prelude, body_aad
-from strongroom.ids import id_text
+from strongroom.ids import MekId, id_text
+from strongroom.kms.keys import Mek
+from strongroom.kms.ring_keys import wrap_under
+from strongroom.kms.states import MekState
+from strongroom.system.crc32c import crc32c
 
 TARGET = Path(__file__).with_name("envelope.json")
 SEGMENT = 4096
@@ -54,16 +58,19 @@ def new_slot(
     placement: Placement = PLACE,
 ) -> KeySlot:
     """A slot."""
-    return slots.seal_slot(
-        mek=MEKS[mek_id],
-        mek_id=mek_id,
-        dek=dek,
-        prelude=prelude,
-        placement=placement,
-        sequence=sequence,
+    wrapped = wrap_under(
+        mek(mek_id, MEKS[mek_id]),
+        dek,
+        slots.context(prelude, placement, sequence=sequence),
         salt=derived(f"{name} slot salt {sequence}", 32),
         nonce=derived(f"{name} slot nonce {sequence}", 12),
     )
+    return slots.new_slot(wrapped, placement, sequence=sequence)
+
+
+def mek(mek_id: str, material: SecretBytes, state: MekState = MekState.ENCRYPT_OR_DECRYPT) -> Mek:
+    """A MEK of a ring; when it was made is no matter."""
+    return Mek(MekId(mek_id), state, datetime(2026, 1, 1, tzinfo=UTC), None, None, material)
 
 
 def body(name: str, prelude: Prelude, dek: SecretBytes, plaintext: bytes) -> bytes:

@@ -1,1 +1,1 @@
-"""One class per table: small typed methods, all SQL of the product."""
+"""The table gateways: a class for each table, with small typed methods that hold all SQL of the product."""

@@ -1,4 +1,4 @@
-"""What all table gateways share: rows as dataclasses, look-up by id, filtered and paged lists."""
+"""The base of all table gateways: rows as dataclasses, look-up by id, filtered and paged lists."""
 
 import dataclasses
 import re
@@ -7,25 +7,34 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Select,
     Table,
+    Text,
+    cast,
     delete,
     func,
     insert,
+    literal,
+    null,
+    or_,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from strongroom.errors import ConflictError, NotFoundError, UsageError
-from strongroom.repository.engine import translated
+from strongroom.repository.dialects.causes import Cause
+from strongroom.repository.engine import cause_of, translated
 from strongroom.repository.folding import fold
 from strongroom.repository.rows import Filter, Page, Query
 
 RowT = TypeVar("RowT")
 _FOLDED = "_folded"
+_OF_TRUTHS = frozenset({"eq", "cieq", "in"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -34,12 +43,15 @@ class Field:
     """A field that lists may be filtered and sorted by.
 
     Attributes:
-        column: What is compared.
-        convert: From the text of a filter to the column's type.
+        column: The column that is compared.
+        convert: Converts the text of a filter to the column's type.
+        holds: For a column with several values in a row: the condition that one of them equals the filter's value,
+            which then takes the place of any operator.
     """
 
     column: ColumnElement[Any]
     convert: Callable[[str], object] = str
+    holds: Callable[[str], ColumnElement[bool]] | None = None
 
 
 class TableGateway(Generic[RowT]):
@@ -49,32 +61,32 @@ class TableGateway(Generic[RowT]):
     row_type: ClassVar[type[Any]]
     noun: ClassVar[str]
     key: ClassVar[str] = "id"
-    # columns that may be null, and the column beside each that holds "" then and can be unique
+    # Columns that may be null, each with its neighbour that holds "" instead: SQL's uniqueness ignores nulls.
     null_keys: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def find(self, key: str) -> RowT | None:
-        """The row of that key, or None."""
+        """The row of that key; None if there is no such row."""
         return self._find(self.table.c[self.key] == key)
 
     def get(self, key: str) -> RowT:
         """The row of that key.
 
         Raises:
-            NotFoundError: There is none.
+            NotFoundError: The table has no such row.
         """
         row = self.find(key)
         if row is None:
-            raise NotFoundError(f"there is no {self.noun} {key!r}")
+            raise NotFoundError(f"there is no {self.noun} {key[:64]!r}", about=self.noun)
         return row
 
     def insert(self, row: RowT) -> RowT:
         """Add a row.
 
         Raises:
-            ConflictError: Its key or name is taken, or what it refers to does not exist.
+            ConflictError: The key or name is taken, or a row to which the new one refers does not exist.
         """
         values = {field.name: getattr(row, field.name) for field in self._fields()}
         with self._conflicts(values):
@@ -82,10 +94,10 @@ class TableGateway(Generic[RowT]):
         return row
 
     def update(self, key: str, **changes: object) -> RowT:
-        """Change columns of one row and return it as it is then.
+        """Change columns of a row, and return the changed row.
 
         Raises:
-            NotFoundError: There is no such row.
+            NotFoundError: The table has no such row.
             ConflictError: The new name is taken.
         """
         if changes:
@@ -93,10 +105,10 @@ class TableGateway(Generic[RowT]):
         return self.get(key)
 
     def delete(self, key: str) -> bool:
-        """Remove a row and what refers to it; says whether there was one.
+        """Delete a row and the rows that refer to it; False if there was no such row.
 
         Raises:
-            ConflictError: Something that must not vanish refers to it.
+            ConflictError: A row that must not be deleted refers to it.
         """
         with self._conflicts({}):
             found = self._connection.execute(
@@ -141,7 +153,8 @@ class TableGateway(Generic[RowT]):
         where = [*conditions, *(_condition(part, fields) for part in query.filters)]
         total = self._count(*where)
         order = [_order(name, fields, descending=down) for name, down in query.sort]
-        # rows that are alike stand in the order of the rest: of two jobs of one second, the newer first
+        # Ties are broken by the key, in the direction of the last sort field, so that of two jobs created in the same
+        # second the newer comes first.
         backwards = bool(query.sort) and query.sort[-1][1]
         order += [key.desc() if backwards else key.asc() for key in self.table.primary_key]
         statement = select(self.table).where(*where).order_by(*order)
@@ -157,7 +170,7 @@ class TableGateway(Generic[RowT]):
 
 
 class _Conflicts:
-    """Names the thing when the database refuses a row."""
+    """Translates the database's refusal of a row into an error that names the object."""
 
     def __init__(self, noun: str, name: object) -> None:
         self._what = f"a {noun} named {name!r}" if name is not None else f"this {noun}"
@@ -168,7 +181,7 @@ class _Conflicts:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if not isinstance(error, IntegrityError):
             return
-        if "foreign key" in str(error.orig).lower():
+        if cause_of(error) is not Cause.NOT_UNIQUE:
             raise translated(error) from error
         raise ConflictError(f"{self._what} exists already", hint="choose another name") from error
 
@@ -178,11 +191,37 @@ def folded(column: ColumnElement[Any]) -> Field:
     return Field(column, fold)
 
 
+def fixed(value: object) -> Field:
+    """A field with the same value in all rows, such as a count of objects that this server does not have."""
+    if isinstance(value, bool):
+        return Field(cast(literal(value), Boolean), truth)
+    if isinstance(value, int):
+        return Field(cast(literal(value), BigInteger), number)
+    return Field(cast(literal(value), Text), fold)
+
+
+#: A field of the public API that no row has; it is equal to no value.
+UNKNOWN = Field(cast(null(), Text))
+
+
+def truth(text: str) -> bool:
+    """A filter's value as true or false.
+
+    Raises:
+        UsageError: The text is another word.
+    """
+    words = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return words[text.strip().lower()]
+    except KeyError as error:
+        raise UsageError(f"neither true nor false in a filter: {text[:40]!r}") from error
+
+
 def number(text: str) -> int:
     """A filter's value as an integer.
 
     Raises:
-        UsageError: It is none, or larger than a column can hold.
+        UsageError: The text is no integer, or one that is too large for a column.
     """
     if not _NUMBER.fullmatch(text):
         raise UsageError(f"not a whole number in a filter: {text[:40]!r}")
@@ -207,7 +246,11 @@ def _field(name: str, fields: Mapping[str, Field]) -> Field:
 
 def _condition(part: Filter, fields: Mapping[str, Field]) -> ColumnElement[bool]:
     field = _field(part.field, fields)
+    if field.holds is not None:
+        return or_(*(field.holds(value) for value in part.values))
     values = [field.convert(value) for value in part.values]
+    if field.convert is truth and part.operator not in _OF_TRUTHS:
+        raise UsageError(f"the filter on {part.field!r} compares by eq", hint="write eq:true")
     if part.operator == "in":
         return field.column.in_(values)
     if len(values) != 1:
@@ -216,6 +259,8 @@ def _condition(part: Filter, fields: Mapping[str, Field]) -> ColumnElement[bool]
 
 
 def _comparison(operator: str, column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+    if operator == "has" and not isinstance(column.type, Text):
+        raise UsageError("the operator 'has' is for texts", hint="use eq")
     comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
         "eq": lambda: column == value,
         "cieq": lambda: column == value,

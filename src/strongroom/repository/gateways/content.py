@@ -1,13 +1,22 @@
 """Projects, published content and the credentials embedded in it."""
 
+import json
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Boolean, ColumnElement, Integer, Text, cast, func, select
 
 from strongroom.repository import tables
 from strongroom.repository.folding import fold
-from strongroom.repository.gateways.base import Field, TableGateway, folded, number
+from strongroom.repository.gateways.base import (
+    UNKNOWN,
+    Field,
+    TableGateway,
+    fixed,
+    folded,
+    number,
+    truth,
+)
 from strongroom.repository.rows import (
     ContentRow,
     CredentialRow,
@@ -19,6 +28,27 @@ from strongroom.repository.rows import (
 
 _PROJECT = tables.projects.c
 _CONTENT = tables.contents.c
+_NUMBER_DIGITS = 9
+"""Most digits of a number that the server appends to a content URL; a longer number is part of a name."""
+
+
+# documented fields whose values lie in the published files, or belong to objects that this server does not have
+_NOT_IN_ROWS = (
+    "authentication_type",
+    "connected_workbook_type",
+    "connection_to",
+    "connection_type",
+    "database_name",
+    "database_user_name",
+    "has_embedded_password",
+    "is_connectable",
+    "is_default_port",
+    "is_hierarchical",
+    "server_name",
+    "server_port",
+    "sheet_count",
+    "table_name",
+)
 
 
 class ProjectsTable(TableGateway[ProjectRow]):
@@ -41,10 +71,13 @@ class ProjectsTable(TableGateway[ProjectRow]):
         """Projects of a site by name."""
         fields = {
             "name": folded(_PROJECT.name_folded),
+            "luid": Field(_PROJECT.id),
+            "description": Field(_PROJECT.description),
             "parent_id": Field(_PROJECT.parent_key),
-            "owner_id": Field(_PROJECT.owner_id),
+            "top_level_project": Field(_PROJECT.parent_key == "", truth),
             "created_at": Field(_PROJECT.created_at),
             "updated_at": Field(_PROJECT.updated_at),
+            **_owner_fields(_PROJECT.owner_id),
         }
         default = Query(sort=(("name", False),))
         return self._page([_PROJECT.site_id == site_id], query or default, fields)
@@ -63,19 +96,45 @@ class ProjectsTable(TableGateway[ProjectRow]):
         return self._change(condition, {"owner_id": to_user_id})
 
 
+def _owner_fields(owner_id: ColumnElement[str]) -> dict[str, Field]:
+    user = tables.users.c
+    owner_name = select(user.name_folded).where(user.id == owner_id).scalar_subquery()
+    return {
+        "owner_id": Field(owner_id),
+        "owner_name": folded(owner_name),
+        "owner_domain": fixed("local"),
+        "owner_email": UNKNOWN,
+    }
+
+
+def _has_tag(label: str) -> ColumnElement[bool]:
+    # a tag contains no quotation mark, so the tag with its quotation marks occurs in the JSON list only as a whole tag
+    return cast(_CONTENT.tags, Text).contains(json.dumps(label), autoescape=True)
+
+
 def _content_fields() -> dict[str, Field]:
     project_name = (
         select(_PROJECT.name_folded).where(_PROJECT.id == _CONTENT.project_id).scalar_subquery()
     )
-    user = tables.users.c
-    owner_name = select(user.name_folded).where(user.id == _CONTENT.owner_id).scalar_subquery()
+    description = func.coalesce(_CONTENT.attributes["description"].as_string(), "")
+    shows_tabs = func.coalesce(_CONTENT.attributes["show_tabs"].as_boolean(), False)
     return {
         "name": folded(_CONTENT.name_folded),
+        "luid": Field(_CONTENT.id),
         "content_url": folded(_CONTENT.content_url_folded),
         "project_name": folded(project_name),
-        "owner_name": folded(owner_name),
         "project_id": Field(_CONTENT.project_id),
-        "owner_id": Field(_CONTENT.owner_id),
+        "description": Field(cast(description, Text)),
+        "display_tabs": Field(cast(shows_tabs, Boolean), truth),
+        "has_extract": Field(_CONTENT.has_extract, truth),
+        "tags": Field(cast(_CONTENT.tags, Text), holds=_has_tag),
+        "is_certified": fixed(False),
+        "is_published": fixed(True),
+        "has_alert": fixed(False),
+        "favorites_total": fixed(0),
+        "subscriptions_total": fixed(0),
+        **_owner_fields(_CONTENT.owner_id),
+        **dict.fromkeys(_NOT_IN_ROWS, UNKNOWN),
         "file_type": Field(_CONTENT.file_type),
         "size": Field(_CONTENT.plaintext_bytes, number),
         "state": Field(_CONTENT.state, number),
@@ -107,6 +166,24 @@ class ContentsTable(TableGateway[ContentRow]):
             _CONTENT.content_url_folded == fold(content_url),
         )
 
+    def highest_url_number(self, site_id: str, kind: str, stem: str) -> int:
+        """The highest number N of a content URL `STEM_N` on a site, 0 without any; by a single query (findings R7).
+
+        Within a writing transaction the next number is free, since there is one writer at a time.
+        """
+        prefix = f"{fold(stem)}_"
+        column = _CONTENT.content_url_folded
+        number = func.substr(column, len(prefix) + 1)
+        statement = select(func.max(cast(number, Integer))).where(
+            _CONTENT.site_id == site_id,
+            _CONTENT.kind == kind,
+            column >= prefix,
+            column < prefix[:-1] + chr(ord("_") + 1),
+            func.length(number).between(1, _NUMBER_DIGITS),
+            func.ltrim(number, "0123456789") == "",
+        )
+        return self._connection.execute(statement).scalar_one() or 0
+
     def page(
         self, site_id: str, kind: str | None = None, query: Query | None = None
     ) -> Page[ContentRow]:
@@ -133,8 +210,20 @@ class ContentsTable(TableGateway[ContentRow]):
             statement = statement.where(_CONTENT.state.in_([int(state) for state in states]))
         return self._all(statement.order_by(_CONTENT.id).limit(limit))
 
+    def list_by_ids(self, site_id: str, ids: Collection[str]) -> list[ContentRow]:
+        """The items of these ids that belong to the site, in the order of ids."""
+        statement = select(self.table).where(_CONTENT.id.in_(sorted(ids)))
+        return self._all(statement.where(_CONTENT.site_id == site_id).order_by(_CONTENT.id))
+
+    def list_by_name(self, site_id: str, kind: str, name: str) -> list[ContentRow]:
+        """Content of a site that has this name, whatever its case, in any project."""
+        statement = select(self.table).where(
+            _CONTENT.site_id == site_id, _CONTENT.kind == kind, _CONTENT.name_folded == fold(name)
+        )
+        return self._all(statement.order_by(_CONTENT.id))
+
     def list_of_project(self, project_id: str) -> list[ContentRow]:
-        """Content of one project, not of those below it."""
+        """Content of one project, without the projects below it."""
         statement = select(self.table).where(_CONTENT.project_id == project_id)
         return self._all(statement.order_by(_CONTENT.id))
 
@@ -147,10 +236,10 @@ class ContentsTable(TableGateway[ContentRow]):
         *,
         updated_at: str | None = None,
     ) -> bool:
-        """Let the content have another file, if it still has the expected one; says whether it did.
+        """Switch the content's row to another file, if it still names the expected one; False if it does not.
 
-        After a rewrap the storage key stays the same; only what describes the file changes.
-        `updated_at` is for changes that a user made: encryption does not make content newer.
+        After a rewrap the storage key stays the same, and only the columns that describe the file change. `updated_at`
+        is for changes that a user made: encrypting content does not make it newer.
         """
         changes: dict[str, object] = {
             "storage_key": stored.storage_key,
@@ -166,7 +255,7 @@ class ContentsTable(TableGateway[ContentRow]):
         return self._change(unchanged, changes) == 1
 
     def set_state(self, content_id: str, expected: Collection[int], state: int) -> bool:
-        """Move one content to a state if it is in an expected one; says whether it was."""
+        """Change the state of an item if the present state is an expected one; False if it is not."""
         condition = (_CONTENT.id == content_id) & _CONTENT.state.in_([int(one) for one in expected])
         return self._change(condition, {"state": int(state)}) == 1
 
@@ -194,7 +283,7 @@ class ContentsTable(TableGateway[ContentRow]):
         )
 
     def storage_keys(self) -> set[str]:
-        """The file store's keys of all content."""
+        """The storage keys of all content."""
         statement = select(_CONTENT.storage_key).where(_CONTENT.storage_key != "")
         return set(self._connection.execute(statement).scalars())
 
@@ -226,7 +315,7 @@ class CredentialsTable(TableGateway[CredentialRow]):
     def replace_sealed(
         self, credential_id: str, expected: str, sealed: str, asset_key_id: str
     ) -> bool:
-        """Put a value sealed anew in place of the expected one; says whether it was still that."""
+        """Replace a sealed value if it still is the expected one; False if it is not."""
         credential = tables.credentials.c
         condition = (credential.id == credential_id) & (credential.sealed == expected)
         return self._change(condition, {"sealed": sealed, "asset_key_id": asset_key_id}) == 1

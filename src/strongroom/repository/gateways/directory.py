@@ -1,13 +1,20 @@
-"""Sites, users and groups: who there is, and where."""
+"""Sites, users and groups."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import ColumnElement, Text, case, cast, delete, func, insert, literal, select
 
 from strongroom.repository import tables
 from strongroom.repository.folding import fold
-from strongroom.repository.gateways.base import Field, TableGateway, folded
+from strongroom.repository.gateways.base import (
+    UNKNOWN,
+    Field,
+    TableGateway,
+    fixed,
+    folded,
+    number,
+)
 from strongroom.repository.rows import GroupRow, Page, Query, SiteRow, UserRow
 
 _USER = tables.users.c
@@ -35,6 +42,9 @@ class SitesTable(TableGateway[SiteRow]):
         fields = {
             "name": folded(site.name_folded),
             "content_url": folded(site.content_url_folded),
+            "luid": Field(site.id),
+            "state": Field(site.state),
+            "admin_mode": Field(site.admin_mode),
             "created_at": Field(site.created_at),
         }
         return self._page([], query or Query(sort=(("name", False),)), fields)
@@ -54,6 +64,11 @@ class UsersTable(TableGateway[UserRow]):
     _fields_of_lists: ClassVar[Mapping[str, Field]] = {
         "name": folded(_USER.name_folded),
         "full_name": Field(_USER.full_name),
+        "luid": Field(_USER.id),
+        "email": UNKNOWN,
+        "last_login": UNKNOWN,
+        "is_local": fixed(True),
+        "domain_name": fixed("local"),
         "created_at": Field(_USER.created_at),
     }
 
@@ -69,13 +84,25 @@ class UsersTable(TableGateway[UserRow]):
         """Users with a role on the site, and the server administrators, who are everywhere."""
         members = select(_MEMBER.user_id).where(_MEMBER.site_id == site_id)
         condition = _USER.is_server_admin | _USER.id.in_(members)
-        return self._page([condition], query, self._fields_of_lists)
+        return self._page([condition], query, self._fields_on(site_id))
 
-    def page_of_group(self, group_id: str, query: Query) -> Page[UserRow]:
-        """The members of a group."""
+    def page_of_group(self, site_id: str, group_id: str, query: Query) -> Page[UserRow]:
+        """The members of a group of a site."""
         member = tables.group_users.c
         members = select(member.user_id).where(member.group_id == group_id)
-        return self._page([_USER.id.in_(members)], query, self._fields_of_lists)
+        return self._page([_USER.id.in_(members)], query, self._fields_on(site_id))
+
+    def _fields_on(self, site_id: str) -> Mapping[str, Field]:
+        """The fields of a user with the role on a site; for a server administrator that role, whatever the site's row says."""
+        role = (
+            select(_MEMBER.site_role)
+            .where(_MEMBER.site_id == site_id, _MEMBER.user_id == _USER.id)
+            .scalar_subquery()
+        )
+        shown: ColumnElement[str] = case(
+            (_USER.is_server_admin, literal("ServerAdministrator")), else_=role
+        )
+        return {**self._fields_of_lists, "site_role": Field(cast(shown, Text))}
 
     def names(self, user_ids: Iterable[str]) -> dict[str, str]:
         """Names of users by id."""
@@ -83,7 +110,7 @@ class UsersTable(TableGateway[UserRow]):
         return {row.id: row.name for row in self._connection.execute(statement)}
 
     def find_administrator(self) -> UserRow | None:
-        """The server administrator who was there first."""
+        """The oldest server administrator, who owns the objects that local commands create."""
         statement = select(self.table).where(_USER.is_server_admin)
         rows = self._all(statement.order_by(_USER.created_at, _USER.id).limit(1))
         return rows[0] if rows else None
@@ -93,7 +120,7 @@ class UsersTable(TableGateway[UserRow]):
         return self._count(_USER.is_server_admin)
 
     def site_role(self, site_id: str, user_id: str) -> str | None:
-        """The role that was given to a user on a site, or None."""
+        """The role of a user on a site by the site's row; None without one."""
         statement = select(_MEMBER.site_role).where(
             _MEMBER.site_id == site_id, _MEMBER.user_id == user_id
         )
@@ -115,7 +142,7 @@ class UsersTable(TableGateway[UserRow]):
             )
 
     def remove_from_site(self, site_id: str, user_id: str) -> bool:
-        """Take a user's role on a site away; says whether there was one."""
+        """Delete a user's role on a site; False if the user had none."""
         statement = delete(tables.site_users).where(
             _MEMBER.site_id == site_id, _MEMBER.user_id == user_id
         )
@@ -142,9 +169,14 @@ class GroupsTable(TableGateway[GroupRow]):
     def page(self, site_id: str, query: Query | None = None) -> Page[GroupRow]:
         """Groups of a site by name."""
         group = tables.groups.c
-        fields = {"name": folded(group.name_folded), "created_at": Field(group.created_at)}
         default = Query(sort=(("name", False),))
-        return self._page([group.site_id == site_id], query or default, fields)
+        return self._page([group.site_id == site_id], query or default, _group_fields())
+
+    def page_of_user(self, site_id: str, user_id: str, query: Query) -> Page[GroupRow]:
+        """The groups of a site that a user is in."""
+        group, member = tables.groups.c, tables.group_users.c
+        of_user = select(member.group_id).where(member.user_id == user_id)
+        return self._page([group.site_id == site_id, group.id.in_(of_user)], query, _group_fields())
 
     def has_user(self, group_id: str, user_id: str) -> bool:
         """Whether a user is a member."""
@@ -158,7 +190,7 @@ class GroupsTable(TableGateway[GroupRow]):
         """Make a user a member.
 
         Raises:
-            ConflictError: It is one already, or there is no such user or group.
+            ConflictError: The user is a member already, or the user or the group does not exist.
         """
         with self._conflicts({}):
             self._connection.execute(
@@ -166,9 +198,29 @@ class GroupsTable(TableGateway[GroupRow]):
             )
 
     def remove_user(self, group_id: str, user_id: str) -> bool:
-        """End a membership; says whether there was one."""
+        """End a membership; False if the user was no member."""
         member = tables.group_users.c
         statement = delete(tables.group_users).where(
             member.group_id == group_id, member.user_id == user_id
         )
         return self._connection.execute(statement).rowcount > 0
+
+
+def _group_fields() -> dict[str, Field]:
+    group, member = tables.groups.c, tables.group_users.c
+    count = (
+        select(func.count())
+        .select_from(tables.group_users)
+        .where(member.group_id == group.id)
+        .scalar_subquery()
+    )
+    return {
+        "name": folded(group.name_folded),
+        "luid": Field(group.id),
+        "created_at": Field(group.created_at),
+        "user_count": Field(count, number),
+        "domain_name": fixed("local"),
+        "domain_nickname": fixed("local"),
+        "is_local": fixed(True),
+        "minimum_site_role": UNKNOWN,
+    }

@@ -1,12 +1,16 @@
-"""Personal access tokens and sessions: what stands for a user after a sign-in."""
+"""Personal access tokens and sessions."""
 
-from sqlalchemy import delete, select
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import delete, or_, select
 
 from strongroom.repository import tables
 from strongroom.repository.folding import fold
 from strongroom.repository.gateways.base import TableGateway
 from strongroom.repository.rows import SessionRow, TokenRow
 
+#: How many sessions a statement names: SQLite allows 32,766 parameters, and after a night all sessions may end at once.
+_PIECE = 500
 _TOKEN = tables.tokens.c
 _SESSION = tables.sessions.c
 
@@ -43,26 +47,40 @@ class SessionsTable(TableGateway[SessionRow]):
     key = "token_hash"
 
     def touch(self, token_hash: str, last_seen_at: str) -> None:
-        """Note that a session was used."""
+        """Store when a session was last used."""
         self._change(_SESSION.token_hash == token_hash, {"last_seen_at": last_seen_at})
 
-    def prune(self, idle_before: str) -> int:
-        """Remove the sessions not used since; returns how many."""
-        statement = delete(self.table).where(_SESSION.last_seen_at < idle_before)
-        return self._connection.execute(statement).rowcount
+    def list(
+        self, *, user_id: str | None = None, site_id: str | None = None
+    ) -> Sequence[SessionRow]:
+        """Sessions of a user, of a site, or all."""
+        statement = select(self.table)
+        if user_id is not None:
+            statement = statement.where(_SESSION.user_id == user_id)
+        if site_id is not None:
+            statement = statement.where(_SESSION.site_id == site_id)
+        return self._all(statement)
 
-    def prune_user(self, user_id: str, keep: int) -> int:
-        """Remove a user's sessions but the `keep` used last; returns how many."""
-        kept = (
-            select(_SESSION.token_hash)
-            .where(_SESSION.user_id == user_id)
-            .order_by(_SESSION.last_seen_at.desc(), _SESSION.created_at.desc(), _SESSION.token_hash)
-            .limit(keep)
-        )
-        statement = delete(self.table).where(
-            _SESSION.user_id == user_id, _SESSION.token_hash.not_in(kept)
-        )
-        return self._connection.execute(statement).rowcount
+    def prune(self, idle_before: str, future_after: str, but: Collection[str] = ()) -> int:
+        """Delete sessions that were last used before a time, or after another one, in the future; returns how many.
+
+        Args:
+            idle_before: The earlier time.
+            future_after: The later time; a use after it was stored before the clock was set back.
+            but: Token hashes of sessions to keep, since they were used and the use is not stored yet.
+        """
+        ended = or_(_SESSION.last_seen_at < idle_before, _SESSION.last_seen_at > future_after)
+        found = self._connection.execute(select(_SESSION.token_hash).where(ended)).scalars()
+        return self.delete_all([one for one in found if one not in but])
+
+    def delete_all(self, token_hashes: Collection[str]) -> int:
+        """Delete these sessions; returns how many existed."""
+        hashes, count = list(token_hashes), 0
+        for begin in range(0, len(hashes), _PIECE):
+            piece = hashes[begin : begin + _PIECE]
+            statement = delete(self.table).where(_SESSION.token_hash.in_(piece))
+            count += self._connection.execute(statement).rowcount
+        return count
 
     def delete_of_user(self, user_id: str, site_id: str | None = None) -> int:
         """End all sessions of a user, on one site or everywhere; returns how many."""

@@ -1,12 +1,12 @@
-"""Uploads, jobs, intents and marks: what is under way."""
+"""Uploads, jobs, intents and marks."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
-from sqlalchemy import Connection, case, insert, select, update
+from sqlalchemy import Connection, case, delete, func, insert, literal, or_, select, tuple_, update
 
 from strongroom.repository import tables
-from strongroom.repository.gateways.base import Field, TableGateway, number
+from strongroom.repository.gateways.base import UNKNOWN, Field, TableGateway, fixed, number
 from strongroom.repository.rows import (
     IntentRow,
     JobRow,
@@ -21,6 +21,8 @@ _PART = tables.upload_parts.c
 _JOB = tables.jobs.c
 _INTENT = tables.intents.c
 _MARK = tables.marks.c
+# shown for every job: the middle of the clients' scale, since jobs here have no priority
+PRIORITY = 50
 QUEUED, RUNNING, CANCELLED = "queued", "running", "cancelled"  # the words of jobs.model.JobState
 
 
@@ -32,7 +34,7 @@ class UploadsTable(TableGateway[UploadRow]):
     noun = "upload"
 
     def add_part(self, part: UploadPartRow, last_at: str) -> int:
-        """Count a part that is whole and synced; returns the upload's bytes with it.
+        """Insert the row of a part that is whole and synced; returns the upload's bytes including the part.
 
         Raises:
             ConflictError: The part's number is taken, or the upload is gone.
@@ -53,15 +55,19 @@ class UploadsTable(TableGateway[UploadRow]):
         return [UploadPartRow(**row) for row in found]
 
     def list_idle(self, last_before: str) -> list[UploadRow]:
-        """Uploads that nobody continued since."""
+        """Uploads without a new part since a time."""
         return self._all(select(self.table).where(_UPLOAD.last_at < last_before))
+
+    def list_later(self, last_after: str) -> list[UploadRow]:
+        """Uploads whose last part came after a time."""
+        return self._all(select(self.table).where(_UPLOAD.last_at > last_after))
 
     def list_for_site(self, site_id: str) -> list[UploadRow]:
         """Uploads of a site."""
         return self._all(select(self.table).where(_UPLOAD.site_id == site_id))
 
     def storage_keys(self, site_id: str | None = None) -> set[str]:
-        """The file store's keys of parts, of one site or all."""
+        """The storage keys of parts, of a site or of all."""
         statement = select(_PART.storage_key)
         if site_id is not None:
             of_site = select(_UPLOAD.id).where(_UPLOAD.site_id == site_id)
@@ -84,7 +90,12 @@ class JobsTable(TableGateway[JobRow]):
             "id": Field(_JOB.id),
             "kind": Field(_JOB.kind),
             "state": Field(_JOB.state),
+            "luid": Field(_JOB.id),
             "title": Field(_JOB.title),
+            "notes": Field(_JOB.note),
+            "priority": fixed(PRIORITY),
+            "args": UNKNOWN,
+            "subtitle": UNKNOWN,
             "progress": Field(percent, number),
             "created_at": Field(_JOB.created_at),
             "started_at": Field(_JOB.started_at),
@@ -93,10 +104,117 @@ class JobsTable(TableGateway[JobRow]):
         conditions = [] if site_id is None else [_JOB.site_id == site_id]
         return self._page(conditions, query or Query(sort=(("created_at", True),)), fields)
 
-    def queued(self, limit: int | None = None) -> list[JobRow]:
-        """Jobs that wait for a worker, oldest first."""
+    def queued(self, limit: int | None = None, after: JobRow | None = None) -> list[JobRow]:
+        """Queued jobs, oldest first; only those behind a given job, if one is given."""
         statement = select(self.table).where(_JOB.state == QUEUED)
+        if after is not None:
+            place = tuple_(literal(after.created_at), literal(after.id))
+            statement = statement.where(tuple_(_JOB.created_at, _JOB.id) > place)
         return self._all(statement.order_by(_JOB.created_at, _JOB.id).limit(limit))
+
+    def queue_mark(self) -> tuple[int, str]:
+        """The number of queued jobs and the newest of them, which differ whenever the queue has changed."""
+        statement = select(func.count(), func.max(_JOB.id)).where(_JOB.state == QUEUED)
+        count, newest = self._connection.execute(statement).one()
+        return count, newest or ""
+
+    def open_of_site(self, site_id: str, about: Collection[str] = ()) -> list[JobRow]:
+        """Jobs of a site that have not ended, oldest first.
+
+        Args:
+            site_id: The site.
+            about: Ids of items: only jobs on one of these, and jobs on several or all items; empty for every job.
+        """
+        statement = select(self.table).where(
+            _JOB.site_id == site_id, _JOB.state.in_([QUEUED, RUNNING])
+        )
+        if about:
+            one_of = _JOB.content_id.in_(sorted(about))
+            statement = statement.where(or_(_JOB.content_id.is_(None), one_of))
+        return self._all(statement.order_by(_JOB.created_at, _JOB.id))
+
+    def running_on(self, site_id: str) -> list[JobRow]:
+        """Running jobs of a site, oldest first."""
+        statement = select(self.table).where(_JOB.site_id == site_id, _JOB.state == RUNNING)
+        return self._all(statement.order_by(_JOB.created_at, _JOB.id))
+
+    def queued_alike(self, kind: str, site_id: str, content_id: str | None) -> list[JobRow]:
+        """Queued jobs of this kind, on one item or (None) on several or all."""
+        statement = select(self.table).where(
+            _JOB.site_id == site_id, _JOB.state == QUEUED, _JOB.content_id == content_id
+        )
+        statement = statement.where(_JOB.kind == kind)
+        return self._all(statement.order_by(_JOB.created_at, _JOB.id))
+
+    def newest_open(self, site_id: str) -> str:
+        """When the newest open job of a site was enqueued; empty without an open job."""
+        statement = select(func.max(_JOB.created_at)).where(
+            _JOB.site_id == site_id, _JOB.state.in_([QUEUED, RUNNING])
+        )
+        return self._connection.execute(statement).scalar_one() or ""
+
+    def forget_ended(self, before: str, most: int, limit: int) -> int:
+        """Delete jobs that ended before a time, and the oldest ended ones beyond a number; returns how many.
+
+        Args:
+            before: The time; UTC, K-12 form.
+            most: How many ended jobs may stay.
+            limit: How many jobs to delete at once, since a transaction holds up all writers.
+        """
+        ended = select(_JOB.id).where(_JOB.finished_at.is_not(None))
+        newest_first = ended.order_by(_JOB.finished_at.desc(), _JOB.id.desc())
+        beyond = newest_first.offset(most).limit(limit)
+        old = ended.where(_JOB.finished_at < before).limit(limit)
+        return sum(
+            self._connection.execute(delete(self.table).where(_JOB.id.in_(ids))).rowcount
+            for ids in (old, beyond)
+        )
+
+    def claim(self, job_id: str, started_at: str) -> bool:
+        """Set a queued job to running; False if it is not queued any more."""
+        condition = (_JOB.id == job_id) & (_JOB.state == QUEUED)
+        return self._change(condition, {"state": RUNNING, "started_at": started_at}) == 1
+
+    def progress(
+        self, job_id: str, *, done: int, total: int, bytes_done: int, bytes_total: int | None = None
+    ) -> bool:
+        """Store the progress of a running job; False if the job was cancelled or has ended."""
+        changes: dict[str, object] = {"done": done, "total": total, "bytes_done": bytes_done}
+        if bytes_total is not None:
+            changes["bytes_total"] = bytes_total
+        running = (_JOB.id == job_id) & (_JOB.state == RUNNING)
+        return self._change(running, changes) == 1 and not self.get(job_id).cancel_requested
+
+    def finish(
+        self,
+        job_id: str,
+        state: str,
+        *,
+        finished_at: str,
+        receipt: Mapping[str, object] | None = None,
+        note: str = "",
+    ) -> bool:
+        """End a job; False if it had ended already."""
+        open_still = (_JOB.id == job_id) & _JOB.state.in_([QUEUED, RUNNING])
+        changes = {"state": state, "finished_at": finished_at, "receipt": receipt, "note": note}
+        return self._change(open_still, changes) == 1
+
+    def request_cancel(self, job_id: str, now: str) -> JobRow:
+        """Cancel a job: a queued one ends at once, a running one at its next step; an ended one stays as it is.
+
+        Raises:
+            NotFoundError: No job has that id.
+        """
+        this = _JOB.id == job_id
+        ended = {"state": CANCELLED, "cancel_requested": True, "finished_at": now}
+        self._change(this & (_JOB.state == QUEUED), ended)
+        self._change(this & (_JOB.state == RUNNING), {"cancel_requested": True})
+        return self.get(job_id)
+
+    def cancel_of_site(self, site_id: str, now: str) -> None:
+        """Cancel all jobs of a site."""
+        for job in self.open_of_site(site_id):
+            self.request_cancel(job.id, now)
 
     def list(
         self,
@@ -113,57 +231,9 @@ class JobsTable(TableGateway[JobRow]):
             statement = statement.where(_JOB.state.in_(list(states)))
         return self._all(statement.limit(limit))
 
-    def claim(self, job_id: str, started_at: str) -> bool:
-        """Take a queued job; says whether it was still there to be taken."""
-        condition = (_JOB.id == job_id) & (_JOB.state == QUEUED)
-        return self._change(condition, {"state": RUNNING, "started_at": started_at}) == 1
-
-    def progress(
-        self, job_id: str, *, done: int, total: int, bytes_done: int, note: str | None = None
-    ) -> bool:
-        """Write how far a running job is; says whether to go on (not if cancelled or ended)."""
-        changes: dict[str, object] = {"done": done, "total": total, "bytes_done": bytes_done}
-        if note is not None:
-            changes["note"] = note
-        running = (_JOB.id == job_id) & (_JOB.state == RUNNING)
-        return self._change(running, changes) == 1 and not self.get(job_id).cancel_requested
-
-    def finish(
-        self,
-        job_id: str,
-        state: str,
-        *,
-        finished_at: str,
-        receipt: Mapping[str, object] | None = None,
-        note: str = "",
-    ) -> bool:
-        """End a job that has not ended; says whether it had not."""
-        open_still = (_JOB.id == job_id) & _JOB.state.in_([QUEUED, RUNNING])
-        changes = {"state": state, "finished_at": finished_at, "receipt": receipt, "note": note}
-        return self._change(open_still, changes) == 1
-
-    def request_cancel(self, job_id: str, now: str) -> JobRow:
-        """Ask a job to stop: a queued one ends at once, a running one at its next step.
-
-        A job that has ended stays as it is.
-
-        Raises:
-            NotFoundError: There is no such job.
-        """
-        this = _JOB.id == job_id
-        ended = {"state": CANCELLED, "cancel_requested": True, "finished_at": now}
-        self._change(this & (_JOB.state == QUEUED), ended)
-        self._change(this & (_JOB.state == RUNNING), {"cancel_requested": True})
-        return self.get(job_id)
-
-    def cancel_of_site(self, site_id: str, now: str) -> None:
-        """Ask all jobs of a site to stop."""
-        for job in self.list(site_id=site_id, states=[QUEUED, RUNNING]):
-            self.request_cancel(job.id, now)
-
 
 class IntentsTable(TableGateway[IntentRow]):
-    """Files being written (architecture, section 9 rule 4)."""
+    """Intents: files that are being written or deleted."""
 
     table = tables.intents
     row_type = IntentRow
@@ -175,7 +245,7 @@ class IntentsTable(TableGateway[IntentRow]):
         return self._all(select(self.table).order_by(_INTENT.created_at, _INTENT.storage_key))
 
     def storage_keys(self) -> set[str]:
-        """The file store's keys of files being written."""
+        """The storage keys of all intents."""
         return set(self._connection.execute(select(_INTENT.storage_key)).scalars())
 
 
@@ -186,7 +256,7 @@ class MarksTable:
         self._connection = connection
 
     def find(self, name: str) -> str | None:
-        """The mark's value, or None."""
+        """The value of a mark; None if it is not set."""
         statement = select(_MARK.value).where(_MARK.name == name)
         return self._connection.execute(statement).scalar_one_or_none()
 

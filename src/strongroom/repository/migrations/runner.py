@@ -8,9 +8,9 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from strongroom.repository.migrations.versions import v0001_first
+from strongroom.repository.migrations.versions import v0001_first, v0002_growth
 
-STEPS = (v0001_first,)  # oldest first; each has a `revision` and an `upgrade`
+STEPS = (v0001_first, v0002_growth)  # oldest first; each has a `revision` and an `upgrade`
 
 
 def revisions() -> list[str]:
@@ -21,8 +21,8 @@ def revisions() -> list[str]:
 def upgrade(connection: Connection, present: str | None) -> str:
     """Take the steps after the present revision; returns the revision that the schema has then.
 
-    The caller's transaction decides whether it is kept: statements that change tables are part of it on
-    every engine that we use.
+    The steps run in the caller's transaction, and are undone with it: every engine in use includes changes of tables in
+    a transaction.
     """
     done = 0 if present is None else revisions().index(present) + 1
     with Operations.context(MigrationContext.configure(connection)):

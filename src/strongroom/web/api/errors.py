@@ -1,7 +1,7 @@
-"""Every failure as the error XML that tabcmd and TSC can show (clients.md 1.1); the one place that knows their codes.
+"""Every failure as the error message that tabcmd and TSC can show (clients.md 1.1); the one place that knows their codes.
 
-The clients print a 5xx answer as raw bytes with a traceback, so an expected failure never is one: a sealed KMS store or an
-unreachable root is 423. Codes beginning with 409 mean "exists already" to tabcmd (`--continue-if-exists`).
+The clients print a 5xx answer as raw bytes with a traceback, so an expected failure never is one: a sealed KMS store or
+an unreachable root is 423. Codes beginning with 409 mean "exists already" to tabcmd (`--continue-if-exists`).
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,14 @@ from strongroom.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from strongroom.web.api import xml
+from strongroom.system import disk
+from strongroom.web.api.message import Element, element, text_element
 
 SEALED_STATUS = 423
 
 
 class Noun(Enum):
-    """What a route is about: its codes for "not found" and for "exists already"."""
+    """The kind of thing that a route serves, with the error codes for "not found" and for "exists already"."""
 
     NOTHING = ("404003", "409000")
     SITE = ("404000", "409001")
@@ -55,29 +56,36 @@ class Noun(Enum):
 class RefusalError(Exception):
     """An answer with a code of its own that clients act upon; never leaves the web layer."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, *, retry_after_s: int = 0) -> None:
         super().__init__(detail)
-        self.fault = Fault(status, code, detail)
+        self.fault = Fault(status, code, detail, retry_after_s)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What an error answer says."""
+    """The contents of an error answer.
+
+    Attributes:
+        status: HTTP status.
+        code: The code that clients act upon.
+        detail: The sentence for people.
+        retry_after_s: The seconds after which another try may help; 0 if that is not known.
+    """
 
     status: int
     code: str
     detail: str
+    retry_after_s: int = 0
 
-    def render(self) -> bytes:
-        """As XML."""
+    @property
+    def message(self) -> Element:
+        """The fault as a message, to be sent as XML or JSON."""
         summary = _SUMMARIES.get(self.status, "Request failed")
-        return xml.render(
-            xml.element(
-                "error",
-                {"code": self.code},
-                xml.text_element("summary", summary),
-                xml.text_element("detail", self.detail),
-            )
+        return element(
+            "error",
+            {"code": self.code},
+            text_element("summary", summary),
+            text_element("detail", self.detail),
         )
 
 
@@ -88,10 +96,17 @@ _SUMMARIES = {
     404: "Resource Not Found",
     405: "Invalid Request Method",
     409: "Resource Conflict",
+    412: "Precondition Failed",
     422: "Data Damaged or Unreadable",
+    408: "Request Timeout",
+    411: "Length Required",
+    429: "Too Many Requests",
     423: "Keys or Storage Unavailable",
     500: "Internal Error",
 }
+
+# the words by which services call things
+_ABOUT = {noun.name.lower(): noun for noun in Noun}
 
 # in order: the first class that fits decides
 _TABLE: tuple[tuple[type[StrongroomError], int, str], ...] = (
@@ -104,27 +119,32 @@ _TABLE: tuple[tuple[type[StrongroomError], int, str], ...] = (
     (WaitTimeoutError, 408, "408000"),
 )
 
-# what is wrong with the machine itself is told in its log and on its own command line: such messages name paths,
-# addresses and modes, which are nobody's business outside of it
+# Messages about the machine itself are shown only in its log and on its own command line, since they name paths,
+# addresses and modes, which would help an attacker.
 _INSIDE: tuple[tuple[type[StrongroomError], str], ...] = (
     (KeystoreError, "the server's keystore cannot be opened"),
     (RootError, "the root that protects the server's keys cannot be used"),
     (CoordinationError, "the server's configuration store cannot be used"),
     (StorageError, "the server's storage cannot be used"),
 )
+_SHORT = "the server has too many open files; come again in some seconds"
 
 
 def fault_of(error: StrongroomError, noun: Noun) -> Fault:
     """The answer for an error that was raised on purpose."""
-    detail = f"{error.message} ({error.hint})" if error.hint else error.message
+    detail = error.with_hint
     if isinstance(error, NotFoundError):
-        return Fault(404, noun.missing_code, detail)
+        # the missing thing may be another than the route's own: the project to publish in, or the user to add
+        return Fault(404, _ABOUT.get(error.about, noun).missing_code, detail)
     if isinstance(error, ConflictError):
         return Fault(409, noun.exists_code, detail)
     for kind, status, code in _TABLE:
         if isinstance(error, kind):
             return Fault(status, code, detail)
     if error.http_status >= 500:
+        if disk.tells_of_descriptors(error):
+            # a lack of file descriptors passes by itself, and no stored data is damaged (findings R17)
+            return Fault(SEALED_STATUS, f"{SEALED_STATUS}0{error.exit_code:02}", _SHORT, 5)
         for inside, words in _INSIDE:
             if isinstance(error, inside):
                 detail = f"{words}; its log says more"

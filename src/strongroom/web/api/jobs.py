@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 
-from strongroom.access import permissions
-from strongroom.access.permissions import Action, Resource
-from strongroom.errors import NotFoundError, UsageError
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.repository.rows import Filter, JobRow, Query
-from strongroom.web.api import xml
 from strongroom.web.api.errors import Noun
-from strongroom.web.api.paging import query_of, window_of
+from strongroom.web.api.message import Element, element, listing, text_element
+from strongroom.web.api.paging import LISTING, page_of, query_of, window_of
 from strongroom.web.api.routing import NO_CONTENT, Answer, Call, Route
 from strongroom.web.api.scope import own_site
 
 TYPES: Mapping[str, str] = {
     JobKind.ENCRYPT: "EncryptExtracts",
     JobKind.DECRYPT: "DecryptExtracts",
-    JobKind.REKEY: "RekeyExtracts",
+    JobKind.REENCRYPT: "RekeyExtracts",
     JobKind.REWRAP: "RefreshExtract",
 }
 STATUSES: Mapping[str, str] = {
@@ -32,46 +29,56 @@ FINISH_CODES: Mapping[str, int] = {
     JobState.CANCELLED: 2,
 }
 _PRIORITY = 50
+_NO_SUCH = "-"  # no kind or state of ours has this word: equal to nothing
 _RENAMED = {
+    "name": "title",
     "jobType": "kind",
+    "type": "kind",
     "status": "state",
     "completedAt": "finished_at",
     "endedAt": "finished_at",
 }
+
+
+def _plain(word: str) -> str:
+    """`RefreshExtract`, `refresh_extracts` and `refresh-extracts` are one word in three spellings of the clients."""
+    return word.lower().replace("_", "").replace("-", "").removesuffix("s")
+
+
 _BACK: Mapping[str, Mapping[str, str]] = {
-    "kind": {word.lower(): kind for kind, word in TYPES.items()},
-    "state": {word.lower(): state for state, word in STATUSES.items()},
+    "kind": {_plain(word): kind for kind, word in TYPES.items()},
+    "state": {_plain(word): state for state, word in STATUSES.items()},
 }
 
 
 def list_jobs(call: Call) -> Answer:
     """Jobs of the site, newest first."""
     site = own_site(call)
-    permissions.check(call.identity.subject, Action.LIST_JOBS, Resource(site.id))
     window = window_of(call.query)
-    sorting = call.query.get("sort") or "createdAt:desc"
-    query = _translated(query_of({**call.query, "sort": sorting}, window, _RENAMED))
-    with call.node.repository.reading() as tx:
-        page = tx.jobs.page(site.id, query)
-    jobs = xml.element("backgroundJobs", {}, *map(_background_job, page.rows))
-    return Answer([window.element(page.total), jobs])
+    query = _translated(query_of(call.query, window, _RENAMED, order="createdAt:desc"))
+    page = call.services.job_desk.page(call.identity.subject, site.id, query)
+    rows = [_background_job(job) for job in page.rows]
+    names = ("backgroundJobs", "backgroundJob")
+    return Answer(page_of(call.query, window, page.total, names, rows))
 
 
 def get_job(call: Call) -> Answer:
-    """One job; every job is found by its id from the moment that it was asked for."""
-    return Answer([job_element(_own(call, Action.SEE_JOB))])
+    """A job, by its id, which is known from the moment that the job was requested."""
+    site = own_site(call)
+    job = call.services.job_desk.show(call.identity.subject, site.id, call.path["job"])
+    return Answer([job_element(job)])
 
 
 def cancel_job(call: Call) -> Answer:
     """Ask it to stop; the request has no body."""
-    job = _own(call, Action.CANCEL_JOB)
-    call.node.jobs.cancel(job.id, call.actor)
+    site = own_site(call)
+    call.services.job_desk.cancel(call.identity.subject, site.id, call.path["job"])
     return NO_CONTENT
 
 
-def job_element(job: JobRow) -> xml.Element:
+def job_element(job: JobRow) -> Element:
     """A job with its progress, and at its end what it did."""
-    return xml.element(
+    return element(
         "job",
         {
             "id": job.id,
@@ -88,24 +95,22 @@ def job_element(job: JobRow) -> xml.Element:
     )
 
 
-def _notes(job: JobRow) -> list[xml.Element]:
+def _notes(job: JobRow) -> list[Element]:
     """For 0.41 plain notes (shown when a job failed), for 0.42 the counters one by one."""
-    found: list[xml.Element] = []
+    found: list[Element] = []
     if job.note:
-        found.append(xml.text_element("notes", job.note))
+        found.append(text_element("notes", job.note))
     if job.receipt:
         counters = [
-            xml.element(
-                "statusNote", {"type": name, "value": str(value), "text": f"{name} {value}"}
-            )
+            element("statusNote", {"type": name, "value": str(value), "text": f"{name} {value}"})
             for name, value in job.receipt.items()
         ]
-        found.append(xml.element("statusNotes", {}, *counters))
+        found.append(listing("statusNotes", "statusNote", counters))
     return found
 
 
-def _background_job(job: JobRow) -> xml.Element:
-    return xml.element(
+def _background_job(job: JobRow) -> Element:
+    return element(
         "backgroundJob",
         {
             "id": job.id,
@@ -137,27 +142,12 @@ def _in_our_words(condition: Filter) -> Filter:
     words = _BACK.get(condition.field)
     if words is None:
         return condition
-    try:
-        values = tuple(words[value.lower()] for value in condition.values)
-    except KeyError as error:
-        raise UsageError(f"no such word in a filter of jobs: {error}") from error
+    values = tuple(words.get(_plain(value), _NO_SUCH) for value in condition.values)
     return Filter(condition.field, condition.operator, values)
 
 
-def _own(call: Call, action: Action) -> JobRow:
-    """The job of the path; one of another site only for server administrators, who may have asked for it from here."""
-    site = own_site(call)
-    job = call.node.jobs.show(call.path["job"])
-    subject = call.identity.subject
-    if job.site_id != site.id and not permissions.is_allowed(subject, Action.LIST_ALL_SITES):
-        raise NotFoundError(f"there is no job {job.id!r} on this site")
-    owner = subject.user_id if job.actor == subject.actor else ""
-    permissions.check(subject, action, Resource(job.site_id, owner))
-    return job
-
-
 ROUTES = (
-    Route("GET", "/sites/{site}/jobs", list_jobs, Noun.JOB),
+    Route("GET", "/sites/{site}/jobs", list_jobs, Noun.JOB, query=LISTING),
     Route("GET", "/sites/{site}/jobs/{job}", get_job, Noun.JOB),
     Route("PUT", "/sites/{site}/jobs/{job}", cancel_job, Noun.JOB),
 )

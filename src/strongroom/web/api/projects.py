@@ -1,12 +1,13 @@
 """Projects. The clients find them by name filters and paths, and publishing needs one."""
 
 from strongroom.repository.rows import ProjectRow
-from strongroom.services.projects import ProjectChanges
-from strongroom.web.api import xml
+from strongroom.services.directory.projects import ProjectChanges
 from strongroom.web.api.errors import Noun
-from strongroom.web.api.paging import query_of, window_of
+from strongroom.web.api.message import Element, element, required, text_of
+from strongroom.web.api.paging import LISTING, page_of, query_of, window_of
 from strongroom.web.api.routing import NO_CONTENT, Answer, Call, Route
 from strongroom.web.api.scope import own_site
+from strongroom.web.api.shape import Shape, as_it_is, read, request
 
 _RENAMED = {"parentProjectId": "parent_id"}
 
@@ -15,17 +16,24 @@ def list_projects(call: Call) -> Answer:
     """The projects of the site."""
     site, window = own_site(call), window_of(call.query)
     query = query_of(call.query, window, _RENAMED)
-    page = call.node.projects.page(call.identity.subject, site.id, query)
-    projects = xml.element("projects", {}, *map(_element, page.rows))
-    return Answer([window.element(page.total), projects])
+    page = call.services.projects.page(call.identity.subject, site.id, query)
+    rows = [_element(project) for project in page.rows]
+    return Answer(page_of(call.query, window, page.total, ("projects", "project"), rows))
+
+
+def get_project(call: Call) -> Answer:
+    """A project, by its id."""
+    site = own_site(call)
+    subject = call.identity.subject
+    return Answer([_element(call.services.projects.get(subject, site.id, call.path["project"]))])
 
 
 def create_project(call: Call) -> Answer:
     """A new project."""
     site = own_site(call)
-    sent = xml.required(call.request(), "project")
-    project = call.node.projects.create(
-        call.identity.subject, site.id, xml.text_of(sent, "name"), _changes(sent)
+    sent = required(call.request(), "project")
+    project = call.services.projects.create(
+        call.identity.subject, site.id, text_of(sent, "name"), _changes(sent)
     )
     return Answer([_element(project)], 201)
 
@@ -33,8 +41,8 @@ def create_project(call: Call) -> Answer:
 def update_project(call: Call) -> Answer:
     """Rename, describe, move, give away."""
     site = own_site(call)
-    sent = xml.required(call.request(), "project")
-    project = call.node.projects.update(
+    sent = required(call.request(), "project")
+    project = call.services.projects.update(
         call.identity.subject, site.id, call.path["project"], _changes(sent)
     )
     return Answer([_element(project)])
@@ -43,12 +51,12 @@ def update_project(call: Call) -> Answer:
 def delete_project(call: Call) -> Answer:
     """With everything in it; the keys of its extracts are gone with their files."""
     site = own_site(call)
-    files = call.node.projects.delete(call.identity.subject, site.id, call.path["project"])
-    call.node.content.delete_files(files)
+    files = call.services.projects.delete(call.identity.subject, site.id, call.path["project"])
+    call.services.content.delete_files(files)
     return NO_CONTENT
 
 
-def _changes(sent: xml.Element) -> ProjectChanges:
+def _changes(sent: Element) -> ProjectChanges:
     owner = sent.find("owner")
     return ProjectChanges(
         name=sent.get("name"),
@@ -59,25 +67,49 @@ def _changes(sent: xml.Element) -> ProjectChanges:
     )
 
 
-def _element(project: ProjectRow) -> xml.Element:
-    return xml.element(
+def _element(project: ProjectRow) -> Element:
+    return element(
         "project",
         {
             "id": project.id,
             "name": project.name,
             "description": project.description,
             "parentProjectId": project.parent_id,
+            "topLevelProject": project.parent_id is None,
             "contentPermissions": project.content_permissions,
             "createdAt": project.created_at,
             "updatedAt": project.updated_at,
         },
-        xml.element("owner", {"id": project.owner_id}),
+        element("owner", {"id": project.owner_id}),
     )
 
 
+_PROJECT = request(
+    project=Shape(
+        read("name", "description", "parentProjectId", "contentPermissions"),
+        {"owner": Shape(read("id"))},
+    )
+)
+_SAMPLES = {"publishSamples": as_it_is("it has no samples to publish", "false")}
+
 ROUTES = (
-    Route("GET", "/sites/{site}/projects", list_projects, Noun.PROJECT),
-    Route("POST", "/sites/{site}/projects", create_project, Noun.PROJECT),
-    Route("PUT", "/sites/{site}/projects/{project}", update_project, Noun.PROJECT),
+    Route("GET", "/sites/{site}/projects", list_projects, Noun.PROJECT, query=LISTING),
+    Route(
+        "POST",
+        "/sites/{site}/projects",
+        create_project,
+        Noun.PROJECT,
+        takes=_PROJECT,
+        query=_SAMPLES,
+    ),
+    Route("GET", "/sites/{site}/projects/{project}", get_project, Noun.PROJECT),
+    Route(
+        "PUT",
+        "/sites/{site}/projects/{project}",
+        update_project,
+        Noun.PROJECT,
+        takes=_PROJECT,
+        query=_SAMPLES,
+    ),
     Route("DELETE", "/sites/{site}/projects/{project}", delete_project, Noun.PROJECT),
 )

@@ -1,4 +1,4 @@
-"""What a handler gets and gives: one request parsed, one answer to render; and the table that ties paths to handlers.
+"""The parsed request that a handler gets, the answer that it returns, and the table that ties paths to handlers.
 
 Handlers are plain functions that run in a worker thread, call one service and know nothing of the web framework.
 """
@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from strongroom.bootstrap import Node
 from strongroom.errors import UsageError
-from strongroom.services.auth import Identity
-from strongroom.web.api import xml
+from strongroom.services.directory.sign_in import Identity
+from strongroom.web.api import form
 from strongroom.web.api.errors import Noun
+from strongroom.web.api.message import Element
+from strongroom.web.api.ports import TableauServices
+from strongroom.web.api.shape import NOTHING, Rules, Shape
 
 
 class Body(Protocol):
@@ -25,24 +27,31 @@ class Body(Protocol):
         """The bytes as they come in; only for routes that stream."""
         ...
 
+    def hurry(self, seconds: float) -> None:
+        """Set a limit on the time for all further reads, from now on; 0 removes the limit."""
+        ...
+
 
 @dataclass(frozen=True)
 class Call:
-    """One request.
+    """A request.
 
     Attributes:
-        node: The services.
+        services: The services that it may call.
         base_url: `http://host:port`, for links in answers.
         path: The variables of the path.
         query: The query, last value of each name.
         content_type: Never trusted to say whether there is a body: clients leave stale ones on GETs.
         token: The raw session token, or empty.
         body: The body.
-        declared_bytes: Its Content-Length; the body may yet end before.
-        signed_in: Who asks, once that is known.
+        declared_bytes: The Content-Length of the request; the body may yet be shorter.
+        takes: The attributes and elements that the route accepts in a message.
+        sent: The request's message, once it was read.
+        signed_in: The signed-in user and site, once they are known.
+        peer: The address that the connection came from: never what a header says.
     """
 
-    node: Node
+    services: TableauServices
     base_url: str
     path: Mapping[str, str]
     query: Mapping[str, str]
@@ -50,30 +59,43 @@ class Call:
     token: str = field(repr=False)
     body: Body = field(repr=False)
     declared_bytes: int = 0
+    takes: Shape = NOTHING
+    sent: Element | None = field(default=None, repr=False)
     signed_in: Identity | None = None
+    peer: str = ""
 
     @property
     def identity(self) -> Identity:
-        """Who asks; routing has refused everybody else before a handler of a closed route runs."""
+        """The signed-in user; a request without a valid session is refused before the handler of a closed route runs."""
         if self.signed_in is None:
             raise UsageError("this route needs a signed-in user")
         return self.signed_in
 
     @property
     def actor(self) -> str:
-        """Who asks, as events name them."""
+        """The signed-in user, as events name users."""
         return self.identity.subject.actor
 
-    def request(self) -> xml.Element:
-        """The `<tsRequest>`; empty if nothing was sent."""
-        return xml.parse_optional(self.body.read())
+    def request(self) -> Element:
+        """The message of the request, sent as XML or JSON; empty if the request has no body.
+
+        Raises:
+            UsageError: The message holds something that the route would ignore.
+        """
+        return self.message(self.body.read()) if self.sent is None else self.sent
+
+    def message(self, content: bytes) -> Element:
+        """The message in a part of the body."""
+        sent = form.parse(content)
+        self.takes.check(sent)
+        return sent
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer in XML; with 204 nothing is sent."""
+    """An answer, in either form; with 204 nothing is sent."""
 
-    elements: Sequence[xml.Element] = ()
+    elements: Sequence[Element] = ()
     status: int = 200
 
 
@@ -85,7 +107,7 @@ class OpenContent(Protocol):
         """Plaintext bytes."""
         ...
 
-    def iterate(self, start: int, stop: int, chunk: int) -> Iterator[bytes]:
+    def iterate(self, start: int, stop: int, chunk: int) -> Iterator[bytearray]:
         """Authenticated plaintext of a range."""
         ...
 
@@ -96,10 +118,19 @@ class OpenContent(Protocol):
 
 @dataclass(frozen=True)
 class Download:
-    """An answer that is a file."""
+    """An answer that is a file.
+
+    Attributes:
+        filename: The name that the client is told to save the file by.
+        content: The bytes of the file.
+        version: A text that changes whenever the bytes may have changed: the strong validator for ranges.
+        changed_at: The time of publication, as the API writes times.
+    """
 
     filename: str
     content: OpenContent
+    version: str
+    changed_at: str
 
 
 Handler = Callable[[Call], Answer | Download]
@@ -109,15 +140,20 @@ NO_CONTENT = Answer(status=204)
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path.
+    """A method on a path.
 
     Attributes:
         method: HTTP method; GET serves HEAD as well.
         path: Below `/api/{version}`, with `{name}` variables.
         handle: The handler.
-        noun: What errors call the thing.
+        noun: The kind of thing that the route serves, for errors.
         is_open: Served without a token.
         streams: The handler reads the body as it comes.
+        check_first: Refuses a user who may not do this, before the body is read; for routes that stream.
+        hashes: The handler hashes passwords, which takes a core for a while.
+        downloads: The answer is a file.
+        takes: The attributes and elements that the request's message may have.
+        query: The query parameters that the request may have.
     """
 
     method: str
@@ -126,3 +162,13 @@ class Route:
     noun: Noun = Noun.NOTHING
     is_open: bool = False
     streams: bool = False
+    check_first: Callable[[Identity], None] | None = None
+    hashes: bool = False
+    downloads: bool = False
+    takes: Shape = NOTHING
+    query: Rules = field(default_factory=dict)
+
+    @property
+    def has_message(self) -> bool:
+        """Whether the body is a message that is read before the handler runs; those of the other methods mean nothing."""
+        return self.method in {"POST", "PUT", "PATCH"} and not self.streams

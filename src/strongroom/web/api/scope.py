@@ -9,7 +9,8 @@ def own_site(call: Call) -> SiteRow:
     """The site of the path, which must be the one that was signed in to.
 
     Raises:
-        PermissionDeniedError: It is another one, or none; which, is not said.
+        PermissionDeniedError: The path names another site, or a site that does not exist; the message does not tell
+            which.
     """
     site = call.identity.site
     if call.path["site"] != site.id:

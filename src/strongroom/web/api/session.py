@@ -2,22 +2,25 @@
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, PermissionDeniedError, StateError
-from strongroom.services.auth import Identity
-from strongroom.web.api import xml
+from strongroom.services.directory.sign_in import Identity
 from strongroom.web.api.errors import RefusalError
+from strongroom.web.api.message import Element, element, required
 from strongroom.web.api.routing import NO_CONTENT, Answer, Call, Route
+from strongroom.web.api.shape import Shape, as_it_is, read, request
 
 
 def sign_in(call: Call) -> Answer:
     """Password or personal access token; the site by content URL or name, in any case."""
-    credentials = xml.required(call.request(), "credentials")
-    if credentials.get("jwt") is not None or credentials.find("user") is not None:
+    credentials = required(call.request(), "credentials")
+    user = credentials.find("user")
+    # a client of many users sends `"user": {"id": null}` with every access token: that asks for nobody else
+    if credentials.get("jwt") is not None or (user is not None and user.get("id")):
         raise PermissionDeniedError(
             "signing in by a JWT or as somebody else is not offered",
             hint="use a password or a personal access token",
         )
     site = credentials.find("site")
-    content_url = "" if site is None else site.get("contentUrl", "")
+    content_url = "" if site is None else site.get("contentUrl") or ""
     try:
         token, identity = _enter(call, credentials, content_url)
     except AuthenticationError as error:
@@ -28,46 +31,63 @@ def sign_in(call: Call) -> Answer:
 def sign_out(call: Call) -> Answer:
     """Ends the session; one that is gone is no error."""
     if call.token:
-        call.node.auth.sign_out(call.token)
+        call.services.auth.sign_out(call.token)
     return NO_CONTENT
 
 
 def switch_site(call: Call) -> Answer:
     """A new token for another site of the same user; the old one ends."""
-    site = xml.required(call.request(), "site")
+    site = required(call.request(), "site")
     try:
-        token, identity = call.node.auth.switch_site(call.token, site.get("contentUrl", ""))
+        token, identity = call.services.auth.switch_site(call.token, site.get("contentUrl") or "")
     except StateError as error:
         raise RefusalError(403, "403070", error.message) from error
     return Answer([_credentials(token, identity)])
 
 
-def _enter(call: Call, credentials: xml.Element, content_url: str) -> tuple[str, Identity]:
+def _enter(call: Call, credentials: Element, content_url: str) -> tuple[str, Identity]:
     token_name = credentials.get("personalAccessTokenName")
     if token_name is not None:
         secret = _typed(credentials, "personalAccessTokenSecret")
-        return call.node.auth.sign_in_with_token(token_name, secret, content_url)
+        return call.services.auth.sign_in_with_token(token_name, secret, content_url)
     password = _typed(credentials, "password")
-    return call.node.auth.sign_in(credentials.get("name", ""), password, content_url)
+    name = credentials.get("name") or ""
+    return call.services.auth.sign_in(name, password, content_url, call.peer)
 
 
-def _typed(credentials: xml.Element, attribute: str) -> SecretBytes:
+def _typed(credentials: Element, attribute: str) -> SecretBytes:
     # tabcmd sends the line break of its --password-file or --token-file along; no secret of ours ends with one
-    text: str = credentials.get(attribute, "")
+    text = credentials.get(attribute) or ""
     return SecretBytes(text.removesuffix("\n").removesuffix("\r").encode())
 
 
-def _credentials(token: str, identity: Identity) -> xml.Element:
-    return xml.element(
+def _credentials(token: str, identity: Identity) -> Element:
+    return element(
         "credentials",
         {"token": token},
-        xml.element("site", {"id": identity.site.id, "contentUrl": identity.site.content_url}),
-        xml.element("user", {"id": identity.user.id, "name": identity.user.name}),
+        element("site", {"id": identity.site.id, "contentUrl": identity.site.content_url}),
+        element("user", {"id": identity.user.id, "name": identity.user.name}),
     )
 
 
+_SITE = Shape(read("contentUrl"))
+_CREDENTIALS = Shape(
+    {
+        **read("name", "password", "personalAccessTokenName", "personalAccessTokenSecret", "jwt"),
+        "isUat": as_it_is("access tokens of connected applications are not offered", "false"),
+    },
+    {"site": _SITE, "user": Shape(read("id"))},
+)
+
 ROUTES = (
-    Route("POST", "/auth/signin", sign_in, is_open=True),
+    Route(
+        "POST",
+        "/auth/signin",
+        sign_in,
+        is_open=True,
+        hashes=True,
+        takes=request(credentials=_CREDENTIALS),
+    ),
     Route("POST", "/auth/signout", sign_out, is_open=True),
-    Route("POST", "/auth/switchSite", switch_site),
+    Route("POST", "/auth/switchSite", switch_site, takes=request(site=_SITE)),
 )

@@ -1,14 +1,19 @@
 """Every route of the API."""
 
 from strongroom.web.api import (
+    connections,
     content,
+    data_keys,
     groups,
     jobs,
+    others,
     projects,
     publish,
     server_info,
     session,
     sites,
+    standings,
+    tags,
     users,
 )
 from strongroom.web.api.routing import Route
@@ -23,4 +28,9 @@ ROUTES: tuple[Route, ...] = (
     *content.ROUTES,
     *publish.ROUTES,
     *jobs.ROUTES,
+    *connections.ROUTES,
+    *tags.ROUTES,
+    *standings.ROUTES,
+    *data_keys.ROUTES,
+    *others.ROUTES,
 )

@@ -1,13 +1,14 @@
-"""Users of a site. tabcmd never sends passwords here: they are set by our own commands (clients.md 1.3)."""
+"""Users of a site. tabcmd never sends passwords here; programs may, and server administrators set them (clients.md 1.3)."""
 
-from collections.abc import Sequence
-
-from strongroom.services.users import SiteUser
-from strongroom.web.api import xml
+from strongroom.crypto.secret import SecretBytes
+from strongroom.services.directory.users import UserChanges
 from strongroom.web.api.errors import Noun
-from strongroom.web.api.paging import Window, query_of, window_of
+from strongroom.web.api.message import required, text_of
+from strongroom.web.api.paging import LISTING, page_of, query_of, window_of
+from strongroom.web.api.people import AUTH_SETTING, group_element, user_element, users_answer
 from strongroom.web.api.routing import NO_CONTENT, Answer, Call, Route
 from strongroom.web.api.scope import own_site
+from strongroom.web.api.shape import Shape, as_it_is, read, request
 
 _RENAMED = {"friendlyName": "full_name"}
 
@@ -16,74 +17,104 @@ def list_users(call: Call) -> Answer:
     """The users of the site."""
     site, window = own_site(call), window_of(call.query)
     query = query_of(call.query, window, _RENAMED)
-    page = call.node.users.page_of_site(call.identity.subject, site.id, query)
-    return users_answer(window, page.rows, page.total)
+    page = call.services.users.page_of_site(call.identity.subject, site.id, query)
+    return users_answer(call.query, window, page.rows, page.total)
 
 
 def get_user(call: Call) -> Answer:
-    """One user; every tabcmd command asks for the signed-in one."""
+    """A user, by id; every tabcmd command asks for the signed-in user."""
     site = own_site(call)
-    found = call.node.users.get_on_site(call.identity.subject, site.id, call.path["user"])
+    found = call.services.users.get_on_site(call.identity.subject, site.id, call.path["user"])
     return Answer([user_element(found)])
 
 
 def add_user(call: Call) -> Answer:
     """Give a user a role on the site; one that does not exist is created without a password."""
     site = own_site(call)
-    sent = xml.required(call.request(), "user")
-    found = call.node.users.add_to_site(
-        call.identity.subject, site.id, xml.text_of(sent, "name"), xml.text_of(sent, "siteRole")
+    sent = required(call.request(), "user")
+    found = call.services.users.add_to_site(
+        call.identity.subject, site.id, text_of(sent, "name"), text_of(sent, "siteRole")
     )
     return Answer([user_element(found)], 201)
 
 
 def update_user(call: Call) -> Answer:
-    """Another role on the site."""
+    """Another role on the site; another full name or password of the user itself."""
     site = own_site(call)
-    subject, user_id = call.identity.subject, call.path["user"]
-    role = xml.required(call.request(), "user").get("siteRole")
-    if role:
-        found = call.node.users.set_role(subject, site.id, user_id, role)
-    else:
-        found = call.node.users.get_on_site(subject, site.id, user_id)
-    return Answer([user_element(found)])
+    sent = required(call.request(), "user")
+    password = sent.get("password")
+    changes = UserChanges(
+        role=sent.get("siteRole") or None,
+        full_name=sent.get("fullName") or None,
+        password=SecretBytes(password.encode()) if password else None,
+    )
+    subject = call.identity.subject
+    return Answer(
+        [
+            user_element(
+                call.services.users.update_on_site(subject, site.id, call.path["user"], changes)
+            )
+        ]
+    )
 
 
 def remove_user(call: Call) -> Answer:
     """Take a user off the site; `mapAssetsTo` names who gets what it owns."""
     heir = call.query.get("mapAssetsTo", "")
     site = own_site(call)
-    call.node.users.remove_from_site(
+    call.services.users.remove_from_site(
         call.identity.subject, site.id, call.path["user"], give_to=heir
     )
     return NO_CONTENT
 
 
-def users_answer(window: Window, users: Sequence[SiteUser], total: int) -> Answer:
-    """A page of users."""
-    return Answer([window.element(total), xml.element("users", {}, *map(user_element, users))])
+def list_groups_of(call: Call) -> Answer:
+    """The groups that a user is in."""
+    site, window = own_site(call), window_of(call.query)
+    query = query_of(call.query, window)
+    subject = call.identity.subject
+    page = call.services.groups.page_of_user(subject, site.id, call.path["user"], query)
+    rows = [group_element(group) for group in page.rows]
+    return Answer(page_of(call.query, window, page.total, ("groups", "group"), rows))
 
 
-def user_element(found: SiteUser) -> xml.Element:
-    """A user with its role; clients refuse roles that they do not know."""
-    user = found.user
-    return xml.element(
-        "user",
-        {
-            "id": user.id,
-            "name": user.name,
-            "fullName": user.full_name,
-            "siteRole": found.role,
-            "authSetting": "ServerDefault",
-        },
-        xml.element("domain", {"name": "local"}),
-    )
-
+_EMAIL = as_it_is("it sends no mail to users and keeps no addresses")
+_IDP = as_it_is("it has no identity provider")
+_NEW_USER = Shape(
+    {
+        **read("name", "siteRole"),
+        "authSetting": AUTH_SETTING,
+        "email": _EMAIL,
+        "idpConfigurationId": _IDP,
+    }
+)
+_CHANGED_USER = Shape(
+    {
+        **read("fullName", "password", "siteRole"),
+        "authSetting": AUTH_SETTING,
+        "email": _EMAIL,
+        "idpConfigurationId": _IDP,
+    }
+)
 
 ROUTES = (
-    Route("GET", "/sites/{site}/users", list_users, Noun.USER),
-    Route("POST", "/sites/{site}/users", add_user, Noun.USER),
+    Route("GET", "/sites/{site}/users", list_users, Noun.USER, query=LISTING),
+    Route("POST", "/sites/{site}/users", add_user, Noun.USER, takes=request(user=_NEW_USER)),
     Route("GET", "/sites/{site}/users/{user}", get_user, Noun.USER),
-    Route("PUT", "/sites/{site}/users/{user}", update_user, Noun.USER),
-    Route("DELETE", "/sites/{site}/users/{user}", remove_user, Noun.USER),
+    Route(
+        "PUT",
+        "/sites/{site}/users/{user}",
+        update_user,
+        Noun.USER,
+        hashes=True,
+        takes=request(user=_CHANGED_USER),
+    ),
+    Route(
+        "DELETE",
+        "/sites/{site}/users/{user}",
+        remove_user,
+        Noun.USER,
+        query=read("mapAssetsTo"),
+    ),
+    Route("GET", "/sites/{site}/users/{user}/groups", list_groups_of, Noun.USER, query=LISTING),
 )

@@ -1,31 +1,21 @@
-"""The XML that tabcmd and TSC speak: requests read without any trust, answers written in their one namespace.
+"""Messages as XML, which tabcmd and TSC speak: requests read without any trust, answers written in their one namespace.
 
 Requests are parsed by defusedxml with document types, entities and external references refused, and are bounded in size;
 nothing here ever resolves, fetches or expands anything.
 """
 
-import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 
 from defusedxml import ElementTree as SafeET
 from defusedxml.common import DefusedXmlException
 
-from strongroom.errors import FormatError, UsageError
+from strongroom.access.names import is_xml_name
+from strongroom.errors import FormatError
+from strongroom.web.api.message import MAX_ELEMENTS, MAX_REQUEST_BYTES, Element, text_form
 
 NAMESPACE = "http://tableau.com/api"
-# the largest real request, a site with all its flags, is 2 KiB; the worst one of this size is refused within 50 ms
-MAX_REQUEST_BYTES = 256 * 1024
-MAX_ELEMENTS = 10_000
+MEDIA_TYPE = "application/xml"
 _NAMESPACES = {"", "{" + NAMESPACE}
-
-Value = str | int | bool | None
-Element = ET.Element
-
-# XML 1.0 section 2.2: what may not stand in a document even as a character reference
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TRUE = {"true", "1"}
-_FALSE = {"false", "0"}
 
 
 def parse_request(body: bytes) -> Element:
@@ -36,96 +26,60 @@ def parse_request(body: bytes) -> Element:
     """
     if len(body) > MAX_REQUEST_BYTES:
         raise FormatError(f"the request's XML is larger than {MAX_REQUEST_BYTES} bytes")
+    if body.count(b"<") > 2 * MAX_ELEMENTS:  # before anything is made of them
+        raise FormatError(f"the request's XML has more than {MAX_ELEMENTS} elements")
     try:
-        root: Element = SafeET.fromstring(body, forbid_dtd=True)
+        # white space before the XML declaration is none of XML, and some clients send a line of it
+        root: ET.Element = SafeET.fromstring(body.lstrip(), forbid_dtd=True)
     except DefusedXmlException as error:
         raise FormatError("a document type or an entity in the request's XML is refused") from error
     except (ET.ParseError, ValueError, LookupError) as error:
         raise FormatError("the request's XML is not well-formed") from error
-    for count, element in enumerate(root.iter()):
+    for count, found in enumerate(root.iter()):
         if count >= MAX_ELEMENTS:
             raise FormatError(f"the request's XML has more than {MAX_ELEMENTS} elements")
-        namespace, _, element.tag = element.tag.rpartition("}")
+        namespace, _, found.tag = found.tag.rpartition("}")
         if namespace not in _NAMESPACES:
             raise FormatError(f"the request's XML has a namespace that is not {NAMESPACE}")
     if root.tag != "tsRequest":
         raise FormatError("the request's XML does not begin with <tsRequest>")
-    return root
-
-
-def parse_optional(body: bytes) -> Element:
-    """Like `parse_request`, and an empty body is an empty `<tsRequest>`: several real clients send none."""
-    return parse_request(body) if body.strip() else ET.Element("tsRequest")
-
-
-def required(parent: Element, name: str) -> Element:
-    """The first child of that name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    child = parent.find(name)
-    if child is None:
-        raise UsageError(f"<{name}> is missing in the request")
-    return child
-
-
-def text_of(element: Element, name: str) -> str:
-    """A required, non-empty attribute.
-
-    Raises:
-        UsageError: It is missing or empty.
-    """
-    value = element.get(name, "").strip()
-    if not value:
-        raise UsageError(f"attribute {name} of <{element.tag}> is missing or empty")
-    return value
-
-
-def bool_of(text: str | None) -> bool | None:
-    """What the clients mean by `true`, `True`, `1` and their opposites; None if nothing was sent.
-
-    Raises:
-        UsageError: Another word.
-    """
-    if text is None or not text.strip():
-        return None
-    word = text.strip().lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise UsageError(f"neither true nor false: {text[:20]!r}")
-
-
-def element(
-    name: str, attributes: Mapping[str, Value] | None = None, *children: Element
-) -> Element:
-    """An element of an answer; attributes that are None are left out."""
-    made = ET.Element(name)
-    for key, value in (attributes or {}).items():
-        if value is not None:
-            made.set(key, _text(value))
-    made.extend(children)
-    return made
-
-
-def text_element(name: str, text: str) -> Element:
-    """An element that holds text."""
-    made = ET.Element(name)
-    made.text = _text(text)
-    return made
+    return _read(root)
 
 
 def render(*children: Element) -> bytes:
     """A whole answer; clients look for `<?xml` and for the namespace before they read anything else."""
     root = ET.Element("tsResponse", {"xmlns": NAMESPACE})
-    root.extend(children)
+    root.extend([_written(child) for child in children])
     body: bytes = ET.tostring(root, encoding="utf-8")
     return b'<?xml version="1.0" encoding="UTF-8"?>' + body
 
 
-def _text(value: str | int) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", str(value))
+def _read(found: ET.Element) -> Element:
+    """In a loop and not by recursion: how deep the elements nest is the sender's choice."""
+    root = Element(found.tag)
+    waiting = [(found, root)]
+    while waiting:
+        source, target = waiting.pop()
+        # an attribute with a namespace (xsi:schemaLocation) speaks of the document, not of what is asked
+        target.attrib = {key: value for key, value in source.attrib.items() if "{" not in key}
+        text = (source.text or "").strip()
+        target.text = text or None
+        for child in source:
+            made = Element(child.tag)
+            target.children.append(made)
+            waiting.append((child, made))
+    return root
+
+
+def _written(source: Element) -> ET.Element:
+    """ElementTree escapes values and never names: one that is none would end the tag, and the next one would be its own."""
+    if not is_xml_name(source.tag):
+        raise ValueError("an element of an answer has a name that is none")
+    made = ET.Element(source.tag)
+    for key, value in source.attrib.items():
+        if value is not None and is_xml_name(key):
+            made.set(key, text_form(value))
+    if source.text is not None:
+        made.text = text_form(source.text)
+    made.extend([_written(child) for child in source.children])
+    return made

@@ -1,0 +1,56 @@
+"""The services of a node that the commands of keys and of standalone files may use."""
+
+from functools import cached_property
+from typing import Protocol
+
+from strongroom.services.files.one import StandaloneFiles
+from strongroom.services.keys.keeper import StoreKeeper
+from strongroom.services.keys.key_files import KeyFilesService
+from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.keys.rotate import KmsService
+
+
+class OpenedKeys(Protocol):
+    """Keys that this process holds in memory."""
+
+    def forget(self) -> None:
+        """Let go of them: the next use reads the store anew."""
+        ...
+
+
+class KeyUse(Protocol):
+    """The service that encrypts and decrypts files that belong to no site."""
+
+    @cached_property
+    def standalone_files(self) -> StandaloneFiles:
+        """Encrypts and decrypts such files."""
+        ...
+
+
+class KeyCommands(Protocol):
+    """The services behind the commands of key management."""
+
+    @cached_property
+    def kms_cache(self) -> OpenedKeys:
+        """The keys in this process's memory."""
+        ...
+
+    @cached_property
+    def keeper(self) -> StoreKeeper:
+        """The KMS store."""
+        ...
+
+    @cached_property
+    def kms(self) -> KmsService:
+        """Key management."""
+        ...
+
+    @cached_property
+    def regenerate(self) -> RegenerateService:
+        """`regenerate-internal-tokens`."""
+        ...
+
+    @cached_property
+    def key_files(self) -> KeyFilesService:
+        """Every file of the keys, judged by what it opens."""
+        ...

@@ -1,0 +1,64 @@
+"""The services of a node that the commands about the node itself may use."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from strongroom.clock import Clock
+from strongroom.eventlog.audit import Report
+from strongroom.eventlog.base import EventLog, Query
+from strongroom.eventlog.checkpoints import CheckpointFile, Newest
+from strongroom.eventlog.logfile import Progress
+from strongroom.eventlog.notes import Checkpoint
+from strongroom.runtime.paths import DataPaths
+from strongroom.services.nodes.admit import TopologyService
+from strongroom.system.durable import FileModes
+
+
+class LogCommands(EventLog, Protocol):
+    """An event log that people look into."""
+
+    checkpoints: CheckpointFile
+
+    def follow(self, query: Query, wait: Callable[[], object]) -> Iterator[Mapping[str, object]]:
+        """The records that are asked for, and then each that comes; `wait` is called between two looks."""
+        ...
+
+    def verify(self, *kept: Checkpoint, progress: Progress | None = None) -> Report:
+        """Compare every line with the chain, the signed checkpoint, and checkpoints that somebody kept."""
+        ...
+
+    def newest_checkpoint(self) -> Newest | None:
+        """The newest signed checkpoint, and who signed it."""
+        ...
+
+    def archive(self, actor: str, reason: str) -> Path:
+        """Begin a new log; gives where the present one was laid aside."""
+        ...
+
+
+class NodeCommands(Protocol):
+    """The place of the node, its event log, and the other nodes of the installation."""
+
+    paths: DataPaths
+    clock: Clock
+
+    def ensure_schema(self) -> None:
+        """Bring the repository's tables to what this version writes."""
+        ...
+
+    @cached_property
+    def access(self) -> FileModes:
+        """Modes and group of new files."""
+        ...
+
+    @cached_property
+    def events(self) -> LogCommands:
+        """The event log."""
+        ...
+
+    @cached_property
+    def topology(self) -> TopologyService:
+        """The nodes of the installation."""
+        ...

@@ -1,0 +1,15 @@
+"""The services of a node that commands may use, by topic; the stores behind the services are not among them."""
+
+from typing import Protocol
+
+from strongroom.cli.content_ports import ContentCommands
+from strongroom.cli.key_ports import KeyCommands, KeyUse
+from strongroom.cli.node_ports import NodeCommands
+from strongroom.cli.secret_ports import SecretCommands
+from strongroom.control.ports import ControlServices
+
+
+class CommandServices(
+    ContentCommands, KeyCommands, KeyUse, SecretCommands, NodeCommands, ControlServices, Protocol
+):
+    """The services behind all commands, and the verbs of the socket, which a command performs itself where nothing serves."""

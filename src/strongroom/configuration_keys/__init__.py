@@ -1,0 +1,1 @@
+"""The configuration keys: records wrapped by the master key, their copy for recovery, and the judgement of key files."""

@@ -1,0 +1,58 @@
+"""The services of a node that the verbs of its socket may use; each is made at its first use, as in the node."""
+
+from functools import cached_property
+from typing import Protocol
+
+from strongroom.runtime.paths import DataPaths
+from strongroom.services.directory.sign_in import AuthService
+from strongroom.services.files.data_key_desk import DataKeyDesk
+from strongroom.services.keys.keeper import StoreKeeper
+from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.keys.roots import RootsService
+from strongroom.services.keys.rotate import KmsService
+from strongroom.services.secrets.embedded import AssetService
+
+
+class ControlServices(Protocol):
+    """The services behind the verbs."""
+
+    @cached_property
+    def keeper(self) -> StoreKeeper:
+        """The KMS store."""
+        ...
+
+    @cached_property
+    def kms(self) -> KmsService:
+        """Key management."""
+        ...
+
+    @cached_property
+    def roots(self) -> RootsService:
+        """KMS mode and recovery roots."""
+        ...
+
+    @cached_property
+    def regenerate(self) -> RegenerateService:
+        """`regenerate-internal-tokens`."""
+        ...
+
+    @cached_property
+    def assets(self) -> AssetService:
+        """Credentials embedded in content."""
+        ...
+
+    @cached_property
+    def data_key_desk(self) -> DataKeyDesk:
+        """Data keys of standalone files, for programs that encrypt and decrypt by themselves."""
+        ...
+
+    @cached_property
+    def auth(self) -> AuthService:
+        """Sign-in: pauses after wrong passwords."""
+        ...
+
+
+class SocketServices(ControlServices, Protocol):
+    """The services behind the verbs, and the place of the node, for the socket itself."""
+
+    paths: DataPaths

@@ -1,0 +1,236 @@
+"""Every label that tells one use of a key from another, and what it is used for; pure.
+
+Format: docs/format/primitives.md, whose table is written from this module. A label stands here and nowhere else: so one
+look shows that no two uses of a key can be taken for each other, and a test holds the product to it.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from strongroom.system.compat import override
+
+ENC = b"strongroom/v1/enc"
+PENDING = b"strongroom/v1/pending"
+BOOTSTRAP = b"strongroom/v1/bootstrap"
+BOOTSTRAP_CREDENTIAL = b"strongroom/v1/bootstrap-credential"
+ADMISSION_REQUEST = b"strongroom/v1/admission-request"
+CONFIGURATION_KEY_WRAP = b"strongroom/v1/configuration-key-wrap"
+CONFIGURATION_KEY = b"strongroom/v1/configuration-key"
+RECOVERY_CONFIGURATION_KEY = b"strongroom/v1/recovery/configuration-key"
+RECOVERY_RMK = b"strongroom/v1/recovery/rmk"
+ROOT_LOCAL = b"strongroom/v1/root/local"
+ROOT_INDIRECT = b"strongroom/v1/root/indirect"
+ROOT_PKCS11 = b"strongroom/v1/root/pkcs11"
+ROOT_GCP = b"strongroom/v1/root/gcp"
+KMS_MEK_WRAP = b"strongroom/v1/kms/mek-wrap"
+KMS_MAC = b"strongroom/v1/kms/mac"
+KMS_MEK = b"strongroom/v1/kms/mek"
+KMS_CANARY = b"strongroom/v1/kms/canary"
+BACKUP_MAC = b"strongroom/v1/backup/mac"
+BACKUP_ASSETS = b"strongroom/v1/backup/assets"
+BACKUP_MEK = b"strongroom/v1/backup/mek"
+SLOT = b"strongroom/v1/slot"
+COMMIT = b"strongroom/v1/commit"
+BODY = b"strongroom/v1/body"
+ASSET = b"strongroom/v1/asset"
+SESSION = b"strongroom/v1/session\0"
+ACCESS_TOKEN = b"strongroom/v1/access-token\0"
+CHECKPOINT = b"strongroom/"
+DERIVED = b"derived from "
+
+
+class Kind(StrEnum):
+    """The operation that takes the bytes beginning with a label."""
+
+    INFO = "HKDF info"
+    AAD = "AES-GCM AAD"
+    DIGEST = "SHA-256"
+    SEALED = "in an age file"
+    SIGNED = "Ed25519"
+
+
+class Field(NamedTuple):
+    """A field that follows a label.
+
+    Attributes:
+        name: Name of the field's content.
+        size: Length in bytes; 0 for any length, which only the last field may have.
+    """
+
+    name: str
+    size: int
+
+    @override
+    def __str__(self) -> str:
+        """`name (bytes)`."""
+        return f"{self.name} ({self.size})" if self.size else self.name
+
+
+class Use(NamedTuple):
+    """A use of a label.
+
+    Attributes:
+        label: The bytes at the beginning.
+        kind: The operation that takes the bytes.
+        key: The key of the operation; for a digest, which has no key, the name of the digested data.
+        fields: The fields that follow the label.
+        salted: For a subkey: whether the derivation has a fresh salt as well.
+        size: For a subkey: its length in bytes.
+        page: The document that specifies the use.
+    """
+
+    label: bytes
+    kind: Kind
+    key: str
+    fields: tuple[Field, ...]
+    page: str
+    salted: bool = False
+    size: int = 32
+
+    @property
+    def has_fixed_width(self) -> bool:
+        """Whether all that is given has one length."""
+        return all(field.size for field in self.fields)
+
+    @property
+    def width(self) -> int:
+        """Bytes of the label and of all fields; the least that there can be, if the last has any number."""
+        return len(self.label) + sum(field.size for field in self.fields)
+
+    def fits(self, data: bytes) -> bool:
+        """Whether these bytes can be of this use, by label and length."""
+        long_enough = len(data) == self.width if self.has_fixed_width else len(data) >= self.width
+        return long_enough and data.startswith(self.label)
+
+
+CONFIGURATION = "configuration key"
+MASTER = "master key"
+RMK = "RMK"
+MEK = "MEK"
+DEK = "DEK"
+ASSET_KEY = "asset key"
+DATA_KEY = "data key of a root"
+
+_INSTALLATION = Field("installation", 16)
+_RMK_ID = Field("RMK id", 16)
+_KEY_ID = Field("key id", 16)
+_WRAP_ID = Field("wrap id", 16)
+_PAIRS = Field("pairs, each with its lengths", 0)
+_PLACE = (_INSTALLATION, _RMK_ID)
+_OF_WRAP = (*_PLACE, _WRAP_ID)
+_OF_KEY_WRAP = (_INSTALLATION, _KEY_ID, _WRAP_ID)
+_OF_BACKUP = (*_PLACE, Field("backup id", 16))
+_SLOT_FIELDS = (
+    Field("prelude", 64),
+    Field("sequence", 8),
+    Field("algorithm", 2),
+    Field("MEK id", 16),
+    Field("placement", 32),
+)
+_BODY_FIELDS = (
+    Field("format", 2),
+    Field("suite", 2),
+    Field("segment bytes", 4),
+    Field("file id", 16),
+    Field("commitment", 32),
+)
+
+#: Subkeys, by the key that they are derived from.
+SUBKEYS: tuple[Use, ...] = (
+    Use(CONFIGURATION_KEY_WRAP, Kind.INFO, MASTER, (), "configuration-keys.md"),
+    Use(ENC, Kind.INFO, CONFIGURATION, (), "enc.md"),
+    Use(PENDING, Kind.INFO, CONFIGURATION, (), "pending-changes.md"),
+    Use(ROOT_LOCAL, Kind.INFO, CONFIGURATION, (), "kms-store.md"),
+    Use(BOOTSTRAP, Kind.INFO, CONFIGURATION, (_INSTALLATION,), "bootstrap-file.md"),
+    Use(KMS_MEK_WRAP, Kind.INFO, RMK, _PLACE, "kms-store.md"),
+    Use(KMS_MAC, Kind.INFO, RMK, _PLACE, "kms-store.md"),
+    Use(BACKUP_MAC, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
+    Use(BACKUP_ASSETS, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
+    Use(SLOT, Kind.INFO, MEK, (), "envelope.md", salted=True),
+    Use(KMS_CANARY, Kind.INFO, MEK, (), "kms-store.md", salted=True),
+    Use(BACKUP_MEK, Kind.INFO, MEK, _OF_BACKUP, "backup.md"),
+    Use(COMMIT, Kind.INFO, DEK, (Field("file id", 16),), "envelope.md"),
+    Use(b"", Kind.INFO, DEK, (Field("the digest of the body's context", 32),), "envelope.md", True),
+    Use(ASSET, Kind.INFO, ASSET_KEY, (), "asset-keys.md"),
+    Use(ROOT_INDIRECT, Kind.INFO, DATA_KEY, (), "kms-store.md"),
+)
+
+#: The contexts to which ciphertexts are bound, by the label of the subkey that seals, or the key outside.
+BOUND: tuple[Use, ...] = (
+    Use(
+        CONFIGURATION_KEY, Kind.AAD, "configuration-key-wrap", _OF_KEY_WRAP, "configuration-keys.md"
+    ),
+    Use(ENC, Kind.AAD, "enc", (Field("version", 1), _KEY_ID, Field("parameter", 0)), "enc.md"),
+    Use(
+        PENDING,
+        Kind.AAD,
+        "pending",
+        (Field("format", 1), _INSTALLATION, _KEY_ID, Field("base version", 8)),
+        "pending-changes.md",
+    ),
+    Use(ROOT_LOCAL, Kind.AAD, "root/local", _OF_WRAP, "kms-store.md"),
+    Use(ROOT_INDIRECT, Kind.AAD, "root/indirect", (_PAIRS,), "kms-store.md"),
+    Use(ROOT_PKCS11, Kind.AAD, "key in the token", (_PAIRS,), "kms-store.md"),
+    Use(ROOT_GCP, Kind.AAD, "key in Cloud KMS", (_PAIRS,), "kms-store.md"),
+    Use(KMS_MEK, Kind.AAD, "kms/mek-wrap", (*_PLACE, Field("MEK id", 16)), "kms-store.md"),
+    Use(KMS_CANARY, Kind.AAD, "kms/canary", (Field("MEK id", 16),), "kms-store.md"),
+    Use(BACKUP_ASSETS, Kind.AAD, "backup/assets", _OF_BACKUP, "backup.md"),
+    Use(BACKUP_MEK, Kind.AAD, "backup/mek", _OF_BACKUP, "backup.md"),
+    Use(SLOT, Kind.AAD, "slot", _SLOT_FIELDS, "envelope.md"),
+    Use(
+        ASSET,
+        Kind.AAD,
+        "asset",
+        (Field("asset-key id", 16), Field("content id", 16)),
+        "asset-keys.md",
+    ),
+)
+
+#: Digests of something behind a label, with no key.
+DIGESTS: tuple[Use, ...] = (
+    Use(BODY, Kind.DIGEST, "the body's context", _BODY_FIELDS, "envelope.md"),
+    Use(SESSION, Kind.DIGEST, "a session's token", (Field("token", 0),), "backup.md"),
+    Use(ACCESS_TOKEN, Kind.DIGEST, "an access token", (Field("secret", 0),), "backup.md"),
+    Use(
+        BOOTSTRAP_CREDENTIAL,
+        Kind.DIGEST,
+        "a credential",
+        (Field("credential id", 16), Field("secret", 32)),
+        "bootstrap-file.md",
+    ),
+    Use(
+        ADMISSION_REQUEST,
+        Kind.DIGEST,
+        "a request",
+        (Field("credential id", 16), Field("request key", 32)),
+        "bootstrap-file.md",
+    ),
+)
+
+#: The labels of data that is sealed to a recipient, or signed by the event log's key.
+OTHERS: tuple[Use, ...] = (
+    Use(RECOVERY_RMK, Kind.SEALED, "recipient", (*_OF_WRAP, Field("RMK", 32)), "recovery.md"),
+    Use(
+        RECOVERY_CONFIGURATION_KEY,
+        Kind.SEALED,
+        "recipient",
+        (*_OF_KEY_WRAP, Field("key", 32)),
+        "recovery.md",
+    ),
+    Use(
+        CHECKPOINT,
+        Kind.SIGNED,
+        "event log's signing key",
+        (Field("the rest of the checkpoint", 0),),
+        "events.md",
+    ),
+    Use(
+        DERIVED,
+        Kind.SIGNED,
+        "event log's signing key",
+        (Field("origin, a line break, the summary", 0),),
+        "events.md",
+    ),
+)
+
+USES: tuple[Use, ...] = (*SUBKEYS, *BOUND, *DIGESTS, *OTHERS)

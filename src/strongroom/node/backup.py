@@ -1,0 +1,170 @@
+"""Composes backup and restore of a node, and what backups are opened with where there is no node.
+
+Beside the composition root, which opens nodes; what is done is the business of `services.backups.make`,
+`services.backups.restore` and `services.backups.verify`.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from strongroom.backup.opening import OpeningWays
+from strongroom.clock import SystemClock
+from strongroom.config import catalog
+from strongroom.crypto.age import OpenWith
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, StateError, StrongroomError
+from strongroom.kms import same_key
+from strongroom.node import backup_roots, roots
+from strongroom.node.opening import Node
+from strongroom.roots.base import RootProvider, WrapRecord
+from strongroom.roots.settings import RootSettings
+from strongroom.runtime import running
+from strongroom.services.backups.keys import BackupKeys, KeyHolder
+from strongroom.services.backups.make import BackupPorts, BackupService
+from strongroom.services.backups.restore import RestorePorts, RestoreService
+
+_LOG = logging.getLogger("backgrounder.Backups")
+_RESTORE, _DRILL = ".restore", ".drill-"
+_FOLDER_KEY = "basefilepath.backuprestore"
+
+
+def folder(node: Node) -> Path:
+    """Where backups lie."""
+    held = catalog.check_held(_FOLDER_KEY, node.configuration.effective(_FOLDER_KEY))
+    return node.paths.root.absolute() / (held or "")
+
+
+def drill_folder(node: Node) -> Path:
+    """Where a drill of this process tries rows: beside the repository, hidden."""
+    return node.paths.repository.parent / f"{_DRILL}{os.getpid()}"
+
+
+def backups(node: Node, keys: KeyHolder) -> BackupService:
+    """The service that makes backups, with the given keys, of this process or of the serving one."""
+    ports = BackupPorts(
+        repository=node.repository,
+        files=node.files,
+        scratch=node.paths.repository.parent,
+        store=lambda: node.keeper.current()[1],
+        coordinator=node.coordinator,
+        event_log=node.events,
+        clock=node.clock,
+        access=node.access,
+    )
+    return BackupService(ports, keys)
+
+
+def tidy(node: Node) -> bool:
+    """Remove leftovers of a killed backup, restore or drill, at the start of the server; returns whether there were any."""
+    parent = node.paths.repository.parent
+    left = [path for path in parent.glob(f"{_DRILL}*") if not _lives(path)]
+    # left by a killed restore, since no restore runs while a server starts
+    left += parent.glob(_RESTORE)
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    if not node.files.is_keeping:
+        return bool(left)
+    try:
+        backups(node, BackupKeys(node.keeper, node.assets)).recover()
+    except ConflictError:
+        pass  # a backup that lives needs it
+    except StrongroomError as error:
+        # files that are kept too long only take room; a server that does not start would be worse
+        _LOG.warning("what a killed backup kept stays until the next start: %s", error.with_hint)
+    return True
+
+
+def restores(node: Node) -> RestoreService:
+    """Restores backups; within `alone`."""
+    ports = RestorePorts(
+        repository=node.repository,
+        files=node.files,
+        stored_files=node.stored_files,
+        keeper=node.keeper,
+        assets=node.assets,
+        event_log=node.events,
+        clock=node.clock,
+        scratch=node.paths.repository.parent / _RESTORE,
+    )
+    return RestoreService(ports)
+
+
+def means(
+    node: Node | None,
+    given: OpenWith,
+    credential: SecretBytes | None,
+    *,
+    use_backup_roots: bool = False,
+) -> OpeningWays:
+    """The ways to open the keys of a backup: by the given secrets, and by the node's own.
+
+    Args:
+        node: The node, if there is one.
+        given: Identities or a passphrase.
+        credential: The credential of the root of the node that made the backup.
+        use_backup_roots: Whether to ask the roots that the backup names, although an attacker may have written the
+            names.
+    """
+    clock = node.clock if node else SystemClock()
+
+    def build(settings: RootSettings) -> RootProvider:
+        checked = backup_roots.checked(settings)
+        if node is not None:
+            return node.keeper.roots.build(checked)
+        return roots.provider(checked, clock)
+
+    def recipient(wrap: WrapRecord, by: OpenWith) -> SecretBytes:
+        return roots.recipient(wrap, by.identities, clock).unwrap(wrap)
+
+    if node is None:
+        return OpeningWays(
+            build,
+            backup_roots.checked,
+            recipient,
+            given=given,
+            credential=credential,
+            use_backup_roots=use_backup_roots,
+        )
+    return OpeningWays(
+        build=build,
+        check=backup_roots.checked,
+        recipient=recipient,
+        own_ring=lambda: node.kms_cache.opened().ring,
+        own_root=node.keeper.roots.find,
+        other_ways=lambda wrap: [
+            (way.root_key_id, root)
+            for way, root in same_key.ways(
+                wrap, node.keeper.root_settings(), node.keeper.roots.build
+            )
+        ],
+        given=given,
+        credential=credential,
+        use_backup_roots=use_backup_roots,
+    )
+
+
+@contextmanager
+def alone(node: Node) -> Iterator[None]:
+    """Keep server and backgrounder away for as long as a restore takes.
+
+    Raises:
+        StateError: The node is served, or a command works on its jobs.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(running.sole_server(node.paths))
+            stack.enter_context(node.sole_worker.hold())
+        except ConflictError as error:
+            raise StateError(
+                f"{error.message}: a restore replaces what it works on",
+                hint="stop 'strongroom serve' and what runs jobs, then run the command again",
+            ) from error
+        yield
+
+
+def _lives(folder: Path) -> bool:
+    return Path(f"/proc/{folder.name.removeprefix(_DRILL)}").exists()

@@ -1,0 +1,80 @@
+"""The composition root: opens the node of a data directory, and hands out its services.
+
+Everything is built at first use, and imported there: `tsm configuration get` must not pay for the repository.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.clock import SystemClock
+from strongroom.errors import NotFoundError, PermissionDeniedError, StateError
+from strongroom.node.environment import HOME_VARIABLE, data_dir, local_actor
+from strongroom.node.parts.key_management import KeyManagementPart
+from strongroom.node.parts.operations import OperationsPart
+from strongroom.runtime.paths import DataPaths
+from strongroom.system import os_users
+
+if TYPE_CHECKING:
+    from strongroom.eventlog.audit import Report
+    from strongroom.eventlog.logfile import Progress
+    from strongroom.eventlog.notes import Checkpoint
+    from strongroom.joining.prepared import PreparedNode
+
+
+class Node(KeyManagementPart, OperationsPart):
+    """A whole node: all parts of `node/parts`, over the same data directory.
+
+    Code that works for a remote user takes a Protocol with only the parts that the user may reach, never a whole node.
+    """
+
+
+def prepared_node(option: str | None) -> "PreparedNode | None":
+    """The record of a node that was prepared and has not joined its cluster; None if the directory has no such record."""
+    from strongroom.joining import prepared
+
+    return prepared.find(DataPaths(data_dir(option)))
+
+
+def open_node(option: str | None) -> "Node":
+    """The node whose data directory is named.
+
+    Raises:
+        NotFoundError: There is no node.
+        PermissionDeniedError: The directory belongs to another user (local authority).
+    """
+    root = data_dir(option)
+    paths = DataPaths(root)
+    try:
+        owner = paths.owner()
+    except FileNotFoundError as error:
+        waiting = prepared_node(option)
+        if waiting is not None:
+            raise StateError(f"the node in {root} is {waiting.describe()}") from error
+        hint = (
+            f"create one with 'strongroom init', or name another with --data-dir or {HOME_VARIABLE}"
+        )
+        raise NotFoundError(f"there is no node in {root}", hint=hint) from error
+    except NotADirectoryError as error:
+        raise NotFoundError(
+            f"there is no node in {root}: what is in it is no node's", hint="name another folder"
+        ) from error
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{root} may not be entered by {local_actor()}",
+            hint="run this as the directory's owner",
+        ) from error
+    if os.geteuid() != owner:
+        # root too: the files that it would leave there could not be used by the node's own processes
+        raise PermissionDeniedError(
+            f"{root} belongs to the user {os_users.user_name(owner)}, and this runs as {local_actor()}",
+            hint=f"run this as the directory's owner: {os_users.as_user(owner)} ...",
+        )
+    return Node(paths, SystemClock())
+
+
+def verify_log_copy(path: Path, *kept: "Checkpoint", progress: "Progress") -> "Report":
+    """Verify a copy of some node's event log; nothing is changed."""
+    from strongroom.eventlog import jsonl
+
+    return jsonl.verify_copy(path, *kept, progress=progress)

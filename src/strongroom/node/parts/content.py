@@ -1,0 +1,90 @@
+"""The part of a node for published content and its encrypted files."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from strongroom.node.parts.directory import DirectoryPart
+from strongroom.node.parts.keys import KeysPart
+from strongroom.node.parts.secrets import SecretsPart
+
+if TYPE_CHECKING:
+    from strongroom.extracts.vault import ExtractVault
+    from strongroom.services.content.connections import ConnectionsService
+    from strongroom.services.content.extract_list import ExtractList
+    from strongroom.services.content.items import ContentService
+    from strongroom.services.content.publish import PublishingService
+    from strongroom.services.content.standings import StandingsService
+    from strongroom.services.content.stored_files import StoredFiles
+    from strongroom.services.content.uploads import UploadsService
+    from strongroom.services.jobs.one import Ports as JobPorts
+
+
+class ContentPart(KeysPart, SecretsPart, DirectoryPart):
+    """Publishing, reading, and the work of jobs on extracts."""
+
+    @cached_property
+    def vault(self) -> "ExtractVault":
+        """Stored extracts."""
+        from strongroom.extracts.vault import ExtractVault
+
+        return ExtractVault(self.files, self.envelope_keys)
+
+    @cached_property
+    def stored_files(self) -> "StoredFiles":
+        """Stores and reads the files of content."""
+        from strongroom.services.content.stored_files import StoredFiles
+
+        return StoredFiles(self.repository, self.files, self.envelope_keys, self.clock)
+
+    @cached_property
+    def publishing(self) -> "PublishingService":
+        """Publishing."""
+        from strongroom.services.content.publish import PublishingService
+
+        return PublishingService(
+            self.repository, self.stored_files, self.assets, self.events, self.clock
+        )
+
+    @cached_property
+    def uploads(self) -> "UploadsService":
+        """Chunked uploads."""
+        from strongroom.services.content.uploads import UploadsService
+
+        return UploadsService(self.repository, self.stored_files, self.publishing, self.clock)
+
+    @cached_property
+    def content(self) -> "ContentService":
+        """Published content."""
+        from strongroom.services.content.items import ContentService
+
+        return ContentService(
+            self.repository, self.stored_files, self.jobs, self.events, self.clock
+        )
+
+    @cached_property
+    def connections(self) -> "ConnectionsService":
+        """The connections of published content."""
+        from strongroom.services.content.connections import ConnectionsService
+
+        return ConnectionsService(self.repository, self.stored_files, self.assets)
+
+    @cached_property
+    def standings(self) -> "StandingsService":
+        """The permissions of users on content and projects."""
+        from strongroom.services.content.standings import StandingsService
+
+        return StandingsService(self.repository)
+
+    @cached_property
+    def extract_list(self) -> "ExtractList":
+        """The extracts of a site, for the command line."""
+        from strongroom.services.content.extract_list import ExtractList
+
+        return ExtractList(self.repository, self.files)
+
+    @cached_property
+    def job_ports(self) -> "JobPorts":
+        """The parts of the node that jobs work on."""
+        from strongroom.services.jobs.one import Ports
+
+        return Ports(self.repository, self.files, self.envelope_keys, self.events, self.clock)

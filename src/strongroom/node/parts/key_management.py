@@ -1,0 +1,67 @@
+"""The part of a node that changes keys, and counts the files that use them."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from strongroom.node.parts.content import ContentPart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from strongroom.services.keys.history import Outside
+    from strongroom.services.keys.keeper import UseCount
+    from strongroom.services.keys.key_files import KeyFilesService
+    from strongroom.services.keys.regenerate import RegenerateService
+    from strongroom.services.keys.roots import RootsService
+    from strongroom.services.keys.rotate import KmsService
+
+
+class KeyManagementPart(ContentPart):
+    """Rotation, modes and roots, regeneration, the files of the keys."""
+
+    @cached_property
+    def kms(self) -> "KmsService":
+        """Key management."""
+        from strongroom.services.keys.rotate import KmsService
+
+        return KmsService(self.keeper, self._count_use, self._count_outside)
+
+    @cached_property
+    def roots(self) -> "RootsService":
+        """KMS mode and recovery roots."""
+        from strongroom.services.keys.roots import RootsService
+
+        return RootsService(self.keeper, self._present_keys)
+
+    @cached_property
+    def regenerate(self) -> "RegenerateService":
+        """`regenerate-internal-tokens`."""
+        from strongroom.services.keys.regenerate import KeyHolders, RegenerateService
+
+        holders = KeyHolders(self.keystore, self._present_keys)
+        return RegenerateService(holders, self.keeper, self.assets, self.rotation, self._kms_ports)
+
+    @cached_property
+    def key_files(self) -> "KeyFilesService":
+        """The check of every key file, by whether it opens the next one."""
+        from strongroom.services.keys.key_files import KeyFilesService
+
+        return KeyFilesService(
+            self.configuration,
+            self.keystore,
+            self.coordinator,
+            self.events,
+            self.paths.recovery_records,
+        )
+
+    def _count_outside(self) -> "Mapping[str, Outside]":
+        from strongroom.services.keys import history
+
+        return history.outside(self.events.history(*history.IDS))
+
+    def _count_use(self) -> "UseCount":
+        from strongroom.services.keys import usage
+
+        # settles uploads that a full disk left unfinished, which would be counted as use
+        self.stored_files.settle()
+        return usage.scan(self.repository, self.files, self.vault)

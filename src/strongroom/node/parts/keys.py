@@ -1,0 +1,108 @@
+"""The part of a node for the keys of extracts: data keys and the KMS store."""
+
+import sys
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from strongroom.node.parts.configuration import ConfigurationPart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.crypto.age import Identity
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.envelope.keys import EnvelopeKeys
+    from strongroom.kms.cache import Limits, StoreCache
+    from strongroom.kms.data_keys import DataKeys
+    from strongroom.node.roots import Roots
+    from strongroom.roots.base import RootProvider, WrapRecord
+    from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
+
+
+class KeysPart(ConfigurationPart):
+    """Data keys and the KMS store."""
+
+    #: The service whose log gets the lines about the RMK (A-16); the backgrounder replaces it by its own name.
+    key_log = "vizqlserver"
+
+    def local_root(
+        self, key_id: str, open_key: "Callable[[str], SecretBytes] | None" = None
+    ) -> "RootProvider":
+        """The local root that wraps by one configuration key."""
+        from strongroom.roots.local import LocalRoot
+
+        return LocalRoot(key_id, open_key or self.configuration.open_key, self.clock)
+
+    def recipient_root(
+        self, wrap: "WrapRecord", identities: "tuple[Identity, ...]"
+    ) -> "RootProvider":
+        """The recovery recipient of a wrap, with identities that may open it."""
+        from strongroom.node import roots
+
+        return roots.recipient(wrap, identities, self.clock)
+
+    @cached_property
+    def _providers(self) -> "Roots":
+        from strongroom.node.roots import Roots
+
+        return Roots(self)
+
+    @cached_property
+    def kms_cache(self) -> "StoreCache":
+        """The open KMS store; the only object in this process that holds the RMK and the MEKs."""
+        from strongroom.kms.cache import StoreCache
+        from strongroom.services.keys.stored import ConfiguredStore
+
+        sealed = ConfiguredStore(self.configuration, self.coordinator)
+        return StoreCache(
+            sealed,
+            self._providers.find,
+            monotonic=time.monotonic,
+            log=self._report,
+            limits=self._key_limits,
+        )
+
+    @cached_property
+    def data_keys(self) -> "DataKeys":
+        """Data keys under the MEKs."""
+        from strongroom.kms.ring_keys import RingKeys
+
+        return RingKeys(self.kms_cache.ring)
+
+    @cached_property
+    def envelope_keys(self) -> "EnvelopeKeys":
+        """The same for envelopes: extracts, parts of uploads and loose files."""
+        from strongroom.envelope.keys import EnvelopeKeys
+
+        return EnvelopeKeys(self.data_keys)
+
+    def _key_limits(self) -> "Limits":
+        from strongroom.kms.cache import Limits
+
+        values = [
+            float(self.configuration.effective(f"kms.rmk.{name}_seconds") or "0")
+            for name in ("keep", "offline")
+        ]
+        return Limits(*values)
+
+    def _report(self, channel: str, sentence: str) -> None:
+        """Write a line to the service log if the process has one; a command has none, and does not import `logging`."""
+        logging = sys.modules.get("logging")
+        if logging is not None:
+            logging.getLogger(f"{self.key_log}.{channel}").info("%s", sentence)
+
+    @cached_property
+    def _kms_ports(self) -> "KmsPorts":
+        from strongroom.services.keys.epochs import RepositoryMarks, RepositoryProof
+        from strongroom.services.keys.keeper import KmsPorts
+
+        marks, kept = RepositoryMarks(self.repository), RepositoryProof(self.repository)
+        return KmsPorts(self.coordinator, self.events, marks, self.clock, kept, time.monotonic)
+
+    @cached_property
+    def keeper(self) -> "StoreKeeper":
+        """The KMS store."""
+        from strongroom.services.keys.keeper import StoreKeeper
+
+        return StoreKeeper(self.configuration, self.kms_cache, self._providers, self._kms_ports)

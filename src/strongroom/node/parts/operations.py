@@ -1,0 +1,87 @@
+"""The part of a node for the installation's other nodes, and for encrypted files that belong to no site."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from strongroom.node.parts.keys import KeysPart
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from strongroom.services.files.data_key_desk import DataKeyDesk
+    from strongroom.services.files.one import StandaloneFiles
+    from strongroom.services.nodes.admit import TopologyService
+    from strongroom.services.nodes.create import NewNodePorts
+    from strongroom.services.nodes.prepare import PreparePorts
+    from strongroom.services.nodes.readiness import Readiness
+
+
+class OperationsPart(KeysPart):
+    """New nodes, and standalone encrypted files."""
+
+    @cached_property
+    def topology(self) -> "TopologyService":
+        """The nodes of the installation."""
+        from strongroom.services.nodes.admit import TopologyPorts, TopologyService
+
+        node_id, keystore = self.paths.node_id, self.keystore
+        ports = (self.configuration, keystore, self.coordinator, self.events, self.clock, node_id)
+        return TopologyService(TopologyPorts(*ports))
+
+    @cached_property
+    def readiness(self) -> "Readiness":
+        """Whether the node is able to do its work now."""
+        from strongroom.services.nodes.readiness import Readiness
+
+        return Readiness(self.repository, self.keeper)
+
+    @cached_property
+    def standalone_files(self) -> "StandaloneFiles":
+        """Encrypts and decrypts files that belong to no site."""
+        from strongroom.services.files.one import StandaloneFiles
+
+        return StandaloneFiles(self.envelope_keys, self.events, self._changing_keys)
+
+    @cached_property
+    def data_key_desk(self) -> "DataKeyDesk":
+        """Data keys of standalone files, for programs that encrypt and decrypt by themselves."""
+        from strongroom.services.files.data_key_desk import DataKeyDesk
+
+        return DataKeyDesk(
+            self.envelope_keys,
+            self.events,
+            self._changing_keys,
+            lambda: self.configuration.effective("gateway.data_keys") == "true",
+        )
+
+    def _changing_keys(self) -> "AbstractContextManager[None]":
+        # the keeper is built only when called, since few files are encrypted while keys are rotated
+        return self.keeper.changing()
+
+    def prepared_node_ports(self) -> "PreparePorts":
+        """The parts of the node that `services.nodes.prepare` works on."""
+        from strongroom.eventlog.jsonl import JsonlEventLog
+        from strongroom.services.nodes.prepare import PreparePorts
+
+        log = JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access)
+        return PreparePorts(self.keystore, log, self.paths, self.access)
+
+    def new_node_ports(self) -> "NewNodePorts":
+        """The parts of the node that `services.nodes.create` works on; creates the coordination database."""
+        from strongroom.services.nodes.create import NewNodePorts
+
+        self.create_coordinator()
+        paths = self.paths
+        return NewNodePorts(
+            directory=self.keystore,
+            open_keys=self.open_configuration_keys,
+            local_root=self.local_root,
+            configuration=self.configuration,
+            repository=self.repository,
+            marks=self._kms_ports.marks,
+            event_log=self.events,
+            clock=self.clock,
+            access=self.access,
+            folders=(paths.extracts, paths.backups, paths.logs, paths.repository.parent),
+            node_id=paths.node_id,
+        )

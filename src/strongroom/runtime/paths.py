@@ -1,0 +1,102 @@
+"""The paths of a node's files below its data directory (docs/architecture.md, Places on disk)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from strongroom.system import version
+
+
+class DataPaths(NamedTuple):
+    """The paths of one node.
+
+    Attributes:
+        root: The data directory.
+        node_id: Id of the node, such as `node1`.
+    """
+
+    root: Path
+    node_id: str = "node1"
+
+    def owner(self) -> int:
+        """User id of the owner of the node, the only user who may work on it: the owner of a folder that the node created.
+
+        Raises:
+            FileNotFoundError: The data directory has no node.
+            PermissionError: The data directory may not be entered.
+        """
+        return self.coordination.parent.stat().st_uid
+
+    @property
+    def tabsvc(self) -> Path:
+        """The folder of all services' files."""
+        return self.root / "tabsvc"
+
+    @property
+    def config(self) -> Path:
+        """The folder with a subfolder for each service (C-09)."""
+        return self.tabsvc / "config"
+
+    def service_config(self, service: str, number: int = 0) -> Path:
+        """`<service>_<n>.<version>`: the YAML files and the keystore replica of one service (C-09).
+
+        The version is that of the layout of data directories: a node keeps its folders through releases.
+        """
+        return self.config / f"{service}_{number}.{version.FOLDER_VERSION}"
+
+    def keystores(self, service: str, number: int = 0) -> Path:
+        """The folder of a service's keystore replica (C-09)."""
+        return self.service_config(service, number) / "tabsvc" / "keystores"
+
+    @property
+    def keystore_password(self) -> Path:
+        """The file with the keystore's password: 256 random bits, a file of its own."""
+        return self.tabsvc / "keystore" / "password"
+
+    @property
+    def recovery_records(self) -> Path:
+        """The copy of the configuration keys that are wrapped for recovery recipients, apart from the keystore's folders."""
+        return self.tabsvc / "recovery" / "configuration_keys.json"
+
+    @property
+    def coordination(self) -> Path:
+        """The embedded coordination service's database."""
+        return self.tabsvc / "coordination" / "coordination.db"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of the node."""
+        return self.tabsvc / "coordination" / "locks"
+
+    @property
+    def repository(self) -> Path:
+        """The repository's database."""
+        return self.tabsvc / "repository" / "repository.db"
+
+    @property
+    def workflows(self) -> Path:
+        """The backgrounder's workflow database."""
+        return self.tabsvc / "repository" / "workflows.db"
+
+    @property
+    def extracts(self) -> Path:
+        """The file store."""
+        return self.tabsvc / "extracts"
+
+    @property
+    def backups(self) -> Path:
+        """Backups (`basefilepath.backuprestore`)."""
+        return self.tabsvc / "files" / "backups"
+
+    @property
+    def logs(self) -> Path:
+        """Service logs: `<service>_<node>-<n>.log`."""
+        return self.tabsvc / "logs"
+
+    def service_log(self, service: str, number: int = 0) -> Path:
+        """The log of one service (A-16, A-17)."""
+        return self.logs / f"{service}_{self.node_id}-{number}.log"
+
+    @property
+    def events(self) -> Path:
+        """The event log of this node."""
+        return self.tabsvc / "events" / f"{self.node_id}.jsonl"

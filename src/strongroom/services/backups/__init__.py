@@ -1,0 +1,1 @@
+"""Backups: made while the server works, verified by a drill, restored whole or not at all."""

@@ -1,0 +1,496 @@
+"""`tsm maintenance backup`: one archive of repository, extracts and wrapped keys, taken while the server works (A-24).
+
+The order makes the archive consistent (docs/format/backup.md 3.3). The rows come from one read transaction. The
+extracts that they name are pinned, so that a deletion meanwhile removes only the name and not the bytes. The KMS store
+is read last: a rewrap during the copy may bring an extract under a newer MEK, and the last store holds it; intents keep
+the older MEKs from being retired. Open keys never reach this module (`services.backups.keys`).
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from strongroom.backup import archive, manifest
+from strongroom.backup.archive import ArchiveWriter, Entry
+from strongroom.backup.keys import WrappedKeys
+from strongroom.backup.manifest import Listed, Manifest, Seal
+from strongroom.backup.open_backup import OpenBackup
+from strongroom.clock import Clock, format_utc
+from strongroom.coordination.base import Coordinator
+from strongroom.crypto.age import SealTo
+from strongroom.envelope.reader import read_header
+from strongroom.errors import ConflictError, FormatError, StateError, StorageError, UsageError
+from strongroom.eventlog import events
+from strongroom.eventlog.base import EventLog
+from strongroom.filestore.base import FileStore, Kept, ReadableFile
+from strongroom.filestore.blockfile import NewFile, OpenedFile, storage_errors
+from strongroom.ids import new_id
+from strongroom.kms import store as kms_store
+from strongroom.kms.store import KmsStore
+from strongroom.repository import portable
+from strongroom.repository.rows import IntentRow
+from strongroom.repository.unit_of_work import REVISION, Repository
+from strongroom.services.backups.keys import KeyHolder, WrapRequest
+from strongroom.system import durable
+from strongroom.system.durable import FileModes
+from strongroom.system.plural import counted, sized
+
+SUFFIX = ".tsbak"
+PURPOSE = "backup"
+"""The purpose of the intents that keep MEKs from being retired while a backup is made."""
+LOCK = "backup"
+NOBODY = SealTo()
+_ATTEMPTS = 10
+_SPARE_BYTES = 64 << 20
+_SEALED = ".sealed"
+
+#: Called at the start of a stage with its name and its size in bytes; returns the progress callback, or None.
+Stage = Callable[[str, int], Callable[[int], None] | None]
+
+
+@dataclass(frozen=True)
+class BackupPorts:
+    """The ports from which a backup is made."""
+
+    repository: Repository
+    files: FileStore
+    scratch: Path
+    store: Callable[[], bytes]
+    coordinator: Coordinator
+    event_log: EventLog
+    clock: Clock
+    access: FileModes
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """A request for a backup.
+
+    Attributes:
+        path: The new file.
+        actor: The person or process that asks, for the event.
+        description: Free text for people.
+        seal_to: Recipients or a passphrase to which the RMK is sealed as well.
+        settings: The configuration, sealed already; empty to leave it out.
+        check_space: Refuse if the disk has not enough room.
+        verify: Read the whole file back and check it.
+        program: Version of this program.
+    """
+
+    path: Path
+    actor: str
+    description: str = ""
+    seal_to: SealTo = NOBODY
+    settings: bytes = b""
+    check_space: bool = True
+    verify: bool = True
+    program: str = ""
+
+
+@dataclass(frozen=True)
+class BackupMade:
+    """A finished backup.
+
+    Attributes:
+        path: The file.
+        manifest: The manifest in the file.
+        manifest_sha256: Digest of the manifest.
+        size: Size of the file in bytes.
+        extracts: How many extracts the file holds.
+        plain: How many of these are not encrypted.
+        kinds: Kinds of the wraps of the backup's RMK.
+        mek_id: The MEK by which the backup's RMK is wrapped; a newer one may be active by now.
+        unreadable: Extracts that the backup's keys do not open, or that are damaged; the file holds their bytes as
+            stored.
+    """
+
+    path: Path
+    manifest: Manifest
+    manifest_sha256: str
+    size: int
+    extracts: int
+    plain: int
+    kinds: tuple[str, ...]
+    mek_id: str
+    unreadable: tuple[str, ...]
+
+
+@dataclass
+class _Snapshot:
+    """The rows of one moment, spooled to disk, and the pinned files that they name."""
+
+    kept: Kept
+    rows: dict[str, BinaryIO]
+    files: list[str]
+    lost: tuple[str, ...]
+    asset_keys: tuple[str, ...]
+
+
+class BackupService:
+    """Makes backups."""
+
+    def __init__(self, ports: BackupPorts, keys: KeyHolder) -> None:
+        self._ports, self._keys = ports, keys
+
+    def make(self, request: BackupRequest, stage: Stage) -> BackupMade:
+        """Make a backup; its file appears whole or not at all.
+
+        Raises:
+            ConflictError: The file exists, another backup is being made, or keys were regenerated meanwhile.
+            StateError: The backup would exceed what a reader accepts (docs/format/backup.md 1.3, 3.2, 4.4).
+            StorageError: The disk has no room, or refuses.
+            StrongroomError: The keys do not open.
+        """
+        _check_new(request)
+        durable.make_folder(request.path.parent, self._ports.access)
+        with self._ports.coordinator.lock(LOCK, wait_s=0), ExitStack() as stack:
+            backup_id = new_id()
+            store = self._present_store()[0]
+            kept = stack.enter_context(self._kept(backup_id, store))
+            snapshot = self._snapshot(stack, kept)
+            # Wrap the keys once and throw the result away: keys that do not open are refused now, not after hours of
+            # copying. A passphrase is left out, since stretching it takes seconds and cannot fail.
+            self._wrapped(backup_id, replace(request, seal_to=_cheap(request.seal_to)), snapshot)
+            made = self._write(request, backup_id, snapshot, stage)
+            if request.verify:
+                _verify(made.path, stage)
+            event = events.backup_made(
+                request.actor,
+                backup_id,
+                name=made.path.name,
+                rmk_id=made.manifest.rmk_id,
+                mek_id=made.mek_id,
+                sealed=", ".join(made.manifest.sealed),
+                manifest=made.manifest_sha256,
+            )
+            self._ports.event_log.append([event])
+        return made
+
+    def recover(self) -> None:
+        """Release the pins and intents of a killed backup.
+
+        Raises:
+            ConflictError: A backup is being made, and still needs its pins.
+        """
+        with self._ports.coordinator.lock(LOCK, wait_s=0):
+            self._let_go()
+
+    # ---- what is kept meanwhile ------------------------------------------------------------------
+
+    @contextmanager
+    def _kept(self, backup_id: str, store: KmsStore) -> Iterator[Kept]:
+        self._let_go()
+        kept = self._ports.files.keep()
+        now = format_utc(self._ports.clock.now())
+        with self._ports.repository.transaction() as tx:
+            for mek in store.meks:
+                key = f"{PURPOSE}/{backup_id}/{mek.id}"
+                tx.intents.insert(IntentRow(key, "", mek.id, PURPOSE, now))
+        try:
+            yield kept
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with self._ports.repository.reading() as tx:
+            kept = [one.storage_key for one in tx.intents.list() if one.purpose == PURPOSE]
+        if kept:
+            with self._ports.repository.transaction() as tx:
+                for key in kept:
+                    tx.intents.delete(key)
+        # The pins go last: a start asks only whether there are pins before it calls `recover`, so intents without pins
+        # would keep their MEKs for ever.
+        self._ports.files.let_go()
+
+    def _snapshot(self, stack: ExitStack, kept: Kept) -> _Snapshot:
+        """The rows of one moment, whose files are all pinned.
+
+        A file may be deleted after the read transaction has begun and before its pin. Then a later moment is read,
+        whose files are pinned already but for the newest, until no pin fails.
+        """
+        missing: list[str] | None = None
+        for _ in range(_ATTEMPTS):
+            with self._ports.repository.reading() as tx:
+                files = sorted(filter(None, tx.contents.storage_keys()))
+                before, missing = missing, kept.add(files)
+                if missing and missing != before:
+                    # a file that two moments in a row name, and that is not there, was not deleted but lost
+                    continue
+                rows = {}
+                for name in portable.NAMES:
+                    rows[name] = stack.enter_context(_spool(self._ports.scratch))
+                    for line in tx.rows.lines(name):
+                        rows[name].write(line)
+                there = [key for key in files if key not in missing]
+                asset_keys = tuple(sorted(tx.credentials.asset_keys()))
+                return _Snapshot(kept, rows, there, tuple(missing), asset_keys)
+        raise StateError(
+            f"files went faster than they could be pinned, {_ATTEMPTS} times",
+            hint="run it again while fewer extracts are changed",
+        )
+
+    # ---- the file --------------------------------------------------------------------------------
+
+    def _write(
+        self, request: BackupRequest, backup_id: str, snapshot: _Snapshot, stage: Stage
+    ) -> BackupMade:
+        # the number of entries is checked before hours of copying, not by the writer at the end
+        around = 1 + len(snapshot.rows) + manifest.MOST_BEHIND_EXTRACTS
+        archive.check_count(around + len(snapshot.files))
+        total = sum(map(_length, snapshot.rows.values()))
+        for key in snapshot.files:
+            with closing(snapshot.kept.open(key)) as file:
+                total += file.size
+        if request.check_space:
+            _check_space(request.path.parent, total)
+        with NewFile(request.path, access=self._ports.access) as target:
+            writer = ArchiveWriter(target, stage("backup", total))
+            writer.add_bytes(archive.MARK, manifest.mark(backup_id))
+            for name, spool in snapshot.rows.items():
+                writer.add(f"{manifest.REPOSITORY}{name}.jsonl", _Spooled(spool))
+            meks: dict[str, frozenset[str] | None] = {}
+            for key in snapshot.files:
+                with closing(snapshot.kept.open(key)) as file:
+                    meks[key] = _meks_of(key, file)
+                    writer.add(f"{manifest.EXTRACTS}{key}", file)
+            store, said, seal = self._finish(writer, request, backup_id, snapshot)
+            unreadable = self._unreadable(meks, store, snapshot.kept)
+            target.commit()
+        return BackupMade(
+            path=request.path,
+            manifest=said,
+            manifest_sha256=seal.manifest_sha256,
+            size=writer.size,
+            extracts=len(meks),
+            plain=sum(not key.endswith(_SEALED) for key in meks),
+            kinds=tuple(wrap.kind for wrap in store.wraps),
+            mek_id=store.active_mek_id,
+            unreadable=unreadable,
+        )
+
+    def _finish(
+        self,
+        writer: ArchiveWriter,
+        request: BackupRequest,
+        backup_id: str,
+        snapshot: _Snapshot,
+    ) -> tuple[KmsStore, Manifest, Seal]:
+        """Everything after the extracts: keys, manifest, seal."""
+        left = _ATTEMPTS
+        while True:
+            left -= 1
+            try:
+                small, said, seal = self._sealed(writer.entries, request, backup_id, snapshot)
+            except ConflictError:
+                # keys were rotated between wrapping and sealing: try again with the new ones
+                if not left:
+                    raise
+                continue
+            for name, data in small.items():
+                writer.add_bytes(name, data)
+            writer.add_bytes(manifest.MANIFEST, manifest.bounded(said))
+            writer.add_bytes(manifest.SEAL, seal.serialize())
+            writer.finish()
+            return kms_store.parse(small[manifest.STORE]), said, seal
+
+    def _sealed(
+        self,
+        entries: Sequence[Entry],
+        request: BackupRequest,
+        backup_id: str,
+        snapshot: _Snapshot,
+    ) -> tuple[dict[str, bytes], Manifest, Seal]:
+        raw, wrapped = self._wrapped(backup_id, request, snapshot)
+        small, store = _small_entries(raw, wrapped, request.settings), kms_store.parse(raw)
+        said = self._manifest(request, backup_id, store, entries, small)
+        said = replace(said, lost=snapshot.lost)
+        digest = hashlib.sha256(said.serialize()).hexdigest()
+        return small, said, self._keys.seal(backup_id, store.rmk_id, digest)
+
+    def _wrapped(
+        self, backup_id: str, request: BackupRequest, snapshot: _Snapshot
+    ) -> tuple[bytes, WrappedKeys]:
+        _, raw = self._present_store()
+        wanted = WrapRequest(kms_store.digest(raw), snapshot.asset_keys)
+        wrapped = self._keys.wrap(backup_id, wanted, request.seal_to)
+        _check_keys(_small_entries(raw, wrapped, settings=b""))
+        return raw, wrapped
+
+    def _present_store(self) -> tuple[KmsStore, bytes]:
+        raw = self._ports.store()
+        return kms_store.parse(raw), raw
+
+    def _manifest(
+        self,
+        request: BackupRequest,
+        backup_id: str,
+        store: KmsStore,
+        entries: Sequence[Entry],
+        small: dict[str, bytes],
+    ) -> Manifest:
+        last = (
+            Listed(name, len(data), hashlib.sha256(data).hexdigest())
+            for name, data in small.items()
+        )
+        to = request.seal_to
+        sealed = "passphrase" if to.passphrase is not None else "recipient"
+        return Manifest(
+            id=backup_id,
+            created_at=format_utc(self._ports.clock.now()),
+            description=request.description,
+            program=request.program,
+            installation=store.installation_id,
+            schema=REVISION,
+            mode=store.mode,
+            rmk_id=store.rmk_id,
+            epoch=store.epoch,
+            mek_ids=tuple(mek.id for mek in store.meks),
+            sealed=() if to.is_empty else (sealed,),
+            entries=(*manifest.listed(entries), *last),
+        )
+
+    def _unreadable(
+        self, meks: dict[str, frozenset[str] | None], store: KmsStore, kept: Kept
+    ) -> tuple[str, ...]:
+        """The extracts that the backup's keys do not open.
+
+        Raises:
+            ConflictError: An extract was rewrapped during the copy and its old MEK retired, so that the copied header
+                is under a MEK that the backup lacks.
+        """
+        known = frozenset[str](mek.id for mek in store.meks)
+        found = []
+        for key, named in meks.items():
+            if (named is not None and named & known) or not key.endswith(_SEALED):
+                continue
+            with closing(kept.open(key)) as file:
+                now = _meks_of(key, file)
+            if now is not None and now & known:
+                raise ConflictError(
+                    "keys were retired while the backup was made", hint="run it again"
+                )
+            found.append(key)
+        return tuple(found)
+
+
+def _spool(folder: Path) -> BinaryIO:
+    """A temporary file without a name, to write rows to and read them back; closing deletes it, as does a crash."""
+    with storage_errors(f"cannot write in {folder}"):
+        spooled: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 the caller closes it
+        return spooled
+
+
+class _Spooled:
+    """A temporary file as a source."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.size = file, _length(file)
+
+    def read_into_at(self, offset: int, target: memoryview) -> int:
+        """Fill the buffer from this offset on; less only at the end."""
+        self._file.seek(offset)
+        piece = self._file.read(len(target))
+        target[: len(piece)] = piece
+        return len(piece)
+
+
+def check_name(name: str) -> str:
+    """The file name for a backup that an operator named so.
+
+    Raises:
+        UsageError: The name is a path, or cannot be that of a file.
+    """
+    stem = name.removesuffix(SUFFIX)
+    # a line break in the name would let its author write lines of his own into lists and logs (findings S17)
+    is_plain = stem.isprintable() and "/" not in stem and not stem.startswith(".")
+    if not stem or not is_plain or len(stem) > 200:
+        raise UsageError(
+            f"{name[:80]!r} is no name of a backup",
+            hint="give a name without a path; basefilepath.backuprestore says where backups lie",
+        )
+    return stem + SUFFIX
+
+
+def _cheap(to: SealTo) -> SealTo:
+    return SealTo(to.recipients)
+
+
+def _check_new(request: BackupRequest) -> None:
+    if request.path.exists() or request.path.is_symlink():
+        raise ConflictError(
+            f"{request.path} exists already", hint="choose another name, or append the date by -d"
+        )
+    if len(request.description) > manifest.MAX_DESCRIPTION or not request.description.isprintable():
+        raise UsageError(
+            f"a description has at most {manifest.MAX_DESCRIPTION} characters on one line"
+        )
+    if request.settings and request.seal_to.is_empty:
+        raise UsageError(
+            "the configuration goes into a backup sealed only",
+            hint="give --recipient or --passphrase-file",
+        )
+
+
+def _check_space(folder: Path, total: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < total + _SPARE_BYTES:
+        raise StorageError(
+            f"{folder} has {sized(free)} free, the backup needs about {sized(total + _SPARE_BYTES)}",
+            hint="free some space, set basefilepath.backuprestore, or --override-disk-space-check",
+        )
+
+
+def _verify(path: Path, stage: Stage) -> None:
+    try:
+        with OpenedFile(path, follow=False) as file:
+            # drop the file from the page cache, or the check would read what was written from memory and not from the
+            # disk
+            file.forget()
+            OpenBackup.check(file, stage("verify", file.size))
+    except FormatError as error:
+        path.unlink()
+        raise StorageError(
+            f"the backup was not on the disk as it was written: {error.message}",
+            hint="check the disk; the file was removed",
+        ) from error
+
+
+def _small_entries(raw: bytes, wrapped: WrappedKeys, settings: bytes) -> dict[str, bytes]:
+    found = {
+        manifest.STORE: raw,
+        manifest.ROOTS: wrapped.roots,
+        manifest.ASSETS: wrapped.assets,
+        manifest.BY_MEK: wrapped.by_mek,
+        manifest.SEALED: wrapped.sealed,
+        manifest.SETTINGS: settings,
+    }
+    return {name: data for name, data in found.items() if data}
+
+
+def _check_keys(entries: dict[str, bytes]) -> None:
+    for name, data in entries.items():
+        if len(data) > manifest.MAX_KEY_BYTES:
+            raise StateError(
+                f"{name} of the backup would have {counted(len(data), 'byte')}, more than"
+                f" {manifest.MAX_KEY_BYTES}",
+                hint="retire MEKs that nothing uses, adopt closed stores, seal to fewer recipients",
+            )
+
+
+def _meks_of(key: str, file: ReadableFile) -> frozenset[str] | None:
+    """The MEKs that an extract's header names; None if it has no readable header."""
+    if not key.endswith(_SEALED):
+        return None
+    try:
+        return frozenset(read_header(file).mek_ids)
+    except FormatError:
+        return None
+
+
+def _length(file: BinaryIO) -> int:
+    return file.seek(0, 2)

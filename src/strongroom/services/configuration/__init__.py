@@ -1,0 +1,1 @@
+"""Configuration: reading, pending changes and their promotion, export and import of settings, HTTPS material, log levels."""

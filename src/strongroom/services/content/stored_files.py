@@ -1,0 +1,202 @@
+"""Creates and deletes the files of published content, with a journal of intents so that a crash loses or leaves no file.
+
+A file and its row cannot be changed in one transaction. An intent row is therefore written before a new file's header
+exists: the retirement of a MEK counts it, and the search for leftovers knows the file. A deletion writes an intent in
+the transaction that removes the row. After a crash, `recover` keeps the files that rows name, and deletes the others.
+The rows of content themselves are written by the callers.
+"""
+
+import logging
+import threading
+from collections.abc import Collection
+
+from strongroom.clock import Clock, format_utc
+from strongroom.envelope.header import Placement
+from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.errors import StrongroomError
+from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
+from strongroom.filestore.base import FileStore
+from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
+from strongroom.repository.unit_of_work import Repository, Transaction
+
+MAX_AHEAD_BYTES = 1 << 30  # most bytes to allocate ahead because a client announced them
+_log = logging.getLogger("backgrounder.StoredFiles")
+
+PUBLISH = "publish"
+_OURS = frozenset({PUBLISH, DELETE_INTENT})
+
+
+class StoredFiles:
+    """The files of published content, each creation and deletion covered by an intent."""
+
+    def __init__(
+        self, repository: Repository, files: FileStore, keys: EnvelopeKeys, clock: Clock
+    ) -> None:
+        self._repository = repository
+        self._files = files
+        self._vault = ExtractVault(files, keys)
+        self._keys = keys
+        self._clock = clock
+        self._doubts: set[str] = set()
+        self._doubts_lock = threading.Lock()
+
+    def create(
+        self, placement: Placement, *, encrypted: bool, expected_bytes: int = 0
+    ) -> VaultWriter:
+        """Begin a new file, whose intent is written before its header and deleted if this fails.
+
+        Args:
+            placement: The site and item to which the envelope is bound.
+            encrypted: Whether the file is an envelope; otherwise its bytes are stored as they come.
+            expected_bytes: The size that the client announced, which may be wrong or a lie.
+        """
+        self.settle()
+        announced: list[str] = []
+        writer: VaultWriter | None = None
+
+        def announce(planned: StoredFile) -> None:
+            announced.append(planned.storage_key)
+            self._announce(planned)
+
+        vault = ExtractVault(self._files, self._keys, intent=announce)
+        try:
+            writer = vault.create(
+                placement, encrypted=encrypted, expected_bytes=min(expected_bytes, MAX_AHEAD_BYTES)
+            )
+            if not encrypted:
+                # a plain file has no header and so no callback; nothing is written or visible yet, so this is early
+                # enough
+                announce(writer.planned)
+        except BaseException:
+            # an intent that stayed would count its MEK as in use for ever, so that nobody could retire it (findings R9)
+            if writer is not None:
+                writer.abort()
+            for storage_key in announced:
+                self.give_up(storage_key)
+            raise
+        return writer
+
+    def open(self, stored: StoredFields, placement: Placement) -> VaultReader:
+        """Open a stored file for reading."""
+        return self._vault.open(stored_file(stored), placement)
+
+    def current(self, stored: StoredFile, placement: Placement) -> StoredFile:
+        """Rewrap a finished file if its MEK was rotated while it was written, so that it is under the active MEK."""
+        if not stored.encrypted or stored.mek_id == self._keys.active_mek_id:
+            return stored
+        return self._vault.rewrap(stored, placement)
+
+    def abandon(self, storage_key: str) -> None:
+        """Delete a file that got no row, and then its intent."""
+        self._vault.delete(storage_key)
+        with self._repository.transaction() as tx:
+            tx.intents.delete(storage_key)
+        self._sure(storage_key)
+
+    def give_up(self, storage_key: str) -> None:
+        """As `abandon`, but never raises, since the caller reports another error; `settle` tries again later."""
+        try:
+            self.abandon(storage_key)
+        except StrongroomError as error:
+            _log.warning("the file %s goes later: %s", storage_key, error.with_hint)
+            self.doubt(storage_key)
+
+    def doubt(self, storage_key: str) -> None:
+        """Remember a file that this process has finished writing and that may or may not have a row; `settle` will look."""
+        with self._doubts_lock:
+            self._doubts.add(storage_key)
+
+    def settle(self) -> None:
+        """Keep or remove the files whose end was in doubt, by their rows as they are now.
+
+        A commit that reported a disk error may or may not be durable. The transaction here decides: it is written to
+        the same place of the database's log, so once it is durable the failed one cannot come back, and the rows that
+        it sees are final. It also deletes the intent. A process killed before the file is deleted leaves a file without
+        row or intent, which the next start deletes.
+        """
+        with self._doubts_lock:
+            doubts = sorted(self._doubts)
+        for storage_key in doubts:
+            try:
+                with self._repository.transaction() as tx:
+                    known = storage_key in tx.contents.storage_keys() | tx.uploads.storage_keys()
+                    tx.intents.delete(storage_key)
+                if not known:
+                    self._vault.delete(storage_key)
+            except StrongroomError as error:
+                _log.warning("the file %s goes later: %s", storage_key, error.with_hint)
+                return
+            self._sure(storage_key)
+
+    def _sure(self, storage_key: str) -> None:
+        with self._doubts_lock:
+            self._doubts.discard(storage_key)
+
+    def discard_later(self, tx: Transaction, storage_key: str) -> None:
+        """Write an intent to delete a file, in the transaction that removes its row."""
+        if storage_key:
+            tx.intents.delete(storage_key)  # a job may have an intent of its own for the same file
+            tx.intents.insert(IntentRow(storage_key, "", "", DELETE_INTENT, self._now()))
+            # until `discard`: if the caller's commit reports an error, it may still be durable
+            self.doubt(storage_key)
+
+    def discard(self, storage_key: str) -> None:
+        """Delete a file for which `discard_later` wrote an intent; readers that have the file open may finish.
+
+        The deletion of the item is durable by now, so an error of the disk here must not be reported as its failure:
+        the intent stays, and `settle` or `recover` deletes the file later.
+        """
+        if storage_key:
+            self.give_up(storage_key)
+
+    def recover(self, keep: Collection[str] = ()) -> int:
+        """Finish the creations and deletions of dead processes; returns how many files were deleted.
+
+        No other process may publish meanwhile. The store is listed before rows and intents are read. Every file has an
+        intent before it appears in the store, so a file that was listed and has neither row nor intent belongs to
+        nobody.
+
+        Args:
+            keep: Storage keys that rows are about to name, whose files stay.
+        """
+        present = set(self._files.list())
+        gone = self._finish_intents()
+        with self._repository.reading() as tx:
+            orphans = present - tx.storage_keys() - set(keep) - gone
+        for storage_key in orphans:
+            self._vault.delete(storage_key)
+        return len(gone) + len(orphans)
+
+    def _finish_intents(self) -> set[str]:
+        with self._repository.reading() as tx:
+            left = [intent for intent in tx.intents.list() if intent.purpose in _OURS]
+            known = tx.contents.storage_keys() | tx.uploads.storage_keys()
+        for intent in left:
+            if intent.storage_key in known:
+                with self._repository.transaction() as tx:
+                    tx.intents.delete(intent.storage_key)
+            else:
+                self.abandon(intent.storage_key)
+        return {intent.storage_key for intent in left} - known
+
+    def _announce(self, planned: StoredFile) -> None:
+        with self._repository.transaction() as tx:
+            tx.intents.insert(
+                IntentRow(
+                    planned.storage_key, planned.file_id, planned.mek_id, PUBLISH, self._now()
+                )
+            )
+
+    def _now(self) -> str:
+        return format_utc(self._clock.now())
+
+
+def stored_file(fields: StoredFields) -> StoredFile:
+    """The fields of a row that describe its file, as the vault takes them."""
+    return StoredFile(
+        fields.storage_key,
+        fields.file_id,
+        fields.mek_id,
+        fields.plaintext_bytes,
+        fields.stored_bytes,
+    )

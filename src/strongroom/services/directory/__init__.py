@@ -1,0 +1,1 @@
+"""Sites, projects, users, groups and access tokens, and signing in."""

@@ -1,0 +1,1 @@
+"""Jobs that encrypt, decrypt, re-encrypt or rewrap extracts: enqueueing, running, journal, progress and cancelling."""

@@ -1,0 +1,158 @@
+"""Rotation, usage and retirement of MEKs (K-09 to K-11, P6).
+
+Rotating adds a MEK for new extracts and leaves every extract as it is. The MEKs before stay in the store to decrypt,
+until `retire` removes one that nothing uses; what is encrypted under a retired MEK is lost for good, so `retire`
+refuses whenever it cannot be sure. Roots and modes are in `services.keys.roots`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from strongroom.errors import StateError
+from strongroom.eventlog import events
+from strongroom.eventlog.base import Event
+from strongroom.kms import next_store, recovery_wraps
+from strongroom.kms.next_store import NextStore
+from strongroom.services.keys.history import ANY, Outside
+from strongroom.services.keys.keeper import CountUse, MekUse, Present, StoreKeeper, rotation_events
+from strongroom.system.plural import counted, sized
+
+CountOutside = Callable[[], Mapping[str, Outside]]
+NOTHING = Outside()
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """Use of every MEK in the ring, and of MEKs that files name and the ring has not.
+
+    Attributes:
+        active: The MEK that encrypts.
+        by_mek: Use in the file store, by each MEK of the ring.
+        missing: Use in the file store, by MEKs that are not in the ring: these files cannot be read.
+        unreadable: Files whose header cannot be read, so that their MEK is unknown.
+        outside: Files and backups outside the file store by the event log, by MEKs of the ring.
+    """
+
+    active: str
+    by_mek: Mapping[str, MekUse]
+    missing: Mapping[str, MekUse]
+    unreadable: tuple[str, ...]
+    outside: Mapping[str, Outside] = field(default_factory=dict)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Decrypt-only MEKs without any known use: these may be retired without a question."""
+        # a file whose MEK is unknown may be under any of them
+        if self.unreadable:
+            return ()
+        return tuple(
+            mek
+            for mek, use in self.by_mek.items()
+            if not use.extracts and mek != self.active and mek not in self.outside
+        )
+
+
+class KmsService:
+    """The use cases of `tsm security kms` that leave the roots as they are."""
+
+    def __init__(
+        self, keeper: StoreKeeper, count_use: CountUse, count_outside: CountOutside
+    ) -> None:
+        self._keeper = keeper
+        self._count_use = count_use
+        self._count_outside = count_outside
+
+    def rotate(self, actor: str, drop: Collection[str] = ()) -> NextStore:
+        """New RMK, new active MEK; the MEKs before it only decrypt (K-11, Q-19).
+
+        Args:
+            actor: The person or process that asks, for the events.
+            drop: Wraps of recovery roots to give up, since these roots cannot be reached.
+
+        Raises:
+            RootError: A root that is not in `drop` cannot be reached; nothing was changed.
+        """
+
+        def build(present: Present) -> NextStore:
+            kept = recovery_wraps.without(present.opened, drop)
+            roots = self._keeper.roots.all_for(kept.store, kept.store.mode)
+            return next_store.rotated(kept, roots, self._keeper.clock.now())
+
+        def events_of(present: Present, new: NextStore) -> list[Event]:
+            old = present.opened
+            return [*rotation_events(actor, old, new), *recovery_wraps.removed(actor, old, drop)]
+
+        return self._keeper.commit(build, events_of)
+
+    def usage(self) -> UsageReport:
+        """Extracts and bytes per MEK, from both slots of every header (P6)."""
+        ring = self._keeper.cache.opened().ring
+        found, unreadable = self._count_use()
+        known = {str(mek.id): found.get(mek.id, MekUse(0, 0)) for mek in ring}
+        missing = {mek: use for mek, use in found.items() if mek not in known}
+        by_log = self._count_outside()
+        beside = {mek: by_log.get(mek, by_log.get(ANY, NOTHING)) for mek in known}
+        beside = {mek: outside for mek, outside in beside.items() if outside}
+        return UsageReport(ring.active.id, known, missing, unreadable, beside)
+
+    def retire(self, mek_id: str, actor: str, *, gives_up: Outside = NOTHING) -> None:
+        """Remove a decrypt-only MEK that nothing uses, for good.
+
+        Args:
+            mek_id: The MEK.
+            actor: The person or process that asks, for the events.
+            gives_up: The most files and backups outside the store that the actor agreed to lose.
+
+        Raises:
+            KeyNotFoundError: The ring has no MEK of this id.
+            StateError: The MEK is active, or in use, or a file cannot be read so that its use is unknown.
+        """
+
+        def build(present: Present) -> NextStore:
+            # the use is counted under the lock of keys, and on the store that is being replaced
+            smaller = next_store.without_mek(present.opened, mek_id)
+            self._check_unused(mek_id, gives_up)
+            return smaller
+
+        self._keeper.commit(build, lambda _, __: [events.mek_retired(actor, mek_id)])
+
+    def _check_unused(self, mek_id: str, gives_up: Outside) -> None:
+        report = self.usage()
+        if report.unreadable:
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: {counted(len(report.unreadable), 'file')} cannot be read, "
+                f"the first is {report.unreadable[0]}",
+                hint="repair or remove them; until then nobody can tell which key they need",
+            )
+        use = report.by_mek[mek_id]
+        if use.extracts:
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: it is the key of {counted(use.extracts, 'extract')}"
+                f" ({sized(use.bytes)})",
+                hint="bring them to the active key: strongroom extracts rewrap --site SITE --wait",
+            )
+        found = report.outside.get(mek_id, NOTHING)
+        if found.exceeds(gives_up):
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: {what_is_outside(found)}",
+                hint=f"{OUTSIDE_HINT}; or give up what still needs it, with --yes",
+            )
+
+
+OUTSIDE_HINT = (
+    "bring the files to the active key with 'strongroom rewrap FILE ...', and make a new backup"
+)
+
+
+def what_is_outside(found: Outside) -> str:
+    """Part of a sentence on the files and backups that need a MEK outside the store, by the event log."""
+    counts = [
+        f"at least {counted(found.files, 'file')} outside the store, sealed by 'strongroom encrypt'"
+        if found.files
+        else "",
+        f"at least {counted(found.backups, 'backup')} of local mode whose keys were not sealed"
+        if found.backups
+        else "",
+    ]
+    verb = "needs" if found.files + found.backups == 1 else "need"
+    return f"by the event log, {' and '.join(filter(None, counts))} {verb} it"

@@ -1,0 +1,47 @@
+"""Counts which MEKs the stored files depend on, to decide whether a MEK may be retired.
+
+The rows of the repository are not trusted for this, since a wrong one would cost an extract. The header page of every
+file in the store is read, upload parts and files that no row names included. Both key slots of a header count: after a
+crash in the middle of a rewrap only the older slot may be whole. A file that is being written is not in the store yet,
+and its intent in the repository counts for it.
+"""
+
+from collections import Counter
+
+from strongroom.errors import NotFoundError, StrongroomError
+from strongroom.extracts.vault import ExtractVault
+from strongroom.filestore.base import FileStore
+from strongroom.repository.unit_of_work import Repository
+from strongroom.services.keys.keeper import MekUse, UseCount
+
+
+def scan(repository: Repository, files: FileStore, vault: ExtractVault) -> UseCount:
+    """Files and stored bytes per MEK, and the files whose header cannot be read.
+
+    A file whose slots name two MEKs counts for both of them.
+
+    Raises:
+        StorageError: The store or the repository cannot be read; the caller must not conclude that a MEK is unused.
+    """
+    # Intents are read before the store is listed: a file that becomes visible in between is found by the listing. The
+    # other way round it would be in neither, and the MEK that it needs could be retired.
+    with repository.reading() as tx:
+        intents = {intent.storage_key: intent.mek_id for intent in tx.intents.list()}
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    unreadable: list[str] = []
+    present = set(files.list())
+    for storage_key in sorted(present):
+        try:
+            meks, stored = vault.mek_ids(storage_key), files.stat(storage_key).bytes
+        except NotFoundError:
+            continue  # the file was deleted since the listing
+        except StrongroomError as error:
+            unreadable.append(f"{storage_key}: {error.with_hint}")
+            continue
+        count.update(meks)
+        size.update(dict.fromkeys(meks, stored))
+    for storage_key, mek_id in intents.items():
+        if mek_id and storage_key not in present:
+            count[mek_id] += 1
+    return {mek_id: MekUse(count[mek_id], size[mek_id]) for mek_id in count}, tuple(unreadable)

@@ -1,0 +1,1 @@
+"""Creating the first node of an installation, preparing a further one, and admitting it."""

@@ -1,0 +1,463 @@
+"""`strongroom recover`: brings a node back whose root, keystore or both are gone (M1, R13).
+
+The operator gives an identity that was kept apart, or shares that combine to one. The recovery makes a new keystore if
+the old one is lost, then a new RMK in local mode, since the old root may be lost or in foreign hands. A journal in the
+coordination service names what is to be replaced; every step may be repeated, so the next run of a killed command
+finishes (docs/format/recovery.md 6).
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from strongroom.clock import Clock, format_utc
+from strongroom.configuration_keys import records
+from strongroom.configuration_keys.keys import ConfigurationKeys
+from strongroom.configuration_keys.records import WrapKind
+from strongroom.coordination.base import Change, Coordinator
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    FormatError,
+    IntegrityError,
+    KeyNotFoundError,
+    KeystoreError,
+    StrongroomError,
+)
+from strongroom.eventlog import events
+from strongroom.eventlog.base import Event
+from strongroom.keystore import master_key, replicas
+from strongroom.keystore.replicas import KeystoreDirectory
+from strongroom.kms import next_store
+from strongroom.kms.next_store import NextStore, RootSet
+from strongroom.kms.opening import OpenStore
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import RootProvider, WrapRecord
+from strongroom.roots.registry import LOCAL, RECIPIENT_KINDS
+from strongroom.services.keys import regenerate
+from strongroom.services.keys.keeper import Present, StoreKeeper, rotation_events
+from strongroom.services.keys.roots import RootsService
+from strongroom.services.recovery.opener import Identities, NodeOpener, Opened
+from strongroom.system import disk, durable, guarded_files
+from strongroom.system.durable import sync_folder
+from strongroom.system.plural import counted
+
+JOURNAL = "journal/recover"
+_VERSION = 1
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The decisions of a recovery, as they are stored.
+
+    Attributes:
+        rmk_id: The RMK that is to be replaced.
+        keystore: Whether the keystore is lost.
+        v: Version of this form.
+    """
+
+    rmk_id: str
+    keystore: bool
+    v: int = _VERSION
+
+    def serialize(self) -> bytes:
+        """Canonical bytes."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Journal":
+        """Parse the bytes of a journal.
+
+        Raises:
+            FormatError: The journal is damaged, or of another version.
+        """
+        try:
+            found = cls(**json.loads(raw))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FormatError("the journal of the recovery is damaged") from error
+        if found.v != _VERSION:
+            raise FormatError(f"the journal of the recovery has version {found.v}")
+        return found
+
+
+@dataclass(frozen=True)
+class RecoverPorts:
+    """The ports through which a recovery works.
+
+    Attributes:
+        opener: Opens the node by identities.
+        directory: The keystore.
+        open_keys: Opens the configuration keys of an installation by the keystore as it is now.
+        coordinator: Holds the journal.
+        keeper: The KMS store; usable as soon as the keystore is.
+        roots: The use cases of roots, to adopt closed stores.
+        record_files: The files of the configuration keys' records.
+        local_root: Makes the local root that wraps by the configuration key of an id.
+        clock: Gives the times of records and file names.
+    """
+
+    opener: NodeOpener
+    directory: KeystoreDirectory
+    open_keys: Callable[[str], ConfigurationKeys]
+    coordinator: Coordinator
+    keeper: StoreKeeper
+    roots: RootsService
+    local_root: Callable[[str], RootProvider]
+    record_files: tuple[Path, ...]
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """The result of a drill; ids only, no keys.
+
+    Attributes:
+        kind: Kind of the recovery root.
+        recipient: The recipient whose identity opened the node.
+        wrap_id: The wrap of the RMK that opened.
+        rmk_id: The RMK.
+        meks: How many MEKs opened.
+        configuration_keys: Ids of the configuration keys that opened.
+        not_opened: Ids of the configuration keys that did not.
+        not_noted: Why the time of the drill could not be stored; empty if it was, or was not wanted.
+    """
+
+    kind: str
+    recipient: str
+    wrap_id: str
+    rmk_id: str
+    meks: int
+    configuration_keys: tuple[str, ...]
+    not_noted: str = ""
+    not_opened: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The result of a recovery.
+
+    Attributes:
+        done: Whether anything had to be recovered.
+        keystore_renewed: Whether a new keystore was made.
+        rmk_id: The RMK from now on.
+        mek_id: The MEK that encrypts from now on.
+        adopted: MEKs of closed stores that the identity opened, available again.
+        left: Configuration keys that no identity and no keystore opened; their records are kept in `*.lost-<time>`.
+    """
+
+    done: bool
+    keystore_renewed: bool
+    rmk_id: str
+    mek_id: str
+    adopted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+class RecoverService:
+    """The use cases of `strongroom recover`; the caller must ensure that no server runs on the node meanwhile."""
+
+    def __init__(self, ports: RecoverPorts) -> None:
+        self._ports = ports
+        self._keeper = ports.keeper
+        self._configuration = ports.keeper.configuration
+
+    def drill(self, identities: Identities, actor: str, *, note: bool = True) -> Drilled:
+        """Prove that these identities open RMK and configuration keys now; shows neither.
+
+        Args:
+            identities: Identities from a file, or combined from shares.
+            actor: The person or process that asks, for the event.
+            note: Whether to store the time as the wrap's `last_verified`.
+
+        Raises:
+            StrongroomError: The identities do not open both.
+        """
+        opened = self._ports.opener.open(identities)
+        wrap, why = opened.wrap, ""
+        if note:
+            try:
+                self._note(wrap, actor)
+            except StrongroomError as error:
+                why = error.with_hint
+        rmk_id, meks = opened.store.rmk.id, len(tuple(opened.store.ring))
+        keys = tuple(sorted(opened.keys))
+        closed = tuple(sorted(one.id for one in opened.records if one.id not in opened.keys))
+        return Drilled(wrap.kind, wrap.root_key_id, wrap.id, rmk_id, meks, keys, why, closed)
+
+    def plan(self, identities: Identities) -> tuple[str, ...]:
+        """The steps of `recover` in words, after proving that the identities open the node.
+
+        Raises:
+            StrongroomError: The identities do not open the node.
+        """
+        opened = self._ports.opener.open(identities)
+        if self._journal() is None and self._is_whole(opened):
+            return ()
+        self._left_behind(opened)
+        store = opened.store.store
+        mode, *others = store.wraps
+        online = [f"{w.kind} {w.root_key_id}" for w in others if w.kind not in RECIPIENT_KINDS]
+        keys = counted(len(opened.keys), "configuration key")
+        keystore = (
+            (f"make a new keystore, and wrap {keys} by it",) if not self._keys_are_whole() else ()
+        )
+        meks = counted(len(store.meks), "MEK")
+        recipients = counted(len(store.recipients), "recovery recipient")
+        return (
+            *keystore,
+            f"make a new RMK under {LOCAL} {opened.active_id}, and a new MEK that encrypts",
+            f"wrap {meks} by it, decrypt-only, and the RMK for {recipients}",
+            f"drop the wrap of {mode.kind} {mode.root_key_id}",
+            *(f"keep {root} beside it, if it answers" for root in online),
+        )
+
+    def recover(self, identities: Identities, actor: str, report: Report) -> Recovered:
+        """Bring the node back, or finish the run that was interrupted.
+
+        Args:
+            identities: Identities from a file, or combined from shares.
+            actor: The person or process that asks, for the events.
+            report: Called with a sentence for each step.
+
+        Raises:
+            StrongroomError: The identities do not open the node; then nothing was changed.
+        """
+        opened = self._ports.opener.open(identities)
+        journal = self._journal()
+        if journal is None and self._is_whole(opened):
+            ring = opened.store.ring
+            return Recovered(False, False, opened.store.rmk.id, ring.active.id)
+        left = self._left_behind(opened)
+        if journal is None or self._is_of_before(journal, opened):
+            journal = self._begin(opened)
+        # The journal says what was lost when it was written. The keystore may have been lost since then, too, so its
+        # present state is looked at as well.
+        renews = journal.keystore or not self._keys_are_whole()
+        if renews:
+            report("making a new keystore, and wrapping the configuration keys by it")
+            self._renew_keystore(opened, actor)
+        if opened.store.rmk.id == journal.rmk_id or not self._is_whole(opened):
+            report("making a new RMK and a new MEK in local mode")
+            self._replace_store(opened, identities, actor, report)
+        adopted = self._ports.roots.adopt(
+            actor, lambda wrap: self._ports.opener.provider(wrap, identities)
+        )
+        self._finish(opened, actor, "renewed" if renews else "kept")
+        present = self._keeper.cache.opened()
+        return Recovered(True, renews, present.rmk.id, present.ring.active.id, adopted, left)
+
+    # ---- what there is ---------------------------------------------------------------------------
+
+    def _is_whole(self, opened: Opened) -> bool:
+        """Whether keystore and the mode's root both work, so that nothing has to be recovered."""
+        if not self._keys_are_whole():
+            return False
+        store = opened.store.store
+        with suppress(StrongroomError):
+            root = self._keeper.roots.find(store.wraps[0])
+            return root.unwrap(store.wraps[0]) == opened.store.rmk.material
+        return False
+
+    def _keys_are_whole(self) -> bool:
+        document = self._configuration.document()
+        try:
+            keys = self._ports.open_keys(document.installation_id)
+            keys.verify()
+            keys.open(document.configuration_key_id)
+        except (KeystoreError, KeyNotFoundError):
+            return False
+        return True
+
+    def _note(self, wrap: WrapRecord, actor: str) -> None:
+        def build(present: Present) -> NextStore:
+            now = self._ports.clock.now()
+            return next_store.verified(present.opened, frozenset({wrap.id}), now)
+
+        def events_of(present: Present, _: NextStore) -> list[Event]:
+            kind, who = wrap.kind, wrap.root_key_id
+            return [events.recovery_drilled(actor, kind, who, rmk_id=present.opened.rmk.id)]
+
+        self._keeper.commit(build, events_of)
+
+    # ---- the journal -----------------------------------------------------------------------------
+
+    def _journal(self) -> Journal | None:
+        found = self._ports.coordinator.get(JOURNAL)
+        return None if found is None else Journal.parse(found.value)
+
+    def _is_of_before(self, journal: Journal, opened: Opened) -> bool:
+        """Whether the journal is left from an earlier loss: the RMK that it names was replaced, and the node is broken again."""
+        return opened.store.rmk.id != journal.rmk_id and not self._is_whole(opened)
+
+    def _begin(self, opened: Opened) -> Journal:
+        journal = Journal(opened.store.rmk.id, not self._keys_are_whole())
+        found = self._ports.coordinator.get(JOURNAL)
+        change = Change(journal.serialize(), found.version if found else 0)
+        self._ports.coordinator.put({JOURNAL: change})
+        return journal
+
+    def _finish(self, opened: Opened, actor: str, keystore: str) -> None:
+        self._configuration.project()
+        self._keeper.prove().check(
+            lambda problem: IntegrityError(
+                f"the recovered node does not prove: {problem}",
+                hint="see to it, then run the command again: it goes on from here",
+            )
+        )
+        done = events.node_recovered(
+            actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
+        )
+        self._keeper.event_log.append([done])
+        self._drop(JOURNAL)
+
+    def _drop(self, key: str) -> None:
+        found = self._ports.coordinator.get(key)
+        if found is not None:
+            self._ports.coordinator.put({key: Change(None, found.version)})
+
+    # ---- step 1: the keystore --------------------------------------------------------------------
+
+    def _renew_keystore(self, opened: Opened, actor: str) -> None:
+        if not self._keys_are_whole():
+            openable = self._openable(opened)
+            self._keep_records(opened)
+            self._ensure_keystore()
+            self._rewrap_keys(opened, openable)
+        self._ports.directory.repair()
+        installation_id = self._configuration.document().installation_id
+        keys = self._ports.open_keys(installation_id)
+        keys.repair()
+        # The journal of a regeneration in progress names a master key that was lost with the keystore: resuming it
+        # would fail for ever. The configuration key that it had added stays, and only decrypts.
+        self._drop(regenerate.JOURNAL)
+        alias = self._ports.directory.load().newest
+        moved = [events.key_moved(actor, "configuration", one, place=alias) for one in opened.keys]
+        self._keeper.event_log.append([events.key_generated(actor, "master", alias), *moved])
+
+    def _ensure_keystore(self) -> None:
+        directory = self._ports.directory
+        with suppress(KeystoreError):
+            directory.repair()
+            directory.load()
+            return
+        self._set_aside()
+        directory.create(master_key.new_master_key(self._ports.clock.now()))
+
+    def _set_aside(self) -> None:
+        """Rename key files that do not open, instead of deleting them: their password may be found again."""
+        directory, stamp = self._ports.directory, format_utc(self._ports.clock.now())
+        files = [folder / replicas.FILE_NAME for folder in directory.folders]
+        for path in (directory.password_file, *files):
+            with suppress(FileNotFoundError):
+                _rename(path, path.with_name(f"{path.name}.lost-{stamp.replace(':', '')}"))
+
+    def _openable(self, opened: Opened) -> dict[str, SecretBytes]:
+        """The configuration keys that the identity opens, together with those that the keystore still opens."""
+        found = dict(opened.keys)
+        for record in opened.records:
+            if record.id not in found:
+                with suppress(KeystoreError, KeyNotFoundError):
+                    keys = self._ports.open_keys(self._configuration.document().installation_id)
+                    found[record.id] = keys.open(record.id)
+        return found
+
+    def _left_behind(self, opened: Opened) -> tuple[str, ...]:
+        """The ids of configuration keys that a new keystore would lack.
+
+        Raises:
+            KeyNotFoundError: A value of the configuration is encrypted under such a key, so the recovery would lose it.
+        """
+        if self._keys_are_whole():
+            return ()
+        keys = self._openable(opened)
+        left = tuple(sorted(one.id for one in opened.records if one.id not in keys))
+        if needed := sorted(self._configuration.configuration_keys_in_use(keys) & set(left)):
+            raise KeyNotFoundError(
+                f"the configuration needs {', '.join(needed)}, which these identities do not open;"
+                " nothing was changed",
+                hint="give the identity or the shares of a recipient that has these keys as well",
+            )
+        return left
+
+    def _keep_records(self, opened: Opened) -> None:
+        """Copy every file of records, byte for byte, before the records of keys that do not open are removed from it."""
+        if not self._left_behind(opened):
+            return
+        stamp = format_utc(self._ports.clock.now()).replace(":", "")
+        for path in self._ports.record_files:
+            with suppress(guarded_files.MissingFileError):
+                data = guarded_files.read(path, records.MAX_BYTES)
+                kept = path.with_name(f"{path.name}.lost-{stamp}")
+                durable.write_file(kept, data, durable.PRIVATE)
+
+    def _rewrap_keys(self, opened: Opened, opened_keys: dict[str, SecretBytes]) -> None:
+        keys = self._ports.open_keys(self._configuration.document().installation_id)
+        alias = self._ports.directory.load().newest
+        keys.restore(
+            tuple(
+                record._replace(
+                    wraps=(
+                        *keys.new_record(
+                            opened_keys[record.id],
+                            key_id=record.id,
+                            created_at=record.created_at,
+                            alias=alias,
+                        ).wraps,
+                        *record.of_kind(WrapKind.RECIPIENT),
+                    )
+                )
+                for record in opened.records
+                if record.id in opened_keys
+            )
+        )
+
+    # ---- step 2: the KMS store -------------------------------------------------------------------
+
+    def _replace_store(
+        self, opened: Opened, identities: Identities, actor: str, report: Report
+    ) -> None:
+        before = list[OpenStore]()
+
+        def build(present: Present) -> NextStore:
+            store, _ = present.as_stored
+            again, _wrap = self._ports.opener.open_store(store, identities)
+            before.append(again)
+            root = self._ports.local_root(self._configuration.document().configuration_key_id)
+            others = self._others(store, report)
+            return next_store.rotated(again, RootSet(LOCAL, root, others), self._keeper.clock.now())
+
+        def events_of(_: Present, new: NextStore) -> list[Event]:
+            old = before[-1]
+            return [
+                events.rmk_unwrapped(actor, old.rmk.id, opened.wrap.root_key_id),
+                events.kms_mode_changed(actor, before=old.store.mode, after=LOCAL),
+                events.key_moved(actor, "rmk", new.store.rmk_id, place=LOCAL),
+                *rotation_events(actor, old, new),
+            ]
+
+        self._keeper.commit(build, events_of, lambda stored: stored)
+
+    def _others(self, store: KmsStore, report: Report) -> tuple[RootProvider, ...]:
+        """The recovery recipients, and those recovery roots that still answer."""
+        kept = []
+        for wrap in store.wraps[1:]:
+            try:
+                root = self._keeper.roots.find(wrap)
+                if root.describe().online:
+                    root.check()
+                kept.append(root)
+            except StrongroomError as error:
+                report(f"dropping the {wrap.kind} root {wrap.root_key_id}: {error.message}")
+        return tuple(kept)
+
+
+def _rename(path: Path, target: Path) -> None:
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise disk.problem(f"cannot set {path} aside", error) from error
+    sync_folder(path.parent)

@@ -1,0 +1,1 @@
+"""Secrets that other components use: rotating them together with the component, listing them, and embedded credentials."""

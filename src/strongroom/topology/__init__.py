@@ -1,1 +1,0 @@
-"""Nodes and the services that run on them."""

@@ -1,0 +1,263 @@
+"""The contract of the FileStore port, run over every implementation (house 2.6).
+
+A new implementation adds one function that opens a store in a folder (a server's address can stand in a file there)
+and one row in `OPENERS`.
+"""
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from strongroom.envelope import header
+from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageError
+from strongroom.filestore.base import HEADER_PAGE_BYTES, SECTOR_BYTES, FileStore, ReadableFile
+from strongroom.filestore.local import LocalFileStore
+
+Opener = Callable[[Path], FileStore]
+_BODY = bytes(range(256)) * 64
+_ROUNDS = 20
+
+
+def open_local(folder: Path) -> FileStore:
+    return LocalFileStore(folder / "extracts")
+
+
+OPENERS = [pytest.param(open_local, id="local")]
+
+
+@pytest.fixture(params=OPENERS)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    chosen: Opener = request.param
+    return chosen
+
+
+@pytest.fixture
+def store(opener: Opener, tmp_path: Path) -> FileStore:
+    return opener(tmp_path)
+
+
+def put(store: FileStore, key: str, data: bytes = _BODY) -> None:
+    pending = store.put(key, expected_bytes=len(data))
+    try:
+        pending.write_at(0, data)
+        pending.commit()
+    finally:
+        pending.abort()
+
+
+def content(file: ReadableFile) -> bytes:
+    target = bytearray(file.size)
+    assert file.read_into_at(0, memoryview(target)) == file.size
+    return bytes(target)
+
+
+def stored(store: FileStore, key: str) -> bytes:
+    with closing(store.open(key)) as file:
+        return content(file)
+
+
+def with_sector(page: bytes, number: int, sector: bytes) -> bytes:
+    start = number * SECTOR_BYTES
+    return page[:start] + sector + page[start + SECTOR_BYTES :]
+
+
+def test_the_page_is_that_of_an_envelope() -> None:
+    """The store knows no envelope, and lets as much be changed as an envelope's header has."""
+    assert (HEADER_PAGE_BYTES, SECTOR_BYTES) == (header.HEADER_BYTES, header.SECTOR_BYTES)
+
+
+def test_a_file_is_there_when_it_is_committed(store: FileStore) -> None:
+    pending = store.put("site/one")
+    pending.write_at(0, _BODY[:5000])
+    assert list(store.list()) == []
+    with pytest.raises(NotFoundError):
+        store.open("site/one")
+    pending.write_at(5000, _BODY[5000:])
+    pending.commit()
+    pending.abort()
+    assert list(store.list()) == ["site/one"]
+    assert store.stat("site/one").bytes == len(_BODY)
+    assert stored(store, "site/one") == _BODY
+
+
+def test_what_is_given_up_leaves_nothing(store: FileStore) -> None:
+    pending = store.put("one")
+    pending.write_at(0, _BODY)
+    pending.abort()
+    assert list(store.list()) == []
+    put(store, "one")
+    assert stored(store, "one") == _BODY
+
+
+def test_a_key_is_given_once(store: FileStore) -> None:
+    first, second = store.put("one"), store.put("one")
+    for pending, data in ((first, b"first"), (second, b"second")):
+        pending.write_at(0, data)
+    first.commit()
+    with pytest.raises(ConflictError):
+        second.commit()
+    second.abort()
+    assert stored(store, "one") == b"first"
+
+
+def test_what_is_not_there(store: FileStore) -> None:
+    store.delete("nothing")
+    for ask in (store.open, store.stat, lambda key: store.swap_header(key, bytes)):
+        with pytest.raises(NotFoundError):
+            ask("nothing")
+
+
+@pytest.mark.parametrize("key", ["", "../x", "/x", "a//b", ".hidden", "A", "a/b/c/d/e/f"])
+def test_keys_lead_nowhere_else(store: FileStore, key: str) -> None:
+    for ask in (store.put, store.open, store.delete, store.stat, lambda one: store.keep([one])):
+        with pytest.raises(UsageError):
+            ask(key)
+    with pytest.raises(UsageError):
+        store.swap_header(key, bytes)
+
+
+def test_a_reader_outlives_the_file(store: FileStore) -> None:
+    put(store, "one")
+    with closing(store.open("one")) as file:
+        store.delete("one")
+        assert list(store.list()) == []
+        assert content(file) == _BODY
+
+
+def test_a_header_is_changed_step_by_step(store: FileStore) -> None:
+    """A step is asked for until it gives back what it was given; the body stays."""
+    put(store, "one")
+    seen: list[bytes] = []
+
+    def step(page: bytes) -> bytes:
+        seen.append(page)
+        number = len(seen)
+        return with_sector(page, number, bytes([number]) * SECTOR_BYTES) if number < 3 else page
+
+    store.swap_header("one", step)
+    one = with_sector(_BODY[:HEADER_PAGE_BYTES], 1, b"\1" * SECTOR_BYTES)
+    two = with_sector(one, 2, b"\2" * SECTOR_BYTES)
+    assert seen == [_BODY[:HEADER_PAGE_BYTES], one, two]
+    assert stored(store, "one") == two + _BODY[HEADER_PAGE_BYTES:]
+
+
+def test_a_step_that_raises_leaves_the_page_of_the_step_before(store: FileStore) -> None:
+    put(store, "one")
+    steps = iter([lambda page: with_sector(page, 1, b"x" * SECTOR_BYTES)])
+
+    def step(page: bytes) -> bytes:
+        found = next(steps, None)
+        if found is None:
+            raise StorageError("enough")
+        return found(page)
+
+    with pytest.raises(StorageError, match="enough"):
+        store.swap_header("one", step)
+    whole = with_sector(_BODY, 1, b"x" * SECTOR_BYTES)
+    assert stored(store, "one") in (_BODY, whole)
+    store.swap_header("one", lambda page: page)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda page: bytes(len(page)),
+        lambda page: page[:-1],
+        lambda page: page + b"x",
+        lambda page: with_sector(with_sector(page, 1, b"x" * 512), 2, b"x" * 512),
+    ],
+    ids=["all", "shorter", "longer", "two sectors"],
+)
+def test_a_step_changes_one_sector(store: FileStore, wrong: Callable[[bytes], bytes]) -> None:
+    put(store, "one")
+    with pytest.raises(UsageError):
+        store.swap_header("one", wrong)
+    assert stored(store, "one") == _BODY
+
+
+def test_swaps_of_threads_and_processes_go_one_after_the_other(
+    opener: Opener, tmp_path: Path
+) -> None:
+    """Each counts up what the one before left: not one is lost."""
+    store = opener(tmp_path)
+    put(store, "one", bytes(8192))
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_count, args=(opener, tmp_path)) for _ in range(2)]
+    threads = [threading.Thread(target=_count, args=(opener, tmp_path)) for _ in range(2)]
+    for process in processes:  # before the threads: a fork takes none of them along
+        process.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert int.from_bytes(stored(store, "one")[512:520], "big") == 4 * _ROUNDS
+
+
+def test_kept_files_outlive_their_deletion(store: FileStore) -> None:
+    put(store, "site/one")
+    put(store, "site/two", b"two")
+    kept = store.keep(["site/one"])
+    assert kept.add(["site/one", "site/two", "site/gone"]) == ["site/gone"]
+    store.delete("site/one")
+    store.delete("site/two")
+    assert list(store.list()) == []
+    for key, data in (("site/one", _BODY), ("site/two", b"two")):
+        with closing(kept.open(key)) as file:
+            assert content(file) == data
+    store.let_go()
+
+
+def test_a_kept_file_is_one_of_the_moment_and_its_page_may_change(store: FileStore) -> None:
+    """A rewrap meanwhile changes the header and not the body: either page opens the same data."""
+    put(store, "one")
+    kept = store.keep(["one"])
+    store.swap_header("one", _once(lambda page: with_sector(page, 1, b"x" * SECTOR_BYTES)))
+    with closing(kept.open("one")) as file:
+        found = content(file)
+    assert found[HEADER_PAGE_BYTES:] == _BODY[HEADER_PAGE_BYTES:]
+    assert found in (_BODY, with_sector(_BODY, 1, b"x" * SECTOR_BYTES))
+
+
+def test_what_a_dead_holder_kept_goes_with_the_next(opener: Opener, tmp_path: Path) -> None:
+    store = opener(tmp_path)
+    put(store, "one")
+    assert not store.is_keeping
+    store.keep(["one"])
+    again = opener(tmp_path)
+    assert again.is_keeping
+    kept = again.keep()
+    with pytest.raises(NotFoundError):
+        kept.open("one")
+    again.let_go()
+    again.let_go()
+    assert not store.is_keeping
+    assert list(store.list()) == ["one"]
+
+
+def test_room(store: FileStore) -> None:
+    """Asked before there is a file, too."""
+    free = store.free_bytes()
+    assert free is None or free > 0
+
+
+def _once(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    left: Iterator[Callable[[bytes], bytes]] = iter([change])
+    return lambda page: next(left, bytes)(page)  # noqa: PLW0108 the next one at each call
+
+
+def _count(opener: Opener, folder: Path) -> None:
+    store = opener(folder)
+
+    def add(page: bytes) -> bytes:
+        number = int.from_bytes(page[512:520], "big") + 1
+        return with_sector(page, 1, number.to_bytes(8, "big").ljust(SECTOR_BYTES, b"\0"))
+
+    for _ in range(_ROUNDS):
+        store.swap_header("one", _once(add))

@@ -1,0 +1,294 @@
+"""The open KMS store in memory: how long it serves, and who asks the root how often (K-13, R10, R11)."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from strongroom.clock import FixedClock
+from strongroom.crypto import rng
+from strongroom.errors import (
+    RootRefusedError,
+    RootUnavailableError,
+    StrongroomError,
+)
+from strongroom.ids import InstallationId, MekId, RmkId, new_id
+from strongroom.kms import cache
+from strongroom.kms import store as kms_store
+from strongroom.kms.cache import Limits, StoreCache
+from strongroom.kms.keyring import KeyRing
+from strongroom.kms.keys import Rmk
+from strongroom.kms.store import KmsStore
+from strongroom.roots.base import Context, RootProvider, WrapRecord
+from strongroom.roots.local import LocalRoot
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
+
+
+@dataclass
+class Lab:
+    """A KMS store in memory that can be rotated, with a clock that is moved by hand."""
+
+    root: RootProvider
+    store: KmsStore
+    ring: KeyRing
+    rmk: Rmk
+    version: int = 1
+    seconds: float = 0.0
+    loads: int = 0
+    asked: int = 0
+    failure: StrongroomError | None = None
+    said: list[str] = field(default_factory=list)
+    on_ask: Callable[[], None] = field(default=lambda: None)
+    hanging: threading.Event = field(default_factory=_set)
+
+    def put(self, ring: KeyRing) -> None:
+        self.ring = ring
+        self.store = kms_store.seal_ring(
+            replace(self.store, epoch=self.store.epoch + 1), ring, self.rmk
+        )
+        self.version += 1
+
+    def new_rmk(self) -> None:
+        """The store under another RMK, as another process leaves it."""
+        rmk_id = RmkId(new_id())
+        context = Context(self.store.installation_id, rmk_id, new_id())
+        material, wrap = self.root.generate_data_key(context)
+        self.store = replace(self.store, rmk_id=rmk_id, wraps=(wrap,))
+        self.rmk = self.store.rmk(material)
+        self.put(self.ring)
+
+    def rotate(self) -> None:
+        self.put(self.ring.with_new_active(MekId(new_id()), rng.new_key(), NOW))
+
+    def find_root(self, wrap: WrapRecord) -> RootProvider:
+        assert wrap.kind == "local"
+        self.asked += 1
+        self.on_ask()
+        assert self.hanging.wait(60)
+        if self.failure is not None:
+            raise self.failure
+        return self.root
+
+    def load(self) -> tuple[bytes, int]:
+        self.loads += 1
+        return kms_store.serialize(self.store), self.version
+
+    def cache(self, keep_s: float = 60, offline_s: float = 30) -> StoreCache:
+        lab = self
+
+        class Sealed:
+            def version(self) -> int:
+                return lab.version
+
+            def load(self) -> tuple[bytes, int]:
+                return lab.load()
+
+        return StoreCache(
+            Sealed(),
+            self.find_root,
+            monotonic=lambda: self.seconds,
+            log=lambda _, sentence: self.said.append(sentence),
+            limits=lambda: Limits(keep_s, offline_s),
+        )
+
+
+@pytest.fixture
+def lab() -> Lab:
+    key, installation, rmk_id = rng.new_key(), InstallationId(new_id()), RmkId(new_id())
+    root = LocalRoot(new_id(), lambda _: key, FixedClock(NOW))
+    material, wrap = root.generate_data_key(Context(installation, rmk_id, new_id()))
+    ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
+    store = KmsStore(1, installation, "local", rmk_id, "2026-01-02T03:04:05Z", (wrap,), ())
+    rmk = store.rmk(material)
+    return Lab(root, kms_store.seal_ring(store, ring, rmk), ring, rmk)
+
+
+def test_the_store_is_opened_once_while_it_is_fresh(lab: Lab) -> None:
+    keys = lab.cache(keep_s=60)
+    for _ in range(5):
+        keys.ring()
+    assert lab.loads == 1
+    lab.seconds = 60
+    keys.ring()
+    assert lab.loads == 2
+    keys.forget()
+    keys.ring()
+    assert lab.loads == 3
+    assert lab.said[-1] == f"Using RMK with ID {lab.rmk.id} to decrypt KMS store"
+
+
+def age(keys: StoreCache) -> float | None:
+    return keys.age_s
+
+
+def test_while_the_root_is_out_of_reach_the_keys_in_memory_serve_for_a_while(lab: Lab) -> None:
+    """An outage of the root is none of the service."""
+    keys = lab.cache(keep_s=60, offline_s=30)
+    assert age(keys) is None
+    keys.ring()
+    lab.failure = RootUnavailableError("out of reach")
+    lab.seconds = 80
+    assert keys.ring() == lab.ring
+    assert age(keys) == 80
+    lab.seconds = 90
+    with pytest.raises(RootUnavailableError):
+        keys.ring()
+    assert age(keys) is None
+
+
+def test_a_root_that_refuses_is_obeyed_at_once(lab: Lab) -> None:
+    keys = lab.cache(keep_s=60, offline_s=30)
+    keys.ring()
+    lab.failure = RootRefusedError("disabled")
+    lab.seconds = 60
+    with pytest.raises(RootRefusedError):
+        keys.ring()
+
+
+def test_a_store_that_changed_is_opened_by_the_rmk_in_memory(lab: Lab) -> None:
+    """R10, R11: a change of a setting, or of the ring, neither needs the root nor ends the service."""
+    keys = lab.cache(keep_s=60, offline_s=30)
+    keys.ring()
+    lab.failure = RootUnavailableError("out of reach")
+    lab.seconds = 50
+    lab.rotate()
+    keys.ring()
+    assert keys.ring() == lab.ring
+    assert lab.said[-1] == f"Using RMK with ID {lab.rmk.id} to decrypt KMS store"
+    assert (lab.asked, age(keys)) == (1, 50)
+    lab.seconds = 90
+    with pytest.raises(RootUnavailableError):
+        keys.ring()
+
+
+def test_a_store_of_another_rmk_is_not_served_from_memory(lab: Lab) -> None:
+    keys = lab.cache()
+    keys.ring()
+    lab.new_rmk()
+    lab.failure = RootUnavailableError("out of reach")
+    with pytest.raises(RootUnavailableError):
+        keys.ring()
+    lab.failure = None
+    lab.seconds += 10
+    keys.ring()
+
+
+def test_no_reader_waits_for_a_root_that_hangs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R10, a latency of seconds: one reader asks, and all read on with what is in memory."""
+    monkeypatch.setattr(cache, "_PATIENCE_S", 0.0)
+    keys = lab.cache(keep_s=60, offline_s=30)
+    keys.ring()
+    lab.seconds = 70
+    lab.hanging.clear()
+    for _ in range(5):
+        assert keys.ring() == lab.ring
+    assert age(keys) == 70
+    lab.hanging.set()
+    _landed()
+    assert (lab.asked, age(keys)) == (2, 0)
+
+
+def test_an_exception_that_nobody_expected_is_a_failure_like_another(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for that try for ever, and the root is asked again after the pause."""
+    keys = lab.cache()
+    keys.ring()
+    monkeypatch.setattr(cache, "_PATIENCE_S", 10)
+
+    def break_off() -> None:
+        raise ZeroDivisionError
+
+    lab.seconds, lab.on_ask = 61, break_off
+    for _ in range(2):
+        keys.ring()
+        assert lab.asked == 2
+    assert "ZeroDivisionError" in caplog.text
+    lab.seconds, lab.on_ask = 70, lambda: None
+    keys.ring()
+    keys.ring()
+    assert lab.asked == 3
+
+
+def test_what_was_forgotten_while_the_root_was_asked_stays_forgotten(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_PATIENCE_S", 0.0)
+    keys = lab.cache(keep_s=60, offline_s=30)
+    keys.ring()
+    lab.seconds = 70
+    lab.hanging.clear()
+    keys.ring()
+    keys.forget()
+    lab.hanging.set()
+    _landed()
+    assert age(keys) is None
+
+
+def test_a_store_that_is_moved_while_its_root_is_asked_is_opened_by_the_next_one(
+    lab: Lab,
+) -> None:
+    """A root that goes away right after a move is not the root any more."""
+    keys = lab.cache()
+    failures: list[StrongroomError | None] = [RootUnavailableError("left"), None]
+
+    def move() -> None:
+        lab.failure = failures.pop(0)
+        lab.new_rmk()
+
+    lab.on_ask = move
+    keys.ring()
+    assert (lab.asked, failures) == (2, [])
+
+
+def _landed() -> None:
+    """Wait until whoever asks the root is done."""
+    for thread in threading.enumerate():
+        if thread.name == cache.THREAD:
+            thread.join(60)
+
+
+def test_keys_whose_limit_has_passed_are_dropped_though_nobody_asks(lab: Lab) -> None:
+    keys = lab.cache(keep_s=60, offline_s=30)
+    keys.ring()
+    lab.seconds = 89
+    keys.drop_expired()
+    assert age(keys) == 89
+    lab.seconds = 90
+    keys.drop_expired()
+    assert age(keys) is None
+
+
+def test_a_root_that_fails_is_not_asked_by_every_caller(lab: Lab) -> None:
+    """R10, R11: at most a call in five seconds, with jitter; then it is tried again."""
+    keys = lab.cache()
+    lab.failure = RootUnavailableError("out of reach")
+    for _ in range(200):
+        lab.seconds += 0.5
+        for _ in range(3):
+            with pytest.raises(RootUnavailableError):
+                keys.ring()
+    assert 10 <= lab.asked <= 100 / 5 + 3
+    lab.failure = None
+    lab.seconds += 10
+    keys.ring()
+    assert age(keys) == 0
+
+
+def test_a_new_version_of_the_store_is_tried_at_once(lab: Lab) -> None:
+    keys = lab.cache()
+    lab.failure = RootUnavailableError("out of reach")
+    with pytest.raises(RootUnavailableError):
+        keys.ring()
+    lab.failure = None
+    lab.rotate()
+    keys.ring()

@@ -1,0 +1,114 @@
+"""Rotating and retiring MEKs: what a retirement looks at first (K-10, K-11, P6; findings D5, M4)."""
+
+import pytest
+
+from strongroom.errors import KeyNotFoundError, StateError
+from strongroom.eventlog import events
+from strongroom.node.opening import Node
+from strongroom.services.keys.history import Outside
+from strongroom.services.keys.keeper import MekUse
+from strongroom.services.keys.rotate import KmsService, what_is_outside
+
+ACTOR = "os:tester"
+
+
+class Store:
+    """What extracts and the log are said to use, and whether the question was asked under the lock."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.use: dict[str, MekUse] = {}
+        self.unreadable: tuple[str, ...] = ()
+        self.outside: dict[str, Outside] = {}
+
+    @property
+    def service(self) -> KmsService:
+        return KmsService(
+            self.node.keeper, lambda: (self.use, self.unreadable), lambda: self.outside
+        )
+
+
+@pytest.fixture
+def store(whole: Node) -> Store:
+    return Store(whole)
+
+
+def rotated(store: Store) -> str:
+    """A MEK that only decrypts."""
+    old = store.node.envelope_keys.active_mek_id
+    store.service.rotate(ACTOR)
+    return old
+
+
+def refused(store: Store, mek_id: str, words: str) -> None:
+    before = store.node.configuration.document()
+    seen = len(list(store.node.events.read()))
+    with pytest.raises(StateError, match=words):
+        store.service.retire(mek_id, ACTOR)
+    assert store.node.configuration.document() == before
+    assert len(list(store.node.events.read())) == seen
+    assert mek_id in store.node.envelope_keys.known_mek_ids()
+
+
+def test_a_mek_that_extracts_use_is_not_retired(store: Store) -> None:
+    old = rotated(store)
+    store.use = {old: MekUse(1, 4096)}
+    refused(store, old, r"the key of 1 extract \(4[.]0 KiB\)")
+    assert store.service.usage().unused == ()
+
+
+def test_no_mek_is_retired_while_a_file_cannot_be_read(store: Store) -> None:
+    """Nobody can tell which key it needs."""
+    old = rotated(store)
+    store.unreadable = ("ab/cd.sealed",)
+    refused(store, old, "1 file cannot be read")
+    assert store.service.usage().unused == ()
+
+
+@pytest.mark.parametrize("outside", [Outside(files=1), Outside(backups=1)])
+def test_a_mek_that_something_elsewhere_needs_is_given_up_by_word_only(
+    store: Store, outside: Outside
+) -> None:
+    """findings D5."""
+    old = rotated(store)
+    store.outside = {old: outside}
+    refused(store, old, "by the event log")
+    assert store.service.usage().unused == ()
+    store.service.retire(old, ACTOR, gives_up=outside)
+    assert old not in store.node.envelope_keys.known_mek_ids()
+
+
+def test_what_was_given_up_is_what_is_lost_at_most(store: Store) -> None:
+    """findings D5: somebody sealed another file between the question and the answer."""
+    old = rotated(store)
+    store.outside = {old: Outside(files=2)}
+    with pytest.raises(StateError, match="at least 2 files"):
+        store.service.retire(old, ACTOR, gives_up=Outside(files=1, backups=9))
+    assert old in store.node.envelope_keys.known_mek_ids()
+
+
+def test_the_mek_that_encrypts_is_never_retired(store: Store) -> None:
+    refused(store, store.node.envelope_keys.active_mek_id, "encrypts new data")
+
+
+def test_what_nothing_uses_is_retired_and_told(store: Store) -> None:
+    old = rotated(store)
+    assert store.service.usage().unused == (old,)
+    store.service.retire(old, ACTOR)
+    assert old not in store.node.envelope_keys.known_mek_ids()
+    told = [record["id"] for record in store.node.events.read()]
+    assert told[-2:] == [events.MEK_RETIRED, events.KMS_STORE_CHANGED]
+    with pytest.raises(KeyNotFoundError):
+        store.service.retire(old, ACTOR)
+
+
+def test_meks_that_files_name_and_the_store_has_not_are_told(store: Store) -> None:
+    store.use = {"somebody's": MekUse(3, 5), store.node.envelope_keys.active_mek_id: MekUse(1, 1)}
+    report = store.service.usage()
+    assert report.missing == {"somebody's": MekUse(3, 5)}
+    assert report.by_mek == {report.active: MekUse(1, 1)}
+
+
+def test_what_is_outside_is_a_sentence() -> None:
+    assert what_is_outside(Outside(1, 0)).endswith("needs it")
+    assert what_is_outside(Outside(1, 1)).endswith("need it")

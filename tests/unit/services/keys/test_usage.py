@@ -1,0 +1,84 @@
+"""Who depends on which MEK: both key slots, parts, orphans and intents (architecture sections 5 and 9)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom.envelope import header as headers
+from strongroom.envelope.header import Placement
+from strongroom.errors import NotFoundError
+from strongroom.ids import new_id
+from strongroom.repository.rows import IntentRow
+from strongroom.services.keys import usage
+from strongroom.services.keys.keeper import MekUse, UseCount
+from tests.support.jobs_lab import NOW, SITE, Lab, open_lab
+from tests.support.stored_forms import with_slot
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    yield from open_lab(tmp_path)
+
+
+def scan(lab: Lab) -> UseCount:
+    return usage.scan(lab.repository, lab.files, lab.vault)
+
+
+def test_extracts_count_with_their_stored_bytes(lab: Lab) -> None:
+    old = lab.ring.active_mek_id
+    one = lab.publish(b"x" * 100, encrypted=True)
+    lab.publish(b"plain", encrypted=False)
+    new = lab.ring.rotate()
+    two = lab.publish(b"y" * 300_000, encrypted=True)
+    used, unreadable = scan(lab)
+    assert unreadable == ()
+    assert used == {
+        old: MekUse(1, lab.path(one).stat().st_size),
+        new: MekUse(1, lab.path(two).stat().st_size),
+    }
+
+
+def test_both_slots_of_a_header_count(lab: Lab) -> None:
+    """A rewrap that was cut after its first slot: the old MEK still opens the file."""
+    old = lab.ring.active_mek_id
+    one = lab.publish(b"x", encrypted=True)
+    new = lab.ring.rotate()
+    path = lab.path(one)
+    page = headers.parse(path.read_bytes()[:4096])
+    slot = lab.ring.rewrapped_slot(page, Placement(SITE, one))
+    with path.open("r+b") as file:
+        file.write(headers.serialize(with_slot(page, slot)))
+    used, _ = scan(lab)
+    assert {mek: use.extracts for mek, use in used.items()} == {old: 1, new: 1}
+
+
+def test_files_without_a_row_and_files_still_being_written_count(lab: Lab) -> None:
+    mek = lab.ring.active_mek_id
+    orphan = lab.store(new_id(), b"x", encrypted=True, site_id=SITE)
+    with lab.repository.transaction() as tx:
+        tx.intents.insert(IntentRow("site/ab/unseen.sealed", "f" * 32, mek, "publish", NOW))
+        tx.intents.insert(IntentRow(orphan.storage_key, orphan.file_id, mek, "job", NOW))
+        tx.intents.insert(IntentRow("site/ab/plain.plain", "", "", "publish", NOW))
+    used, _ = scan(lab)
+    assert used[mek].extracts == 2
+
+
+def test_a_file_that_cannot_be_read_is_named(lab: Lab) -> None:
+    one = lab.publish(b"x", encrypted=True)
+    lab.path(one).write_bytes(b"junk")
+    used, unreadable = scan(lab)
+    assert used == {}
+    assert lab.row(one).storage_key in unreadable[0]
+
+
+def test_a_file_that_goes_during_the_scan_is_no_trouble(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.publish(b"x", encrypted=True)
+
+    def gone(_key: str) -> set[str]:
+        raise NotFoundError("gone")
+
+    monkeypatch.setattr(lab.vault, "mek_ids", gone)
+    assert scan(lab) == ({}, ())

@@ -1,0 +1,69 @@
+"""Event logs, their checkpoints and their summary, read from docs/format/events.md (see `reader.py`)."""
+
+import hashlib
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.vectors.reader import check_equal, check_members, loaded, unbase64
+from tests.vectors.reader_pkcs12 import RefusedError
+
+
+def events(log: bytes) -> list[Any]:
+    """The events of a log whose chain holds (1)."""
+    lines = log.splitlines(keepends=True)
+    found, before = [], "0" * 64
+    for number, line in enumerate(lines, 1):
+        event = loaded(line.removesuffix(b"\n"), escaped=True)
+        check_members(event, "v seq prev time node actor id details")
+        if (event["v"], event["seq"], event["prev"]) != (1, number, before):
+            raise RefusedError(f"line {number} does not follow from the one before")
+        before = hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
+        found.append(event)
+    return found
+
+
+def checkpoint(log: bytes, data: bytes, seed: bytes, origin: str) -> int:
+    """How many lines of a log its checkpoint file signs (5)."""
+    state, _, note = data.partition(b"\n")
+    members = loaded(state + b"\n", escaped=True, end=b"\n")
+    check_members(members, "frontier head")
+    text, _, signatures = note.decode().partition("\n\n")
+    name, size, root = text.split("\n")
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+    key_id = hashlib.sha256(name.encode() + b"\n\x01" + public.public_bytes_raw()).digest()[:4]
+    if name != origin or signatures.count("\n") != 1:
+        raise RefusedError("the note of another log")
+    mark, signer, encoded = signatures.rstrip("\n").split(" ")
+    signature = unbase64(encoded)
+    if (mark, signer, signature[:4]) != ("\u2014", origin, key_id):
+        raise RefusedError("another key signed")
+    try:
+        public.verify(signature[4:], text.encode() + b"\n")
+    except InvalidSignature as error:
+        raise RefusedError("the signature does not verify") from error
+    lines = log.splitlines()[: int(size)]
+    check_equal(_tree(lines), unbase64(root), "the root")
+    if lines and hashlib.sha256(lines[-1]).hexdigest() != members["head"]:
+        raise RefusedError("the head is another line")
+    return int(size)
+
+
+def _tree(lines: list[bytes]) -> bytes:
+    """RFC 6962, section 2.1."""
+    if len(lines) < 2:
+        return hashlib.sha256(b"\0" + lines[0] if lines else b"").digest()
+    half = 1 << (len(lines) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + _tree(lines[:half]) + _tree(lines[half:])).digest()
+
+
+def summary(data: bytes, seed: bytes, origin: str) -> Any:
+    """The summary of a log (8)."""
+    signature, _, text = data.partition(b"\n")
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+    try:
+        public.verify(unbase64(signature.decode()), f"derived from {origin}\n".encode() + text)
+    except InvalidSignature as error:
+        raise RefusedError("the signature does not verify") from error
+    return loaded(text, escaped=True)

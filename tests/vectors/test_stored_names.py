@@ -1,0 +1,62 @@
+"""Names under which a node keeps things: whoever moves or renames a module must not rename what 0.1.0 wrote.
+
+They are written out here, and not taken from the code: a name that is changed in both places is still changed.
+"""
+
+from strongroom.config import rotation, versions
+from strongroom.coordination import base
+from strongroom.repository import rows
+from strongroom.services.backups import make
+from strongroom.services.content import stored_files
+from strongroom.services.jobs import journal
+from strongroom.services.keys import epochs, keeper, log_signing, regenerate, stored
+from strongroom.services.nodes import admit
+from strongroom.services.recovery import recover
+from strongroom.services.secrets import embedded
+
+
+def test_entries_of_the_coordination_service() -> None:
+    assert [
+        versions.CURRENT,
+        versions.PREVIOUS,
+        versions.PENDING,
+        versions.RESTART,
+        rotation.PREFIX,
+        rotation.RECORDS,
+        rotation.KEPT,
+        regenerate.JOURNAL,
+        recover.JOURNAL,
+        admit.CREDENTIALS,
+        base.LOCKS,
+    ] == [
+        "config",
+        "config/previous",
+        "pending",
+        "restart",
+        "journal/rotation/",
+        "rotation/records",
+        "rotation/previous",
+        "journal/regenerate",
+        "journal/recover",
+        "topology/credentials",
+        "locks/",
+    ]
+
+
+def test_values_marks_and_intents() -> None:
+    assert [
+        stored.STORE,
+        keeper.PREVIOUS_STORE,
+        keeper.ROOTS,
+        embedded.PARAMETER,
+        log_signing.PARAMETER,
+    ] == [
+        "kms.persistent_store",
+        "kms.previous_store",
+        "kms.roots",
+        "asset.keys",
+        "eventlog.signing_key",
+    ]
+    assert [epochs._NAME, epochs._PROOF] == ["kms.epoch", "kms.proof"]
+    purposes = [stored_files.PUBLISH, make.PURPOSE, journal.PURPOSE, rows.DELETE_INTENT]
+    assert purposes == ["publish", "backup", "job", "delete"]
