@@ -165,7 +165,7 @@ def bootstrap_file() -> Target:
 
 def request_xml() -> Target:
     """A request of tabcmd or TSC."""
-    from strongroom.web.api import xml
+    from strongroom.doors.tableau import xml
 
     def run(data: bytes) -> None:
         xml.parse_request(data)
@@ -178,7 +178,7 @@ def request_xml() -> Target:
 
 def request_json() -> Target:
     """The same of a client that speaks JSON."""
-    from strongroom.web.api import json_form
+    from strongroom.doors.tableau import json_form
 
     def run(data: bytes) -> None:
         json_form.parse_request(data)
@@ -191,7 +191,7 @@ def request_json() -> Target:
 
 def multipart() -> Target:
     """The body of a publish request."""
-    from strongroom.web.api import multipart as parser
+    from strongroom.doors.tableau import multipart as parser
 
     sample = (
         b'--B\r\ncontent-disposition: form-data; name="a"; filename="b"\r\n\r\nbytes\r\n--B--\r\n'

@@ -27,8 +27,8 @@ from strongroom.roots.settings import RootSettings
 from strongroom.secrets import catalog
 from tests.canary import planted_secrets, recorder
 from tests.canary.whole_scan import WholeScan
+from tests.contract.doors.http.test_https import certificate
 from tests.contract.roots.commands import words_of
-from tests.contract.web.test_https import certificate
 from tests.support.emulators import free_port
 from tests.support.mail_server import MailServer
 from tests.support.node_with_components import DIGESTS, REDIS, ROOT, USER, Estate

@@ -24,7 +24,7 @@ import pytest
 from strongroom.crypto import age
 from strongroom.secrets import catalog
 from tests.canary import forms, planted_secrets, recorder
-from tests.contract.web.test_https import certificate
+from tests.contract.doors.http.test_https import certificate
 from tests.support.servers import ADMIN, PASSWORD, Answer, TestNode, create_node, serving
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(1200)]

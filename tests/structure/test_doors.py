@@ -12,7 +12,7 @@ import pytest
 from tests.structure.test_repository import relative, sources
 
 _STORES = ("repository", "filestore", "keystore", "coordination")
-_DOORS = ("web", "control")
+_DOORS = ("doors",)
 # whatever opens keys is a service's
 _HIDDEN = tuple(f"strongroom.{name}" for name in (*_STORES, "node", "kms", "crypto", "roots"))
 

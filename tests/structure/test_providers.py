@@ -38,7 +38,7 @@ LOCAL_PEOPLE = (
     "config/import_rules.py",
     "repository/gateways/content.py",
     "repository/gateways/directory.py",
-    "web/api/people.py",
+    "doors/tableau/people.py",
 )
 #: Kinds of consumers, by the stem of their modules' names.
 COMPONENTS = {row.module or row.kind: row.kind for row in consumers.ROWS}

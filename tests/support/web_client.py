@@ -14,14 +14,14 @@ from xml.sax.saxutils import quoteattr
 
 from strongroom.access.permissions import Subject
 from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.http import server as web_server
+from strongroom.doors.http import upkeep
+from strongroom.doors.http.protocol import Connections
+from strongroom.doors.http.settings import WebSettings
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
 from strongroom.services.directory.sites import SiteChanges
-from strongroom.web import server as web_server
-from strongroom.web import upkeep
-from strongroom.web.protocol import Connections
-from strongroom.web.settings import WebSettings
 
 NAMESPACE = "{http://tableau.com/api}"
 BOUNDARY = "b0undary"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
-from strongroom.control import verbs
+from strongroom.doors.control import verbs
 from strongroom.node.opening import Node
 from tests.torture.port_calls import PortCalls, watch_roots, watch_stores
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from strongroom.doors.http import upkeep
 from strongroom.keystore.replicas import ReplicaCondition
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.secrets import enc
-from strongroom.web import upkeep
 from tests.support.servers import BIN
 from tests.support.stored_forms import differing_files
 from tests.torture.forks import Command, ForkServer

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.doors.http import upkeep
 from strongroom.eventlog import jsonl, notes
 from strongroom.node.opening import Node
 from strongroom.system import durable
-from strongroom.web import upkeep
 from tests.conftest import Torture
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome

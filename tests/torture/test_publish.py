@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.doors.http import upkeep
 from strongroom.extracts.model import ContentKind
-from strongroom.web import upkeep
 from tests.conftest import Torture
 from tests.support.servers import ROOT
 from tests.torture import harness, nodes, publish_actions

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.control import client
-from strongroom.control.verbs import settings_to_plain
+from strongroom.doors.control import client
+from strongroom.doors.control.verbs import settings_to_plain
 from strongroom.errors import StateError
 from strongroom.runtime.paths import DataPaths
 from tests.conftest import Torture

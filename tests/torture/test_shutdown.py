@@ -1,6 +1,6 @@
 """SIGTERM at every mutating call of a server and of a backgrounder (findings R1): it ends, and what was answered is kept.
 
-`tests/contract/web/test_stopping.py` shows that it ends whatever clients do; here a client does one thing after the
+`tests/contract/doors/http/test_stopping.py` shows that it ends whatever clients do; here a client does one thing after the
 other, and the moment is counted in calls of the server. What was not answered is there whole or not at all.
 """
 

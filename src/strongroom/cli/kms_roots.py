@@ -87,7 +87,7 @@ def _row(root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.control.verbs import settings_to_plain
+    from strongroom.doors.control.verbs import settings_to_plain
 
     asked = {"settings": settings_to_plain(kms_modes.to_settings(arguments))}
     wrap_id = session.perform("kms.roots.add", asked, session.note)

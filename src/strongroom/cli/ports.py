@@ -6,7 +6,7 @@ from strongroom.cli.content_ports import ContentCommands
 from strongroom.cli.key_ports import KeyCommands, KeyUse
 from strongroom.cli.node_ports import NodeCommands
 from strongroom.cli.secret_ports import SecretCommands
-from strongroom.control.ports import ControlServices
+from strongroom.doors.control.ports import ControlServices
 
 
 class CommandServices(

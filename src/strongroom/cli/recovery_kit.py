@@ -83,7 +83,7 @@ def add_kit(session: "Session", threshold: int, count: int, folder: Path, label:
         UsageError: The numbers of shares are not possible, or the folder cannot be used.
         StrongroomError: The keys cannot be wrapped; the files are then removed, they open nothing.
     """
-    from strongroom.control.verbs import settings_to_plain
+    from strongroom.doors.control.verbs import settings_to_plain
     from strongroom.services.recovery import kit as recovery_kit
 
     check_kit(threshold, count, folder, session.node.paths.root)

@@ -203,7 +203,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> Any:
     asked = {"only": arguments.only}
     if not arguments.offline:
         return session.perform("regenerate", asked, report)
-    from strongroom.control import verbs
+    from strongroom.doors.control import verbs
 
     with _stopped(session):
         done = verbs.perform(session.node, session.actor, "regenerate", asked, report)

@@ -123,7 +123,7 @@ def _status(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.control.verbs import settings_to_plain
+    from strongroom.doors.control.verbs import settings_to_plain
 
     asked = {
         "settings": settings_to_plain(kms_modes.to_settings(arguments)),

@@ -44,7 +44,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.control import server as control
+    from strongroom.doors.control import server as control
     from strongroom.runtime import running, service_logs
     from strongroom.services.configuration import log_levels
 
@@ -96,7 +96,7 @@ class _Note:
 
 
 def _serve(arguments: argparse.Namespace, session: Session, note: _Note) -> None:
-    from strongroom.web import server
+    from strongroom.doors.http import server
 
     def ready(url: str) -> None:
         note.publish(url)

@@ -93,7 +93,7 @@ class Session:
         self, verb: str, arguments: "Mapping[str, Any]", report: "Callable[[str], None]"
     ) -> Any:
         """Have something done by the process that serves the node; here, if there is none."""
-        from strongroom.control import client, verbs
+        from strongroom.doors.control import client, verbs
 
         asked = client.ask(self.node.paths, verb, arguments, report, warn=self.note)
         if isinstance(asked, client.Answer):

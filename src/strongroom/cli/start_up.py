@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 def bring_in_order(session: Session) -> None:
     """Do the work at a start: schema, YAML files, leftovers of dead processes, and the check of the keys."""
+    from strongroom.doors.http import upkeep
     from strongroom.node import backup
     from strongroom.services.configuration import https_material
-    from strongroom.web import upkeep
 
     node = session.node
     node.ensure_schema()

@@ -255,7 +255,7 @@ def test_a_start_finishes_what_was_cut(
     node: Node, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R7: the next start converges, without a command; one that cannot yet says so."""
-    from strongroom.web import upkeep
+    from strongroom.doors.http import upkeep
 
     before = password(node)
     with redis.component.down():

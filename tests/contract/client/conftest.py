@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.client import HttpKeyService, NodeKeyService, Password, SecretBytes
-from strongroom.control import server as control
+from strongroom.doors.control import server as control
 from strongroom.runtime import running
 from tests.support.web_client import ADMIN, LOCAL, PASSWORD, Served, serve
 

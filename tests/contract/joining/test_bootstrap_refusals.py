@@ -18,12 +18,12 @@ import pytest
 
 from strongroom.clock import FixedClock, SystemClock
 from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.http import admission
 from strongroom.errors import StateError
 from strongroom.node import create, opening
 from strongroom.node.opening import Node
 from strongroom.services.nodes.admit import BootstrapRequest
 from strongroom.system.compat import override
-from strongroom.web import admission
 from tests.contract.joining.commands import (
     ACTOR,
     Tsm,

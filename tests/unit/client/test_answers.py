@@ -5,8 +5,8 @@ import pytest
 from strongroom import errors
 from strongroom.client import AccessToken, HttpKeyService, Password, SecretBytes
 from strongroom.client.answers import problem
+from strongroom.doors.tableau.errors import Noun, fault_of
 from strongroom.errors import KeyServiceError, StrongroomError, UsageError
-from strongroom.web.api.errors import Noun, fault_of
 
 TOKEN = AccessToken("nightly", SecretBytes(b"SECRET-OF-A-TOKEN"))
 SERVED = [

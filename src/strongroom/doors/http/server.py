@@ -1,0 +1,170 @@
+"""Serves the web application of one node: uvicorn on httptools and uvloop; plain HTTP on loopback only, HTTPS if configured."""
+
+import ipaddress
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from strongroom.doors.http import descriptors, https, upkeep
+from strongroom.doors.http.app import create_app
+from strongroom.doors.http.https import HANDSHAKE_S, HttpsListener
+from strongroom.doors.http.ports import AppServices, ServedNode
+from strongroom.doors.http.protocol import BoundedProtocol, Connections
+from strongroom.doors.http.settings import WebSettings
+from strongroom.doors.http.tls_door import Handshakes, TlsServer
+from strongroom.errors import ConflictError, UsageError
+from strongroom.system import disk
+from strongroom.system.compat import override
+
+SHUTDOWN_S = 10
+GOODBYE_S = 2.0  # for a client of HTTPS to answer that the connection ends
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+BACKLOG = 512
+
+
+def run(
+    node: ServedNode,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    settings: WebSettings | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        node: The node.
+        host: An address of the loopback interface, or `localhost`.
+        port: 0 picks a free one.
+        on_ready: Called with the base URL when connections are accepted.
+        settings: The bounds of the service; by default those of `WebSettings`.
+
+    Raises:
+        UsageError: The host is not loopback.
+        ConflictError: The port is taken.
+    """
+    if settings is None:
+        settings = WebSettings(connections=descriptors.connections(descriptors.raise_limit()))
+    with listen(host, port) as listener, https.listening(node) as tls, upkeep.kept_up(node):
+        build(node, on_ready, settings, tls).run(sockets=[listener])
+
+
+def build(
+    node: AppServices,
+    on_ready: Callable[[str], None],
+    settings: WebSettings | None = None,
+    tls: HttpsListener | None = None,
+) -> uvicorn.Server:
+    """A server that is not yet running; its `should_exit` stops it."""
+    settings = settings or WebSettings()
+    # uvicorn calls what it is given, class or not
+    make_protocol: Any = partial(
+        BoundedProtocol, patience=settings.patience, all_open=settings.connections
+    )
+    config = uvicorn.Config(
+        create_app(node, settings),
+        http=make_protocol,
+        loop="uvloop",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # anybody can write them: the peer is who is at the other end (findings S16)
+        proxy_headers=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        backlog=BACKLOG,
+    )
+    return _Server(config, on_ready, tls, settings.connections)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket on loopback."""
+    literal = "127.0.0.1" if host == "localhost" else host
+    try:
+        address = ipaddress.ip_address(literal)
+    except ValueError as error:
+        raise UsageError(f"not an address: {host!r}") from error
+    if not address.is_loopback:
+        raise UsageError(
+            f"plain HTTP is served on loopback only, not on {host}",
+            hint="put a TLS-terminating proxy in front, and serve on 127.0.0.1",
+        )
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((literal, port))
+    except OSError as error:
+        listener.close()
+        raise ConflictError(
+            f"cannot listen on {host}:{port}: {disk.reason(error)}",
+            hint=disk.hint_for(error, "choose another --port"),
+        ) from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[str], None],
+        tls: HttpsListener | None,
+        connections: Connections,
+    ) -> None:
+        super().__init__(config)
+        self._connections = connections
+        self._on_ready = on_ready
+        self._tls = tls
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._tls is not None:
+            await self._tls.begin(self._offer)
+        if sockets and not self.should_exit:
+            self._on_ready(_url(sockets[0]))
+
+    async def _offer(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+        """Serve a second socket, with TLS; it is closed with the first one."""
+        make_protocol: Any = self.config.http_protocol_class
+        make_inner = partial(
+            make_protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        handshakes = Handshakes(context, make_inner, self._connections, HANDSHAKE_S, GOODBYE_S)
+        server: Any = TlsServer(listener, handshakes, BACKLOG)
+        self.servers.append(server)
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As the base class, but a signal that ended the serving is not raised again: who called us has to clean up.
+
+        Nor does SIGTERM cut that off when it is sent once more: it asks for what is being done.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self.handle_exit) for one in _STOPPING}
+        try:
+            yield
+        finally:
+            if self.should_exit:
+                # not a handler: the interpreter takes those away at its end, and the signal kills again
+                before[signal.SIGTERM] = signal.SIG_IGN
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
