@@ -36,7 +36,7 @@ class Clients:
     def run(self, *words: str, expect: int = 0, show: int = 40, quiet: bool = False) -> str:
         """Run one command; returns what it said. Another exit code ends the demo."""
         if not quiet:
-            self._story.command(shlex.join(_shortened(words)))
+            self._story.command(shlex.join(words))
         done = subprocess.run(
             [str(BIN / words[0]), *words[1:]],
             cwd=self.folder,
@@ -130,10 +130,6 @@ def pause_until_idle(clients: Clients, known: set[str]) -> list[str]:
             return new
         time.sleep(0.2)
     raise DemoError("no job appeared on the server")
-
-
-def _shortened(words: Sequence[str]) -> list[str]:
-    return [f"'{word}'" if " " in word else word for word in words]
 
 
 def _readable(text: str) -> str:

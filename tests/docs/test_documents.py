@@ -1,6 +1,7 @@
 """Every command in the documents runs as written; every link leads somewhere; the reference is what the code says."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -51,6 +52,62 @@ def test_the_readme_and_every_howto_have_a_transcript() -> None:
     howtos = {path.name for path in (links.ROOT / "docs/howto").glob("*.md")}
     elsewhere = {name for name in howtos if name.startswith("root")}  # need somebody's cloud
     assert {"README.md", *howtos} - elsewhere - {"systemd.md"} <= names
+
+
+@pytest.mark.parametrize("name", ["upgrade", "remove-a-node", "add-a-node", "backup-and-restore"])
+def test_there_is_a_page_that_is_run_and_found_from_the_readme(name: str) -> None:
+    """Findings F7: there were none on upgrading, going back and removing; F2: backups were in several places."""
+    page = links.ROOT / "docs/howto" / f"{name}.md"
+    assert page in DOCUMENTS
+    assert list(transcript.steps(page))
+    assert f"docs/howto/{name}.md" in (links.ROOT / "README.md").read_text()
+
+
+def test_upgrading_says_how_to_go_back() -> None:
+    """Findings F7."""
+    text = (links.ROOT / "docs/howto/upgrade.md").read_text()
+    assert "\n## Upgrade\n" in text
+    assert "\n## Go back\n" in text
+
+
+BEHIND = [
+    pytest.param(step, id=path.stem)
+    for path in DOCUMENTS
+    for step in transcript.steps(path)
+    if ">(" in step.command
+]
+
+
+def test_there_are_commands_that_write_into_another_one() -> None:
+    assert BEHIND
+
+
+@pytest.mark.parametrize("step", BEHIND)
+def test_what_goes_on_behind_a_command_is_waited_for(step: transcript.Step) -> None:
+    """Findings D4: a shell does not wait for what stands in `>( )`; the next command found half a file, or none."""
+    assert step.command.endswith("; wait $!")
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("step", BEHIND)
+def test_the_form_that_waits_does(step: transcript.Step, tmp_path: Path) -> None:
+    """Findings D4: with an age that has read everything long before it writes anything."""
+    node = create_node(tmp_path)
+    slow, age = tmp_path / "slow" / "age", shutil.which("age")
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\ncat >read\nsleep 2\nexec {age} "$@" <read\n')
+    slow.chmod(0o755)
+    own = _environment(node)
+    shell = transcript.Shell(tmp_path, {**own, "PATH": f"{slow.parent}:{own['PATH']}"})
+    try:
+        assert shell.run(transcript.Step("age-keygen -o node-key.txt", 0, ()))[0] == 0
+        code, lines = shell.run(step)
+        assert code == 0, lines
+        written = (tmp_path / "piped.age").read_bytes()
+    finally:
+        shell.close()
+    opened = [str(age), "--decrypt", "--identity", "node-key.txt"]
+    subprocess.run(opened, cwd=tmp_path, input=written, capture_output=True, check=True)
 
 
 def test_the_setups_are_known() -> None:

@@ -20,7 +20,7 @@ from strongroom.joining import request_key
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.prepared import PreparedNode
 from strongroom.node.environment import data_dir, installation_access, local_actor
-from strongroom.node.opening import Node
+from strongroom.node.opening import Node, entering
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes import create, prepare
 from strongroom.services.nodes.create import NewNode
@@ -36,9 +36,12 @@ def check_new(option: str | None) -> Path:
 
     Raises:
         ConflictError: There is a node in it, or something else.
+        PermissionDeniedError: The data directory may not be entered.
     """
     root = data_dir(option)
-    if DataPaths(root).tabsvc.exists():
+    with entering(root):
+        is_there = DataPaths(root).is_made()
+    if is_there:
         raise ConflictError(
             f"there is a node in {root} already", hint="it is never replaced; name another place"
         )

@@ -4,6 +4,8 @@ Everything is built at first use, and imported there: `tsm configuration get` mu
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +32,34 @@ class Node(KeyManagementPart, OperationsPart):
 
 
 def prepared_node(option: str | None) -> "PreparedNode | None":
-    """The record of a node that was prepared and has not joined its cluster; None if the directory has no such record."""
+    """The record of a node that was prepared and has not joined its cluster; None if the directory has no such record.
+
+    Raises:
+        PermissionDeniedError: The directory may not be entered.
+    """
     from strongroom.joining import prepared
 
-    return prepared.find(DataPaths(data_dir(option)))
+    root = data_dir(option)
+    paths = DataPaths(root)
+    with entering(root), suppress(FileNotFoundError, NotADirectoryError):
+        paths.owner()
+    return prepared.find(paths)
+
+
+@contextmanager
+def entering(root: Path) -> Iterator[None]:
+    """Put the system's refusal to enter a data directory, met in the block, into words.
+
+    Raises:
+        PermissionDeniedError: The directory may not be entered.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{root} may not be entered by {local_actor()}",
+            hint="run this as the directory's owner",
+        ) from error
 
 
 def open_node(option: str | None) -> "Node":
@@ -46,7 +72,8 @@ def open_node(option: str | None) -> "Node":
     root = data_dir(option)
     paths = DataPaths(root)
     try:
-        owner = paths.owner()
+        with entering(root):
+            owner = paths.owner()
     except FileNotFoundError as error:
         waiting = prepared_node(option)
         if waiting is not None:
@@ -58,11 +85,6 @@ def open_node(option: str | None) -> "Node":
     except NotADirectoryError as error:
         raise NotFoundError(
             f"there is no node in {root}: what is in it is no node's", hint="name another folder"
-        ) from error
-    except PermissionError as error:
-        raise PermissionDeniedError(
-            f"{root} may not be entered by {local_actor()}",
-            hint="run this as the directory's owner",
         ) from error
     if os.geteuid() != owner:
         # root too: the files that it would leave there could not be used by the node's own processes

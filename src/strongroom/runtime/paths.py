@@ -26,6 +26,18 @@ class DataPaths(NamedTuple):
         """
         return self.coordination.parent.stat().st_uid
 
+    def is_made(self) -> bool:
+        """Whether the data directory has a node's folder, or something else of its name.
+
+        Raises:
+            PermissionError: The data directory may not be entered.
+        """
+        try:
+            self.tabsvc.lstat()  # Path.exists() of Python 3.14 says no where it may not look
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
     @property
     def tabsvc(self) -> Path:
         """The folder of all services' files."""

@@ -1,4 +1,4 @@
-"""What a data directory is called, and users whom the system does not know (findings K20, D21, D22)."""
+"""What a data directory is called, and users whom the system does not know (findings K20, D18, D22, D23)."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ def test_an_empty_name_is_refused(words: list[str], here: Path, capsys: Capture)
 
 
 def test_two_data_directories_are_refused(here: Path, capsys: Capture) -> None:
-    """Findings D14: which of two counts is not guessed."""
+    """Findings D18: which of two counts is not guessed."""
     assert dispatch.main("strongroom", ["--data-dir", "a", "status", "--data-dir=b"]) == 2
     assert "given twice" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Small things that a newcomer and a script met (findings K13, D8, D14 to D24)."""
+"""Small things that a newcomer and a script met (findings K2, K13, D8, D19, D20, D24)."""
 
 import json
 import os

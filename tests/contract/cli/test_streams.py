@@ -201,7 +201,7 @@ SINGLE = [
 def test_an_option_that_takes_one_value_is_given_once(
     line: Line, option: str, capsys: Capture
 ) -> None:
-    """Findings D14: `get -k a -k b` printed b."""
+    """Findings D18: `get -k a -k b` printed b."""
     (one,) = [one for one in line.options if option in one.option_strings]
     value = str(next(iter(one.choices))) if one.choices else "1"
     words = [*line.words({one.dest: value}), option, value]

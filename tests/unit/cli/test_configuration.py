@@ -173,7 +173,7 @@ def test_set_refuses(run: Run, words: list[str], stdin: bytes, code: int, says: 
     ],
 )
 def test_usage(run: Run, words: list[str]) -> None:
-    """Q-30; findings D14: of two values of one option neither is guessed."""
+    """Q-30; findings D18: of two values of one option neither is guessed."""
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert "usage: tsm" in err
