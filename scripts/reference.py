@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from strongroom import errors
-from strongroom.cli import dispatch, parsing
+from strongroom.cli import dispatch
+from strongroom.cli.terminal import parsing
 from strongroom.config import catalog
 from strongroom.crypto import labels
 from strongroom.eventlog import events

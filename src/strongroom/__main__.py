@@ -40,7 +40,8 @@ def _main(tool: str) -> int:
     # imported modules live to the end of the process, so collecting garbage among them costs 2 ms of each command for
     # nothing
     gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
-    from strongroom.cli import dispatch, streams
+    from strongroom.cli import dispatch
+    from strongroom.cli.terminal import streams
     from strongroom.system import process_memory
 
     process_memory.keep_private()

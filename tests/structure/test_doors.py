@@ -24,7 +24,7 @@ def ports() -> list[str]:
     return [
         name.replace("/", ".")
         for name in found
-        if name.startswith(doors) and name.rpartition("/")[2].rpartition("_")[2] == "ports"
+        if name.startswith(doors) and (name.endswith("/ports") or "/ports/" in name)
     ]
 
 

@@ -10,7 +10,7 @@ from tests.structure.test_repository import relative, sources
 
 #: Who may touch a standard stream: the piece itself, and one that says that a log cannot be written.
 _STREAMS = {
-    "src/strongroom/cli/streams.py",
+    "src/strongroom/cli/terminal/streams.py",
     "src/strongroom/runtime/service_logs.py",
 }
 _NAMES = {
@@ -24,7 +24,7 @@ _NAMES = {
 _CALLS = {"print", "input"}
 _READS = {"read_text", "read_bytes", "open"}
 _OTHER_CALLS = {"os.open", "small_files.read_bytes"}
-_READERS = {"src/strongroom/cli/small_files.py"}
+_READERS = {"src/strongroom/cli/named_files/small_files.py"}
 
 
 def _touched(tree: ast.AST) -> Iterator[str]:

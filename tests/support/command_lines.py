@@ -8,7 +8,8 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from strongroom.cli import dispatch, parsing
+from strongroom.cli import dispatch
+from strongroom.cli.terminal import parsing
 
 
 @dataclass(frozen=True)

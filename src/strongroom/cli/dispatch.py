@@ -9,9 +9,9 @@ import importlib
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from strongroom.cli import streams
-from strongroom.cli.ended import Ended
-from strongroom.cli.session import Session, SessionOptions
+from strongroom.cli.terminal import streams
+from strongroom.cli.terminal.ended import Ended
+from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.errors import StrongroomError, UsageError
 from strongroom.system import disk
 
@@ -25,36 +25,36 @@ _VERSION = ("-v", "--version")
 
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "strongroom": {
-        "init": ("setup", "create a node: keystore, keys, secrets, first administrator"),
-        "serve": ("serve", "run the node: web service and backgrounder"),
-        "encrypt": ("files", "encrypt a file or a stream"),
-        "decrypt": ("files", "decrypt a file or a stream"),
-        "inspect": ("files", "show the header of an encrypted file, without a key"),
-        "rewrap": ("files", "bring the data key of encrypted files under the active MEK"),
-        "verify": ("files", "authenticate every byte of encrypted files"),
-        "sites": ("sites", "list, create and set the encryption mode of sites"),
-        "users": ("users", "list and create users, set passwords and roles"),
-        "tokens": ("tokens", "personal access tokens"),
-        "extracts": ("extracts", "list, encrypt, decrypt, re-encrypt and rewrap extracts"),
-        "jobs": ("jobs", "list, show, cancel and wait for jobs"),
-        "status": ("status", "state of the node and its services"),
+        "init": ("node.setup", "create a node: keystore, keys, secrets, first administrator"),
+        "serve": ("node.serve", "run the node: web service and backgrounder"),
+        "encrypt": ("files.commands", "encrypt a file or a stream"),
+        "decrypt": ("files.commands", "decrypt a file or a stream"),
+        "inspect": ("files.commands", "show the header of an encrypted file, without a key"),
+        "rewrap": ("files.commands", "bring the data key of encrypted files under the active MEK"),
+        "verify": ("files.commands", "authenticate every byte of encrypted files"),
+        "sites": ("content.sites", "list, create and set the encryption mode of sites"),
+        "users": ("content.users", "list and create users, set passwords and roles"),
+        "tokens": ("content.tokens", "personal access tokens"),
+        "extracts": ("content.extracts", "list, encrypt, decrypt, re-encrypt and rewrap extracts"),
+        "jobs": ("content.jobs", "list, show, cancel and wait for jobs"),
+        "status": ("node.status", "state of the node and its services"),
         "recover": (
-            "recover",
+            "keys.recover",
             "bring back a node whose root or keystore is gone; accept an old KMS store",
         ),
-        "events": ("events", "show and verify the event log"),
-        "backup": ("backup", "make, verify, try and restore a backup"),
+        "events": ("node.events", "show and verify the event log"),
+        "backup": ("node.backup", "make, verify, try and restore a backup"),
         "version": ("version", "the version"),
     },
     "tsm": {
-        "configuration": ("configuration", "get, set and list configuration keys"),
-        "pending-changes": ("pending_changes", "list, apply and discard pending changes"),
-        "security": ("security", "key management, keystore, regeneration of internal tokens"),
-        "settings": ("settings", "export and import all settings"),
-        "maintenance": ("maintenance", "backup and restore"),
-        "status": ("status", "state of the node and its services"),
-        "topology": ("topology", "bootstrap files of new nodes"),
-        "jobs": ("jobs", "list, show, cancel and wait for jobs"),
+        "configuration": ("secrets.configuration", "get, set and list configuration keys"),
+        "pending-changes": ("secrets.pending_changes", "list, apply and discard pending changes"),
+        "security": ("keys.security", "key management, keystore, regeneration of internal tokens"),
+        "settings": ("secrets.settings", "export and import all settings"),
+        "maintenance": ("node.maintenance", "backup and restore"),
+        "status": ("node.status", "state of the node and its services"),
+        "topology": ("node.topology", "bootstrap files of new nodes"),
+        "jobs": ("content.jobs", "list, show, cancel and wait for jobs"),
         "version": ("version", "the version"),
         "start": ("tsm_habits", "say how the node is started"),
         "stop": ("tsm_habits", "end the node's server"),
@@ -62,7 +62,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "login": ("tsm_habits", "for scripts: nobody signs in here"),
         "logout": ("tsm_habits", "for scripts: nobody signs in here"),
     },
-    "initialize-tsm": {"": ("setup", "create a node")},
+    "initialize-tsm": {"": ("node.setup", "create a node")},
 }
 
 
@@ -155,7 +155,7 @@ def _quick(module: ModuleType, arguments: list[str]) -> Run | None:
 def _parsed(
     module: ModuleType, called: tuple[str, str], arguments: list[str], behind: str | None
 ) -> Run:
-    from strongroom.cli import parsing
+    from strongroom.cli.terminal import parsing
 
     tool, verb = called
     parser, sentence = module.build_parser(f"{tool} {verb}".strip(), verb), COMMANDS[tool][verb][1]

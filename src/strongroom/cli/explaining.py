@@ -10,7 +10,8 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from strongroom.cli import examples, parsing
+from strongroom.cli import examples
+from strongroom.cli.terminal import parsing
 from strongroom.system.compat import override
 
 Commands = Mapping[str, Mapping[str, tuple[str, str]]]

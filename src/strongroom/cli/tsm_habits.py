@@ -8,8 +8,8 @@ have no effect.
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.cli import parsing
-from strongroom.cli.session import Session
+from strongroom.cli.terminal import parsing
+from strongroom.cli.terminal.session import Session
 from strongroom.errors import StateError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     }
     parser = argparse.ArgumentParser(prog=prog, description=purposes[verb])
     if verb == "stop":
-        from strongroom.cli import parsing
+        from strongroom.cli.terminal import parsing
 
         parser.add_argument(
             "--request-timeout",

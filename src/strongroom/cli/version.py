@@ -2,7 +2,7 @@
 
 import argparse
 
-from strongroom.cli.session import Session
+from strongroom.cli.terminal.session import Session
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:

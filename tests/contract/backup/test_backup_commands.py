@@ -26,7 +26,7 @@ from strongroom.services.backups.keys import BackupKeys, WrapRequest
 from strongroom.services.backups.make import BackupRequest
 from strongroom.services.content.items import placement_of
 from strongroom.services.keys.stored import STORE
-from tests.contract.cli.test_serve import served
+from tests.contract.cli.node.test_serve import served
 from tests.support import backups
 from tests.support.backups import State
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from strongroom import ids
-from strongroom.cli import admission as asking
+from strongroom.cli.node import admission as asking
 from strongroom.clock import FixedClock, SystemClock
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes

@@ -65,7 +65,9 @@ def test_a_file_that_was_sealed_outside_is_not_lost_without_a_word(
     shown = capsys.readouterr()
     assert "unused here" in shown.out
     assert f"MEK {old}: by the event log, at least 1 file outside the store" in shown.err
-    monkeypatch.setattr("strongroom.cli.streams.ask", lambda _: "")  # the end of standard input
+    monkeypatch.setattr(
+        "strongroom.cli.terminal.streams.ask", lambda _: ""
+    )  # the end of standard input
     assert run("security", "kms", "retire", old) == 7
     said = capsys.readouterr().err
     assert "at least 1 file outside the store" in said
@@ -91,9 +93,9 @@ def test_who_answers_or_says_yes_gives_it_up(
     second = node.envelope_keys.active_mek_id
     _sealed(node, tmp_path, "g", "h")
     node.kms.rotate(ACTOR)
-    monkeypatch.setattr("strongroom.cli.streams.ask", lambda _: answer)
+    monkeypatch.setattr("strongroom.cli.terminal.streams.ask", lambda _: answer)
     assert run("security", "kms", "retire", first) == 0
-    monkeypatch.setattr("strongroom.cli.streams.ask", lambda _: "n")
+    monkeypatch.setattr("strongroom.cli.terminal.streams.ask", lambda _: "n")
     assert run("security", "kms", "retire", second) == 7
     assert run("security", "kms", "retire", second, "--yes") == 0
 
@@ -240,7 +242,7 @@ def test_an_unknown_mek_and_the_one_that_encrypts_are_refused_without_a_question
     def ask(_: str) -> str:
         raise AssertionError("nothing is to be asked")
 
-    monkeypatch.setattr("strongroom.cli.streams.ask", ask)
+    monkeypatch.setattr("strongroom.cli.terminal.streams.ask", ask)
     assert run("security", "kms", "retire", node.envelope_keys.active_mek_id) == 7
     assert run("security", "kms", "retire", "00000000-0000-4000-8000-000000000000") == 22
     opening.open_node(str(node.paths.root)).close()

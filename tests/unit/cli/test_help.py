@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from strongroom.cli import dispatch, examples, parsing
+from strongroom.cli import dispatch, examples
+from strongroom.cli.terminal import parsing
 from tests.support.servers import ROOT
 
 HOWTO = ROOT / "docs/howto"

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from strongroom.cli.sealing import TerminalPrompts
+from strongroom.cli.named_files.sealing import TerminalPrompts
 from strongroom.crypto import age, rng
 from strongroom.crypto.age import Identity, OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes

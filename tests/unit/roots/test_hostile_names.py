@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from strongroom.cli import kms_modes
+from strongroom.cli.keys import kms_modes
 from strongroom.config import catalog
 from strongroom.errors import UsageError
 from strongroom.roots import registry

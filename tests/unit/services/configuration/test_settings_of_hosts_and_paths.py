@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.cli import dispatch, log_archive
+from strongroom.cli import dispatch
+from strongroom.cli.node import log_archive
 from strongroom.config import catalog
 from strongroom.config.import_rules import Outcome
 from strongroom.errors import StateError, UsageError

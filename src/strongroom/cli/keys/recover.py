@@ -1,0 +1,217 @@
+"""`strongroom recover`: bring a node back by a recovery identity or by shares, or accept an old KMS store."""
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from strongroom.cli.named_files import sealing, small_files
+from strongroom.cli.terminal import parsing
+from strongroom.cli.terminal.session import Session
+from strongroom.errors import StrongroomError, UsageError
+from strongroom.roots import registry
+
+if TYPE_CHECKING:
+    from strongroom.crypto.age import Identity
+    from strongroom.services.recovery.recover import Drilled, Recovered
+
+
+_OWN = "of the kit"
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `recover`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=f"{verb}: bring a node back whose root or keystore is gone, prove that this"
+        " would work, or accept a KMS store that was put back",
+    )
+    ways = parser.add_mutually_exclusive_group(required=True)
+    ways.add_argument(
+        "--identity",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="open with the age identities of this file; - is stdin; may be given again",
+    )
+    ways.add_argument(
+        "--share",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a share of a recovery kit; - is stdin; give as many as the kit needs",
+    )
+    ways.add_argument(
+        "--accept-epoch",
+        type=parsing.number(1, parsing.LARGEST),
+        metavar="N",
+        help="take the present KMS store, of epoch N, though a newer one was seen",
+    )
+    parser.add_argument(
+        "--drill", action="store_true", help="prove that they open the keys now; replace nothing"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="open the keys, tell the plan, change nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    parser.set_defaults(run=_run)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.accept_epoch is not None:
+        if arguments.drill or arguments.dry_run:
+            raise UsageError("--accept-epoch goes with neither --drill nor --dry-run")
+        session.node.keeper.accept_epoch(arguments.accept_epoch, session.actor)
+        session.out(f"The KMS store of epoch {arguments.accept_epoch} counts from now on.")
+        return 0
+    if arguments.share:
+        words = _read_shares(arguments.share)
+        if arguments.drill and _lacks(list(words.values())):
+            return _check_shares(words, session)
+        identities = _combined(words)
+    else:
+        identities = _identities(arguments.identity)
+    return _open(arguments, session, identities)
+
+
+def _open(
+    arguments: argparse.Namespace, session: Session, identities: "tuple[Identity, ...]"
+) -> int:
+    from strongroom.node import recover
+
+    service = recover.recovery_of(session.whole_node)
+    if arguments.drill:
+        return _tell_drill(service.drill(identities, session.actor), arguments, session)
+    if arguments.dry_run:
+        plan = service.plan(identities)
+        for number, step in enumerate(plan, start=1):
+            session.out(f"{number}. {step}")
+        session.note("the keys were opened; nothing was changed (--dry-run)")
+        return 0 if plan else _tell_nothing(session)
+    with recover.alone(session.whole_node):
+        done = service.recover(identities, session.actor, session.note)
+    return _tell_recovered(done, arguments, session)
+
+
+# ---- what was given --------------------------------------------------------------------------------
+
+
+def _identities(files: list[str]) -> "tuple[Identity, ...]":
+    from strongroom.crypto import age
+
+    found: list[Identity] = []
+    for name in files:
+        data = small_files.read_lines(name, "the identity")
+        found += age.parse_identities(data, sealing.TerminalPrompts())
+    return tuple(found)
+
+
+def _read_shares(files: list[str]) -> dict[str, str]:
+    """The words of each file, each share proved to be intact."""
+    from strongroom.crypto import shares
+
+    found = {}
+    for name in files:
+        data = small_files.read_lines(name, "the share")
+        try:
+            found[name] = shares.words_of(data.decode())
+            shares.describe(found[name])
+        except UnicodeDecodeError:
+            raise UsageError(f"{name} is not text: it is no share") from None
+        except UsageError as error:
+            raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
+    return found
+
+
+def _combined(words: dict[str, str]) -> "tuple[Identity, ...]":
+    from strongroom.crypto import shares
+
+    return (shares.combine(list(words.values())),)
+
+
+def _lacks(words: list[str]) -> bool:
+    """Whether these are too few shares of one set to be combined."""
+    from strongroom.crypto import shares
+
+    infos = {shares.describe(text) for text in words}
+    sets = {info.set_id for info in infos}
+    return len(sets) == 1 and len(infos) < next(iter(infos)).threshold
+
+
+# ---- what is told ----------------------------------------------------------------------------------
+
+
+def _check_shares(words: dict[str, str], session: Session) -> int:
+    """Each share for itself: its checksum, and whether it is of a kit of this node."""
+    from strongroom.crypto import shares
+
+    strange = False
+    for name, text in words.items():
+        info = shares.describe(text)
+        whose = _kit_of(info.set_id, session)
+        strange = strange or not whose.startswith(_OWN)
+        session.out(
+            f"{name}: share {info.index} of {info.count} of set {info.set_id}, intact;"
+            f" {info.threshold} are needed; {whose or 'of no kit of this node'}"
+        )
+    session.note("the shares were checked alone; nothing was opened")
+    return 1 if strange else 0
+
+
+def _kit_of(set_id: str, session: Session) -> str:
+    try:
+        kits = session.node.keeper.root_settings()
+    except StrongroomError:
+        return "whether it is of a kit of this node cannot be told without its keys"
+    own = [kit for kit in kits if kit.kind == registry.SHARES and kit.options.get("set") == set_id]
+    return f"{_OWN} {own[0].root_key_id}" if own else ""
+
+
+def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.system.plural import counted
+
+    if arguments.json:
+        session.out_json(asdict(drilled))
+    else:
+        session.out(f"recipient:          {drilled.kind} {drilled.recipient}")
+        session.out(f"wrap:               {drilled.wrap_id}")
+        meks = counted(drilled.meks, "MEK")
+        session.out(f"RMK:                {drilled.rmk_id}, opened; {meks} open")
+        session.out(f"configuration keys: {', '.join(drilled.configuration_keys)}, opened")
+    if drilled.not_noted:
+        session.note(f"the date of this drill could not be stored: {drilled.not_noted}")
+    for key_id in drilled.not_opened:
+        session.note(f"the configuration key {key_id} did not open: see 'kms roots repair'")
+    return 1 if drilled.not_opened else 0
+
+
+def _tell_recovered(done: "Recovered", arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.json:
+        session.out_json(asdict(done))
+        return 0
+    if not done.done:
+        return _tell_nothing(session)
+    session.out("The node was recovered; its KMS mode is local.")
+    if done.keystore_renewed:
+        session.out("A new keystore was made.")
+    session.out(f"New RMK: {done.rmk_id}")
+    session.out(f"New MEK that encrypts: {done.mek_id}")
+    for mek_id in done.adopted:
+        session.out(f"available again: {mek_id}")
+    for key_id in done.left:
+        session.note(
+            f"nothing opened the configuration key {key_id}: it is not in the new keystore; its record"
+            " lies in configuration_keys.json.lost-<time>"
+        )
+    session.note(
+        "see 'tsm security kms status'; make all internal keys anew if the lost ones may be in other"
+        " hands: tsm security regenerate-internal-tokens; shares that were together in one"
+        " place are no longer apart: make a new kit"
+    )
+    return 0
+
+
+def _tell_nothing(session: Session) -> int:
+    session.out("The node opens by itself; nothing was changed.")
+    session.note("to prove that a recovery would work: strongroom recover --drill")
+    return 0

@@ -1,0 +1,298 @@
+"""`strongroom events list|verify`: shows and verifies the event log (C-23)."""
+
+import argparse
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from strongroom.cli.named_files import small_files
+from strongroom.cli.terminal import columns, parsing, streams
+from strongroom.cli.terminal.bar import Bar
+from strongroom.cli.terminal.session import Session
+from strongroom.clock import Clock, format_utc, parse_utc
+from strongroom.errors import (
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    UnsignedError,
+    UsageError,
+)
+from strongroom.system.plural import counted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from strongroom.eventlog.audit import Report
+    from strongroom.eventlog.base import Query
+    from strongroom.eventlog.notes import Checkpoint, Verifier
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+_POLL_S = 0.3
+_HEADS = ("NUMBER", "TIME", "ACTOR", "EVENT", "DETAILS")
+_WIDTHS = (6, 20, 16, 0, 0)
+"""Of columns whose rows are printed as they are read; a longer cell moves the rest of its line."""
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `events`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"show and verify the {verb} log")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    show = commands.add_parser("list", help="show events, oldest first")
+    when = "YYYY-MM-DDTHH:MM:SSZ, or so long ago: 90s, 30m, 2h, 7d, 4w"
+    show.add_argument("--since", metavar="TIME", default="", help=f"from this time on: {when}")
+    show.add_argument("--until", metavar="TIME", default="", help="up to this time, said alike")
+    show.add_argument("--id", metavar="ID", help="only events of this id, such as KEY_GENERATED")
+    show.add_argument(
+        "--actor", metavar="ACTOR", default="", help="only this actor's: os:NAME, user:NAME, system"
+    )
+    show.add_argument(
+        "--limit",
+        metavar="COUNT",
+        type=parsing.number(1, parsing.LARGEST),
+        help="only the newest so many, after all other choices",
+    )
+    show.add_argument(
+        "--follow", action="store_true", help="go on with events as they come, until Ctrl-C"
+    )
+    show.add_argument(
+        "--json", action="store_true", help="print a JSON list; with --follow, one record a line"
+    )
+    columns.add_options(show)
+    show.set_defaults(run=_list)
+    verify = commands.add_parser("verify", help="recompute chain and tree of the event log")
+    verify.add_argument("--checkpoint", metavar="FILE", help="a checkpoint that was kept elsewhere")
+    verify.add_argument("--log", metavar="FILE", help="a copy of a log, instead of this node's")
+    verify.add_argument("--key", metavar="KEY", help="what verifies the checkpoint, with --log")
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.set_defaults(run=_verify)
+    newest = commands.add_parser("checkpoint", help="print the newest signed checkpoint")
+    newest.add_argument("--json", action="store_true", help="print it as JSON")
+    newest.set_defaults(run=_checkpoint)
+    archive = commands.add_parser("archive", help="move the log aside and begin a new one")
+    archive.add_argument("--reason", metavar="TEXT", required=True, help="why; kept in the new log")
+    archive.set_defaults(run=_archive)
+    return parser
+
+
+def _list(arguments: argparse.Namespace, session: Session) -> int:
+    query = _query(arguments, session)
+    log = session.node.events
+    if not arguments.json:
+        columns.show_heading(session, arguments, _HEADS, _WIDTHS)
+    if arguments.follow:
+        for record in log.follow(query, lambda: time.sleep(_POLL_S)):
+            session.out(streams.json_text(record, indent=None) if arguments.json else _line(record))
+    elif arguments.json:
+        session.out_lines(_json_lines(log.read(query)))
+    else:
+        session.out_lines(_line(record) for record in log.read(query))
+    return 0
+
+
+def _query(arguments: argparse.Namespace, session: Session) -> "Query":
+    from strongroom.eventlog import events
+    from strongroom.eventlog.base import Query
+
+    if arguments.id is not None and getattr(events, arguments.id, None) != arguments.id:
+        known = sorted(name for name, value in vars(events).items() if name == value)
+        raise UsageError(f"unknown event id {arguments.id!r}", hint=f"known are {', '.join(known)}")
+    if arguments.follow and arguments.until:
+        raise UsageError("--follow goes on for ever, and --until ends: give one of the two")
+    clock = session.node.clock
+    return Query(
+        _moment("--since", arguments.since, clock),
+        _moment("--until", arguments.until, clock),
+        frozenset({arguments.id} if arguments.id else ()),
+        arguments.actor,
+        arguments.limit,
+    )
+
+
+def _moment(option: str, text: str, clock: Clock) -> str:
+    """A time as the log has it, of a time or of how long ago it was."""
+    if not text:
+        return ""
+    duration = _DURATION.fullmatch(text)
+    try:
+        if duration is None:
+            return format_utc(parse_utc(text))
+        ago = int(duration[1]) * _UNITS[duration[2]]
+        return format_utc(clock.now() - timedelta(seconds=ago))
+    except FormatError as error:
+        hint = "or say how long ago: 90s, 30m, 2h, 7d, 4w"
+        raise UsageError(f"{option}: {error.message}", hint=hint) from error
+    except OverflowError as error:
+        raise UsageError(f"{option}: {text} ago there was no calendar") from error
+
+
+def _json_lines(records: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """A JSON list as `out_json` prints it, record by record: it is never held as a whole."""
+    before = ""
+    for record in records:
+        yield f"{before}," if before else "["
+        before = "\n".join(f"  {line}" for line in streams.json_text(record).split("\n"))
+    if before:
+        yield before
+    yield "]" if before else "[]"
+
+
+def _line(record: Mapping[str, object]) -> str:
+    details = record["details"]
+    pairs = details.items() if isinstance(details, dict) else ()
+    shown = " ".join(f"{name}={value}" for name, value in pairs)
+    cells = (
+        str(record["seq"]),
+        str(record["time"]),
+        str(record["actor"]),
+        str(record["id"]),
+        shown,
+    )
+    return columns.line(cells, _WIDTHS)
+
+
+def _verify(arguments: argparse.Namespace, session: Session) -> int:
+    report = _report(arguments, session)
+    for found in report.breaks:
+        session.note(f"line {found.line}: {found.what}")
+    for words in (*report.faults, *report.late):
+        session.note(words)
+    if report.unsigned:
+        first, last = report.head.seq - report.unsigned + 1, report.head.seq
+        session.note(f"lines {first} to {last} are not signed")
+    if arguments.json:
+        session.out_json(_as_json(report))
+    if report.is_changed:
+        raise IntegrityError(_sentence(report), hint=_HINT)
+    if report.unsigned:
+        raise UnsignedError(_unsigned(report), hint=_UNSIGNED_HINT)
+    if not arguments.json:
+        signed = "" if report.signed is None else f", {report.signed} of them signed"
+        seq, digest = report.head
+        session.out(f"verified {counted(seq, 'event')}{signed}, last digest {digest}")
+    return 0
+
+
+_HINT = (
+    "keep the file: compare it with a backup to see what was changed; "
+    "'strongroom events archive' then begins a new log"
+)
+
+
+def _sentence(report: "Report") -> str:
+    count = len(report.breaks)
+    if count:
+        return f"the event log was changed: {count} {'line does' if count == 1 else 'lines do'} not fit"
+    return f"the event log was changed: {report.faults[0]}"
+
+
+_UNSIGNED_HINT = (
+    "a writer that was killed leaves that; the next event, and each start of the server, signs them and says so. "
+    "If no command and no server was killed at that time, read them: 'strongroom events list'"
+)
+
+
+def _unsigned(report: "Report") -> str:
+    lines = counted(report.unsigned, "line")
+    return (
+        f"the event log is whole, and its last {lines}, from {report.since} on, "
+        f"{'is' if report.unsigned == 1 else 'are'} not signed as yet"
+    )
+
+
+def _report(arguments: argparse.Namespace, session: Session) -> "Report":
+    if arguments.log is None and arguments.key is not None:
+        raise UsageError("--key goes with --log", hint="this node knows its own key")
+    if arguments.log is None:
+        log = session.node.events
+        signer = log.checkpoints.signer()
+        kept = _kept(arguments, signer.verifier if signer else None)
+        with Bar("verifying") as bar:
+            return log.verify(*kept, progress=bar.begin)
+    from pathlib import Path
+
+    from strongroom.eventlog import notes
+    from strongroom.node import opening
+
+    copy = Path(arguments.log)
+    if not copy.is_file():
+        raise NotFoundError(f"there is no file {copy}")
+    verifier = notes.parse_verifier(arguments.key) if arguments.key is not None else None
+    if verifier is not None and arguments.checkpoint is None:
+        arguments.checkpoint = _beside(copy)
+    kept = _kept(arguments, verifier)
+    with Bar("verifying") as bar:
+        return opening.verify_log_copy(copy, *kept, progress=bar.begin)
+
+
+def _beside(log: "Path") -> str:
+    """The checkpoint that was copied with a log, or archived with it."""
+    for path in (log.with_name(f"{log.name}.checkpoint"), log.with_suffix(".checkpoint")):
+        if path.is_file():
+            return str(path)
+    raise UsageError(
+        f"there is no checkpoint beside {log}: nothing would be verified by the key",
+        hint="copy the checkpoint too, or name one with --checkpoint",
+    )
+
+
+def _kept(arguments: argparse.Namespace, verifier: "Verifier | None") -> "tuple[Checkpoint, ...]":
+    """The checkpoint of `--checkpoint`, once it is verified."""
+    if arguments.checkpoint is None:
+        return ()
+    from strongroom.eventlog import notes
+
+    if verifier is None:
+        raise UsageError(
+            "nothing verifies the checkpoint", hint="with --log, give its key by --key"
+        )
+    note = small_files.read_lines(
+        arguments.checkpoint, "the checkpoint", limit=notes.MAX_NOTE_BYTES
+    )
+    # the key stands before what 'events checkpoint' printed, a state before what lies beside a log
+    first, _, rest = note.partition(b"\n")
+    headed = first.startswith(b"{") or first.count(b"+") >= 2
+    return (notes.open_note(rest if headed else note, verifier),)
+
+
+def _as_json(report: "Report") -> Mapping[str, object]:
+    return {
+        "whole": report.is_whole,
+        "events": report.head.seq,
+        "digest": report.head.digest,
+        "signed": report.signed,
+        "unsigned": report.unsigned,
+        "since": report.since,
+        "changed": report.is_changed,
+        "breaks": [{"line": one.line, "what": one.what} for one in report.breaks],
+        "faults": list(report.faults),
+        "late": list(report.late),
+    }
+
+
+def _checkpoint(arguments: argparse.Namespace, session: Session) -> int:
+    newest = session.node.events.newest_checkpoint()
+    if newest is None:
+        raise NotFoundError("there is no checkpoint", hint="see 'strongroom events verify'")
+    signer, checkpoint, note = newest.signer, newest.checkpoint, newest.note
+    if arguments.json:
+        session.out_json(
+            {
+                "key": signer.verifier.text,
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "note": note.decode(),
+            }
+        )
+        return 0
+    session.out(f"{signer.verifier.text}\n{note.decode()[:-1]}")
+    return 0
+
+
+def _archive(arguments: argparse.Namespace, session: Session) -> int:
+    aside = session.node.events.archive(session.actor, arguments.reason)
+    session.out(f"the log is now {aside}, and a new one has begun")
+    return 0

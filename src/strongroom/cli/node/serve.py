@@ -1,0 +1,121 @@
+"""`strongroom serve`: the web service and, as its niced child, the backgrounder.
+
+`backgrounder_keeper` starts the child, and replaces one that died or hangs; `serve.json` names the one that lives.
+"""
+
+import argparse
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from strongroom.cli.node import start_up
+from strongroom.cli.node.backgrounder_keeper import Backgrounder
+from strongroom.cli.terminal import parsing
+from strongroom.cli.terminal.session import Session
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.cli.ports.commands import CommandServices
+
+_log = logging.getLogger("vizportal.Serve")
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `serve`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb} the node until SIGTERM")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="an address of the loopback interface; default %(default)s",
+    )
+    parser.add_argument(
+        "--port",
+        type=parsing.number(0, 65535),
+        default=8000,
+        help="0 picks a free one; default %(default)s",
+    )
+    parser.add_argument(
+        "--no-backgrounder", action="store_true", help="serve only; jobs stay queued"
+    )
+    parser.set_defaults(run=_run)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.doors.control import server as control
+    from strongroom.runtime import running, service_logs
+    from strongroom.services.configuration import log_levels
+
+    node = session.node
+    with ExitStack() as stack:
+        stack.enter_context(running.sole_server(node.paths))
+        service_logs.configure(node.paths, "vizportal", access=node.access)
+        following = log_levels.followed(node.configuration, "vizportal")
+        stack.enter_context(following)
+        start_up.bring_in_order(session)
+        note = _Note(node)
+        backgrounder = Backgrounder(
+            node.paths.root, enabled=not arguments.no_backgrounder, changed=note.renew
+        )
+        note.backgrounder = backgrounder
+        stack.enter_context(backgrounder.kept_running())
+        stack.enter_context(_reloading(node, backgrounder))
+        stack.enter_context(control.serving(node))
+        _serve(arguments, session, note)
+    return 0
+
+
+class _Note:
+    """The contents of `serve.json`: the node's addresses, and its running processes."""
+
+    def __init__(self, node: "CommandServices") -> None:
+        self.backgrounder: Backgrounder | None = None
+        self._node = node
+        self._url = ""
+        self._lock = threading.Lock()
+
+    def publish(self, url: str) -> None:
+        """Connections are accepted."""
+        self._url = url
+        self.renew()
+
+    def renew(self) -> None:
+        """Say it anew: there is another backgrounder. Before the node listens there is nothing to say."""
+        from strongroom.runtime import running
+
+        with self._lock:
+            if self._url and self.backgrounder is not None:
+                found = running.Running(self._url, os.getpid(), self.backgrounder.pid)
+                try:
+                    running.announce(self._node.paths, found, self._node.access)
+                except StrongroomError:
+                    # a full disk ends no server, and status sees which processes are alive
+                    _log.exception("serve.json cannot be written")
+
+
+def _serve(arguments: argparse.Namespace, session: Session, note: _Note) -> None:
+    from strongroom.doors.http import server
+
+    def ready(url: str) -> None:
+        note.publish(url)
+        session.out(f"ready: {url}")
+
+    server.run(session.whole_node, arguments.host, arguments.port, ready)
+
+
+@contextmanager
+def _reloading(node: "CommandServices", backgrounder: "Backgrounder") -> Iterator[None]:
+    """Reload the parts when a change of the configuration asks for it (C-20)."""
+
+    def reload() -> None:
+        node.kms_cache.forget()
+        backgrounder.restart()
+
+    stop = node.configuration.on_restart(reload)
+    try:
+        yield
+    finally:
+        stop()

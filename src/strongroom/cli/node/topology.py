@@ -1,0 +1,108 @@
+"""`tsm topology nodes`: the file that brings a new node the keys of the configuration (C-21)."""
+
+import argparse
+from pathlib import Path
+
+from strongroom.cli.named_files import output_file, sealing
+from strongroom.cli.terminal import columns
+from strongroom.cli.terminal.session import Session
+from strongroom.clock import format_utc
+from strongroom.errors import FormatError, UsageError
+
+
+def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
+    """The parser of `topology`."""
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: the nodes")
+    nouns = parser.add_subparsers(required=True, metavar="NOUN")
+    listing = nouns.add_parser("list-nodes", help="the nodes of the installation")
+    listing.add_argument("-v", "--verbose", action="store_true", help="with their services")
+    listing.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_option_of_names(listing)
+    listing.set_defaults(run=_list)
+    nodes = nouns.add_parser("nodes", help="nodes of the installation")
+    verbs = nodes.add_subparsers(required=True, metavar="VERB")
+    making = verbs.add_parser(
+        "get-bootstrap-file", help="write what a new node needs: it holds the master key"
+    )
+    making.add_argument(
+        "-f",
+        "--file",
+        required=True,
+        metavar="FILE",
+        help="a file, replaced if it is there, or a named pipe",
+    )
+    sealing.add_seal_options(making)
+    making.add_argument(
+        "-nec",
+        "--no-embedded-credential",
+        action="store_true",
+        help="without what admits the node",
+    )
+    making.add_argument(
+        "--server",
+        metavar="URL",
+        default="",
+        help="where the new node reaches this one; without it, where this one serves now",
+    )
+    making.set_defaults(run=_make)
+    return parser
+
+
+def _list(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.runtime.processes import SERVICES
+
+    node_id = session.node.paths.node_id
+    if arguments.json:
+        session.out_json([{"node": node_id, "services": list(SERVICES)}])
+        return 0
+    session.out(node_id)
+    for service in SERVICES if arguments.verbose else ():
+        session.out(f"  {service}")
+    return 0
+
+
+def _make(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.runtime import running
+    from strongroom.services.nodes.admit import BootstrapRequest
+
+    target, node = Path(arguments.file), session.node
+    to = sealing.seal_from(arguments)
+    if str(target) == "-":
+        raise UsageError("name a file or a named pipe: keys are not printed")
+    output_file.check_target(target)
+    found = running.find(node.paths)
+    server = _address(arguments.server) or (found.url if found else "")
+    wanted = BootstrapRequest(
+        str(target.absolute()), server, not arguments.no_embedded_credential, not to.is_empty
+    )
+    made = node.topology.make_bootstrap_file(session.actor, wanted)
+    text = made.text.reveal()
+    if to.is_empty:
+        session.note(
+            f"warning: {target} gets the master key in the clear; seal it with --recipient or"
+            " --passphrase-file"
+        )
+    else:
+        from strongroom.crypto import age
+
+        text = age.seal(text, to)
+    try:
+        output_file.write_private(target, text)
+    except BaseException:
+        # also when the person gives up while a pipe has no reader: nobody may hold what was written
+        node.topology.withdraw(session.actor, made.file)
+        raise
+    until = format_utc(made.file.expires_at)
+    session.note(f"bootstrap file of {made.file.node_id} written to {target}, valid until {until}")
+    if made.file.credential is None:
+        session.note("it holds no credential: an administrator admits the node")
+    return 0
+
+
+def _address(given: str) -> str:
+    from strongroom.joining import bootstrap_file
+
+    try:
+        return bootstrap_file.check_server(given)
+    except FormatError as error:
+        raise UsageError(f"--server {given[:200]!r}: {error.message}") from error

@@ -1,0 +1,1 @@
+"""Commands of the configuration and its secrets: set, apply, export, rotate, list."""

@@ -1,0 +1,1 @@
+"""How a command line is read and answered: the session, the two streams, questions, bars, columns, short ids."""
