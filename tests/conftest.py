@@ -14,10 +14,11 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import open_databases  # noqa: E402
+from tests.support import big_values, open_databases  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 
 open_databases.watch()
+big_values.told_briefly()
 
 # helpers that assert: told before any test imports them
 pytest.register_assert_rewrite("tests.torture.nodes", "tests.torture.root_moves")

@@ -1,5 +1,6 @@
 """Keys of envelopes whose MEKs lie in memory, and sources and sinks in memory."""
 
+import threading
 from datetime import UTC, datetime
 
 from strongroom.crypto import rng
@@ -33,10 +34,11 @@ class MemoryKeys(EnvelopeKeys):
 
 
 class Memory:
-    """Bytes as a source and as a sink."""
+    """Bytes as a source and as a sink; several threads may write, each at a place of its own, as into a file."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
+        self._growing = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -48,9 +50,10 @@ class Memory:
         return len(piece)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        if len(self.data) < offset:
-            self.data.extend(bytes(offset - len(self.data)))
-        self.data[offset : offset + len(data)] = data
+        with self._growing:
+            if len(self.data) < offset:
+                self.data.extend(bytes(offset - len(self.data)))
+            self.data[offset : offset + len(data)] = data
 
 
 def sealed(
