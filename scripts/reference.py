@@ -150,6 +150,11 @@ def labels_table() -> str:
     parts = []
     for title, uses, key in (
         ("Subkeys: `info` of HKDF.", labels.SUBKEYS, "of the key"),
+        (
+            "Single-shot seals of format 2 (a zero byte, the number of fields, and each field behind its length).",
+            labels.SEALS,
+            "of the key",
+        ),
         ("AADs of AES-GCM.", labels.BOUND, "under the subkey, or key"),
         ("Digests: SHA-256, no key.", labels.DIGESTS, "of"),
         ("What is sealed to a recipient, or signed.", labels.OTHERS, "by"),

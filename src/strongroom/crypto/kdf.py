@@ -17,7 +17,7 @@ def hkdf(key: SecretBytes, *, salt: bytes, info: bytes, length: int = 32) -> Sec
     Args:
         key: Input key material.
         salt: Public; empty means a salt of zeros (RFC 5869 section 2.2).
-        info: The purpose: a label beginning with `strongroom/v1/`, and the ids to which the subkey is bound.
+        info: The purpose: a label of `labels`, and the ids to which the subkey is bound.
         length: Length of the subkey in bytes, at most 8160 (RFC 5869 section 2.3).
     """
     if not 0 < length <= _MAX_BYTES:

@@ -35,6 +35,17 @@ BODY = b"strongroom/v1/body"
 ASSET = b"strongroom/v1/asset"
 SESSION = b"strongroom/v1/session\0"
 ACCESS_TOKEN = b"strongroom/v1/access-token\0"
+SEAL_ENC = b"strongroom/v2/seal/enc"
+SEAL_PENDING = b"strongroom/v2/seal/pending"
+SEAL_FORMER = b"strongroom/v2/seal/former"
+SEAL_NEXT_STORE = b"strongroom/v2/seal/next-store"
+SEAL_CONFIGURATION_KEY = b"strongroom/v2/seal/configuration-key"
+SEAL_ROOT_LOCAL = b"strongroom/v2/seal/root-local"
+SEAL_ROOT_INDIRECT = b"strongroom/v2/seal/root-indirect"
+SEAL_MEK = b"strongroom/v2/seal/mek"
+SEAL_ASSET = b"strongroom/v2/seal/asset"
+SEAL_BACKUP_ASSETS = b"strongroom/v2/seal/backup-assets"
+SEAL_BACKUP_RMK = b"strongroom/v2/seal/backup-rmk"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
 
@@ -77,6 +88,7 @@ class Use(NamedTuple):
         salted: For a subkey: whether the derivation has a fresh salt as well.
         size: For a subkey: its length in bytes.
         page: The document that specifies the use.
+        framed: Whether a zero byte and the number of the fields follow the label, and a length precedes each field.
     """
 
     label: bytes
@@ -86,6 +98,7 @@ class Use(NamedTuple):
     page: str
     salted: bool = False
     size: int = 32
+    framed: bool = False
 
     @property
     def has_fixed_width(self) -> bool:
@@ -99,8 +112,20 @@ class Use(NamedTuple):
 
     def fits(self, data: bytes) -> bool:
         """Whether these bytes can be of this use, by label and length."""
+        if self.framed:
+            return self._fits_framed(data)
         long_enough = len(data) == self.width if self.has_fixed_width else len(data) >= self.width
         return long_enough and data.startswith(self.label)
+
+    def _fits_framed(self, data: bytes) -> bool:
+        head = self.label + b"\0" + bytes([len(self.fields)])
+        rest = data[len(head) :]
+        for field in self.fields:
+            length = int.from_bytes(rest[:4], "big")
+            if len(rest) < 4 + length or (field.size and field.size != length):
+                return False
+            rest = rest[4 + length :]
+        return data.startswith(head) and not rest
 
 
 CONFIGURATION = "configuration key"
@@ -186,6 +211,39 @@ BOUND: tuple[Use, ...] = (
     ),
 )
 
+
+def _seal(label: bytes, key: str, *fields: Field) -> Use:
+    return Use(label, Kind.INFO, key, fields, "seals.md", salted=True, size=76, framed=True)
+
+
+#: The single-shot seals of format 2: key, nonce and commitment of each come from one derivation.
+SEALS: tuple[Use, ...] = (
+    _seal(SEAL_ENC, CONFIGURATION, _INSTALLATION, _KEY_ID, Field("parameter", 0)),
+    _seal(
+        SEAL_PENDING,
+        CONFIGURATION,
+        _INSTALLATION,
+        _KEY_ID,
+        Field("base version", 8),
+        Field("number", 8),
+    ),
+    _seal(SEAL_FORMER, CONFIGURATION, _INSTALLATION, _KEY_ID, Field("SHA-256", 32)),
+    _seal(SEAL_NEXT_STORE, CONFIGURATION, _INSTALLATION, _KEY_ID, Field("change id", 16)),
+    _seal(SEAL_CONFIGURATION_KEY, MASTER, *_OF_KEY_WRAP),
+    _seal(SEAL_ROOT_LOCAL, CONFIGURATION, *_OF_WRAP),
+    _seal(SEAL_ROOT_INDIRECT, DATA_KEY, *_OF_WRAP),
+    _seal(SEAL_MEK, RMK, *_PLACE, Field("MEK id", 16)),
+    _seal(
+        SEAL_ASSET,
+        ASSET_KEY,
+        _INSTALLATION,
+        Field("asset-key id", 16),
+        Field("content id", 16),
+    ),
+    _seal(SEAL_BACKUP_ASSETS, RMK, *_OF_BACKUP),
+    _seal(SEAL_BACKUP_RMK, MEK, *_OF_BACKUP, Field("MEK id", 16)),
+)
+
 #: Digests of something behind a label, with no key.
 DIGESTS: tuple[Use, ...] = (
     Use(BODY, Kind.DIGEST, "the body's context", _BODY_FIELDS, "envelope.md"),
@@ -233,4 +291,4 @@ OTHERS: tuple[Use, ...] = (
     ),
 )
 
-USES: tuple[Use, ...] = (*SUBKEYS, *BOUND, *DIGESTS, *OTHERS)
+USES: tuple[Use, ...] = (*SUBKEYS, *SEALS, *BOUND, *DIGESTS, *OTHERS)

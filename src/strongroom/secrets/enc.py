@@ -18,7 +18,7 @@ _PREFIX, _SUFFIX = "ENC(", ")"
 _VERSION = 1
 _KEY_ID_END = 17
 _MIN_PAYLOAD = _KEY_ID_END + aead.OVERHEAD_BYTES
-_MAX_TEXT = len(_PREFIX) + len(_SUFFIX) + 4 * -(-(_MIN_PAYLOAD + MAX_VALUE_BYTES) // 3)
+_FRAME = len(_PREFIX) + len(_SUFFIX)
 
 
 def seal_value(key: SecretBytes, key_id: str, parameter: str, value: bytes) -> str:
@@ -42,14 +42,10 @@ def seal_value_with_nonce(
     key: SecretBytes, key_id: str, parameter: str, value: bytes, *, nonce: bytes
 ) -> str:
     """The deterministic core of `seal_value`, for vectors."""
-    if len(value) > MAX_VALUE_BYTES:
-        raise UsageError(
-            f"the value of {parameter!r} is longer than {MAX_VALUE_BYTES} bytes",
-            hint="a secret is a password, a key or a certificate",
-        )
+    check_length(parameter, value)
     head = bytes([_VERSION]) + ids.id_bytes(key_id)
     sealed = aead.seal_with_nonce(_subkey(key), value, aad=_aad(head, parameter), nonce=nonce)
-    return _PREFIX + base64.b64encode(head + sealed).decode("ascii") + _SUFFIX
+    return text_of(head + sealed)
 
 
 def open_value(key: SecretBytes, parameter: str, text: str) -> bytes:
@@ -78,11 +74,35 @@ def key_id_of(text: str) -> str:
     return ids.id_text(_decode(text)[1:_KEY_ID_END])
 
 
-def _decode(text: str) -> bytes:
+def check_length(parameter: str, value: bytes) -> None:
+    """Refuse a value that is too long, before it is encrypted (format/enc.md §1.3).
+
+    Raises:
+        UsageError: The value is too long.
+    """
+    if len(value) > MAX_VALUE_BYTES:
+        raise UsageError(
+            f"the value of {parameter!r} is longer than {MAX_VALUE_BYTES} bytes",
+            hint="a secret is a password, a key or a certificate",
+        )
+
+
+def text_of(payload: bytes) -> str:
+    """The text of a payload (format/enc.md §1.1)."""
+    return _PREFIX + base64.b64encode(payload).decode("ascii") + _SUFFIX
+
+
+def payload_of(text: str, *, version: int, least: int) -> bytes:
+    """The payload of a text, of a known version and at least `least` bytes long.
+
+    Raises:
+        FormatError: The text is no `ENC(...)` of this version.
+    """
     if not (text.startswith(_PREFIX) and text.endswith(_SUFFIX)):
         raise FormatError("not an encrypted value: it has not the form ENC(base64)")
-    if len(text) > _MAX_TEXT:
-        raise FormatError(f"an encrypted value is longer than {_MAX_TEXT} characters")
+    most = _FRAME + 4 * -(-(least + MAX_VALUE_BYTES) // 3)
+    if len(text) > most:
+        raise FormatError(f"an encrypted value is longer than {most} characters")
     inner = text[len(_PREFIX) : -len(_SUFFIX)]
     try:
         payload = base64.b64decode(inner, validate=True)
@@ -91,14 +111,18 @@ def _decode(text: str) -> bytes:
     # format/enc.md §1.2: the last character's unused bits could else change unnoticed
     if base64.b64encode(payload).decode("ascii") != inner:
         raise FormatError("an encrypted value is not canonical base64")
-    if payload[:1] != bytes([_VERSION]):  # format/enc.md §2.1
+    if payload[:1] != bytes([version]):  # format/enc.md §2.1
         raise FormatError(
             "an encrypted value has a version that is not known here",
             hint="it was written by a newer strongroom, or it is damaged",
         )
-    if len(payload) < _MIN_PAYLOAD:
+    if len(payload) < least:
         raise FormatError("an encrypted value is cut short")
     return payload
+
+
+def _decode(text: str) -> bytes:
+    return payload_of(text, version=_VERSION, least=_MIN_PAYLOAD)
 
 
 def _subkey(key: SecretBytes) -> SecretBytes:
