@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 20
 MAX_RECORDS = 1024
 MAX_WRAPS = 64
 REPAIR_HINT = "run 'tsm security keystore repair'"
-_KIND = Kind("their document", ASCII_LINE, MAX_BYTES)
+KIND = Kind("their document", ASCII_LINE, MAX_BYTES)
 
 
 class ConfigurationKeyState(StrEnum):
@@ -68,7 +68,7 @@ def serialize(installation_id: str, records: Sequence[ConfigurationKeyRecord]) -
         "keys": [_record_fields(record) for record in records],
     }
     document["checksum"] = _checksum(document)
-    return _KIND.dumps(document)
+    return KIND.dumps(document)
 
 
 def parse(data: bytes, installation_id: str) -> tuple[ConfigurationKeyRecord, ...]:
@@ -78,15 +78,15 @@ def parse(data: bytes, installation_id: str) -> tuple[ConfigurationKeyRecord, ..
         KeystoreError: The document is damaged, of another version, or of another installation.
     """
     try:
-        fields = _KIND.loads(data)
+        fields = KIND.loads(data)
         fields.check_version("format", FORMAT)
         fields.check_names(("checksum", "format", "installation_id", "keys"))
         checksum = _checksum({name: fields.value(name) for name in fields.names - {"checksum"}})
         _check_same(fields.text("checksum"), checksum)
-        _check_owner(fields.text("installation_id"), installation_id)
+        check_owner(fields.text("installation_id"), installation_id)
         fields.check_count("keys", "records", MAX_RECORDS)
         records = tuple(map(_read_record, fields.objects("keys")))
-        _check_records(records)
+        check_records(records)
     except FormatError as error:
         raise KeystoreError(damaged(error.message), hint=REPAIR_HINT) from error
     return records
@@ -106,15 +106,17 @@ def _record_fields(record: ConfigurationKeyRecord) -> dict[str, object]:
         "id": record.id,
         "created_at": format_utc(record.created_at),
         "state": record.state.value,
-        "wraps": [
-            {
-                "id": wrap.id,
-                "kind": wrap.kind.value,
-                "name": wrap.name,
-                "wrapped": to_base64(wrap.wrapped),
-            }
-            for wrap in record.wraps
-        ],
+        "wraps": [wrap_fields(wrap) for wrap in record.wraps],
+    }
+
+
+def wrap_fields(wrap: KeyWrap) -> dict[str, object]:
+    """The members of a wrap."""
+    return {
+        "id": wrap.id,
+        "kind": wrap.kind.value,
+        "name": wrap.name,
+        "wrapped": to_base64(wrap.wrapped),
     }
 
 
@@ -123,7 +125,12 @@ def _check_same(checksum: str, expected: str) -> None:
         raise FormatError("the checksum does not fit")
 
 
-def _check_owner(found: object, installation_id: str) -> None:
+def check_owner(found: object, installation_id: str) -> None:
+    """Refuse the records of another installation.
+
+    Raises:
+        FormatError: The id is another one.
+    """
     if found != installation_id:
         raise FormatError("they belong to another installation")
 
@@ -134,11 +141,16 @@ def _read_record(fields: Fields) -> ConfigurationKeyRecord:
         fields.id("id"),
         parse_utc(fields.time("created_at")),
         fields.one_of("state", ConfigurationKeyState),
-        tuple(map(_read_wrap, fields.objects("wraps"))),
+        tuple(map(read_wrap, fields.objects("wraps"))),
     )
 
 
-def _read_wrap(fields: Fields) -> KeyWrap:
+def read_wrap(fields: Fields) -> KeyWrap:
+    """A wrap by its members.
+
+    Raises:
+        FormatError: A member is missing, unknown, or of another type.
+    """
     fields.check_names(KeyWrap._fields)
     name = fields.text("name")
     if not name.isprintable() or not name:
@@ -146,7 +158,12 @@ def _read_wrap(fields: Fields) -> KeyWrap:
     return KeyWrap(fields.id("id"), fields.one_of("kind", WrapKind), name, fields.raw("wrapped"))
 
 
-def _check_records(records: Sequence[ConfigurationKeyRecord]) -> None:
+def check_records(records: Sequence[ConfigurationKeyRecord]) -> None:
+    """Refuse records that contradict each other, or are too many (format/configuration-keys.md 1.3 to 1.5).
+
+    Raises:
+        FormatError: An id stands twice, more than one key is active, or a bound is passed.
+    """
     wraps = [wrap.id for record in records for wrap in record.wraps]
     keys = [record.id for record in records]
     active = [record for record in records if record.state is ConfigurationKeyState.ACTIVE]

@@ -46,6 +46,8 @@ SEAL_MEK = b"strongroom/v2/seal/mek"
 SEAL_ASSET = b"strongroom/v2/seal/asset"
 SEAL_BACKUP_ASSETS = b"strongroom/v2/seal/backup-assets"
 SEAL_BACKUP_RMK = b"strongroom/v2/seal/backup-rmk"
+ENTRY_MAC = b"strongroom/v2/entry-mac"
+RECORDS_MAC = b"strongroom/v2/records-mac"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
 
@@ -163,10 +165,12 @@ _BODY_FIELDS = (
 #: Subkeys, by the key that they are derived from.
 SUBKEYS: tuple[Use, ...] = (
     Use(CONFIGURATION_KEY_WRAP, Kind.INFO, MASTER, (), "configuration-keys.md"),
+    Use(RECORDS_MAC, Kind.INFO, MASTER, (_INSTALLATION,), "configuration-keys.md"),
     Use(ENC, Kind.INFO, CONFIGURATION, (), "enc.md"),
     Use(PENDING, Kind.INFO, CONFIGURATION, (), "pending-changes.md"),
     Use(ROOT_LOCAL, Kind.INFO, CONFIGURATION, (), "kms-store.md"),
     Use(BOOTSTRAP, Kind.INFO, CONFIGURATION, (_INSTALLATION,), "bootstrap-file.md"),
+    Use(ENTRY_MAC, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "entries.md"),
     Use(KMS_MEK_WRAP, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(KMS_MAC, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(BACKUP_MAC, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
