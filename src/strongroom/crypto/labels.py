@@ -48,6 +48,9 @@ SEAL_BACKUP_ASSETS = b"strongroom/v2/seal/backup-assets"
 SEAL_BACKUP_RMK = b"strongroom/v2/seal/backup-rmk"
 ENTRY_MAC = b"strongroom/v2/entry-mac"
 RECORDS_MAC = b"strongroom/v2/records-mac"
+KMS_MAC_2 = b"strongroom/v2/kms/mac"
+KMS_SUCCESSOR = b"strongroom/v2/kms/successor"
+KMS_SUCCEEDS = b"strongroom/v2/kms/succeeds"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
 
@@ -173,6 +176,8 @@ SUBKEYS: tuple[Use, ...] = (
     Use(ENTRY_MAC, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "entries.md"),
     Use(KMS_MEK_WRAP, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(KMS_MAC, Kind.INFO, RMK, _PLACE, "kms-store.md"),
+    Use(KMS_MAC_2, Kind.INFO, RMK, _PLACE, "kms-store.md"),
+    Use(KMS_SUCCESSOR, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(BACKUP_MAC, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
     Use(BACKUP_ASSETS, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
     Use(SLOT, Kind.INFO, MEK, (), "envelope.md", salted=True),
@@ -278,6 +283,19 @@ OTHERS: tuple[Use, ...] = (
         "recipient",
         (*_OF_KEY_WRAP, Field("key", 32)),
         "recovery.md",
+    ),
+    Use(
+        KMS_SUCCEEDS,
+        Kind.SIGNED,
+        "successor key of an RMK",
+        (
+            _INSTALLATION,
+            Field("epoch", 8),
+            Field("digest of the store before", 32),
+            Field("digest of the store", 32),
+            Field("successor key of the store", 32),
+        ),
+        "kms-store.md",
     ),
     Use(
         CHECKPOINT,

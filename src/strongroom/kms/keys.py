@@ -34,6 +34,14 @@ class Rmk:
         """The subkey that authenticates the store (2.1)."""
         return self._subkey(labels.KMS_MAC)
 
+    def linked_mac_key(self) -> SecretBytes:
+        """The subkey that authenticates a store of format 2 (kms-store.md 5.7)."""
+        return self._subkey(labels.KMS_MAC_2)
+
+    def successor_seed(self) -> SecretBytes:
+        """The seed of the key that signs the store after one of this RMK (kms-store.md 6.2)."""
+        return self._subkey(labels.KMS_SUCCESSOR)
+
     def mek_aad(self, mek_id: MekId) -> bytes:
         """The AAD of a wrapped MEK: installation, RMK and MEK, so that the wrap opens in no other place (2.2)."""
         return labels.KMS_MEK + self._place() + id_bytes(mek_id)

@@ -9,17 +9,18 @@ import hashlib
 import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Protocol
 
 from strongroom.canonical import ASCII, Fields, Kind, to_base64
 from strongroom.clock import format_utc, parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError
 from strongroom.ids import InstallationId, MekId, RmkId
+from strongroom.kms import wrap_records
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek, Rmk, unwrap_mek, wrap_mek
 from strongroom.kms.states import MekState
-from strongroom.roots.base import Context, WrapForm, WrapRecord
+from strongroom.roots.base import Context, WrapRecord
 from strongroom.roots.registry import MODES, RECIPIENT_KINDS
 
 VERSION = 1
@@ -144,7 +145,7 @@ def parse(raw: bytes) -> KmsStore:
     fields.check_count("former", "former stores", MAX_FORMER)
     if fields.value("mode") not in MODES:
         raise fields.refused("its mode is not known here")
-    wraps = tuple(map(_read_wrap, rmk.objects("wraps")))
+    wraps = tuple(map(wrap_records.read, rmk.objects("wraps")))
     if not wraps:
         raise fields.refused("it has no wrap")
     installation, rmk_id = fields.id("installation"), rmk.id("id")
@@ -160,22 +161,6 @@ def parse(raw: bytes) -> KmsStore:
         meks=tuple(map(_read_mek, fields.objects("meks"))),
         former=fields.raws("former"),
         mac=fields.raw("mac"),
-    )
-
-
-def _read_wrap(item: Fields) -> WrapRecord:
-    item.check_names(WrapRecord.__annotations__)
-    return WrapRecord(
-        id=item.id("id"),
-        kind=item.text("kind"),
-        form=cast("WrapForm", item.text("form")),
-        root_key_id=item.text("root_key_id"),
-        region=item.text("region"),
-        blob=item.raw("blob"),
-        inner=item.raw("inner"),
-        context=item.text_map("context"),
-        added_at=item.time("added_at"),
-        last_verified=item.time("last_verified"),
     )
 
 
@@ -203,25 +188,10 @@ def _fields(store: KmsStore) -> dict[str, object]:
         "rmk": {
             "id": store.rmk_id,
             "created_at": store.rmk_created_at,
-            "wraps": [_wrap_fields(wrap) for wrap in store.wraps],
+            "wraps": [wrap_records.fields(wrap) for wrap in store.wraps],
         },
         "meks": [_mek_fields(mek) for mek in store.meks],
         "former": [to_base64(raw) for raw in store.former],
-    }
-
-
-def _wrap_fields(wrap: WrapRecord) -> dict[str, object]:
-    return {
-        "id": wrap.id,
-        "kind": wrap.kind,
-        "form": wrap.form,
-        "root_key_id": wrap.root_key_id,
-        "region": wrap.region,
-        "blob": to_base64(wrap.blob),
-        "inner": to_base64(wrap.inner),
-        "context": dict(wrap.context),
-        "added_at": wrap.added_at,
-        "last_verified": wrap.last_verified,
     }
 
 
@@ -246,8 +216,8 @@ def _open_mek(item: WrappedMek, rmk: Rmk, wrap_key: SecretBytes) -> Mek:
         id=item.id,
         state=item.state,
         created_at=parse_utc(item.created_at),
-        encrypting_since=_moment(item.encrypting_since),
-        decrypt_only_since=_moment(item.decrypt_only_since),
+        encrypting_since=moment(item.encrypting_since),
+        decrypt_only_since=moment(item.decrypt_only_since),
         material=unwrap_mek(item.id, item.wrapped, rmk, wrap_key),
     )
 
@@ -257,15 +227,17 @@ def _wrap_mek(mek: Mek, rmk: Rmk, wrap_key: SecretBytes) -> WrappedMek:
         id=mek.id,
         state=mek.state,
         created_at=format_utc(mek.created_at),
-        encrypting_since=_text(mek.encrypting_since),
-        decrypt_only_since=_text(mek.decrypt_only_since),
+        encrypting_since=moment_text(mek.encrypting_since),
+        decrypt_only_since=moment_text(mek.decrypt_only_since),
         wrapped=wrap_mek(mek, rmk, wrap_key),
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """The moment of a text, if there is one."""
     return None if text is None else parse_utc(text)
 
 
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else format_utc(moment)
+def moment_text(when: datetime | None) -> str | None:
+    """The text of a moment, if there is one."""
+    return None if when is None else format_utc(when)

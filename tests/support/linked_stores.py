@@ -1,0 +1,83 @@
+"""Makes KMS stores of format 2, as the services will, with a local root."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from strongroom.crypto import places, rng, seals
+from strongroom.crypto.secret import SecretBytes
+from strongroom.ids import InstallationId, MekId, RmkId, new_id
+from strongroom.kms import linked_store
+from strongroom.kms.keyring import KeyRing
+from strongroom.kms.keys import Rmk
+from strongroom.kms.linked_store import LinkedStore, Predecessor, Wrap
+from strongroom.kms.links import Reason
+from strongroom.roots.base import Context, WrapRecord
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NOW_TEXT = "2026-01-02T03:04:05Z"
+
+
+class Chain:
+    """A store with its keys, and what may become of it."""
+
+    def __init__(self, store: LinkedStore, rmk: Rmk, ring: KeyRing, key: SecretBytes) -> None:
+        self.store, self.rmk, self.ring, self.key = store, rmk, ring, key
+        self.raw = linked_store.serialize(store)
+
+    @property
+    def before(self) -> Predecessor:
+        return Predecessor(self.store.epoch, self.raw, self.rmk, self.store.links)
+
+    def rotated(self, now: datetime = NOW) -> "Chain":
+        """With a new RMK and a new active MEK."""
+        ring = self.ring.with_new_active(MekId(new_id()), rng.new_key(), now)
+        draft, rmk = _draft(self.store.installation_id, self.key)
+        draft = replace(
+            draft, meks=self.store.meks, sequence=self.store.sequence, former=self.store.former
+        )
+        return Chain(linked_store.succeeding(draft, ring, rmk, self.before), rmk, ring, self.key)
+
+    def without(self, mek_id: str) -> "Chain":
+        """Under the same RMK, without a MEK."""
+        ring = self.ring.without(mek_id)
+        made = linked_store.succeeding(self.store, ring, self.rmk, self.before)
+        return Chain(made, self.rmk, ring, self.key)
+
+    def broken(self, reason: Reason) -> "Chain":
+        """Under a new RMK, without the signature of this one."""
+        draft, rmk = _draft(self.store.installation_id, self.key)
+        before = self.before._replace(rmk=None)
+        made = linked_store.succeeding(draft, self.ring, rmk, before, reason)
+        return Chain(made, rmk, self.ring, self.key)
+
+
+def first(key: SecretBytes, installation: str = "") -> Chain:
+    """The first store of an installation, under a configuration key."""
+    draft, rmk = _draft(InstallationId(installation or new_id()), key)
+    ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
+    return Chain(linked_store.first(draft, ring, rmk), rmk, ring, key)
+
+
+def _draft(installation: InstallationId, key: SecretBytes) -> tuple[LinkedStore, Rmk]:
+    rmk = Rmk(RmkId(new_id()), installation, rng.new_key())
+    wrap = local_wrap(rmk, key)
+    return LinkedStore(1, installation, "local", rmk.id, NOW_TEXT, (wrap,)), rmk
+
+
+def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str = "") -> Wrap:
+    """The wrap of an RMK by a configuration key (kms-store.md 5.4)."""
+    context = Context(rmk.installation_id, rmk.id, new_id())
+    place = places.of_local_root(*context.pairs().values())
+    record = WrapRecord(
+        id=context.wrap_id,
+        kind="local",
+        form="direct",
+        root_key_id=key_id or new_id(),
+        region="",
+        blob=seals.wrap(rmk.material, place, kek=key),
+        inner=b"",
+        context=context.pairs(),
+        added_at=NOW_TEXT,
+        last_verified=NOW_TEXT,
+    )
+    return Wrap(record, 2)
