@@ -51,6 +51,7 @@ RECORDS_MAC = b"strongroom/v2/records-mac"
 KMS_MAC_2 = b"strongroom/v2/kms/mac"
 KMS_SUCCESSOR = b"strongroom/v2/kms/successor"
 KMS_SUCCEEDS = b"strongroom/v2/kms/succeeds"
+ANCHOR = b"strongroom/v2/anchor"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
 
@@ -173,6 +174,7 @@ SUBKEYS: tuple[Use, ...] = (
     Use(PENDING, Kind.INFO, CONFIGURATION, (), "pending-changes.md"),
     Use(ROOT_LOCAL, Kind.INFO, CONFIGURATION, (), "kms-store.md"),
     Use(BOOTSTRAP, Kind.INFO, CONFIGURATION, (_INSTALLATION,), "bootstrap-file.md"),
+    Use(ANCHOR, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "anchor.md"),
     Use(ENTRY_MAC, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "entries.md"),
     Use(KMS_MEK_WRAP, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(KMS_MAC, Kind.INFO, RMK, _PLACE, "kms-store.md"),

@@ -16,6 +16,7 @@ from strongroom.ids import id_bytes
 from strongroom.kms.keys import Rmk
 
 MAX_LINKS = 64
+_MAX_EPOCH = 2**63 - 1
 _MEMBERS = ("body", "digest", "epoch", "key", "reason", "signature")
 
 
@@ -190,6 +191,6 @@ def read(item: Fields) -> Link:
         reason=item.one_of("reason", Reason),
         signature=item.raw("signature"),
     )
-    if len(link.key) != signing.PUBLIC_BYTES:
-        raise item.refused("a successor key in it has another length")
+    if len(link.key) != signing.PUBLIC_BYTES or link.epoch > _MAX_EPOCH:
+        raise item.refused("a link in it has a key or an epoch of another length")
     return link

@@ -1,5 +1,6 @@
 """Entries with a MAC, and the loader that proves them: docs/format/entries.md; issue 10, part B; review X4; findings S3."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,9 +169,11 @@ def test_a_put_has_one_change_id_and_the_versions_that_it_replaces() -> None:
 
 
 @pytest.fixture
-def coordinator(tmp_path: Path) -> LocalCoordinator:
+def coordinator(tmp_path: Path) -> Iterator[LocalCoordinator]:
     LocalCoordinator.create(tmp_path / "coordination.db", tmp_path / "locks")
-    return LocalCoordinator(tmp_path / "coordination.db", tmp_path / "locks")
+    opened = LocalCoordinator(tmp_path / "coordination.db", tmp_path / "locks")
+    yield opened
+    opened.close()
 
 
 def test_the_loader_gives_proved_entries_only(coordinator: LocalCoordinator) -> None:

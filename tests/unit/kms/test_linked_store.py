@@ -110,6 +110,7 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "link reason": (change("links.0.reason", "recovered"), "signed"),
     "link without signature": (change("links.0.signature", ""), "signed"),
     "link signature": (change("links.0.signature", base64.b64encode(bytes(64)).decode()), "MAC"),
+    "link to no epoch": (change("links.0.epoch", 2**63), "another length"),
     "link to epoch 1": (change("links.0.epoch", 1), "less than 2"),
     "mac": (change("mac", ZERO), "MAC"),
 }
