@@ -22,6 +22,7 @@ class Chain:
 
     def __init__(self, store: LinkedStore, rmk: Rmk, ring: KeyRing, key: SecretBytes) -> None:
         self.store, self.rmk, self.ring, self.key = store, rmk, ring, key
+        self.key_id = store.wraps[0].record.root_key_id
         self.raw = linked_store.serialize(store)
 
     @property
@@ -31,7 +32,7 @@ class Chain:
     def rotated(self, now: datetime = NOW) -> "Chain":
         """With a new RMK and a new active MEK."""
         ring = self.ring.with_new_active(MekId(new_id()), rng.new_key(), now)
-        draft, rmk = _draft(self.store.installation_id, self.key)
+        draft, rmk = _draft(self.store.installation_id, self.key, self.key_id)
         draft = replace(
             draft, meks=self.store.meks, sequence=self.store.sequence, former=self.store.former
         )
@@ -45,26 +46,26 @@ class Chain:
 
     def broken(self, reason: Reason) -> "Chain":
         """Under a new RMK, without the signature of this one."""
-        draft, rmk = _draft(self.store.installation_id, self.key)
+        draft, rmk = _draft(self.store.installation_id, self.key, self.key_id)
         before = self.before._replace(rmk=None)
         made = linked_store.succeeding(draft, self.ring, rmk, before, reason)
         return Chain(made, rmk, self.ring, self.key)
 
 
-def first(key: SecretBytes, installation: str = "") -> Chain:
+def first(key: SecretBytes, installation: str = "", key_id: str = "") -> Chain:
     """The first store of an installation, under a configuration key."""
-    draft, rmk = _draft(InstallationId(installation or new_id()), key)
+    draft, rmk = _draft(InstallationId(installation or new_id()), key, key_id or new_id())
     ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
     return Chain(linked_store.first(draft, ring, rmk), rmk, ring, key)
 
 
-def _draft(installation: InstallationId, key: SecretBytes) -> tuple[LinkedStore, Rmk]:
+def _draft(installation: InstallationId, key: SecretBytes, key_id: str) -> tuple[LinkedStore, Rmk]:
     rmk = Rmk(RmkId(new_id()), installation, rng.new_key())
-    wrap = local_wrap(rmk, key)
+    wrap = local_wrap(rmk, key, key_id)
     return LinkedStore(1, installation, "local", rmk.id, NOW_TEXT, (wrap,)), rmk
 
 
-def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str = "") -> Wrap:
+def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str) -> Wrap:
     """The wrap of an RMK by a configuration key (kms-store.md 5.4)."""
     context = Context(rmk.installation_id, rmk.id, new_id())
     place = places.of_local_root(*context.pairs().values())
@@ -72,7 +73,7 @@ def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str = "") -> Wrap:
         id=context.wrap_id,
         kind="local",
         form="direct",
-        root_key_id=key_id or new_id(),
+        root_key_id=key_id,
         region="",
         blob=seals.wrap(rmk.material, place, kek=key),
         inner=b"",

@@ -1,14 +1,30 @@
 """Opens the formats of version 2 from docs/format alone, as `reader` opens those of version 1: nothing of ours is imported."""
 
+import base64
+import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.vectors.reader import id_of, raw, unbase64
+from tests.vectors.reader import (
+    Keys,
+    Kms,
+    canonical,
+    check_equal,
+    check_members,
+    id_of,
+    loaded,
+    mac,
+    raw,
+    subkey,
+    unbase64,
+)
 from tests.vectors.reader_pkcs12 import RefusedError
 
 # ---- seals.md ----------------------------------------------------------------------------------------
@@ -40,3 +56,203 @@ def secret(text: str, parameter: str, installation: str, keys: dict[str, bytes])
         raise RefusedError("another version")
     fields = (raw(installation), payload[1:17], parameter.encode())
     return unsealed(keys[id_of(payload[1:17])], payload[17:], "strongroom/v2/seal/enc", fields)
+
+
+# ---- entries.md --------------------------------------------------------------------------------------
+
+
+class Proving(NamedTuple):
+    """What the configuration-key records say: installation, generation, the active key, and the next one."""
+
+    installation: str
+    generation: int
+    active: str
+    keys: Mapping[str, bytes]
+    next: str = ""
+
+
+def entry(value: bytes, name: str, version: int, by: Proving) -> bytes:
+    """The payload of an entry (1, 2)."""
+    if value[:4] != b"SRE2" or len(value) < 100:
+        raise RefusedError("no entry of format 2")
+    installation, key_id = value[4:20], value[20:36]
+    generation, base = (int.from_bytes(value[at : at + 8], "big") for at in (36, 44))
+    if installation != raw(by.installation) or base + 1 != version:
+        raise RefusedError("of another installation or version")
+    named = id_of(key_id)
+    active = named == by.active and generation <= by.generation
+    coming = named == by.next and generation == by.generation
+    if not (active or coming):
+        raise RefusedError("of another key or generation")
+    own = subkey(by.keys[named], "strongroom/v2/entry-mac", installation, key_id)
+    told = len(name.encode()).to_bytes(4, "big") + name.encode() + value[4:68] + value[100:]
+    check_equal(mac(own, told), value[68:100], "the MAC")
+    return value[100:]
+
+
+# ---- configuration-keys.md 4 -------------------------------------------------------------------------
+
+
+def key_records(data: bytes, masters: Mapping[str, bytes], newest: str) -> tuple[Any, Keys]:
+    """The records of format 2, and the configuration keys that the master keys open."""
+    document = loaded(data, escaped=True, end=b"\n")
+    if document["format"] != 2:
+        raise RefusedError("another format")
+    check_members(document, "active floors format generation installation_id keys mac next")
+    check_members(document["floors"], "entries kms recipients records")
+    installation = raw(document["installation_id"])
+    told = canonical({name: one for name, one in document.items() if name != "mac"}, escaped=True)
+    own = subkey(masters[newest], "strongroom/v2/records-mac", installation)
+    check_equal(mac(own, told), unbase64(document["mac"]), "the MAC")
+    found = {}
+    for record in document["keys"]:
+        check_members(record, "id created_at wraps")
+        for wrap in record["wraps"]:
+            check_members(wrap, "id kind name wrapped")
+            if wrap["kind"] == "master-key" and wrap["name"] in masters:
+                place = (installation, raw(record["id"]), raw(wrap["id"]))
+                found[record["id"]] = unsealed(
+                    masters[wrap["name"]],
+                    unbase64(wrap["wrapped"]),
+                    "strongroom/v2/seal/configuration-key",
+                    place,
+                )
+    if document["active"] not in found or document["next"] == document["active"]:
+        raise RefusedError("the active key has no record, or is the next one")
+    return document, found
+
+
+# ---- kms-store.md 5 to 7 -----------------------------------------------------------------------------
+
+
+def kms(data: bytes, keys: Keys) -> Kms:
+    """A KMS store of format 2 in local mode, with its MAC checked (5)."""
+    store = loaded(data, escaped=True)
+    if store["v"] != 2:
+        raise RefusedError("another version")
+    check_members(store, "epoch former installation links mac meks mode rmk sequence v")
+    check_members(store["rmk"], "created_at id successor wraps")
+    installation, rmk_id = store["installation"], store["rmk"]["id"]
+    rmk = b""
+    for wrap in store["rmk"]["wraps"]:
+        if wrap["context"] != {"installation": installation, "rmk": rmk_id, "wrap": wrap["id"]}:
+            raise RefusedError("a wrap of another store")
+        if wrap["kind"] == "local" and wrap["v"] == 2 and wrap["root_key_id"] in keys:
+            bound = (raw(installation), raw(rmk_id), raw(wrap["id"]))
+            key, blob = keys[wrap["root_key_id"]], unbase64(wrap["blob"])
+            rmk = unsealed(key, blob, "strongroom/v2/seal/root-local", bound)
+    if not rmk:
+        raise RefusedError("nothing opens the RMK")
+    place = (raw(installation), raw(rmk_id))
+    told = canonical({name: one for name, one in store.items() if name != "mac"}, escaped=True)
+    own = subkey(rmk, "strongroom/v2/kms/mac", *place)
+    check_equal(mac(own, told), unbase64(store["mac"]), "the MAC")
+    numbers = [0, *(mek["sequence"] for mek in store["meks"]), store["sequence"] + 1]
+    if numbers != sorted(set(numbers)):
+        raise RefusedError("the numbers do not grow")
+    meks = {
+        mek["id"]: unsealed(
+            rmk, unbase64(mek["wrapped"]), "strongroom/v2/seal/mek", (*place, raw(mek["id"]))
+        )
+        for mek in store["meks"]
+    }
+    active = [mek["id"] for mek in store["meks"] if mek["state"] == "encrypt or decrypt"]
+    if len(active) != 1:
+        raise RefusedError("not one MEK encrypts")
+    return Kms(installation, rmk_id, rmk, meks, active[0], store)
+
+
+def follows(data: bytes, before: bytes, before_key: bytes) -> None:
+    """Refuse a store that does not follow from one before, whose successor key is given (6)."""
+    store = loaded(data, escaped=True)
+    links = store["links"]
+    *others, last = links
+    bare = [*others, {**last, "body": "", "signature": ""}]
+    told = {name: one for name, one in store.items() if name != "mac"}
+    body = hashlib.sha256(canonical({**told, "links": bare}, escaped=True)).hexdigest()
+    successor = store["rmk"]["successor"]
+    if (last["body"], last["key"], last["epoch"]) != (body, successor, store["epoch"]):
+        raise RefusedError("the last link is of another store")
+    epoch = loaded(before, escaped=True)["epoch"]
+    since = [link for link in links if link["epoch"] > epoch]
+    if not since or since[0]["digest"] != hashlib.sha256(before).hexdigest():
+        raise RefusedError("no link leads back")
+    key = before_key
+    for link in since:
+        message = b"strongroom/v2/kms/succeeds" + raw(store["installation"])
+        message += link["epoch"].to_bytes(8, "big") + bytes.fromhex(link["digest"])
+        message += bytes.fromhex(link["body"]) + unbase64(link["key"])
+        check_signed(key, message, unbase64(link["signature"]))
+        key = unbase64(link["key"])
+
+
+def check_signed(public: bytes, message: bytes, signature: bytes) -> None:
+    """Refuse what an Ed25519 key has not signed."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature as error:
+        raise RefusedError("the signature does not fit") from error
+
+
+def successor_key(opened: Kms) -> bytes:
+    """The public half of the successor key of an RMK (6.2)."""
+    place = (raw(opened.installation), raw(opened.rmk_id))
+    seed = subkey(opened.rmk, "strongroom/v2/kms/successor", *place)
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def closed(sealed: bytes, reference: Any, installation: str, key_id: str, key: bytes) -> bytes:
+    """A closed store of a reference (7.1)."""
+    digest = bytes.fromhex(reference["digest"])
+    bound = (raw(installation), raw(key_id), digest)
+    store = unsealed(key, sealed, "strongroom/v2/seal/former", bound)
+    check_equal(hashlib.sha256(store).digest(), digest, "the digest")
+    if len(store) != reference["length"]:
+        raise RefusedError("another length")
+    return store
+
+
+# ---- anchor.md ---------------------------------------------------------------------------------------
+
+
+def anchor(data: bytes) -> Any:
+    """The document (1)."""
+    found = loaded(data, escaped=True)
+    if found["v"] != 2:
+        raise RefusedError("another version")
+    check_members(found, "at document entries kms logs n records registry repository v")
+    check_members(found["kms"], "accepted digest epoch successor")
+    return found
+
+
+def anchor_row(row: bytes, installation: str, keys: Keys) -> Any:
+    """The document of a row of the repository (2.2)."""
+    key_id = id_of(row[:16])
+    if key_id not in keys:
+        raise RefusedError("of another key")
+    own = subkey(keys[key_id], "strongroom/v2/anchor", raw(installation), row[:16])
+    check_equal(mac(own, row[48:]), row[16:48], "the MAC")
+    return anchor(row[48:])
+
+
+# ---- statements.md -----------------------------------------------------------------------------------
+
+
+def statement(data: bytes, public: bytes, installation: str, purpose: str) -> bytes:
+    """The payload of a signed statement (1)."""
+    head = purpose.encode() + b"\0" + raw(installation) + bytes(16)
+    if not data.startswith(head):
+        raise RefusedError("of another purpose, installation or incarnation")
+    told, signature = data[:-64], data[-64:]
+    payload = told[len(head) + 4 :]
+    if told[len(head) :][:4] != len(payload).to_bytes(4, "big"):
+        raise RefusedError("another length")
+    check_signed(public, b"strongroom/v2/signed/" + told, signature)
+    return payload
+
+
+def fingerprint(public: bytes) -> str:
+    """The fingerprint of an identity (2)."""
+    digest = hashlib.sha256(b"strongroom/v2/identity" + public).digest()
+    letters = base64.b32encode(digest).decode()[:20].lower()
+    return "-".join(letters[at : at + 4] for at in range(0, 20, 4))

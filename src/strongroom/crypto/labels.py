@@ -52,6 +52,8 @@ KMS_MAC_2 = b"strongroom/v2/kms/mac"
 KMS_SUCCESSOR = b"strongroom/v2/kms/successor"
 KMS_SUCCEEDS = b"strongroom/v2/kms/succeeds"
 ANCHOR = b"strongroom/v2/anchor"
+SIGNED = b"strongroom/v2/signed/"
+IDENTITY = b"strongroom/v2/identity"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
 
@@ -259,6 +261,7 @@ SEALS: tuple[Use, ...] = (
 DIGESTS: tuple[Use, ...] = (
     Use(BODY, Kind.DIGEST, "the body's context", _BODY_FIELDS, "envelope.md"),
     Use(SESSION, Kind.DIGEST, "a session's token", (Field("token", 0),), "backup.md"),
+    Use(IDENTITY, Kind.DIGEST, "an identity", (Field("public key", 32),), "statements.md"),
     Use(ACCESS_TOKEN, Kind.DIGEST, "an access token", (Field("secret", 0),), "backup.md"),
     Use(
         BOOTSTRAP_CREDENTIAL,
@@ -285,6 +288,13 @@ OTHERS: tuple[Use, ...] = (
         "recipient",
         (*_OF_KEY_WRAP, Field("key", 32)),
         "recovery.md",
+    ),
+    Use(
+        SIGNED,
+        Kind.SIGNED,
+        "identity, credential or node",
+        (Field("purpose, a zero byte, installation, incarnation, the payload with its length", 0),),
+        "statements.md",
     ),
     Use(
         KMS_SUCCEEDS,

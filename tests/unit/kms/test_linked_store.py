@@ -12,12 +12,13 @@ import pytest
 from strongroom.crypto import rng
 from strongroom.errors import FormatError, IntegrityError, StateError
 from strongroom.ids import MekId, new_id
-from strongroom.kms import linked_store
+from strongroom.kms import linked_store, links, numbered_meks
 from strongroom.kms import store as kms_store
 from strongroom.kms.closed_stores import ClosedStore
 from strongroom.kms.keyring import KeyRing
-from strongroom.kms.linked_store import NumberedMek, Wrap
+from strongroom.kms.linked_store import Wrap
 from strongroom.kms.links import Link, Reason
+from strongroom.kms.numbered_meks import NumberedMek
 from strongroom.kms.states import MekState
 from tests.support import linked_stores
 from tests.support.linked_stores import NOW, Chain
@@ -185,10 +186,12 @@ def test_everything_at_its_bound_fits() -> None:
     made = chain()
     number = 2**63
     mek = NumberedMek(
-        MekId(new_id()),
-        number,
-        MekState.ENCRYPT_OR_DECRYPT,
-        *["2026-01-02T03:04:05Z"] * 3,
+        id=MekId(new_id()),
+        sequence=number,
+        state=MekState.ENCRYPT_OR_DECRYPT,
+        created_at="2026-01-02T03:04:05Z",
+        encrypting_since="2026-01-02T03:04:05Z",
+        decrypt_only_since="2026-01-02T03:04:05Z",
         wrapped=bytes(112),
         retire_at="2026-01-02T03:04:05Z",
     )
@@ -206,8 +209,8 @@ def test_everything_at_its_bound_fits() -> None:
         links=(link,) * 64,
     )
     assert len(linked_store.serialize(full)) < linked_store.MAX_BYTES
-    assert len(linked_store.KIND.dumps(linked_store.numbered_meks.fields(mek))) <= 450
-    assert len(linked_store.KIND.dumps(linked_store.links.fields(link))) <= 400
+    assert len(linked_store.KIND.dumps(numbered_meks.fields(mek))) <= 450
+    assert len(linked_store.KIND.dumps(links.fields(link))) <= 400
 
 
 def test_a_change_beyond_a_bound_is_refused_beforehand() -> None:

@@ -1,0 +1,63 @@
+"""The payloads of signed statements, one function for each purpose (docs/format/statements.md 1.4); pure."""
+
+import hashlib
+
+from strongroom.errors import UsageError
+from strongroom.ids import id_bytes
+
+_DIGEST_BYTES = 32
+_NONCE_BYTES = 32
+
+
+def of_wrap(key_id: str, wrap_id: str, wrap: bytes) -> bytes:
+    """The statement that a recipient's wrap is of this installation: ids of the wrapped key and the wrap, and its digest."""
+    return id_bytes(key_id) + id_bytes(wrap_id) + hashlib.sha256(wrap).digest()
+
+
+def of_manifest(manifest: bytes) -> bytes:
+    """The statement that a backup is of this installation: the digest of its manifest."""
+    return hashlib.sha256(manifest).digest()
+
+
+def of_log_key(node: str, public: bytes, first_size: int) -> bytes:
+    """The statement that a node signs its event log with this key, from this number of lines on."""
+    return _node(node) + _fixed(public) + first_size.to_bytes(8, "big")
+
+
+def of_identity(old: bytes, new: bytes) -> bytes:
+    """The statement that an installation has a new identity; signed by the old one."""
+    return _fixed(old) + _fixed(new)
+
+
+def of_admission(
+    node: str, credential_id: str, request: bytes, request_key: bytes, nonce: bytes
+) -> bytes:
+    """The statement that a node asks to be admitted.
+
+    Args:
+        node: The id of the node.
+        credential_id: The credential, whose key signs.
+        request: The request for a certificate.
+        request_key: The key of this request, 32 bytes.
+        nonce: The nonce of the server, 32 bytes.
+    """
+    digest = hashlib.sha256(request).digest()
+    return (
+        _node(node)
+        + id_bytes(credential_id)
+        + digest
+        + _fixed(request_key)
+        + _fixed(nonce, _NONCE_BYTES)
+    )
+
+
+def _node(node: str) -> bytes:
+    if not node.isascii() or "\0" in node or not node:
+        raise UsageError(f"{node!r} is no id of a node")
+    return node.encode("ascii") + b"\0"
+
+
+def _fixed(part: bytes, length: int = _DIGEST_BYTES) -> bytes:
+    if len(part) != length:
+        raise UsageError(f"a part of a statement has {len(part)} bytes, not {length}")
+    return part
