@@ -12,7 +12,7 @@ from strongroom.cli import dispatch
 from strongroom.crypto import age
 from strongroom.crypto.secret import SecretBytes
 from strongroom.node import create
-from strongroom.node.environment import installation_access
+from strongroom.node.environment import installation_file_modes
 from strongroom.repository.rows import SiteMode
 from strongroom.system.durable import PRIVATE
 from tests.support.web_client import ADMIN, PASSWORD, serve
@@ -27,7 +27,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def loose(root: Path) -> list[str]:
     """Everything below, and the folder itself, that has another mode than it should."""
-    shared = installation_access()
+    shared = installation_file_modes()
     folders = {PRIVATE.folder_mode, shared.folder_mode}
     files = {PRIVATE.file_mode, shared.file_mode}
     found = []

@@ -223,7 +223,9 @@ def test_attempts_become_rarer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     class Engine(WorkflowEngine):
         def __init__(self) -> None:
-            super().__init__(tmp_path / "w.db", "n", Place(tmp_path, "n").access, _none, _nothing)
+            super().__init__(
+                tmp_path / "w.db", "n", Place(tmp_path, "n").file_modes, _none, _nothing
+            )
 
     engine = Engine()
     monkeypatch.setattr(engine, "is_known", lambda _: True)

@@ -10,7 +10,7 @@ from strongroom.services.configuration.service import ConfigurationService
 def differing_files(configuration: ConfigurationService) -> tuple[Path, ...]:
     """The YAML files that are not what the configuration says."""
     own = configuration
-    return tuple(yaml_files.differing(own._folders, own.document(), own._access))
+    return tuple(yaml_files.differing(own._folders, own.document(), own._file_modes))
 
 
 def with_slot(header: Header, slot: KeySlot) -> Header:

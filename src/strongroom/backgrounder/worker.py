@@ -60,12 +60,12 @@ class Place:
     Attributes:
         workflows: The engine's database.
         node_id: The node's id.
-        access: Mode and group of new files.
+        file_modes: Mode and group of new files.
     """
 
     workflows: Path
     node_id: str
-    access: FileModes = PRIVATE
+    file_modes: FileModes = PRIVATE
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Worker:
         self._engine = WorkflowEngine(
             place.workflows,
             place.node_id,
-            place.access,
+            place.file_modes,
             self._do,
             self._brake.check,
             self._awake.set,
@@ -289,7 +289,7 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
 def _worker(
     node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None
 ) -> Worker:
-    place = Place(node.paths.workflows, node.paths.node_id, node.access)
+    place = Place(node.paths.workflows, node.paths.node_id, node.file_modes)
     settings = _Settings(node)
     return Worker(
         node.job_ports, place, stopping, Advice(settings.limits, settings.retention, beat)
@@ -358,7 +358,7 @@ def _logging(node: Node) -> Iterator[None]:
     from strongroom.runtime import service_logs
     from strongroom.services.configuration import log_levels
 
-    service_logs.configure(node.paths, "backgrounder", access=node.access)
+    service_logs.configure(node.paths, "backgrounder", file_modes=node.file_modes)
     with log_levels.followed(node.configuration, "backgrounder"):
         yield
 

@@ -66,7 +66,7 @@ class WorkflowEngine:
         self,
         database: Path,
         node_id: str,
-        access: FileModes,
+        file_modes: FileModes,
         work: Callable[[str, Step], str],
         may_go_on: Callable[[], None],
         ended: Callable[[], None] = lambda: None,
@@ -76,14 +76,14 @@ class WorkflowEngine:
         Args:
             database: The file of the engine's own database.
             node_id: The node, of which workflows that a dead process left are resumed.
-            access: Mode and group of the database.
+            file_modes: Mode and group of the database.
             work: Runs a job, and calls the given step function for each piece of work.
             may_go_on: Called before each step; raises a `BaseException` when the process is to end.
             ended: Called in the workflow's own thread when the workflow has ended.
         """
         self._database = database
         self._node_id = node_id
-        self._access = access
+        self._file_modes = file_modes
         self._work = work
         self._may_go_on = may_go_on
         self._running = _Running(ended)
@@ -123,7 +123,7 @@ class WorkflowEngine:
         DBOS.launch()
 
     def _open_database(self) -> Any:
-        self._pool = open_workflow_database(self._database, self._access)
+        self._pool = open_workflow_database(self._database, self._file_modes)
         return self._pool
 
     @_guarded

@@ -51,7 +51,7 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def differing(
-    folders: Iterable[Path], document: ConfigDocument, access: durable.FileModes
+    folders: Iterable[Path], document: ConfigDocument, file_modes: durable.FileModes
 ) -> list[Path]:
     """The files that are missing, or have other bytes or another mode than they should (§4.4)."""
     contents = render(document)
@@ -59,12 +59,12 @@ def differing(
         folder / name
         for folder in folders
         for name, data in contents.items()
-        if not _is_as_it_should_be(folder / name, data, access)
+        if not _is_as_it_should_be(folder / name, data, file_modes)
     ]
 
 
 def project(
-    folders: Iterable[Path], document: ConfigDocument, access: durable.FileModes
+    folders: Iterable[Path], document: ConfigDocument, file_modes: durable.FileModes
 ) -> list[Path]:
     """Rewrite the files that differ, each read back and compared; returns the rewritten files.
 
@@ -72,10 +72,10 @@ def project(
         StorageError: A file cannot be written, or reads back as something else.
     """
     contents = render(document)
-    written = differing(folders, document, access)
+    written = differing(folders, document, file_modes)
     for path in written:
-        durable.make_folder(path.parent, access)
-        durable.write_file(path, contents[path.name], access)
+        durable.make_folder(path.parent, file_modes)
+        durable.write_file(path, contents[path.name], file_modes)
         if path.read_bytes() != contents[path.name]:
             raise StorageError(
                 f"{path} does not hold what was written to it", hint="check the disk"
@@ -93,8 +93,10 @@ def _dump(version: int, values: Mapping[str, str]) -> bytes:
     return (_HEAD.format(version=version) + body).encode("utf-8")
 
 
-def _is_as_it_should_be(path: Path, data: bytes, access: durable.FileModes) -> bool:
+def _is_as_it_should_be(path: Path, data: bytes, file_modes: durable.FileModes) -> bool:
     try:
-        return path.read_bytes() == data and stat.S_IMODE(path.lstat().st_mode) == access.file_mode
+        return (
+            path.read_bytes() == data and stat.S_IMODE(path.lstat().st_mode) == file_modes.file_mode
+        )
     except OSError:
         return False

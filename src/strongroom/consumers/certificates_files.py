@@ -53,9 +53,9 @@ class CertificatesConsumer:
     def admit(self, new: Credential, present: Credential) -> None:
         """Both roots are trusted; certificates stay those of the present one."""
         roots = (_certificate(present, "root"), _certificate(new, "root"))
-        with self._written() as access:
+        with self._written() as file_modes:
             self._check_writable()
-            self._write(BUNDLE, b"".join(dict.fromkeys(roots)), access)
+            self._write(BUNDLE, b"".join(dict.fromkeys(roots)), file_modes)
 
     def login(self, credential: Credential) -> None:
         """Do a TLS handshake between the node and the administrator of this chain, which both trust the present bundle."""
@@ -72,16 +72,16 @@ class CertificatesConsumer:
     def withdraw(self, old: Credential, present: Credential) -> None:
         """Write the present certificates of node and administrator; after that, trust only their root."""
         del old
-        with self._written() as access:
+        with self._written() as file_modes:
             for role in ("node", "admin"):
-                self._write(f"{role}.pem", _pair(present, role), access)
-            self._write(BUNDLE, _certificate(present, "root"), access)
+                self._write(f"{role}.pem", _pair(present, role), file_modes)
+            self._write(BUNDLE, _certificate(present, "root"), file_modes)
 
     def take_back(self, new: Credential, present: Credential) -> None:
         """Trust only the present root; no certificate of the other root was in use so far."""
         del new
-        with self._written() as access:
-            self._write(BUNDLE, _certificate(present, "root"), access)
+        with self._written() as file_modes:
+            self._write(BUNDLE, _certificate(present, "root"), file_modes)
 
     def remarks(self) -> tuple[str, ...]:
         """None."""
@@ -116,9 +116,9 @@ class CertificatesConsumer:
         if not stat.S_ISDIR(found.st_mode) or found.st_mode & stat.S_IWOTH:
             raise self._refused("is not a directory that only its owner and group write to")
         may_enter = found.st_mode & stat.S_IXGRP
-        access = durable.shared_with(found.st_gid) if may_enter else durable.PRIVATE
+        file_modes = durable.shared_with(found.st_gid) if may_enter else durable.PRIVATE
         try:
-            yield access
+            yield file_modes
         except StorageError as error:
             raise self._refused(
                 f"cannot be written: {error.message}", error.hint or _HINT
@@ -148,8 +148,8 @@ class CertificatesConsumer:
                 f"cannot be written: {_reason(error)}", disk.hint_for(error, _HINT)
             ) from None
 
-    def _write(self, name: str, data: bytes, access: durable.FileModes) -> None:
-        durable.write_file(self._directory / name, data, access)
+    def _write(self, name: str, data: bytes, file_modes: durable.FileModes) -> None:
+        durable.write_file(self._directory / name, data, file_modes)
 
     def _bundle(self) -> str:
         try:

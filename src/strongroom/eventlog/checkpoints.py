@@ -87,10 +87,10 @@ class Reading(NamedTuple):
 class CheckpointFile:
     """The newest checkpoint of one log."""
 
-    def __init__(self, path: Path, find_signer: FindSigner, access: durable.FileModes) -> None:
+    def __init__(self, path: Path, find_signer: FindSigner, file_modes: durable.FileModes) -> None:
         self.path = path
         self._find_signer = find_signer
-        self._access = access
+        self._file_modes = file_modes
         self._signer: LogSigner | None = None
         self._verified: bytes | None = None
 
@@ -126,7 +126,7 @@ class CheckpointFile:
     def finish(self, signing: Signing, new: Iterable[bytes], head: Head) -> None:
         """Sign the log with its new lines, which are synced already."""
         data = signed(signing, new, head)
-        durable.replace_unsynced(self.path, data, self._access)
+        durable.replace_unsynced(self.path, data, self._file_modes)
         self._verified = data
 
     def load(self, signer: LogSigner) -> Stored | None:

@@ -72,7 +72,7 @@ class JsonlEventLog:
         path: Path,
         node_id: str,
         clock: Clock,
-        access: durable.FileModes = durable.PRIVATE,
+        file_modes: durable.FileModes = durable.PRIVATE,
         find_signer: FindSigner = lambda: None,
     ) -> None:
         """Take the ports; nothing is opened.
@@ -81,17 +81,17 @@ class JsonlEventLog:
             path: The file.
             node_id: The node that writes this log.
             clock: Gives the time of each line.
-            access: Modes and group of new files.
+            file_modes: Modes and group of new files.
             find_signer: Returns the key that signs the checkpoints, or None while the node has none.
         """
         self.path = path
-        self.checkpoints = CheckpointFile(path.with_suffix(".checkpoint"), find_signer, access)
-        self._file = LogFile(path, access)
+        self.checkpoints = CheckpointFile(path.with_suffix(".checkpoint"), find_signer, file_modes)
+        self._file = LogFile(path, file_modes)
         self._summary = Summary(path.with_suffix(".summary"))
         self._archive = Archive(self._file, self.checkpoints.path)
         self._node_id = node_id
         self._clock = clock
-        self._access = access
+        self._file_modes = file_modes
         self._groups = Groups(self._write)
 
     def append(self, new: Sequence[Event]) -> None:
@@ -145,7 +145,7 @@ class JsonlEventLog:
         if data:
             # the summary only saves time: if it cannot be written, the next call derives it from the logs again
             with suppress(OSError, StorageError), self._locked():
-                durable.replace_unsynced(self._summary.path, data, self._access)
+                durable.replace_unsynced(self._summary.path, data, self._file_modes)
         return times
 
     def history(self, *ids: str) -> Iterator[Mapping[str, object]]:
@@ -409,7 +409,7 @@ class JsonlEventLog:
         """Keep bytes that are no valid line in a file of their own, as evidence (format/events.md §3)."""
         digest = hashlib.sha256(torn).hexdigest()
         aside = self.path.with_name(f"{self.path.name}.torn-{offset}-{digest[:8]}")
-        durable.write_file(aside, torn, self._access)
+        durable.write_file(aside, torn, self._file_modes)
         return events.event_log_torn(offset=offset, size=len(torn), sha256=digest, file=aside.name)
 
     def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> list[bytes]:

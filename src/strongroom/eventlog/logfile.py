@@ -165,9 +165,9 @@ def _lines(file: BinaryIO, size: int, advance: Advance | None) -> Iterator[bytes
 class LogFile:
     """Opens and locks one log."""
 
-    def __init__(self, path: Path, access: durable.FileModes) -> None:
+    def __init__(self, path: Path, file_modes: durable.FileModes) -> None:
         self.path = path
-        self._access = access
+        self._file_modes = file_modes
 
     @contextmanager
     def locked(self) -> Iterator[int]:
@@ -191,9 +191,9 @@ class LogFile:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT
         handle = os.open(path, flags, 0o600)
         try:
-            if self._access.group is not None:
-                os.fchown(handle, -1, self._access.group)
-            os.fchmod(handle, self._access.file_mode)
+            if self._file_modes.group is not None:
+                os.fchown(handle, -1, self._file_modes.group)
+            os.fchmod(handle, self._file_modes.file_mode)
         except BaseException:
             os.close(handle)
             raise
@@ -223,7 +223,7 @@ class LogFile:
         try:
             return os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
-            durable.make_folder(self.path.parent, self._access)
+            durable.make_folder(self.path.parent, self._file_modes)
         handle = self.create(self.path)
         try:
             durable.sync_folder(self.path.parent)

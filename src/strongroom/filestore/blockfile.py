@@ -131,7 +131,7 @@ class NewFile:
 
     Args:
         path: The final path.
-        access: Permission bits and group.
+        file_modes: Permission bits and group.
         expected_bytes: The expected length, to allocate it at once; 0 if unknown.
         durable: Whether `commit` syncs, and the kernel is asked to begin writing before that.
         replace: Whether an existing file is replaced; otherwise it is a `ConflictError`.
@@ -141,13 +141,13 @@ class NewFile:
         self,
         path: Path,
         *,
-        access: FileModes = PRIVATE,
+        file_modes: FileModes = PRIVATE,
         expected_bytes: int = 0,
         durable: bool = True,
         replace: bool = False,
     ) -> None:
         self._path, self._durable, self._replace = path, durable, replace
-        self._access = access
+        self._file_modes = file_modes
         self._temporary: str | None = None
         self._end = self._fresh_bytes = self._fresh_from = 0
         self._lock = threading.Lock()
@@ -157,7 +157,7 @@ class NewFile:
             try:
                 self._check_name()
                 self._fd = self._open()
-                filesystems.give_access(self._fd, access.file_mode, access.group)
+                filesystems.give_access(self._fd, file_modes.file_mode, file_modes.group)
                 self._allocated = self._allocate(expected_bytes)
             except BaseException:
                 self.abort()
@@ -321,7 +321,7 @@ class NewFile:
         unnamed, self._fd = self._fd, -1
         try:
             self._fd = self._open_hidden()
-            filesystems.give_access(self._fd, self._access.file_mode, self._access.group)
+            filesystems.give_access(self._fd, self._file_modes.file_mode, self._file_modes.group)
             done = 0
             while count := os.sendfile(self._fd, unnamed, done, _COPIED_AT_ONCE):
                 done += count

@@ -30,18 +30,18 @@ class LocalFileStore:
 
     Args:
         root: The folder, created together with the first file.
-        access: Modes and group of new files and folders.
+        file_modes: Modes and group of new files and folders.
     """
 
-    def __init__(self, root: Path, access: FileModes = durable.PRIVATE) -> None:
-        self._root, self._access = root, access
+    def __init__(self, root: Path, file_modes: FileModes = durable.PRIVATE) -> None:
+        self._root, self._file_modes = root, file_modes
 
     def put(self, key: str, *, expected_bytes: int = 0) -> NewFile:
         """Begin a new file."""
         path = self.path(key)
         if not path.parent.is_dir():
-            durable.make_folder(path.parent, self._access)
-        return NewFile(path, access=self._access, expected_bytes=expected_bytes)
+            durable.make_folder(path.parent, self._file_modes)
+        return NewFile(path, file_modes=self._file_modes, expected_bytes=expected_bytes)
 
     def open(self, key: str) -> OpenedFile:
         """Open a file.

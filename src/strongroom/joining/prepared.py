@@ -74,7 +74,7 @@ def note_path(paths: DataPaths) -> Path:
     return paths.tabsvc / "prepared.json"
 
 
-def write(paths: DataPaths, node: PreparedNode, access: durable.FileModes) -> None:
+def write(paths: DataPaths, node: PreparedNode, file_modes: durable.FileModes) -> None:
     """Write the file.
 
     Raises:
@@ -94,7 +94,7 @@ def write(paths: DataPaths, node: PreparedNode, access: durable.FileModes) -> No
         "credential": credential,
         "request_key": node.request_key and _text(node.request_key),
     }
-    durable.write_file(note_path(paths), json.dumps(members).encode("ascii"), access)
+    durable.write_file(note_path(paths), json.dumps(members).encode("ascii"), file_modes)
 
 
 def find(paths: DataPaths) -> PreparedNode | None:

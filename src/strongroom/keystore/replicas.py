@@ -63,7 +63,7 @@ class KeystoreDirectory:
         self,
         folders: Sequence[Path],
         password_file: Path,
-        access: durable.FileModes = durable.PRIVATE,
+        file_modes: durable.FileModes = durable.PRIVATE,
         clock: Clock | None = None,
     ) -> None:
         """Take the paths.
@@ -71,12 +71,12 @@ class KeystoreDirectory:
         Args:
             folders: The folders of the replicas; commands read the first one.
             password_file: The file with the password of all replicas.
-            access: Modes and group of new files.
+            file_modes: Modes and group of new files.
             clock: Gives the time in the names of kept files.
         """
         self.folders = tuple(folders)
         self.password_file = password_file
-        self.access = access
+        self.file_modes = file_modes
         self._clock = clock or SystemClock()
 
     @property
@@ -99,11 +99,11 @@ class KeystoreDirectory:
             StorageError: A file cannot be written.
         """
         for folder in (*self.folders, self.password_file.parent):
-            durable.make_folder(folder, self.access)
+            durable.make_folder(folder, self.file_modes)
         with self._lock():
             if self.exists:
                 raise ConflictError("there is a keystore already; it is never replaced")
-            durable.write_file(self.password_file, rng.new_password().reveal(), self.access)
+            durable.write_file(self.password_file, rng.new_password().reveal(), self.file_modes)
             return self._write(Keystore((entry,)))
 
     def load(self) -> Keystore:
@@ -238,8 +238,8 @@ class KeystoreDirectory:
         Raises:
             StorageError: The file cannot be written, or reads back as something else.
         """
-        durable.make_folder(path.parent, self.access)
-        durable.write_file(path, data, self.access)
+        durable.make_folder(path.parent, self.file_modes)
+        durable.write_file(path, data, self.file_modes)
         read_back = guarded_files.read(path, pkcs12.MAX_BYTES)
         if read_back != data:
             raise StorageError(f"{path} reads back as something else: the disk may be failing")

@@ -53,7 +53,7 @@ def backups(node: Node, keys: KeyHolder) -> BackupService:
         coordinator=node.coordinator,
         event_log=node.events,
         clock=node.clock,
-        access=node.access,
+        file_modes=node.file_modes,
     )
     return BackupService(ports, keys)
 

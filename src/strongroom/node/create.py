@@ -19,7 +19,7 @@ from strongroom.ids import new_id
 from strongroom.joining import request_key
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.prepared import PreparedNode
-from strongroom.node.environment import data_dir, installation_access, local_actor
+from strongroom.node.environment import data_dir, installation_file_modes, local_actor
 from strongroom.node.opening import Node, entering
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes import create, prepare
@@ -105,8 +105,8 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
 def _build(
     option: str | None, node_id: str, build: Callable[[Node, Path], Made], kept: str = ""
 ) -> Made:
-    root, access = check_new(option), installation_access()
-    with _made(root, access), _sole_creator(root):
+    root, file_modes = check_new(option), installation_file_modes()
+    with _made(root, file_modes), _sole_creator(root):
         check_new(option)
         for leftover in root.glob(f"{_STAGING}*"):
             if leftover.name != kept:
@@ -127,11 +127,11 @@ def _build(
 
 
 @contextmanager
-def _made(root: Path, access: durable.FileModes) -> Iterator[None]:
+def _made(root: Path, file_modes: durable.FileModes) -> Iterator[None]:
     """The folders of a node; those that were made for it go again if it is not created, unless something is in them."""
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
-        durable.make_folder(root, access)
+        durable.make_folder(root, file_modes)
         yield
     except BaseException:
         with suppress(OSError):

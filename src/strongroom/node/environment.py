@@ -35,7 +35,7 @@ def local_actor() -> str:
     return f"os:{os_users.user_name(os.getuid())}"
 
 
-def installation_access() -> durable.FileModes:
+def installation_file_modes() -> durable.FileModes:
     """Modes and group of new folders and files (C-10): root shares with the group `strongroom`."""
     if os.geteuid() != 0:
         return durable.PRIVATE

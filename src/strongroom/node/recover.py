@@ -23,7 +23,7 @@ def recovery_of(node: Node) -> RecoverService:
     def configuration_by(source: ConfigurationKeySource) -> ConfigurationService:
         folders = [paths.service_config(service) for service in SERVICES]
         return ConfigurationService(
-            node.coordinator, lambda _: source, node.events, folders, node.access
+            node.coordinator, lambda _: source, node.events, folders, node.file_modes
         )
 
     files = [paths.keystores(service) / FILE_NAME for service in SERVICES]

@@ -66,7 +66,7 @@ def open_engine(url: str | URL) -> Engine:
     return engine
 
 
-def create_file(url: str | URL, access: durable.FileModes) -> None:
+def create_file(url: str | URL, file_modes: durable.FileModes) -> None:
     """Create SQLite's file with a mode that excludes other users; its log files get the same mode.
 
     Raises:
@@ -75,13 +75,13 @@ def create_file(url: str | URL, access: durable.FileModes) -> None:
     path = _sqlite_file(url)
     if path is None:
         return
-    durable.make_folder(path.parent, access)
+    durable.make_folder(path.parent, file_modes)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            if access.group is not None:
-                os.fchown(descriptor, -1, access.group)
-            os.fchmod(descriptor, access.file_mode)
+            if file_modes.group is not None:
+                os.fchown(descriptor, -1, file_modes.group)
+            os.fchmod(descriptor, file_modes.file_mode)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -75,9 +75,9 @@ class Repository:
     - An error's class is decided by the database's code, and no value of a statement gets into its words.
     """
 
-    def __init__(self, url: str | URL, access: durable.FileModes = durable.PRIVATE) -> None:
+    def __init__(self, url: str | URL, file_modes: durable.FileModes = durable.PRIVATE) -> None:
         self._url = url
-        self._access = access
+        self._file_modes = file_modes
         self._schema_lock = threading.Lock()
         self._schema_checked = False
 
@@ -117,7 +117,7 @@ class Repository:
         """
         from strongroom.repository.migrations import runner
 
-        database.create_file(self._url, self._access)
+        database.create_file(self._url, self._file_modes)
         with self._begin(read_only=False) as connection:
             present = _revision(connection)
             if present not in {None, *runner.revisions()}:

@@ -33,7 +33,7 @@ _INCREMENTAL: Final = 2
 _log = logging.getLogger("backgrounder.Jobs")
 
 
-def open_workflow_database(path: Path, access: FileModes) -> Engine:
+def open_workflow_database(path: Path, file_modes: FileModes) -> Engine:
     """An SQLAlchemy engine over the file, which is created if missing; a damaged file is renamed first.
 
     The path is passed in a function and not in a URL: the job engine prints URLs, and a path that is no UTF-8 cannot be
@@ -45,7 +45,7 @@ def open_workflow_database(path: Path, access: FileModes) -> Engine:
     try:
         if _is_damaged(path):
             _put_aside(path)
-        _create(path, access)
+        _create(path, file_modes)
         _give_back(path, whole=True)
     except sqlite3.Error as error:
         what = f"the database of running jobs {path}"
@@ -152,13 +152,13 @@ def _put_aside(path: Path) -> None:
     )
 
 
-def _create(path: Path, access: FileModes) -> None:
+def _create(path: Path, file_modes: FileModes) -> None:
     """Create the file with its mode, which SQLite also gives to the journal."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        if access.group is not None:
-            os.fchown(handle, -1, access.group)
-        os.fchmod(handle, access.file_mode)
+        if file_modes.group is not None:
+            os.fchown(handle, -1, file_modes.group)
+        os.fchmod(handle, file_modes.file_mode)
     finally:
         os.close(handle)
 

@@ -80,9 +80,9 @@ def sole_server(paths: DataPaths) -> Iterator[None]:
         os.close(handle)
 
 
-def announce(paths: DataPaths, running: Running, access: durable.FileModes) -> None:
+def announce(paths: DataPaths, running: Running, file_modes: durable.FileModes) -> None:
     """Record where the node listens."""
-    durable.write_file(note_path(paths), json.dumps(asdict(running)).encode(), access)
+    durable.write_file(note_path(paths), json.dumps(asdict(running)).encode(), file_modes)
 
 
 def find(paths: DataPaths) -> Running | None:

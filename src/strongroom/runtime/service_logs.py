@@ -46,7 +46,7 @@ def configure(
     paths: DataPaths,
     service: str,
     *,
-    access: durable.FileModes = durable.PRIVATE,
+    file_modes: durable.FileModes = durable.PRIVATE,
 ) -> None:
     """Send this process's logging to the service logs; called once, at the start of the process.
 
@@ -55,16 +55,16 @@ def configure(
     Args:
         paths: The paths of the node.
         service: The service of this process, to whose log lines of other loggers go.
-        access: Mode and group of the files.
+        file_modes: Mode and group of the files.
     """
-    durable.make_folder(paths.logs, access)
+    durable.make_folder(paths.logs, file_modes)
     for name in SERVICES:
         logger = logging.getLogger(name)
         logger.propagate = False
-        _set_handler(logger, ServiceLogHandler(paths.service_log(name), access))
+        _set_handler(logger, ServiceLogHandler(paths.service_log(name), file_modes))
         logger.setLevel(logging.INFO)
     root = logging.getLogger()
-    _set_handler(root, ServiceLogHandler(paths.service_log(service), access))
+    _set_handler(root, ServiceLogHandler(paths.service_log(service), file_modes))
     root.setLevel(logging.INFO)
     logging.getLogger(_OURS).setLevel(logging.NOTSET)
 
@@ -127,14 +127,14 @@ class ServiceLogHandler(logging.Handler):
     def __init__(
         self,
         path: Path,
-        access: durable.FileModes = durable.PRIVATE,
+        file_modes: durable.FileModes = durable.PRIVATE,
         *,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         super().__init__()
         self.setFormatter(RedactingFormatter())
         self._path = path
-        self._access = access
+        self._file_modes = file_modes
         self._max_bytes = max_bytes
         self._handle: int | None = None
         self._fails = False
@@ -193,9 +193,9 @@ class ServiceLogHandler(logging.Handler):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(self._path, flags, 0o600)
         if os.fstat(handle).st_uid == os.geteuid():
-            if self._access.group is not None:
-                os.fchown(handle, -1, self._access.group)
-            os.fchmod(handle, self._access.file_mode)
+            if self._file_modes.group is not None:
+                os.fchown(handle, -1, self._file_modes.group)
+            os.fchmod(handle, self._file_modes.file_mode)
         return handle
 
     def _rotate(self, handle: int) -> None:

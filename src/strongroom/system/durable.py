@@ -50,7 +50,7 @@ def temp_path(path: Path) -> Path:
     return path.with_name(f".{digest[:_DIGEST_CHARACTERS]}.tmp")
 
 
-def make_folder(folder: Path, access: FileModes = PRIVATE) -> None:
+def make_folder(folder: Path, file_modes: FileModes = PRIVATE) -> None:
     """Create a folder and its missing parents, each with its mode, each synced into its parent.
 
     Raises:
@@ -62,22 +62,22 @@ def make_folder(folder: Path, access: FileModes = PRIVATE) -> None:
         try:
             with suppress(FileExistsError):
                 path.mkdir(mode=0o700)
-            if access.group is not None:
-                os.chown(path, -1, access.group)
-            path.chmod(access.folder_mode)
+            if file_modes.group is not None:
+                os.chown(path, -1, file_modes.group)
+            path.chmod(file_modes.folder_mode)
         except OSError as error:
             raise disk.problem(f"cannot create the folder {path}", error) from error
         sync_folder(path.parent)
 
 
-def write_file(path: Path, data: bytes, access: FileModes = PRIVATE) -> None:
+def write_file(path: Path, data: bytes, file_modes: FileModes = PRIVATE) -> None:
     """Replace a file's contents atomically; durable when it returns.
 
     Raises:
         StorageError: The file cannot be written, and old contents, if any, are untouched; or the disk does not confirm
             the new name.
     """
-    _replace(path, data, access, sync=True)
+    _replace(path, data, file_modes, sync=True)
     try:
         _sync_folder(path.parent)
     except OSError as error:
@@ -85,7 +85,7 @@ def write_file(path: Path, data: bytes, access: FileModes = PRIVATE) -> None:
         raise disk.problem(what, error) from error
 
 
-def replace_unsynced(path: Path, data: bytes, access: FileModes = PRIVATE) -> None:
+def replace_unsynced(path: Path, data: bytes, file_modes: FileModes = PRIVATE) -> None:
     """Replace a file's contents atomically; a power failure may bring the old ones back.
 
     For contents that can be derived again, which saves the syncs. A killed process leaves the old or the new contents.
@@ -93,15 +93,15 @@ def replace_unsynced(path: Path, data: bytes, access: FileModes = PRIVATE) -> No
     Raises:
         StorageError: The file cannot be written; old contents, if any, are untouched.
     """
-    _replace(path, data, access, sync=False)
+    _replace(path, data, file_modes, sync=False)
 
 
-def _replace(path: Path, data: bytes, access: FileModes, *, sync: bool) -> None:
+def _replace(path: Path, data: bytes, file_modes: FileModes, *, sync: bool) -> None:
     temp = temp_path(path)
     try:
         with suppress(FileNotFoundError):
             temp.unlink()
-        _write_new(temp, data, access, sync=sync)
+        _write_new(temp, data, file_modes, sync=sync)
         temp.replace(path)
     except BaseException as error:
         # BaseException, for Ctrl-C as well: the temporary file may hold a secret, and must not be left behind
@@ -112,11 +112,11 @@ def _replace(path: Path, data: bytes, access: FileModes, *, sync: bool) -> None:
         raise disk.problem(f"cannot write {path}", error) from error
 
 
-def _write_new(path: Path, data: bytes, access: FileModes, *, sync: bool) -> None:
+def _write_new(path: Path, data: bytes, file_modes: FileModes, *, sync: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     try:
-        filesystems.give_access(handle, access.file_mode, access.group)
+        filesystems.give_access(handle, file_modes.file_mode, file_modes.group)
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]

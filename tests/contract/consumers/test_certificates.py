@@ -134,10 +134,10 @@ def test_a_run_that_dies_at_any_file_converges_and_trusts_at_each_moment(
     left = written
     real = durable.write_file
 
-    def write(path: Path, data: bytes, access: FileModes) -> None:
+    def write(path: Path, data: bytes, file_modes: FileModes) -> None:
         nonlocal left
         if left or whole:
-            real(path, data, access)
+            real(path, data, file_modes)
         if not left:
             raise Killed
         left -= 1

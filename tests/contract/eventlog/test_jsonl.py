@@ -58,13 +58,13 @@ def test_a_log_that_is_not_there_is_empty(log: JsonlEventLog) -> None:
     assert log.verify().head == chain.Head()
 
 
-@pytest.mark.parametrize("access", [durable.PRIVATE, durable.shared_with(os.getegid())])
-def test_the_file_has_its_mode(tmp_path: Path, access: durable.FileModes) -> None:
+@pytest.mark.parametrize("file_modes", [durable.PRIVATE, durable.shared_with(os.getegid())])
+def test_the_file_has_its_mode(tmp_path: Path, file_modes: durable.FileModes) -> None:
     """C-10."""
-    log = JsonlEventLog(tmp_path / "events" / "node1.jsonl", "node1", _CLOCK, access)
+    log = JsonlEventLog(tmp_path / "events" / "node1.jsonl", "node1", _CLOCK, file_modes)
     log.append(_some())
-    assert stat.S_IMODE(log.path.stat().st_mode) == access.file_mode
-    assert stat.S_IMODE(log.path.parent.stat().st_mode) == access.folder_mode
+    assert stat.S_IMODE(log.path.stat().st_mode) == file_modes.file_mode
+    assert stat.S_IMODE(log.path.parent.stat().st_mode) == file_modes.folder_mode
 
 
 def test_two_processes_make_one_chain(log: JsonlEventLog) -> None:

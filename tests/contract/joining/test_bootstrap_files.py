@@ -166,7 +166,7 @@ def test_a_prepared_node_says_so(served: Served, tsm: Tsm, tmp_path: Path) -> No
 
 def test_everything_of_a_prepared_node_is_private(served: Served, tsm: Tsm, tmp_path: Path) -> None:
     """S2: the modes of a node, whatever the umask."""
-    access = environment.installation_access()
+    file_modes = environment.installation_file_modes()
     for umask in (0o000, 0o022, 0o077):
         home, file = tmp_path / oct(umask), make(served, tsm)
         before = os.umask(umask)
@@ -175,7 +175,7 @@ def test_everything_of_a_prepared_node_is_private(served: Served, tsm: Tsm, tmp_
         finally:
             os.umask(before)
         for path in [home, *home.rglob("*")]:
-            wanted = access.folder_mode if path.is_dir() else access.file_mode
+            wanted = file_modes.folder_mode if path.is_dir() else file_modes.file_mode
             assert stat.S_IMODE(path.lstat().st_mode) in {wanted, 0o700, 0o600}, path
 
 

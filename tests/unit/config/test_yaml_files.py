@@ -59,15 +59,15 @@ def test_long_values_stay_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("access", "folder_mode", "file_mode"),
+    ("file_modes", "folder_mode", "file_mode"),
     [(durable.PRIVATE, 0o700, 0o600), (durable.FileModes(0o750, 0o640), 0o750, 0o640)],
     ids=["alone", "group"],
 )
 def test_modes(
-    folders: list[Path], access: durable.FileModes, folder_mode: int, file_mode: int
+    folders: list[Path], file_modes: durable.FileModes, folder_mode: int, file_mode: int
 ) -> None:
     """§4.3, C-10."""
-    written = yaml_files.project(folders, DOCUMENT, access)
+    written = yaml_files.project(folders, DOCUMENT, file_modes)
     assert len(written) == 4
     assert {path.stat().st_mode & 0o777 for path in written} == {file_mode}
     assert {folder.stat().st_mode & 0o777 for folder in folders} == {folder_mode}

@@ -42,7 +42,7 @@ def _names(folder: Path) -> list[str]:
 def test_a_file_appears_whole_with_its_mode(tmp_path: Path) -> None:
     old = os.umask(0o777)
     try:
-        with NewFile(tmp_path / "out", access=FileModes(0o750, 0o640, os.getgid())) as file:
+        with NewFile(tmp_path / "out", file_modes=FileModes(0o750, 0o640, os.getgid())) as file:
             file.write_at(3, b"def")
             file.write_at(0, memoryview(b"abc"))
             assert not (tmp_path / "out").exists()

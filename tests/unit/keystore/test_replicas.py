@@ -51,16 +51,16 @@ def test_creating_makes_identical_replicas_and_a_password(directory: KeystoreDir
     assert _all_files(directory) == sorted([directory.password_file, *_replicas(directory)])
 
 
-@pytest.mark.parametrize("access", [durable.PRIVATE, durable.FileModes(0o750, 0o640)])
-def test_folders_and_files_have_their_modes(tmp_path: Path, access: durable.FileModes) -> None:
+@pytest.mark.parametrize("file_modes", [durable.PRIVATE, durable.FileModes(0o750, 0o640)])
+def test_folders_and_files_have_their_modes(tmp_path: Path, file_modes: durable.FileModes) -> None:
     """C-10."""
     folder = tmp_path / "a" / "keystores"
-    directory = KeystoreDirectory([folder], tmp_path / "keystore" / "password", access)
+    directory = KeystoreDirectory([folder], tmp_path / "keystore" / "password", file_modes)
     directory.create(new_master_key(_NOW))
     for path in (folder, folder.parent, directory.password_file.parent):
-        assert stat.S_IMODE(path.stat().st_mode) == access.folder_mode
+        assert stat.S_IMODE(path.stat().st_mode) == file_modes.folder_mode
     for path in (folder / FILE_NAME, directory.password_file):
-        assert stat.S_IMODE(path.stat().st_mode) == access.file_mode
+        assert stat.S_IMODE(path.stat().st_mode) == file_modes.file_mode
 
 
 def test_a_keystore_is_never_replaced(directory: KeystoreDirectory) -> None:
@@ -214,8 +214,8 @@ def test_a_disk_that_gives_back_something_else_is_told(
 ) -> None:
     write = durable.write_file
 
-    def write_less(path: Path, data: bytes, access: durable.FileModes) -> None:
-        write(path, data[:-1], access)
+    def write_less(path: Path, data: bytes, file_modes: durable.FileModes) -> None:
+        write(path, data[:-1], file_modes)
 
     monkeypatch.setattr(durable, "write_file", write_less)
     with pytest.raises(StorageError, match="reads back as something else"):

@@ -76,13 +76,13 @@ def test_every_commit_is_synced_and_references_are_checked(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("access", "mode"),
+    ("file_modes", "mode"),
     [(PRIVATE, 0o600), (shared_with(os.getgid()), 0o640)],
     ids=["private", "shared"],
 )
-def test_files_keep_others_out_from_the_start(path: Path, access: FileModes, mode: int) -> None:
+def test_files_keep_others_out_from_the_start(path: Path, file_modes: FileModes, mode: int) -> None:
     """C-10, whatever the umask: the log files take the mode of the database."""
-    repository = Repository(engine.sqlite_url(path), access)
+    repository = Repository(engine.sqlite_url(path), file_modes)
     repository.ensure_schema()
     modes = [stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()]
     assert modes == [mode] * 3

@@ -105,7 +105,7 @@ def test_the_configuration_takes_the_levels_that_there_are() -> None:
 
 
 def test_files_have_their_mode(paths: DataPaths) -> None:
-    service_logs.configure(paths, "vizportal", access=durable.FileModes(0o750, 0o640))
+    service_logs.configure(paths, "vizportal", file_modes=durable.FileModes(0o750, 0o640))
     logging.getLogger("x").warning("y")
     assert stat.S_IMODE(paths.service_log("vizportal").stat().st_mode) == 0o640
     assert stat.S_IMODE(paths.logs.stat().st_mode) == 0o750

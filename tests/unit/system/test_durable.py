@@ -27,9 +27,9 @@ def test_a_file_gets_its_mode_whatever_the_umask(tmp_path: Path) -> None:
 def test_a_file_and_a_folder_get_their_group(tmp_path: Path) -> None:
     """C-10."""
     group = max([os.getegid(), *os.getgroups()])
-    access = durable.shared_with(group)
-    durable.make_folder(tmp_path / "a" / "b", access)
-    durable.write_file(tmp_path / "a" / "b" / "f", b"x", access)
+    file_modes = durable.shared_with(group)
+    durable.make_folder(tmp_path / "a" / "b", file_modes)
+    durable.write_file(tmp_path / "a" / "b" / "f", b"x", file_modes)
     assert (tmp_path / "a" / "b" / "f").stat().st_gid == group
     assert (_mode(tmp_path / "a"), _mode(tmp_path / "a" / "b")) == (0o750, 0o750)
 

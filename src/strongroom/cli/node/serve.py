@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     node = session.node
     with ExitStack() as stack:
         stack.enter_context(running.sole_server(node.paths))
-        service_logs.configure(node.paths, "vizportal", access=node.access)
+        service_logs.configure(node.paths, "vizportal", file_modes=node.file_modes)
         following = log_levels.followed(node.configuration, "vizportal")
         stack.enter_context(following)
         start_up.bring_in_order(session)
@@ -90,7 +90,7 @@ class _Note:
             if self._url and self.backgrounder is not None:
                 found = running.Running(self._url, os.getpid(), self.backgrounder.pid)
                 try:
-                    running.announce(self._node.paths, found, self._node.access)
+                    running.announce(self._node.paths, found, self._node.file_modes)
                 except StrongroomError:
                     # a full disk ends no server, and status sees which processes are alive
                     _log.exception("serve.json cannot be written")

@@ -49,7 +49,7 @@ class NodeCommands(Protocol):
         ...
 
     @cached_property
-    def access(self) -> FileModes:
+    def file_modes(self) -> FileModes:
         """Modes and group of new files."""
         ...
 

@@ -25,7 +25,9 @@ class ConfigurationPart(Ports):
         from strongroom.eventlog.jsonl import JsonlEventLog
 
         find = self._find_log_signer
-        return JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access, find)
+        return JsonlEventLog(
+            self.paths.events, self.paths.node_id, self.clock, self.file_modes, find
+        )
 
     def _find_log_signer(self) -> "LogSigner | None":
         from strongroom.services.keys import log_signing
@@ -53,7 +55,7 @@ class ConfigurationPart(Ports):
             self.open_configuration_keys,
             self.events,
             [self.paths.service_config(service) for service in SERVICES],
-            self.access,
+            self.file_modes,
         )
         service.checks.append(self._check_certificates)
         return service

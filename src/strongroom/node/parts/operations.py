@@ -63,8 +63,8 @@ class OperationsPart(KeysPart):
         from strongroom.eventlog.jsonl import JsonlEventLog
         from strongroom.services.nodes.prepare import PreparePorts
 
-        log = JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.access)
-        return PreparePorts(self.keystore, log, self.paths, self.access)
+        log = JsonlEventLog(self.paths.events, self.paths.node_id, self.clock, self.file_modes)
+        return PreparePorts(self.keystore, log, self.paths, self.file_modes)
 
     def new_node_ports(self) -> "NewNodePorts":
         """The parts of the node that `services.nodes.create` works on; creates the coordination database."""
@@ -81,7 +81,7 @@ class OperationsPart(KeysPart):
             marks=self._kms_ports.marks,
             event_log=self.events,
             clock=self.clock,
-            access=self.access,
+            file_modes=self.file_modes,
             folders=(paths.extracts, paths.backups, paths.logs, paths.repository.parent),
             node_id=paths.node_id,
         )

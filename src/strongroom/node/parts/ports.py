@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from strongroom.node.environment import installation_access, local_actor
+from strongroom.node.environment import installation_file_modes, local_actor
 from strongroom.system import durable
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class Ports:
         self._closing = ExitStack()
 
     @cached_property
-    def access(self) -> durable.FileModes:
+    def file_modes(self) -> durable.FileModes:
         """Modes and group of new folders and files (C-10)."""
-        return installation_access()
+        return installation_file_modes()
 
     @cached_property
     def repository(self) -> "Repository":
@@ -36,7 +36,7 @@ class Ports:
         from strongroom.repository import engine
         from strongroom.repository.unit_of_work import Repository
 
-        repository = Repository(engine.sqlite_url(self.paths.repository), self.access)
+        repository = Repository(engine.sqlite_url(self.paths.repository), self.file_modes)
         self._closing.callback(repository.close)
         return repository
 
@@ -51,7 +51,7 @@ class Ports:
         from strongroom.runtime.processes import SERVICES
 
         folders = [self.paths.keystores(service) for service in SERVICES]
-        return KeystoreDirectory(folders, self.paths.keystore_password, self.access, self.clock)
+        return KeystoreDirectory(folders, self.paths.keystore_password, self.file_modes, self.clock)
 
     @cached_property
     def coordinator(self) -> "LocalCoordinator":
@@ -72,7 +72,7 @@ class Ports:
         from strongroom.coordination.local import LocalCoordinator
 
         # made here first, so that the folder gets this mode
-        durable.make_folder(self.paths.tabsvc, self.access)
+        durable.make_folder(self.paths.tabsvc, self.file_modes)
         LocalCoordinator.create(self.paths.coordination, self.paths.locks)
 
     @cached_property
@@ -80,7 +80,7 @@ class Ports:
         """The file store of this node."""
         from strongroom.filestore.local import LocalFileStore
 
-        return LocalFileStore(self.paths.extracts, self.access)
+        return LocalFileStore(self.paths.extracts, self.file_modes)
 
     def remove_unfinished(self) -> int:
         """Remove the stored files that dead processes had not made visible; returns how many went."""

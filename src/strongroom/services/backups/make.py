@@ -64,7 +64,7 @@ class BackupPorts:
     coordinator: Coordinator
     event_log: EventLog
     clock: Clock
-    access: FileModes
+    file_modes: FileModes
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class BackupService:
             StrongroomError: The keys do not open.
         """
         _check_new(request)
-        durable.make_folder(request.path.parent, self._ports.access)
+        durable.make_folder(request.path.parent, self._ports.file_modes)
         with self._ports.coordinator.lock(LOCK, wait_s=0), ExitStack() as stack:
             backup_id = new_id()
             store = self._present_store()[0]
@@ -248,7 +248,7 @@ class BackupService:
                 total += file.size
         if request.check_space:
             _check_space(request.path.parent, total)
-        with NewFile(request.path, access=self._ports.access) as target:
+        with NewFile(request.path, file_modes=self._ports.file_modes) as target:
             writer = ArchiveWriter(target, stage("backup", total))
             writer.add_bytes(archive.MARK, manifest.mark(backup_id))
             for name, spool in snapshot.rows.items():

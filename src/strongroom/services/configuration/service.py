@@ -60,7 +60,7 @@ class ConfigurationService:
         open_keys: Callable[[str], ConfigurationKeySource],
         event_log: EventLog,
         folders: Sequence[Path],
-        access: FileModes = PRIVATE,
+        file_modes: FileModes = PRIVATE,
     ) -> None:
         """Take the ports.
 
@@ -69,13 +69,13 @@ class ConfigurationService:
             open_keys: Opens the configuration keys of an installation id; called at first need.
             event_log: The log to which changes and readings are appended.
             folders: The services' folders, which get the YAML files.
-            access: Modes and group of those files.
+            file_modes: Modes and group of those files.
         """
         self._coordinator = coordinator
         self._open_keys = open_keys
         self._event_log = event_log
         self._folders = folders
-        self._access = access
+        self._file_modes = file_modes
         self._keys: dict[str, SecretBytes] = {}
         self._pending = PendingStore(coordinator, event_log, self._key)
         self.checks = self._pending.checks
@@ -476,7 +476,7 @@ class ConfigurationService:
     def _project(self, document: ConfigDocument) -> tuple[Path, ...]:
         from strongroom.config import yaml_files
 
-        return tuple(yaml_files.project(self._folders, document, self._access))
+        return tuple(yaml_files.project(self._folders, document, self._file_modes))
 
     def _open_value(self, document: ConfigDocument, name: str, text: str) -> SecretBytes:
         key = self._key(document, enc.key_id_of(text))

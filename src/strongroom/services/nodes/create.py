@@ -48,7 +48,7 @@ class NewNodePorts:
     marks: EpochMarks
     event_log: EventLog
     clock: Clock
-    access: durable.FileModes
+    file_modes: durable.FileModes
     folders: tuple[Path, ...]
     node_id: str
 
@@ -77,7 +77,7 @@ def initialise(
         actor: The person or process that asks, for the events.
     """
     for folder in ports.folders:
-        durable.make_folder(folder, ports.access)
+        durable.make_folder(folder, ports.file_modes)
     installation_id, key_id = InstallationId(new_id()), new_id()
     key = _make_keys(ports, installation_id, key_id)
     change = _make_configuration(ports, installation_id, key, key_id)
@@ -98,8 +98,8 @@ def initialise(
 
 def _make_keys(ports: NewNodePorts, installation_id: str, key_id: str) -> SecretBytes:
     directory, now = ports.directory, ports.clock.now()
-    durable.make_folder(directory.password_file.parent, ports.access)
-    durable.write_file(directory.password_file, rng.new_password().reveal(), ports.access)
+    durable.make_folder(directory.password_file.parent, ports.file_modes)
+    durable.write_file(directory.password_file, rng.new_password().reveal(), ports.file_modes)
     entry = master_key.new_master_key(now)
     directory.create(entry)
     keys, key = ports.open_keys(installation_id), rng.new_key()

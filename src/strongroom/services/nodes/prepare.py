@@ -29,7 +29,7 @@ class PreparePorts(NamedTuple):
     directory: KeystoreDirectory
     event_log: EventLog
     paths: DataPaths
-    access: durable.FileModes
+    file_modes: durable.FileModes
 
 
 def prepare(
@@ -50,15 +50,15 @@ def prepare(
         AuthenticationError: The installation refuses the node.
     """
     directory = ports.directory
-    durable.make_folder(ports.paths.logs, ports.access)
-    durable.make_folder(directory.password_file.parent, ports.access)
-    durable.write_file(directory.password_file, file.keystore_password.reveal(), ports.access)
+    durable.make_folder(ports.paths.logs, ports.file_modes)
+    durable.make_folder(directory.password_file.parent, ports.file_modes)
+    durable.write_file(directory.password_file, file.keystore_password.reveal(), ports.file_modes)
     with directory.changing():
         directory.spread(replicas.FILE_NAME, file.keystore, lambda _: directory.load())
         directory.spread(keys.FILE_NAME, file.configuration_keys, lambda _: None)
     is_admitted = admit(file, request_key)
     node = prepared.of_file(file, request_key, is_admitted=is_admitted)
-    prepared.write(ports.paths, node, ports.access)
+    prepared.write(ports.paths, node, ports.file_modes)
     server = file.server if is_admitted else ""
     ports.event_log.append(
         [

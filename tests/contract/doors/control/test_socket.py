@@ -214,7 +214,7 @@ def _warnings(node: Node, arguments: dict[str, object], pid: int = 0) -> str:
     said: list[str] = []
     with running.sole_server(node.paths):
         if pid:
-            running.announce(node.paths, running.Running("http://x", pid, 0), node.access)
+            running.announce(node.paths, running.Running("http://x", pid, 0), node.file_modes)
         asked = client.ask(node.paths, "kms.set-mode", arguments, quiet, warn=said.append)
     assert asked == NotServed()
     return "\n".join(said)
