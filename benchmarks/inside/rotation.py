@@ -130,7 +130,7 @@ def _work(options: Mapping[str, Any]) -> object:
             "large": _large(node, folder / "large"),
         }
         database = _table(node, folder / "deks.db", rows)
-        node.kms.rotate(ACTOR)
+        node.meks.rotate(ACTOR)
         found: dict[str, Any] = {name: _rewrap(node, names) for name, names in groups.items()}
         found["table"] = {"rate": _rewrap_table(node, database, rows)}
         database.close()

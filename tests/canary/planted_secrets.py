@@ -55,7 +55,7 @@ def _keys(node: Node) -> dict[str, bytes]:
     found |= {f"configuration key {one.id}": keys.open(one.id) for one in keys.records}
     found |= _data_keys(node)
     found |= {f"asset key {one.id}": one.material for one in node.assets.ring().keys}
-    for root in node.keeper.root_settings():
+    for root in node.kms_store.root_settings():
         found |= {f"{root.kind} {name}": value for name, value in root.secrets.items()}
     return {name: telling_part(key.reveal()) for name, key in found.items()}
 

@@ -62,7 +62,7 @@ def test_everything_of_a_node_has_its_mode(tmp_path: Path) -> None:
         assert client.publish("data").status == 201
         upload = client.on_site("POST", "/fileUploads").find("fileUpload")
         assert upload.get("uploadSessionId")
-        served.node.kms.rotate("os:test")
+        served.node.meks.rotate("os:test")
         assert loose(root) == []
 
 

@@ -67,7 +67,7 @@ def test_a_fresh_machine_opens_it_by_the_sources_root(
     backups.publish(source, "one", b"content of an extract" * 1000)
     wanted = backups.contents(source)
     made = backups.make(source, tmp_path / "b.tsbak")
-    source.kms.rotate("os:tester")
+    source.meks.rotate("os:tester")
     secrets = list(lab.settings.secrets.values())
     credential = secrets[0] if secrets else None
     for secret in secrets:
@@ -87,11 +87,11 @@ def test_a_fresh_machine_opens_it_by_the_sources_root(
         done = backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert done.opened_by.startswith(f"the {lab.settings.kind} root ")
     assert backups.contents(target) == wanted
-    assert target.keeper.status().is_ok
+    assert target.kms_store.status().is_ok
     target.roots.set_mode(lab.foreign_settings, "os:tester")
     backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert backups.contents(target) == wanted
-    assert (target.keeper.status().mode, target.keeper.status().is_ok) == (
+    assert (target.kms_store.status().mode, target.kms_store.status().is_ok) == (
         lab.settings.kind,
         True,
     )

@@ -120,7 +120,7 @@ def test_a_node_that_is_served_is_not_recovered_under_its_server(tmp_path: Path)
 def test_the_real_age_opens_the_wraps(machine: TestNode) -> None:
     """docs/format/recovery.md 1.5: with the private half nobody needs strongroom."""
     node = opening.open_node(str(machine.home))
-    store, _ = node.keeper.current()
+    store, _ = node.kms_store.current()
     wrap = next(wrap for wrap in store.wraps if wrap.kind == "age")
     node.close()
     identity = str(machine.folder / "safe.txt")

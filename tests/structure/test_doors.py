@@ -44,7 +44,7 @@ def members(module: str) -> Iterator[tuple[str, object]]:
 
 def test_that_members_are_found() -> None:
     found = {name for module in ports() for name, _ in members(module)}
-    assert {"TableauServices.content", "ControlServices.kms", "NodeCommands.paths"} <= found
+    assert {"TableauServices.content", "ControlServices.meks", "NodeCommands.paths"} <= found
 
 
 def test_no_protocol_of_a_door_gives_a_store_or_a_key() -> None:

@@ -106,7 +106,7 @@ def make(
 ) -> BackupMade:
     """A backup, with the keys of this process."""
     request = BackupRequest(path, ACTOR, seal_to=to, settings=settings, verify=verify)
-    keys = BackupKeys(node.keeper, node.assets)
+    keys = BackupKeys(node.kms_store, node.assets)
     return backup.backups(node, keys).make(request, silent)
 
 

@@ -11,7 +11,7 @@ from strongroom.kms.store import KmsStore
 from strongroom.node.opening import Node
 from strongroom.roots.base import Context, RootDescription, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.services.keys.keeper import Roots, StoreKeeper
+from strongroom.services.keys.keeper import Providers, StoreKeeper
 
 Lie = Callable[[SecretBytes], SecretBytes]
 
@@ -55,7 +55,7 @@ LIES: dict[str, Lie] = {
 
 @dataclass
 class LyingRoots:
-    """Implements `services.keys.keeper.Roots`.
+    """Implements `services.keys.keeper.Providers`.
 
     Attributes:
         honest: Who knows the roots.
@@ -64,7 +64,7 @@ class LyingRoots:
         honest_calls: How often the truth is told of the others first.
     """
 
-    honest: Roots
+    honest: Providers
     known: Sequence[str]
     lie: Lie = _another
     honest_calls: int = 0
@@ -109,11 +109,12 @@ class LyingRoot:
 
 def lie_about_new_wraps(node: Node, lie: Lie, honest_calls: int = 0) -> LyingRoots:
     """From now on the node proves new stores by roots that lie; only before its services are used."""
-    known = [node.keeper.current()[0].rmk_id]
-    roots = LyingRoots(node.keeper.roots, known, lie, honest_calls)
-    node.__dict__["keeper"] = StoreKeeper(
+    known = [node.kms_store.current()[0].rmk_id]
+    roots = LyingRoots(node.kms_store.providers, known, lie, honest_calls)
+    node.__dict__["kms_store"] = StoreKeeper(
         node.configuration, node.kms_cache, roots, node._kms_ports
     )
-    for name in ("kms", "roots", "regenerate"):
+    for name in ("meks", "roots", "regenerate"):
+        assert hasattr(Node, name), name
         node.__dict__.pop(name, None)
     return roots

@@ -41,13 +41,13 @@ class Outside:
 
     def stand_in(self, patch: pytest.MonkeyPatch) -> None:
         """Be every root that a node of this process has, but for recipients: they are not outside."""
-        real = bootstrap_roots.Roots.build
+        real = bootstrap_roots.RootProviders.build
 
-        def build(roots: bootstrap_roots.Roots, settings: RootSettings) -> object:
+        def build(roots: bootstrap_roots.RootProviders, settings: RootSettings) -> object:
             inside = settings.kind in RECIPIENT_KINDS
             return real(roots, settings) if inside else self.provider(settings)
 
-        patch.setattr(bootstrap_roots.Roots, "build", build)
+        patch.setattr(bootstrap_roots.RootProviders, "build", build)
 
     def provider(self, settings: RootSettings) -> "OutsideRoot":
         key = self.keys.setdefault(settings.root_key_id, rng.new_key())

@@ -63,7 +63,7 @@ def check_opens(home: Path) -> dict[str, bytes]:
     with opened(home) as node:
         found = secrets_of(node)
         assert found
-        status = node.keeper.status()
+        status = node.kms_store.status()
         assert status.is_ok, status
         # a kill may leave the last lines unsigned; that is no change (findings R10)
         report = node.events.verify()

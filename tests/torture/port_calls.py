@@ -67,9 +67,9 @@ class CountedRoot:
 
 def watch_roots(calls: PortCalls, patch: pytest.MonkeyPatch) -> None:
     """Every root, ours too."""
-    build, local = roots.Roots.build, opening.Node.local_root
+    build, local = roots.RootProviders.build, opening.Node.local_root
     patch.setattr(
-        roots.Roots,
+        roots.RootProviders,
         "build",
         lambda self, settings: CountedRoot(calls, build(self, settings)),
     )

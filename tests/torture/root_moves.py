@@ -98,7 +98,7 @@ def make_start(
         extract = publish_actions.write(node, publish_actions.OLD, replaces=False)
         assert extract.mek_id
         node.roots.set_mode(source, "os:tester")
-        epoch = node.keeper.current()[0].epoch
+        epoch = node.kms_store.current()[0].epoch
         return Start(folder, source, target, document_of(node), epoch, extract)
 
 
@@ -138,10 +138,10 @@ def copied(start: Start, place: Path) -> Iterator[Node]:
 def check(home: Path, start: Start) -> bool:
     """Right after a fault, with all roots up again: the old or the new, and nothing lost; says whether it moved."""
     with nodes.opened(home) as node:
-        mode, moved = node.keeper.current()[0].mode, document_of(node) != start.document
+        mode, moved = node.kms_store.current()[0].mode, document_of(node) != start.document
         assert moved or mode == start.modes[0]
         check_content(node, start)
-        status = node.keeper.prove()
+        status = node.kms_store.prove()
         assert status.is_ok, status.problems
         assert (status.mode, status.epoch) == (start.modes[moved], start.epoch + moved)
         states = [mek.state for mek in status.meks]
@@ -155,7 +155,7 @@ def check(home: Path, start: Start) -> bool:
 def check_done(home: Path, start: Start) -> None:
     """After the command was given again: moved once, and nothing of the root before is left."""
     with nodes.opened(home) as node:
-        status = node.keeper.status()
+        status = node.kms_store.status()
         assert (status.is_ok, status.mode) == (True, start.modes[1])
         assert len({mek.id for mek in status.meks}) == len(status.meks)
         check_content(node, start)
@@ -168,7 +168,7 @@ def check_settings(node: Node, root: RootSettings | None) -> None:
     document = node.configuration.document()
     assert PREVIOUS_STORE not in document.values
     assert (ROOTS in document.values) is (root is not None)
-    assert node.keeper.root_settings() == ((root.lasting,) if root else ())
+    assert node.kms_store.root_settings() == ((root.lasting,) if root else ())
 
 
 def check_content(node: Node, start: Start) -> None:

@@ -92,7 +92,7 @@ def test_a_restore(start: Path, few: Torture, faults: tuple[str, ...]) -> None:
             tx.contents.delete(gone.id)
         node.files.delete(gone.storage_key)
         backups.publish(node, "later", SINCE["later"])
-        node.kms.rotate("os:test")
+        node.meks.rotate("os:test")
     words = ("tsm", "maintenance", "restore", "-f", "x", "--ignore-prompt")
     place = start.with_name("place")
     home = place / "node"

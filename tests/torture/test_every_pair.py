@@ -82,7 +82,7 @@ def test_every_pair_of_kinds(
             root_moves.check_settings(node, settings)
         with nodes.opened(home) as node:
             check(node, written)
-            status = node.keeper.status()
+            status = node.kms_store.status()
             assert (status.is_ok, status.mode) == (True, settings.kind if settings else "local")
             states = [mek.state for mek in status.meks]
             assert states.count(MekState.ENCRYPT_OR_DECRYPT) == 1

@@ -94,7 +94,7 @@ def used(fresh_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     nodes.run(home, "tsm", "security", "kms", "rotate")
     nodes.run(home, "tsm", "security", "kms", "rotate")
     with nodes.opened(home) as node:
-        (start / "mek").write_text(_unused_mek(node.keeper.status().meks))
+        (start / "mek").write_text(_unused_mek(node.kms_store.status().meks))
         (start / "wrap").write_text(node.roots.list()[1].wrap_id)
     return start
 

@@ -32,7 +32,7 @@ def prepare(home: Path, *, encrypted: bool, rotate: bool) -> None:
         for name, data in DATA.items():
             publish(node, name, data, encrypted=encrypted)
         if rotate:
-            node.kms.rotate("os:test")
+            node.meks.rotate("os:test")
 
 
 def check_readable(home: Path) -> None:

@@ -43,7 +43,7 @@ def test_adding_a_recipient(start: Path, few: Torture, identity: Identity) -> No
     def check(outcome: Outcome) -> None:
         nodes.check_opens(home)
         with nodes.opened(home) as node:
-            added = identity.recipient in node.keeper.current()[0].recipients
+            added = identity.recipient in node.kms_store.current()[0].recipients
             # a stray wrap of the configuration key is told, a missing one never happens
             roles = {state.role for state in node.roots.list() if state.problem}
             assert roles <= (set() if added else {"configuration keys only"})

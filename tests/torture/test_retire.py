@@ -61,12 +61,12 @@ def prepare(start: Path, *, outside: bool) -> Before:
             if name:
                 publish(node, name, DATA[name])
     with nodes.opened(home) as node:
-        assert (meks[0] in node.kms.usage().unused) is not outside
+        assert (meks[0] in node.meks.usage().unused) is not outside
     return Before(meks[0], tuple(meks[1:]))
 
 
 def _meks(node: Node) -> dict[str, MekState]:
-    return {str(mek.id): mek.state for mek in node.keeper.status().meks}
+    return {str(mek.id): mek.state for mek in node.kms_store.status().meks}
 
 
 def _told(node: Node, event_id: str) -> list[object]:
@@ -94,7 +94,7 @@ def test_retiring(start: Path, few: Torture, faults: tuple[str, ...], *, outside
             assert contents(node) == DATA
         if is_gone:
             with nodes.opened(home) as node, pytest.raises(KeyNotFoundError, match=before.retired):
-                node.kms.retire(before.retired, "os:tester")
+                node.meks.retire(before.retired, "os:tester")
         else:
             run(home, *words)
         check_gone(home, before)
@@ -107,13 +107,13 @@ def check_gone(home: Path, before: Before) -> None:
     """After a start: no kept store and no kept document holds the MEK, and the log has its end."""
     nodes.project(home)
     with nodes.opened(home) as node:
-        assert node.keeper.prove().is_ok
+        assert node.kms_store.prove().is_ok
         document = node.configuration.document()
         assert PREVIOUS_STORE not in document.values
         assert node.coordinator.get("config/previous") is None
         assert tuple(_meks(node)) == before.others
         assert contents(node) == DATA
-        assert node.kms.usage().missing == {}
-        store, _ = node.keeper.current()
+        assert node.meks.usage().missing == {}
+        store, _ = node.kms_store.current()
         changed = _told(node, events.KMS_STORE_CHANGED)
         assert [one for one in changed if one["epoch"] == store.epoch], changed  # type: ignore[index]

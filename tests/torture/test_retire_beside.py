@@ -54,8 +54,8 @@ class Retirement:
     def _run(self) -> None:
         try:
             with nodes.opened(self.home) as node:
-                node.kms.rotate("os:other")
-                node.kms.retire(self.mek_id, "os:other")
+                node.meks.rotate("os:other")
+                node.meks.retire(self.mek_id, "os:other")
                 self.is_done = True
         except StrongroomError as error:
             self.refused = error.message
@@ -84,7 +84,7 @@ def seals(lab: Lab, torture: Torture, check: Callable[[Outcome, Retirement], Non
             harness.check_manners(outcome)
             assert retirement.is_done or "MEK" in retirement.refused, retirement.refused
             with nodes.opened(lab.place / "node") as node:
-                assert node.kms.usage().missing == {}, "a file names a MEK that was retired"
+                assert node.meks.usage().missing == {}, "a file names a MEK that was retired"
                 assert (mek_id in node.envelope_keys.known_mek_ids()) is not retirement.is_done
             check(outcome, retirement)
             refused, done = refused + bool(retirement.refused), done + retirement.is_done
@@ -112,7 +112,7 @@ def test_while_content_is_published(enforced: Path, few: Torture, action: str) -
     if action == "upload":
         with nodes.opened(enforced / "node") as node:
             publish_actions.write(node, OLD, replaces=False)
-            node.kms.rotate("os:tester")
+            node.meks.rotate("os:tester")
         run(enforced / "node", "strongroom", "extracts", "rewrap", "--site", "Default", "--wait")
     lab = Lab(enforced, enforced.with_name("place"), words, {"PYTHONPATH": str(ROOT)})
 
@@ -153,8 +153,8 @@ def test_while_a_job_seals(enforced: Path, few: Torture, verb: str) -> None:
 
 def _check_unused(node: Node, retirement: Retirement) -> None:
     """What kept the MEK was real, and goes when its files were brought to the active one."""
-    if not retirement.is_done and retirement.mek_id in node.kms.usage().unused:
-        node.kms.retire(retirement.mek_id, "os:other")
+    if not retirement.is_done and retirement.mek_id in node.meks.usage().unused:
+        node.meks.retire(retirement.mek_id, "os:other")
 
 
 WAYS = {
@@ -195,8 +195,8 @@ def test_while_a_file_is_rewrapped(start: Path, few: Torture, *, rotated: bool) 
     def check(_: Outcome, retirement: Retirement) -> None:
         check_opens(lab.place, lab.place / "sealed")
         with nodes.opened(lab.place / "node") as node:
-            for mek_id in node.kms.usage().unused:
-                node.kms.retire(mek_id, "os:other")
+            for mek_id in node.meks.usage().unused:
+                node.meks.retire(mek_id, "os:other")
         check_opens(lab.place, lab.place / "sealed")
         assert retirement.is_done or retirement.refused
 

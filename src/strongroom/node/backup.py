@@ -49,7 +49,7 @@ def backups(node: Node, keys: KeyHolder) -> BackupService:
         repository=node.repository,
         files=node.files,
         scratch=node.paths.repository.parent,
-        store=lambda: node.keeper.current()[1],
+        store=lambda: node.kms_store.current()[1],
         coordinator=node.coordinator,
         event_log=node.events,
         clock=node.clock,
@@ -69,7 +69,7 @@ def tidy(node: Node) -> bool:
     if not node.files.is_keeping:
         return bool(left)
     try:
-        backups(node, BackupKeys(node.keeper, node.assets)).recover()
+        backups(node, BackupKeys(node.kms_store, node.assets)).recover()
     except ConflictError:
         pass  # a backup that lives needs it
     except StrongroomError as error:
@@ -84,7 +84,7 @@ def restores(node: Node) -> RestoreService:
         repository=node.repository,
         files=node.files,
         stored_files=node.stored_files,
-        keeper=node.keeper,
+        keeper=node.kms_store,
         assets=node.assets,
         event_log=node.events,
         clock=node.clock,
@@ -114,7 +114,7 @@ def means(
     def build(settings: RootSettings) -> RootProvider:
         checked = backup_roots.checked(settings)
         if node is not None:
-            return node.keeper.roots.build(checked)
+            return node.kms_store.providers.build(checked)
         return roots.provider(checked, clock)
 
     def recipient(wrap: WrapRecord, by: OpenWith) -> SecretBytes:
@@ -134,11 +134,11 @@ def means(
         check=backup_roots.checked,
         recipient=recipient,
         own_ring=lambda: node.kms_cache.opened().ring,
-        own_root=node.keeper.roots.find,
+        own_root=node.kms_store.providers.find,
         other_ways=lambda wrap: [
             (way.root_key_id, root)
             for way, root in same_key.ways(
-                wrap, node.keeper.root_settings(), node.keeper.roots.build
+                wrap, node.kms_store.root_settings(), node.kms_store.providers.build
             )
         ],
         given=given,

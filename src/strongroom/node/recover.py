@@ -41,7 +41,7 @@ def recovery_of(node: Node) -> RecoverService:
             directory=node.keystore,
             open_keys=node.open_configuration_keys,
             coordinator=node.coordinator,
-            keeper=node.keeper,
+            keeper=node.kms_store,
             roots=node.roots,
             local_root=node.local_root,
             record_files=(*files, paths.recovery_records),

@@ -66,7 +66,7 @@ class Parts(Protocol):
         ...
 
     @cached_property
-    def keeper(self) -> "StoreKeeper":
+    def kms_store(self) -> "StoreKeeper":
         """Keeps the settings of roots."""
         ...
 
@@ -75,8 +75,8 @@ class Parts(Protocol):
         ...
 
 
-class Roots:
-    """The root providers of a node; implements `services.keys.keeper.Roots`."""
+class RootProviders:
+    """The root providers of a node; implements `services.keys.keeper.Providers`."""
 
     def __init__(self, node: Parts) -> None:
         self._node = node
@@ -98,7 +98,7 @@ class Roots:
         """The provider that opens a wrap."""
         if wrap.kind == registry.LOCAL:
             return self._node.local_root(wrap.root_key_id)
-        stored = self._node.keeper.root_settings()
+        stored = self._node.kms_store.root_settings()
         self._forget_left(frozenset(settings.digest for settings in stored))
         chosen = matching.choose(stored, wrap)
         if chosen is not None:

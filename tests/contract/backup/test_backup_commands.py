@@ -211,7 +211,7 @@ def test_a_drill_ends_with_a_receipt(
     assert (receipt["encrypted"], receipt["plain"], receipt["opened"]) == (2, 1, 2)
     assert (receipt["bodies"], receipt["body_bytes"]) == (2, 256 * 3000)
     assert receipt["rows"]["contents"] == 3
-    assert receipt["by_mek"] == {source.keeper.status().meks[0].id: 2}
+    assert receipt["by_mek"] == {source.kms_store.status().meks[0].id: 2}
     after = State.of(source)
     assert after.events == before.events + 1
     assert list(source.events.read())[-1]["id"] == events.BACKUP_VERIFIED
@@ -312,9 +312,9 @@ def test_without_keys_the_command_says_what_that_means(
     assert "nobody can tell whether it is genuine" in told
     assert told.count("cannot be read:") == 2
     assert "1 embedded credential cannot be opened" in told
-    assert MekState.UNAVAILABLE in {mek.state for mek in target.keeper.status().meks}
+    assert MekState.UNAVAILABLE in {mek.state for mek in target.kms_store.status().meks}
     assert maintenance(*restore, home=home) == 0  # once more changes no KMS store
-    assert len(target.keeper.current()[0].former) == 1
+    assert len(target.kms_store.current()[0].former) == 1
 
 
 def test_a_token_that_was_revoked_since_is_told(
@@ -393,24 +393,24 @@ def test_a_restore_takes_a_pipe_for_no_file(maintenance: Run, tmp_path: Path) ->
 
 def test_keys_that_change_between_the_steps_are_taken_anew(source: Node, tmp_path: Path) -> None:
     """A rotation between wrapping and sealing gives one whole backup of the new keys."""
-    keys = BackupKeys(source.keeper, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets)
     real, turns = keys.seal, iter([True, False])
 
     def seal(*words: str) -> object:
         if next(turns):
-            source.kms.rotate("os:tester")
+            source.meks.rotate("os:tester")
         return real(*words)
 
     keys.seal = seal  # type: ignore[assignment,method-assign]
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     made = backup.backups(source, keys).make(request, backups.silent)
-    assert made.manifest.rmk_id == source.keeper.status().rmk_id
+    assert made.manifest.rmk_id == source.kms_store.status().rmk_id
     assert backups.restore(source, made.path).missing == {}
 
 
 def test_a_lost_asset_key_stops_a_backup(source: Node, tmp_path: Path) -> None:
-    keys = BackupKeys(source.keeper, source.assets)
-    digest = kms_store.digest(source.keeper.current()[1])
+    keys = BackupKeys(source.kms_store, source.assets)
+    digest = kms_store.digest(source.kms_store.current()[1])
     with pytest.raises(ConflictError, match="keys were changed"):
         keys.wrap(new_id(), WrapRequest(digest, (new_id(),)), backups.NOBODY)
     with pytest.raises(ConflictError, match="keys were changed"):

@@ -34,7 +34,7 @@ from tests.support.backups import State
 
 def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> None:
     """A-26: new RMK, new MEK that encrypts, the others decrypt-only; C-13: the configuration stays."""
-    before, wanted = source.keeper.status(), backups.contents(source)
+    before, wanted = source.kms_store.status(), backups.contents(source)
     made = backups.make(source, tmp_path / "b.tsbak")
     assert (made.extracts, made.plain, made.unreadable) == (3, 1, ())
     backups.publish(source, "later", b"published after the backup")
@@ -42,7 +42,7 @@ def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> N
     done = backups.restore(source, made.path)
     assert backups.contents(source) == wanted
     assert backups.credentials(source) == {b"embedded secret"}
-    after = source.keeper.status()
+    after = source.kms_store.status()
     assert after.is_ok
     assert after.rmk_id == done.rmk_id != before.rmk_id
     states = {mek.id: mek.state for mek in after.meks}
@@ -64,14 +64,14 @@ def test_a_sealed_backup_comes_back_on_a_fresh_machine(
     """A-25: another installation, another keystore; P9."""
     wanted, identity = backups.contents(source), age.new_identity()
     made = backups.make(source, tmp_path / "b.tsbak", SealTo((identity.recipient,)))
-    before = target.keeper.status()
+    before = target.kms_store.status()
     with pytest.raises(KeyNotFoundError, match="nothing here opens the keys"):
         backups.restore(target, made.path)
     for _ in range(2):  # the second restore is harmless
         done = backups.restore(target, made.path, OpenWith((identity,)))
         assert backups.contents(target) == wanted
         assert backups.credentials(target) == {b"embedded secret"}
-        status = target.keeper.status()
+        status = target.kms_store.status()
         assert status.is_ok
         active = [mek for mek in status.meks if mek.state is MekState.ENCRYPT_OR_DECRYPT]
         assert [mek.id for mek in active] == [done.mek_id]
@@ -102,15 +102,15 @@ def test_without_keys_extracts_are_listed_and_not_lost(
     done = backups.restore(target, made.path, without_keys=True)
     assert len(done.missing) == 2
     assert done.credentials_dropped == 1
-    usage = target.kms.usage()
+    usage = target.meks.usage()
     assert {use.extracts for use in usage.missing.values()} == {2}
-    status = target.keeper.status()
+    status = target.kms_store.status()
     assert {mek.id for mek in status.meks if mek.state is MekState.UNAVAILABLE} == set(
         made.manifest.mek_ids
     )
     backups.restore(target, made.path, OpenWith((identity,)))
     assert backups.contents(target) == backups.contents(source)
-    left = target.keeper.status().meks
+    left = target.kms_store.status().meks
     assert MekState.UNAVAILABLE not in {mek.state for mek in left}
 
 
@@ -118,7 +118,7 @@ def test_rotation_and_regeneration_between(source: Node, tmp_path: Path) -> None
     """R17: the configuration key that wrapped the backup's RMK is gone; a MEK of the ring still opens it."""
     wanted = backups.contents(source)
     made = backups.make(source, tmp_path / "b.tsbak")
-    source.kms.rotate("os:tester")
+    source.meks.rotate("os:tester")
     source.regenerate.run("os:tester", lambda _: None)
     assert backups.restore(source, made.path).opened_by == "a MEK of this installation"
     assert backups.contents(source) == wanted
@@ -159,8 +159,8 @@ def test_settings_need_a_seal(source: Node, tmp_path: Path) -> None:
 def test_a_mek_is_not_retired_while_a_backup_runs(source: Node, tmp_path: Path) -> None:
     """Usage and retire count backup pins."""
 
-    source.kms.rotate("os:tester")
-    unused = source.keeper.status().meks[0].id
+    source.meks.rotate("os:tester")
+    unused = source.kms_store.status().meks[0].id
     with source.repository.reading() as tx:
         for row in list(tx.contents.list_for_site(tx.sites.page().rows[0].id)):
             if row.file_id:
@@ -173,14 +173,14 @@ def test_a_mek_is_not_retired_while_a_backup_runs(source: Node, tmp_path: Path) 
         del total
         if name == "backup":
             with pytest.raises(StateError, match="cannot be retired"):
-                source.kms.retire(unused, "os:tester")
+                source.meks.retire(unused, "os:tester")
             refused.append(name)
 
-    keys = BackupKeys(source.keeper, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     backup.backups(source, keys).make(request, during)
     assert refused
-    source.kms.retire(unused, "os:tester")
+    source.meks.retire(unused, "os:tester")
 
 
 def test_what_goes_while_a_backup_runs_is_in_it_all_the_same(source: Node, tmp_path: Path) -> None:
@@ -191,18 +191,18 @@ def test_what_goes_while_a_backup_runs_is_in_it_all_the_same(source: Node, tmp_p
     def during(name: str, total: int) -> None:
         del total
         if name == "backup":
-            source.kms.rotate("os:tester")
+            source.meks.rotate("os:tester")
             with source.repository.transaction() as tx:
                 for row in tx.contents.list_for_site(tx.sites.page().rows[0].id):
                     tx.contents.delete(row.id)
                     source.files.delete(row.storage_key)
 
-    keys = BackupKeys(source.keeper, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     made = backup.backups(source, keys).make(request, during)
     assert backups.contents(source) == {}
     assert backups.files(source) == set()
-    assert made.manifest.rmk_id == source.keeper.status().rmk_id
+    assert made.manifest.rmk_id == source.kms_store.status().rmk_id
     backups.restore(source, made.path)
     assert backups.contents(source) == wanted
 

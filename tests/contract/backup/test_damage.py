@@ -211,7 +211,7 @@ def test_a_backup_of_another_schema_is_refused(small: Path, node: Node, tmp_path
 
 def test_a_store_of_another_backup_is_refused(small: Path, target: Node) -> None:
     parts = Parts.of(small.read_bytes())
-    strange = target.keeper.current()[1]
+    strange = target.kms_store.current()[1]
     with pytest.raises(FormatError, match="another backup"):
         OpenBackup.check(BytesSource(_with(parts, manifest.STORE, strange).forged()))
 

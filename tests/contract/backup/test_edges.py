@@ -58,7 +58,7 @@ from tests.support.rows import NOW
 def test_a_start_lets_go_of_what_dead_processes_kept(source: Node) -> None:
     assert not node_backups.tidy(source)
     source.files.keep()
-    mek_id = source.keeper.status().meks[0].id
+    mek_id = source.kms_store.status().meks[0].id
     with source.repository.transaction() as tx:
         tx.intents.insert(IntentRow(f"backup/x/{mek_id}", "", mek_id, "backup", NOW))
     parent = source.paths.repository.parent
@@ -142,14 +142,14 @@ def test_what_is_read_back_comes_from_the_disk(
         monkeypatch.setattr(os, "posix_fadvise", note)
     else:
         monkeypatch.delattr(os, "posix_fadvise")
-    service = node_backups.backups(source, BackupKeys(source.keeper, source.assets))
+    service = node_backups.backups(source, BackupKeys(source.kms_store, source.assets))
     service.make(BackupRequest(path, "os:tester"), look)
     whole = (path.stat().st_ino, 0, 0, os.POSIX_FADV_DONTNEED)
     assert seen == ([whole] if known else [])
 
 
 def test_keys_that_never_rest_end_a_backup(source: Node, tmp_path: Path) -> None:
-    keys = BackupKeys(source.keeper, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets)
 
     class Restless:
         wrap = keys.wrap
@@ -250,7 +250,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(
     after = State.of(source)
     assert (after.rows, after.files) == (before.rows, before.files)
     assert backups.contents(source) == wanted
-    assert source.keeper.status().is_ok
+    assert source.kms_store.status().is_ok
 
 
 def test_a_key_store_that_would_be_too_large_is_refused_first(
@@ -292,7 +292,10 @@ def test_everything_has_its_mode(source: Node, umask: int) -> None:
         del name, total
         assert loose(source.paths.root) == []
 
-    keys, path = BackupKeys(source.keeper, source.assets), source.paths.backups / "deep" / "b.tsbak"
+    keys, path = (
+        BackupKeys(source.kms_store, source.assets),
+        source.paths.backups / "deep" / "b.tsbak",
+    )
     before = os.umask(umask)
     try:
         service = node_backups.backups(source, keys)
@@ -333,7 +336,7 @@ def test_progress_counts_the_bytes_of_each_stage(source: Node, tmp_path: Path) -
         totals[name] = total
         return lambda count: done.update({name: count})
 
-    keys = BackupKeys(source.keeper, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     made = node_backups.backups(source, keys).make(request, stage)
     with OpenedFile(made.path) as file, node_backups.alone(source):

@@ -61,7 +61,7 @@ def test_a_file_that_came_back_and_was_rewrapped(source: Node, tmp_path: Path) -
     hidden = Hidden(source)
     made = hidden.backup(tmp_path / "b.tsbak")
     hidden.put_back()
-    source.kms.rotate("os:tester")
+    source.meks.rotate("os:tester")
     source.vault.rewrap(stored_file(hidden.row), placement_of(hidden.row))
     assert backups.restore(source, made.path).kept == [hidden.row.id]
     assert backups.contents(source)["hidden"] == b"of the extract"

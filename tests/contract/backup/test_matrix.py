@@ -85,7 +85,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
-    monkeypatch.setattr(roots.Roots, "build", lambda _, settings: found.build(settings))
+    monkeypatch.setattr(roots.RootProviders, "build", lambda _, settings: found.build(settings))
     monkeypatch.setattr(backup_roots, "checked", lambda settings: settings)  # no real kinds
     return found
 
@@ -134,13 +134,13 @@ def test_every_pair_of_modes(
 def _check(case: Case, source: Node, target: Node, world: World) -> None:
     prepared(source, case.source, "source")
     backups.publish(source, "before", b"under the first MEK" * 1000)
-    source.kms.rotate("os:tester")
+    source.meks.rotate("os:tester")
     backups.publish(source, "after", b"under the second MEK" * 1000)
     wanted, identity = backups.contents(source), age.new_identity()
     sealed = case.source == "local" and case.reachable  # a keystore reaches no other machine
     to = SealTo((identity.recipient,)) if sealed else backups.NOBODY
     made = backups.make(source, source.paths.backups / "b.tsbak", to)
-    source.kms.rotate("os:tester")
+    source.meks.rotate("os:tester")
     prepared(target, case.target, "target")
     root = settings_of(case.source, "source")
     if root is not None:
@@ -165,9 +165,9 @@ def _given(identity: Identity, *, sealed: bool) -> OpenWith:
 def _check_restored(
     target: Node, path: Path, given: OpenWith, wanted: dict[str, bytes], case: Case
 ) -> None:
-    before = target.keeper.status()
+    before = target.kms_store.status()
     done = backups.restore(target, path, given, credential=TOKEN, use_backup_roots=True)
-    after = target.keeper.status()
+    after = target.kms_store.status()
     assert backups.contents(target) == wanted, case
     assert after.is_ok, (case, after.problems)
     assert after.mode == case.target
@@ -210,7 +210,7 @@ def test_what_came_in_closed_opens_once_its_root_answers(
         target, made.path, without_keys=True, credential=TOKEN, use_backup_roots=True
     )
     assert len(done.missing) == 2
-    assert target.keeper.status().is_ok
+    assert target.kms_store.status().is_ok
     world.down.clear()
     world.decrypt_only.add(root.root_key_id)
     if mode == "aws":
@@ -219,5 +219,5 @@ def test_what_came_in_closed_opens_once_its_root_answers(
         assert target.roots.adopt("os:tester") == ()
         backups.restore(target, made.path, credential=TOKEN, use_backup_roots=True)
     assert backups.contents(target) == wanted
-    assert target.keeper.current()[0].former == ()
-    assert target.keeper.root_settings() == ()
+    assert target.kms_store.current()[0].former == ()
+    assert target.kms_store.root_settings() == ()

@@ -37,7 +37,7 @@ def genuine(node: Node, tmp_path: Path) -> Genuine:
     found = []
     for number, name in enumerate(("old", "new", "rotated")):
         if name == "rotated":
-            node.kms.rotate(backups.ACTOR)
+            node.meks.rotate(backups.ACTOR)
         backups.publish(node, name, b"the content of backup " + str(number).encode())
         found.append(Parts.of(backups.make(node, tmp_path / f"{name}.tsbak").path.read_bytes()))
     return Genuine(*found)

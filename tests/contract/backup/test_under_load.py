@@ -65,7 +65,7 @@ def replace_some(node: Node, number: int) -> None:
 def rotate_and_rewrap(node: Node, number: int) -> None:
     """A new MEK, all that is there brought under it, the old ones retired if nothing needs them."""
     del number
-    node.kms.rotate("os:busy")
+    node.meks.rotate("os:busy")
     with node.repository.reading() as tx:
         rows = tx.contents.list_for_site(tx.sites.page().rows[0].id)
     for row in rows:
@@ -77,9 +77,9 @@ def rotate_and_rewrap(node: Node, number: int) -> None:
             with node.repository.transaction() as tx:
                 if tx.contents.find(row.id):
                     tx.contents.update(row.id, mek_id=changed.mek_id)
-    for mek_id in node.kms.usage().unused:
+    for mek_id in node.meks.usage().unused:
         try:
-            node.kms.retire(mek_id, "os:busy")
+            node.meks.retire(mek_id, "os:busy")
         except StrongroomError:
             continue  # a backup needs it
 

@@ -47,7 +47,7 @@ def test_a_client_opens_what_the_nodes_own_command_wrote(
     (tmp_path / "plain").write_bytes(PLAIN)
     files = served.node.standalone_files
     files.encrypt(str(tmp_path / "plain"), Output(str(tmp_path / "sealed")), actor=ACTOR)
-    served.node.kms.rotate(ACTOR)
+    served.node.meks.rotate(ACTOR)
     files.rewrap([str(tmp_path / "sealed")], actor=ACTOR)
     with client.open_file(tmp_path / "sealed", keys) as file:
         assert file.read() == PLAIN
@@ -139,8 +139,8 @@ def test_a_mek_that_is_retired_meanwhile_is_asked_for_again(
     def appended(new: list[Event]) -> None:
         if not done and new[0].id == "DATA_KEY_GENERATED":
             done.append(old)
-            node.kms.rotate(ACTOR)
-            node.kms.retire(old, ACTOR)
+            node.meks.rotate(ACTOR)
+            node.meks.retire(old, ACTOR)
         append(new)
 
     monkeypatch.setattr(node.events, "append", appended)

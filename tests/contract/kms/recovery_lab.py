@@ -59,7 +59,7 @@ def lose_keystore(node: Node) -> None:
 
 def check_recovered(node: Node, file: tuple[Header, object]) -> None:
     header, dek = file
-    status = node.keeper.prove()
+    status = node.kms_store.prove()
     assert (status.is_ok, status.mode) == (True, "local"), status
     states = [mek.state for mek in status.meks]
     assert states.count(MekState.ENCRYPT_OR_DECRYPT) == 1

@@ -45,8 +45,8 @@ def _in_memory(_: Node) -> Holder:
 def _of_a_node(node: Node) -> Holder:
     return Holder(
         node.data_keys,
-        lambda: node.kms.rotate("os:tester"),
-        lambda mek_id: node.kms.retire(mek_id, "os:tester"),
+        lambda: node.meks.rotate("os:tester"),
+        lambda mek_id: node.meks.retire(mek_id, "os:tester"),
     )
 
 

@@ -38,46 +38,46 @@ def test_a_recovery_root_that_fails_stops_a_rotation_before_any_change(
     assert f"--drop-root {wrap_id}" in caught.value.hint
     assert node.configuration.document().values == values
     change(node, wanted, wrap_id)
-    assert [wrap.kind for wrap in node.keeper.current()[0].wraps] == [
+    assert [wrap.kind for wrap in node.kms_store.current()[0].wraps] == [
         wanted.kind if wanted else "local"
     ]
-    assert node.keeper.root_settings() == ((wanted,) if wanted else ())
-    assert node.keeper.status().is_ok
+    assert node.kms_store.root_settings() == ((wanted,) if wanted else ())
+    assert node.kms_store.status().is_ok
     assert events.ROOT_REMOVED in [record["id"] for record in node.events.read()]
 
 
 def change(node: Node, wanted: RootSettings | None, *drop: str) -> None:
     if wanted is None:
-        node.kms.rotate("os:tester", drop)
+        node.meks.rotate("os:tester", drop)
     else:
         node.roots.set_mode(wanted, "os:tester", drop=drop)
 
 
 def test_the_root_of_the_mode_is_never_dropped(node: Node, outside: Outside) -> None:
     node.roots.set_mode(BAO, "os:tester")
-    own = node.keeper.current()[0].wraps[0].id
+    own = node.kms_store.current()[0].wraps[0].id
     outside.fail(BAO, RootUnavailableError("gone"))
     for wanted in (None, GCP):
         with pytest.raises(StateError, match="never dropped"):
             change(node, wanted, own)
     with pytest.raises(NotFoundError):
         change(node, None, new_id())
-    assert node.keeper.current()[0].wraps[0].id == own
+    assert node.kms_store.current()[0].wraps[0].id == own
 
 
 def test_a_recovery_root_of_which_nothing_is_known_is_named(node: Node, outside: Outside) -> None:
     wrap_id = node.roots.add(GCP, "os:tester")
     node.configuration.compare_and_put(lambda old: old.with_values({"kms.roots": None}))
     with pytest.raises(StrongroomError) as caught:
-        node.kms.rotate("os:tester")
+        node.meks.rotate("os:tester")
     assert wrap_id in caught.value.hint
 
 
 def test_a_recipient_is_never_asked_and_so_not_dropped(node: Node) -> None:
     wrap_id = node.roots.add(recipient.settings(age.new_identity().recipient), "os:tester")
     with pytest.raises(StateError, match="never asked"):
-        node.kms.rotate("os:tester", [wrap_id])
-    assert node.kms.rotate("os:tester").store.wraps[1].kind == "age"
+        node.meks.rotate("os:tester", [wrap_id])
+    assert node.meks.rotate("os:tester").store.wraps[1].kind == "age"
 
 
 def test_both_commands_take_the_option(
@@ -92,4 +92,4 @@ def test_both_commands_take_the_option(
     assert f"--drop-root {first}" in capsys.readouterr().err
     assert tsm("rotate", "--drop-root", first) == 0
     assert tsm("set-mode", "local", "--drop-root", first) == 0
-    assert [wrap.kind for wrap in node.keeper.current()[0].wraps] == ["local"]
+    assert [wrap.kind for wrap in node.kms_store.current()[0].wraps] == ["local"]

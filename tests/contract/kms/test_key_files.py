@@ -73,7 +73,7 @@ def _check_whole(node: Node) -> None:
     assert _bad(node) == []
     again = opening.open_node(str(node.paths.root))
     try:
-        assert again.keeper.status().is_ok
+        assert again.kms_store.status().is_ok
         assert again.configuration.get("redis.password", actor=ACTOR)
         assert [state.problem for state in again.roots.list() if state.problem] == []
         assert again.events.verify().breaks == ()

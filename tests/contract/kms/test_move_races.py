@@ -86,7 +86,7 @@ def test_a_regeneration_before_a_move_home_does_not_take_its_key_away(
     meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
     assert node.roots.set_mode(None, "os:tester").done
     with restarted(node) as again:
-        assert again.keeper.status().is_ok
+        assert again.kms_store.status().is_ok
         assert again.envelope_keys.open_envelope(header, HERE) == dek
 
 
@@ -99,8 +99,8 @@ def test_a_regeneration_before_new_credentials_does_not_seal_them_away(
     meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
     assert node.roots.set_mode(renewed, "os:tester").done
     with restarted(node) as again:
-        assert again.keeper.root_settings() == (renewed,)
-        assert again.keeper.status().is_ok
+        assert again.kms_store.root_settings() == (renewed,)
+        assert again.kms_store.status().is_ok
 
 
 @pytest.mark.parametrize("second", ["move", "add"])
@@ -116,7 +116,7 @@ def test_a_root_that_is_added_before_a_change_stays_reachable(
         node.roots.set_mode(BAO, "os:tester")
     else:
         node.roots.add(BAO, "os:tester")
-    assert {root.kind for root in node.keeper.root_settings()} == {"gcp", "openbao"}
+    assert {root.kind for root in node.kms_store.root_settings()} == {"gcp", "openbao"}
     with restarted(node) as again:
         assert [state.problem for state in again.roots.list() if state.problem] == []
 
@@ -137,9 +137,9 @@ def test_two_moves_at_once_come_one_after_the_other(
     meanwhile(lambda: node.roots.set_mode(GCP, "os:tester"))
     assert node.roots.set_mode(BAO, "os:tester").done
     with restarted(node) as again:
-        status = again.keeper.status()
+        status = again.kms_store.status()
         assert (status.mode, status.is_ok, len(status.meks)) == ("openbao", True, 3)
-        assert again.keeper.root_settings() == (BAO,)
+        assert again.kms_store.root_settings() == (BAO,)
         assert again.envelope_keys.open_envelope(header, HERE) == dek
 
 
@@ -147,7 +147,7 @@ def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
     node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The compare-and-set: neither the setting nor the store is lost."""
-    before, real = node.keeper.current(), StoreKeeper.put
+    before, real = node.kms_store.current(), StoreKeeper.put
 
     def put(self: StoreKeeper, *arguments: Any) -> None:
         monkeypatch.setattr(StoreKeeper, "put", real)
@@ -158,7 +158,7 @@ def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
     monkeypatch.setattr(StoreKeeper, "put", put)
     with pytest.raises(StrongroomError, match="version"):
         node.roots.set_mode(BAO, "os:tester")
-    assert node.keeper.current() == before
+    assert node.kms_store.current() == before
     assert node.configuration.effective("gateway.public.port") == "8443"
     assert ROOTS not in node.configuration.document().values
     assert node.roots.set_mode(BAO, "os:tester").done
@@ -203,7 +203,7 @@ def test_a_root_that_dies_right_after_the_commit_ends_no_service(
     header, dek = node.envelope_keys.new_envelope(HERE)
     outside.left = 5  # the check takes two calls, the move and its proof three
     node.roots.set_mode(BAO, "os:tester")
-    assert not node.keeper.status().is_ok
+    assert not node.kms_store.status().is_ok
     assert node.envelope_keys.open_envelope(header, HERE) == dek
     node.envelope_keys.new_envelope(HERE)
 
@@ -216,7 +216,7 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
 ) -> None:
     """The store from before the move was thrown away, though it alone still opened."""
     header, dek = node.envelope_keys.new_envelope(HERE)
-    known = {mek.id for mek in node.keeper.status().meks}
+    known = {mek.id for mek in node.kms_store.status().meks}
     outside.left = 5  # the check takes two calls, the move and its proof three
     node.roots.set_mode(BAO, "os:tester")
     assert PREVIOUS_STORE in node.configuration.document().values
@@ -226,7 +226,7 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
         assert not known & set(left.abandoned)
         assert len(left.abandoned) == 1
         assert again.envelope_keys.open_envelope(header, HERE) == dek
-        states = [mek.state for mek in again.keeper.status().meks]
+        states = [mek.state for mek in again.kms_store.status().meks]
         assert sorted(states) == [
             MekState.DECRYPT_ONLY,
             MekState.ENCRYPT_OR_DECRYPT,
@@ -234,7 +234,7 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
         ]
         outside.left = -1
         again.roots.adopt("os:tester")
-        assert MekState.UNAVAILABLE not in [mek.state for mek in again.keeper.status().meks]
+        assert MekState.UNAVAILABLE not in [mek.state for mek in again.kms_store.status().meks]
 
 
 def test_keys_are_left_behind_once(
@@ -247,7 +247,7 @@ def test_keys_are_left_behind_once(
     meanwhile(lambda: node.roots.set_mode(None, "os:tester", abandon=True))
     with pytest.raises(ConflictError, match="by now"):
         node.roots.set_mode(None, "os:tester", abandon=True)
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert (status.is_ok, status.mode, len(status.meks)) == (True, "local", 3)
 
 
@@ -275,8 +275,8 @@ def test_a_store_that_was_rolled_back_is_not_left_behind(
     node.close()
     old = shutil.copytree(node.paths.coordination.parent, tmp_path / "old")
     with restarted(node) as again:
-        again.kms.rotate("os:tester")
-        again.kms.rotate("os:tester")
+        again.meks.rotate("os:tester")
+        again.meks.rotate("os:tester")
     shutil.rmtree(node.paths.coordination.parent)
     shutil.copytree(old, node.paths.coordination.parent)
     outside.failure = RootUnavailableError("gone")
@@ -329,7 +329,7 @@ def test_a_settling_that_was_killed_is_finished_by_the_next_status(
     monkeypatch.undo()
     assert node.coordinator.get("config/previous") is not None
     outside.stand_in(monkeypatch)
-    assert node.keeper.prove().is_ok
+    assert node.kms_store.prove().is_ok
     assert node.coordinator.get("config/previous") is None
     assert differing_files(configuration) == ()
 
@@ -404,9 +404,9 @@ def test_a_move_between_two_runs_of_a_regeneration(
     with restarted(node) as resuming:
         assert resuming.regenerate.run("os:tester", lambda _: None).resumed
     with restarted(node) as again:
-        status = again.keeper.status()
+        status = again.kms_store.status()
         assert (status.is_ok, status.mode) == (True, target.kind if target else "local")
         assert again.envelope_keys.open_envelope(header, HERE) == dek
-        assert again.keeper.root_settings() == ((target,) if target else ())
+        assert again.kms_store.root_settings() == ((target,) if target else ())
         keys = again.open_configuration_keys(again.configuration.document().installation_id)
         assert len(keys.records) == 1

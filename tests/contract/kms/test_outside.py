@@ -57,7 +57,7 @@ def test_a_file_that_was_sealed_outside_is_not_lost_without_a_word(
     """findings D5: the example; usage said "unused", retire asked nothing, and the file was lost."""
     old = node.envelope_keys.active_mek_id
     (sealed,) = _sealed(node, tmp_path, "f")
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     usage = _usage(run, capsys)
     assert usage["unused"] == []
     assert usage["outside"] == {old: {"files": 1, "backups": 0}}
@@ -75,7 +75,7 @@ def test_a_file_that_was_sealed_outside_is_not_lost_without_a_word(
     assert "nothing was changed" in said
     node.standalone_files.verify(sealed)
     with pytest.raises(StateError, match="at least 1 file outside the store"):
-        node.kms.retire(old, ACTOR)  # by whichever way it is asked
+        node.meks.retire(old, ACTOR)  # by whichever way it is asked
     node.standalone_files.rewrap([sealed], actor=ACTOR)
     assert _usage(run, capsys)["unused"] == [old]
     assert run("security", "kms", "retire", old) == 0
@@ -89,10 +89,10 @@ def test_who_answers_or_says_yes_gives_it_up(
     """findings D5"""
     first, second = node.envelope_keys.active_mek_id, ""
     _sealed(node, tmp_path, "f")
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     second = node.envelope_keys.active_mek_id
     _sealed(node, tmp_path, "g", "h")
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     monkeypatch.setattr("strongroom.cli.terminal.streams.ask", lambda _: answer)
     assert run("security", "kms", "retire", first) == 0
     monkeypatch.setattr("strongroom.cli.terminal.streams.ask", lambda _: "n")
@@ -104,10 +104,10 @@ def test_more_than_was_shown_is_not_given_up(node: Node, tmp_path: Path) -> None
     """findings D5: somebody sealed another file while the question stood."""
     old = node.envelope_keys.active_mek_id
     _sealed(node, tmp_path, "f", "g")
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     with pytest.raises(StateError, match="at least 2 files"):
-        node.kms.retire(old, ACTOR, gives_up=Outside(files=1))
-    node.kms.retire(old, ACTOR, gives_up=Outside(files=2))
+        node.meks.retire(old, ACTOR, gives_up=Outside(files=1))
+    node.meks.retire(old, ACTOR, gives_up=Outside(files=2))
 
 
 @pytest.mark.parametrize("archived", [False, True], ids=["log", "archive"])
@@ -130,25 +130,25 @@ def test_every_way_of_sealing_counts(
         node.events.append([events.file_encrypted(ACTOR, "ab" * 16, old, size=1)])
     if archived:
         node.events.archive(ACTOR, "the tests")
-    node.kms.rotate(ACTOR)
-    assert node.kms.usage().outside == {old: Outside(files=1)}
+    node.meks.rotate(ACTOR)
+    assert node.meks.usage().outside == {old: Outside(files=1)}
 
 
 def test_backups_of_local_mode_that_open_by_the_mek_alone_count(node: Node, tmp_path: Path) -> None:
     """findings D5, its sibling: after the retirement such a backup opens nowhere."""
     old = node.envelope_keys.active_mek_id
     backups.make(node, tmp_path / "sealed", SealTo((age.new_identity().recipient,), None))
-    node.kms.rotate(ACTOR)
-    assert node.kms.usage().outside == {}
+    node.meks.rotate(ACTOR)
+    assert node.meks.usage().outside == {}
     middle = node.envelope_keys.active_mek_id
     backups.make(node, tmp_path / "bare")
-    node.kms.rotate(ACTOR)
-    assert node.kms.usage().outside == {middle: Outside(backups=1)}
+    node.meks.rotate(ACTOR)
+    assert node.meks.usage().outside == {middle: Outside(backups=1)}
     with pytest.raises(
         StateError, match="at least 1 backup of local mode whose keys were not sealed"
     ):
-        node.kms.retire(middle, ACTOR)
-    node.kms.retire(old, ACTOR)
+        node.meks.retire(middle, ACTOR)
+    node.meks.retire(old, ACTOR)
 
 
 def test_a_damaged_line_and_events_of_others_are_passed_over() -> None:
@@ -200,16 +200,16 @@ def test_a_backup_of_which_nobody_can_tell_may_need_any_mek_that_was_there(
     history = [_made(rmk_id="unknown"), *_generated(2)]
     found = mek_history.outside(history)
     assert found == {mek_history.ANY: Outside(0, 1), "mek2": Outside()}
-    monkeypatch.setattr(node.kms, "_count_outside", lambda: found)
-    node.kms.rotate(ACTOR)
+    monkeypatch.setattr(node.meks, "_count_outside", lambda: found)
+    node.meks.rotate(ACTOR)
     new = node.envelope_keys.active_mek_id
-    assert node.kms.usage().outside == {old: Outside(0, 1), new: Outside(0, 1)}
+    assert node.meks.usage().outside == {old: Outside(0, 1), new: Outside(0, 1)}
     with pytest.raises(StateError, match="at least 1 backup"):
-        node.kms.retire(old, ACTOR)
+        node.meks.retire(old, ACTOR)
     found = mek_history.outside([_made(rmk_id="unknown"), *_generated(2)])
     told = {**found, old: found["mek2"]}  # it came later than that backup
-    monkeypatch.setattr(node.kms, "_count_outside", lambda: told)
-    node.kms.retire(old, ACTOR)
+    monkeypatch.setattr(node.meks, "_count_outside", lambda: told)
+    node.meks.retire(old, ACTOR)
 
 
 def test_a_rotation_while_a_backup_is_read_back_does_not_shift_it(
@@ -220,7 +220,7 @@ def test_a_rotation_while_a_backup_is_read_back_does_not_shift_it(
     real = backup_service._verify
 
     def verify(path: Path, stage: backup_service.Stage) -> None:
-        node.kms.rotate(ACTOR)
+        node.meks.rotate(ACTOR)
         real(path, stage)
 
     monkeypatch.setattr(backup_service, "_verify", verify)
@@ -229,9 +229,9 @@ def test_a_rotation_while_a_backup_is_read_back_does_not_shift_it(
     details = list(node.events.read())[-1]["details"]
     assert isinstance(details, dict)
     assert (details["mek_id"], details["rmk_id"]) == (old, made.manifest.rmk_id)
-    assert node.kms.usage().outside == {old: Outside(backups=1)}
+    assert node.meks.usage().outside == {old: Outside(backups=1)}
     with pytest.raises(StateError, match="at least 1 backup"):
-        node.kms.retire(old, ACTOR)
+        node.meks.retire(old, ACTOR)
 
 
 def test_an_unknown_mek_and_the_one_that_encrypts_are_refused_without_a_question(

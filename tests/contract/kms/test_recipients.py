@@ -43,7 +43,7 @@ def test_a_recipient_is_wrapped_into_both_hierarchies(node: Node, identity: Iden
     state = state_of(node, identity)
     assert (state.wrap_id, state.kind, state.role) == (wrap_id, "age", "recovery")
     assert (state.online, state.problem, state.last_verified) == (False, "", "")
-    status = node.keeper.prove()
+    status = node.kms_store.prove()
     assert status.is_ok
     assert [root.last_success for root in status.roots if root.kind == "age"] == [""]
     assert node.paths.recovery_records.exists()
@@ -62,14 +62,14 @@ def test_every_change_of_keys_wraps_again_without_the_identity(
     assert verified
     seen = {drilled.wrap_id}
     steps: list[Callable[[], object]] = [
-        lambda: node.kms.rotate(ACTOR),
+        lambda: node.meks.rotate(ACTOR),
         lambda: node.roots.set_mode(BAO, ACTOR),
         lambda: node.regenerate.run(ACTOR, quiet),
         lambda: node.roots.set_mode(None, ACTOR),
     ]
     for step in steps:
         step()
-        assert node.keeper.prove().is_ok
+        assert node.kms_store.prove().is_ok
         assert problems(node) == []
         assert state_of(node, identity).last_verified == verified
         drilled = service(node).drill((identity,), ACTOR, note=False)
@@ -144,7 +144,7 @@ def test_lost_settings_of_a_recipient_hinder_no_rotation(node: Node, identity: I
     """docs/format/recovery.md 5."""
     add(node, identity)
     node.configuration.compare_and_put(lambda old: old.with_values({ROOTS: None}))
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     service(node).drill((identity,), ACTOR)
 
 
@@ -158,6 +158,6 @@ def test_a_failed_commit_leaves_the_node_as_it_was(
         patch.setattr(ConfigurationKeys, "set_recipients", fail)
         with pytest.raises(StorageError):
             add(node, identity)
-    assert node.keeper.prove().is_ok
+    assert node.kms_store.prove().is_ok
     assert len(node.roots.list()) == 1
-    assert node.keeper.root_settings() == ()
+    assert node.kms_store.root_settings() == ()

@@ -70,7 +70,7 @@ def test_a_copy_of_the_data_directory_and_an_identity_are_enough(
         assert done.done is not (mode is None and keystore)
         assert done.keystore_renewed is not keystore
         check_recovered(again, file)
-        assert [root.kind for root in again.keeper.root_settings()] == ["age"]
+        assert [root.kind for root in again.kms_store.root_settings()] == ["age"]
         service(again).drill((identity,), ACTOR)
         if done.done:
             assert event_ids(again).count(events.NODE_RECOVERED) == 1
@@ -127,9 +127,9 @@ def test_roots_that_answer_stay_and_those_that_are_gone_are_dropped(
 
 def test_the_drill_changes_nothing_but_its_date(node: Node, identity: Identity) -> None:
     add(node, identity)
-    before = node.keeper.status()
+    before = node.kms_store.status()
     drilled = service(node).drill((identity,), ACTOR)
-    after = node.keeper.prove()
+    after = node.kms_store.prove()
     assert (drilled.rmk_id, drilled.meks, drilled.not_noted) == (before.rmk_id, 1, "")
     assert after.rmk_id == before.rmk_id
     assert after.epoch == before.epoch + 1
@@ -267,7 +267,7 @@ def test_a_run_that_was_cut_is_taken_up_again(
         done = service(later).recover((identity,), ACTOR, quiet)
         check_recovered(later, file)
         assert done.done is not ((step, moment) == ("_finish", "after"))
-        assert len(later.keeper.status().meks) == 2
+        assert len(later.kms_store.status().meks) == 2
         later.close()
 
 
@@ -306,7 +306,7 @@ def test_a_rolled_back_store_is_not_recovered_silently(
     with elsewhere(node, tmp_path) as again:
         database = again.paths.repository
         again.close()
-        node.kms.rotate(ACTOR)
+        node.meks.rotate(ACTOR)
         node.repository.close()
         for path in database.parent.glob("repository.db*"):
             path.unlink()
@@ -316,7 +316,7 @@ def test_a_rolled_back_store_is_not_recovered_silently(
         later = opening.open_node(str(again.paths.root))
         with pytest.raises(IntegrityError, match="rolled back") as caught:
             service(later).recover((identity,), ACTOR, quiet)
-        later.keeper.accept_epoch(int(caught.value.hint.split()[-1].rstrip("'")), ACTOR)
+        later.kms_store.accept_epoch(int(caught.value.hint.split()[-1].rstrip("'")), ACTOR)
         assert service(later).recover((identity,), ACTOR, quiet).done
         later.close()
 
@@ -339,7 +339,7 @@ def test_a_journal_of_an_earlier_loss_does_not_come_in_the_way(
     """What is there decides: the keystore is renewed and the RMK replaced, whatever the journal says."""
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
-    old = node.keeper.status().rmk_id
+    old = node.kms_store.status().rmk_id
     journal = recover.Journal(new_id(), keystore)
     node.coordinator.put({recover.JOURNAL: Change(journal.serialize(), 0)})
     with elsewhere(node, tmp_path, keystore=False) as again:
@@ -355,8 +355,8 @@ def test_a_recovery_that_does_not_prove_is_not_reported(
     add(node, identity)
     with elsewhere(node, tmp_path, keystore=False) as again:
         with monkeypatch.context() as patch:
-            bad = replace(node.keeper.status(), problems=("a MEK does not open",))
-            patch.setattr(type(again.keeper), "prove", lambda _: bad)
+            bad = replace(node.kms_store.status(), problems=("a MEK does not open",))
+            patch.setattr(type(again.kms_store), "prove", lambda _: bad)
             with pytest.raises(IntegrityError, match="does not prove: a MEK"):
                 service(again).recover((identity,), ACTOR, quiet)
         assert events.NODE_RECOVERED not in event_ids(again)

@@ -138,7 +138,7 @@ def test_closed_keys_that_come_back_are_told(
     assert run("recover", "--identity", file, "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert (done["done"], done["keystore_renewed"], done["adopted"]) == (True, True, [])
-    epoch = opening.open_node(str(node.paths.root)).keeper.status().epoch
+    epoch = opening.open_node(str(node.paths.root)).kms_store.status().epoch
     assert run("recover", "--accept-epoch", epoch) == 0
 
 

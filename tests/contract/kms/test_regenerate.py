@@ -66,7 +66,7 @@ def check_all_new(node: Node, before: dict[str, bytes], old_key_id: str) -> None
     # who signs the event log stays: its public key is what checkpoints are verified with
     kept = {"ssl.key.passphrase", "eventlog.signing_key"}
     assert {name for name in before if before[name] == after[name]} == kept
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
     assert node.coordinator.get(JOURNAL) is None
     assert len(node.keystore.load().aliases) == 1
     document = node.configuration.document()
@@ -82,7 +82,7 @@ def test_every_internal_key_is_new_and_entered_secrets_are_as_they_were(node: No
     set_secret(node, "ssl.key.passphrase", "entered by hand")
     before = secrets_of(node)
     document = node.configuration.document()
-    status = node.keeper.status()
+    status = node.kms_store.status()
     alias = node.keystore.load().newest
     header, dek = node.envelope_keys.new_envelope(HERE)
 
@@ -92,7 +92,7 @@ def test_every_internal_key_is_new_and_entered_secrets_are_as_they_were(node: No
     assert generated_names() < before.keys()
     check_all_new(node, before, document.configuration_key_id)
     assert node.keystore.load().newest == done.alias != alias
-    after = node.keeper.status()
+    after = node.kms_store.status()
     assert after.rmk_id != status.rmk_id
     assert [mek.state.value for mek in after.meks] == ["decrypt-only", "encrypt or decrypt"]
     assert node.envelope_keys.open_envelope(header, HERE) == dek
@@ -192,7 +192,7 @@ def test_a_run_that_was_cut_is_finished_by_the_next(
         patched.setattr(RegenerateService, STEPS[step], cut)
         with pytest.raises(CutError):
             node.regenerate.run("os:tester", quiet)
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
     assert secrets_of(node)["ssl.key.passphrase"] == b"entered by hand"
     assert node.regenerate.run("os:tester", quiet).resumed
     check_all_new(node, before, old_key_id)

@@ -100,8 +100,8 @@ def test_a_file_whose_key_went_is_not_made(
     old = node.envelope_keys.active_mek_id
 
     def retire() -> None:
-        other.kms.rotate(ACTOR)
-        other.kms.retire(old, ACTOR)
+        other.meks.rotate(ACTOR)
+        other.meks.retire(old, ACTOR)
 
     _before_the_event(node, monkeypatch, retire, events.FILE_ENCRYPTED)
     error = WAYS[way](node, folder)
@@ -123,11 +123,11 @@ def test_a_file_whose_key_only_decrypts_by_then_is_counted(
     assert WAYS[way](node, folder) is None
     node.standalone_files.verify(str(folder / "a.sealed"))
     with pytest.raises(StrongroomError, match="outside the store"):
-        other.kms.retire(old, ACTOR)
+        other.meks.retire(old, ACTOR)
 
 
 def _rotate(node: Node) -> None:
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
 
 
 def test_a_file_that_is_rewrapped_under_a_key_that_went_stays_as_it_was(
@@ -136,12 +136,12 @@ def test_a_file_that_is_rewrapped_under_a_key_that_went_stays_as_it_was(
     """findings D5: the log says again what the file needs, and the MEK that opens it is kept."""
     assert _one(node, folder) is None
     old = node.envelope_keys.active_mek_id
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     new = node.envelope_keys.active_mek_id
 
     def retire() -> None:
-        other.kms.rotate(ACTOR)
-        other.kms.retire(new, ACTOR)
+        other.meks.rotate(ACTOR)
+        other.meks.retire(new, ACTOR)
 
     _before_the_event(node, monkeypatch, retire, events.FILE_REWRAPPED)
     sealed = str(folder / "a.sealed")
@@ -150,10 +150,10 @@ def test_a_file_that_is_rewrapped_under_a_key_that_went_stays_as_it_was(
     assert isinstance(done.error, ConflictError)
     node.standalone_files.verify(sealed)
     with pytest.raises(StrongroomError, match="at least 1 file outside the store"):
-        other.kms.retire(old, ACTOR)
+        other.meks.retire(old, ACTOR)
     (again,) = node.standalone_files.rewrap([sealed], actor=ACTOR)
     assert again.changed
-    other.kms.retire(old, ACTOR)
+    other.meks.retire(old, ACTOR)
     node.standalone_files.verify(sealed)
 
 
@@ -162,7 +162,7 @@ def test_what_the_log_says_of_a_rewrap_is_the_key_in_the_file(
 ) -> None:
     """findings D5: a rotation meanwhile, and the event named a MEK that the file never had."""
     assert _one(node, folder) is None
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     new = node.envelope_keys.active_mek_id
     sync = LockedPage.sync
 
@@ -177,7 +177,7 @@ def test_what_the_log_says_of_a_rewrap_is_the_key_in_the_file(
     (told,) = [one["details"] for one in node.events.read() if one["id"] == events.FILE_REWRAPPED]
     assert told["after"] == new  # type: ignore[index]
     with pytest.raises(StrongroomError, match="outside the store"):
-        other.kms.retire(new, ACTOR)
+        other.meks.retire(new, ACTOR)
 
 
 def test_a_rewrap_that_is_cut_has_told_before_the_old_key_is_overwritten(
@@ -185,7 +185,7 @@ def test_a_rewrap_that_is_cut_has_told_before_the_old_key_is_overwritten(
 ) -> None:
     """findings D5: the event came last, and a kill before it left a file whose MEK nobody counted."""
     assert _one(node, folder) is None
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     sealed = folder / "a.sealed"
     seen: list[bytes] = []
     _before_the_event(
@@ -193,6 +193,6 @@ def test_a_rewrap_that_is_cut_has_told_before_the_old_key_is_overwritten(
     )
     node.standalone_files.rewrap([str(sealed)], actor=ACTOR)
     sealed.write_bytes(seen[0])  # as a kill at the event would have left it
-    old, new = (str(mek.id) for mek in node.keeper.status().meks)
+    old, new = (str(mek.id) for mek in node.kms_store.status().meks)
     inspected = one.inspect_file(str(sealed)).to_json()["slots"]
     assert {slot["mek_id"] for slot in inspected} == {old, new}  # type: ignore[attr-defined]

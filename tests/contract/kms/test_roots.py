@@ -51,10 +51,10 @@ def reopened(node: Node) -> Iterator[Node]:
 def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Outside) -> None:
     """A-10, A-12, Q-20."""
     header, dek = node.envelope_keys.new_envelope(HERE)
-    before = node.keeper.status()
+    before = node.kms_store.status()
     change = node.roots.set_mode(BAO, "os:tester")
     assert (change.before, change.after, change.done) == ("local", "openbao", True)
-    after = node.keeper.status()
+    after = node.kms_store.status()
     assert after.is_ok
     assert after.mode == "openbao"
     assert after.rmk_id != before.rmk_id
@@ -65,7 +65,7 @@ def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Out
     assert node.envelope_keys.open_envelope(header, HERE) == dek
     assert events.KMS_MODE_CHANGED in event_ids(node)
     assert events.KEY_MOVED in event_ids(node)
-    assert node.keeper.root_settings() == (BAO,)
+    assert node.kms_store.root_settings() == (BAO,)
 
 
 def test_secrets_need_no_outside_root(node: Node, outside: Outside) -> None:
@@ -82,11 +82,11 @@ def test_the_chain_of_moves_loses_nothing(node: Node, outside: Outside) -> None:
     for wanted in (BAO, GCP, None, GCP, BAO, None):
         node.roots.set_mode(wanted, "os:tester")
         files.append(node.envelope_keys.new_envelope(HERE))
-        assert node.keeper.status().is_ok
+        assert node.kms_store.status().is_ok
         for header, dek in files:
             assert node.envelope_keys.open_envelope(header, HERE) == dek
-    assert node.keeper.root_settings() == ()
-    assert len(node.keeper.status().meks) == 7
+    assert node.kms_store.root_settings() == ()
+    assert len(node.kms_store.status().meks) == 7
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_plan(node: Node, outside: Outside) -> None:
@@ -117,30 +117,30 @@ def test_a_new_root_that_fails_at_any_call_leaves_all_as_before(
     except StrongroomError:
         done = False
     outside.left = -1
-    status = node.keeper.prove()
+    status = node.kms_store.prove()
     assert status.is_ok
     assert node.envelope_keys.open_envelope(header, HERE) == dek
     if not done and status.mode == "local":
         values = node.configuration.document().values
         assert values["kms.persistent_store"] == before["kms.persistent_store"]
-        assert node.keeper.root_settings() == ()
+        assert node.kms_store.root_settings() == ()
 
 
 def test_a_new_credential_for_the_same_root_replaces_the_old_one(
     node: Node, outside: Outside
 ) -> None:
     node.roots.set_mode(GCP, "os:tester")
-    epoch = node.keeper.status().epoch
+    epoch = node.kms_store.status().epoch
     renewed = replace(GCP, secrets={"token": SecretBytes(b"another")})
     assert not node.roots.set_mode(renewed, "os:tester", dry_run=True).done
     outside.failure = RootRefusedError("wrong token")
     with pytest.raises(RootRefusedError):
         node.roots.set_mode(renewed, "os:tester")
-    assert node.keeper.root_settings() == (GCP,)
+    assert node.kms_store.root_settings() == (GCP,)
     outside.failure = None
     assert node.roots.set_mode(renewed, "os:tester").done
-    assert node.keeper.root_settings() == (renewed,)
-    assert node.keeper.status().epoch == epoch
+    assert node.kms_store.root_settings() == (renewed,)
+    assert node.kms_store.status().epoch == epoch
     assert event_ids(node)[-1] == events.ROOT_REACHED_ANEW
 
 
@@ -148,18 +148,18 @@ def test_a_root_that_refuses_is_refused_at_preflight(node: Node, outside: Outsid
     outside.failure = RootRefusedError("no permission", hint="ask for it")
     with pytest.raises(RootRefusedError):
         node.roots.set_mode(BAO, "os:tester")
-    assert node.keeper.status().mode == "local"
+    assert node.kms_store.status().mode == "local"
 
 
 def test_status_is_red_at_once_and_names_the_root(node: Node, outside: Outside) -> None:
     node.roots.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("connection refused")
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert not status.is_ok
     assert "openbao" in status.problems[0]
     assert "connection refused" in status.problems[0]
     outside.failure = None
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
 
 
 def test_without_its_root_the_remedy_says_what_it_cannot_do(node: Node, outside: Outside) -> None:
@@ -180,7 +180,7 @@ def test_with_the_rmk_in_memory_the_remedy_works_though_the_root_is_gone(
     header, dek = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone")
     assert node.roots.set_mode(None, "os:tester").done
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
     assert node.envelope_keys.open_envelope(header, HERE) == dek
 
 
@@ -193,7 +193,7 @@ def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside
     node.kms_cache.forget()
     change = node.roots.set_mode(None, "os:tester", abandon=True)
     assert lost in change.abandoned
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert status.is_ok
     assert status.mode == "local"
     assert [mek.state for mek in status.meks].count(MekState.UNAVAILABLE) == 2
@@ -204,9 +204,9 @@ def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside
     outside.failure = None
     assert lost in node.roots.adopt("os:tester")
     assert node.envelope_keys.open_envelope(header, HERE) == dek
-    assert node.keeper.status().is_ok
-    assert MekState.UNAVAILABLE not in [mek.state for mek in node.keeper.status().meks]
-    assert node.keeper.root_settings() == ()
+    assert node.kms_store.status().is_ok
+    assert MekState.UNAVAILABLE not in [mek.state for mek in node.kms_store.status().meks]
+    assert node.kms_store.root_settings() == ()
     assert event_ids(node).count(events.MEK_ADOPTED) == 2
 
 
@@ -214,7 +214,7 @@ def test_regeneration_keeps_the_outside_root(node: Node, outside: Outside) -> No
     node.roots.set_mode(BAO, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     node.regenerate.run("os:tester", lambda _: None)
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert (status.is_ok, status.mode) == (True, "openbao")
     assert node.envelope_keys.open_envelope(header, HERE) == dek
 
@@ -235,22 +235,22 @@ def test_a_recovery_root_opens_the_store_when_the_modes_root_is_gone(
     del outside.keys[BAO.root_key_id]
     node.kms_cache.forget()
     assert node.envelope_keys.open_envelope(header, HERE) == dek
-    assert not node.keeper.status().is_ok
+    assert not node.kms_store.status().is_ok
     assert node.roots.list()[0].problem
 
 
 def test_every_rotation_wraps_for_every_root(node: Node, outside: Outside) -> None:
     node.roots.add(BAO, "os:tester")
     node.roots.add(GCP, "os:tester")
-    node.kms.rotate("os:tester")
+    node.meks.rotate("os:tester")
     node.regenerate.run("os:tester", lambda _: None)
     assert [state.kind for state in node.roots.list()] == ["local", "openbao", "gcp"]
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
     outside.failure = RootUnavailableError("gone")
-    epoch = node.keeper.status().epoch
+    epoch = node.kms_store.status().epoch
     with pytest.raises(RootUnavailableError):
-        node.kms.rotate("os:tester")
-    assert node.keeper.status().epoch == epoch
+        node.meks.rotate("os:tester")
+    assert node.kms_store.status().epoch == epoch
 
 
 def test_a_recovery_root_is_added_once_and_can_be_removed(node: Node, outside: Outside) -> None:
@@ -265,7 +265,7 @@ def test_a_recovery_root_is_added_once_and_can_be_removed(node: Node, outside: O
         node.roots.remove(new_id(), "os:tester")
     node.roots.remove(wrap_id, "os:tester")
     assert len(node.roots.list()) == 1
-    assert node.keeper.root_settings() == ()
+    assert node.kms_store.root_settings() == ()
     assert event_ids(node)[-2:] == [events.ROOT_REMOVED, events.KMS_STORE_CHANGED]
 
 

@@ -32,7 +32,7 @@ def event_ids(node: Node) -> list[str]:
 
 def test_a_new_node_is_in_local_mode_and_can_encrypt(node: Node) -> None:
     """K-03."""
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert status.is_ok
     assert status.mode == "local"
     assert status.epoch == 1
@@ -44,10 +44,10 @@ def test_a_new_node_is_in_local_mode_and_can_encrypt(node: Node) -> None:
 
 def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
     """K-09, K-11, Q-19."""
-    before = node.keeper.status()
+    before = node.kms_store.status()
     header, dek = node.envelope_keys.new_envelope(HERE)
-    change = node.kms.rotate("os:tester")
-    after = node.keeper.status()
+    change = node.meks.rotate("os:tester")
+    after = node.kms_store.status()
     assert after.is_ok
     assert after.rmk_id == change.store.rmk_id != before.rmk_id
     assert [mek.state for mek in after.meks] == [
@@ -66,7 +66,7 @@ def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
 
 
 def test_the_store_before_is_dropped_once_the_new_one_is_proved(node: Node) -> None:
-    node.kms.rotate("os:tester")
+    node.meks.rotate("os:tester")
     assert PREVIOUS_STORE not in node.configuration.document().values
     assert node.coordinator.get("config/previous") is None
 
@@ -74,16 +74,16 @@ def test_the_store_before_is_dropped_once_the_new_one_is_proved(node: Node) -> N
 def test_status_brings_an_interrupted_change_to_its_end(node: Node) -> None:
     sealed = node.configuration.seal_secret(PREVIOUS_STORE, b"kept by a run that was killed")
     node.configuration.compare_and_put(lambda old: old.with_values({PREVIOUS_STORE: sealed}))
-    assert node.keeper.prove().is_ok
+    assert node.kms_store.prove().is_ok
     assert PREVIOUS_STORE not in node.configuration.document().values
 
 
 def test_two_rotations_at_once_do_not_lose_one(node: Node, node_dir: Path) -> None:
     other = opening.open_node(str(node_dir))
     node.kms_cache.opened()
-    other.kms.rotate("os:other")
-    node.kms.rotate("os:tester")
-    assert len(node.keeper.status().meks) == 3
+    other.meks.rotate("os:other")
+    node.meks.rotate("os:tester")
+    assert len(node.kms_store.status().meks) == 3
     other.close()
 
 
@@ -103,9 +103,9 @@ def test_a_change_of_the_configuration_meanwhile_is_a_conflict(
     monkeypatch.setattr(next_store, "prove", slow_proof)
     before = node.configuration.document().values[STORE]
     with pytest.raises(ConflictError):
-        node.kms.rotate("os:tester")
+        node.meks.rotate("os:tester")
     assert node.configuration.document().values[STORE] == before
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
 
 
 def test_set_mode_local_in_local_mode_changes_nothing(node: Node) -> None:
@@ -120,20 +120,20 @@ def test_a_store_that_was_put_back_is_refused_until_it_is_accepted(
 ) -> None:
     """R19: the whole coordination database of before the rotation comes back."""
     old = shutil.copytree(node_dir / "tabsvc" / "coordination", tmp_path / "coordination")
-    node.kms.rotate("os:tester")
+    node.meks.rotate("os:tester")
     node.close()
     shutil.rmtree(node_dir / "tabsvc" / "coordination")
     shutil.copytree(old, node_dir / "tabsvc" / "coordination")
     again = opening.open_node(str(node_dir))
-    status = again.keeper.status()
+    status = again.kms_store.status()
     assert not status.is_ok
     assert "rolled back" in status.problems[0]
     with pytest.raises(IntegrityError, match="rolled back"):
-        again.kms.rotate("os:tester")
+        again.meks.rotate("os:tester")
     with pytest.raises(StateError, match="has epoch 1, not 2"):
-        again.keeper.accept_epoch(2, "os:tester")
-    again.keeper.accept_epoch(1, "os:tester")
-    assert again.keeper.status().is_ok
+        again.kms_store.accept_epoch(2, "os:tester")
+    again.kms_store.accept_epoch(1, "os:tester")
+    assert again.kms_store.status().is_ok
     assert event_ids(again)[-1] == events.KMS_EPOCH_ACCEPTED
     again.close()
 
@@ -141,10 +141,10 @@ def test_a_store_that_was_put_back_is_refused_until_it_is_accepted(
 def test_a_change_whose_maker_was_killed_is_told_later(node: Node) -> None:
     marks = node._kms_ports.marks
     before = marks.read()
-    node.kms.rotate("os:tester")
+    node.meks.rotate("os:tester")
     assert before is not None
     marks.write(*before)
-    node.keeper.check_epoch()
+    node.kms_store.check_epoch()
     last = list(node.events.read())[-1]
     assert (last["id"], last["actor"]) == (events.KMS_STORE_CHANGED, events.SYSTEM)
     assert marks.read() != before
@@ -158,7 +158,7 @@ def test_without_its_keystore_the_keys_are_unreadable(node: Node) -> None:
             file.unlink()
     again = opening.open_node(str(node.paths.root))
     with pytest.raises(KeystoreError):
-        again.keeper.status()
+        again.kms_store.status()
     again.close()
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_store_is_a_format_error(node: Node) -> None:
     damaged = node.configuration.seal_secret(STORE, b"{}")
     node.configuration.compare_and_put(lambda old: old.with_values({STORE: damaged}))
     with pytest.raises(FormatError, match="the KMS store has a version that is not known"):
-        node.keeper.status()
+        node.kms_store.status()
 
 
 def test_a_store_under_a_forged_mac_is_red_not_a_crash(node: Node) -> None:
@@ -174,7 +174,7 @@ def test_a_store_under_a_forged_mac_is_red_not_a_crash(node: Node) -> None:
     forged = raw.replace(b'"epoch":1', b'"epoch":2')
     text = node.configuration.seal_secret(STORE, forged)
     node.configuration.compare_and_put(lambda old: old.with_values({STORE: text}))
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert not status.is_ok
     assert "does not open the RMK" in status.problems[0]
 
@@ -184,15 +184,15 @@ def test_an_unused_mek_can_be_retired_and_then_is_gone(node: Node) -> None:
     old = node.envelope_keys.active_mek_id
     header, _ = node.envelope_keys.new_envelope(HERE)
     with pytest.raises(StateError, match="encrypts new data"):
-        node.kms.retire(old, "os:tester")
-    node.kms.rotate("os:tester")
-    assert node.kms.usage().unused == (old,)
-    node.kms.retire(old, "os:tester")
-    assert [mek.id for mek in node.keeper.status().meks] == [node.envelope_keys.active_mek_id]
+        node.meks.retire(old, "os:tester")
+    node.meks.rotate("os:tester")
+    assert node.meks.usage().unused == (old,)
+    node.meks.retire(old, "os:tester")
+    assert [mek.id for mek in node.kms_store.status().meks] == [node.envelope_keys.active_mek_id]
     with pytest.raises(KeyNotFoundError):
         node.envelope_keys.open_envelope(header, HERE)
     with pytest.raises(KeyNotFoundError):
-        node.kms.retire(old, "os:tester")
+        node.meks.retire(old, "os:tester")
 
 
 def test_a_journal_that_is_damaged_is_refused(node: Node) -> None:

@@ -84,12 +84,12 @@ class Storm:
         changes: list[Callable[[], object]] = [
             lambda: node.roots.set_mode(chance.choice((None, BAO, GCP)), ACTOR),
             lambda: node.roots.set_mode(chance.choice((None, BAO, GCP)), ACTOR, dry_run=True),
-            lambda: node.kms.rotate(ACTOR),
+            lambda: node.meks.rotate(ACTOR),
             lambda: node.regenerate.run(ACTOR, lambda _: None),
             lambda: node.roots.add(chance.choice((TPM, GCP)), ACTOR),
             lambda: node.roots.remove(chance.choice(recovery), ACTOR) if recovery else None,
             lambda: node.roots.verify(ACTOR),
-            node.keeper.prove,
+            node.kms_store.prove,
         ]
         chance.choice(changes)()
 
@@ -146,13 +146,13 @@ def test_nothing_is_lost_whatever_is_done_at_once(
     assert storm.failures == []
     with capsys.disabled():
         sys.stdout.write(f"\n{storm.counts}\n")
-    status = node.keeper.prove()
+    status = node.kms_store.prove()
     assert status.is_ok, status.problems
     assert [mek.state for mek in status.meks].count(MekState.ENCRYPT_OR_DECRYPT) == 1
     assert all(contents(node, row) == content for row, content in storm.written)
     values = node.configuration.document().values
     assert PREVIOUS_STORE not in values
     kinds = {state.kind for state in node.roots.list()} - {"local"}
-    assert {root.kind for root in node.keeper.root_settings()} == kinds
+    assert {root.kind for root in node.kms_store.root_settings()} == kinds
     assert (ROOTS in values) is bool(kinds)
     assert node.events.verify().breaks == ()

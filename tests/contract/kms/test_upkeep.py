@@ -41,29 +41,29 @@ def test_credentials_of_every_root_are_renewed_though_one_fails(
 
     node.roots.set_mode(BAO, "os:tester")
     node.roots.add(GCP, "os:tester")
-    node.keeper.upkeep(600)  # roots that need none
-    monkeypatch.setattr(roots.Roots, "build", build)
-    node.keeper.upkeep(600)
+    node.kms_store.upkeep(600)  # roots that need none
+    monkeypatch.setattr(roots.RootProviders, "build", build)
+    node.kms_store.upkeep(600)
     assert sorted(renewed) == [("gcp", 600), ("openbao", 600)]
     renewed.clear()
     refused.add("gcp")
     with pytest.raises(RootRefusedError, match="gcp"):
-        node.keeper.upkeep(600)
+        node.kms_store.upkeep(600)
     assert renewed == [("openbao", 600)]
 
 
 def test_ready_is_who_can_do_the_work_with_the_keys_in_memory(node: Node, outside: Outside) -> None:
     """R10: probes are no calls to the root."""
     node.roots.set_mode(BAO, "os:tester")
-    node.keeper.check_ready()
+    node.kms_store.check_ready()
     calls = outside.calls
     outside.failure = RootUnavailableError("gone")
     for _ in range(10):
-        node.keeper.check_ready()
+        node.kms_store.check_ready()
     assert outside.calls == calls
     node.kms_cache.forget()
     with pytest.raises(RootUnavailableError):
-        node.keeper.check_ready()
+        node.kms_store.check_ready()
 
 
 def test_a_data_key_that_comes_back_as_another_is_not_ready(
@@ -71,4 +71,4 @@ def test_a_data_key_that_comes_back_as_another_is_not_ready(
 ) -> None:
     monkeypatch.setattr(RingKeys, "unwrap", lambda *_: rng.new_key())
     with pytest.raises(IntegrityError):
-        node.keeper.check_ready()
+        node.kms_store.check_ready()

@@ -77,13 +77,13 @@ class Watched:
 
     def is_red(self, words: tuple[str, ...]) -> None:
         """The status is red at once and says why; what needs no root goes on (K-07)."""
-        status = self.node.keeper.prove()
+        status = self.node.kms_store.prove()
         assert not status.is_ok
         (root,) = status.roots
         assert all(word in f"{root.problem} / {root.hint}" for word in words)
         assert root.problem in status.problems[0]
         assert root.latency_ms is None
-        assert not self.node.keeper.last_status().is_ok
+        assert not self.node.kms_store.last_status().is_ok
         assert self.node.configuration.get("jdbc.password", actor="os:tester")
 
     def asks_rarely(self, stored: StoredFile, cell: Cell) -> None:
@@ -102,8 +102,8 @@ class Watched:
         """Ten seconds after the root's return everything works, and the status is green at once."""
         self.seconds += RETURN_S
         self.serves(stored)
-        assert self.node.keeper.prove().is_ok
-        assert self.node.keeper.last_status().is_ok
+        assert self.node.kms_store.prove().is_ok
+        assert self.node.kms_store.last_status().is_ok
 
 
 def landed() -> None:

@@ -72,15 +72,15 @@ def test_two_actions_are_all_it_ever_needs(lab: MinistackLab, node: Node) -> Non
     lab.front.calls.clear()
     stored = write(node, b"before")
     assert node.roots.set_mode(lab.settings, "os:tester").done
-    assert node.keeper.status().is_ok
-    node.kms.rotate("os:tester")
+    assert node.kms_store.status().is_ok
+    node.meks.rotate("os:tester")
     node.regenerate.run("os:tester", lambda _: None)
     assert read(node, stored) == b"before"
     assert node.roots.set_mode(None, "os:tester").after == "local"
     assert read(node, stored) == b"before"
     assert set(lab.front.calls) == TWO_CALLS
     # the full status tries one more, which is refused and does not matter (7.1)
-    assert node.keeper.prove().is_ok
+    assert node.kms_store.prove().is_ok
 
 
 @ministack
@@ -98,7 +98,7 @@ def test_the_rmk_is_the_data_key_of_exactly_one_call(lab: MinistackLab, node: No
         moved = node.kms_cache.opened().rmk.material.reveal()
         assert made.count(moved) == 1
         made.clear()
-        change = node.kms.rotate("os:tester")
+        change = node.meks.rotate("os:tester")
     finally:
         lab.front.on_answer = None
     assert made == [change.rmk.material.reveal()] == [node.kms_cache.opened().rmk.material.reveal()]
@@ -161,7 +161,7 @@ def test_status_shows_the_cmk_and_goes_red_at_once(
     words = ("security", "kms", "set-mode", "aws", "--key-arn", f' "{arn}" ', "--aws-region")
     assert tsm(node, *words, region, "--dry-run") == 0
     assert "make a new RMK under aws" in capsys.readouterr().out
-    assert node.keeper.status().mode == "local"
+    assert node.kms_store.status().mode == "local"
     assert tsm(node, *words, region) == 0
     assert arn in capsys.readouterr().out
     assert tsm(node, *words, region) == 0
@@ -200,7 +200,7 @@ def test_status_shows_the_vault(
         "Identity: managed identity id-of-the-node",
     ]
     made = datetime.fromtimestamp(lab.vault.keys[KEY][-1].created, UTC)
-    assert node.keeper.prove().root["rotated_at"] == format_utc(made)
+    assert node.kms_store.prove().root["rotated_at"] == format_utc(made)
 
 
 @azure
@@ -212,9 +212,9 @@ def test_a_new_version_of_the_key_needs_nothing_and_the_old_one_stays_needed(
     stored = write(node, b"under the first version")
     old = lab.vault.keys[KEY][-1]
     new = lab.vault.new_version(KEY)
-    assert node.keeper.status().root_key_id.endswith(old.id)
-    node.kms.rotate("os:tester")
-    assert node.keeper.status().root_key_id.endswith(new)
+    assert node.kms_store.status().root_key_id.endswith(old.id)
+    node.meks.rotate("os:tester")
+    assert node.kms_store.status().root_key_id.endswith(new)
     old.enabled = False
     node.kms_cache.forget()
     assert read(node, stored) == b"under the first version"
@@ -227,7 +227,7 @@ def test_the_logs_have_the_sentences_of_the_seeds(
 ) -> None:
     """A-16, A-17 and their like for Azure: of the reader and of the backgrounder."""
     node.roots.set_mode(lab.settings, "os:tester")
-    status = node.keeper.status()
+    status = node.kms_store.status()
     names, key = {
         "aws": ("AwsKmsEncryptionEnvelope", "CMK with ARN"),
         "azure": ("AzureKeyVaultEnvelope", "key with ID"),
@@ -249,13 +249,13 @@ def test_new_material_of_the_cmk_needs_nothing_and_a_regeneration_uses_it(
     """A-21, A-22, A-23, 7.4."""
     node.roots.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
-    before = node.keeper.status()
+    before = node.kms_store.status()
     lab.admin("kms").rotate_key_on_demand(KeyId=lab.key_ids[0])
     again = opening.open_node(str(node.paths.root))
-    assert again.keeper.status().is_ok
+    assert again.kms_store.status().is_ok
     assert read(again, stored) == b"content"
     again.regenerate.run("os:tester", lambda _: None)
-    after = again.keeper.status()
+    after = again.kms_store.status()
     assert after.rmk_id != before.rmk_id
     assert [mek.state.value for mek in after.meks][-2:] == ["decrypt-only", "encrypt or decrypt"]
     moved = again.vault.reencrypt(stored, HERE)
@@ -274,7 +274,7 @@ def test_a_chain_of_moves_leaves_every_extract_readable(
             monkeypatch.setenv(name, value)
     other = opening.open_node(str(node.paths.root))
     written = {write(node, b"local"): b"local"}
-    rmks = {node.keeper.status().rmk_id}
+    rmks = {node.kms_store.status().rmk_id}
     roots = [one.settings for one in chain] + [chain[0].foreign_settings, None]
     for number, settings in enumerate(roots):
         change = node.roots.set_mode(settings, "os:tester")
@@ -283,14 +283,14 @@ def test_a_chain_of_moves_leaves_every_extract_readable(
         written[write(other, content)] = content
         assert all(read(other, stored) == content for stored, content in written.items())
         assert all(read(node, stored) == content for stored, content in written.items())
-        status = node.keeper.status()
+        status = node.kms_store.status()
         assert (status.is_ok, status.mode) == (True, settings.kind if settings else "local")
         rmks.add(status.rmk_id)
         # what belonged to the root that was left is gone (issue: "only then the old wrap dropped")
-        assert [root.kind for root in node.keeper.root_settings()] == (
+        assert [root.kind for root in node.kms_store.root_settings()] == (
             [settings.kind] if settings else []
         )
-    assert len(rmks) == len(node.keeper.status().meks) == 5
+    assert len(rmks) == len(node.kms_store.status().meks) == 5
     assert ROOTS not in node.configuration.document().values
     other.close()
 
@@ -318,7 +318,7 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
         else:
             late += 1  # committed; the root failed while the new store was proved once more
             assert PREVIOUS_STORE in node.configuration.document().values
-            assert node.keeper.prove().is_ok
+            assert node.kms_store.prove().is_ok
             assert PREVIOUS_STORE not in node.configuration.document().values
         assert read(node, stored) == b"content"
         if moved:
@@ -328,13 +328,13 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
         pytest.fail("the move never succeeded")
     assert good > 3
     assert late <= 8
-    assert node.keeper.status().is_ok
+    assert node.kms_store.status().is_ok
     assert read(node, stored) == b"content"
 
 
 def lasting(node: Node) -> KmsStatus:
     """The status without what every proof finds anew."""
-    return replace(node.keeper.status(), roots=(), proved_at="", memory=InMemory())
+    return replace(node.kms_store.status(), roots=(), proved_at="", memory=InMemory())
 
 
 def _try_to_move(
@@ -347,7 +347,7 @@ def _try_to_move(
             node.roots.set_mode(lab.settings, "os:tester")
         except StrongroomError:
             trouble = True
-    return node.keeper.current()[0].mode == lab.settings.kind, trouble
+    return node.kms_store.current()[0].mode == lab.settings.kind, trouble
 
 
 @ministack
@@ -360,10 +360,10 @@ def test_the_way_back_to_local_while_the_root_is_away(lab: MinistackLab, node: N
         with pytest.raises(RootError) as caught:
             restarted.roots.set_mode(None, "os:tester")
         assert "--abandon-external-keys" in caught.value.hint
-        assert restarted.keeper.current()[0].mode == "aws"
+        assert restarted.kms_store.current()[0].mode == "aws"
         left = restarted.roots.set_mode(None, "os:tester", abandon=True)
         assert len(left.abandoned) == 2
-        assert restarted.keeper.status().is_ok
+        assert restarted.kms_store.status().is_ok
         with pytest.raises(StrongroomError):
             read(restarted, stored)
         assert read(restarted, write(restarted, b"new")) == b"new"

@@ -70,11 +70,11 @@ def test_a_key_that_moved_opens_by_its_new_way(
     row = backups.publish(node, "a", b"content")
     old = tmp_path / "old.tsbak"
     backups.make(node, old)
-    rmk_id = node.keeper.status().rmk_id
+    rmk_id = node.kms_store.status().rmk_id
     move.leave()
 
     reopened = again()
-    assert not reopened.keeper.status().is_ok
+    assert not reopened.kms_store.status().is_ok
     tried = reopened.roots.set_mode(move.after, ACTOR, dry_run=True)
     assert not tried.done
     assert "keep the RMK" in tried.plan[0]
@@ -83,7 +83,7 @@ def test_a_key_that_moved_opens_by_its_new_way(
     assert (done.done, done.root_key_id) == (True, move.after.root_key_id)
 
     reopened = again()
-    status = reopened.keeper.status()
+    status = reopened.kms_store.status()
     assert (status.is_ok, status.rmk_id) == (True, rmk_id), status.problems
     assert status.root_key_id == move.after.root_key_id
     assert backups.contents(reopened)[row.name] == b"content"
@@ -91,11 +91,11 @@ def test_a_key_that_moved_opens_by_its_new_way(
     assert len(told) == 1
     assert move.after.root_key_id in str(told[0])
     assert not reopened.roots.set_mode(move.after, ACTOR).done
-    assert len(reopened.keeper.root_settings()) == 1
+    assert len(reopened.kms_store.root_settings()) == 1
     assert move.before.root_key_id in by_roots_alone(reopened, old)
 
-    reopened.kms.rotate(ACTOR)
-    assert again().keeper.status().is_ok
+    reopened.meks.rotate(ACTOR)
+    assert again().kms_store.status().is_ok
     assert by_roots_alone(reopened, old)
     new = tmp_path / "new.tsbak"
     backups.make(reopened, new)
@@ -135,7 +135,9 @@ def test_another_key_is_not_taken_for_it(move: Move, node: Node, again: Callable
     reopened = again()
     with pytest.raises(RootError, match="present keys cannot be opened"):
         reopened.roots.set_mode(move.other, ACTOR)
-    assert [one.root_key_id for one in reopened.keeper.root_settings()] == [move.before.root_key_id]
+    assert [one.root_key_id for one in reopened.kms_store.root_settings()] == [
+        move.before.root_key_id
+    ]
 
 
 @every_move
@@ -143,14 +145,14 @@ def test_a_name_alone_does_not_make_another_key_the_same(move: Move, node: Node)
     """An address is used again: real roots refuse to unwrap, and it is a move to a new RMK like any other."""
     assert move.other is not None
     node.roots.set_mode(move.before, ACTOR)
-    rmk_id = node.keeper.status().rmk_id
+    rmk_id = node.kms_store.status().rmk_id
     move.leave()
     named = move.other.also_as([move.before.root_key_id])
     assert node.roots.set_mode(named, ACTOR).done
-    status = node.keeper.status()
+    status = node.kms_store.status()
     assert status.is_ok, status.problems
     assert status.rmk_id != rmk_id
-    assert [one.root_key_id for one in node.keeper.root_settings()] == [named.root_key_id]
+    assert [one.root_key_id for one in node.kms_store.root_settings()] == [named.root_key_id]
 
 
 @every_move
@@ -164,8 +166,8 @@ def test_a_recovery_root_that_moved_is_reached_anew(
     assert reopened.roots.reach_anew(move.other or move.after, ACTOR) == ""
     assert reopened.roots.reach_anew(move.after, ACTOR) == wrap_id
     assert [state.problem for state in again().roots.list()] == ["", ""]
-    reopened.kms.rotate(ACTOR)
-    assert again().keeper.status().is_ok
+    reopened.meks.rotate(ACTOR)
+    assert again().kms_store.status().is_ok
 
 
 @every_move
@@ -190,6 +192,6 @@ def test_there_and_back_again_leaves_one_way(
     node.roots.set_mode(move.before, ACTOR)
     for settings in (move.after, move.before, respelled(move.after), move.before):
         assert again().roots.set_mode(settings, ACTOR).done
-        (kept,) = again().keeper.root_settings()
+        (kept,) = again().kms_store.root_settings()
         assert kept.root_key_id == settings.root_key_id
-        assert again().keeper.status().is_ok
+        assert again().kms_store.status().is_ok

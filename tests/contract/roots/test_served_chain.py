@@ -140,7 +140,7 @@ def check_move(node: TestNode, settings: RootSettings | None, rmks: list[str]) -
         values = inside.configuration.document().values
         assert PREVIOUS_STORE not in values
         assert (ROOTS in values) is (settings is not None)
-        assert inside.keeper.root_settings() == ((settings.lasting,) if settings else ())
+        assert inside.kms_store.root_settings() == ((settings.lasting,) if settings else ())
     finally:
         inside.close()
 

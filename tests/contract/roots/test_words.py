@@ -191,7 +191,7 @@ def test_a_credential_that_cannot_be_right_is_refused_at_once(
     assert code == 2, err
     assert "tok-secret" not in out + err
     assert err.startswith("tsm: ")
-    assert node.keeper.root_settings() == ()
+    assert node.kms_store.root_settings() == ()
 
 
 def test_a_machine_without_a_tpm_says_so_and_what_to_do(node: Node) -> None:

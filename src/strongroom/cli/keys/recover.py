@@ -61,7 +61,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.accept_epoch is not None:
         if arguments.drill or arguments.dry_run:
             raise UsageError("--accept-epoch goes with neither --drill nor --dry-run")
-        session.node.keeper.accept_epoch(arguments.accept_epoch, session.actor)
+        session.node.kms_store.accept_epoch(arguments.accept_epoch, session.actor)
         session.out(f"The KMS store of epoch {arguments.accept_epoch} counts from now on.")
         return 0
     if arguments.share:
@@ -160,7 +160,7 @@ def _check_shares(words: dict[str, str], session: Session) -> int:
 
 def _kit_of(set_id: str, session: Session) -> str:
     try:
-        kits = session.node.keeper.root_settings()
+        kits = session.node.kms_store.root_settings()
     except StrongroomError:
         return "whether it is of a kit of this node cannot be told without its keys"
     own = [kit for kit in kits if kit.kind == registry.SHARES and kit.options.get("set") == set_id]

@@ -120,7 +120,7 @@ def _remove_if_useless(
 ) -> None:
     """Shares by which nothing is wrapped open nothing; if that cannot be told, they stay."""
     with suppress(StrongroomError):
-        if kit.recipient not in session.node.keeper.current()[0].recipients:
+        if kit.recipient not in session.node.kms_store.current()[0].recipients:
             _remove(written, written[0].parent, is_new=is_new)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from strongroom.services.keys.keeper import MekUse
-    from strongroom.services.keys.rotate import UsageReport
+    from strongroom.services.keys.meks import UsageReport
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -180,7 +180,7 @@ def _rotate(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _usage(arguments: argparse.Namespace, session: Session) -> int:
-    report = session.node.kms.usage()
+    report = session.node.meks.usage()
     if arguments.json:
         session.out_json(
             {
@@ -198,7 +198,7 @@ def _usage(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _print_usage(session: Session, arguments: argparse.Namespace, report: "UsageReport") -> None:
-    from strongroom.services.keys.rotate import what_is_outside
+    from strongroom.services.keys.meks import what_is_outside
 
     every = {**report.by_mek, **report.missing}
     short = short_ids.shortening(arguments, lambda: every)
@@ -224,9 +224,9 @@ def _state(report: "UsageReport", mek: str) -> str:
 
 
 def _retire(arguments: argparse.Namespace, session: Session) -> int:
-    from strongroom.services.keys.rotate import NOTHING, OUTSIDE_HINT, what_is_outside
+    from strongroom.services.keys.meks import NOTHING, OUTSIDE_HINT, what_is_outside
 
-    report = session.node.kms.usage()
+    report = session.node.meks.usage()
     mek_id = short_ids.whole(arguments.mek_id, lambda: report.by_mek, "MEK")
     found = report.outside.get(mek_id, NOTHING)
     is_free = mek_id in report.by_mek and not report.by_mek[mek_id].extracts

@@ -94,7 +94,7 @@ def _zip(arguments: argparse.Namespace, session: Session) -> int:
 def _entries(session: Session) -> "Iterator[tuple[str, str]]":
     node = session.node
     yield from log_archive.logs(node.paths)
-    yield "kms-status.json", _told(lambda: asdict(node.keeper.status()))
+    yield "kms-status.json", _told(lambda: asdict(node.kms_store.status()))
     yield (
         "configuration.json",
         _told(

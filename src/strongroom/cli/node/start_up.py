@@ -33,6 +33,6 @@ def bring_in_order(session: Session) -> None:
 def _key_problems(node: "KeyCommands") -> tuple[str, ...]:
     """The problems with the keys; if not even the configuration opens, with a hint."""
     try:
-        return node.keeper.prove().problems
+        return node.kms_store.prove().problems
     except StrongroomError as error:
         return (error.with_hint,)

@@ -121,7 +121,7 @@ def _renewal(one: "Ending") -> str:
 def _keys(session: Session) -> tuple[str, tuple[str, ...]]:
     """The problems with the keys, and the credentials of their roots that end soon."""
     try:
-        status = session.node.keeper.status()
+        status = session.node.kms_store.status()
     except StrongroomError as error:
         return error.message, ()
     return "" if status.is_ok else status.problems[0], status.warnings

@@ -6,8 +6,8 @@ from typing import Protocol
 from strongroom.services.files.one import StandaloneFiles
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.key_files import KeyFilesService
+from strongroom.services.keys.meks import MeksService
 from strongroom.services.keys.regenerate import RegenerateService
-from strongroom.services.keys.rotate import KmsService
 
 
 class OpenedKeys(Protocol):
@@ -36,13 +36,13 @@ class KeyCommands(Protocol):
         ...
 
     @cached_property
-    def keeper(self) -> StoreKeeper:
-        """The KMS store."""
+    def kms_store(self) -> StoreKeeper:
+        """The keeper of the KMS store."""
         ...
 
     @cached_property
-    def kms(self) -> KmsService:
-        """Key management."""
+    def meks(self) -> MeksService:
+        """The MEKs: rotation, usage, retirement."""
         ...
 
     @cached_property

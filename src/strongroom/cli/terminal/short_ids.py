@@ -156,4 +156,6 @@ def wrap(session: Session, text: str) -> str:
     Raises:
         UsageError: The text is the beginning of several ids.
     """
-    return whole(text, lambda: (one.id for one in session.node.keeper.current()[0].wraps), "wrap")
+    return whole(
+        text, lambda: (one.id for one in session.node.kms_store.current()[0].wraps), "wrap"
+    )

@@ -7,9 +7,9 @@ from strongroom.runtime.paths import DataPaths
 from strongroom.services.directory.sign_in import AuthService
 from strongroom.services.files.data_key_desk import DataKeyDesk
 from strongroom.services.keys.keeper import StoreKeeper
+from strongroom.services.keys.meks import MeksService
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.keys.roots import RootsService
-from strongroom.services.keys.rotate import KmsService
 from strongroom.services.secrets.embedded import AssetService
 
 
@@ -17,13 +17,13 @@ class ControlServices(Protocol):
     """The services behind the verbs."""
 
     @cached_property
-    def keeper(self) -> StoreKeeper:
-        """The KMS store."""
+    def kms_store(self) -> StoreKeeper:
+        """The keeper of the KMS store."""
         ...
 
     @cached_property
-    def kms(self) -> KmsService:
-        """Key management."""
+    def meks(self) -> MeksService:
+        """The MEKs: rotation, usage, retirement."""
         ...
 
     @cached_property

@@ -47,7 +47,9 @@ def _status(
     services: "ControlServices", actor: str, arguments: Arguments, report: Report
 ) -> object:
     del actor, report
-    status = services.keeper.last_status() if arguments.get("cached") else services.keeper.prove()
+    status = (
+        services.kms_store.last_status() if arguments.get("cached") else services.kms_store.prove()
+    )
     return {
         "json": dict(kms_status.as_json(status)),
         "text": kms_status.as_text(status),
@@ -60,7 +62,7 @@ def _rotate(
     services: "ControlServices", actor: str, arguments: Arguments, report: Report
 ) -> object:
     del report
-    change = services.kms.rotate(actor, arguments.get("drop_roots", ()))
+    change = services.meks.rotate(actor, arguments.get("drop_roots", ()))
     return {"rmk": change.store.rmk_id, "mek": change.ring.active.id}
 
 
@@ -71,7 +73,7 @@ def _retire(
     from strongroom.services.keys.history import Outside
 
     # a program of the version before names nothing, and gives up nothing
-    services.kms.retire(
+    services.meks.retire(
         arguments["mek_id"], actor, gives_up=Outside(**arguments.get("gives_up", {}))
     )
     return None
@@ -159,7 +161,7 @@ def _backup_wrap(
         None if phrase is None else SecretBytes(bytes.fromhex(phrase)),
     )
     wanted = WrapRequest(arguments["store_sha256"], tuple(arguments["asset_keys"]))
-    keys = BackupKeys(services.keeper, services.assets).wrap(arguments["backup_id"], wanted, to)
+    keys = BackupKeys(services.kms_store, services.assets).wrap(arguments["backup_id"], wanted, to)
     return {name: data.hex() for name, data in asdict(keys).items()}
 
 
@@ -170,7 +172,7 @@ def _backup_seal(
     from strongroom.services.backups.keys import BackupKeys
 
     words = (arguments[name] for name in ("backup_id", "rmk_id", "manifest_sha256"))
-    return asdict(BackupKeys(services.keeper, services.assets).seal(*words))
+    return asdict(BackupKeys(services.kms_store, services.assets).seal(*words))
 
 
 def _unlock(

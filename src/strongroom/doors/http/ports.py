@@ -106,7 +106,7 @@ class UpkeepServices(Protocol):
         ...
 
     @cached_property
-    def keeper(self) -> StoreKeeper:
+    def kms_store(self) -> StoreKeeper:
         """The proof of the keys."""
         ...
 

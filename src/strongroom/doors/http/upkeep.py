@@ -113,7 +113,7 @@ def kept_up(node: UpkeepServices, interval_s: float = INTERVAL_S) -> Iterator[No
             attempt(
                 lambda: regularly(node),
                 lambda: rotate_due(node),
-                lambda: node.keeper.upkeep(interval_s),
+                lambda: node.kms_store.upkeep(interval_s),
                 lambda: finish_rotations(node),
             )
 

@@ -11,27 +11,27 @@ if TYPE_CHECKING:
     from strongroom.services.keys.history import Outside
     from strongroom.services.keys.keeper import UseCount
     from strongroom.services.keys.key_files import KeyFilesService
+    from strongroom.services.keys.meks import MeksService
     from strongroom.services.keys.regenerate import RegenerateService
     from strongroom.services.keys.roots import RootsService
-    from strongroom.services.keys.rotate import KmsService
 
 
 class KeyManagementPart(ContentPart):
     """Rotation, modes and roots, regeneration, the files of the keys."""
 
     @cached_property
-    def kms(self) -> "KmsService":
-        """Key management."""
-        from strongroom.services.keys.rotate import KmsService
+    def meks(self) -> "MeksService":
+        """The MEKs: rotation, usage, retirement."""
+        from strongroom.services.keys.meks import MeksService
 
-        return KmsService(self.keeper, self._count_use, self._count_outside)
+        return MeksService(self.kms_store, self._count_use, self._count_outside)
 
     @cached_property
     def roots(self) -> "RootsService":
         """KMS mode and recovery roots."""
         from strongroom.services.keys.roots import RootsService
 
-        return RootsService(self.keeper, self._present_keys)
+        return RootsService(self.kms_store, self._present_keys)
 
     @cached_property
     def regenerate(self) -> "RegenerateService":
@@ -39,7 +39,9 @@ class KeyManagementPart(ContentPart):
         from strongroom.services.keys.regenerate import KeyHolders, RegenerateService
 
         holders = KeyHolders(self.keystore, self._present_keys)
-        return RegenerateService(holders, self.keeper, self.assets, self.rotation, self._kms_ports)
+        return RegenerateService(
+            holders, self.kms_store, self.assets, self.rotation, self._kms_ports
+        )
 
     @cached_property
     def key_files(self) -> "KeyFilesService":

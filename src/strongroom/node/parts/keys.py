@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from strongroom.envelope.keys import EnvelopeKeys
     from strongroom.kms.cache import Limits, StoreCache
     from strongroom.kms.data_keys import DataKeys
-    from strongroom.node.roots import Roots
+    from strongroom.node.roots import RootProviders
     from strongroom.roots.base import RootProvider, WrapRecord
     from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
 
@@ -43,10 +43,10 @@ class KeysPart(ConfigurationPart):
         return roots.recipient(wrap, identities, self.clock)
 
     @cached_property
-    def _providers(self) -> "Roots":
-        from strongroom.node.roots import Roots
+    def _providers(self) -> "RootProviders":
+        from strongroom.node.roots import RootProviders
 
-        return Roots(self)
+        return RootProviders(self)
 
     @cached_property
     def kms_cache(self) -> "StoreCache":
@@ -101,8 +101,8 @@ class KeysPart(ConfigurationPart):
         return KmsPorts(self.coordinator, self.events, marks, self.clock, kept, time.monotonic)
 
     @cached_property
-    def keeper(self) -> "StoreKeeper":
-        """The KMS store."""
+    def kms_store(self) -> "StoreKeeper":
+        """The keeper of the KMS store."""
         from strongroom.services.keys.keeper import StoreKeeper
 
         return StoreKeeper(self.configuration, self.kms_cache, self._providers, self._kms_ports)

@@ -33,7 +33,7 @@ class OperationsPart(KeysPart):
         """Whether the node is able to do its work now."""
         from strongroom.services.nodes.readiness import Readiness
 
-        return Readiness(self.repository, self.keeper)
+        return Readiness(self.repository, self.kms_store)
 
     @cached_property
     def standalone_files(self) -> "StandaloneFiles":
@@ -56,7 +56,7 @@ class OperationsPart(KeysPart):
 
     def _changing_keys(self) -> "AbstractContextManager[None]":
         # the keeper is built only when called, since few files are encrypted while keys are rotated
-        return self.keeper.changing()
+        return self.kms_store.changing()
 
     def prepared_node_ports(self) -> "PreparePorts":
         """The parts of the node that `services.nodes.prepare` works on."""

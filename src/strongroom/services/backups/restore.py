@@ -200,7 +200,7 @@ class RestoreService:
         keeper = self._ports.keeper
         keeper.check_epoch()
         present = keeper.cache.opened()
-        keeper.roots.all_for(present.store, present.store.mode).primary.check()
+        keeper.providers.all_for(present.store, present.store.mode).primary.check()
         count = len(present.ring.meks) + 1
         if work.keys is not None:
             count = len(present.ring.with_adopted(work.keys.ring, self._now()).meks) + 1
@@ -275,7 +275,7 @@ class RestoreService:
             ring = present.ring.with_adopted(work.keys.ring, self._now())
             own = {mek.id for mek in present.ring}
             work.done.adopted = [mek.id for mek in ring if mek.id not in own]
-            roots = keeper.roots.all_for(present.store, present.store.mode)
+            roots = keeper.providers.all_for(present.store, present.store.mode)
             base = OpenStore(replace(present.store, former=former), present.rmk, ring)
             return next_store.rotated(base, roots, self._now())
 

@@ -59,7 +59,7 @@ EventsOf = Callable[["Present", NextStore], list[Event]]
 Write = Callable[[ConfigDocument, Mapping[str, bytes]], ConfigDocument]
 
 
-class Roots(Protocol):
+class Providers(Protocol):
     """Finds and builds the providers of roots."""
 
     def all_for(self, store: KmsStore, mode: str, key_id: str | None = None) -> RootSet:
@@ -125,17 +125,17 @@ class StoreKeeper:
         self,
         configuration: ConfigurationService,
         cache: StoreCache,
-        roots: Roots,
+        providers: Providers,
         ports: KmsPorts,
     ) -> None:
         self.configuration = configuration
         self.cache = cache
-        self.roots = roots
+        self.providers = providers
         self.clock = ports.clock
         self.event_log = ports.event_log
         self._coordinator = ports.coordinator
         self._epochs = EpochGuard(self.current, ports.marks, ports.event_log)
-        self._prover = Prover(roots.find, ports.kept, ports.clock, ports.monotonic)
+        self._prover = Prover(providers.find, ports.kept, ports.clock, ports.monotonic)
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class StoreKeeper:
             StrongroomError: There is no store that could be shown at all.
         """
         store, raw = self.current()
-        checks = (lambda: next_store.check_canary(raw, self.roots.find), self.check_epoch)
+        checks = (lambda: next_store.check_canary(raw, self.providers.find), self.check_epoch)
         proof, disk = self._prover.prove(store, raw, checks, richly=richly)
         return kms_status.from_proof(store, proof, self._in_memory(), now=self._now(), disk=disk)
 
@@ -193,7 +193,7 @@ class StoreKeeper:
         failures: list[RootError] = []
         for settings in self.root_settings():
             try:
-                root = self.roots.build(settings)
+                root = self.providers.build(settings)
                 if isinstance(root, KeepsCredentials):
                     root.renew_credentials(until_next_s)
             except RootError as error:
@@ -409,7 +409,7 @@ class StoreKeeper:
 
         def find(wrap: WrapRecord) -> RootProvider:
             chosen = matching.choose(settings or (), wrap)
-            return self.roots.build(chosen) if chosen else self.roots.find(wrap)
+            return self.providers.build(chosen) if chosen else self.providers.find(wrap)
 
         return find
 

@@ -304,7 +304,7 @@ class RegenerateService:
 
         def build(present: Present) -> NextStore:
             opened = present.opened
-            roots = self._keeper.roots.all_for(opened.store, opened.store.mode, journal.key_id)
+            roots = self._keeper.providers.all_for(opened.store, opened.store.mode, journal.key_id)
             return next_store.rotated(opened, roots, self._clock.now())
 
         def write(document: ConfigDocument, values: Mapping[str, bytes]) -> ConfigDocument:

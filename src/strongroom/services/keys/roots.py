@@ -175,7 +175,7 @@ class RootsService:
         """
         is_recipient = settings.kind in RECIPIENT_KINDS
         store, _ = self._keeper.current()
-        root, found = self._keeper.roots.build(settings), Recognised(settings.lasting)
+        root, found = self._keeper.providers.build(settings), Recognised(settings.lasting)
         if root.describe().online:
             _try_out(root)
             found = self._recognised(store, settings)
@@ -185,7 +185,7 @@ class RootsService:
             opened = present.opened
             _check_new(opened.store, found)
             found.check_apart(opened.store.wraps, self._keeper.root_settings())
-            apart = same_key.renamed(opened, settings, self._keeper.roots.find)
+            apart = same_key.renamed(opened, settings, self._keeper.providers.find)
             return next_store.with_wrap(apart, root)
 
         def events_of(_: Present, new: NextStore) -> list[Event]:
@@ -216,7 +216,7 @@ class RootsService:
         ]
         if not closed or settings.kind in RECIPIENT_KINDS:
             return ""
-        _try_out(self._keeper.roots.build(settings))
+        _try_out(self._keeper.providers.build(settings))
         found = self._recognised(store, settings)
         for wrap in closed:
             if found.unwraps(wrap):
@@ -282,7 +282,7 @@ class RootsService:
     def _state(self, store: KmsStore, wrap: WrapRecord) -> RootState:
         problem, online, details = "", True, {"root_key_id": wrap.root_key_id}
         try:
-            root = self._keeper.roots.find(wrap)
+            root = self._keeper.providers.find(wrap)
             online = root.describe().online
             if online:
                 store.open_ring(store.rmk(root.unwrap(wrap)))
@@ -303,7 +303,7 @@ class RootsService:
 
     def _open_former(self, raw: bytes, find: FindRoot | None = None) -> KeyRing:
         former = kms_store.parse(raw)
-        return opening.open_store(former, find or self._keeper.roots.find, lambda *_: None).ring
+        return opening.open_store(former, find or self._keeper.providers.find, lambda *_: None).ring
 
     def _wrap_keys(self, change: NextStore) -> None:
         # Runs before the commit. If we die in between, the configuration keys have a wrap for a recipient too many,
@@ -325,12 +325,12 @@ class RootsService:
 
     def _root_of(self, wanted: RootSettings | None) -> RootProvider:
         if wanted is not None:
-            return self._keeper.roots.build(wanted)
+            return self._keeper.providers.build(wanted)
         store, _ = self._keeper.current()
-        return self._keeper.roots.all_for(store, LOCAL).primary
+        return self._keeper.providers.all_for(store, LOCAL).primary
 
     def _recognised(self, store: KmsStore, wanted: RootSettings) -> Recognised:
-        return same_key.recognised(store, wanted, self._keeper.roots.build)
+        return same_key.recognised(store, wanted, self._keeper.providers.build)
 
     def _is_stored(self, wanted: RootSettings) -> bool:
         stored = self._keeper.root_settings()
@@ -363,7 +363,7 @@ class RootsService:
             kept = [wrap for wrap in others if not (found and found.unwraps(wrap))]
             if found:
                 found.check_apart(kept, self._keeper.root_settings())
-            recovery = recovery_wraps.recovery_roots(kept, self._keeper.roots.find)
+            recovery = recovery_wraps.recovery_roots(kept, self._keeper.providers.find)
             roots = RootSet(after, self._root_of(found.wanted if found else None), recovery)
             return next_store.rotated(opened, roots, self._keeper.clock.now())
 
@@ -385,7 +385,9 @@ class RootsService:
             self._check_closed()
             closed, raw = present.as_stored
             # wrapping for a recipient needs only its public key, so the new RMK gets the same recovery recipients
-            others = (self._keeper.roots.find(w) for w in closed.wraps if w.kind in RECIPIENT_KINDS)
+            others = (
+                self._keeper.providers.find(w) for w in closed.wraps if w.kind in RECIPIENT_KINDS
+            )
             roots = RootSet(after, self._root_of(found.wanted if found else None), tuple(others))
             new = next_store.abandoned(closed, raw, roots, now, self._ring_before())
             known = {mek.id for mek in new.ring}

@@ -256,7 +256,7 @@ class RecoverService:
             return False
         store = opened.store.store
         with suppress(StrongroomError):
-            root = self._keeper.roots.find(store.wraps[0])
+            root = self._keeper.providers.find(store.wraps[0])
             return root.unwrap(store.wraps[0]) == opened.store.rmk.material
         return False
 
@@ -444,7 +444,7 @@ class RecoverService:
         kept = []
         for wrap in store.wraps[1:]:
             try:
-                root = self._keeper.roots.find(wrap)
+                root = self._keeper.providers.find(wrap)
                 if root.describe().online:
                     root.check()
                 kept.append(root)

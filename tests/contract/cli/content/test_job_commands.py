@@ -145,7 +145,7 @@ def test_keys_are_rotated_and_the_old_one_goes(run: Run, node: Node, capsys: Out
     """The product's headline: rotate, re-encrypt, prove, retire (E-15, P6)."""
     sealed = [publish(node, f"ds{n}", bytes([n]) * 1000, encrypted=True) for n in range(3)]
     old = node.envelope_keys.active_mek_id
-    node.kms.rotate("os:test")
+    node.meks.rotate("os:test")
     new = node.envelope_keys.active_mek_id
     assert run("security", "kms", "retire", old, tool="tsm") == 7
     assert run("extracts", "reencrypt", "--site", "default", "--wait") == 0

@@ -57,7 +57,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fill(node: Node) -> None:
     publish(node, "📈 売上", b"x" * BIG, encrypted=True)
-    node.kms.rotate("os:tester")
+    node.meks.rotate("os:tester")
     publish(node, "Sales", b"y", encrypted=True)
     admin = node.users.find("admin")
     node.tokens.create(LOCAL, admin.id, "nightly")

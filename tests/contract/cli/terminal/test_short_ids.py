@@ -112,7 +112,7 @@ def alike(node: Node) -> dict[str, tuple[str, ...]]:
             tx.contents.insert(replace(content, id=found["extract"][number], **url, **key))
             secret: dict[str, Any] = {"secret_hash": f"{number:064}"}
             tx.tokens.insert(replace(token, id=found["token"][number], **name, **secret))
-    wraps = node.keeper.current()[0].wraps
+    wraps = node.kms_store.current()[0].wraps
     return {**found, "MEK": (node.envelope_keys.active_mek_id,), "wrap": (wraps[0].id,)}
 
 

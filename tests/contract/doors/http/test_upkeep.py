@@ -105,7 +105,7 @@ def test_an_exception_that_nobody_expected_does_not_end_upkeep(
             again.set()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(node.keeper, "upkeep", failing)
+    monkeypatch.setattr(node.kms_store, "upkeep", failing)
     with upkeep.kept_up(node, 0.01):
         assert again.wait(60)
     assert "tried again" in caplog.text

@@ -469,7 +469,7 @@ def test_the_key_may_be_rotated_during_an_upload(served: Served) -> None:
     """A header under another MEK is rewrapped before its row commits."""
     client = served.site("Site", SiteMode.ENFORCED)
     before = served.node.envelope_keys.active_mek_id
-    row = publish_while(served, client, partial(served.node.kms.rotate, "os:test"))
+    row = publish_while(served, client, partial(served.node.meks.rotate, "os:test"))
     assert row.mek_id == served.node.envelope_keys.active_mek_id
     assert row.mek_id != before
     assert client.download(row.id).body == HYPER

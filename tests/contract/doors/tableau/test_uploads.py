@@ -146,7 +146,7 @@ def test_the_key_of_a_part_may_be_retired_meanwhile(served: Served) -> None:
     client = served.site("Site", SiteMode.ENFORCED)
     upload = start(client)
     put(client, upload, HYPER)
-    served.node.kms.rotate("os:test")
+    served.node.meks.rotate("os:test")
     reply = finish(client, upload)
     with served.node.repository.reading() as tx:
         row = tx.contents.get(reply.find("datasource").get("id", ""))

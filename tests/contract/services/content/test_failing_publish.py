@@ -134,14 +134,14 @@ def _check(node: Node, before: bytes | None, error: StrongroomError | None) -> N
     """The old or the new content; no intent, and no file that no row names; the MEK counts for what is there."""
     found = _content(node)
     assert found == NEW if error is None else found in (before, NEW)
-    node.kms.usage()  # in the server's process it ends what was left open
+    node.meks.usage()  # in the server's process it ends what was left open
     assert _intents(node) == []
     with node.repository.reading() as tx:
         named = tx.contents.storage_keys() | tx.uploads.storage_keys()
     assert set(node.files.list()) == named
     sealed = sum(key.endswith(".sealed") for key in named)
-    assert sum(use.extracts for use in node.kms.usage().by_mek.values()) == sealed
-    assert node.kms.usage().unreadable == ()
+    assert sum(use.extracts for use in node.meks.usage().by_mek.values()) == sealed
+    assert node.meks.usage().unreadable == ()
 
 
 def _attempt(
@@ -219,9 +219,9 @@ def test_what_does_not_get_room_lets_its_key_be_retired(
         with pytest.raises(StorageError):
             publish_actions.publish(node)
     monkeypatch.setattr(LocalFileStore, "put", put)
-    node.kms.rotate("os:tester")
-    assert node.kms.usage().by_mek[old].extracts == 0
-    node.kms.retire(old, "os:tester")
+    node.meks.rotate("os:tester")
+    assert node.meks.usage().by_mek[old].extracts == 0
+    node.meks.retire(old, "os:tester")
 
 
 def test_a_plain_file_whose_intent_is_refused_is_let_go(

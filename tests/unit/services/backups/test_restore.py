@@ -73,7 +73,7 @@ def staged(node: Node, path: Path, request: RestoreRequest) -> tuple[list[str], 
 def _put_back(node: Node) -> None:
     """The store as it was before a rotation that the marks remember."""
     old = node.configuration.document().values[STORE]
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
     node.configuration.compare_and_put(lambda document: document.with_values({STORE: old}))
 
 
@@ -142,7 +142,7 @@ def test_a_restore_on_the_same_node_brings_everything_back(source: Node, tmp_pat
     assert backups.contents(source) == wanted
     assert backups.credentials(source) == {b"embedded secret"}
     assert (done.missing, done.lost, done.credentials_dropped) == ({}, [], 0)
-    assert source.keeper.status().is_ok
+    assert source.kms_store.status().is_ok
     assert [r["id"] for r in source.events.read()].count(events.RESTORE) == 1
     with source.repository.reading() as tx:
         assert tx.intents.list() == []
@@ -226,7 +226,7 @@ def test_meks_and_files_are_kept_while_a_backup_is_made_and_let_go_after(
         return real(*words)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(backup_service.BackupService, "_write", write)
-    source.kms.rotate(ACTOR)
+    source.meks.rotate(ACTOR)
     made = backups.make(source, tmp_path / "b.tsbak")
     (kept,) = seen
     assert set(kept) == set(made.manifest.mek_ids)
@@ -285,14 +285,14 @@ def test_the_configuration_goes_into_sealed_backups_only(source: Node, tmp_path:
 
 def test_keys_of_another_moment_do_not_go_into_a_backup(source: Node, tmp_path: Path) -> None:
     """findings M4: a ring that comes back different from the one that was asked for is refused."""
-    keys, backup_id = BackupKeys(source.keeper, source.assets), new_id()
-    raw = source.keeper.current()[1]
+    keys, backup_id = BackupKeys(source.kms_store, source.assets), new_id()
+    raw = source.kms_store.current()[1]
     wanted = WrapRequest(kms_store.digest(raw), ())
     assert keys.wrap(backup_id, wanted, SealTo()).sealed == b""
-    rmk_id = source.keeper.status().rmk_id
+    rmk_id = source.kms_store.status().rmk_id
     with pytest.raises(ConflictError, match="keys were changed"):
         keys.wrap(backup_id, replace(wanted, asset_keys=(new_id(),)), SealTo())
-    source.kms.rotate(ACTOR)
+    source.meks.rotate(ACTOR)
     with pytest.raises(ConflictError, match="keys were changed"):
         keys.wrap(backup_id, wanted, SealTo())
     with pytest.raises(ConflictError, match="keys were changed"):
@@ -309,11 +309,11 @@ def test_a_rotation_between_keys_and_seal_begins_the_keys_anew(
         @override
         def seal(self, backup_id: str, rmk_id: str, manifest_sha256: str) -> Seal:
             if not rotated:
-                rotated.append(source.kms.rotate(ACTOR).store.rmk_id)
+                rotated.append(source.meks.rotate(ACTOR).store.rmk_id)
             return super().seal(backup_id, rmk_id, manifest_sha256)
 
     request = BackupRequest(tmp_path / "b.tsbak", ACTOR)
-    service = node_backups.backups(source, Rotating(source.keeper, source.assets))
+    service = node_backups.backups(source, Rotating(source.kms_store, source.assets))
     made = service.make(request, backups.silent)
     assert [made.manifest.rmk_id] == rotated
     assert backups.restore(source, made.path).missing == {}

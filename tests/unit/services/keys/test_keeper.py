@@ -57,14 +57,14 @@ def put_store(node: Node, raw: bytes) -> None:
 
 
 def _rotate(node: Node) -> None:
-    node.kms.rotate(ACTOR)
+    node.meks.rotate(ACTOR)
 
 
 def _abandon(node: Node) -> None:
     def build(present: Present) -> NextStore:
         return next_store.abandoned(*present.as_stored, local(node), node.clock.now())
 
-    node.keeper.commit(
+    node.kms_store.commit(
         build, lambda _, __: [events.roots_verified(ACTOR, 1)], lambda stored: stored
     )
 
@@ -94,7 +94,7 @@ def test_a_new_store_that_a_root_does_not_give_back_is_never_put(
     assert after.configuration_key_id == before.configuration_key_id
     assert whole._kms_ports.marks.read() == mark
     assert events.KMS_STORE_CHANGED not in event_ids(whole)[len(seen) :]
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
     assert whole.envelope_keys.open_envelope(header, Placement.standalone()) == dek
 
 
@@ -109,7 +109,7 @@ def test_a_root_that_lies_when_it_is_asked_again_is_found_before_the_commit(
     with pytest.raises(StrongroomError):
         CHANGES[change](whole)
     assert whole.configuration.document().values == before
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
 
 
 def test_a_regeneration_whose_root_lied_is_finished_once_it_is_honest(whole: Node) -> None:
@@ -122,7 +122,7 @@ def test_a_regeneration_whose_root_lied_is_finished_once_it_is_honest(whole: Nod
     assert whole.coordinator.get(regenerate.JOURNAL) is not None
     roots.honest_calls = 1000
     assert whole.regenerate.run(ACTOR, quiet).resumed
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
     assert old.isdisjoint(record.id for record in key_records(whole))
 
 
@@ -130,11 +130,11 @@ def test_a_root_that_lies_after_the_commit_keeps_the_store_from_before(whole: No
     """kms-store.md 4.2: what was kept from before goes only once the new store is proved in its place."""
     lie_about_new_wraps(whole, LIES["no answer"], honest_calls=2)
     raw = whole.configuration.open_secret(STORE).reveal()
-    whole.kms.rotate(ACTOR)
+    whole.meks.rotate(ACTOR)
     assert whole.configuration.open_secret(PREVIOUS_STORE).reveal() == raw
-    assert not whole.keeper.status().is_ok
+    assert not whole.kms_store.status().is_ok
     with pytest.raises(IntegrityError, match="does not prove"):
-        whole.keeper.settle()
+        whole.kms_store.settle()
     assert whole.configuration.open_secret(PREVIOUS_STORE).reveal() == raw
 
 
@@ -148,7 +148,7 @@ def test_a_ring_that_comes_back_different_is_never_put(whole: Node) -> None:
 
     before = whole.configuration.document().values
     with pytest.raises(StateError, match="other MEKs"):
-        whole.keeper.commit(build, events_of)
+        whole.kms_store.commit(build, events_of)
     assert whole.configuration.document().values == before
 
 
@@ -161,7 +161,7 @@ def test_what_a_change_prepares_is_prepared_once_it_is_proved(whole: Node) -> No
         return next_store.rotated(present.opened, local(whole), whole.clock.now())
 
     with pytest.raises(IntegrityError):
-        whole.keeper.commit(build, events_of, prepare=prepared.append)
+        whole.kms_store.commit(build, events_of, prepare=prepared.append)
     assert prepared == []
 
 
@@ -170,8 +170,8 @@ def test_what_a_change_prepares_is_prepared_once_it_is_proved(whole: Node) -> No
 
 def test_a_store_of_the_same_epoch_and_other_bytes_is_refused(whole: Node) -> None:
     """findings M2: kms-store.md 4.3 says MUST for the same epoch with another digest, and `<` in place of `<=` survived."""
-    first, raw = whole.keeper.current()
-    whole.kms.rotate(ACTOR)
+    first, raw = whole.kms_store.current()
+    whole.meks.rotate(ACTOR)
     twin = next_store.verified(whole.kms_cache.opened(), frozenset(), whole.clock.now()).store
     opened = whole.kms_cache.opened()
     same = replace(twin, epoch=opened.store.epoch, rmk_created_at=first.rmk_created_at)
@@ -182,17 +182,17 @@ def test_a_store_of_the_same_epoch_and_other_bytes_is_refused(whole: Node) -> No
     for replaced in (forged, raw):
         put_store(whole, replaced)
         with pytest.raises(IntegrityError, match="rolled back or replaced"):
-            whole.keeper.check_epoch()
+            whole.kms_store.check_epoch()
         with pytest.raises(IntegrityError, match="rolled back or replaced"):
-            whole.kms.rotate(ACTOR)
+            whole.meks.rotate(ACTOR)
         with pytest.raises(IntegrityError, match="rolled back or replaced"):
             _abandon(whole)
-        assert "rolled back or replaced" in whole.keeper.status().problems[0]
+        assert "rolled back or replaced" in whole.kms_store.status().problems[0]
         assert whole._kms_ports.marks.read() == mark
     assert len(event_ids(whole)) == seen
     put_store(whole, present)
-    whole.keeper.check_epoch()
-    assert whole.keeper.status().is_ok
+    whole.kms_store.check_epoch()
+    assert whole.kms_store.status().is_ok
 
 
 def test_a_newer_store_is_told_and_its_mark_kept(whole: Node) -> None:
@@ -202,14 +202,14 @@ def test_a_newer_store_is_told_and_its_mark_kept(whole: Node) -> None:
     put_store(
         whole, next_store.verified(whole.kms_cache.opened(), frozenset(), whole.clock.now()).raw
     )
-    whole.keeper.check_epoch()
+    whole.kms_store.check_epoch()
     assert before is not None
     assert marks.read() == (
         before[0] + 1,
         kms_store.digest(whole.configuration.open_secret(STORE).reveal()),
     )
     assert event_ids(whole)[seen:] == [events.KMS_STORE_CHANGED]
-    whole.keeper.check_epoch()
+    whole.kms_store.check_epoch()
     assert len(event_ids(whole)) == seen + 1
 
 
@@ -218,18 +218,18 @@ def test_another_epoch_than_the_present_one_is_not_accepted(whole: Node) -> None
     marks.write(7, "0" * 64)
     for epoch in (7, 2, 0):
         with pytest.raises(StateError, match=f"has epoch 1, not {epoch}"):
-            whole.keeper.accept_epoch(epoch, ACTOR)
+            whole.kms_store.accept_epoch(epoch, ACTOR)
     assert marks.read() == (7, "0" * 64)
-    whole.keeper.accept_epoch(1, ACTOR)
+    whole.kms_store.accept_epoch(1, ACTOR)
     assert event_ids(whole)[-1] == events.KMS_EPOCH_ACCEPTED
-    whole.keeper.check_epoch()
+    whole.kms_store.check_epoch()
 
 
 # ---- turns -------------------------------------------------------------------------------------
 
 
 def _settings(node: Node) -> None:
-    node.keeper.replace_settings(lambda present: present, events.roots_verified(ACTOR, 1))
+    node.kms_store.replace_settings(lambda present: present, events.roots_verified(ACTOR, 1))
 
 
 @pytest.mark.parametrize("change", [*CHANGES.values(), _settings])
@@ -261,8 +261,8 @@ def test_a_change_tells_its_events_then_the_new_epoch(whole: Node) -> None:
             marked.append(len(event_ids(whole)) - seen)
             write(epoch, digest)
 
-    whole.keeper._epochs._marks = Watched()
-    whole.kms.rotate(ACTOR)
+    whole.kms_store._epochs._marks = Watched()
+    whole.meks.rotate(ACTOR)
     assert event_ids(whole)[seen:] == [
         events.KEY_GENERATED,
         events.KEY_GENERATED,

@@ -117,7 +117,7 @@ def test_the_old_configuration_key_stays_until_the_store_is_proved(
         raise StateError("does not prove")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(whole.keeper), "settle", settle)
+        patched.setattr(type(whole.kms_store), "settle", settle)
         with pytest.raises(StateError, match="does not prove"):
             whole.regenerate.run(ACTOR, quiet, ["keys"])
     assert seen == [True]
@@ -160,19 +160,19 @@ def test_a_killed_run_that_had_put_its_values_puts_no_others(
         patched.setattr(RegenerateService, "_replace_values", cut)
         with pytest.raises(CutError):
             whole.regenerate.run(ACTOR, quiet, ["keys"])
-    rmk_id = whole.keeper.status().rmk_id
+    rmk_id = whole.kms_store.status().rmk_id
     assert whole.regenerate.run(ACTOR, quiet).resumed
-    assert whole.keeper.status().rmk_id == rmk_id
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().rmk_id == rmk_id
+    assert whole.kms_store.status().is_ok
 
 
 def test_the_scope_of_a_journal_counts_not_what_is_asked_later(whole: Node) -> None:
     journal = Journal(0, "", "", "", "", ("jdbc.password",))
     whole.coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
-    before = whole.keeper.status().rmk_id
+    before = whole.kms_store.status().rmk_id
     done = whole.regenerate.run(ACTOR, quiet, ["keys"])
     assert (done.resumed, done.alias) == (True, "")
-    assert whole.keeper.status().rmk_id == before
+    assert whole.kms_store.status().rmk_id == before
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"step":0}', b"null", b'{"other":1}'])

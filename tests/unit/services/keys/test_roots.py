@@ -79,8 +79,8 @@ def test_a_root_that_does_not_give_back_what_it_wrapped_is_not_moved_to(
         _set_mode(whole)
     assert whole.configuration.document().values == before
     assert event_ids(whole)[seen:] == []
-    assert whole.keeper.status().is_ok
-    assert whole.keeper.status().mode == "local"
+    assert whole.kms_store.status().is_ok
+    assert whole.kms_store.status().mode == "local"
     assert whole.envelope_keys.open_envelope(header[0], HERE) == header[1]
 
 
@@ -128,7 +128,7 @@ def test_present_keys_are_left_behind_only_when_nothing_opens_them(
     done = whole.roots.set_mode(None, ACTOR, abandon=True)
     assert (done.done, done.abandoned) == (True, ())
     assert whole.envelope_keys.open_envelope(header, HERE) == dek
-    assert whole.keeper.current()[0].former == ()
+    assert whole.kms_store.current()[0].former == ()
 
 
 def test_somebody_else_may_have_repaired_the_root_meanwhile(whole: Node, outside: Outside) -> None:
@@ -151,18 +151,18 @@ def test_keys_that_were_left_behind_are_kept_and_taken_back(whole: Node, outside
         whole.roots.set_mode(None, ACTOR)
     assert whole.configuration.open_secret(STORE).reveal() == raw
     done = _leave_behind(whole, outside)
-    store = whole.keeper.current()[0]
+    store = whole.kms_store.current()[0]
     assert store.former == (raw,)
     assert set(done.abandoned) == {mek.id for mek in kms_store.parse(raw).meks}
-    states = {mek.id: mek.state for mek in whole.keeper.status().meks}
+    states = {mek.id: mek.state for mek in whole.kms_store.status().meks}
     assert {states[mek_id] for mek_id in done.abandoned} == {MekState.UNAVAILABLE}
     assert whole.roots.adopt(ACTOR) == ()
-    whole.kms.rotate(ACTOR)
-    assert whole.keeper.current()[0].former == (raw,), "a rotation keeps it"
+    whole.meks.rotate(ACTOR)
+    assert whole.kms_store.current()[0].former == (raw,), "a rotation keeps it"
     outside.failure = None
     assert set(whole.roots.adopt(ACTOR)) == set(done.abandoned)
     assert whole.envelope_keys.open_envelope(header, HERE) == dek
-    assert whole.keeper.current()[0].former == ()
+    assert whole.kms_store.current()[0].former == ()
     assert event_ids(whole).count(events.MEK_ADOPTED) == len(done.abandoned)
 
 
@@ -187,9 +187,9 @@ def test_a_dropped_root_is_named_and_only_that_one_goes(whole: Node, outside: Ou
     outside.fail(GCP, RootUnavailableError("gone"))
     before = whole.configuration.document()
     with pytest.raises(RootUnavailableError, match="nothing was changed"):
-        whole.kms.rotate(ACTOR)
+        whole.meks.rotate(ACTOR)
     assert whole.configuration.document() == before
-    whole.kms.rotate(ACTOR, drop=[gcp])
+    whole.meks.rotate(ACTOR, drop=[gcp])
     kinds = [state.kind for state in whole.roots.list()]
     assert kinds == ["local", "openbao"]
     assert event_ids(whole).count(events.ROOT_REMOVED) == 1
@@ -209,19 +209,19 @@ def test_a_recipient_is_on_the_configuration_keys_before_the_store_names_it(
     with pytest.raises(RootError, match="cannot be written"):
         _add_identity(whole)
     assert whole.configuration.document() == before
-    assert whole.keeper.current()[0].recipients == ()
+    assert whole.kms_store.current()[0].recipients == ()
 
 
 def test_only_the_wraps_that_open_are_noted_as_verified(whole: Node, outside: Outside) -> None:
     _add(whole)
     outside.failure = RootUnavailableError("down")
-    noted = {wrap.id: wrap.last_verified for wrap in whole.keeper.current()[0].wraps}
-    store = whole.keeper.current()[0]
+    noted = {wrap.id: wrap.last_verified for wrap in whole.kms_store.current()[0].wraps}
+    store = whole.kms_store.current()[0]
     states = whole.roots.list()
     assert [bool(state.problem) for state in states] == [False, True]
     with pytest.raises(RootUnavailableError):
         whole.roots.verify(ACTOR)  # the store that says so would not prove
-    assert whole.keeper.current()[0] == store
+    assert whole.kms_store.current()[0] == store
     assert {wrap.id: wrap.last_verified for wrap in store.wraps} == noted
 
 
@@ -242,13 +242,13 @@ def use_again(node: Node, outside: Outside, *, is_rotated: bool, is_mode: bool =
     outside.fail(OLD, RootUnavailableError("gone"))
     assert node.roots.reach_anew(NEW, ACTOR)
     if is_rotated:
-        node.kms.rotate(ACTOR)
+        node.meks.rotate(ACTOR)
     outside.broken.clear()
     del outside.keys[OLD.root_key_id]
 
 
 def reached(node: Node) -> list[str]:
-    return [one.root_key_id for one in node.keeper.root_settings()]
+    return [one.root_key_id for one in node.kms_store.root_settings()]
 
 
 @IS_ROTATED
@@ -262,11 +262,11 @@ def test_a_recovery_root_is_not_taken_for_the_one_that_has_its_old_address(
     assert names == [(OLD.root_key_id, ""), (NEW.root_key_id, "")]
     assert reached(whole) == [NEW.root_key_id, OLD.root_key_id]
     assert events.ROOT_REMOVED not in event_ids(whole)
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
 
 
 def pairs(node: Node) -> list[tuple[WrapRecord, RootState]]:
-    return list(zip(node.keeper.current()[0].wraps, node.roots.list(), strict=True))
+    return list(zip(node.kms_store.current()[0].wraps, node.roots.list(), strict=True))
 
 
 @IS_ROTATED
@@ -283,7 +283,7 @@ def test_the_modes_root_is_not_reached_anew_at_an_address_that_is_another_keys_n
     assert whole.configuration.document() == before
     assert event_ids(whole)[seen:] == []
     outside.broken.clear()
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
 
 
 @IS_ROTATED
@@ -291,12 +291,12 @@ def test_the_mode_moves_to_another_key_at_an_address_of_before(
     whole: Node, outside: Outside, is_rotated: bool
 ) -> None:
     use_again(whole, outside, is_rotated=is_rotated)
-    rmk_id = whole.keeper.status().rmk_id
+    rmk_id = whole.kms_store.status().rmk_id
     done = whole.roots.set_mode(OLD, ACTOR)
     assert done.done
     assert "make a new RMK" in done.plan[0]
-    assert whole.keeper.status().rmk_id != rmk_id
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().rmk_id != rmk_id
+    assert whole.kms_store.status().is_ok
     assert reached(whole) == [OLD.root_key_id], "the token of the root that was left is gone"
 
 
@@ -309,16 +309,16 @@ def test_another_key_at_an_address_of_before_is_added(
     names = [(wrap.root_key_id, state.problem) for wrap, state in pairs(whole)]
     assert names == [(NEW.root_key_id, ""), (OLD.root_key_id, "")]
     assert whole.roots.list()[1].wrap_id == added
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
 
 
 def test_the_mode_moves_to_another_key_at_the_very_address(whole: Node, outside: Outside) -> None:
     whole.roots.set_mode(OLD, ACTOR)
     del outside.keys[OLD.root_key_id]
-    rmk_id = whole.keeper.status().rmk_id
+    rmk_id = whole.kms_store.status().rmk_id
     assert whole.roots.set_mode(OLD, ACTOR).done
-    assert whole.keeper.status().rmk_id != rmk_id
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().rmk_id != rmk_id
+    assert whole.kms_store.status().is_ok
 
 
 def test_a_recovery_root_whose_address_is_another_keys_is_given_up_by_name_only(

@@ -64,7 +64,8 @@ def lose_keystore(node: Node) -> Node:
 
 def open_anew(node: Node) -> None:
     """Forget what this process has opened."""
-    for name in ("keystore", "configuration", "keys", "keeper", "kms", "roots"):
+    for name in ("keystore", "configuration", "envelope_keys", "kms_store", "meks", "roots"):
+        assert hasattr(Node, name), name
         node.__dict__.pop(name, None)
 
 
@@ -78,7 +79,7 @@ def test_a_whole_node_is_left_as_it_is(whole: Node, identity: Identity) -> None:
 
 def test_a_drill_is_noted_and_told(whole: Node, identity: Identity) -> None:
     drilled = service(whole).drill((identity,), ACTOR)
-    assert (drilled.rmk_id, drilled.not_noted) == (whole.keeper.status().rmk_id, "")
+    assert (drilled.rmk_id, drilled.not_noted) == (whole.kms_store.status().rmk_id, "")
     assert drilled.configuration_keys == (whole.configuration.document().configuration_key_id,)
     assert events.RECOVERY_DRILLED in event_ids(whole)
     before = whole.configuration.document()
@@ -105,18 +106,18 @@ def test_a_recovery_whose_new_root_lies_puts_nothing(
     assert events.NODE_RECOVERED not in event_ids(whole)
     roots.honest_calls = 1000
     service(whole)._replace_store(opened, (identity,), ACTOR, quiet)
-    assert whole.keeper.status().is_ok
+    assert whole.kms_store.status().is_ok
     assert whole.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_a_lost_keystore_is_made_anew_and_everything_opens(whole: Node, identity: Identity) -> None:
     header, dek = whole.envelope_keys.new_envelope(HERE)
-    rmk_id = whole.keeper.status().rmk_id
+    rmk_id = whole.kms_store.status().rmk_id
     lose_keystore(whole)
     done = service(whole).recover((identity,), ACTOR, quiet)
     assert (done.done, done.keystore_renewed, done.left) == (True, True, ())
-    assert whole.keeper.status().is_ok
-    assert whole.keeper.status().rmk_id == done.rmk_id != rmk_id
+    assert whole.kms_store.status().is_ok
+    assert whole.kms_store.status().rmk_id == done.rmk_id != rmk_id
     assert whole.envelope_keys.open_envelope(header, HERE) == dek
     told = event_ids(whole)
     assert told.count(events.NODE_RECOVERED) == 1
@@ -145,7 +146,7 @@ def test_a_node_without_recipients_cannot_be_recovered(whole: Node) -> None:
 
 def test_a_store_that_was_changed_is_not_believed(whole: Node, identity: Identity) -> None:
     """findings M4; recovery.md 6.1: the MAC is checked before anything is written."""
-    store, raw = whole.keeper.current()
+    store, raw = whole.kms_store.current()
     forged = kms_store.serialize(replace(store, epoch=store.epoch + 1))
     assert forged != raw
     sealed = whole.configuration.seal_secret(STORE, forged)
@@ -161,7 +162,7 @@ def test_a_recipient_that_gives_another_key_opens_nothing(
 ) -> None:
     """findings M4: whoever knows a public key can seal another key to it."""
     opener = service(whole)._ports.opener
-    assert opener.open((identity,)).store.rmk.id == whole.keeper.status().rmk_id
+    assert opener.open((identity,)).store.rmk.id == whole.kms_store.status().rmk_id
 
     class Liar:
         def unwrap(self, _: object) -> object:
@@ -169,7 +170,7 @@ def test_a_recipient_that_gives_another_key_opens_nothing(
 
     monkeypatch.setattr(type(opener), "provider", lambda *_: Liar())
     with pytest.raises(IntegrityError):
-        opener.open_store(whole.keeper.current()[0], (identity,))
+        opener.open_store(whole.kms_store.current()[0], (identity,))
 
 
 def test_a_data_key_that_comes_back_different_ends_the_opening(
@@ -186,7 +187,7 @@ def test_a_data_key_that_comes_back_different_ends_the_opening(
 
 
 def test_no_other_root_is_asked_in_a_recovery(whole: Node, identity: Identity) -> None:
-    (local, _) = whole.keeper.current()[0].wraps
+    (local, _) = whole.kms_store.current()[0].wraps
     with pytest.raises(RootError, match="is not asked in a recovery"):
         service(whole)._ports.opener.provider(local, (identity,))
 

@@ -52,8 +52,8 @@ class UsageReport:
         )
 
 
-class KmsService:
-    """The use cases of `tsm security kms` that leave the roots as they are."""
+class MeksService:
+    """The use cases of `tsm security kms` that leave the roots as they are: new MEKs, their use, and their end."""
 
     def __init__(
         self, keeper: StoreKeeper, count_use: CountUse, count_outside: CountOutside
@@ -75,7 +75,7 @@ class KmsService:
 
         def build(present: Present) -> NextStore:
             kept = recovery_wraps.without(present.opened, drop)
-            roots = self._keeper.roots.all_for(kept.store, kept.store.mode)
+            roots = self._keeper.providers.all_for(kept.store, kept.store.mode)
             return next_store.rotated(kept, roots, self._keeper.clock.now())
 
         def events_of(present: Present, new: NextStore) -> list[Event]:

@@ -7,7 +7,7 @@ from strongroom.eventlog import events
 from strongroom.node.opening import Node
 from strongroom.services.keys.history import Outside
 from strongroom.services.keys.keeper import MekUse
-from strongroom.services.keys.rotate import KmsService, what_is_outside
+from strongroom.services.keys.meks import MeksService, what_is_outside
 
 ACTOR = "os:tester"
 
@@ -22,9 +22,9 @@ class Store:
         self.outside: dict[str, Outside] = {}
 
     @property
-    def service(self) -> KmsService:
-        return KmsService(
-            self.node.keeper, lambda: (self.use, self.unreadable), lambda: self.outside
+    def service(self) -> MeksService:
+        return MeksService(
+            self.node.kms_store, lambda: (self.use, self.unreadable), lambda: self.outside
         )
 
 
