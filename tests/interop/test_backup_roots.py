@@ -63,7 +63,7 @@ def test_a_fresh_machine_opens_it_by_the_sources_root(
     lab.quicken(monkeypatch)
     lab.await_answers(PATIENCE_S, monkeypatch)
     source, target = nodes
-    source.roots.set_mode(lab.settings, "os:tester")
+    source.modes.set_mode(lab.settings, "os:tester")
     backups.publish(source, "one", b"content of an extract" * 1000)
     wanted = backups.contents(source)
     made = backups.make(source, tmp_path / "b.tsbak")
@@ -88,7 +88,7 @@ def test_a_fresh_machine_opens_it_by_the_sources_root(
     assert done.opened_by.startswith(f"the {lab.settings.kind} root ")
     assert backups.contents(target) == wanted
     assert target.kms_store.status().is_ok
-    target.roots.set_mode(lab.foreign_settings, "os:tester")
+    target.modes.set_mode(lab.foreign_settings, "os:tester")
     backups.restore(target, made.path, credential=credential, use_backup_roots=True)
     assert backups.contents(target) == wanted
     assert (target.kms_store.status().mode, target.kms_store.status().is_ok) == (

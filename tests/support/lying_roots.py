@@ -114,7 +114,7 @@ def lie_about_new_wraps(node: Node, lie: Lie, honest_calls: int = 0) -> LyingRoo
     node.__dict__["kms_store"] = StoreKeeper(
         node.configuration, node.kms_cache, roots, node._kms_ports
     )
-    for name in ("meks", "roots", "regenerate"):
+    for name in ("meks", "modes", "roots", "regenerate"):
         assert hasattr(Node, name), name
         node.__dict__.pop(name, None)
     return roots

@@ -97,7 +97,7 @@ def make_start(
         node.sites.update(Subject.local("os:tester"), site.id, SiteChanges(mode=SiteMode.ENFORCED))
         extract = publish_actions.write(node, publish_actions.OLD, replaces=False)
         assert extract.mek_id
-        node.roots.set_mode(source, "os:tester")
+        node.modes.set_mode(source, "os:tester")
         epoch = node.kms_store.current()[0].epoch
         return Start(folder, source, target, document_of(node), epoch, extract)
 

@@ -76,7 +76,7 @@ def test_every_pair_of_kinds(
     for name in walk:
         settings = root_moves.settings_of(labs, name)
         with nodes.opened(home) as node:
-            node.roots.set_mode(settings, "os:tester")
+            node.modes.set_mode(settings, "os:tester")
             check(node, written)
             write(node, written)
             root_moves.check_settings(node, settings)

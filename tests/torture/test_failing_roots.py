@@ -52,7 +52,7 @@ def failing(lab: RootLab, after: int, times: int) -> Iterator[list[str]]:
 def move(node: Node, target: RootSettings | None) -> bool:
     """Whether it ends without an error; any other exception than ours is a failure of the test."""
     try:
-        return node.roots.set_mode(target, "os:tester").done
+        return node.modes.set_mode(target, "os:tester").done
     except StrongroomError:
         return False
 

@@ -50,7 +50,7 @@ def checking(home: Path, start: Start) -> Callable[[Outcome], None]:
         moved = root_moves.check(home, start)
         assert moved or not outcome.succeeded
         with nodes.opened(home) as node:
-            assert node.roots.set_mode(start.target, "os:tester").done is not moved
+            assert node.modes.set_mode(start.target, "os:tester").done is not moved
         root_moves.check_done(home, start)
         nodes.check_whole(home)
 

@@ -67,7 +67,7 @@ def torture_server(prepared: Prepared, torture: Torture) -> None:
         moved = root_moves.check(home, start)
         outcomes.add(moved)
         with nodes.opened(home) as node:
-            assert node.roots.set_mode(start.target, "os:tester").done is not moved
+            assert node.modes.set_mode(start.target, "os:tester").done is not moved
         root_moves.check_done(home, start)
     assert outcomes == {False, True}
 

@@ -99,7 +99,7 @@ def settings_of(mode: str, place: str) -> RootSettings | None:
 
 def prepared(node: Node, mode: str, place: str) -> Node:
     if wanted := settings_of(mode, place):
-        node.roots.set_mode(wanted, "os:tester")
+        node.modes.set_mode(wanted, "os:tester")
     return node
 
 

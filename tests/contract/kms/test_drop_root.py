@@ -50,11 +50,11 @@ def change(node: Node, wanted: RootSettings | None, *drop: str) -> None:
     if wanted is None:
         node.meks.rotate("os:tester", drop)
     else:
-        node.roots.set_mode(wanted, "os:tester", drop=drop)
+        node.modes.set_mode(wanted, "os:tester", drop=drop)
 
 
 def test_the_root_of_the_mode_is_never_dropped(node: Node, outside: Outside) -> None:
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     own = node.kms_store.current()[0].wraps[0].id
     outside.fail(BAO, RootUnavailableError("gone"))
     for wanted in (None, GCP):

@@ -81,10 +81,10 @@ def test_a_regeneration_before_a_move_home_does_not_take_its_key_away(
     node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
     """The move wrapped the RMK by the configuration key that the regeneration had just removed: all extracts were lost."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
-    assert node.roots.set_mode(None, "os:tester").done
+    assert node.modes.set_mode(None, "os:tester").done
     with restarted(node) as again:
         assert again.kms_store.status().is_ok
         assert again.envelope_keys.open_envelope(header, HERE) == dek
@@ -94,10 +94,10 @@ def test_a_regeneration_before_new_credentials_does_not_seal_them_away(
     node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
     """`kms.roots` was sealed by the configuration key that the regeneration had just removed."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     renewed = RootSettings(BAO.kind, BAO.root_key_id, {}, {"token": SecretBytes(b"another")})
     meanwhile(lambda: node.regenerate.run("os:tester", lambda _: None))
-    assert node.roots.set_mode(renewed, "os:tester").done
+    assert node.modes.set_mode(renewed, "os:tester").done
     with restarted(node) as again:
         assert again.kms_store.root_settings() == (renewed,)
         assert again.kms_store.status().is_ok
@@ -113,7 +113,7 @@ def test_a_root_that_is_added_before_a_change_stays_reachable(
     """The later change put the settings that it had seen before: the added root's credentials were gone."""
     meanwhile(lambda: node.roots.add(GCP, "os:tester"))
     if second == "move":
-        node.roots.set_mode(BAO, "os:tester")
+        node.modes.set_mode(BAO, "os:tester")
     else:
         node.roots.add(BAO, "os:tester")
     assert {root.kind for root in node.kms_store.root_settings()} == {"gcp", "openbao"}
@@ -134,8 +134,8 @@ def test_two_moves_at_once_come_one_after_the_other(
     node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
     header, dek = node.envelope_keys.new_envelope(HERE)
-    meanwhile(lambda: node.roots.set_mode(GCP, "os:tester"))
-    assert node.roots.set_mode(BAO, "os:tester").done
+    meanwhile(lambda: node.modes.set_mode(GCP, "os:tester"))
+    assert node.modes.set_mode(BAO, "os:tester").done
     with restarted(node) as again:
         status = again.kms_store.status()
         assert (status.mode, status.is_ok, len(status.meks)) == ("openbao", True, 3)
@@ -157,25 +157,25 @@ def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
 
     monkeypatch.setattr(StoreKeeper, "put", put)
     with pytest.raises(StrongroomError, match="version"):
-        node.roots.set_mode(BAO, "os:tester")
+        node.modes.set_mode(BAO, "os:tester")
     assert node.kms_store.current() == before
     assert node.configuration.effective("gateway.public.port") == "8443"
     assert ROOTS not in node.configuration.document().values
-    assert node.roots.set_mode(BAO, "os:tester").done
+    assert node.modes.set_mode(BAO, "os:tester").done
 
 
 def test_a_store_that_moves_while_it_is_opened_is_opened_where_it_is_then(
     node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader asked for a root whose settings the move had just put away, and failed."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     real = ConfiguredStore.load
 
     def load(self: ConfiguredStore) -> tuple[bytes, int]:
         found = real(self)
         monkeypatch.setattr(ConfiguredStore, "load", real)
-        node.roots.set_mode(GCP, "os:tester")
+        node.modes.set_mode(GCP, "os:tester")
         return found
 
     with restarted(node) as reader:
@@ -189,7 +189,7 @@ def test_a_recovery_root_that_becomes_the_mode_wraps_the_key_once(
     """It stood in the list twice, and looked like two ways to the keys."""
     node.roots.add(GCP, "os:tester")
     node.roots.add(TPM, "os:tester")
-    node.roots.set_mode(GCP, "os:tester")
+    node.modes.set_mode(GCP, "os:tester")
     assert [(state.kind, state.role) for state in node.roots.list()] == [
         ("gcp", "mode"),
         ("tpm", "recovery"),
@@ -202,7 +202,7 @@ def test_a_root_that_dies_right_after_the_commit_ends_no_service(
     """The process that moved asked the new root once more for what it had just proved, and read nothing until it answered."""
     header, dek = node.envelope_keys.new_envelope(HERE)
     outside.left = 5  # the check takes two calls, the move and its proof three
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     assert not node.kms_store.status().is_ok
     assert node.envelope_keys.open_envelope(header, HERE) == dek
     node.envelope_keys.new_envelope(HERE)
@@ -218,10 +218,10 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
     header, dek = node.envelope_keys.new_envelope(HERE)
     known = {mek.id for mek in node.kms_store.status().meks}
     outside.left = 5  # the check takes two calls, the move and its proof three
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     assert PREVIOUS_STORE in node.configuration.document().values
     with restarted(node) as again:
-        left = again.roots.set_mode(None, "os:tester", abandon=True)
+        left = again.modes.set_mode(None, "os:tester", abandon=True)
         assert left.done
         assert not known & set(left.abandoned)
         assert len(left.abandoned) == 1
@@ -241,23 +241,23 @@ def test_keys_are_left_behind_once(
     node: Node, outside: Outside, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
     """The second one left the store behind that the first had just made, and that opened."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
-    meanwhile(lambda: node.roots.set_mode(None, "os:tester", abandon=True))
+    meanwhile(lambda: node.modes.set_mode(None, "os:tester", abandon=True))
     with pytest.raises(ConflictError, match="by now"):
-        node.roots.set_mode(None, "os:tester", abandon=True)
+        node.modes.set_mode(None, "os:tester", abandon=True)
     status = node.kms_store.status()
     assert (status.is_ok, status.mode, len(status.meks)) == (True, "local", 3)
 
 
 def test_keys_that_are_made_and_left_behind_are_told(node: Node, outside: Outside) -> None:
     """C-23: the log said that the mode had changed, and of no key."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
     seen = len(list(node.events.read()))
-    left = node.roots.set_mode(None, "os:tester", abandon=True).abandoned
+    left = node.modes.set_mode(None, "os:tester", abandon=True).abandoned
     told = [(record["id"], record["details"]) for record in list(node.events.read())[seen:]]
     opened = node.kms_cache.opened()
     for kind, key_id in (("rmk", opened.rmk.id), ("mek", opened.ring.active.id)):
@@ -271,7 +271,7 @@ def test_a_store_that_was_rolled_back_is_not_left_behind(
     node: Node, outside: Outside, tmp_path: Path
 ) -> None:
     """R19: the new store's epoch would have become the highest seen, and hidden the rollback."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     node.close()
     old = shutil.copytree(node.paths.coordination.parent, tmp_path / "old")
     with restarted(node) as again:
@@ -281,7 +281,7 @@ def test_a_store_that_was_rolled_back_is_not_left_behind(
     shutil.copytree(old, node.paths.coordination.parent)
     outside.failure = RootUnavailableError("gone")
     with restarted(node) as again, pytest.raises(IntegrityError, match="rolled back"):
-        again.roots.set_mode(None, "os:tester", abandon=True)
+        again.modes.set_mode(None, "os:tester", abandon=True)
 
 
 # ---- dry runs ------------------------------------------------------------------------------------
@@ -289,13 +289,13 @@ def test_a_store_that_was_rolled_back_is_not_left_behind(
 
 def test_a_dry_run_says_that_the_present_keys_do_not_open(node: Node, outside: Outside) -> None:
     """It said "works", and the move itself then failed."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
     version = node.configuration.version
     with pytest.raises(StrongroomError, match="cannot be moved"):
-        node.roots.set_mode(None, "os:tester", dry_run=True)
-    tried = node.roots.set_mode(None, "os:tester", dry_run=True, abandon=True)
+        node.modes.set_mode(None, "os:tester", dry_run=True)
+    tried = node.modes.set_mode(None, "os:tester", dry_run=True, abandon=True)
     assert not tried.done
     assert "leave 2 MEKs behind" in tried.plan[1]
     assert node.configuration.version == version
@@ -303,15 +303,15 @@ def test_a_dry_run_says_that_the_present_keys_do_not_open(node: Node, outside: O
 
 def test_a_dry_run_with_other_credentials_tries_them(node: Node, outside: Outside) -> None:
     """It said "already" without asking anybody."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     renewed = RootSettings(BAO.kind, BAO.root_key_id, {}, {"token": SecretBytes(b"another")})
     version, calls = node.configuration.version, outside.calls
-    tried = node.roots.set_mode(renewed, "os:tester", dry_run=True)
+    tried = node.modes.set_mode(renewed, "os:tester", dry_run=True)
     assert (tried.done, len(tried.plan)) == (False, 1)
     assert outside.calls == calls + 2  # a round trip, and the present wrap
     outside.failure = RootUnavailableError("wrong token")
     with pytest.raises(RootUnavailableError):
-        node.roots.set_mode(renewed, "os:tester", dry_run=True)
+        node.modes.set_mode(renewed, "os:tester", dry_run=True)
     assert node.configuration.version == version
 
 
@@ -322,10 +322,10 @@ def test_a_settling_that_was_killed_is_finished_by_the_next_status(
     node: Node, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The version before, with the old root's wrap and credentials, stayed for good."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     configuration = node.configuration
     monkeypatch.setattr(configuration, "forget_previous", lambda: None)
-    node.roots.set_mode(None, "os:tester")
+    node.modes.set_mode(None, "os:tester")
     monkeypatch.undo()
     assert node.coordinator.get("config/previous") is not None
     outside.stand_in(monkeypatch)
@@ -341,8 +341,8 @@ def test_clients_of_a_root_that_was_left_are_forgotten(
     outside = Outside()
 
     monkeypatch.setattr(bootstrap_roots, "provider", lambda settings, _: outside.provider(settings))
-    node.roots.set_mode(BAO, "os:tester")
-    node.roots.set_mode(GCP, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
+    node.modes.set_mode(GCP, "os:tester")
     node.kms_cache.forget()
     node.kms_cache.opened()
     held = [root.settings for root in node._providers._built.values()]  # type: ignore[attr-defined]
@@ -384,7 +384,7 @@ def test_a_move_between_two_runs_of_a_regeneration(
 ) -> None:
     """A regeneration that was killed after any step, then a move, then its second run: every key is found where it is."""
     target = None if source else BAO
-    node.roots.set_mode(source, "os:tester")
+    node.modes.set_mode(source, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     original = getattr(RegenerateService, step)
 
@@ -400,7 +400,7 @@ def test_a_move_between_two_runs_of_a_regeneration(
         with pytest.raises(CutError):
             node.regenerate.run("os:tester", lambda _: None)
     with restarted(node) as moving:
-        assert moving.roots.set_mode(target, "os:tester").done
+        assert moving.modes.set_mode(target, "os:tester").done
     with restarted(node) as resuming:
         assert resuming.regenerate.run("os:tester", lambda _: None).resumed
     with restarted(node) as again:

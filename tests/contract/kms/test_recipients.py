@@ -63,9 +63,9 @@ def test_every_change_of_keys_wraps_again_without_the_identity(
     seen = {drilled.wrap_id}
     steps: list[Callable[[], object]] = [
         lambda: node.meks.rotate(ACTOR),
-        lambda: node.roots.set_mode(BAO, ACTOR),
+        lambda: node.modes.set_mode(BAO, ACTOR),
         lambda: node.regenerate.run(ACTOR, quiet),
-        lambda: node.roots.set_mode(None, ACTOR),
+        lambda: node.modes.set_mode(None, ACTOR),
     ]
     for step in steps:
         step()
@@ -84,12 +84,12 @@ def test_keys_left_behind_come_back_by_the_identity(
     node: Node, outside: Outside, identity: Identity, tmp_path: Path
 ) -> None:
     """Q-05: the new store has the recipient too, and `recover` takes the closed keys back."""
-    node.roots.set_mode(BAO, ACTOR)
+    node.modes.set_mode(BAO, ACTOR)
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
-    node.roots.set_mode(None, ACTOR, abandon=True)
+    node.modes.set_mode(None, ACTOR, abandon=True)
     with pytest.raises(KeyNotFoundError):
         node.envelope_keys.open_envelope(file[0], HERE)
     with elsewhere(node, tmp_path, keystore=False) as again:

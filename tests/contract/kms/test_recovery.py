@@ -60,7 +60,7 @@ def test_a_copy_of_the_data_directory_and_an_identity_are_enough(
 ) -> None:  # fmt: skip
     """Must show 6: all providers gone, and once more with the keystore deleted."""
     if mode:
-        node.roots.set_mode(mode, ACTOR)
+        node.modes.set_mode(mode, ACTOR)
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone for ever")
@@ -101,7 +101,7 @@ def test_roots_that_answer_stay_and_those_that_are_gone_are_dropped(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node.roots.set_mode(BAO, ACTOR)
+    node.modes.set_mode(BAO, ACTOR)
     node.roots.add(GCP, ACTOR)
     third = RootSettings("gcp", "projects/p/cryptoKeys/gone")
     node.roots.add(third, ACTOR)
@@ -301,7 +301,7 @@ def test_a_rolled_back_store_is_not_recovered_silently(
     node: Node, outside: Outside, identity: Identity, tmp_path: Path
 ) -> None:
     """R19: recovery is no way around the epoch."""
-    node.roots.set_mode(BAO, ACTOR)
+    node.modes.set_mode(BAO, ACTOR)
     add(node, identity)
     with elsewhere(node, tmp_path) as again:
         database = again.paths.repository

@@ -126,11 +126,11 @@ def test_closed_keys_that_come_back_are_told(
 ) -> None:  # fmt: skip
     file = tmp_path / "identity"
     file.write_bytes(identity.text.reveal())
-    node.roots.set_mode(BAO, ACTOR)
+    node.modes.set_mode(BAO, ACTOR)
     add(node, identity)
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
-    node.roots.set_mode(None, ACTOR, abandon=True)
+    node.modes.set_mode(None, ACTOR, abandon=True)
     lose_keystore(node)
     assert run("recover", "--identity", file) == 0
     assert capsys.readouterr().out.count("available again: ") == 2

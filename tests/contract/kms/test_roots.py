@@ -52,7 +52,7 @@ def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Out
     """A-10, A-12, Q-20."""
     header, dek = node.envelope_keys.new_envelope(HERE)
     before = node.kms_store.status()
-    change = node.roots.set_mode(BAO, "os:tester")
+    change = node.modes.set_mode(BAO, "os:tester")
     assert (change.before, change.after, change.done) == ("local", "openbao", True)
     after = node.kms_store.status()
     assert after.is_ok
@@ -70,7 +70,7 @@ def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Out
 
 def test_secrets_need_no_outside_root(node: Node, outside: Outside) -> None:
     """K-07: only the RMK is in the outside root's hands."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     calls = outside.calls
     outside.failure = RootUnavailableError("down")
     assert node.configuration.get("jdbc.password", actor="os:tester")
@@ -80,7 +80,7 @@ def test_secrets_need_no_outside_root(node: Node, outside: Outside) -> None:
 def test_the_chain_of_moves_loses_nothing(node: Node, outside: Outside) -> None:
     files = [node.envelope_keys.new_envelope(HERE)]
     for wanted in (BAO, GCP, None, GCP, BAO, None):
-        node.roots.set_mode(wanted, "os:tester")
+        node.modes.set_mode(wanted, "os:tester")
         files.append(node.envelope_keys.new_envelope(HERE))
         assert node.kms_store.status().is_ok
         for header, dek in files:
@@ -91,16 +91,16 @@ def test_the_chain_of_moves_loses_nothing(node: Node, outside: Outside) -> None:
 
 def test_a_dry_run_changes_nothing_and_tells_the_plan(node: Node, outside: Outside) -> None:
     version = node.configuration.version
-    change = node.roots.set_mode(BAO, "os:tester", dry_run=True)
+    change = node.modes.set_mode(BAO, "os:tester", dry_run=True)
     assert not change.done
     assert len(change.plan) == 4
     assert node.configuration.version == version
 
 
 def test_the_same_root_again_is_no_move(node: Node, outside: Outside) -> None:
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     version = node.configuration.version
-    assert not node.roots.set_mode(BAO, "os:tester").done
+    assert not node.modes.set_mode(BAO, "os:tester").done
     assert node.configuration.version == version
 
 
@@ -113,7 +113,7 @@ def test_a_new_root_that_fails_at_any_call_leaves_all_as_before(
     header, dek = node.envelope_keys.new_envelope(HERE)
     outside.left = left
     try:
-        done = node.roots.set_mode(BAO, "os:tester").done
+        done = node.modes.set_mode(BAO, "os:tester").done
     except StrongroomError:
         done = False
     outside.left = -1
@@ -129,16 +129,16 @@ def test_a_new_root_that_fails_at_any_call_leaves_all_as_before(
 def test_a_new_credential_for_the_same_root_replaces_the_old_one(
     node: Node, outside: Outside
 ) -> None:
-    node.roots.set_mode(GCP, "os:tester")
+    node.modes.set_mode(GCP, "os:tester")
     epoch = node.kms_store.status().epoch
     renewed = replace(GCP, secrets={"token": SecretBytes(b"another")})
-    assert not node.roots.set_mode(renewed, "os:tester", dry_run=True).done
+    assert not node.modes.set_mode(renewed, "os:tester", dry_run=True).done
     outside.failure = RootRefusedError("wrong token")
     with pytest.raises(RootRefusedError):
-        node.roots.set_mode(renewed, "os:tester")
+        node.modes.set_mode(renewed, "os:tester")
     assert node.kms_store.root_settings() == (GCP,)
     outside.failure = None
-    assert node.roots.set_mode(renewed, "os:tester").done
+    assert node.modes.set_mode(renewed, "os:tester").done
     assert node.kms_store.root_settings() == (renewed,)
     assert node.kms_store.status().epoch == epoch
     assert event_ids(node)[-1] == events.ROOT_REACHED_ANEW
@@ -147,12 +147,12 @@ def test_a_new_credential_for_the_same_root_replaces_the_old_one(
 def test_a_root_that_refuses_is_refused_at_preflight(node: Node, outside: Outside) -> None:
     outside.failure = RootRefusedError("no permission", hint="ask for it")
     with pytest.raises(RootRefusedError):
-        node.roots.set_mode(BAO, "os:tester")
+        node.modes.set_mode(BAO, "os:tester")
     assert node.kms_store.status().mode == "local"
 
 
 def test_status_is_red_at_once_and_names_the_root(node: Node, outside: Outside) -> None:
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("connection refused")
     status = node.kms_store.status()
     assert not status.is_ok
@@ -164,11 +164,11 @@ def test_status_is_red_at_once_and_names_the_root(node: Node, outside: Outside) 
 
 def test_without_its_root_the_remedy_says_what_it_cannot_do(node: Node, outside: Outside) -> None:
     """Q-05: without the RMK in memory nothing can be moved."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
     with pytest.raises(RootError, match="cannot be moved") as caught:
-        node.roots.set_mode(None, "os:tester")
+        node.modes.set_mode(None, "os:tester")
     assert "--abandon-external-keys" in caught.value.hint
 
 
@@ -176,22 +176,22 @@ def test_with_the_rmk_in_memory_the_remedy_works_though_the_root_is_gone(
     node: Node, outside: Outside
 ) -> None:
     """Q-05, A-20: the process that holds the RMK moves home without asking anybody."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     outside.failure = RootUnavailableError("gone")
-    assert node.roots.set_mode(None, "os:tester").done
+    assert node.modes.set_mode(None, "os:tester").done
     assert node.kms_store.status().is_ok
     assert node.envelope_keys.open_envelope(header, HERE) == dek
 
 
 def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside) -> None:
     """Q-05, Q-08: unavailable, not lost."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     lost = node.envelope_keys.active_mek_id
     outside.failure = RootUnavailableError("gone")
     node.kms_cache.forget()
-    change = node.roots.set_mode(None, "os:tester", abandon=True)
+    change = node.modes.set_mode(None, "os:tester", abandon=True)
     assert lost in change.abandoned
     status = node.kms_store.status()
     assert status.is_ok
@@ -211,7 +211,7 @@ def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside
 
 
 def test_regeneration_keeps_the_outside_root(node: Node, outside: Outside) -> None:
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     header, dek = node.envelope_keys.new_envelope(HERE)
     node.regenerate.run("os:tester", lambda _: None)
     status = node.kms_store.status()
@@ -225,7 +225,7 @@ def test_regeneration_keeps_the_outside_root(node: Node, outside: Outside) -> No
 def test_a_recovery_root_opens_the_store_when_the_modes_root_is_gone(
     node: Node, outside: Outside
 ) -> None:
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     node.roots.add(GCP, "os:tester")
     assert [(s.kind, s.role, s.problem) for s in node.roots.list()] == [
         ("openbao", "mode", ""),
@@ -277,7 +277,7 @@ def test_verify_remembers_what_opened(node: Node, outside: Outside) -> None:
 
 
 def test_a_root_without_settings_is_said_to_be_unknown(node: Node, outside: Outside) -> None:
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     node.configuration.compare_and_put(lambda old: old.with_values({"kms.roots": None}))
     node.kms_cache.forget()
     with pytest.raises(RootError, match="nothing is known"):

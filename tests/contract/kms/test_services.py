@@ -111,7 +111,7 @@ def test_a_change_of_the_configuration_meanwhile_is_a_conflict(
 def test_set_mode_local_in_local_mode_changes_nothing(node: Node) -> None:
     """A-20."""
     version = node.configuration.version
-    assert node.roots.set_mode(None, "os:tester").done is False
+    assert node.modes.set_mode(None, "os:tester").done is False
     assert node.configuration.version == version
 
 

@@ -82,8 +82,8 @@ class Storm:
     def change(self, node: Node, chance: random.Random) -> None:
         recovery = [state.wrap_id for state in node.roots.list() if state.role == "recovery"]
         changes: list[Callable[[], object]] = [
-            lambda: node.roots.set_mode(chance.choice((None, BAO, GCP)), ACTOR),
-            lambda: node.roots.set_mode(chance.choice((None, BAO, GCP)), ACTOR, dry_run=True),
+            lambda: node.modes.set_mode(chance.choice((None, BAO, GCP)), ACTOR),
+            lambda: node.modes.set_mode(chance.choice((None, BAO, GCP)), ACTOR, dry_run=True),
             lambda: node.meks.rotate(ACTOR),
             lambda: node.regenerate.run(ACTOR, lambda _: None),
             lambda: node.roots.add(chance.choice((TPM, GCP)), ACTOR),

@@ -39,7 +39,7 @@ def test_credentials_of_every_root_are_renewed_though_one_fails(
         plain = outside.provider(settings)
         return Renewing(outside, settings, plain.inner, renewed, refused)
 
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     node.roots.add(GCP, "os:tester")
     node.kms_store.upkeep(600)  # roots that need none
     monkeypatch.setattr(roots.RootProviders, "build", build)
@@ -54,7 +54,7 @@ def test_credentials_of_every_root_are_renewed_though_one_fails(
 
 def test_ready_is_who_can_do_the_work_with_the_keys_in_memory(node: Node, outside: Outside) -> None:
     """R10: probes are no calls to the root."""
-    node.roots.set_mode(BAO, "os:tester")
+    node.modes.set_mode(BAO, "os:tester")
     node.kms_store.check_ready()
     calls = outside.calls
     outside.failure = RootUnavailableError("gone")

@@ -27,7 +27,7 @@ def test_calls_are_bounded_by_time_and_not_by_files(
     record_property: Callable[[str, object], None],
 ) -> None:
     """Three processes encrypt small extracts for ten times the limit; every hundredth is read again."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     files = WHOLE if torture.whole else SAMPLE
     lab.front.calls.clear()
     with ExitStack() as stack:

@@ -82,7 +82,7 @@ def test_status_shows_it_and_warns_before_it_comes(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node.roots.set_mode(token(lab, {"ttl": "30m", "explicit_max_ttl": "48h"}), ACTOR)
+    node.modes.set_mode(token(lab, {"ttl": "30m", "explicit_max_ttl": "48h"}), ACTOR)
 
     def shown(*words: str) -> tuple[int, str, str]:
         code = dispatch.main("tsm", [*words, "--data-dir", str(node.paths.root)])

@@ -49,7 +49,7 @@ def moved(
         if name not in made:
             folder = shutil.copytree(pristine_node, tmp_path_factory.mktemp(name) / "node")
             node = opening.open_node(str(folder))
-            node.roots.set_mode(lab.settings, "os:tester")
+            node.modes.set_mode(lab.settings, "os:tester")
             writer = node.vault.create(HERE, encrypted=True)
             writer.write(CONTENT)
             made[name] = folder, writer.commit()

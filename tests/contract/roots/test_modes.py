@@ -71,12 +71,12 @@ def test_two_actions_are_all_it_ever_needs(lab: MinistackLab, node: Node) -> Non
     """A-04: the policy allows these two; moving in, status, rotation, regeneration and moving out work."""
     lab.front.calls.clear()
     stored = write(node, b"before")
-    assert node.roots.set_mode(lab.settings, "os:tester").done
+    assert node.modes.set_mode(lab.settings, "os:tester").done
     assert node.kms_store.status().is_ok
     node.meks.rotate("os:tester")
     node.regenerate.run("os:tester", lambda _: None)
     assert read(node, stored) == b"before"
-    assert node.roots.set_mode(None, "os:tester").after == "local"
+    assert node.modes.set_mode(None, "os:tester").after == "local"
     assert read(node, stored) == b"before"
     assert set(lab.front.calls) == TWO_CALLS
     # the full status tries one more, which is refused and does not matter (7.1)
@@ -94,7 +94,7 @@ def test_the_rmk_is_the_data_key_of_exactly_one_call(lab: MinistackLab, node: No
 
     lab.front.on_answer = note
     try:
-        node.roots.set_mode(lab.settings, "os:tester")
+        node.modes.set_mode(lab.settings, "os:tester")
         moved = node.kms_cache.opened().rmk.material.reveal()
         assert made.count(moved) == 1
         made.clear()
@@ -110,7 +110,7 @@ def test_status_shows_when_the_cmk_was_renewed_where_it_may_know(
     lab: MotoLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """F, 7.4: that the RMK is older than the material is hygiene, and is told."""
-    node.roots.set_mode(lab.foreign_settings, "os:tester")
+    node.modes.set_mode(lab.foreign_settings, "os:tester")
     lab.admin("kms").rotate_key_on_demand(KeyId=lab.key_ids[1])
     shown = tsm_json(node, capsys)
     (root,) = shown["roots"]
@@ -132,7 +132,7 @@ def test_the_last_result_is_shown_without_asking_and_not_for_longer_than_the_lim
     lab: MinistackLab, node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """F: it is never taken for the present, and goes red with age or with a change of the store."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     live = tsm_json(node, capsys)
     assert live["roots"][0]["rotated_at"] == ""  # the policy allows two actions (A-04)
     with lab.broken(Fault.DISABLED):
@@ -208,7 +208,7 @@ def test_a_new_version_of_the_key_needs_nothing_and_the_old_one_stays_needed(
     lab: AzureLab, node: Node
 ) -> None:
     """Section 5: the versioned id is stored; rotation moves to the newest version."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     stored = write(node, b"under the first version")
     old = lab.vault.keys[KEY][-1]
     new = lab.vault.new_version(KEY)
@@ -226,7 +226,7 @@ def test_the_logs_have_the_sentences_of_the_seeds(
     lab: RootLab, node: Node, logs: Callable[[str], str]
 ) -> None:
     """A-16, A-17 and their like for Azure: of the reader and of the backgrounder."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     status = node.kms_store.status()
     names, key = {
         "aws": ("AwsKmsEncryptionEnvelope", "CMK with ARN"),
@@ -247,7 +247,7 @@ def test_new_material_of_the_cmk_needs_nothing_and_a_regeneration_uses_it(
     lab: MotoLab, node: Node
 ) -> None:
     """A-21, A-22, A-23, 7.4."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
     before = node.kms_store.status()
     lab.admin("kms").rotate_key_on_demand(KeyId=lab.key_ids[0])
@@ -277,7 +277,7 @@ def test_a_chain_of_moves_leaves_every_extract_readable(
     rmks = {node.kms_store.status().rmk_id}
     roots = [one.settings for one in chain] + [chain[0].foreign_settings, None]
     for number, settings in enumerate(roots):
-        change = node.roots.set_mode(settings, "os:tester")
+        change = node.modes.set_mode(settings, "os:tester")
         assert change.done
         content = f"after move {number}".encode()
         written[write(other, content)] = content
@@ -322,7 +322,7 @@ def test_a_new_root_that_fails_at_any_step_leaves_all_as_before(
             assert PREVIOUS_STORE not in node.configuration.document().values
         assert read(node, stored) == b"content"
         if moved:
-            node.roots.set_mode(None, "os:tester")
+            node.modes.set_mode(None, "os:tester")
             before, document = lasting(node), node.configuration.document()
     else:
         pytest.fail("the move never succeeded")
@@ -344,7 +344,7 @@ def _try_to_move(
     trouble = False
     with lab.front.broken(fault, after=good):
         try:
-            node.roots.set_mode(lab.settings, "os:tester")
+            node.modes.set_mode(lab.settings, "os:tester")
         except StrongroomError:
             trouble = True
     return node.kms_store.current()[0].mode == lab.settings.kind, trouble
@@ -353,15 +353,15 @@ def _try_to_move(
 @ministack
 def test_the_way_back_to_local_while_the_root_is_away(lab: MinistackLab, node: Node) -> None:
     """A-20, Q-05: from memory if it is there, else by leaving the keys behind, told plainly."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
     restarted = opening.open_node(str(node.paths.root))
     with lab.broken(Fault.UNREACHABLE):
         with pytest.raises(RootError) as caught:
-            restarted.roots.set_mode(None, "os:tester")
+            restarted.modes.set_mode(None, "os:tester")
         assert "--abandon-external-keys" in caught.value.hint
         assert restarted.kms_store.current()[0].mode == "aws"
-        left = restarted.roots.set_mode(None, "os:tester", abandon=True)
+        left = restarted.modes.set_mode(None, "os:tester", abandon=True)
         assert len(left.abandoned) == 2
         assert restarted.kms_store.status().is_ok
         with pytest.raises(StrongroomError):
@@ -375,7 +375,7 @@ def test_the_way_back_to_local_while_the_root_is_away(lab: MinistackLab, node: N
 @ministack
 def test_calls_to_the_root_do_not_grow_with_files(lab: MinistackLab, node: Node) -> None:
     """R11: bounded by time, not by files."""
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     restarted = opening.open_node(str(node.paths.root))
     lab.front.calls.clear()
     files = [write(restarted, b"small %d" % number) for number in range(200)]
@@ -411,7 +411,7 @@ def test_data_without_the_root_cannot_be_read(
     lab = labs("aws-ministack")
     for name, value in lab.environment.items():
         monkeypatch.setenv(name, value)
-    node.roots.set_mode(lab.settings, "os:tester")
+    node.modes.set_mode(lab.settings, "os:tester")
     stored = write(node, b"content")
     shutil.copytree(node.paths.root, tmp_path / "copy")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIANOBODY0000000000")

@@ -135,11 +135,11 @@ def test_a_key_is_made_when_it_is_asked_for_and_at_no_other_time(
         lab.operate(lambda session: found.append(_has_key(session, label)))
         return found[0]
 
-    assert not node.roots.set_mode(wanted, "os:tester", dry_run=True).done
+    assert not node.modes.set_mode(wanted, "os:tester", dry_run=True).done
     assert not is_there()
-    assert node.roots.set_mode(wanted, "os:tester").done
+    assert node.modes.set_mode(wanted, "os:tester").done
     assert is_there()
-    assert node.roots.set_mode(wanted, "os:tester", dry_run=True).plan == ()
+    assert node.modes.set_mode(wanted, "os:tester", dry_run=True).plan == ()
     assert [root.options.get("create") for root in node.kms_store.root_settings()] == [None]
     lab.operate(lambda session: session.get_key(label=label).destroy())
     assert "no such key" in node.kms_store.status().problems[0]

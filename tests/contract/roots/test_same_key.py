@@ -66,7 +66,7 @@ def test_a_key_that_moved_opens_by_its_new_way(
     move: Move, node: Node, again: Callable[[], Node], tmp_path: Path
 ) -> None:
     """`--abandon-external-keys` was all that was left."""
-    node.roots.set_mode(move.before, ACTOR)
+    node.modes.set_mode(move.before, ACTOR)
     row = backups.publish(node, "a", b"content")
     old = tmp_path / "old.tsbak"
     backups.make(node, old)
@@ -75,11 +75,11 @@ def test_a_key_that_moved_opens_by_its_new_way(
 
     reopened = again()
     assert not reopened.kms_store.status().is_ok
-    tried = reopened.roots.set_mode(move.after, ACTOR, dry_run=True)
+    tried = reopened.modes.set_mode(move.after, ACTOR, dry_run=True)
     assert not tried.done
     assert "keep the RMK" in tried.plan[0]
     assert move.before.root_key_id in tried.plan[0]
-    done = reopened.roots.set_mode(move.after, ACTOR)
+    done = reopened.modes.set_mode(move.after, ACTOR)
     assert (done.done, done.root_key_id) == (True, move.after.root_key_id)
 
     reopened = again()
@@ -90,7 +90,7 @@ def test_a_key_that_moved_opens_by_its_new_way(
     told = [one for one in reopened.events.read() if events.ROOT_REACHED_ANEW in str(one)]
     assert len(told) == 1
     assert move.after.root_key_id in str(told[0])
-    assert not reopened.roots.set_mode(move.after, ACTOR).done
+    assert not reopened.modes.set_mode(move.after, ACTOR).done
     assert len(reopened.kms_store.root_settings()) == 1
     assert move.before.root_key_id in by_roots_alone(reopened, old)
 
@@ -108,7 +108,7 @@ def test_an_older_backup_opens_where_only_the_new_way_was_ever_known(
 ) -> None:
     import shutil
 
-    node.roots.set_mode(move.before, ACTOR)
+    node.modes.set_mode(move.before, ACTOR)
     backups.publish(node, "a", b"content")
     old = tmp_path / "old.tsbak"
     backups.make(node, old)
@@ -118,7 +118,7 @@ def test_an_older_backup_opens_where_only_the_new_way_was_ever_known(
     try:
         with pytest.raises(StrongroomError):
             by_roots_alone(other, old)
-        other.roots.set_mode(move.after, ACTOR)
+        other.modes.set_mode(move.after, ACTOR)
         for use_backup_roots in (False, True):
             by = by_roots_alone(other, old, use_backup_roots=use_backup_roots)
             assert move.after.root_key_id in by
@@ -130,11 +130,11 @@ def test_an_older_backup_opens_where_only_the_new_way_was_ever_known(
 def test_another_key_is_not_taken_for_it(move: Move, node: Node, again: Callable[[], Node]) -> None:
     """What does not unwrap is a move, and that needs the present keys."""
     assert move.other is not None
-    node.roots.set_mode(move.before, ACTOR)
+    node.modes.set_mode(move.before, ACTOR)
     move.leave()
     reopened = again()
     with pytest.raises(RootError, match="present keys cannot be opened"):
-        reopened.roots.set_mode(move.other, ACTOR)
+        reopened.modes.set_mode(move.other, ACTOR)
     assert [one.root_key_id for one in reopened.kms_store.root_settings()] == [
         move.before.root_key_id
     ]
@@ -144,11 +144,11 @@ def test_another_key_is_not_taken_for_it(move: Move, node: Node, again: Callable
 def test_a_name_alone_does_not_make_another_key_the_same(move: Move, node: Node) -> None:
     """An address is used again: real roots refuse to unwrap, and it is a move to a new RMK like any other."""
     assert move.other is not None
-    node.roots.set_mode(move.before, ACTOR)
+    node.modes.set_mode(move.before, ACTOR)
     rmk_id = node.kms_store.status().rmk_id
     move.leave()
     named = move.other.also_as([move.before.root_key_id])
-    assert node.roots.set_mode(named, ACTOR).done
+    assert node.modes.set_mode(named, ACTOR).done
     status = node.kms_store.status()
     assert status.is_ok, status.problems
     assert status.rmk_id != rmk_id
@@ -178,7 +178,7 @@ def test_the_mode_moves_to_the_key_of_a_recovery_root_by_its_new_way(
     node.roots.add(move.before, ACTOR)
     move.leave()
     reopened = again()
-    reopened.roots.set_mode(move.after, ACTOR)
+    reopened.modes.set_mode(move.after, ACTOR)
     (state,) = again().roots.list()
     assert (state.kind, state.problem) == (move.after.kind, "")
     with pytest.raises(StateError):
@@ -189,9 +189,9 @@ def test_the_mode_moves_to_the_key_of_a_recovery_root_by_its_new_way(
 def test_there_and_back_again_leaves_one_way(
     move: Move, node: Node, again: Callable[[], Node]
 ) -> None:
-    node.roots.set_mode(move.before, ACTOR)
+    node.modes.set_mode(move.before, ACTOR)
     for settings in (move.after, move.before, respelled(move.after), move.before):
-        assert again().roots.set_mode(settings, ACTOR).done
+        assert again().modes.set_mode(settings, ACTOR).done
         (kept,) = again().kms_store.root_settings()
         assert kept.root_key_id == settings.root_key_id
         assert again().kms_store.status().is_ok

@@ -199,11 +199,11 @@ def test_a_machine_without_a_tpm_says_so_and_what_to_do(node: Node) -> None:
     with pytest.raises(
         RootUnavailableError, match="this machine has no device /dev/no-tpm"
     ) as caught:
-        node.roots.set_mode(tpm.settings("device:/dev/no-tpm"), "os:tester")
+        node.modes.set_mode(tpm.settings("device:/dev/no-tpm"), "os:tester")
     assert "tried again by itself" not in caught.value.hint
     assert "firmware" in caught.value.hint
     with pytest.raises(RootUnavailableError) as caught:
-        node.roots.set_mode(tpm.settings("swtpm:path=/nonexistent"), "os:tester")
+        node.modes.set_mode(tpm.settings("swtpm:path=/nonexistent"), "os:tester")
     assert "--tcti" in caught.value.hint
 
 

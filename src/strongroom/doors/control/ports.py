@@ -8,6 +8,7 @@ from strongroom.services.directory.sign_in import AuthService
 from strongroom.services.files.data_key_desk import DataKeyDesk
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.meks import MeksService
+from strongroom.services.keys.modes import ModesService
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.keys.roots import RootsService
 from strongroom.services.secrets.embedded import AssetService
@@ -27,8 +28,13 @@ class ControlServices(Protocol):
         ...
 
     @cached_property
+    def modes(self) -> ModesService:
+        """The KMS mode: which root protects the RMK."""
+        ...
+
+    @cached_property
     def roots(self) -> RootsService:
-        """KMS mode and recovery roots."""
+        """The wraps of the RMK: recovery roots, closed stores."""
         ...
 
     @cached_property

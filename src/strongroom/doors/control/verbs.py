@@ -83,7 +83,7 @@ def _set_mode(
     services: "ControlServices", actor: str, arguments: Arguments, report: Report
 ) -> object:
     del report
-    change = services.roots.set_mode(
+    change = services.modes.set_mode(
         _settings(arguments["settings"]),
         actor,
         dry_run=arguments.get("dry_run", False),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from strongroom.services.keys.keeper import UseCount
     from strongroom.services.keys.key_files import KeyFilesService
     from strongroom.services.keys.meks import MeksService
+    from strongroom.services.keys.modes import ModesService
     from strongroom.services.keys.regenerate import RegenerateService
     from strongroom.services.keys.roots import RootsService
 
@@ -27,8 +28,15 @@ class KeyManagementPart(ContentPart):
         return MeksService(self.kms_store, self._count_use, self._count_outside)
 
     @cached_property
+    def modes(self) -> "ModesService":
+        """The KMS mode: which root protects the RMK."""
+        from strongroom.services.keys.modes import ModesService
+
+        return ModesService(self.kms_store)
+
+    @cached_property
     def roots(self) -> "RootsService":
-        """KMS mode and recovery roots."""
+        """The wraps of the RMK: recovery roots, closed stores."""
         from strongroom.services.keys.roots import RootsService
 
         return RootsService(self.kms_store, self._present_keys)

@@ -2,7 +2,8 @@
 
 Rotating adds a MEK for new extracts and leaves every extract as it is. The MEKs before stay in the store to decrypt,
 until `retire` removes one that nothing uses; what is encrypted under a retired MEK is lost for good, so `retire`
-refuses whenever it cannot be sure. Roots and modes are in `services.keys.roots`.
+refuses whenever it cannot be sure. Roots and modes are in `services.keys.roots`
+and `modes`.
 """
 
 from collections.abc import Callable, Collection, Mapping

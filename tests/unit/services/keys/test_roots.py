@@ -23,7 +23,8 @@ from strongroom.node.opening import Node
 from strongroom.roots import recipient
 from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.services.keys.roots import ModeChange, RootState
+from strongroom.services.keys.modes import ModeChange
+from strongroom.services.keys.roots import RootState
 from strongroom.services.keys.stored import STORE
 from tests.support.lying_roots import LIES, lie_about_new_wraps
 from tests.support.memory_root import Outside
@@ -46,7 +47,7 @@ def event_ids(node: Node) -> list[str]:
 
 
 def _set_mode(node: Node) -> None:
-    node.roots.set_mode(BAO, ACTOR)
+    node.modes.set_mode(BAO, ACTOR)
 
 
 def _add_identity(node: Node) -> None:
@@ -61,7 +62,7 @@ def _leave_behind(node: Node, outside: Outside) -> ModeChange:
     """The mode's root is gone for good, and its keys are left behind."""
     node.kms_cache.forget()
     outside.failure = RootRefusedError("the key was deleted")
-    return node.roots.set_mode(None, ACTOR, abandon=True)
+    return node.modes.set_mode(None, ACTOR, abandon=True)
 
 
 CHANGES: dict[str, Callable[[Node], None]] = {"set-mode": _set_mode, "add": _add}
@@ -125,7 +126,7 @@ def test_present_keys_are_left_behind_only_when_nothing_opens_them(
     """Q-05: `--abandon-external-keys` beside a root that answers moves, and leaves nothing behind."""
     _set_mode(whole)
     header, dek = whole.envelope_keys.new_envelope(HERE)
-    done = whole.roots.set_mode(None, ACTOR, abandon=True)
+    done = whole.modes.set_mode(None, ACTOR, abandon=True)
     assert (done.done, done.abandoned) == (True, ())
     assert whole.envelope_keys.open_envelope(header, HERE) == dek
     assert whole.kms_store.current()[0].former == ()
@@ -136,7 +137,7 @@ def test_somebody_else_may_have_repaired_the_root_meanwhile(whole: Node, outside
     _set_mode(whole)
     before = whole.configuration.document()
     with pytest.raises(ConflictError, match="can be opened by now"):
-        whole.roots._leave_behind(None, ACTOR)
+        whole.modes._leave_behind(None, ACTOR)
     assert whole.configuration.document() == before
 
 
@@ -148,7 +149,7 @@ def test_keys_that_were_left_behind_are_kept_and_taken_back(whole: Node, outside
     whole.kms_cache.forget()
     outside.failure = RootRefusedError("the key was deleted")
     with pytest.raises(RootError, match="cannot be opened, so they cannot be moved"):
-        whole.roots.set_mode(None, ACTOR)
+        whole.modes.set_mode(None, ACTOR)
     assert whole.configuration.open_secret(STORE).reveal() == raw
     done = _leave_behind(whole, outside)
     store = whole.kms_store.current()[0]
@@ -235,7 +236,7 @@ IS_ROTATED = pytest.mark.parametrize("is_rotated", [True, False])
 def use_again(node: Node, outside: Outside, *, is_rotated: bool, is_mode: bool = True) -> None:
     """The root at OLD, the mode's or one beside it, moved to NEW; another key is at OLD now."""
     if is_mode:
-        node.roots.set_mode(OLD, ACTOR)
+        node.modes.set_mode(OLD, ACTOR)
     else:
         node.roots.add(OLD, ACTOR)
     outside.keys[NEW.root_key_id] = outside.keys[OLD.root_key_id]
@@ -257,7 +258,7 @@ def test_a_recovery_root_is_not_taken_for_the_one_that_has_its_old_address(
 ) -> None:
     """Its wrap and its token were dropped, and nobody was told."""
     use_again(whole, outside, is_rotated=is_rotated, is_mode=False)
-    whole.roots.set_mode(OLD, ACTOR)
+    whole.modes.set_mode(OLD, ACTOR)
     names = [(wrap.root_key_id, state.problem) for wrap, state in pairs(whole)]
     assert names == [(OLD.root_key_id, ""), (NEW.root_key_id, "")]
     assert reached(whole) == [NEW.root_key_id, OLD.root_key_id]
@@ -292,7 +293,7 @@ def test_the_mode_moves_to_another_key_at_an_address_of_before(
 ) -> None:
     use_again(whole, outside, is_rotated=is_rotated)
     rmk_id = whole.kms_store.status().rmk_id
-    done = whole.roots.set_mode(OLD, ACTOR)
+    done = whole.modes.set_mode(OLD, ACTOR)
     assert done.done
     assert "make a new RMK" in done.plan[0]
     assert whole.kms_store.status().rmk_id != rmk_id
@@ -313,10 +314,10 @@ def test_another_key_at_an_address_of_before_is_added(
 
 
 def test_the_mode_moves_to_another_key_at_the_very_address(whole: Node, outside: Outside) -> None:
-    whole.roots.set_mode(OLD, ACTOR)
+    whole.modes.set_mode(OLD, ACTOR)
     del outside.keys[OLD.root_key_id]
     rmk_id = whole.kms_store.status().rmk_id
-    assert whole.roots.set_mode(OLD, ACTOR).done
+    assert whole.modes.set_mode(OLD, ACTOR).done
     assert whole.kms_store.status().rmk_id != rmk_id
     assert whole.kms_store.status().is_ok
 
@@ -327,21 +328,21 @@ def test_a_recovery_root_whose_address_is_another_keys_is_given_up_by_name_only(
     wrap_id = whole.roots.add(OLD, ACTOR)
     del outside.keys[OLD.root_key_id]
     before = whole.configuration.document()
-    for change in (whole.roots.add, whole.roots.set_mode):
+    for change in (whole.roots.add, whole.modes.set_mode):
         with pytest.raises(StateError, match=f"wrap {wrap_id} .* does not open it"):
             change(OLD, ACTOR)
     assert whole.configuration.document() == before
-    whole.roots.set_mode(OLD, ACTOR, drop=[wrap_id])
+    whole.modes.set_mode(OLD, ACTOR, drop=[wrap_id])
     assert [state.problem for state in whole.roots.list()] == [""]
     assert event_ids(whole).count(events.ROOT_REMOVED) == 1
 
 
 def test_no_answer_is_no_proof_of_another_key(whole: Node, outside: Outside) -> None:
-    whole.roots.set_mode(OLD, ACTOR)
+    whole.modes.set_mode(OLD, ACTOR)
     before = whole.configuration.document()
     outside.left = 1  # the round trip; then the line is dead
     with pytest.raises(RootUnavailableError):
-        whole.roots.set_mode(replace(OLD, options={"ca_file": "/ca.pem"}), ACTOR)
+        whole.modes.set_mode(replace(OLD, options={"ca_file": "/ca.pem"}), ACTOR)
     outside.left = 1
-    assert not whole.roots.set_mode(OLD, ACTOR).done
+    assert not whole.modes.set_mode(OLD, ACTOR).done
     assert whole.configuration.document() == before

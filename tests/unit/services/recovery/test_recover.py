@@ -64,7 +64,15 @@ def lose_keystore(node: Node) -> Node:
 
 def open_anew(node: Node) -> None:
     """Forget what this process has opened."""
-    for name in ("keystore", "configuration", "envelope_keys", "kms_store", "meks", "roots"):
+    for name in (
+        "keystore",
+        "configuration",
+        "envelope_keys",
+        "kms_store",
+        "meks",
+        "modes",
+        "roots",
+    ):
         assert hasattr(Node, name), name
         node.__dict__.pop(name, None)
 
