@@ -30,6 +30,11 @@ _HINTS: Final = {
     errno.EROFS: "mount the file system for writing",
     errno.EACCES: "check owner and mode of the path",
     errno.EPERM: "check owner and mode of the path",
+    errno.ENOENT: "check the path: it, or a folder on the way to it, is not there",
+    errno.ENOTDIR: "check the path: what should be a folder on the way to it is none",
+    errno.EISDIR: "name a file; that is a folder",
+    errno.ELOOP: "check the path: links on the way to it lead in a circle",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "check the disk and the system's log",
     errno.ENOLCK: "a data directory needs a file system with locks: put it on one of this machine",
 }

@@ -45,6 +45,18 @@ def test_other_refusals_have_hints_of_their_own(number: int) -> None:
     assert disk.hint_for(OSError(number, "x")) != disk.FREE_SPACE
 
 
+@pytest.mark.parametrize(
+    "number",
+    [errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG],
+    ids=errno.errorcode.get,
+)
+def test_of_a_path_that_leads_to_nothing_the_disk_is_not_suspected(number: int) -> None:
+    """Findings R11, the other way round: "check free space, quota" was said of a name that was mistyped."""
+    hint = disk.hint_for(OSError(number, os.strerror(number)))
+    assert "space" not in hint
+    assert "disk" not in hint
+
+
 @pytest.mark.parametrize("number", sorted(disk.NO_ROOM | disk.NO_DESCRIPTOR | {errno.EFBIG}))
 def test_no_caller_knows_better_what_is_short(number: int) -> None:
     """Findings R11: "run this as the owner" and "hard links are needed" were said of a full disk."""

@@ -146,7 +146,9 @@ def test_there_is_one_host(served: Served, host: bytes) -> None:
 def test_usual_hosts_are_taken(served: Served, host: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     connection.request("GET", "/healthz", headers={"Host": host})
-    assert connection.getresponse().status == 200
+    answer = connection.getresponse()
+    # without TLS nobody is told to come back by it (findings S15)
+    assert (answer.status, answer.getheader("strict-transport-security")) == (200, None)
     connection.close()
 
 
