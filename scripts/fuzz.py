@@ -6,12 +6,14 @@ written to `fuzz-findings/` and belongs, with a test, among the vectors.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FINDINGS = ROOT / "fuzz-findings"
@@ -97,6 +99,44 @@ def kms_store() -> Target:
             raise AssertionError("accepted a store that is not canonical")
 
     return run, lambda: [path.read_bytes() for path in _vectors("kms")]
+
+
+def linked_store() -> Target:
+    """The KMS store of format 2."""
+    from strongroom.kms import linked_store as store
+
+    def run(data: bytes) -> None:
+        if store.serialize(store.parse(data)) != data:
+            raise AssertionError("accepted a store that is not canonical")
+
+    return run, lambda: [one["store"].encode() for one in _told("linked_store")["chain"]]
+
+
+def anchor() -> Target:
+    """The anchor."""
+    from strongroom.coordination.anchor import parse
+
+    def run(data: bytes) -> None:
+        if parse(data).serialize() != data:
+            raise AssertionError("accepted an anchor that is not canonical")
+
+    return run, lambda: [_told("anchor")["document"].encode()]
+
+
+def statement() -> Target:
+    """A signed statement, by a key and an installation that are known."""
+    from strongroom.crypto.statements import Origin, Purpose, opened
+
+    told = _told("statements")
+    genuine = [bytes.fromhex(one["statement"]) for one in told["good"]]
+    origin, public = Origin(told["installation"]), bytes.fromhex(told["public"])
+
+    def run(data: bytes) -> None:
+        opened(data, public, origin, tuple(Purpose))
+        if data not in genuine:
+            raise AssertionError("took a statement that nobody signed")
+
+    return run, lambda: genuine
 
 
 def configuration() -> Target:
@@ -229,6 +269,9 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "enc-value": enc_value,
     "pkcs12": pkcs12,
     "kms-store": kms_store,
+    "linked-store": linked_store,
+    "anchor": anchor,
+    "statement": statement,
     "configuration": configuration,
     "key-records": key_records,
     "settings": settings,
@@ -270,6 +313,10 @@ def fuzz(name: str, seconds: int) -> None:
             [name, corpus, prefix, "-verbosity=0", "-print_final_stats=1", *options], once
         )
         atheris.Fuzz()
+
+
+def _told(name: str) -> Any:
+    return json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
 
 
 def _vectors(kind: str) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from strongroom.backup import keys as backup_keys
 from strongroom.backup import manifest
 from strongroom.backup.manifest import Listed, Manifest, Seal
-from strongroom.canonical import dumps
+from strongroom.canonical import dumps, to_base64
 from strongroom.clock import format_utc
 from strongroom.config.document import ConfigDocument
 from strongroom.config.rotation import (
@@ -28,13 +28,17 @@ from strongroom.config.rotation import (
     serialize_kept,
     serialize_records,
 )
-from strongroom.configuration_keys import records
+from strongroom.configuration_keys import generations, records
+from strongroom.configuration_keys.generations import KeyRecords
 from strongroom.configuration_keys.records import (
     ConfigurationKeyRecord,
     ConfigurationKeyState,
     KeyWrap,
     WrapKind,
 )
+from strongroom.coordination import anchor as anchors
+from strongroom.coordination.anchor import Anchor, LogPoint, StorePoint
+from strongroom.coordination.floors import Point
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StrongroomError
@@ -42,7 +46,7 @@ from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.joining import bootstrap_file, credentials
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, IssuedCredential
-from strongroom.kms import proofs
+from strongroom.kms import linked_store, proofs
 from strongroom.kms import store as kms_store
 from strongroom.kms.proofs import Proof, RootProof
 from strongroom.kms.states import MekState
@@ -52,6 +56,7 @@ from strongroom.roots.base import Context, WrapRecord
 from strongroom.roots.settings import RootSettings
 from strongroom.secrets import asset_ring, enc
 from strongroom.secrets.asset_ring import AssetKey, AssetRing
+from tests.support import linked_stores
 
 NOW = datetime(2026, 11, 28, 9, 0, 0, tzinfo=UTC)
 AT = format_utc(NOW)
@@ -109,6 +114,22 @@ ISSUED = IssuedCredential(
     A, "node2", DIGEST, NOW, Generation("master-key-1", B), NOW, DIGEST, refusals=2
 )
 
+KEY_RECORDS = KeyRecords(A, A, (RECORD,)).with_next(
+    RECORD._replace(id=C, wraps=(KeyWrap(C, WrapKind.RECIPIENT, "age1x", b"x"),))
+)
+POINT = Point(3, bytes(range(32)))
+ANCHOR = Anchor(
+    number=4,
+    at=AT,
+    document=POINT,
+    entries={"config": POINT},
+    kms=StorePoint(3, bytes(32), bytes(32), 1),
+    logs={"node1": LogPoint(7, bytes(32))},
+    records=POINT,
+    registry=POINT,
+    repository=3,
+)
+
 
 class Codec(NamedTuple):
     """A document's bytes, and what its codec makes of them."""
@@ -119,6 +140,12 @@ class Codec(NamedTuple):
 
 def _records_again(data: bytes) -> bytes:
     return records.serialize(A, records.parse(data, A))
+
+
+def _key_records_again(data: bytes) -> bytes:
+    found, mac = generations._parse(data, A)
+    # the MAC is the key's business, not the form's
+    return records.KIND.dumps({**generations._fields(found), "mac": to_base64(mac)})
 
 
 def _proof_again(data: bytes) -> bytes:
@@ -166,6 +193,14 @@ CODECS = {
         b'{"roots":[{"kind":"aws","options":{"a":"b"},"root_key_id":"k","secrets":["t"]}],"v":1}',
         _roots_of_backup_again,
     ),
+    "KMS store of format 2": Codec(
+        linked_stores.first(KEY, A).rotated().raw,
+        lambda data: linked_store.serialize(linked_store.parse(data)),
+    ),
+    "configuration keys of format 2": Codec(
+        records.KIND.dumps({**generations._fields(KEY_RECORDS), "mac": ""}), _key_records_again
+    ),
+    "anchor": Codec(ANCHOR.serialize(), lambda data: anchors.parse(data).serialize()),
     "configuration keys": Codec(records.serialize(A, [RECORD]), _records_again),
     "asset ring": Codec(
         asset_ring.serialize(AssetRing(A, (AssetKey(A, AT, KEY), AssetKey(B, AT, KEY)))),
