@@ -192,17 +192,19 @@ def test_a_stranger_s_store_never_follows(mine: int, theirs: int) -> None:
 # ---- the anchor --------------------------------------------------------------------------------------
 
 POINTS = st.builds(Point, st.integers(1, 2**62), DIGESTS)
+STORES = st.builds(StorePoint, st.integers(1, 2**62), DIGESTS, DIGESTS)
 ANCHORS = st.builds(
     Anchor,
     number=st.integers(1, 2**62),
     at=st.just("2026-01-02T03:04:05Z"),
     document=POINTS,
     entries=st.dictionaries(NAMES, POINTS, max_size=4),
-    kms=st.builds(StorePoint, st.integers(1, 2**62), DIGESTS, DIGESTS, NUMBERS),
+    kms=STORES,
     logs=st.dictionaries(st.just("node1"), st.builds(LogPoint, NUMBERS, DIGESTS), max_size=1),
     records=POINTS,
     registry=st.none() | POINTS,
     repository=NUMBERS,
+    accepted=st.none() | STORES,
 )
 
 

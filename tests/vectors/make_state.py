@@ -179,10 +179,11 @@ def anchor() -> dict[str, Any]:
         at="2026-01-02T03:04:05Z",
         document=Point(7, digest[0]),
         entries={"config": Point(9, digest[1]), "kms/store": Point(3, digest[2])},
-        kms=StorePoint(3, digest[3], bytes(range(32)), accepted=2),
+        kms=StorePoint(3, digest[3], bytes(range(32))),
         logs={"node1": LogPoint(41, digest[4])},
         records=Point(5, digest[5]),
         repository=8,
+        accepted=StorePoint(2, digest[0], bytes(32)),
     )
     row = made.row(INSTALLATION, EntryKey(KEY_ID, KEY))
     other = made.row(OTHER_ID, EntryKey(KEY_ID, KEY))

@@ -222,6 +222,8 @@ def anchor(data: bytes) -> Any:
         raise RefusedError("another version")
     check_members(found, "at document entries kms logs n records registry repository v")
     check_members(found["kms"], "accepted digest epoch successor")
+    if found["kms"]["accepted"] is not None:
+        check_members(found["kms"]["accepted"], "digest epoch successor")
     return found
 
 

@@ -32,6 +32,7 @@ _MEMBERS = (
     "repository",
     "v",
 )
+_STORE_MEMBERS = ("digest", "epoch", "successor")
 _HASH_BYTES = 32
 _KEY_ID = slice(0, 16)
 _MAC = slice(16, 48)
@@ -39,19 +40,17 @@ _HEAD_BYTES = 48
 
 
 class StorePoint(NamedTuple):
-    """The KMS store.
+    """A KMS store.
 
     Attributes:
         epoch: The epoch of the store.
         digest: SHA-256 of the store's bytes.
         successor: The public half of the key that signs the store after it.
-        accepted: The epoch of the newest store that an administrator accepted without a signature; 0 for none.
     """
 
     epoch: int
     digest: bytes
     successor: bytes
-    accepted: int = 0
 
 
 class LogPoint(NamedTuple):
@@ -75,6 +74,7 @@ class Anchor(NamedTuple):
         document: The configuration document: its version, and the digest of its bytes.
         entries: Every other entry of the coordination service: its version, and the digest of its stored bytes.
         kms: The KMS store.
+        accepted: The newest KMS store that an administrator accepted without a signature; None if there is none.
         logs: The event logs by their nodes.
         records: The configuration-key records: their generation and digest.
         registry: The registry of nodes; None on a single node.
@@ -90,6 +90,7 @@ class Anchor(NamedTuple):
     records: Point
     registry: Point | None = None
     repository: int = 0
+    accepted: StorePoint | None = None
 
     def serialize(self) -> bytes:
         """The canonical bytes."""
@@ -99,10 +100,8 @@ class Anchor(NamedTuple):
                 "document": _fields(self.document, "version"),
                 "entries": {name: _fields(one, "version") for name, one in self.entries.items()},
                 "kms": {
-                    "accepted": self.kms.accepted,
-                    "digest": self.kms.digest.hex(),
-                    "epoch": self.kms.epoch,
-                    "successor": to_base64(self.kms.successor),
+                    **_store_fields(self.kms),
+                    "accepted": self.accepted and _store_fields(self.accepted),
                 },
                 "logs": {
                     node: {"root": log.root.hex(), "size": log.size}
@@ -132,6 +131,11 @@ def parse(raw: bytes) -> Anchor:
     fields.check_version("v", VERSION)
     fields.check_names(_MEMBERS)
     registry = fields.optional("registry", Fields.inner)
+    kms = fields.inner("kms")
+    kms.check_names((*_STORE_MEMBERS, "accepted"))
+    accepted = kms.optional("accepted", Fields.inner)
+    if accepted is not None:
+        accepted.check_names(_STORE_MEMBERS)
     return Anchor(
         number=fields.number("n", least=1),
         at=fields.time("at"),
@@ -139,11 +143,12 @@ def parse(raw: bytes) -> Anchor:
         entries={
             name: _point(one, "version") for name, one in fields.object_map("entries").items()
         },
-        kms=_store(fields.inner("kms")),
+        kms=_store(kms),
         logs={node: _log(one) for node, one in fields.object_map("logs").items()},
         records=_point(fields.inner("records"), "generation"),
         registry=None if registry is None else _point(registry, "version"),
         repository=fields.number("repository"),
+        accepted=None if accepted is None else _store(accepted),
     )
 
 
@@ -187,17 +192,19 @@ def _point(fields: Fields, number: str) -> Point:
 
 
 def _store(fields: Fields) -> StorePoint:
-    fields.check_names(("accepted", "digest", "epoch", "successor"))
     digest = fields.hexadecimal("digest", _HASH_BYTES)
     successor = fields.raw("successor")
     if len(successor) != signing.PUBLIC_BYTES:
         raise fields.refused("its successor key has another length")
-    return StorePoint(
-        fields.number("epoch", least=1),
-        bytes.fromhex(digest),
-        successor,
-        fields.number("accepted"),
-    )
+    return StorePoint(fields.number("epoch", least=1), bytes.fromhex(digest), successor)
+
+
+def _store_fields(store: StorePoint) -> dict[str, object]:
+    return {
+        "digest": store.digest.hex(),
+        "epoch": store.epoch,
+        "successor": to_base64(store.successor),
+    }
 
 
 def _log(fields: Fields) -> LogPoint:

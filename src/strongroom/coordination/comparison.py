@@ -86,8 +86,8 @@ class Observed(NamedTuple):
     Attributes:
         document: The configuration document; None if it is missing.
         entries: Every other entry but the anchor, with version and digest.
-        kms: The KMS store; `accepted` does not count.
-        follows: Whether the KMS store follows from one that is known, by signatures.
+        kms: The KMS store.
+        follows: Whether the KMS store follows, by signatures, from one that is known or was accepted.
         logs: The event logs by their nodes.
         records: The configuration-key records.
         registry: The registry of nodes.
@@ -147,9 +147,8 @@ def _by_entry(anchor: Anchor, observed: Observed) -> Iterator[Finding]:
     """Compare with the anchor that was put together with the entries (3.3)."""
     yield from _same("the configuration document", anchor.document, observed.document)
     yield from _entries(anchor.entries, observed.entries)
-    store = anchor.kms
-    yield from _same("the KMS store", _point(store), _point(observed.kms))
-    if not observed.follows and store.accepted < observed.kms.epoch:
+    yield from _same("the KMS store", _point(anchor.kms), _point(observed.kms))
+    if not observed.follows:
         yield Finding("the KMS store", Fault.UNACCEPTED)
     if anchor.registry or observed.registry:
         yield from _same("the registry of nodes", anchor.registry, observed.registry)

@@ -106,6 +106,11 @@ class Continuity(StrEnum):
         return self in {Continuity.SAME, Continuity.FOLLOWS}
 
 
+def newest(known: Known, accepted: Known | None) -> Known:
+    """The store from which a later one must follow: the known one, or one that an administrator accepted since (6.5)."""
+    return accepted if accepted and accepted.epoch > known.epoch else known
+
+
 def successor_key(rmk: Rmk) -> SigningKey:
     """The key of an RMK that signs the store after one of this RMK (6.2)."""
     return SigningKey(rmk.successor_seed())

@@ -6,7 +6,7 @@ import pytest
 
 from strongroom.crypto import rng
 from strongroom.errors import FormatError, StateError
-from strongroom.kms import linked_store
+from strongroom.kms import linked_store, links
 from strongroom.kms.links import MAX_LINKS, Continuity, Known, Reason
 from tests.support import linked_stores
 from tests.support.linked_stores import Chain
@@ -65,6 +65,18 @@ def test_a_break_is_open(reason: Reason) -> None:
     assert judged(broken.rotated(), before) is Continuity.BROKEN
     assert judged(broken.rotated(), broken) is Continuity.FOLLOWS
     assert not Continuity.BROKEN.is_proved
+
+
+def test_whoever_knows_what_was_before_an_accepted_store_goes_on_from_that() -> None:
+    """6.5: else a server that ran through a recovery would be red until it is started anew."""
+    before = linked_stores.first(KEY)
+    broken = before.broken(Reason.RECOVERED)
+    later = broken.rotated()
+    assert links.newest(known(before), None) == known(before)
+    assert links.newest(known(before), known(broken)) == known(broken)
+    assert links.newest(known(later), known(broken)) == known(later)
+    since = links.newest(known(before), known(broken))
+    assert later.store.continuity(since, later.raw) is Continuity.FOLLOWS
 
 
 def test_a_break_is_said_exactly_where_the_rmk_is_missing() -> None:
