@@ -1,5 +1,7 @@
 """Laws of single-shot seals: docs/format/seals.md."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -18,6 +20,22 @@ KEYS = st.binary(min_size=32, max_size=32).map(SecretBytes)
 def test_no_two_places_have_one_info(one: Place, other: Place) -> None:
     """1.2: whatever the fields are."""
     assert (one.info == other.info) == (one == other)
+
+
+CUTS = st.lists(st.integers(0, 12), max_size=4).map(sorted)
+
+
+@given(LABELS, st.binary(min_size=1, max_size=12), CUTS, CUTS)
+def test_the_same_bytes_cut_elsewhere_are_another_place(
+    label: bytes, text: bytes, cuts: list[int], other_cuts: list[int]
+) -> None:
+    """1.2: the lengths tell where a field ends."""
+    one, other = (Place(label, _cut(text, at)) for at in (cuts, other_cuts))
+    assert (one.info == other.info) == (one == other)
+
+
+def _cut(text: bytes, at: list[int]) -> tuple[bytes, ...]:
+    return tuple(text[begin:end] for begin, end in pairwise([0, *at, len(text)]))
 
 
 @given(KEYS, PLACES, st.binary(max_size=300))
