@@ -29,29 +29,29 @@ def envelope_header() -> Target:
     import json
     import zlib
 
-    from strongroom.envelope import header
+    from strongroom.envelope import page_1, pages
     from strongroom.system.crc32c import crc32c
 
     def with_checksums(page: bytes) -> bytes:
         made = bytearray(page)
-        for offset in header.SLOT_OFFSETS:
+        for offset in page_1.SLOT_OFFSETS:
             record = page[offset : offset + 156]
             made[offset + 156 : offset + 160] = crc32c(record).to_bytes(4, "big")
         return bytes(made)
 
     def run(data: bytes) -> None:
-        page = data[: header.HEADER_BYTES].ljust(header.HEADER_BYTES, b"\0")
+        page = data[: page_1.HEADER_BYTES].ljust(page_1.HEADER_BYTES, b"\0")
         if len(data) % 2:
             page = with_checksums(page)
-        parsed = header.parse(page)
-        if not parsed.damaged and header.serialize(parsed) != page:
+        parsed = pages.parse(page)
+        if not parsed.damaged and pages.serialize(parsed) != page:
             raise AssertionError("accepted a header page that is not canonical")
 
     def seeds() -> list[bytes]:
         text = (ROOT / "tests" / "vectors" / "envelope" / "envelope.json").read_text()
         vectors = json.loads(text)
         return [
-            zlib.decompress(base64.b64decode(vector["file"]))[: header.HEADER_BYTES]
+            zlib.decompress(base64.b64decode(vector["file"]))[: page_1.HEADER_BYTES]
             for vector in vectors["good"] + vectors["bad"]
         ]
 

@@ -167,6 +167,8 @@ def labels_table() -> str:
 def _label_row(use: labels.Use) -> str:
     text = use.label.decode("ascii").replace("\0", "\\0")
     then = [str(field) for field in use.fields]
+    if use.framed and use in labels.SUBKEYS:
+        then[0] = f"framed: {then[0]}"
     if use.salted:
         then.append("salted")
     cells = (

@@ -105,7 +105,7 @@ class Bench:
 
     def _encrypt(self, threads: int) -> None:
         header, dek = self._node.envelope_keys.new_envelope(Placement.standalone())
-        size = stored_bytes(self._size, header.prelude.segment_bytes)
+        size = stored_bytes(header.prelude, self._size)
         with (
             OpenedFile(self._source) as file,
             NewFile(self._out, expected_bytes=size, durable=False) as target,
@@ -117,7 +117,7 @@ class Bench:
         """Open and seal each segment in one pass; the plaintext is never on the disk."""
         with OpenedFile(self._sealed) as file:
             old = read_header(file)
-            dek = self._node.envelope_keys.open_envelope(old, None)
+            dek = self._node.envelope_keys.open_envelope(old, None).dek
             header, fresh = self._node.envelope_keys.new_envelope(Placement.standalone())
             with (
                 EnvelopeReader(file, old, dek) as reader,
@@ -132,7 +132,7 @@ class Bench:
         self._reencrypt()
         with OpenedFile(self._out) as file, OpenedFile(self._source) as source:
             header = read_header(file)
-            key = self._node.envelope_keys.open_envelope(header, None)
+            key = self._node.envelope_keys.open_envelope(header, None).dek
             with EnvelopeReader(file, header, key) as reader:
                 spans.compare(reader, source, reader.layout, threads=default_threads())
 

@@ -31,7 +31,9 @@ def _work(options: Mapping[str, Any]) -> object:
     walls: dict[str, list[float]] = {}
     with OpenedFile(sealed) as file:
         header = read_header(file)
-        with EnvelopeReader(file, header, node.envelope_keys.open_envelope(header, None)) as reader:
+        with EnvelopeReader(
+            file, header, node.envelope_keys.open_envelope(header, None).dek
+        ) as reader:
             readers: dict[str, Callable[[int], object]] = {}
             readers["strongroom"] = lambda offset: reader.read_into_at(offset, buffer)
             readers["plain file"] = _plain(source, buffer)

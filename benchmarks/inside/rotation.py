@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.inside.common import ACTOR, main, open_node
 from strongroom.envelope import header as headers
+from strongroom.envelope import page_1
 from strongroom.envelope.header import Header, Placement
 from strongroom.envelope.writer import new_sealer, seal_source, stored_bytes
 from strongroom.filestore.blockfile import NewFile, OpenedFile
@@ -30,7 +31,7 @@ def _make(node: Node, folder: Path, count: int) -> list[str]:
     for number in range(count):
         path = folder / f"{number:06}"
         header, dek = node.envelope_keys.new_envelope(Placement.standalone())
-        size = stored_bytes(_SMALL_BYTES, header.prelude.segment_bytes)
+        size = stored_bytes(header.prelude, _SMALL_BYTES)
         with (
             OpenedFile(plain) as source,
             NewFile(path, expected_bytes=size, durable=False) as target,
@@ -83,8 +84,8 @@ def _table(node: Node, path: Path, count: int) -> sqlite3.Connection:
     def row(number: int) -> tuple[int, str, bytes, bytes]:
         header, _ = node.envelope_keys.new_envelope(Placement.standalone())
         slot = header.newest
-        prelude = header.prelude.encode().ljust(headers.SECTOR_BYTES, b"\0")
-        return number, slot.mek_id, prelude, slot.encode()
+        prelude = header.prelude.encode().ljust(page_1.SECTOR_BYTES, b"\0")
+        return number, slot.mek_id, prelude, page_1.encode_slot(slot)
 
     database.execute("BEGIN")
     database.executemany("INSERT INTO dek VALUES (?, ?, ?, ?)", (row(n) for n in range(count)))
@@ -97,11 +98,12 @@ def _rewrap_table(node: Node, database: sqlite3.Connection, count: int) -> float
     placement, active = Placement.standalone(), node.envelope_keys.active_mek_id
 
     def wrap(prelude: bytes, sector: bytes) -> bytes:
-        slot = headers.parse_slot(sector)
+        slot = page_1.parse_slot(sector)
         if slot is None:
             raise ValueError("no slot")
         header = Header(headers.parse_prelude(prelude), (slot, None))
-        return node.envelope_keys.rewrapped_slot(header, placement).encode()
+        opened = node.envelope_keys.open_envelope(header, placement)
+        return page_1.encode_slot(node.envelope_keys.rewrapped_slot(header.prelude, opened))
 
     database.create_function("rewrap", 2, wrap)
     began = time.perf_counter()

@@ -72,7 +72,7 @@ def _data_keys(node: Node) -> dict[str, SecretBytes]:
             placed = Placement(row.site_id, row.id)
             found[f"data key {header.prelude.file_id.hex()}"] = node.envelope_keys.open_envelope(
                 header, placed
-            )
+            ).dek
     return found
 
 

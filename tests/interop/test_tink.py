@@ -11,7 +11,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.stream import Layout
 from strongroom.envelope import header as headers
 from strongroom.envelope import spans
-from strongroom.envelope.header import HEADER_BYTES, Placement, body_aad
+from strongroom.envelope.header import FORMATS, Placement, body_aad
 from strongroom.envelope.inspect import inspect
 from strongroom.envelope.reader import EnvelopeReader
 from strongroom.envelope.writer import SealingWriter, new_sealer, seal_source
@@ -21,6 +21,13 @@ pytestmark = pytest.mark.interop
 
 SEGMENTS = [4096, 65536, 262144, 1048576]
 KEYS = MemoryKeys()
+
+
+@pytest.fixture(params=FORMATS, ids=["format 1", "format 2"], autouse=True)
+def version(request: pytest.FixtureRequest) -> int:
+    """Tink is asked about both bodies."""
+    KEYS.version = request.param
+    return KEYS.version
 
 
 def sizes(segment: int) -> list[int]:
@@ -99,7 +106,7 @@ def test_tink_opens_what_we_seal(segment: int, threads: int) -> None:
             out.write(plaintext)
             out.finish()
         for sink in (whole, streamed):
-            body = bytes(sink.data[HEADER_BYTES:])
+            body = bytes(sink.data[KEYS.header_bytes :])
             assert tink_decrypt(dek, segment, body, context) == plaintext
 
 
@@ -108,10 +115,12 @@ def test_tink_opens_what_we_seal(segment: int, threads: int) -> None:
 def test_we_open_what_tink_seals(segment: int, threads: int) -> None:
     for size in sizes(segment):
         plaintext, dek = rng.random_bytes(size), rng.new_key()
-        prelude = headers.new_prelude(dek, file_id=rng.random_bytes(16), segment_bytes=segment)
+        prelude = headers.new_prelude(
+            dek, file_id=rng.random_bytes(16), segment_bytes=segment, version=KEYS.version
+        )
         body = tink_encrypt(dek, segment, plaintext, body_aad(prelude))
         header = headers.Header(prelude, (None, None))
-        source, copied = Memory(bytes(HEADER_BYTES) + body), Memory()
+        source, copied = Memory(bytes(KEYS.header_bytes) + body), Memory()
         with EnvelopeReader(source, header, dek) as reader:
             spans.copy(reader, copied, reader.layout, threads=threads)
             middle = memoryview(bytearray(100))
@@ -127,7 +136,7 @@ def test_tink_refuses_what_we_refuse() -> None:
     header, dek = KEYS.new_envelope(Placement.standalone(), segment_bytes=4096)
     sink = Memory()
     seal_source(header, new_sealer(header, dek), Memory(bytes(10_000)), sink, threads=1)
-    body, context = bytes(sink.data[HEADER_BYTES:]), body_aad(header.prelude)
+    body, context = bytes(sink.data[KEYS.header_bytes :]), body_aad(header.prelude)
     assert tink_decrypt(dek, 4096, body, context) == bytes(10_000)
     for wrong_body, wrong_context in ((body, b"other"), (body[:8192], context)):
         with pytest.raises(tink.TinkError):

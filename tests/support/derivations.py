@@ -28,9 +28,10 @@ _DOORS = (
 )
 _found: list[str] = []
 _outputs: dict[bytes, bytes] = {}
+#: Keys that have the context in their derivation, each with the nonce that was derived beside it.
+_in_key: dict[bytes, bytes] = {}
+_KEY_BYTES, _NONCE_BYTES = 32, 12
 _seals: dict[bytes, bytes] = {}
-_keys_of_seals: set[bytes] = set()
-"""Digests of the keys that stand at the beginning of an output, with nonce and commitment behind (seals.md 1.1)."""
 counts = {"derivations": 0, "seals": 0, "streams": 0}
 
 
@@ -56,26 +57,29 @@ def _caller() -> str:
 def derived(key: bytes, salt: bytes, info: bytes, output: bytes, caller: str) -> None:
     """Judge one derivation of the product."""
     counts["derivations"] += 1
-    if any(use.fits(info) and len(output) == use.size for use in labels.SEALS):
-        _keys_of_seals.add(_digest(output[:32]))
     rows = (*labels.SUBKEYS, *labels.SEALS)
-    if not any(use.fits(info) and use.salted == bool(salt) for use in rows):
+    known = [use for use in rows if use.fits(info) and use.salted == bool(salt)]
+    if not any(use.size == len(output) for use in known):
         _found.append(f"{caller} derives by an info that no row of the table has: {info[:40]!r}")
     if _digest(key) in _outputs:
         _found.append(f"{caller} derives from a subkey: {info[:40]!r}")
     before = _outputs.setdefault(_digest(output), inputs := _digest(key, salt, info))
     if before != inputs:
         _found.append(f"{caller} derives what another input gave: {info[:40]!r}")
+    if len(output) > _KEY_BYTES:
+        key, nonce = output[:_KEY_BYTES], output[_KEY_BYTES:][:_NONCE_BYTES]
+        _outputs[_digest(key)], _in_key[_digest(key)] = inputs, _digest(nonce)
 
 
 def sealed(key: bytes, nonce: bytes, aad: bytes, plaintext: bytes, caller: str) -> None:
     """Judge one seal of the product; the very same message again, as vectors make it, tells nobody anything."""
     counts["seals"] += 1
-    if not aad and _digest(key) in _keys_of_seals:
-        pass  # the context is in the key
-    elif not any(use.fits(aad) for use in labels.BOUND):
+    in_key = _in_key.get(_digest(key))
+    if in_key is not None and (aad or in_key != _digest(nonce)):
+        _found.append(f"{caller} seals by another nonce or AAD than was derived: {aad[:40]!r}")
+    if in_key is None and not any(use.fits(aad) for use in labels.BOUND):
         _found.append(f"{caller} binds by an AAD that no row of the table has: {aad[:40]!r}")
-    if _digest(key) not in _outputs and _digest(key) not in _keys_of_seals:
+    if _digest(key) not in _outputs:
         _found.append(f"{caller} seals under a key that no label made: {aad[:40]!r}")
     message = _digest(aad, plaintext)
     if _seals.setdefault(_digest(key, nonce), message) != message:

@@ -5,7 +5,13 @@ from datetime import UTC, datetime
 
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, Placement
+from strongroom.envelope.header import (
+    BLOCK_BYTES,
+    DEFAULT_SEGMENT_BYTES,
+    FORMAT_1,
+    Header,
+    Placement,
+)
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.envelope.writer import new_sealer, seal_source
@@ -19,9 +25,16 @@ _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 class MemoryKeys(EnvelopeKeys):
     """The keys of envelopes as a node has them, over a ring that is rotated at will."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = FORMAT_1) -> None:
         self.ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), _NOW)
-        super().__init__(RingKeys(lambda: self.ring))
+        #: The format of new envelopes.
+        self.version = version
+        super().__init__(RingKeys(lambda: self.ring), lambda: self.version)
+
+    @property
+    def header_bytes(self) -> int:
+        """Where the body of a new envelope begins."""
+        return BLOCK_BYTES * self.version
 
     def rotate(self) -> str:
         """A new MEK encrypts; gives its id."""
@@ -76,7 +89,7 @@ def opened(keys: EnvelopeKeys, envelope: bytes, placement: Placement | None = No
     """The plaintext of a whole envelope, through the seekable reader."""
     source = Memory(envelope)
     header = read_header(source)
-    with EnvelopeReader(source, header, keys.open_envelope(header, placement)) as reader:
+    with EnvelopeReader(source, header, keys.open_envelope(header, placement).dek) as reader:
         target = bytearray(reader.size)
         reader.read_into_at(0, memoryview(target))
     return bytes(target)
@@ -96,4 +109,4 @@ class MemoryService:
 
     def unwrap(self, header: Header) -> SecretBytes:
         self.asked += 1
-        return self.keys.open_envelope(header, Placement.standalone())
+        return self.keys.open_envelope(header, Placement.standalone()).dek

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from strongroom.config import yaml_files
-from strongroom.envelope.header import Header, KeySlot
+from strongroom.envelope.header import Header, KeySlot, Placement
+from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.services.configuration.service import ConfigurationService
 
 
@@ -11,6 +12,11 @@ def differing_files(configuration: ConfigurationService) -> tuple[Path, ...]:
     """The YAML files that are not what the configuration says."""
     own = configuration
     return tuple(yaml_files.differing(own._folders, own.document(), own._file_modes))
+
+
+def rewrapped(keys: EnvelopeKeys, header: Header, placement: Placement | None) -> KeySlot:
+    """The slot that a rewrap of this header would write next."""
+    return keys.rewrapped_slot(header.prelude, keys.open_envelope(header, placement))
 
 
 def with_slot(header: Header, slot: KeySlot) -> Header:

@@ -4,18 +4,35 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.envelope.header import FORMATS
+from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.node import opening
 from tests.conftest import Torture
+from tests.support.envelope_formats import header_of
+from tests.support.memory_keys import sealed
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
+_VERSIONS = pytest.mark.parametrize("version", FORMATS, ids=["format 1", "format 2"])
 _FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 
 
 def _lab(start: Path, *words: str) -> Lab:
     variables = {"STRONGROOM_HOME": "{place}/node"}
     return Lab(start, start.with_name("place"), ("strongroom", *words), variables)
+
+
+def _seal(start: Path, version: int) -> None:
+    """An encrypted file beside the node, in a format that the node may not write yet."""
+    node = opening.open_node(str(start / "node"))
+    try:
+        keys = EnvelopeKeys(node.data_keys, lambda: version)
+        (start / "sealed").write_bytes(sealed(keys, nodes.PLAINTEXT))
+    finally:
+        node.close()
+    assert header_of(start / "sealed").prelude.format == version
 
 
 def _decrypted(place: Path) -> bytes:
@@ -56,14 +73,13 @@ def test_encrypting(
 
 
 @_FAULTS
+@_VERSIONS
 @pytest.mark.parametrize("options", [(), ("--overwrite",)], ids=["new", "overwrite"])
 def test_decrypting(
-    start: Path, few: Torture, faults: tuple[str, ...], options: tuple[str, ...]
+    start: Path, few: Torture, faults: tuple[str, ...], options: tuple[str, ...], version: int
 ) -> None:
     """Issue D: no part of a plaintext stays behind."""
-    (start / "plain").write_bytes(nodes.PLAINTEXT)
-    run(start / "node", "strongroom", "encrypt", start / "plain", start / "sealed")
-    (start / "plain").unlink()
+    _seal(start, version)
     if options:
         (start / "plain").write_bytes(b"old")
     words = ("decrypt", "{place}/sealed", "{place}/plain", *options)
@@ -82,11 +98,10 @@ def test_decrypting(
 
 
 @_FAULTS
-def test_rewrapping(start: Path, few: Torture, faults: tuple[str, ...]) -> None:
-    """One of the two slots opens at every moment."""
-    (start / "plain").write_bytes(nodes.PLAINTEXT)
-    run(start / "node", "strongroom", "encrypt", start / "plain", start / "sealed")
-    (start / "plain").unlink()
+@_VERSIONS
+def test_rewrapping(start: Path, few: Torture, faults: tuple[str, ...], version: int) -> None:
+    """One of the two slots opens at every moment, in either format."""
+    _seal(start, version)
     run(start / "node", "tsm", "security", "kms", "rotate")
     lab = _lab(start, "rewrap", "{place}/sealed")
 

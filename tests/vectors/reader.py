@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tests.vectors.reader_age import open_with_passphrase
+from tests.vectors.reader_envelope_2 import is_format_2, opened_header
 from tests.vectors.reader_pkcs12 import RefusedError, open_keystore
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -311,13 +312,18 @@ def rmk_of(wrap: Any, by: Means) -> bytes:
     return unsealed(key, inner, "strongroom/v1/root/indirect", pairs(wrap["context"]))
 
 
-# ---- envelope.md -------------------------------------------------------------------------------------
+# ---- envelope.md, envelope-2.md -------------------------------------------------------------------------------------
 
 
 def envelope(
     data: bytes, meks: Keys, *, site: str = NIL, extract: str = NIL, dek: bytes = b""
 ) -> bytes:
     """The plaintext of an encrypted file that belongs to this extract; of none, if none is named."""
+    place = raw(site) + raw(extract)
+    if is_format_2(data):
+        by_bytes = {raw(mek_id): mek for mek_id, mek in meks.items()}
+        found = opened_header(data, by_bytes, place, dek)
+        return b"".join(_segments(found.context, found.segment, found.body, found.dek))
     page, body = data[:4096], data[4096:]
     prelude, sectors = page[:64], (page[512:1024], page[1024:1536])
     if len(page) < 4096 or prelude[:8] != b"\x89STRONG\n" or prelude[8:12] != b"\0\1\0\1":
@@ -331,11 +337,11 @@ def envelope(
     if not slots:
         raise RefusedError("no intact slot")
     slots.sort(key=lambda slot: -int.from_bytes(slot[:8], "big"))
-    place = raw(site) + raw(extract)
     dek = dek or next(filter(None, (_dek(slot, prelude, place, meks) for slot in slots)), b"")
     if not dek:
         raise RefusedError("no slot opens")
-    return b"".join(_segments(prelude, segment, body, dek))
+    context = hashlib.sha256(b"strongroom/v1/body" + prelude[8:]).digest()
+    return b"".join(_segments(context, segment, body, dek))
 
 
 def _is_intact(sector: bytes) -> bool:
@@ -373,11 +379,10 @@ def _dek(slot: bytes, prelude: bytes, place: bytes, meks: Keys) -> bytes:
     return dek if hmac.compare_digest(commitment, prelude[32:]) else b""
 
 
-def _segments(prelude: bytes, segment: int, body: bytes, dek: bytes) -> Iterator[bytes]:
-    """The plaintext of each segment (4)."""
+def _segments(context: bytes, segment: int, body: bytes, dek: bytes) -> Iterator[bytes]:
+    """The plaintext of each segment (4; envelope-2.md 4)."""
     if len(body) < 56 or body[0] != 40:
         raise RefusedError("no stream header, or nothing behind it")
-    context = hashlib.sha256(b"strongroom/v1/body" + prelude[8:]).digest()
     cipher = AESGCM(HKDF(hashes.SHA256(), 32, salt=body[1:33], info=context).derive(dek))
     count = -(-len(body) // segment)
     for index in range(count):

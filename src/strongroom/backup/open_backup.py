@@ -235,4 +235,4 @@ def open_header(header: Header, row: Row, ring: KeyRing) -> SecretBytes:
     if header.prelude.file_id.hex() != row["file_id"]:
         raise IntegrityError
     keys = EnvelopeKeys(RingKeys(lambda: ring))
-    return keys.open_envelope(header, Placement(row["site_id"], row["id"]))
+    return keys.open_envelope(header, Placement(row["site_id"], row["id"])).dek

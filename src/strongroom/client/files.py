@@ -32,7 +32,7 @@ class EnvelopeFile(SourceFile):
     any number of threads. Each read verifies what it gives and raises IntegrityError where the file was changed.
 
     Attributes:
-        header: The header of the file. It was authenticated by the data key.
+        header: The header of the file. The data key authenticates its prelude, and nothing that stands in its key slots.
     """
 
     def __init__(self, source: Source, keys: KeyService, held: ExitStack) -> None:
@@ -202,14 +202,15 @@ def encrypt_file(
         StrongroomError: The key service failed or refused.
     """
     segments = DEFAULT_SEGMENT_BYTES
-    with OpenedFile(Path(source)) as file:
-        size = writer.stored_bytes(file.size, segments)
-        with NewFile(Path(target), expected_bytes=size, replace=replace) as new:
-            header, dek = generated(keys, segments)
-            sealer = writer.new_sealer(header, dek)
-            count = writer.seal_source(header, sealer, file, new, threads=default_threads())
-            file.check_unchanged()
-            new.commit()
+    with (
+        OpenedFile(Path(source)) as file,
+        NewFile(Path(target), expected_bytes=file.size, replace=replace) as new,
+    ):
+        header, dek = generated(keys, segments)
+        sealer = writer.new_sealer(header, dek)
+        count = writer.seal_source(header, sealer, file, new, threads=default_threads())
+        file.check_unchanged()
+        new.commit()
     return count
 
 

@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from strongroom.client.answers import problem
 from strongroom.client.key_service import header_of, key_of
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, serialize
+from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header
+from strongroom.envelope.pages import serialize
 from strongroom.errors import AuthenticationError, KeyServiceError, StrongroomError, UsageError
 from strongroom.system import disk, hosts
 

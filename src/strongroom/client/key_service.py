@@ -9,7 +9,8 @@ from typing import Protocol
 
 from strongroom.crypto.rng import KEY_BYTES
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, check_commitment, parse
+from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, check_commitment
+from strongroom.envelope.pages import parse_alone
 from strongroom.errors import FormatError, KeyServiceError
 
 
@@ -78,7 +79,7 @@ def header_of(fields: object) -> Header:
         KeyServiceError: The answer holds no header page.
     """
     try:
-        return parse(_bytes(fields, "header"))
+        return parse_alone(_bytes(fields, "header"))
     except FormatError as error:
         raise KeyServiceError("the key service's answer holds no header page") from error
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from strongroom.client.key_service import header_of, key_of
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, serialize
+from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header
+from strongroom.envelope.pages import serialize
 from strongroom.errors import FormatError, KeyServiceError, PermissionDeniedError
 from strongroom.system import disk, wire
 

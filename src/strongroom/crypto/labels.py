@@ -32,6 +32,10 @@ BACKUP_MEK = b"strongroom/v1/backup/mek"
 SLOT = b"strongroom/v1/slot"
 COMMIT = b"strongroom/v1/commit"
 BODY = b"strongroom/v1/body"
+SLOT_2 = b"strongroom/v2/slot"
+COMMIT_2 = b"strongroom/v2/commit"
+STREAM_2 = b"strongroom/v2/stream"
+BODY_2 = b"strongroom/v2/body"
 ASSET = b"strongroom/v1/asset"
 SESSION = b"strongroom/v1/session\0"
 ACCESS_TOKEN = b"strongroom/v1/access-token\0"
@@ -116,7 +120,8 @@ class Use(NamedTuple):
     @property
     def width(self) -> int:
         """Bytes of the label and of all fields; the least that there can be, if the last has any number."""
-        return len(self.label) + sum(field.size for field in self.fields)
+        frames = _COUNT_BYTES + _LENGTH_BYTES * len(self.fields) if self.framed else 0
+        return len(self.label) + sum(field.size for field in self.fields) + frames
 
     def fits(self, data: bytes) -> bool:
         """Whether these bytes can be of this use, by label and length."""
@@ -136,6 +141,15 @@ class Use(NamedTuple):
         return data.startswith(head) and not rest
 
 
+_COUNT_BYTES, _LENGTH_BYTES = 2, 4
+
+
+def framed(label: bytes, *fields: bytes) -> bytes:
+    """A label and fields of any lengths, so that no other label and fields give these bytes (seals.md 1.2)."""
+    parts = (len(field).to_bytes(_LENGTH_BYTES, "big") + field for field in fields)
+    return label + bytes([0, len(fields)]) + b"".join(parts)
+
+
 CONFIGURATION = "configuration key"
 MASTER = "master key"
 RMK = "RMK"
@@ -143,6 +157,9 @@ MEK = "MEK"
 DEK = "DEK"
 ASSET_KEY = "asset key"
 DATA_KEY = "data key of a root"
+
+SEAL_BYTES = 44
+"""Of a subkey that seals once: AES-256 key (32) and nonce (12)."""
 
 _INSTALLATION = Field("installation", 16)
 _RMK_ID = Field("RMK id", 16)
@@ -189,6 +206,25 @@ SUBKEYS: tuple[Use, ...] = (
     Use(BACKUP_MEK, Kind.INFO, MEK, _OF_BACKUP, "backup.md"),
     Use(COMMIT, Kind.INFO, DEK, (Field("file id", 16),), "envelope.md"),
     Use(b"", Kind.INFO, DEK, (Field("the digest of the body's context", 32),), "envelope.md", True),
+    Use(
+        SLOT_2,
+        Kind.INFO,
+        MEK,
+        _SLOT_FIELDS,
+        "envelope-2.md",
+        salted=True,
+        size=SEAL_BYTES,
+        framed=True,
+    ),
+    Use(COMMIT_2, Kind.INFO, DEK, (Field("file id", 16),), "envelope-2.md"),
+    Use(
+        STREAM_2,
+        Kind.INFO,
+        DEK,
+        (Field("the digest of the body's context", 32),),
+        "envelope-2.md",
+        salted=True,
+    ),
     Use(ASSET, Kind.INFO, ASSET_KEY, (), "asset-keys.md"),
     Use(ROOT_INDIRECT, Kind.INFO, DATA_KEY, (), "kms-store.md"),
 )
@@ -260,6 +296,7 @@ SEALS: tuple[Use, ...] = (
 #: Digests of something behind a label, with no key.
 DIGESTS: tuple[Use, ...] = (
     Use(BODY, Kind.DIGEST, "the body's context", _BODY_FIELDS, "envelope.md"),
+    Use(BODY_2, Kind.DIGEST, "the body's context", _BODY_FIELDS, "envelope-2.md"),
     Use(SESSION, Kind.DIGEST, "a session's token", (Field("token", 0),), "backup.md"),
     Use(IDENTITY, Kind.DIGEST, "an identity", (Field("public key", 32),), "statements.md"),
     Use(ACCESS_TOKEN, Kind.DIGEST, "an access token", (Field("secret", 0),), "backup.md"),

@@ -7,7 +7,7 @@ salt and the place, so a seal opens under one key and at one place only, and not
 import hmac
 from typing import NamedTuple
 
-from strongroom.crypto import aead, kdf, rng
+from strongroom.crypto import aead, kdf, labels, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError
 
@@ -34,8 +34,7 @@ class Place(NamedTuple):
     @property
     def info(self) -> bytes:
         """The bytes that stand for this place and for no other (1.2)."""
-        framed = (len(field).to_bytes(4, "big") + field for field in self.fields)
-        return self.label + b"\0" + bytes([len(self.fields)]) + b"".join(framed)
+        return labels.framed(self.label, *self.fields)
 
 
 class _Derived(NamedTuple):

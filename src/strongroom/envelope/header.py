@@ -1,8 +1,8 @@
-"""The header page of an encrypted file: prelude and two key slots (format/envelope.md §1 to §3).
+"""The header of an encrypted file as values: prelude and two key slots (format/envelope.md §1 to §3, envelope-2.md).
 
 Pure: no key is held, nothing is read or written. A parsed header is well formed and not authenticated: it comes from a
-file that an attacker may have written. Opening a slot authenticates it, by the slot's tag and the commitment
-(`envelope.slots`).
+file that an attacker may have written. Opening a slot authenticates that slot and the prelude, by the slot's tag and the
+commitment (`envelope.slots`). Its bytes are the affair of `envelope.pages`.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from strongroom.crypto import kdf, labels
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import id_bytes, id_text
-from strongroom.system.crc32c import crc32c
 
-HEADER_BYTES = 4096
-SECTOR_BYTES = 512
-SLOT_OFFSETS = (512, 1024)
-FORMAT = 1
+BLOCK_BYTES = 4096
+"""The unit of a header: what a disk writes as a whole, or loses as a whole in a power failure (envelope-2.md §1.1)."""
+MAX_HEADER_BYTES = 2 * BLOCK_BYTES
+FORMAT_1 = 1
+FORMAT_2 = 2
+FORMATS = (FORMAT_1, FORMAT_2)
 SUITE = 1
-SLOT_ALGORITHM = 1
 DEFAULT_SEGMENT_BYTES = 256 * 1024
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 4 * 1024 * 1024
@@ -30,20 +30,13 @@ MAGIC = b"\x89STRONG\n"
 
 FILE_ID_BYTES = 16
 COMMITMENT_BYTES = 32
-SALT_BYTES = 32
-NONCE_BYTES = 12
-WRAPPED_DEK_BYTES = 48
 PLACEMENT_BYTES = 32
+PRELUDE_BYTES = 64
 
 _PRELUDE = struct.Struct(">8sHHI16s32s")
-_SLOT = struct.Struct(">QH6x16s32s32s12s48s")
-_CRC = struct.Struct(">I")
-_PREFIX = struct.Struct(">QH")
-_RESERVED = slice(10, 16)
-_EMPTY_SECTOR = bytes(SECTOR_BYTES)
-_ZEROS = bytes(HEADER_BYTES)
 _NIL_PLACEMENT = bytes(PLACEMENT_BYTES)
 _MAX_SEQUENCE = 2**64 - 1
+_COMMIT = {FORMAT_1: labels.COMMIT, FORMAT_2: labels.COMMIT_2}
 
 
 @dataclass(frozen=True)
@@ -99,10 +92,25 @@ class Prelude:
             MAGIC, self.format, self.suite, self.segment_bytes, self.file_id, self.commitment
         )
 
+    @property
+    def body_offset(self) -> int:
+        """Length of the header, behind which the body begins: a block in format 1, and two in format 2."""
+        return BLOCK_BYTES * self.format
+
 
 @dataclass(frozen=True)
 class KeySlot:
-    """A wrap of the file's data key (DEK) by a MEK (§3)."""
+    """A wrap of the file's data key (DEK) by a MEK (§3).
+
+    Attributes:
+        sequence: From 1; higher is newer.
+        algorithm: The algorithm of the wrap.
+        mek_id: The MEK.
+        placement: The site and extract to which the file belongs.
+        salt: The salt of the wrap key.
+        nonce: The nonce of the wrap; empty in format 2, which derives it.
+        wrapped_dek: Ciphertext and tag.
+    """
 
     sequence: int
     algorithm: int
@@ -112,37 +120,44 @@ class KeySlot:
     nonce: bytes
     wrapped_dek: bytes
 
-    def encode(self) -> bytes:
-        """The slot's sector."""
-        record = _SLOT.pack(
-            self.sequence,
-            self.algorithm,
-            id_bytes(self.mek_id),
-            self.placement.encode(),
-            self.salt,
-            self.nonce,
-            self.wrapped_dek,
-        )
-        return (record + _CRC.pack(crc32c(record))).ljust(SECTOR_BYTES, b"\0")
+
+@dataclass(frozen=True)
+class UnknownSlot:
+    """An intact slot of an algorithm that this release does not know (envelope-2.md §3.5); only format 2 has such.
+
+    Attributes:
+        algorithm: The algorithm of the wrap.
+        mek_id: The key that it names, in the place that all algorithms have for it.
+        block: The block as it is stored.
+    """
+
+    algorithm: int
+    mek_id: str
+    block: bytes
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header page.
+    """A header.
 
     Attributes:
         prelude: The part that never changes.
-        slots: The two slots; None if empty or damaged.
+        slots: The two slots; None if empty, damaged or unknown.
         damaged: Numbers of the slots that are damaged.
+        unknown: The slots of unknown algorithms; None for each that is none.
     """
 
     prelude: Prelude
     slots: tuple[KeySlot | None, KeySlot | None]
     damaged: frozenset[int] = frozenset()
+    unknown: tuple[UnknownSlot | None, UnknownSlot | None] = (None, None)
 
     @property
     def newest(self) -> KeySlot:
-        """The slot to try first (§3.6)."""
+        """The slot to try first (§3.6).
+
+        Nothing in it is authenticated if the header was read from a file: `open_envelope` says which slot opened.
+        """
         return self.intact[0][1]
 
     @property
@@ -154,7 +169,8 @@ class Header:
     @property
     def mek_ids(self) -> frozenset[str]:
         """The MEKs of both slots; the file needs one of them, and after a crash it may be either (§5.7)."""
-        return frozenset(slot.mek_id for _, slot in self.intact)
+        others = (slot.mek_id for slot in self.unknown if slot is not None)
+        return frozenset(slot.mek_id for _, slot in self.intact).union(others)
 
     def only(self, number: int) -> "Header":
         """This header without its other slot, to open exactly this one."""
@@ -164,13 +180,24 @@ class Header:
     def with_slot_at(self, number: int, slot: KeySlot) -> "Header":
         """This header with one slot replaced."""
         slots = (slot, self.slots[1]) if number == 0 else (self.slots[0], slot)
-        return replace(self, slots=slots, damaged=self.damaged - {number})
+        unknown = (None, self.unknown[1]) if number == 0 else (self.unknown[0], None)
+        return replace(self, slots=slots, damaged=self.damaged - {number}, unknown=unknown)
 
 
 def new_prelude(
-    dek: SecretBytes, *, file_id: bytes, segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    dek: SecretBytes,
+    *,
+    file_id: bytes,
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+    version: int = FORMAT_1,
 ) -> Prelude:
     """The prelude of a new file.
+
+    Args:
+        dek: The file's data key, to which the prelude commits.
+        file_id: 16 fresh random bytes.
+        segment_bytes: The size of the body's segments.
+        version: The format of the file.
 
     Raises:
         FormatError: The segment size is not allowed (§2.2).
@@ -178,7 +205,7 @@ def new_prelude(
     _check_segment_bytes(segment_bytes)
     if len(file_id) != FILE_ID_BYTES:
         raise FormatError(f"a file id has {FILE_ID_BYTES} bytes, not {len(file_id)}")
-    return Prelude(FORMAT, SUITE, segment_bytes, file_id, _commitment(dek, file_id))
+    return Prelude(version, SUITE, segment_bytes, file_id, _commitment(dek, version, file_id))
 
 
 def check_commitment(prelude: Prelude, dek: SecretBytes) -> None:
@@ -190,51 +217,29 @@ def check_commitment(prelude: Prelude, dek: SecretBytes) -> None:
     Raises:
         IntegrityError: The DEK is another one.
     """
-    if not hmac.compare_digest(prelude.commitment, _commitment(dek, prelude.file_id)):
+    found = _commitment(dek, prelude.format, prelude.file_id)
+    if not hmac.compare_digest(prelude.commitment, found):
         raise IntegrityError
 
 
 def body_aad(prelude: Prelude) -> bytes:
-    """The associated data of the body (§4.3)."""
-    return hashlib.sha256(labels.BODY + prelude.encode()[len(MAGIC) :]).digest()
+    """The associated data of the body, which is also the info of its key (§4.3, envelope-2.md §4.1)."""
+    context = prelude.encode()[len(MAGIC) :]
+    if prelude.format == FORMAT_1:
+        return hashlib.sha256(labels.BODY + context).digest()
+    return labels.STREAM_2 + hashlib.sha256(labels.BODY_2 + context).digest()
 
 
-def serialize(header: Header) -> bytes:
-    """The 4096 bytes of a header page."""
-    sectors = [header.prelude.encode().ljust(SECTOR_BYTES, b"\0")]
-    sectors += [_EMPTY_SECTOR if slot is None else slot.encode() for slot in header.slots]
-    return b"".join(sectors).ljust(HEADER_BYTES, b"\0")
-
-
-def parse(page: bytes) -> Header:
-    """Parse a header page; the result is not authenticated.
+def parse_prelude(data: bytes) -> Prelude:
+    """Parse the prelude at the beginning of these bytes (§2, envelope-2.md §2.2).
 
     Raises:
-        FormatError: The page is no header page, of an unknown version, or without an intact slot.
+        FormatError: The bytes are no prelude, or one of an unknown version.
     """
-    if len(page) != HEADER_BYTES:
-        raise FormatError(f"a header page has {HEADER_BYTES} bytes, not {len(page)}")
-    prelude = parse_prelude(page[:SECTOR_BYTES])
-    if not _is_zero(page[SLOT_OFFSETS[1] + SECTOR_BYTES :]):
-        raise FormatError("the header page has bytes where zeros must be")  # §1.3
-    slots, damaged = [], set()
-    for number, offset in enumerate(SLOT_OFFSETS):
-        sector = page[offset : offset + SECTOR_BYTES]
-        slot = parse_slot(sector)
-        slots.append(slot)
-        if slot is None and sector != _EMPTY_SECTOR:
-            damaged.add(number)
-    if slots == [None, None]:
-        raise FormatError("the header page has no intact key slot")  # §3.4
-    return Header(prelude, (slots[0], slots[1]), frozenset(damaged))
-
-
-def parse_prelude(sector: bytes) -> Prelude:
-    """Parse the prelude, sector 0 of the page (§2)."""
-    magic, version, suite, segment_bytes, file_id, commitment = _PRELUDE.unpack_from(sector)
+    magic, version, suite, segment_bytes, file_id, commitment = _PRELUDE.unpack_from(data)
     if magic != MAGIC:  # §2.1, in this order
         raise FormatError("not an encrypted file of strongroom")
-    if version != FORMAT:
+    if version not in FORMATS:
         raise FormatError(
             f"envelope format {version} is not known", hint="use a newer release of strongroom"
         )
@@ -243,60 +248,18 @@ def parse_prelude(sector: bytes) -> Prelude:
             f"envelope suite {suite} is not known", hint="use a newer release of strongroom"
         )
     _check_segment_bytes(segment_bytes)
-    if not _is_zero(sector[_PRELUDE.size :]):
-        raise FormatError("the prelude has bytes where zeros must be")  # §1.3
     return Prelude(version, suite, segment_bytes, file_id, commitment)
 
 
-def parse_slot(sector: bytes) -> KeySlot | None:
-    """Parse the slot of a sector; None if the sector is empty or damaged (§3.4).
-
-    Raises:
-        FormatError: The slot is intact and of an unknown kind (§3.5). Unlike damage, that must not be passed over: the
-            other slot may be older.
-    """
-    if sector == _EMPTY_SECTOR or not _is_intact(sector):
-        return None
-    sequence, algorithm, mek, placement, salt, nonce, wrapped = _SLOT.unpack_from(sector)
-    if algorithm != SLOT_ALGORITHM or sequence == 0:
-        raise FormatError(
-            f"key slot of algorithm {algorithm}, sequence {sequence} is not known",
-            hint="use a newer release of strongroom",
-        )
-    return KeySlot(
-        sequence, algorithm, id_text(mek), Placement.decode(placement), salt, nonce, wrapped
-    )
-
-
-def slot_aad_prefix(sequence: int, algorithm: int) -> bytes:
-    """Sequence and algorithm as they are stored in a slot, for the slot's AAD (§3.2)."""
-    return _PREFIX.pack(sequence, algorithm)
-
-
-def next_sequence(header: Header) -> int:
-    """The sequence of the next wrap (§5.3).
+def next_sequence(slot: KeySlot) -> int:
+    """The sequence of the wrap that follows a slot (§5.3).
 
     Raises:
         FormatError: The sequence is at its maximum, which no file reaches: the header was made by hand.
     """
-    highest = header.newest.sequence
-    if highest >= _MAX_SEQUENCE:
+    if slot.sequence >= _MAX_SEQUENCE:
         raise FormatError("the key slot's sequence is exhausted")
-    return highest + 1
-
-
-def _is_intact(sector: bytes) -> bool:
-    (stored,) = _CRC.unpack_from(sector, _SLOT.size)
-    end = _SLOT.size + _CRC.size
-    return (
-        _is_zero(sector[end:])
-        and _is_zero(sector[_RESERVED])
-        and stored == crc32c(sector[: _SLOT.size])
-    )
-
-
-def _is_zero(data: bytes) -> bool:
-    return data == _ZEROS[: len(data)]  # ten times faster than any(): rewraps do it for each file
+    return slot.sequence + 1
 
 
 def _check_segment_bytes(count: int) -> None:
@@ -307,5 +270,7 @@ def _check_segment_bytes(count: int) -> None:
         )
 
 
-def _commitment(dek: SecretBytes, file_id: bytes) -> bytes:
-    return kdf.hkdf(dek, salt=b"", info=labels.COMMIT + file_id, length=COMMITMENT_BYTES).reveal()
+def _commitment(dek: SecretBytes, version: int, file_id: bytes) -> bytes:
+    return kdf.hkdf(
+        dek, salt=b"", info=_COMMIT[version] + file_id, length=COMMITMENT_BYTES
+    ).reveal()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from strongroom.crypto.stream import Layout
-from strongroom.envelope.header import HEADER_BYTES, Header, KeySlot, body_aad
+from strongroom.envelope.header import Header, KeySlot, body_aad
 from strongroom.errors import IntegrityError
 
 
@@ -27,7 +27,7 @@ class Inspection:
         prelude = self.header.prelude
         return {
             "mek_id": self.header.newest.mek_id,
-            "body_offset": HEADER_BYTES,
+            "body_offset": prelude.body_offset,
             "segment_bytes": prelude.segment_bytes,
             "context": self.context.hex(),
             "plaintext_bytes": self.plaintext_bytes,
@@ -39,8 +39,30 @@ class Inspection:
             "slots": [self._slot(number) for number in range(len(self.header.slots))],
         }
 
+    def proved_by(self, slot: KeySlot) -> dict[str, object]:
+        """The members that change once a slot opened: it authenticates the prelude and itself, and no other slot."""
+        slots = [
+            self._slot(number) | {"authenticated": found == slot}
+            for number, found in enumerate(self.header.slots)
+        ]
+        return {"authenticated": True, "mek_id": slot.mek_id, "slots": slots}
+
+    def slot_words(self) -> list[str]:
+        """A sentence for each slot."""
+        return [self._words(number) for number in range(len(self.header.slots))]
+
+    def _words(self, number: int) -> str:
+        slot, unknown = self.header.slots[number], self.header.unknown[number]
+        if unknown is not None:
+            return f"MEK {unknown.mek_id}, algorithm {unknown.algorithm}, which is not known"
+        if slot is None:
+            return "damaged" if number in self.header.damaged else "empty"
+        return f"MEK {slot.mek_id}, number {slot.sequence}, {slot.placement.describe()}"
+
     def _slot(self, number: int) -> dict[str, object]:
-        slot = self.header.slots[number]
+        slot, unknown = self.header.slots[number], self.header.unknown[number]
+        if unknown is not None:
+            return {"state": "unknown", "algorithm": unknown.algorithm, "mek_id": unknown.mek_id}
         if slot is None:
             return {"state": "damaged" if number in self.header.damaged else "empty"}
         return _slot_json(slot)
@@ -54,7 +76,7 @@ def inspect(header: Header, file_bytes: int) -> Inspection:
 def _plaintext_bytes(header: Header, file_bytes: int) -> int | None:
     layout = Layout(header.prelude.segment_bytes)
     try:
-        return layout.plaintext_bytes(max(file_bytes - HEADER_BYTES, 0))
+        return layout.plaintext_bytes(max(file_bytes - header.prelude.body_offset, 0))
     except IntegrityError:
         return None
 

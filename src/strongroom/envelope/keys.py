@@ -3,6 +3,9 @@
 It holds no key: MEKs are behind the port `kms.data_keys`.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as headers
@@ -12,15 +15,37 @@ from strongroom.errors import IntegrityError, KeyNotFoundError
 from strongroom.kms.data_keys import DataKeys
 
 
+def format_1() -> int:
+    """The format that is written until a node's floors say another one."""
+    return headers.FORMAT_1
+
+
+class OpenedKey(NamedTuple):
+    """A data key, and the slot that it came from.
+
+    All of that slot is authenticated by it, and nothing of the other (envelope.md §3.11, envelope-2.md §3.6).
+
+    Attributes:
+        dek: The data key.
+        slot: The slot that opened.
+        number: The number of that slot.
+    """
+
+    dek: SecretBytes
+    slot: KeySlot
+    number: int
+
+
 class EnvelopeKeys:
     """Makes headers with their data keys (DEKs), and opens the DEKs of headers.
 
     Args:
         data_keys: Wraps and unwraps DEKs; its versions are the MEKs.
+        written_format: Says in which format a new envelope is written; every format is read.
     """
 
-    def __init__(self, data_keys: DataKeys) -> None:
-        self._data_keys = data_keys
+    def __init__(self, data_keys: DataKeys, written_format: Callable[[], int] = format_1) -> None:
+        self._data_keys, self._written_format = data_keys, written_format
 
     @property
     def active_mek_id(self) -> str:
@@ -34,7 +59,9 @@ class EnvelopeKeys:
     def new_envelope(
         self, placement: Placement, *, segment_bytes: int = headers.DEFAULT_SEGMENT_BYTES
     ) -> tuple[Header, SecretBytes]:
-        """A header with a fresh file id and a fresh DEK in slot 0, wrapped by the active MEK; and the DEK.
+        """A header with a fresh file id and a fresh DEK, wrapped by the active MEK; and the DEK.
+
+        In format 1 the wrap stands in slot 0, in format 2 in both slots.
 
         Args:
             placement: The site and item to which the file belongs.
@@ -45,12 +72,18 @@ class EnvelopeKeys:
         """
         # the header commits to its DEK, so the DEK is made before that to which its wrap is bound
         dek = rng.new_key()
-        file_id = rng.random_bytes(headers.FILE_ID_BYTES)
-        prelude = headers.new_prelude(dek, file_id=file_id, segment_bytes=segment_bytes)
-        return Header(prelude, (self._seal(dek, prelude, placement, sequence=1), None)), dek
+        prelude = headers.new_prelude(
+            dek,
+            file_id=rng.random_bytes(headers.FILE_ID_BYTES),
+            segment_bytes=segment_bytes,
+            version=self._written_format(),
+        )
+        slot = self._seal(dek, prelude, placement, sequence=1)
+        second = None if prelude.format == headers.FORMAT_1 else slot
+        return Header(prelude, (slot, second)), dek
 
-    def open_envelope(self, header: Header, placement: Placement | None) -> SecretBytes:
-        """The DEK of a header.
+    def open_envelope(self, header: Header, placement: Placement | None) -> OpenedKey:
+        """The DEK of a header, and the slot that it came from.
 
         The newest slot is opened first. If it does not open, the other slot is tried: a rewrap that was interrupted by
         a crash may have left the newest one incomplete, and the older one then still holds the same DEK (§3.6).
@@ -63,32 +96,36 @@ class EnvelopeKeys:
             IntegrityError: No slot opens, or the file belongs to another site or item, which the message names.
             KeyNotFoundError: No MEK that the slots name is known.
         """
-        failure: IntegrityError | KeyNotFoundError = IntegrityError()
-        for _, slot in header.intact:
+        failure: IntegrityError | KeyNotFoundError | None = None
+        owner: Placement | None = None
+        for number, slot in header.intact:
             try:
-                # a genuine file in the place of another one opens by our keys, and would show a user another site's
-                # data
-                _check_placement(slot, placement)
-                return self._open(slot, header.prelude)
-            except (IntegrityError, KeyNotFoundError) as error:
+                dek = self._open(slot, header.prelude)
+            except IntegrityError as error:
                 failure = error
-        raise failure
+            except KeyNotFoundError as error:
+                failure = failure or error
+            else:
+                if placement in (None, slot.placement):
+                    return OpenedKey(dek, slot, number)
+                owner = owner or slot.placement
+        if owner is not None and placement is not None:
+            # a genuine file in the place of another one opens by our keys, and would show a user another site's data;
+            # only a slot that opened says where it belongs (findings X11)
+            raise IntegrityError(
+                f"the file belongs to {owner.describe()}, not to {placement.describe()}",
+                hint="a file was moved or replaced in the file store",
+            )
+        raise failure or IntegrityError()
 
-    def rewrapped_slot(self, header: Header, placement: Placement | None) -> KeySlot:
-        """The header's DEK, wrapped by the active MEK, as the slot to write next.
-
-        Args:
-            header: A parsed header.
-            placement: The site and item to which the file must belong; None keeps the header's own.
+    def rewrapped_slot(self, prelude: Prelude, opened: OpenedKey) -> KeySlot:
+        """The DEK of a header that was opened, wrapped by the active MEK, as the slot to write next.
 
         Raises:
-            IntegrityError: No slot opens, or the file belongs to another site or item, which the message names.
-            KeyNotFoundError: No MEK that the slots name is known.
-            FormatError: The sequence of the slots has no next number.
+            FormatError: The sequence of the slot that opened has no next number.
         """
-        dek = self.open_envelope(header, placement)
-        place = header.newest.placement if placement is None else placement
-        return self._seal(dek, header.prelude, place, sequence=headers.next_sequence(header))
+        sequence = headers.next_sequence(opened.slot)
+        return self._seal(opened.dek, prelude, opened.slot.placement, sequence=sequence)
 
     def _open(self, slot: KeySlot, prelude: Prelude) -> SecretBytes:
         context, blob = slots.context_of(slot, prelude), slots.blob_of(slot)
@@ -100,14 +137,5 @@ class EnvelopeKeys:
         self, dek: SecretBytes, prelude: Prelude, placement: Placement, *, sequence: int
     ) -> KeySlot:
         context = slots.context(prelude, placement, sequence=sequence)
-        return slots.new_slot(self._data_keys.wrap(dek, context), placement, sequence=sequence)
-
-
-def _check_placement(slot: KeySlot, placement: Placement | None) -> None:
-    if placement is None or slot.placement == placement:
-        return
-    owner = slot.placement
-    raise IntegrityError(
-        f"the file belongs to {owner.describe()}, not to {placement.describe()}",
-        hint="a file was moved or replaced in the file store",
-    )
+        wrapped = self._data_keys.wrap(dek, context)
+        return slots.new_slot(wrapped, prelude, placement, sequence=sequence)

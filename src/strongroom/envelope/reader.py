@@ -11,7 +11,8 @@ from typing import Self
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.stream import STREAM_HEADER_BYTES, TAG_BYTES, Layout, SegmentOpener
 from strongroom.crypto.workers import page_buffer
-from strongroom.envelope.header import HEADER_BYTES, Header, body_aad, parse
+from strongroom.envelope.header import BLOCK_BYTES, MAX_HEADER_BYTES, Header, body_aad
+from strongroom.envelope.pages import parse
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.system.positions import Source
 
@@ -26,14 +27,16 @@ def read_header(source: Source) -> Header:
     Raises:
         FormatError: The file has no header page.
     """
-    return _read_header(lambda page: source.read_into_at(0, page))
+    return parse(_head(lambda room: source.read_into_at(0, room)))
 
 
-def _read_header(read_into: Callable[[memoryview], int]) -> Header:
-    page = memoryview(bytearray(HEADER_BYTES))
-    if read_into(page) != HEADER_BYTES:
+def _head(read_into: Callable[[memoryview], int]) -> bytes:
+    """As many bytes as the longest header has, or all of a shorter file: a short one may be of format 1."""
+    room = bytearray(MAX_HEADER_BYTES)
+    count = read_into(memoryview(room))
+    if count < BLOCK_BYTES:
         raise FormatError("not an encrypted file of strongroom: shorter than a header page")  # §1.4
-    return parse(bytes(page))
+    return bytes(room[:count])
 
 
 @dataclass
@@ -61,12 +64,12 @@ class EnvelopeReader:
 
     def __init__(self, source: Source, header: Header, dek: SecretBytes) -> None:
         self.layout = Layout(header.prelude.segment_bytes)
-        self._source = source
-        self._size = self.layout.plaintext_bytes(max(source.size - HEADER_BYTES, 0))
+        self._source, self._body = source, header.prelude.body_offset
+        self._size = self.layout.plaintext_bytes(max(source.size - self._body, 0))
         self._last = self.layout.segments(self._size) - 1
         self._batch = max(1, min(_READ_BYTES // self.layout.segment_bytes, self._last + 1))
         stream_header = bytearray(STREAM_HEADER_BYTES)
-        self._read_sealed(HEADER_BYTES, memoryview(stream_header))
+        self._read_sealed(self._body, memoryview(stream_header))
         self._opener = SegmentOpener(dek, body_aad(header.prelude), bytes(stream_header))
         # buffers that no thread uses now; append and pop of a list are atomic, so threads share it without a lock
         self._idle: list[_Scratch] = []
@@ -143,7 +146,7 @@ class EnvelopeReader:
         """The ciphertext of neighbouring segments."""
         start, stop = self._span(index)[0], self._span(index + count - 1)[1]
         sealed = scratch.sealed[: stop - start + TAG_BYTES * count]
-        self._read_sealed(HEADER_BYTES + self.layout.body_offset(index), sealed)
+        self._read_sealed(self._body + self.layout.body_offset(index), sealed)
         return sealed
 
     def _read_sealed(self, offset: int, target: memoryview) -> None:
@@ -169,6 +172,19 @@ class EnvelopeReader:
         self.close()
 
 
+class _Ahead:
+    """A pipe of which some bytes were read already; calling it fills a buffer, as the pipe does."""
+
+    def __init__(self, data: bytes, read_into: Callable[[memoryview], int]) -> None:
+        self._left, self._read_into = data, read_into
+
+    def __call__(self, target: memoryview) -> int:
+        count = min(len(self._left), len(target))
+        target[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count if count == len(target) else count + self._read_into(target[count:])
+
+
 class StreamReader:
     """The plaintext of an envelope that comes through a pipe, in verified segments.
 
@@ -177,8 +193,9 @@ class StreamReader:
     """
 
     def __init__(self, read_into: Callable[[memoryview], int]) -> None:
-        self._read_into = read_into
-        self.header = _read_header(read_into)
+        head = _head(read_into)
+        self.header = parse(head)
+        self._read_into = _Ahead(head[self.header.prelude.body_offset :], read_into)
 
     def plaintext(self, dek: SecretBytes) -> Iterator[memoryview]:
         """Pieces of verified plaintext; the next piece overwrites the one before.

@@ -8,34 +8,32 @@ files can share the two syncs.
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from strongroom.envelope.header import (
-    HEADER_BYTES,
-    SLOT_OFFSETS,
-    Header,
-    KeySlot,
-    Placement,
-    parse,
-)
+from strongroom.envelope.header import FORMAT_1, MAX_HEADER_BYTES, Header, KeySlot, Placement
 from strongroom.envelope.keys import EnvelopeKeys
-from strongroom.errors import IntegrityError, KeyNotFoundError, StrongroomError
+from strongroom.envelope.pages import parse, place
+from strongroom.errors import FormatError, IntegrityError, StrongroomError
 from strongroom.system.positions import HeaderPage, SharesSync
 
 PageT_co = TypeVar("PageT_co", bound=HeaderPage, covariant=True)
 
 
 class PageCopy:
-    """A header page in memory, for a file store that replaces whole pages."""
+    """A header in memory, for a file store that takes it step by step, or whole."""
 
     def __init__(self, page: bytes) -> None:
         self._page = bytearray(page)
 
     def read(self, count: int) -> bytes:
-        """The first bytes of the page."""
+        """The first bytes of the file."""
         return bytes(self._page[:count])
 
-    def write_sector(self, offset: int, sector: bytes) -> None:
-        """Overwrite one sector of the copy."""
-        self._page[offset : offset + len(sector)] = sector
+    def read_back(self, count: int) -> bytes:
+        """The same: the store has read back what it gave (`FileStore.swap_header`)."""
+        return self.read(count)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Overwrite a sector or a block of the copy."""
+        self._page[offset : offset + len(data)] = data
 
 
 class Rewrap(Generic[PageT_co]):
@@ -53,39 +51,51 @@ class Rewrap(Generic[PageT_co]):
 
     def __init__(self, page: PageT_co, keys: EnvelopeKeys, placement: Placement | None) -> None:
         self.page, self._keys = page, keys
-        self.header = parse(page.read(HEADER_BYTES))
-        self._opening = self._opening_slot(placement)
-        self._placement = self._opening[1].placement
+        self.header = parse(page.read(MAX_HEADER_BYTES))
+        # the newest slot if it opens, else the other (§3.6, §5.2)
+        self._opened = keys.open_envelope(self.header, placement)
+        self._target = 1 - self._opened.number
         self._slot: KeySlot | None = None
-        self._sector = b""
         self._is_checked = False
 
     @property
     def before(self) -> str:
         """The MEK that opened the file before the rewrap."""
-        return self._opening[1].mek_id
+        return self._opened.slot.mek_id
 
     @property
     def is_needed(self) -> bool:
-        """Whether a slot is under another MEK than the active one, has another placement, or is damaged (§5.6).
+        """Whether a slot is under another MEK than the active one, or damaged (§5.6).
 
-        Nothing is needed if the slots hold one and the same record, or the second one is empty.
+        Nothing is needed if the slots hold one and the same record, or the second one is empty or unknown.
         """
-        number, slot = self._opening
-        other = self.header.slots[1 - number]
-        return not self._is_current(slot) or bool(self.header.damaged) or other not in (None, slot)
+        other = self.header.slots[self._target]
+        return (
+            not self._is_current
+            or bool(self.header.damaged)
+            or other not in (None, self._opened.slot)
+        )
 
     def write_first(self) -> None:
-        """Overwrite the slot that the file does not need (§5.2, §5.3); the caller must sync before `write_second`."""
-        number, slot = self._opening
-        if self._is_current(slot):
-            # an earlier rewrap died after its first write: only the second slot is left to do
-            self._slot = slot
-        else:
-            self._slot = self._keys.rewrapped_slot(self.header.only(number), self._placement)
-        self._sector = self._slot.encode()
+        """Overwrite the slot that the file does not need (§5.2, §5.3); the caller must sync before `check_first`.
+
+        Raises:
+            FormatError: The slot is of an algorithm that this release does not know, or the sequence is exhausted.
+        """
+        unknown = self.header.unknown[self._target]
+        if unknown is not None:  # envelope-2.md §3.5
+            raise FormatError(
+                f"a key slot is of algorithm {unknown.algorithm}, which is not known: it is not overwritten",
+                hint="use a newer release of strongroom, or encrypt the file anew",
+            )
+        # if the slot is current, an earlier rewrap died after its first write: only the second is left to do
+        self._slot = (
+            self._opened.slot
+            if self._is_current
+            else self._keys.rewrapped_slot(self.header.prelude, self._opened)
+        )
         # §3.9: a torn write here harms nothing, since the other slot opens
-        self.page.write_sector(SLOT_OFFSETS[1 - number], self._sector)
+        self.page.write_at(*place(self.header.prelude, self._target, self._slot))
 
     @property
     def after(self) -> str:
@@ -93,17 +103,16 @@ class Rewrap(Generic[PageT_co]):
         return self._slot.mek_id if self._slot is not None else ""
 
     def check_first(self) -> None:
-        """Read the written slot back and open it (§5.4); must precede `write_second`.
+        """Read the written slot back from the disk and open it (§5.4); must precede `write_second`.
 
         Raises:
             IntegrityError: The file does not hold the slot that was written; the other slot is as before.
         """
-        target = 1 - self._opening[0]
-        back = self.page.read(HEADER_BYTES)
-        if self._slot is None or not self._is_as_written(back, target):
+        back = self.page.read_back(MAX_HEADER_BYTES)
+        if self._slot is None or not self._is_as_written(back, self._slot):
             raise IntegrityError
-        header = self.header.with_slot_at(target, self._slot)
-        self._keys.open_envelope(header.only(target), self._placement)
+        header = self.header.with_slot_at(self._target, self._slot)
+        self._keys.open_envelope(header.only(self._target), self._slot.placement)
         self._is_checked = True
 
     def write_second(self) -> None:
@@ -112,33 +121,25 @@ class Rewrap(Generic[PageT_co]):
         Raises:
             IntegrityError: The first slot was not checked, so that this could destroy the only slot that opens.
         """
-        if not self._is_checked:
+        if self._slot is None or not self._is_checked:
             raise IntegrityError
-        self.page.write_sector(SLOT_OFFSETS[self._opening[0]], self._sector)
+        self.page.write_at(*place(self.header.prelude, self._opened.number, self._slot))
 
     def check_and_write_second(self) -> None:
         """`check_first` and `write_second`, for a caller without a batch."""
         self.check_first()
         self.write_second()
 
-    def _is_as_written(self, page: bytes, target: int) -> bool:
-        prelude = self.header.prelude.encode()
-        return page.startswith(prelude) and page.startswith(self._sector, SLOT_OFFSETS[target])
+    def _is_as_written(self, back: bytes, slot: KeySlot) -> bool:
+        prelude = self.header.prelude
+        offset, data = place(prelude, self._target, slot)
+        # of format 1 the prelude has one copy, which the write must not have touched
+        begin = prelude.encode() if prelude.format == FORMAT_1 else b""
+        return back.startswith(begin) and back.startswith(data, offset)
 
-    def _is_current(self, slot: KeySlot) -> bool:
-        return slot.mek_id == self._keys.active_mek_id and slot.placement == self._placement
-
-    def _opening_slot(self, placement: Placement | None) -> tuple[int, KeySlot]:
-        """The number of a slot that opens, and the slot: the newest one if it opens, else the other (§3.6, §5.2)."""
-        first: StrongroomError | None = None
-        for number, slot in self.header.intact:
-            try:
-                self._keys.open_envelope(self.header.only(number), placement)
-            except (IntegrityError, KeyNotFoundError) as error:
-                first = first or error
-            else:
-                return number, slot
-        raise first or IntegrityError()
+    @property
+    def _is_current(self) -> bool:
+        return self._opened.slot.mek_id == self._keys.active_mek_id
 
 
 class Steps:

@@ -11,7 +11,8 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.stream import STREAM_HEADER_BYTES, TAG_BYTES, Layout, SegmentSealer
 from strongroom.crypto.workers import page_buffer, run_parallel
 from strongroom.envelope import spans
-from strongroom.envelope.header import HEADER_BYTES, Header, body_aad, serialize
+from strongroom.envelope.header import Header, Prelude, body_aad
+from strongroom.envelope.pages import serialize
 from strongroom.envelope.spans import Meter
 from strongroom.errors import StateError
 from strongroom.system.behind import WriteBehind
@@ -21,9 +22,9 @@ from strongroom.system.positions import Progress, Sink, Source
 _BUFFERS = 3
 
 
-def stored_bytes(plaintext_bytes: int, segment_bytes: int) -> int:
-    """The size of an envelope in bytes, header page included."""
-    return HEADER_BYTES + Layout(segment_bytes).body_bytes(plaintext_bytes)
+def stored_bytes(prelude: Prelude, plaintext_bytes: int) -> int:
+    """The size of an envelope in bytes, header included."""
+    return prelude.body_offset + Layout(prelude.segment_bytes).body_bytes(plaintext_bytes)
 
 
 def new_sealer(header: Header, dek: SecretBytes) -> SegmentSealer:
@@ -62,7 +63,7 @@ def seal_source(
             first = sealer.claim(step)
             if first >= total:
                 return
-            unit = _Unit(sealer, layout, first, buffer)
+            unit = _Unit(sealer, header.prelude, first, buffer)
             for index in range(first, min(first + step, total)):
                 start = layout.plaintext_offset(index)
                 unit.filled = min(layout.plaintext_offset(index + 1), size) - start
@@ -86,9 +87,10 @@ class _Unit:
     """
 
     def __init__(
-        self, sealer: SegmentSealer, layout: Layout, first: int, buffer: memoryview
+        self, sealer: SegmentSealer, prelude: Prelude, first: int, buffer: memoryview
     ) -> None:
-        self._sealer, self._layout, self.buffer = sealer, layout, buffer
+        self._sealer, self._layout, self.buffer = sealer, Layout(prelude.segment_bytes), buffer
+        self._body = prelude.body_offset
         self._first = self._index = first
         self._position = self.plaintext_bytes = self.filled = 0
         if first == 0:
@@ -114,7 +116,7 @@ class _Unit:
     @property
     def offset(self) -> int:
         """The position of the unit's first segment in the file."""
-        return HEADER_BYTES + self._first * self._layout.segment_bytes
+        return self._body + self._first * self._layout.segment_bytes
 
     @property
     def sealed(self) -> memoryview:
@@ -142,13 +144,13 @@ class SealingWriter:
         threads: int = 1,
         progress: Progress | None = None,
     ) -> None:
-        self.segment_bytes = header.prelude.segment_bytes
-        self._layout, self._sealer = Layout(self.segment_bytes), sealer
-        self._step = spans.segments_per_unit(self._layout)
+        self.prelude, self._sealer = header.prelude, sealer
+        layout = Layout(self.prelude.segment_bytes)
+        self._step = spans.segments_per_unit(layout)
         self._closed = False
         self.plaintext_bytes = 0
         sink.write_at(0, memoryview(serialize(header)))
-        buffer_bytes = self._step * self.segment_bytes
+        buffer_bytes = self._step * layout.segment_bytes
         buffers = [page_buffer(buffer_bytes) for _ in range(_BUFFERS if threads > 1 else 1)]
         self._behind = WriteBehind(sink, buffers, is_threaded=threads > 1, progress=progress)
         self._unit = self._new_unit()
@@ -204,4 +206,4 @@ class SealingWriter:
 
     def _new_unit(self) -> _Unit:
         first = self._sealer.claim(self._step)
-        return _Unit(self._sealer, self._layout, first, self._behind.take())
+        return _Unit(self._sealer, self.prelude, first, self._behind.take())

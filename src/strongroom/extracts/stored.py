@@ -70,7 +70,7 @@ class VaultWriter:
             size = self._written
             if self._sealing is not None:
                 self._sealing.finish()
-                size = stored_bytes(self._written, self._sealing.segment_bytes)
+                size = stored_bytes(self._sealing.prelude, self._written)
             self._pending.commit()
         finally:
             self.abort()

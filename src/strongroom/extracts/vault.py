@@ -64,7 +64,7 @@ class ExtractVault:
             planned = StoredFile(_new_key(placement, _PLAIN), "", "", 0, 0)
             return VaultWriter(planned, self._files.put(planned.storage_key), None)
         planned, header, sealer = self._new_envelope(placement)
-        size = expected_bytes and writer.stored_bytes(expected_bytes, DEFAULT_SEGMENT_BYTES)
+        size = expected_bytes and writer.stored_bytes(header.prelude, expected_bytes)
         pending = self._files.put(planned.storage_key, expected_bytes=size)
         try:
             sealing = writer.SealingWriter(header, sealer, pending, threads=self._threads)
@@ -167,7 +167,7 @@ class ExtractVault:
         if stored.encrypted:
             header = read_header(file)
             _check_file_id(header, stored)
-            source = EnvelopeReader(file, header, self._keys.open_envelope(header, placement))
+            source = EnvelopeReader(file, header, self._keys.open_envelope(header, placement).dek)
         if source.size != stored.plaintext_bytes:
             raise IntegrityError
         return source
@@ -188,7 +188,7 @@ class ExtractVault:
         planned = replace(
             planned,
             plaintext_bytes=stored.plaintext_bytes,
-            stored_bytes=writer.stored_bytes(stored.plaintext_bytes, header.prelude.segment_bytes),
+            stored_bytes=writer.stored_bytes(header.prelude, stored.plaintext_bytes),
         )
 
         def fill(source: VaultReader, pending: PendingFile) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-HEADER_PAGE_BYTES: Final = 4096
-"""Length of the part of a file that may change: the page with an envelope's header (format/envelope.md §2)."""
-SECTOR_BYTES: Final = 512
+HEADER_BYTES: Final = 8192
+"""Length of the part of a file that may change: the longest header of an envelope (format/envelope-2.md §1)."""
+BLOCK_BYTES: Final = 4096
 
 Step = Callable[[bytes], bytes]
-"""Returns the page after the next step, given the present page; the same page if nothing is left to do."""
+"""Returns the header after the next step, given the present one; the same if nothing is left to do."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PendingFile(Protocol):
     """A new file that is invisible until `commit`; threads may share the handle.
 
     A writer writes each byte exactly once, and leaves no gap. A store that can only take parts in order has to buffer
-    those that come early, so a writer keeps near to the order; only the header page may come last.
+    those that come early, so a writer keeps near to the order; only the header may come last.
     """
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
@@ -79,14 +79,14 @@ class Kept(Protocol):
 
 
 class FileStore(Protocol):
-    """Immutable files under path-like keys, but for their header pages.
+    """Immutable files under path-like keys, but for their headers.
 
     The contract (tests/contract/filestore/test_port.py) that every implementation keeps:
 
-    - A file exists whole or not at all, and never changes except in its first `HEADER_PAGE_BYTES`.
-    - A reader that has opened a file reads it to its end, even after its key was deleted or its page was swapped.
-    - Swaps of one file's page happen one after the other, over all processes; each begins with the page that the one
-      before has left. A reader meanwhile sees a page that was whole after one of their steps.
+    - A file exists whole or not at all, and never changes except in its first `HEADER_BYTES`.
+    - A reader that has opened a file reads it to its end, even after its key was deleted or its header was swapped.
+    - Swaps of one file's header happen one after the other, over all processes; each begins with the header that the one
+      before has left. A reader meanwhile sees each block as it was after one of their steps.
     - Sectors, file systems and syncs are no part of the port; a store uses them as it needs.
     """
 
@@ -119,19 +119,20 @@ class FileStore(Protocol):
         ...
 
     def swap_header(self, key: str, change: Step) -> None:
-        """Change the first page of a file, step by step; durable when it returns.
+        """Change the header of a file, step by step; durable when it returns.
 
         Args:
             key: The key of the file.
-            change: Returns the page after the next step, given the stored page, and the same page if nothing is left to
-                do. A step changes a single sector of 512 bytes, so that a store that overwrites in place is at every
-                moment before or after a step; a store that replaces whole pages may take all steps at once. If it
-                raises, the page stays as it was after the last step.
+            change: Gets the first `HEADER_BYTES` of the stored file, or all of a shorter one; returns them as they are
+                after the next step, and the same bytes if nothing is left to do. A step changes a single block of 4096
+                bytes, so that a store that overwrites in place has, whenever it dies, the other block as it was; a
+                store that replaces whole files may take all steps at once. If it raises, the header stays as it was
+                after the last step.
 
         Raises:
             NotFoundError: The store has no file of this key.
-            UsageError: A step changes more than one sector, or the length of the page.
-            IntegrityError: The page that is read back is not the one that was written.
+            UsageError: A step changes more than one block, or the length.
+            IntegrityError: The store gives back something else than was written.
             StorageError: The disk refused.
         """
         ...

@@ -33,6 +33,9 @@ _DIGEST_CHARACTERS = 16
 _UNNAMED_REFUSED = filesystems.NO_SUCH_CALL | {errno.EISDIR, errno.ENOENT, errno.EPERM}
 _ALLOCATE_REFUSED = filesystems.NO_SUCH_CALL | {errno.ENODEV, errno.ESPIPE, errno.EPERM}
 _COPIED_AT_ONCE = 64 << 20
+_LONGEST_FOLIO_BYTES = (
+    4 << 20
+)  # pages are cached in folios of up to 2 MiB, which are dropped only if the range has all of one
 
 
 T = TypeVar("T")
@@ -111,9 +114,7 @@ class OpenedFile(_Held):
 
         This is a hint: only synced pages are dropped, and only where the system has such a call.
         """
-        if hasattr(os, "posix_fadvise"):
-            with suppress(OSError):
-                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        _advise(self._fd, 0, "POSIX_FADV_DONTNEED")
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to while we read it, since a part of the read bytes may be old.
@@ -365,27 +366,34 @@ class NewFile:
         return taken
 
 
-class LockedPage(_Held):
-    """The first page of a file, under the file's exclusive lock until closed."""
+class LockedHeader(_Held):
+    """The header of a file, under the file's exclusive lock until closed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with storage_errors(f"cannot rewrap {path}"):
             self._fd = _lock(path)
+        # nothing behind the header is wanted: no reading ahead, from the disk, of what no rewrap looks at
+        _advise(self._fd, 0, "POSIX_FADV_RANDOM")
 
     def read(self, count: int) -> bytes:
         """The first bytes of the file."""
         with storage_errors(f"cannot read {self._path}"):
             return os.pread(self._fd, count, 0)
 
-    def write_sector(self, offset: int, sector: bytes) -> None:
-        """Overwrite a sector, in a single call."""
+    def read_back(self, count: int) -> bytes:
+        """The first bytes as the disk has them: the cached pages are dropped, if they were synced (findings X17)."""
+        _advise(self._fd, _LONGEST_FOLIO_BYTES, "POSIX_FADV_DONTNEED")
+        return self.read(count)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Overwrite a part, in a single call."""
         with storage_errors(f"cannot write {self._path}"):
-            if os.pwrite(self._fd, sector, offset) != len(sector):
+            if os.pwrite(self._fd, data, offset) != len(data):
                 raise OSError(errno.EIO, "short write")
 
     def sync(self) -> None:
-        """Make the written sectors durable."""
+        """Make what was written durable."""
         with storage_errors(f"cannot write {self._path}"):
             os.fdatasync(self._fd)
 
@@ -436,6 +444,13 @@ def _end_if_dead(path: Path) -> _Fate:
     except OSError:
         return _Fate.UNKNOWN
     return _Fate.REMOVED
+
+
+def _advise(fd: int, count: int, advice: str) -> None:
+    """Tell the system what we do with the first bytes of a file, 0 for all of it; a hint that not every system takes."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(fd, 0, count, getattr(os, advice))
 
 
 def _lock(path: Path) -> int:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from strongroom.errors import IntegrityError, StorageError, UsageError
-from strongroom.filestore.base import HEADER_PAGE_BYTES, SECTOR_BYTES, FileStat, Step
+from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, FileStat, Step
 from strongroom.filestore.blockfile import (
-    LockedPage,
+    LockedHeader,
     NewFile,
     OpenedFile,
     remove_leftovers,
@@ -20,6 +20,7 @@ from strongroom.filestore.pins import FOLDER, Pins
 from strongroom.system import durable
 from strongroom.system.durable import FileModes
 
+_SECTOR_BYTES = 512  # a sector that no step changes is not written: it may be the other slot
 # The first character of a part is never a dot: this excludes "..", which would lead out of the store, and hidden files,
 # and so every temporary name.
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,4}")
@@ -76,14 +77,14 @@ class LocalFileStore:
             return FileStat(path.stat().st_size)
 
     def swap_header(self, key: str, change: Step) -> None:
-        """Overwrite one sector after the other, each synced and read back, under the lock of the file."""
-        with LockedPage(self.path(key)) as page:
-            present = page.read(HEADER_PAGE_BYTES)
+        """Overwrite one part after the other, each synced and read back, under the lock of the file."""
+        with LockedHeader(self.path(key)) as header:
+            present = header.read(HEADER_BYTES)
             while (wanted := change(present)) != present:
-                offset = _changed_sector(present, wanted)
-                page.write_sector(offset, wanted[offset : offset + SECTOR_BYTES])
-                page.sync()
-                present = page.read(HEADER_PAGE_BYTES)
+                start, end = _changed(present, wanted)
+                header.write_at(start, wanted[start:end])
+                header.sync()
+                present = header.read_back(HEADER_BYTES)
                 if present != wanted:
                     raise IntegrityError
 
@@ -128,13 +129,14 @@ class LocalFileStore:
         return [name for folder in folders for name in remove_leftovers(folder)]
 
 
-def _changed_sector(present: bytes, wanted: bytes) -> int:
-    starts = range(0, HEADER_PAGE_BYTES, SECTOR_BYTES)
+def _changed(present: bytes, wanted: bytes) -> tuple[int, int]:
+    """Start and end of the sectors that a step changes: all in one block."""
+    starts = range(0, len(present), _SECTOR_BYTES)
     changed = [
         start
         for start in starts
-        if present[start : start + SECTOR_BYTES] != wanted[start : start + SECTOR_BYTES]
+        if present[start : start + _SECTOR_BYTES] != wanted[start : start + _SECTOR_BYTES]
     ]
-    if len(wanted) != len(present) or len(changed) != 1:
-        raise UsageError("a step of a header page changes one sector, and not its length")
-    return changed[0]
+    if len(wanted) != len(present) or changed[0] // BLOCK_BYTES != changed[-1] // BLOCK_BYTES:
+        raise UsageError("a step of a header changes one block, and not the length")
+    return changed[0], changed[-1] + _SECTOR_BYTES

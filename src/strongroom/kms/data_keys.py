@@ -7,6 +7,7 @@ versions are the MEKs (docs/adr/0029-a-port-of-data-keys.md).
 
 from typing import NamedTuple, Protocol
 
+from strongroom.crypto import labels
 from strongroom.crypto.secret import SecretBytes
 from strongroom.ids import id_bytes
 
@@ -32,12 +33,34 @@ class KeyContext(NamedTuple):
         return self.label + self.before + id_bytes(key_id) + self.after
 
 
+class ContextInKey(NamedTuple):
+    """A context that is no associated data, but part of the derivation of the key that wraps.
+
+    Attributes:
+        label: Names the use, of `crypto.labels`. Wraps of two uses never open each other.
+        before: Fields that are bound before the id.
+        after: Fields that are bound behind the id.
+    """
+
+    label: bytes
+    before: tuple[bytes, ...]
+    after: tuple[bytes, ...]
+
+    def info(self, key_id: str) -> bytes:
+        """The bytes that the derivation takes: label and fields, the id of the wrapping version among them."""
+        return labels.framed(self.label, *self.before, id_bytes(key_id), *self.after)
+
+
+AnyContext = KeyContext | ContextInKey
+"""The context of a wrap, bound in the one way or the other."""
+
+
 class WrappedKey(NamedTuple):
     """A data key under one version.
 
     Attributes:
         key_id: UUID of the version that wrapped it.
-        blob: The bytes that `unwrap` takes: 60 more than the key has.
+        blob: The bytes that `unwrap` takes: 60 more than the key has, or 48 more under a `ContextInKey`.
     """
 
     key_id: str
@@ -59,18 +82,18 @@ class DataKeys(Protocol):
         """Every version that opens what it wrapped: the active one, and those before it that are not retired."""
         ...
 
-    def generate(self, context: KeyContext) -> tuple[SecretBytes, WrappedKey]:
+    def generate(self, context: AnyContext) -> tuple[SecretBytes, WrappedKey]:
         """A fresh data key of 32 bytes, and its wrap under the active version."""
         ...
 
-    def wrap(self, key: SecretBytes, context: KeyContext) -> WrappedKey:
+    def wrap(self, key: SecretBytes, context: AnyContext) -> WrappedKey:
         """A key of the caller's under the active version: for contexts that say something of the key itself.
 
         Each call takes fresh randomness: two wraps of one key have nothing in common.
         """
         ...
 
-    def unwrap(self, key_id: str, blob: bytes, context: KeyContext) -> SecretBytes:
+    def unwrap(self, key_id: str, blob: bytes, context: AnyContext) -> SecretBytes:
         """The key of a blob.
 
         Args:

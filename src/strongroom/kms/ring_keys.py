@@ -1,14 +1,14 @@
 """Data keys under the MEKs of a key ring, wherever the ring comes from: a cache, a backup, a test.
 
 The blob is salt (32) ‖ nonce (12) ‖ key, encrypted (its length) ‖ tag (16): docs/format/envelope.md §3.1, §3.2, where it
-stands in a key slot as it is.
+stands in a key slot as it is. Under a `ContextInKey` it has no nonce: envelope-2.md §3.1, §3.2.
 """
 
 from collections.abc import Callable
 
-from strongroom.crypto import aead, kdf, rng
+from strongroom.crypto import aead, kdf, labels, rng
 from strongroom.crypto.secret import SecretBytes
-from strongroom.kms.data_keys import KeyContext, WrappedKey
+from strongroom.kms.data_keys import AnyContext, ContextInKey, KeyContext, WrappedKey
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek
 
@@ -35,17 +35,19 @@ class RingKeys:
         """Every MEK of the ring."""
         return frozenset(mek.id for mek in self._ring())
 
-    def generate(self, context: KeyContext) -> tuple[SecretBytes, WrappedKey]:
+    def generate(self, context: AnyContext) -> tuple[SecretBytes, WrappedKey]:
         """A fresh data key, and its wrap under the active MEK."""
         key = rng.new_key()
         return key, self.wrap(key, context)
 
-    def wrap(self, key: SecretBytes, context: KeyContext) -> WrappedKey:
+    def wrap(self, key: SecretBytes, context: AnyContext) -> WrappedKey:
         """A key under the active MEK."""
         salt, nonce = rng.random_bytes(SALT_BYTES), rng.random_bytes(NONCE_BYTES)
+        if isinstance(context, ContextInKey):
+            return wrap_in_key(self._ring().active, key, context, salt=salt)
         return wrap_under(self._ring().active, key, context, salt=salt, nonce=nonce)
 
-    def unwrap(self, key_id: str, blob: bytes, context: KeyContext) -> SecretBytes:
+    def unwrap(self, key_id: str, blob: bytes, context: AnyContext) -> SecretBytes:
         """The key of a blob.
 
         Raises:
@@ -53,9 +55,12 @@ class RingKeys:
             KeyNotFoundError: The MEK is not in the ring.
         """
         mek = self._ring().get(key_id)
-        wrap_key = _wrap_key(mek, context, blob[:SALT_BYTES])
+        salt, sealed = blob[:SALT_BYTES], blob[SALT_BYTES:]
+        if isinstance(context, ContextInKey):
+            wrap_key, nonce = _wrap_key_and_nonce(mek, context, salt)
+            return aead.unwrap(nonce + sealed, kek=wrap_key, aad=b"")
         aad = context.associated_data(key_id)
-        return aead.unwrap(blob[SALT_BYTES:], kek=wrap_key, aad=aad)
+        return aead.unwrap(sealed, kek=_wrap_key(mek, context, salt), aad=aad)
 
 
 def wrap_under(
@@ -75,5 +80,25 @@ def wrap_under(
     return WrappedKey(mek.id, salt + sealed)
 
 
+def wrap_in_key(mek: Mek, key: SecretBytes, context: ContextInKey, *, salt: bytes) -> WrappedKey:
+    """The deterministic core of `RingKeys.wrap`, for a context that the wrap key is derived from.
+
+    Args:
+        mek: The wrapping key.
+        key: The key to wrap.
+        context: The context that the wrap is bound to.
+        salt: 32 fresh random bytes; they make the nonce, too.
+    """
+    wrap_key, nonce = _wrap_key_and_nonce(mek, context, salt)
+    sealed = aead.seal_with_nonce(wrap_key, key.reveal(), aad=b"", nonce=nonce)
+    return WrappedKey(mek.id, salt + sealed[NONCE_BYTES:])
+
+
 def _wrap_key(mek: Mek, context: KeyContext, salt: bytes) -> SecretBytes:
     return kdf.hkdf(mek.material, salt=salt, info=context.label)
+
+
+def _wrap_key_and_nonce(mek: Mek, context: ContextInKey, salt: bytes) -> tuple[SecretBytes, bytes]:
+    made = kdf.hkdf(mek.material, salt=salt, info=context.info(mek.id), length=labels.SEAL_BYTES)
+    raw = made.reveal()
+    return SecretBytes(raw[:-NONCE_BYTES]), raw[-NONCE_BYTES:]

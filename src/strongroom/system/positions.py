@@ -29,14 +29,18 @@ class Sink(Protocol):
 
 
 class HeaderPage(Protocol):
-    """The first page of a stored file under its exclusive lock, for a rewrap (envelope.md §5.1)."""
+    """The header of a stored file under its exclusive lock, for a rewrap (envelope.md §5.1)."""
 
     def read(self, count: int) -> bytes:
         """The first bytes, read from the store and not from a cache of this process."""
         ...
 
-    def write_sector(self, offset: int, sector: bytes) -> None:
-        """Overwrite one 512-byte sector."""
+    def read_back(self, count: int) -> bytes:
+        """The first bytes as the disk has them, and not as a cache of the system; after `sync` (envelope.md §5.4)."""
+        ...
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Overwrite one sector of 512 bytes, or one block of 4096."""
         ...
 
 
@@ -44,7 +48,7 @@ class SharesSync(HeaderPage, Protocol):
     """A page that lies on a file system of this machine: a batch of such pages may share one sync."""
 
     def sync(self) -> None:
-        """Make all written sectors durable."""
+        """Make all that was written durable."""
         ...
 
     def sync_all(self) -> None:

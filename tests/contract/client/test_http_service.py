@@ -53,7 +53,7 @@ def test_the_setting_is_off_and_a_running_server_notices_it(served: Served) -> N
 
 
 def _page(header: client.Header) -> bytes:
-    from strongroom.envelope.header import serialize
+    from strongroom.envelope.pages import serialize
 
     return serialize(header)
 

@@ -14,12 +14,13 @@ import pytest
 
 from strongroom.envelope import header
 from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageError
-from strongroom.filestore.base import HEADER_PAGE_BYTES, SECTOR_BYTES, FileStore, ReadableFile
+from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, FileStore, ReadableFile
 from strongroom.filestore.local import LocalFileStore
 
 Opener = Callable[[Path], FileStore]
 _BODY = bytes(range(256)) * 64
 _ROUNDS = 20
+_SECTOR_BYTES = 512
 
 
 def open_local(folder: Path) -> FileStore:
@@ -61,13 +62,13 @@ def stored(store: FileStore, key: str) -> bytes:
 
 
 def with_sector(page: bytes, number: int, sector: bytes) -> bytes:
-    start = number * SECTOR_BYTES
-    return page[:start] + sector + page[start + SECTOR_BYTES :]
+    start = number * _SECTOR_BYTES
+    return page[:start] + sector + page[start + _SECTOR_BYTES :]
 
 
-def test_the_page_is_that_of_an_envelope() -> None:
+def test_the_header_is_that_of_an_envelope() -> None:
     """The store knows no envelope, and lets as much be changed as an envelope's header has."""
-    assert (HEADER_PAGE_BYTES, SECTOR_BYTES) == (header.HEADER_BYTES, header.SECTOR_BYTES)
+    assert (HEADER_BYTES, BLOCK_BYTES) == (header.MAX_HEADER_BYTES, header.BLOCK_BYTES)
 
 
 def test_a_file_is_there_when_it_is_committed(store: FileStore) -> None:
@@ -136,18 +137,18 @@ def test_a_header_is_changed_step_by_step(store: FileStore) -> None:
     def step(page: bytes) -> bytes:
         seen.append(page)
         number = len(seen)
-        return with_sector(page, number, bytes([number]) * SECTOR_BYTES) if number < 3 else page
+        return with_sector(page, number, bytes([number]) * _SECTOR_BYTES) if number < 3 else page
 
     store.swap_header("one", step)
-    one = with_sector(_BODY[:HEADER_PAGE_BYTES], 1, b"\1" * SECTOR_BYTES)
-    two = with_sector(one, 2, b"\2" * SECTOR_BYTES)
-    assert seen == [_BODY[:HEADER_PAGE_BYTES], one, two]
-    assert stored(store, "one") == two + _BODY[HEADER_PAGE_BYTES:]
+    one = with_sector(_BODY[:HEADER_BYTES], 1, b"\1" * _SECTOR_BYTES)
+    two = with_sector(one, 2, b"\2" * _SECTOR_BYTES)
+    assert seen == [_BODY[:HEADER_BYTES], one, two]
+    assert stored(store, "one") == two + _BODY[HEADER_BYTES:]
 
 
 def test_a_step_that_raises_leaves_the_page_of_the_step_before(store: FileStore) -> None:
     put(store, "one")
-    steps = iter([lambda page: with_sector(page, 1, b"x" * SECTOR_BYTES)])
+    steps = iter([lambda page: with_sector(page, 1, b"x" * _SECTOR_BYTES)])
 
     def step(page: bytes) -> bytes:
         found = next(steps, None)
@@ -157,7 +158,7 @@ def test_a_step_that_raises_leaves_the_page_of_the_step_before(store: FileStore)
 
     with pytest.raises(StorageError, match="enough"):
         store.swap_header("one", step)
-    whole = with_sector(_BODY, 1, b"x" * SECTOR_BYTES)
+    whole = with_sector(_BODY, 1, b"x" * _SECTOR_BYTES)
     assert stored(store, "one") in (_BODY, whole)
     store.swap_header("one", lambda page: page)
 
@@ -168,15 +169,40 @@ def test_a_step_that_raises_leaves_the_page_of_the_step_before(store: FileStore)
         lambda page: bytes(len(page)),
         lambda page: page[:-1],
         lambda page: page + b"x",
-        lambda page: with_sector(with_sector(page, 1, b"x" * 512), 2, b"x" * 512),
+        lambda page: with_sector(with_sector(page, 1, b"x" * 512), 8, b"x" * 512),
     ],
-    ids=["all", "shorter", "longer", "two sectors"],
+    ids=["all", "shorter", "longer", "two blocks"],
 )
-def test_a_step_changes_one_sector(store: FileStore, wrong: Callable[[bytes], bytes]) -> None:
+def test_a_step_changes_one_block(store: FileStore, wrong: Callable[[bytes], bytes]) -> None:
     put(store, "one")
     with pytest.raises(UsageError):
         store.swap_header("one", wrong)
     assert stored(store, "one") == _BODY
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_step_may_change_a_whole_block(store: FileStore, number: int) -> None:
+    """As a rewrap of format 2 does."""
+    put(store, "one")
+    start = number * BLOCK_BYTES
+    changed = _BODY[:start] + b"x" * BLOCK_BYTES + _BODY[start + BLOCK_BYTES :]
+    store.swap_header("one", lambda _: changed[:HEADER_BYTES])
+    assert stored(store, "one") == changed
+
+
+@pytest.mark.parametrize("length", [4152, 4608, 5000, 8191, 8192])
+def test_the_header_of_a_short_file_is_all_of_it(store: FileStore, length: int) -> None:
+    """A file of format 1 may be shorter than the longest header."""
+    put(store, "one", _BODY[:length])
+    seen: list[bytes] = []
+
+    def step(page: bytes) -> bytes:
+        seen.append(page)
+        return with_sector(page, 1, b"x" * 512)
+
+    store.swap_header("one", step)
+    assert [len(page) for page in seen] == [length, length]
+    assert stored(store, "one") == with_sector(_BODY[:length], 1, b"x" * 512)
 
 
 def test_swaps_of_threads_and_processes_go_one_after_the_other(
@@ -218,11 +244,11 @@ def test_a_kept_file_is_one_of_the_moment_and_its_page_may_change(store: FileSto
     """A rewrap meanwhile changes the header and not the body: either page opens the same data."""
     put(store, "one")
     kept = store.keep(["one"])
-    store.swap_header("one", _once(lambda page: with_sector(page, 1, b"x" * SECTOR_BYTES)))
+    store.swap_header("one", _once(lambda page: with_sector(page, 1, b"x" * _SECTOR_BYTES)))
     with closing(kept.open("one")) as file:
         found = content(file)
-    assert found[HEADER_PAGE_BYTES:] == _BODY[HEADER_PAGE_BYTES:]
-    assert found in (_BODY, with_sector(_BODY, 1, b"x" * SECTOR_BYTES))
+    assert found[HEADER_BYTES:] == _BODY[HEADER_BYTES:]
+    assert found in (_BODY, with_sector(_BODY, 1, b"x" * _SECTOR_BYTES))
 
 
 def test_what_a_dead_holder_kept_goes_with_the_next(opener: Opener, tmp_path: Path) -> None:
@@ -257,7 +283,7 @@ def _count(opener: Opener, folder: Path) -> None:
 
     def add(page: bytes) -> bytes:
         number = int.from_bytes(page[512:520], "big") + 1
-        return with_sector(page, 1, number.to_bytes(8, "big").ljust(SECTOR_BYTES, b"\0"))
+        return with_sector(page, 1, number.to_bytes(8, "big").ljust(_SECTOR_BYTES, b"\0"))
 
     for _ in range(_ROUNDS):
         store.swap_header("one", _once(add))

@@ -64,7 +64,7 @@ def check_recovered(node: Node, file: tuple[Header, object]) -> None:
     states = [mek.state for mek in status.meks]
     assert states.count(MekState.ENCRYPT_OR_DECRYPT) == 1
     assert states[-1] is MekState.ENCRYPT_OR_DECRYPT
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert node.configuration.get("redis.password", actor=ACTOR)
     assert {state.condition for state in node.keystore.verify()} == {ReplicaCondition.INTACT}
     assert differing_files(node.configuration) == ()

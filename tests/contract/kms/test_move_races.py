@@ -87,7 +87,7 @@ def test_a_regeneration_before_a_move_home_does_not_take_its_key_away(
     assert node.modes.set_mode(None, "os:tester").done
     with restarted(node) as again:
         assert again.kms_store.status().is_ok
-        assert again.envelope_keys.open_envelope(header, HERE) == dek
+        assert again.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 def test_a_regeneration_before_new_credentials_does_not_seal_them_away(
@@ -140,7 +140,7 @@ def test_two_moves_at_once_come_one_after_the_other(
         status = again.kms_store.status()
         assert (status.mode, status.is_ok, len(status.meks)) == ("openbao", True, 3)
         assert again.kms_store.root_settings() == (BAO,)
-        assert again.envelope_keys.open_envelope(header, HERE) == dek
+        assert again.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 def test_a_setting_applied_during_a_move_stops_it_and_nothing_else(
@@ -180,7 +180,7 @@ def test_a_store_that_moves_while_it_is_opened_is_opened_where_it_is_then(
 
     with restarted(node) as reader:
         monkeypatch.setattr(ConfiguredStore, "load", load)
-        assert reader.envelope_keys.open_envelope(header, HERE) == dek
+        assert reader.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 def test_a_recovery_root_that_becomes_the_mode_wraps_the_key_once(
@@ -204,7 +204,7 @@ def test_a_root_that_dies_right_after_the_commit_ends_no_service(
     outside.left = 5  # the check takes two calls, the move and its proof three
     node.modes.set_mode(BAO, "os:tester")
     assert not node.kms_store.status().is_ok
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     node.envelope_keys.new_envelope(HERE)
 
 
@@ -225,7 +225,7 @@ def test_a_move_to_a_root_that_dies_at_once_loses_nothing_of_before(
         assert left.done
         assert not known & set(left.abandoned)
         assert len(left.abandoned) == 1
-        assert again.envelope_keys.open_envelope(header, HERE) == dek
+        assert again.envelope_keys.open_envelope(header, HERE).dek == dek
         states = [mek.state for mek in again.kms_store.status().meks]
         assert sorted(states) == [
             MekState.DECRYPT_ONLY,
@@ -406,7 +406,7 @@ def test_a_move_between_two_runs_of_a_regeneration(
     with restarted(node) as again:
         status = again.kms_store.status()
         assert (status.is_ok, status.mode) == (True, target.kind if target else "local")
-        assert again.envelope_keys.open_envelope(header, HERE) == dek
+        assert again.envelope_keys.open_envelope(header, HERE).dek == dek
         assert again.kms_store.root_settings() == ((target,) if target else ())
         keys = again.open_configuration_keys(again.configuration.document().installation_id)
         assert len(keys.records) == 1

@@ -95,7 +95,7 @@ def test_every_internal_key_is_new_and_entered_secrets_are_as_they_were(node: No
     after = node.kms_store.status()
     assert after.rmk_id != status.rmk_id
     assert [mek.state.value for mek in after.meks] == ["decrypt-only", "encrypt or decrypt"]
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert not done.resumed
     assert len(said) == 7
     assert said[-1].startswith("100% - ")

@@ -14,7 +14,7 @@ import pytest
 from strongroom.errors import ConflictError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
-from strongroom.filestore.blockfile import LockedPage
+from strongroom.filestore.blockfile import LockedHeader
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.services.files import one
@@ -164,14 +164,14 @@ def test_what_the_log_says_of_a_rewrap_is_the_key_in_the_file(
     assert _one(node, folder) is None
     node.meks.rotate(ACTOR)
     new = node.envelope_keys.active_mek_id
-    sync = LockedPage.sync
+    sync = LockedHeader.sync
 
-    def rotate_then_sync(page: LockedPage) -> None:
-        monkeypatch.setattr(LockedPage, "sync", sync)
+    def rotate_then_sync(page: LockedHeader) -> None:
+        monkeypatch.setattr(LockedHeader, "sync", sync)
         _rotate(other)
         page.sync()
 
-    monkeypatch.setattr(LockedPage, "sync", rotate_then_sync)
+    monkeypatch.setattr(LockedHeader, "sync", rotate_then_sync)
     (done,) = node.standalone_files.rewrap([str(folder / "a.sealed")], actor=ACTOR)
     assert done.changed
     (told,) = [one["details"] for one in node.events.read() if one["id"] == events.FILE_REWRAPPED]

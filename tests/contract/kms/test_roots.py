@@ -62,7 +62,7 @@ def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Out
         MekState.DECRYPT_ONLY,
         MekState.ENCRYPT_OR_DECRYPT,
     ]
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert events.KMS_MODE_CHANGED in event_ids(node)
     assert events.KEY_MOVED in event_ids(node)
     assert node.kms_store.root_settings() == (BAO,)
@@ -84,7 +84,7 @@ def test_the_chain_of_moves_loses_nothing(node: Node, outside: Outside) -> None:
         files.append(node.envelope_keys.new_envelope(HERE))
         assert node.kms_store.status().is_ok
         for header, dek in files:
-            assert node.envelope_keys.open_envelope(header, HERE) == dek
+            assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert node.kms_store.root_settings() == ()
     assert len(node.kms_store.status().meks) == 7
 
@@ -119,7 +119,7 @@ def test_a_new_root_that_fails_at_any_call_leaves_all_as_before(
     outside.left = -1
     status = node.kms_store.prove()
     assert status.is_ok
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     if not done and status.mode == "local":
         values = node.configuration.document().values
         assert values["kms.persistent_store"] == before["kms.persistent_store"]
@@ -181,7 +181,7 @@ def test_with_the_rmk_in_memory_the_remedy_works_though_the_root_is_gone(
     outside.failure = RootUnavailableError("gone")
     assert node.modes.set_mode(None, "os:tester").done
     assert node.kms_store.status().is_ok
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside) -> None:
@@ -203,7 +203,7 @@ def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside
     assert node.roots.adopt("os:tester") == ()
     outside.failure = None
     assert lost in node.roots.adopt("os:tester")
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert node.kms_store.status().is_ok
     assert MekState.UNAVAILABLE not in [mek.state for mek in node.kms_store.status().meks]
     assert node.kms_store.root_settings() == ()
@@ -216,7 +216,7 @@ def test_regeneration_keeps_the_outside_root(node: Node, outside: Outside) -> No
     node.regenerate.run("os:tester", lambda _: None)
     status = node.kms_store.status()
     assert (status.is_ok, status.mode) == (True, "openbao")
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 # ---- recovery roots ------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_a_recovery_root_opens_the_store_when_the_modes_root_is_gone(
     header, dek = node.envelope_keys.new_envelope(HERE)
     del outside.keys[BAO.root_key_id]
     node.kms_cache.forget()
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert not node.kms_store.status().is_ok
     assert node.roots.list()[0].problem
 

@@ -39,7 +39,7 @@ def test_a_new_node_is_in_local_mode_and_can_encrypt(node: Node) -> None:
     (mek,) = status.meks
     assert mek.state is MekState.ENCRYPT_OR_DECRYPT
     header, dek = node.envelope_keys.new_envelope(HERE)
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
@@ -55,7 +55,7 @@ def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
         MekState.ENCRYPT_OR_DECRYPT,
     ]
     assert after.epoch == before.epoch + 1
-    assert node.envelope_keys.open_envelope(header, HERE) == dek
+    assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert event_ids(node)[-5:] == [
         events.KEY_GENERATED,
         events.KEY_GENERATED,

@@ -22,7 +22,7 @@ from strongroom.kms.opening import open_store
 from strongroom.kms.ring_keys import RingKeys
 from strongroom.kms.states import MekState
 from strongroom.roots.local import LocalRoot
-from tests.support.stored_forms import with_slot
+from tests.support.stored_forms import rewrapped, with_slot
 
 if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretBytes
@@ -81,7 +81,7 @@ class KeyRingMachine(RuleBasedStateMachine):
         header, dek = self.files[name]
         if header.mek_ids & self.retired == header.mek_ids:
             return
-        slot = self.keys.rewrapped_slot(header, HERE)
+        slot = rewrapped(self.keys, header, HERE)
         self.files[name] = (with_slot(with_slot(header, slot), slot), dek)
 
     @precondition(lambda self: len(self.present.ring.meks) > 1)
@@ -114,7 +114,7 @@ class KeyRingMachine(RuleBasedStateMachine):
                 except KeyNotFoundError:
                     continue
                 raise AssertionError(header)
-            assert self.keys.open_envelope(header, HERE) == dek
+            assert self.keys.open_envelope(header, HERE).dek == dek
 
     def put(self, change: NextStore) -> None:
         next_store.prove(change, lambda _: self.root)

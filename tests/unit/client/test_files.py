@@ -9,7 +9,8 @@ import pytest
 from strongroom import client
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.header import HEADER_BYTES, Header
+from strongroom.envelope.header import Header
+from strongroom.envelope.page_1 import HEADER_BYTES
 from strongroom.errors import (
     ConflictError,
     FormatError,

@@ -40,6 +40,18 @@ def one_output_twice() -> None:
     subkey(output=subkey())
 
 
+def in_key() -> bytes:
+    """Key and nonce by the info of a slot of format 2."""
+    info = labels.framed(labels.SLOT_2, bytes(64), bytes(8), bytes(2), bytes(16), bytes(32))
+    output = os.urandom(44)
+    derivations.derived(os.urandom(32), b"salt", info, output, HERE)
+    return output
+
+
+def sealed_by(made: bytes, aad: bytes = b"") -> None:
+    derivations.sealed(made[:32], made[32:], aad, b"text", HERE)
+
+
 FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "a nonce twice": (one_nonce_twice, "twice with one nonce"),
     "an output twice": (one_output_twice, "what another input gave"),
@@ -47,6 +59,22 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "a label with another tail": (
         lambda: subkey(labels.KMS_MAC + bytes(31)),
         "no row of the table",
+    ),
+    "a subkey of another length": (
+        lambda: subkey(labels.ENC, output=os.urandom(44)),
+        "no row of the table",
+    ),
+    "a nonce that was not derived": (
+        lambda: derivations.sealed(in_key()[:32], bytes(12), b"", b"", HERE),
+        "another nonce or AAD",
+    ),
+    "an AAD beside a context in the key": (
+        lambda: sealed_by(in_key(), b"aad"),
+        "another nonce or AAD",
+    ),
+    "no AAD and no context": (
+        lambda: derivations.sealed(subkey(), bytes(12), b"", b"", HERE),
+        "binds by an AAD",
     ),
     "a subkey of a subkey": (lambda: subkey(key=subkey()), "derives from a subkey"),
     "a key of no label": (lambda: sealed_with(bytes(12), b"text", os.urandom(32)), "no label made"),
@@ -83,3 +111,8 @@ def test_the_very_same_message_may_be_made_again() -> None:
     key = subkey()
     sealed_with(bytes(12), b"one", key)
     sealed_with(bytes(12), b"one", key)
+
+
+def test_a_context_in_the_key_needs_no_aad() -> None:
+    with derivations.judged():
+        sealed_by(in_key())

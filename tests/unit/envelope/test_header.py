@@ -1,4 +1,4 @@
-"""The header page: what is accepted, what is refused, and why (format/envelope.md §1 to §3)."""
+"""The header page of format 1: what is accepted, what is refused, and why (format/envelope.md §1 to §3)."""
 
 import dataclasses
 import struct
@@ -8,14 +8,14 @@ import pytest
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as headers
-from strongroom.envelope import slots
+from strongroom.envelope import page_1, pages, slots
 from strongroom.envelope.header import Header, KeySlot, Placement
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import new_id
 from strongroom.kms.ring_keys import RingKeys
 from strongroom.system.crc32c import crc32c
 from tests.support.memory_keys import MemoryKeys, opened, sealed
-from tests.support.stored_forms import with_slot
+from tests.support.stored_forms import rewrapped, with_slot
 
 KEYS = MemoryKeys()
 PLACE = Placement(new_id(), new_id())
@@ -26,16 +26,16 @@ def _header() -> tuple[Header, SecretBytes]:
 
 
 def _second(header: Header) -> KeySlot:
-    return KEYS.rewrapped_slot(header, None)
+    return rewrapped(KEYS, header, None)
 
 
 def test_parse_is_the_inverse_of_serialize() -> None:
     header, _ = _header()
     both = with_slot(header, _second(header))
     for each in (header, both):
-        page = headers.serialize(each)
-        assert len(page) == headers.HEADER_BYTES
-        assert headers.parse(page) == each
+        page = pages.serialize(each)
+        assert len(page) == page_1.HEADER_BYTES
+        assert pages.parse(page) == each
 
 
 def test_placements_encode_and_decode() -> None:
@@ -56,12 +56,12 @@ def test_half_a_placement_is_refused() -> None:
 def test_other_lengths_are_no_page(length: int) -> None:
     """§1.4."""
     with pytest.raises(FormatError):
-        headers.parse(bytes(length))
+        pages.parse_alone(bytes(length))
 
 
 def _page(**changes: int | bytes) -> bytes:
     header, _ = _header()
-    return headers.serialize(dataclasses.replace(header, prelude=_changed(header, **changes)))
+    return _changed(header, **changes).encode() + pages.serialize(header)[64:]
 
 
 def _changed(header: Header, **changes: int | bytes) -> headers.Prelude:
@@ -72,7 +72,8 @@ def _changed(header: Header, **changes: int | bytes) -> headers.Prelude:
     ("field", "value", "words"),
     [
         ("format", 0, "format 0"),
-        ("format", 2, "format 2"),
+        ("format", 2, "no intact block"),
+        ("format", 3, "format 3"),
         ("suite", 2, "suite 2"),
         ("segment_bytes", 0, "not allowed"),
         ("segment_bytes", 2048, "not allowed"),
@@ -84,14 +85,14 @@ def _changed(header: Header, **changes: int | bytes) -> headers.Prelude:
 def test_unknown_versions_and_sizes_are_refused(field: str, value: int, words: str) -> None:
     """§2.1, §2.2."""
     with pytest.raises(FormatError, match=words):
-        headers.parse(_page(**{field: value}))
+        pages.parse(_page(**{field: value}))
 
 
 def test_another_magic_is_another_file() -> None:
     """§2.1: the magic first, whatever else is wrong."""
     page = b"PK\x03\x04" + _page(format=99)[4:]
     with pytest.raises(FormatError, match="not an encrypted file"):
-        headers.parse(page)
+        pages.parse(page)
 
 
 @pytest.mark.parametrize("offset", [64, 511, 1536, 4095])
@@ -100,21 +101,21 @@ def test_padding_must_be_zero(offset: int) -> None:
     page = bytearray(_page())
     page[offset] = 1
     with pytest.raises(FormatError, match="zeros"):
-        headers.parse(bytes(page))
+        pages.parse(bytes(page))
 
 
 @pytest.mark.parametrize("offset", [512, 522, 527, 600, 668, 671, 672, 1023])
 def test_a_damaged_slot_counts_as_absent(offset: int) -> None:
     """§3.4: the only slot damaged refuses the file, one of two does not."""
     header, _ = _header()
-    page = bytearray(headers.serialize(header))
+    page = bytearray(pages.serialize(header))
     page[offset] ^= 1
     with pytest.raises(FormatError, match="no intact key slot"):
-        headers.parse(bytes(page))
+        pages.parse(bytes(page))
     both = with_slot(header, _second(header))
-    page = bytearray(headers.serialize(both))
+    page = bytearray(pages.serialize(both))
     page[offset] ^= 1
-    parsed = headers.parse(bytes(page))
+    parsed = pages.parse(bytes(page))
     assert parsed.slots == (None, both.slots[1])
     assert parsed.damaged == {0}
 
@@ -126,16 +127,16 @@ def _resealed(sector: bytes) -> bytes:
 
 def test_reserved_bytes_of_a_slot_must_be_zero_though_the_checksum_fits() -> None:
     """§1.3 inside a slot."""
-    sector = _header()[0].newest.encode()
-    assert headers.parse_slot(_resealed(sector[:10] + b"\1" + sector[11:])) is None
+    sector = page_1.encode_slot(_header()[0].newest)
+    assert page_1.parse_slot(_resealed(sector[:10] + b"\1" + sector[11:])) is None
 
 
 @pytest.mark.parametrize("prefix", [struct.pack(">QH", 0, 1), struct.pack(">QH", 1, 2)])
 def test_an_intact_slot_of_an_unknown_kind_refuses_the_file(prefix: bytes) -> None:
     """§3.5."""
-    sector = _header()[0].newest.encode()
+    sector = page_1.encode_slot(_header()[0].newest)
     with pytest.raises(FormatError, match="not known"):
-        headers.parse_slot(_resealed(prefix + sector[10:]))
+        page_1.parse_slot(_resealed(prefix + sector[10:]))
 
 
 def test_the_newest_slot_is_the_one_with_the_higher_sequence() -> None:
@@ -179,7 +180,7 @@ def test_an_exhausted_sequence_is_refused() -> None:
     header, _ = _header()
     last = dataclasses.replace(header.newest, sequence=2**64 - 1)
     with pytest.raises(FormatError, match="exhausted"):
-        headers.next_sequence(header.with_slot_at(0, last))
+        headers.next_sequence(last)
 
 
 def test_new_preludes_check_their_arguments() -> None:
@@ -202,7 +203,7 @@ def test_a_slot_opens_only_with_its_mek_and_all_that_is_bound() -> None:
     keys = MemoryKeys()
     header, dek = keys.new_envelope(PLACE)
     prelude, slot, second = header.prelude, header.newest, keys.rotate()
-    assert keys.open_envelope(header, None) == dek
+    assert keys.open_envelope(header, None).dek == dek
     others = [
         dataclasses.replace(slot, sequence=2),
         dataclasses.replace(slot, algorithm=2),
@@ -226,7 +227,7 @@ def test_a_slot_with_another_dek_than_the_prelude_commits_to_is_refused() -> Non
     prelude = headers.new_prelude(rng.new_key(), file_id=bytes(16))
     wrap = RingKeys(lambda: keys.ring).wrap
     wrapped = wrap(rng.new_key(), slots.context(prelude, PLACE, sequence=1))
-    slot = slots.new_slot(wrapped, PLACE, sequence=1)
+    slot = slots.new_slot(wrapped, prelude, PLACE, sequence=1)
     with pytest.raises(IntegrityError):
         keys.open_envelope(Header(prelude, (slot, None)), PLACE)
 
@@ -237,10 +238,10 @@ def test_every_bit_of_the_header_page(two_slots: bool) -> None:
     data = b"some plaintext" * 10
     envelope = bytearray(sealed(KEYS, data, placement=PLACE))
     if two_slots:
-        header = headers.parse(bytes(envelope[:4096]))
-        envelope[:4096] = headers.serialize(with_slot(header, _second(header)))
+        header = pages.parse(bytes(envelope[:4096]))
+        envelope[:4096] = pages.serialize(with_slot(header, _second(header)))
     redundant = set(range(512, 1536)) if two_slots else set(range(1024, 1536))
-    for bit in range(headers.HEADER_BYTES * 8):
+    for bit in range(page_1.HEADER_BYTES * 8):
         byte = bit // 8
         envelope[byte] ^= 1 << bit % 8
         try:

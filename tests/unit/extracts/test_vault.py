@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.envelope.header import Header, KeySlot, Placement
+from strongroom.envelope.header import KeySlot, Placement, Prelude
+from strongroom.envelope.keys import OpenedKey
 from strongroom.errors import (
     IntegrityError,
     KeyNotFoundError,
@@ -223,8 +224,8 @@ class Rotating(MemoryKeys):
         self.then: Callable[[], object] | None = None
 
     @override
-    def rewrapped_slot(self, header: Header, placement: Placement | None) -> KeySlot:
-        slot = super().rewrapped_slot(header, placement)
+    def rewrapped_slot(self, prelude: Prelude, opened: OpenedKey) -> KeySlot:
+        slot = super().rewrapped_slot(prelude, opened)
         then, self.then = self.then, None
         if then is not None:
             then()

@@ -4,13 +4,14 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageError
 from strongroom.filestore import blockfile
-from strongroom.filestore.blockfile import LockedPage, NewFile, OpenedFile, remove_leftovers
+from strongroom.filestore.blockfile import LockedHeader, NewFile, OpenedFile, remove_leftovers
 from strongroom.system.durable import FileModes
 
 
@@ -239,10 +240,10 @@ def test_a_read_error_is_told(tmp_path: Path) -> None:
 def test_a_page_is_locked_read_and_written_by_sector(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_bytes(bytes(4096) + b"body")
-    with LockedPage(path) as page:
+    with LockedHeader(path) as page:
         with path.open("rb") as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        page.write_sector(512, b"x" * 512)
+        page.write_at(512, b"x" * 512)
         page.sync()
         page.sync_all()
         assert page.read(4096)[512:1024] == b"x" * 512
@@ -251,6 +252,34 @@ def test_a_page_is_locked_read_and_written_by_sector(tmp_path: Path) -> None:
     assert path.read_bytes()[4096:] == b"body"
     with path.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
+    """review X17: it came from the page cache, which has what was written even where the disk has nothing."""
+    path = tmp_path / "in"
+    path.write_bytes(bytes(8192) + b"body" * 4096)
+    with path.open("rb") as file:
+        os.fsync(file)
+    with LockedHeader(path) as header:
+        assert header.read(8192) == bytes(8192)
+        for offset, data in ((512, b"x" * 512), (4096, b"y" * 4096)):
+            header.write_at(offset, data)
+            header.sync()
+            assert _from_disk(lambda: header.read(8192))[1] == 0  # the cache answers
+            found, count = _from_disk(lambda: header.read_back(8192))
+            assert found[offset : offset + len(data)] == data
+            assert 8192 <= count <= 64 * 1024  # and nothing is read ahead
+
+
+def _from_disk(read: Callable[[], bytes]) -> tuple[bytes, int]:
+    """What is read, and how many bytes the disk was asked for by it."""
+
+    def count() -> int:
+        told = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return int(told["read_bytes"])
+
+    before = count()
+    return read(), count() - before
 
 
 def test_a_page_replaced_while_its_lock_was_awaited_is_opened_anew(
@@ -268,7 +297,7 @@ def test_a_page_replaced_while_its_lock_was_awaited_is_opened_anew(
         real(fd, operation)
 
     monkeypatch.setattr(fcntl, "flock", slow)
-    with LockedPage(path) as page:
+    with LockedHeader(path) as page:
         assert page.read(3) == b"new"
     assert len(calls) == 2
 
@@ -278,26 +307,26 @@ def test_a_page_that_vanished_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     path.write_bytes(bytes(4096))
     monkeypatch.setattr(fcntl, "flock", lambda *_: path.unlink())
     with pytest.raises(NotFoundError):
-        LockedPage(path)
+        LockedHeader(path)
     with pytest.raises(NotFoundError):
-        LockedPage(tmp_path / "missing")
+        LockedHeader(tmp_path / "missing")
 
 
 def test_a_symbolic_link_is_not_followed_to_a_page(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(bytes(4096))
     (tmp_path / "link").symlink_to("real")
     with pytest.raises(StorageError):
-        LockedPage(tmp_path / "link")
+        LockedHeader(tmp_path / "link")
 
 
 def test_errors_of_a_page_are_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "in"
     path.write_bytes(bytes(4096))
-    page = LockedPage(path)
+    page = LockedHeader(path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", lambda *_: 100)
         with pytest.raises(StorageError, match="short write"):
-            page.write_sector(512, bytes(512))
+            page.write_at(512, bytes(512))
 
     def fail(fd: int) -> None:
         raise OSError(errno.EIO, "Input/output error")

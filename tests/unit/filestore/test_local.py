@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, UsageError
-from strongroom.filestore.blockfile import LockedPage
+from strongroom.filestore.blockfile import LockedHeader
 from strongroom.filestore.local import LocalFileStore
 from strongroom.system.durable import FileModes
 
@@ -99,18 +99,18 @@ def test_each_step_of_a_header_page_is_synced_and_read_back(
     """A disk that gives back something else is noticed before the other slot is written over."""
     _put(store, "one", bytes(8192))
     told: list[str] = []
-    real_write, real_sync = LockedPage.write_sector, LockedPage.sync
+    real_write, real_sync = LockedHeader.write_at, LockedHeader.sync
 
-    def write(page: LockedPage, offset: int, sector: bytes) -> None:
+    def write(page: LockedHeader, offset: int, sector: bytes) -> None:
         told.append(f"write {offset}")
         real_write(page, offset, sector if offset != 1024 else b"lie" + sector[3:])
 
-    def sync(page: LockedPage) -> None:
+    def sync(page: LockedHeader) -> None:
         told.append("sync")
         real_sync(page)
 
-    monkeypatch.setattr(LockedPage, "write_sector", write)
-    monkeypatch.setattr(LockedPage, "sync", sync)
+    monkeypatch.setattr(LockedHeader, "write_at", write)
+    monkeypatch.setattr(LockedHeader, "sync", sync)
     left = [512, 1024, 1536]
 
     def step(page: bytes) -> bytes:

@@ -16,9 +16,11 @@ from pathlib import Path
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.stream import TAG_BYTES, Layout, SegmentSealer
 from strongroom.envelope import header as headers
-from strongroom.envelope import slots
-from strongroom.envelope.header import HEADER_BYTES, Header, KeySlot, Placement, Prelude, body_aad
+from strongroom.envelope import pages, slots
+from strongroom.envelope.header import Header, KeySlot, Placement, Prelude, body_aad
+from strongroom.envelope.page_1 import HEADER_BYTES
 from strongroom.ids import MekId, id_text
+from strongroom.kms.data_keys import KeyContext
 from strongroom.kms.keys import Mek
 from strongroom.kms.ring_keys import wrap_under
 from strongroom.kms.states import MekState
@@ -58,14 +60,16 @@ def new_slot(
     placement: Placement = PLACE,
 ) -> KeySlot:
     """A slot."""
+    context = slots.context(prelude, placement, sequence=sequence)
+    assert isinstance(context, KeyContext)
     wrapped = wrap_under(
         mek(mek_id, MEKS[mek_id]),
         dek,
-        slots.context(prelude, placement, sequence=sequence),
+        context,
         salt=derived(f"{name} slot salt {sequence}", 32),
         nonce=derived(f"{name} slot nonce {sequence}", 12),
     )
-    return slots.new_slot(wrapped, placement, sequence=sequence)
+    return slots.new_slot(wrapped, prelude, placement, sequence=sequence)
 
 
 def mek(mek_id: str, material: SecretBytes, state: MekState = MekState.ENCRYPT_OR_DECRYPT) -> Mek:
@@ -94,14 +98,14 @@ def body(name: str, prelude: Prelude, dek: SecretBytes, plaintext: bytes) -> byt
 def envelope(name: str, plaintext: bytes, *, segment: int = SEGMENT) -> bytes:
     """A whole file with one slot."""
     prelude, dek = new_prelude(name, segment)
-    page = headers.serialize(Header(prelude, (new_slot(name, prelude, dek), None)))
+    page = pages.serialize(Header(prelude, (new_slot(name, prelude, dek), None)))
     return page + body(name, prelude, dek, plaintext)
 
 
 def two_slots(name: str, plaintext: bytes, first: KeySlot | None, second: KeySlot | None) -> bytes:
     """A whole file with given slots."""
     prelude, dek = new_prelude(name)
-    page = headers.serialize(Header(prelude, (first, second)))
+    page = pages.serialize(Header(prelude, (first, second)))
     return page + body(name, prelude, dek, plaintext)
 
 

@@ -1,4 +1,4 @@
-"""Our published vectors, good and bad (format/envelope.md)."""
+"""Our published vectors, good and bad (format/envelope.md, format/envelope-2.md)."""
 
 import base64
 import hashlib
@@ -20,14 +20,22 @@ from strongroom.kms.ring_keys import RingKeys
 from strongroom.kms.states import MekState
 from tests.support import derivations
 from tests.support.memory_keys import Memory
-from tests.vectors.envelope import make_envelope
+from tests.vectors.envelope import make_envelope, make_envelope_2
 
 if TYPE_CHECKING:
     from strongroom.errors import StrongroomError
 
 FOLDER = Path(__file__).parent
-VECTORS: dict[str, Any] = json.loads((FOLDER / "envelope.json").read_text(encoding="utf-8"))
-CLAUSES = (FOLDER.parents[2] / "docs" / "format" / "envelope.md").read_text(encoding="utf-8")
+#: Each format: its vectors, the page that they cite, and what makes them.
+MADE = {"envelope": make_envelope.document, "envelope_2": make_envelope_2.document}
+FILES: dict[str, dict[str, Any]] = {
+    name: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in MADE
+}
+VECTORS = FILES["envelope"]
+GOOD, BAD = (
+    [pytest.param(one, id=f"{name} {one['name']}") for name in FILES for one in FILES[name][kind]]
+    for kind in ("good", "bad")
+)
 MEKS = {mek_id: SecretBytes(bytes.fromhex(key)) for mek_id, key in VECTORS["meks"].items()}
 STATES = (MekState.DECRYPT_ONLY, MekState.ENCRYPT_OR_DECRYPT)
 RING = KeyRing(
@@ -48,7 +56,7 @@ def _file(vector: dict[str, Any]) -> bytes:
 def _seekable(data: bytes, place: Placement) -> bytes:
     source = Memory(data)
     header = read_header(source)
-    with EnvelopeReader(source, header, KEYS.open_envelope(header, place)) as reader:
+    with EnvelopeReader(source, header, KEYS.open_envelope(header, place).dek) as reader:
         target = bytearray(reader.size)
         reader.read_into_at(0, memoryview(target))
     return bytes(target)
@@ -56,7 +64,7 @@ def _seekable(data: bytes, place: Placement) -> bytes:
 
 def _piped(data: bytes, place: Placement) -> bytes:
     reader = StreamReader(io.BytesIO(data).readinto)
-    dek = KEYS.open_envelope(reader.header, place)
+    dek = KEYS.open_envelope(reader.header, place).dek
     return b"".join(bytes(piece) for piece in reader.plaintext(dek))
 
 
@@ -64,7 +72,7 @@ READERS = [pytest.param(_seekable, id="seekable"), pytest.param(_piped, id="pipe
 
 
 @pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize("vector", VECTORS["good"], ids=lambda vector: vector["name"])
+@pytest.mark.parametrize("vector", GOOD)
 def test_good_vectors_open(vector: dict[str, Any], read: Any) -> None:
     plaintext = read(_file(vector), Placement(vector["site_id"], vector["extract_id"]))
     assert len(plaintext) == vector["plaintext_bytes"]
@@ -72,20 +80,23 @@ def test_good_vectors_open(vector: dict[str, Any], read: Any) -> None:
 
 
 @pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize("vector", VECTORS["bad"], ids=lambda vector: vector["name"])
+@pytest.mark.parametrize("vector", BAD)
 def test_bad_vectors_are_refused(vector: dict[str, Any], read: Any) -> None:
     expected: type[StrongroomError] = getattr(errors, vector["error"])
     with pytest.raises(expected):
         read(_file(vector), Placement(vector["site_id"], vector["extract_id"]))
 
 
-def test_each_vector_names_a_clause_of_the_format() -> None:
-    for vector in VECTORS["good"] + VECTORS["bad"]:
-        assert f"- {vector['clause']} " in CLAUSES, vector["name"]
+@pytest.mark.parametrize("name", FILES)
+def test_each_vector_names_a_clause_of_the_format(name: str) -> None:
+    clauses = (FOLDER.parents[2] / FILES[name]["format"]).read_text(encoding="utf-8")
+    for vector in FILES[name]["good"] + FILES[name]["bad"]:
+        assert f"- {vector['clause']} " in clauses, vector["name"]
 
 
-def test_the_vectors_are_made_anew_byte_for_byte() -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_the_vectors_are_made_anew_byte_for_byte(name: str) -> None:
     """Whoever changes what is written changes the format: the page comes first, then a new version."""
     with derivations.fixed_randomness():
-        made = make_envelope.document()
-    assert made == (FOLDER / "envelope.json").read_text(encoding="utf-8")
+        made = MADE[name]()
+    assert made == (FOLDER / f"{name}.json").read_text(encoding="utf-8")

@@ -212,9 +212,9 @@ def _inspect(arguments: argparse.Namespace, session: Session) -> int:
     found = one.inspect_file(arguments.file)
     shown = found.to_json()
     if arguments.reveal_data_key:
-        dek = session.node.standalone_files.reveal_data_key(arguments.file, actor=session.actor)
-        shown["authenticated"] = True  # the key opened a slot that binds prelude and placement
-        shown["data_key"] = dek.reveal().hex()
+        opened = session.node.standalone_files.reveal_data_key(arguments.file, actor=session.actor)
+        shown |= found.proved_by(opened.slot)
+        shown["data_key"] = opened.dek.reveal().hex()
     if arguments.json:
         session.out_json(shown)
     else:
@@ -230,16 +230,10 @@ def _print_inspection(session: Session, found: "Inspection", shown: dict[str, ob
     session.out(f"plaintext bytes {size}")
     session.out(f"body offset     {shown['body_offset']}")
     session.out(f"context         {shown['context']}")
-    for number, slot in enumerate(found.header.slots):
-        if slot is None:
-            state = "damaged" if number in found.header.damaged else "empty"
-            session.out(f"key slot {number}      {state}")
-        else:
-            place = slot.placement.describe()
-            session.out(
-                f"key slot {number}      MEK {slot.mek_id}, number {slot.sequence}, {place}"
-            )
+    for number, state in enumerate(found.slot_words()):
+        session.out(f"key slot {number}      {state}")
     if "data_key" in shown:
+        session.out(f"opened by       MEK {shown['mek_id']}")
         session.out(f"data key        {shown['data_key']}")
     else:
         session.note("unauthenticated: no key was used to check this")

@@ -75,7 +75,17 @@ class KeysPart(ConfigurationPart):
         """The same for envelopes: extracts, parts of uploads and loose files."""
         from strongroom.envelope.keys import EnvelopeKeys
 
-        return EnvelopeKeys(self.data_keys)
+        return EnvelopeKeys(self.data_keys, self.written_envelope)
+
+    def written_envelope(self) -> int:
+        """The format in which this node writes new envelopes; every format is read.
+
+        The one place that says it. It is format 1, which the release before opens, as long as nothing raises a node's
+        formats (docs/format/format-2.md 11).
+        """
+        from strongroom.envelope.keys import format_1
+
+        return format_1()
 
     def _key_limits(self) -> "Limits":
         from strongroom.kms.cache import Limits

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from strongroom.access import permissions
 from strongroom.access.permissions import Action, Subject
 from strongroom.crypto.secret import SecretBytes
-from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Placement, parse, serialize
+from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Placement
 from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.envelope.pages import parse_alone, serialize
 from strongroom.errors import PermissionDeniedError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
@@ -41,7 +42,7 @@ class DataKeyDesk:
     def generate(
         self, subject: Subject, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
     ) -> tuple[bytes, SecretBytes]:
-        """A header page of 4096 bytes for a new file, and its data key of 32.
+        """The header of a new file, and its data key of 32 bytes.
 
         Raises:
             PermissionDeniedError: The subject may not, or keys are not given out over the network.
@@ -55,22 +56,21 @@ class DataKeyDesk:
         return serialize(header), dek
 
     def unwrap(self, subject: Subject, page: bytes) -> SecretBytes:
-        """The data key of a header page.
+        """The data key of a header.
 
         Raises:
             PermissionDeniedError: The subject may not have data keys, or the node gives none out over the network.
-            FormatError: The bytes are not a header page.
+            FormatError: The bytes are not a header.
             IntegrityError: The header does not authenticate, or belongs to an extract of a site (data-keys.md 1.2).
             KeyNotFoundError: The node has none of the MEKs that the header names.
         """
         self._check(subject)
-        header = parse(page)
-        dek = self._keys.open_envelope(header, Placement.standalone())
-        told = events.data_key_unwrapped(
-            subject.actor, header.prelude.file_id.hex(), header.newest.mek_id
-        )
+        header = parse_alone(page)
+        opened = self._keys.open_envelope(header, Placement.standalone())
+        file_id, mek_id = header.prelude.file_id.hex(), opened.slot.mek_id
+        told = events.data_key_unwrapped(subject.actor, file_id, mek_id)
         self._event_log.append([told])
-        return dek
+        return opened.dek
 
     def _check(self, subject: Subject) -> None:
         permissions.check(subject, Action.USE_DATA_KEYS)

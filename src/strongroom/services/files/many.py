@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import spans, writer
 from strongroom.envelope.header import Header, Placement
-from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.envelope.keys import EnvelopeKeys, OpenedKey
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.errors import ConflictError, FormatError, StorageError, StrongroomError
 from strongroom.eventlog import events
@@ -225,7 +224,7 @@ class BatchEncryption(_Batches):
     ) -> tuple[NewFile, Event]:
         """Write one envelope into a file without a name; returns the file and its event."""
         header, dek = self._keys.new_envelope(Placement.standalone())
-        size = writer.stored_bytes(source.size, header.prelude.segment_bytes)
+        size = writer.stored_bytes(header.prelude, source.size)
         file = self._new_file(result, size, files)
         sealer = writer.new_sealer(header, dek)
         count = writer.seal_source(
@@ -239,13 +238,13 @@ class BatchEncryption(_Batches):
 
 @dataclass(frozen=True)
 class _Opened:
-    """An encrypted file whose data key is known."""
+    """An encrypted file whose data key is known, with the slot that it came from."""
 
     result: Converted
     share: "_Share"
     source: OpenedFile
     header: Header
-    dek: SecretBytes
+    key: OpenedKey
 
 
 class BatchDecryption(_Batches):
@@ -281,7 +280,7 @@ class BatchDecryption(_Batches):
                     opened += self._open(result, share, files)
             # The events come before any plaintext: even a file without a name can be read from the disk after a crash.
             if opened:
-                self._event_log.append([self._event(one.header) for one in opened])
+                self._event_log.append([self._event(one) for one in opened])
             works = []
             for one in opened:
                 with _keeping_the_error(one.result):
@@ -294,18 +293,17 @@ class BatchDecryption(_Batches):
         if self._is_done(result, source, sealing=False):
             return []
         self._check_target(result)
-        dek = self._keys.open_envelope(header, None)
-        result.placement = header.newest.placement
-        return [_Opened(result, share, source, header, dek)]
+        key = self._keys.open_envelope(header, None)
+        result.placement = key.slot.placement
+        return [_Opened(result, share, source, header, key)]
 
-    def _event(self, header: Header) -> Event:
-        return events.file_decrypted(
-            self._actor, header.prelude.file_id.hex(), header.newest.mek_id
-        )
+    def _event(self, one: _Opened) -> Event:
+        file_id = one.header.prelude.file_id.hex()
+        return events.file_decrypted(self._actor, file_id, one.key.slot.mek_id)
 
     def _write(self, one: _Opened, files: ExitStack) -> NewFile:
         with cut_if_it_fails():
-            reader = EnvelopeReader(one.source, one.header, one.dek)
+            reader = EnvelopeReader(one.source, one.header, one.key.dek)
         with reader:
             file = self._new_file(one.result, reader.size, files)
             spans.copy(reader, file, reader.layout, threads=self._threads, progress=one.share.add)
@@ -344,7 +342,7 @@ def _belong_together(plain: OpenedFile, sealed: OpenedFile) -> bool:
         header = read_header(sealed)
     except FormatError:
         return False
-    return writer.stored_bytes(plain.size, header.prelude.segment_bytes) == sealed.size
+    return writer.stored_bytes(header.prelude, plain.size) == sealed.size
 
 
 def _cuts(pairs: Sequence[Pair], most: int) -> Iterator[tuple[int, int]]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.workers import default_threads, page_buffer
 from strongroom.envelope import spans, writer
-from strongroom.envelope.header import Header, Placement
-from strongroom.envelope.keys import EnvelopeKeys
+from strongroom.envelope.header import MAX_HEADER_BYTES, Header, KeySlot, Placement
+from strongroom.envelope.keys import EnvelopeKeys, OpenedKey
+from strongroom.envelope.pages import is_envelope
 from strongroom.envelope.reader import EnvelopeReader, StreamReader, read_header
 from strongroom.errors import ConflictError
 from strongroom.eventlog import events
@@ -24,7 +25,7 @@ from strongroom.filestore import targets
 from strongroom.filestore.blockfile import NewFile, OpenedFile
 from strongroom.filestore.pipes import PipeSink, PipeSource
 from strongroom.services.files.cut import cut_if_it_fails
-from strongroom.services.files.sealed_already import check_not_sealed, is_sealed, sealed_already
+from strongroom.services.files.sealed_already import check_not_sealed, sealed_already
 from strongroom.services.files.sealed_outside import Changing, SealedOutside
 from strongroom.system.positions import Progress, Sink
 
@@ -64,7 +65,7 @@ class Outcome:
     Attributes:
         plaintext_bytes: Bytes of plaintext.
         placement: The site and item to which the file belongs, by its header.
-        mek_id: The MEK of the header's newest slot.
+        mek_id: The MEK that wraps the data key, of the slot that opened.
     """
 
     plaintext_bytes: int
@@ -129,7 +130,7 @@ class StandaloneFiles:
             size = self._seal_pipe(header, dek, output, actor, begin, again=again)
         else:
             size = self._seal_file(header, dek, source, output, actor=actor, begin=begin)
-        return _outcome(header, size)
+        return _outcome(header.newest, size)
 
     def encrypt_many(
         self,
@@ -183,8 +184,8 @@ class StandaloneFiles:
         _check_output(output)
         if source == PIPE:
             return self._open_pipe(output, actor, begin)
-        with self._reader(source) as (header, reader):
-            self._log_decrypted(header, actor)
+        with self._reader(source) as (header, slot, reader):
+            self._log_decrypted(header, slot, actor)
             with _sink(output, reader.size) as (sink, threads):
                 spans.copy(
                     reader,
@@ -193,7 +194,7 @@ class StandaloneFiles:
                     threads=min(threads, self._threads),
                     progress=begin(reader.size),
                 )
-            return _outcome(header, reader.size)
+            return _outcome(slot, reader.size)
 
     def verify(self, source: str, *, begin: Begin = no_progress) -> Outcome:
         """Authenticate every byte of a file.
@@ -202,18 +203,18 @@ class StandaloneFiles:
             IntegrityError: A part of the file does not verify.
             FormatError: The file is no envelope.
         """
-        with self._reader(source) as (header, reader):
+        with self._reader(source) as (_, slot, reader):
             spans.drain(reader, reader.layout, threads=self._threads, progress=begin(reader.size))
-            return _outcome(header, reader.size)
+            return _outcome(slot, reader.size)
 
-    def reveal_data_key(self, source: str, *, actor: str) -> SecretBytes:
-        """The data key of a file, for use with another implementation of Tink; an event precedes it."""
+    def reveal_data_key(self, source: str, *, actor: str) -> OpenedKey:
+        """The data key of a file and the slot that it came from, for another implementation of Tink; an event precedes it."""
         with OpenedFile(Path(source)) as file:
             header = read_header(file)
-        dek = self._keys.open_envelope(header, None)
-        file_id = header.prelude.file_id.hex()
-        self._event_log.append([events.data_key_revealed(actor, file_id, header.newest.mek_id)])
-        return dek
+        opened = self._keys.open_envelope(header, None)
+        file_id, mek_id = header.prelude.file_id.hex(), opened.slot.mek_id
+        self._event_log.append([events.data_key_revealed(actor, file_id, mek_id)])
+        return opened
 
     def rewrap(
         self, names: Sequence[str], *, actor: str, progress: Progress | None = None
@@ -226,14 +227,14 @@ class StandaloneFiles:
         )
 
     @contextmanager
-    def _reader(self, source: str) -> Iterator[tuple[Header, EnvelopeReader]]:
+    def _reader(self, source: str) -> Iterator[tuple[Header, KeySlot, EnvelopeReader]]:
         with OpenedFile(Path(source)) as file:
             header = read_header(file)
-            dek = self._keys.open_envelope(header, None)
+            opened = self._keys.open_envelope(header, None)
             with cut_if_it_fails():
-                reader = EnvelopeReader(file, header, dek)
+                reader = EnvelopeReader(file, header, opened.dek)
             with reader:
-                yield header, reader
+                yield header, opened.slot, reader
 
     def _seal_file(
         self,
@@ -246,7 +247,7 @@ class StandaloneFiles:
         begin: Begin,
     ) -> int:
         with OpenedFile(Path(source)) as file:
-            size = writer.stored_bytes(file.size, header.prelude.segment_bytes)
+            size = writer.stored_bytes(header.prelude, file.size)
             with _sink(output, size) as (sink, threads):
                 writer.seal_source(
                     header,
@@ -272,7 +273,7 @@ class StandaloneFiles:
     ) -> int:
         pipe, piece = PipeSource(_STDIN), page_buffer(spans.UNIT_BYTES)
         count = pipe.read_into(piece)
-        if not again and is_sealed(piece[:count]):
+        if not again and is_envelope(bytes(piece[:MAX_HEADER_BYTES][:count])):
             raise sealed_already("standard input")
         with _sink(output, 0) as (sink, threads):
             sealing = writer.SealingWriter(
@@ -292,11 +293,11 @@ class StandaloneFiles:
 
     def _open_pipe(self, output: Output, actor: str, begin: Begin) -> Outcome:
         stream = StreamReader(PipeSource(_STDIN).read_into)
-        dek = self._keys.open_envelope(stream.header, None)
-        self._log_decrypted(stream.header, actor)
+        opened = self._keys.open_envelope(stream.header, None)
+        self._log_decrypted(stream.header, opened.slot, actor)
         progress, done = begin(None), 0
         with _sink(output, 0) as (sink, _):
-            pieces = stream.plaintext(dek)
+            pieces = stream.plaintext(opened.dek)
             while True:
                 with cut_if_it_fails():
                     piece = next(pieces, None)
@@ -306,17 +307,17 @@ class StandaloneFiles:
                 done += len(piece)
                 if progress is not None:
                     progress(len(piece))
-        return _outcome(stream.header, done)
+        return _outcome(opened.slot, done)
 
     def _log_encrypted(self, header: Header, actor: str, size: int) -> None:
         file_id, mek_id = header.prelude.file_id.hex(), header.newest.mek_id
         event = events.file_encrypted(actor, file_id, mek_id, size=size)
         self._outside.tell_one(mek_id, event)
 
-    def _log_decrypted(self, header: Header, actor: str) -> None:
+    def _log_decrypted(self, header: Header, slot: KeySlot, actor: str) -> None:
         """Append the event of a decryption, before the first byte of plaintext leaves this process."""
-        file_id, mek_id = header.prelude.file_id.hex(), header.newest.mek_id
-        self._event_log.append([events.file_decrypted(actor, file_id, mek_id)])
+        file_id = header.prelude.file_id.hex()
+        self._event_log.append([events.file_decrypted(actor, file_id, slot.mek_id)])
 
 
 def inspect_file(source: str) -> "Inspection":
@@ -327,9 +328,8 @@ def inspect_file(source: str) -> "Inspection":
         return inspection.inspect(read_header(file), file.size)
 
 
-def _outcome(header: Header, size: int) -> Outcome:
-    newest = header.newest
-    return Outcome(size, newest.placement, newest.mek_id)
+def _outcome(slot: KeySlot, size: int) -> Outcome:
+    return Outcome(size, slot.placement, slot.mek_id)
 
 
 def _check_output(output: Output) -> None:

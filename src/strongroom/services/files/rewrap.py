@@ -14,7 +14,7 @@ from strongroom.envelope.rewrap import Rewrap, rewrap_batch
 from strongroom.errors import StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
-from strongroom.filestore.blockfile import LockedPage, storage_errors
+from strongroom.filestore.blockfile import LockedHeader, storage_errors
 from strongroom.services.files import sealed_outside
 from strongroom.services.files.sealed_outside import SealedOutside
 from strongroom.system.positions import SharesSync
@@ -89,7 +89,7 @@ def _rewrap_batch(
     with ExitStack() as pages:
         for result in batch:
             try:
-                page = pages.enter_context(LockedPage(Path(result.name).resolve()))
+                page = pages.enter_context(LockedHeader(Path(result.name).resolve()))
                 work = Rewrap(page, keys, None)
                 if work.is_needed:
                     works.append((result, work))

@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-from strongroom.envelope.header import MAGIC
+from strongroom.envelope.header import MAX_HEADER_BYTES
+from strongroom.envelope.pages import is_envelope
 from strongroom.errors import ConflictError
 from strongroom.filestore.blockfile import OpenedFile
-
-
-def is_sealed(head: bytes | memoryview) -> bool:
-    """Whether a file that begins with these bytes is an envelope of ours."""
-    return bytes(head[: len(MAGIC)]) == MAGIC
 
 
 def check_not_sealed(source: str) -> None:
@@ -28,9 +24,9 @@ def refuse_sealed(file: OpenedFile, name: str) -> None:
     Raises:
         ConflictError: The file is an envelope.
     """
-    head = bytearray(len(MAGIC))
+    head = bytearray(MAX_HEADER_BYTES)
     count = file.read_into_at(0, memoryview(head))
-    if is_sealed(bytes(head[:count])):
+    if is_envelope(bytes(head[:count])):
         raise sealed_already(name)
 
 

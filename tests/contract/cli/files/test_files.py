@@ -15,6 +15,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as headers
+from strongroom.envelope import pages
 from strongroom.envelope.header import Placement
 from strongroom.node import opening
 from tests.contract.cli.readers import read_a_little
@@ -218,7 +219,7 @@ def test_a_revealed_data_key_is_an_event(tool: Tool, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert tool.inside("inspect", path, "--json", "--reveal-data-key") == 0
     shown = json.loads(capsys.readouterr().out)
-    header = headers.parse(path.read_bytes()[:4096])
+    header = pages.parse(path.read_bytes()[:4096])
     headers.check_commitment(header.prelude, SecretBytes(bytes.fromhex(shown["data_key"])))
     last = tool.events()[-1]
     assert last["id"] == "DATA_KEY_REVEALED"
@@ -254,7 +255,7 @@ def test_rewrap_of_many_files(tool: Tool, capsys: pytest.CaptureFixture[str]) ->
     assert "5 rewrapped, 2 had nothing to do, 1 failed" in said.err
     assert said.out.count(": rewrapped") == 5
     for path, body in zip(paths, bodies, strict=True):
-        header = headers.parse(path.read_bytes()[:4096])
+        header = pages.parse(path.read_bytes()[:4096])
         assert header.mek_ids == {active}
         assert path.read_bytes()[4096:] == body
     changed = [event for event in tool.events() if event["id"] == "FILE_REWRAPPED"]
@@ -270,7 +271,7 @@ def test_rewrap_follows_a_link_that_one_names(tool: Tool) -> None:
     active = tool.rotate()
     (tool.folder / "link").symlink_to(path)
     assert tool.inside("rewrap", tool.folder / "link") == 0
-    assert headers.parse(path.read_bytes()[:4096]).mek_ids == {active}
+    assert pages.parse(path.read_bytes()[:4096]).mek_ids == {active}
 
 
 def test_rewrap_leaves_other_files_alone(tool: Tool) -> None:

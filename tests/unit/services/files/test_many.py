@@ -64,7 +64,7 @@ def sources(folder: Path, sizes: Sequence[int]) -> list[Path]:
 def opened(keys: MemoryKeys, path: Path) -> bytes:
     with OpenedFile(path) as file:
         header = read_header(file)
-        with EnvelopeReader(file, header, keys.open_envelope(header, None)) as reader:
+        with EnvelopeReader(file, header, keys.open_envelope(header, None).dek) as reader:
             plain = bytearray(reader.size)
             reader.read_into_at(0, memoryview(plain))
     return bytes(plain)

@@ -95,7 +95,7 @@ def test_a_new_store_that_a_root_does_not_give_back_is_never_put(
     assert whole._kms_ports.marks.read() == mark
     assert events.KMS_STORE_CHANGED not in event_ids(whole)[len(seen) :]
     assert whole.kms_store.status().is_ok
-    assert whole.envelope_keys.open_envelope(header, Placement.standalone()) == dek
+    assert whole.envelope_keys.open_envelope(header, Placement.standalone()).dek == dek
 
 
 @pytest.mark.parametrize("name", LIES)

@@ -82,7 +82,7 @@ def test_a_root_that_does_not_give_back_what_it_wrapped_is_not_moved_to(
     assert event_ids(whole)[seen:] == []
     assert whole.kms_store.status().is_ok
     assert whole.kms_store.status().mode == "local"
-    assert whole.envelope_keys.open_envelope(header[0], HERE) == header[1]
+    assert whole.envelope_keys.open_envelope(header[0], HERE).dek == header[1]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -128,7 +128,7 @@ def test_present_keys_are_left_behind_only_when_nothing_opens_them(
     header, dek = whole.envelope_keys.new_envelope(HERE)
     done = whole.modes.set_mode(None, ACTOR, abandon=True)
     assert (done.done, done.abandoned) == (True, ())
-    assert whole.envelope_keys.open_envelope(header, HERE) == dek
+    assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
     assert whole.kms_store.current()[0].former == ()
 
 
@@ -162,7 +162,7 @@ def test_keys_that_were_left_behind_are_kept_and_taken_back(whole: Node, outside
     assert whole.kms_store.current()[0].former == (raw,), "a rotation keeps it"
     outside.failure = None
     assert set(whole.roots.adopt(ACTOR)) == set(done.abandoned)
-    assert whole.envelope_keys.open_envelope(header, HERE) == dek
+    assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
     assert whole.kms_store.current()[0].former == ()
     assert event_ids(whole).count(events.MEK_ADOPTED) == len(done.abandoned)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.envelope import header as headers
+from strongroom.envelope import pages
 from strongroom.envelope.header import Placement
 from strongroom.errors import NotFoundError
 from strongroom.ids import new_id
@@ -13,7 +13,7 @@ from strongroom.repository.rows import IntentRow
 from strongroom.services.keys import usage
 from strongroom.services.keys.keeper import MekUse, UseCount
 from tests.support.jobs_lab import NOW, SITE, Lab, open_lab
-from tests.support.stored_forms import with_slot
+from tests.support.stored_forms import rewrapped, with_slot
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def test_both_slots_of_a_header_count(lab: Lab) -> None:
     one = lab.publish(b"x", encrypted=True)
     new = lab.ring.rotate()
     path = lab.path(one)
-    page = headers.parse(path.read_bytes()[:4096])
-    slot = lab.ring.rewrapped_slot(page, Placement(SITE, one))
+    page = pages.parse(path.read_bytes()[:4096])
+    slot = rewrapped(lab.ring, page, Placement(SITE, one))
     with path.open("r+b") as file:
-        file.write(headers.serialize(with_slot(page, slot)))
+        file.write(pages.serialize(with_slot(page, slot)))
     used, _ = scan(lab)
     assert {mek: use.extracts for mek, use in used.items()} == {old: 1, new: 1}
 

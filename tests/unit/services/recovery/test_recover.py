@@ -115,7 +115,7 @@ def test_a_recovery_whose_new_root_lies_puts_nothing(
     roots.honest_calls = 1000
     service(whole)._replace_store(opened, (identity,), ACTOR, quiet)
     assert whole.kms_store.status().is_ok
-    assert whole.envelope_keys.open_envelope(header, HERE) == dek
+    assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
 
 
 def test_a_lost_keystore_is_made_anew_and_everything_opens(whole: Node, identity: Identity) -> None:
@@ -126,7 +126,7 @@ def test_a_lost_keystore_is_made_anew_and_everything_opens(whole: Node, identity
     assert (done.done, done.keystore_renewed, done.left) == (True, True, ())
     assert whole.kms_store.status().is_ok
     assert whole.kms_store.status().rmk_id == done.rmk_id != rmk_id
-    assert whole.envelope_keys.open_envelope(header, HERE) == dek
+    assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
     told = event_ids(whole)
     assert told.count(events.NODE_RECOVERED) == 1
     assert events.RMK_UNWRAPPED in told
