@@ -62,7 +62,7 @@ def of(foreign: object, *secrets: Secret, longest: int = LONGEST) -> str:
     """
     name = type(foreign).__name__ if isinstance(foreign, BaseException) else ""
     known = [material for secret in secrets if (material := _material(secret))]
-    if any(len(_Squeezed(_as_it_is(_text(one))).kept) < _SHORTEST for one in known):
+    if any(len(_squeezed(_text(one))) < _SHORTEST for one in known):
         return name or "(not shown: a secret is too short to be masked)"
     shown = redact(_masked(_read(foreign)[:_READ], known))
     line = "".join(_visible(letter) for letter in " ".join(shown.split()))
@@ -227,16 +227,33 @@ def _folded(letter: str) -> str:
     return lower if len(lower) == 1 else letter
 
 
+class _Folding(dict[int, str | None]):
+    """What `str.translate` makes of each letter; it keeps nothing of the texts, which may be secrets."""
+
+    def __missing__(self, point: int) -> str | None:
+        return _folded(chr(point)) if _is_kept(chr(point)) else None
+
+
+_FOLDING: Final = _Folding({point: _Folding().__missing__(point) for point in range(256)})
+
+
+def _squeezed(text: str) -> str:
+    """The same as `_Squeezed(_as_it_is(text)).kept`, without the places of the letters: a secret has thousands of them."""
+    return text.translate(_FOLDING)
+
+
 def _decoded_forms(secret: bytes) -> set[str]:
     """The forms of a secret in a text whose escapes were resolved, for a secret that itself looks like an escape, too."""
     text = _text(secret)
-    letters = (_as_it_is(text), _decoded(text))
-    squeezed = {_Squeezed(one, _PLUS).kept for one in letters}
+    texts = (
+        {text, "".join(one.letter for one in _decoded(text))} if _ESCAPES.search(text) else {text}
+    )
+    squeezed = {_squeezed(one.replace(_PLUS, "")) for one in texts}
     return {form for form in squeezed if len(form) >= _SHORTEST}
 
 
 def _squeezed_forms(secret: bytes) -> set[str]:
-    squeezed = {_Squeezed(_as_it_is(form)).kept for form in _forms(secret)}
+    squeezed = {_squeezed(form) for form in _forms(secret)}
     return {form for form in squeezed if len(form) >= _SHORTEST}
 
 

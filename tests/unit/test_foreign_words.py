@@ -226,3 +226,12 @@ def test_that_these_libraries_do_quote() -> None:
     """Or the test above would show nothing."""
     with pytest.raises(requests.exceptions.InvalidHeader, match="plAnted"):
         _of_requests("plAnted")
+
+
+@example("".join(map(chr, range(0x2000))))
+@given(st.text())
+def test_a_secret_is_squeezed_as_the_text_is_in_which_it_is_looked_for(text: str) -> None:
+    """The quick way, which keeps no places, leaves the same letters; else no secret of these letters would be found."""
+    assert (
+        foreign_words._squeezed(text) == foreign_words._Squeezed(foreign_words._as_it_is(text)).kept
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+from collections.abc import Iterable
 
 import pytest
 
@@ -14,6 +15,7 @@ from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import new_id
 from strongroom.kms.ring_keys import RingKeys
 from strongroom.system.crc32c import crc32c
+from tests.conftest import Torture
 from tests.support.memory_keys import MemoryKeys, opened, sealed
 from tests.support.stored_forms import rewrapped, with_slot
 
@@ -232,21 +234,43 @@ def test_a_slot_with_another_dek_than_the_prelude_commits_to_is_refused() -> Non
         keys.open_envelope(Header(prelude, (slot, None)), PLACE)
 
 
-@pytest.mark.parametrize("two_slots", [False, True], ids=["one slot", "two slots"])
-def test_every_bit_of_the_header_page(two_slots: bool) -> None:
-    """C3: each flip is refused with our error, or hits the redundant slot and changes nothing."""
+two_slots = pytest.mark.parametrize("both", [False, True], ids=["one slot", "two slots"])
+
+
+@two_slots
+def test_every_byte_of_the_header_page(torture: Torture, *, both: bool) -> None:
+    """C3: each flip is refused with our error, or hits the redundant slot and changes nothing.
+
+    One bit of each byte, another one in the next; all of them in the test below.
+    """
+    flips = ((byte, (byte + torture.seed) % 8) for byte in range(page_1.HEADER_BYTES))
+    assert _flipped(flips, both=both) == page_1.HEADER_BYTES
+
+
+@pytest.mark.torture
+@two_slots
+def test_every_bit_of_the_header_page(torture: Torture, *, both: bool) -> None:
+    """C3."""
+    bits = torture.choose(range(page_1.HEADER_BYTES * 8))
+    assert _flipped((divmod(bit, 8) for bit in bits), both=both) == len(bits)
+
+
+def _flipped(flips: Iterable[tuple[int, int]], *, both: bool) -> int:
+    """Flip each of these bits alone, judge what a reader says, and count them."""
     data = b"some plaintext" * 10
     envelope = bytearray(sealed(KEYS, data, placement=PLACE))
-    if two_slots:
+    if both:
         header = pages.parse(bytes(envelope[:4096]))
         envelope[:4096] = pages.serialize(with_slot(header, _second(header)))
-    redundant = set(range(512, 1536)) if two_slots else set(range(1024, 1536))
-    for bit in range(page_1.HEADER_BYTES * 8):
-        byte = bit // 8
-        envelope[byte] ^= 1 << bit % 8
+    redundant = set(range(512, 1536)) if both else set(range(1024, 1536))
+    count = 0
+    for byte, bit in flips:
+        envelope[byte] ^= 1 << bit
         try:
             assert opened(KEYS, bytes(envelope), PLACE) == data
-            assert byte in redundant, f"bit {bit} is not covered"
+            assert byte in redundant, f"bit {bit} of byte {byte} is not covered"
         except (FormatError, IntegrityError):
-            assert byte not in redundant, f"bit {bit} of the redundant slot matters"
-        envelope[byte] ^= 1 << bit % 8
+            assert byte not in redundant, f"bit {bit} of byte {byte} of the redundant slot matters"
+        envelope[byte] ^= 1 << bit
+        count += 1
+    return count
