@@ -16,6 +16,7 @@ derivations.watch()  # before anything else of the product is imported
 
 from tests.support import big_values, open_databases  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
+from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
 open_databases.watch()
 big_values.told_briefly()

@@ -228,7 +228,7 @@ def _folded(letter: str) -> str:
 
 
 class _Folding(dict[int, str | None]):
-    """What `str.translate` makes of each letter; it keeps nothing of the texts, which may be secrets."""
+    """A table for `str.translate` that squeezes a text; nothing of the text is kept in it, which may be a secret."""
 
     def __missing__(self, point: int) -> str | None:
         return _folded(chr(point)) if _is_kept(chr(point)) else None
@@ -238,7 +238,7 @@ _FOLDING: Final = _Folding({point: _Folding().__missing__(point) for point in ra
 
 
 def _squeezed(text: str) -> str:
-    """The same as `_Squeezed(_as_it_is(text)).kept`, without the places of the letters: a secret has thousands of them."""
+    """Squeeze a text as `_Squeezed` does, without the places of the letters: a secret has thousands of them."""
     return text.translate(_FOLDING)
 
 
