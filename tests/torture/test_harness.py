@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import seen
 from tests.support.servers import BIN, ROOT
 from tests.torture import harness, nodes, test_jobs, tracing
 from tests.torture.forks import Command, Disturbance, ForkServer
@@ -282,6 +283,7 @@ def test_a_child_that_never_ends_is_ended(server: ForkServer, tmp_path: Path) ->
     server.limit_s = 0.5
     with pytest.raises(TimeoutError, match="script"):
         server.run(command)
+    server.limit_s = 60
     (tmp_path / "script").write_text("print('next')\n")
     assert server.run(command).out == "next\n"
     server.close()
@@ -292,7 +294,8 @@ def test_a_module_runs_as_the_interpreter_runs_it(server: ForkServer) -> None:
     environment = {"PYTHONPATH": str(ROOT)}
     command = Command(words, ROOT, environment)
     assert command.from_the_start == [sys.executable, *words]
-    assert Command([str(BIN / "tsm")], ROOT, {}).from_the_start == [str(BIN / "tsm")]
+    tsm = [str(BIN / "tsm")]
+    assert Command(tsm, ROOT, {}).from_the_start == seen.words(tsm)
     done = server.run(command)
     assert done.code == 1
     assert "KeyError: 'no such action'" in done.err

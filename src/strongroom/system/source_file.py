@@ -15,6 +15,9 @@ class SourceFile(io.RawIOBase):
         let_go: Called once, when the file is closed.
     """
 
+    # Python closes a file even if its `__init__` failed, and since 3.13 it tells of what is missing then
+    _let_go: Callable[[], None] = staticmethod(lambda: None)
+
     def __init__(self, source: Source, let_go: Callable[[], None]) -> None:
         self._source, self._let_go = source, let_go
         self._position = 0
