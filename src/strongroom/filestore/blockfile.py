@@ -216,10 +216,11 @@ class NewFile:
             # a hidden file that stays is removed by `remove_leftovers` at the next start
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=self._folder)
-        for fd in (self._fd, self._folder):
+        # forgotten first: Ctrl-C between a close and its note would let the next `abort` close it a second time
+        handles, self._fd, self._folder = (self._fd, self._folder), -1, -1
+        for fd in handles:
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._folder = -1
 
     def __enter__(self) -> Self:
         return self
