@@ -172,9 +172,9 @@ class ServiceLogHandler(logging.Handler):
         super().close()
 
     def _close_file(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
     def _current(self) -> int:
         """The open file; another process may have rotated the one we had."""

@@ -143,8 +143,8 @@ class _Child:
     """A child process, and its signs of life."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._hears, speaks = os.pipe()
-        os.set_blocking(self._hears, False)
+        hears, speaks = os.pipe()
+        os.set_blocking(hears, False)
         command = [sys.executable, "-m", "strongroom.backgrounder.worker"]
         options = ["--data-dir", str(data_dir), "--beat", str(speaks)]
         options += ["--niceness", str(_NICENESS)]
@@ -156,10 +156,11 @@ class _Child:
                 pass_fds=[speaks],
             )
         except BaseException:
-            os.close(self._hears)
+            os.close(hears)
             raise
         finally:
             os.close(speaks)
+        self._hears = hears
         self._began = self._looked_at = time.monotonic()
         self._spoke = False
         self._silent_s = self._stopped_s = 0.0
@@ -213,9 +214,9 @@ class _Child:
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
-        if self._hears >= 0:
-            os.close(self._hears)
-            self._hears = -1
+        hears, self._hears = self._hears, -1
+        if hears >= 0:
+            os.close(hears)
 
     def _heard(self) -> bool:
         heard = False
