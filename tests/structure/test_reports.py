@@ -1,11 +1,11 @@
 """A test that fails ends as one that failed, whatever its message holds, and the tests after it run."""
 
-import os
 import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
 
+from tests.support import unmeasured
 from tests.support.reports import sendable
 from tests.support.servers import ROOT
 
@@ -36,11 +36,8 @@ def test_a_run_with_workers_goes_on_after_every_failure(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_odd.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTEST", "COVERAGE"))
-    }
+    outer = unmeasured.environment()  # without what this pytest tells itself
+    environment = {name: value for name, value in outer.items() if not name.startswith("PYTEST")}
     done = subprocess.run(
         [
             sys.executable,

@@ -28,9 +28,16 @@ from tests.torture.forks import Command, Disturbance, Done, ForkServer
 
 KILL = "signal=SIGKILL"
 TERM = "signal=SIGTERM"
+INTERRUPT = "signal=SIGINT"
 FULL = "error=ENOSPC"
 BROKEN = "error=EIO"
-_ERRORS = {KILL: 0, TERM: -signal.SIGTERM, FULL: errno.ENOSPC, BROKEN: errno.EIO}
+_ERRORS = {
+    KILL: 0,
+    TERM: -signal.SIGTERM,
+    INTERRUPT: -signal.SIGINT,
+    FULL: errno.ENOSPC,
+    BROKEN: errno.EIO,
+}
 _LIMIT_S = 120
 _OWN_START_EVERY = 20
 _TOLD_BYTES = 3000
@@ -282,7 +289,7 @@ def _check_undisturbed(done: Done) -> None:
 
 
 def _fits(call: str, fault: str) -> bool:
-    return fault in {KILL, TERM} or call in (_GROWING if fault == FULL else _BREAKING)
+    return fault in {KILL, TERM, INTERRUPT} or call in (_GROWING if fault == FULL else _BREAKING)
 
 
 def _points(

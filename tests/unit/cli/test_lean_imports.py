@@ -1,10 +1,10 @@
 """F13: `tsm configuration get` of a secret pays for nothing that it does not use."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import unmeasured
 from tests.support.small_node import create_small_node
 
 BANNED = {
@@ -61,10 +61,7 @@ def test_get_of_a_secret_imports_little(tmp_path: Path) -> None:
     secret = node.configuration.open_secret("redis.password").reveal().decode()
     node.close()
     # whoever measures coverage imports what they like
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")
-    }
-    environment["STRONGROOM_HOME"] = str(tmp_path)
+    environment = unmeasured.environment() | {"STRONGROOM_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
+from tests.support import unmeasured
 from tests.support.servers import BIN
 
 Run = Callable[..., int]
@@ -354,7 +355,7 @@ def test_ctrl_c_leaves_no_half_file(node_dir: Path, tmp_path: Path) -> None:
         str(BIN / "strongroom"), "encrypt", "--into", str(target), "-r", f"{source}/.", "--resume",
         "--data-dir", str(node_dir),
     ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=unmeasured.environment()) as running:
         while running.poll() is None and not any(p.is_file() for p in target.rglob("*")):
             time.sleep(0.001)
         running.send_signal(signal.SIGINT)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
-from tests.support import privileges, seen
+from tests.support import privileges, seen, unmeasured
 from tests.support.servers import BIN
 
 DATA = b"flights\n" * 10_000
@@ -123,11 +123,7 @@ def _seen_by(tracing: Sequence[str], words: list[str]) -> list[str]:
 
 def _environment(*, measured: bool) -> dict[str, str]:
     """Coverage writes and renames files of its own in each process: not where calls are refused by their number."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if measured or not name.startswith("COVERAGE")
-    }
+    return dict(os.environ) if measured else unmeasured.environment()
 
 
 def _environment_in(place: Path, *, measured: bool) -> dict[str, str]:
