@@ -58,8 +58,42 @@ def envelope_header() -> Target:
     return run, seeds
 
 
+def envelope_header_2() -> Target:
+    """The two blocks of a header of format 2; half of the inputs with digests that fit."""
+    import base64
+    import hashlib
+    import json
+    import zlib
+
+    from strongroom.envelope import page_2, pages
+    from strongroom.envelope.header import BLOCK_BYTES, FORMAT_2
+
+    def with_digests(page: bytes) -> bytes:
+        blocks = (page[start : start + BLOCK_BYTES - 32] for start in (0, BLOCK_BYTES))
+        return b"".join(block + hashlib.sha256(block).digest() for block in blocks)
+
+    def run(data: bytes) -> None:
+        page = data[: page_2.HEADER_BYTES].ljust(page_2.HEADER_BYTES, b"\0")
+        if len(data) % 2:
+            page = with_digests(page)
+        parsed = pages.parse(page)
+        is_whole = parsed.prelude.format == FORMAT_2 and not parsed.damaged
+        if is_whole and pages.serialize(parsed) != page:
+            raise AssertionError("accepted a header that is not canonical")
+
+    def seeds() -> list[bytes]:
+        text = (ROOT / "tests" / "vectors" / "envelope" / "envelope_2.json").read_text()
+        vectors = json.loads(text)
+        return [
+            zlib.decompress(base64.b64decode(vector["file"]))[: page_2.HEADER_BYTES]
+            for vector in vectors["good"] + vectors["bad"]
+        ]
+
+    return run, seeds
+
+
 def enc_value() -> Target:
-    """The text of an encrypted configuration value."""
+    """The text of an encrypted configuration value of format 1, which only the upgrade reads."""
     from strongroom.crypto.secret import SecretBytes
     from strongroom.secrets import enc
 
@@ -68,6 +102,38 @@ def enc_value() -> Target:
 
     def run(data: bytes) -> None:
         enc.open_value(key, "a.password", data.decode("utf-8", "replace"))
+
+    return run, lambda: [sample]
+
+
+def enc_value_2() -> Target:
+    """The text of an encrypted configuration value; nothing opens but what the key has sealed."""
+    from strongroom.crypto.secret import SecretBytes
+    from strongroom.secrets.committed import ValueKey
+
+    key = ValueKey(_INSTALLATION, _INSTALLATION, SecretBytes(bytes(range(32))))
+    samples = [key.seal("a.password", value).encode() for value in (b"", b"value")]
+
+    def run(data: bytes) -> None:
+        if key.open("a.password", data.decode("utf-8", "replace")) not in {b"", b"value"}:
+            raise AssertionError("opened a value that nobody sealed")
+
+    return run, lambda: samples
+
+
+def pending_changes() -> Target:
+    """The sealed pending transaction; nothing opens but what the key has sealed."""
+    from strongroom.config import pending
+    from strongroom.crypto.secret import SecretBytes
+
+    key = SecretBytes(bytes(range(32)))
+    made = pending.PendingChanges(7, 3, {"a.name": "text", "a.password": None})
+    sample = made.seal(key, _INSTALLATION, _INSTALLATION)
+
+    def run(data: bytes) -> None:
+        pending.point_of_pending(data)
+        if pending.open_pending(data, lambda _: key, _INSTALLATION) != made:
+            raise AssertionError("opened a transaction that nobody sealed")
 
     return run, lambda: [sample]
 
@@ -98,18 +164,20 @@ def kms_store() -> Target:
         if store.serialize(store.parse(data)) != data:
             raise AssertionError("accepted a store that is not canonical")
 
-    return run, lambda: [path.read_bytes() for path in _vectors("kms")]
+    return run, lambda: [one["store"].encode() for one in _told("linked_store")["chain"]]
 
 
-def linked_store() -> Target:
-    """The KMS store of format 2."""
-    from strongroom.kms import linked_store as store
+def kms_store_1() -> Target:
+    """The KMS store of format 1, which is read only."""
+    from strongroom.canonical import to_base64
+    from strongroom.kms import store_1
 
     def run(data: bytes) -> None:
-        if store.serialize(store.parse(data)) != data:
+        found = store_1.parse(data)
+        if store_1.KIND.dumps({**store_1.fields(found), "mac": to_base64(found.mac)}) != data:
             raise AssertionError("accepted a store that is not canonical")
 
-    return run, lambda: [one["store"].encode() for one in _told("linked_store")["chain"]]
+    return run, lambda: [path.read_bytes() for path in _vectors("kms")]
 
 
 def anchor() -> Target:
@@ -159,12 +227,21 @@ def configuration() -> Target:
 
 def key_records() -> Target:
     """The configuration keys' file."""
-    from strongroom.configuration_keys import records
+    from strongroom.configuration_keys import generations, records
+    from strongroom.configuration_keys.generations import KeyRecords
+    from strongroom.crypto.secret import SecretBytes
+
+    master_key = SecretBytes(bytes(32))
 
     def run(data: bytes) -> None:
-        records.serialize(_INSTALLATION, records.parse(data, _INSTALLATION))
+        found = generations.parse(data, _INSTALLATION)
+        generations.serialize_part(found.claimed, master_key)
 
-    return run, lambda: [records.serialize(_INSTALLATION, ())]
+    empty = KeyRecords(_INSTALLATION, _INSTALLATION, ())
+    return run, lambda: [
+        records.serialize(_INSTALLATION, ()),
+        generations.serialize_part(empty, master_key),
+    ]
 
 
 def settings() -> Target:
@@ -184,21 +261,28 @@ def settings() -> Target:
 def bootstrap_file() -> Target:
     """A node's bootstrap file."""
     import json
+    from dataclasses import replace
 
+    from strongroom.crypto.installation_identity import IdentityKey
     from strongroom.crypto.secret import SecretBytes
+    from strongroom.crypto.statements import Origin
     from strongroom.joining import bootstrap_file as codec
 
     key = SecretBytes(bytes(range(32)))
 
     def run(data: bytes) -> None:
-        parsed = codec.parse(data)
-        if codec.parse(codec.serialize(parsed.claimed, key).reveal()).body != parsed.body:
-            raise AssertionError("accepted a bootstrap file that is not canonical")
+        claimed = codec.parse(data).claimed
+        identity = IdentityKey(Origin(claimed.installation_id), key)
+        again = codec.parse(codec.serialize(claimed, key, identity).reveal()).claimed
+        if replace(again, identity=claimed.identity) != claimed:
+            raise AssertionError("read a bootstrap file otherwise than it is written")
 
     def seeds() -> list[bytes]:
-        text = (ROOT / "tests" / "vectors" / "bootstrap_file.json").read_text()
-        vectors = json.loads(text)
-        return [one.encode() for one in vectors["good"] + [bad["file"] for bad in vectors["bad"]]]
+        found = []
+        for name in ("bootstrap_file.json", "bootstrap_file_2.json"):
+            vectors = json.loads((ROOT / "tests" / "vectors" / name).read_text())
+            found += vectors["good"] + [bad["file"] for bad in vectors["bad"]]
+        return [one.encode() for one in found]
 
     return run, seeds
 
@@ -266,10 +350,13 @@ def package() -> Target:
 
 TARGETS: dict[str, Callable[[], Target]] = {
     "envelope-header": envelope_header,
+    "envelope-header-2": envelope_header_2,
     "enc-value": enc_value,
+    "enc-value-2": enc_value_2,
+    "pending-changes": pending_changes,
     "pkcs12": pkcs12,
     "kms-store": kms_store,
-    "linked-store": linked_store,
+    "kms-store-1": kms_store_1,
     "anchor": anchor,
     "statement": statement,
     "configuration": configuration,

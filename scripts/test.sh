@@ -4,7 +4,7 @@
 set -euo pipefail
 
 bin=.venv/bin
-workers=${WORKERS:-2}
+workers=${WORKERS:-3}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -22,11 +22,12 @@ rm -f .coverage .coverage.*
 "$bin/coverage" run --source=strongroom -m strongroom --version >/dev/null
 # a fault is placed at the n-th call of a process: the first run after a clone must not open other files than the next
 "$bin/python" -m compileall -q src tests
-# in the order as written: modules share components that are slow to start; pytest called by hand shuffles
+# in the order of tests/support/unmeasured.py, and as written: modules share components that are slow to start; pytest
+# called by hand shuffles
 # without a terminal there is one line per file, and the seed of every random choice stands in the header
 failed=0
-"$bin/coverage" run -m pytest -n "$workers" --dist loadscope --randomly-dont-reorganize \
-  --hypothesis-profile=ci -m "not cluster" --color=no "$@" 2>&1 | tee "$log" || failed=1
+"$bin/coverage" run -m pytest -n "$workers" --dist loadscope --no-loadscope-reorder --randomly-dont-reorganize \
+  --hypothesis-profile=ci -m "not cluster" --color=no --durations=40 --durations-min=5 "$@" 2>&1 | tee "$log" || failed=1
 
 section "coverage of lines and branches, subprocesses included"
 "$bin/coverage" combine --quiet

@@ -1,5 +1,6 @@
 """What every test may use: hypothesis' profiles, and the choice among enumerated faults."""
 
+import gc
 import random
 import secrets
 import signal
@@ -14,7 +15,7 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, open_databases  # noqa: E402
+from tests.support import big_values, open_databases, unmeasured  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tests.support.components.postgres import Postgres
     from tests.support.components.redis import Redis
     from tests.support.components.zookeeper import Zookeeper
+    from tests.support.components.zookeeper_ensemble import Ensemble
 
 T = TypeVar("T")
 
@@ -57,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("torture", "enumerated faults")
     group.addoption("--torture", choices=["sample", "whole"], default="sample")
     group.addoption("--torture-seed", type=int, default=None)
-    group.addoption("--torture-size", type=int, default=12, help="points per enumeration")
+    group.addoption("--torture-size", type=int, default=9, help="points per enumeration")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,6 +69,23 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.torture_seed is None:
         handed = getattr(config, "workerinput", {}).get("torture_seed")
         config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=unmeasured.place)
+
+
+def pytest_collection_finish() -> None:
+    # eighteen thousand tests are half a million objects, which are never garbage: no collection looks at them again, or
+    # it would stop every thread of the process, servers under test among them, for half a second
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    unmeasured.measurement.switch(on=unmeasured.is_measured(item))
+    return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -133,12 +152,18 @@ class Torture:
     seed: int
     size: int
 
-    def choose(self, points: Sequence[T]) -> list[T]:
-        """All points, or a seeded sample in their order; the first and the last are always tried."""
+    def choose(self, points: Sequence[T], of: str = "") -> list[T]:
+        """All points, or a seeded sample in their order; the first and the last are always tried.
+
+        Args:
+            points: What there is to try.
+            of: What the points belong to, where one run chooses others for each.
+        """
         if self.whole or len(points) <= self.size:
             return list(points)
         inner = range(1, len(points) - 1)
-        chosen = random.Random(self.seed).sample(inner, self.size - 2)
+        seed = f"{self.seed} {of}" if of else self.seed
+        chosen = random.Random(seed).sample(inner, self.size - 2)
         return [points[i] for i in sorted({0, len(points) - 1, *chosen})]
 
 
@@ -174,3 +199,12 @@ def zookeeper() -> "Iterator[Zookeeper]":
 
     with running_zookeeper() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ensemble() -> "Iterator[Ensemble]":
+    """Three real servers of ZooKeeper; tests use trees of their own, and mend what they break."""
+    from tests.support.components.zookeeper_ensemble import running_ensemble
+
+    with running_ensemble() as servers:
+        yield servers

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inside.common import ACTOR, main, open_node
-from strongroom.envelope import header as headers
-from strongroom.envelope import page_1
-from strongroom.envelope.header import Header, Placement
+from strongroom.envelope import page_2
+from strongroom.envelope.header import Placement
 from strongroom.envelope.writer import new_sealer, seal_source, stored_bytes
 from strongroom.filestore.blockfile import NewFile, OpenedFile
 from strongroom.node.opening import Node
@@ -73,22 +72,19 @@ def _rewrap(node: Node, names: list[str]) -> dict[str, float]:
 
 
 def _table(node: Node, path: Path, count: int) -> sqlite3.Connection:
-    """A table of wrapped data keys, as a service would keep them: one header page's key slot a row."""
+    """A table of wrapped data keys, as a service would keep them: one block of a header a row."""
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
-    database.execute(
-        "CREATE TABLE dek (id INTEGER PRIMARY KEY, mek TEXT, prelude BLOB, slot BLOB) STRICT"
-    )
+    database.execute("CREATE TABLE dek (id INTEGER PRIMARY KEY, mek TEXT, block BLOB) STRICT")
 
-    def row(number: int) -> tuple[int, str, bytes, bytes]:
+    def row(number: int) -> tuple[int, str, bytes]:
         header, _ = node.envelope_keys.new_envelope(Placement.standalone())
         slot = header.newest
-        prelude = header.prelude.encode().ljust(page_1.SECTOR_BYTES, b"\0")
-        return number, slot.mek_id, prelude, page_1.encode_slot(slot)
+        return number, slot.mek_id, page_2.encode_block(header.prelude, slot)
 
     database.execute("BEGIN")
-    database.executemany("INSERT INTO dek VALUES (?, ?, ?, ?)", (row(n) for n in range(count)))
+    database.executemany("INSERT INTO dek VALUES (?, ?, ?)", (row(n) for n in range(count)))
     database.execute("COMMIT")
     return database
 
@@ -97,20 +93,21 @@ def _rewrap_table(node: Node, database: sqlite3.Connection, count: int) -> float
     """Each row's key opened and wrapped anew by the product's own code; synced in batches; keys per second."""
     placement, active = Placement.standalone(), node.envelope_keys.active_mek_id
 
-    def wrap(prelude: bytes, sector: bytes) -> bytes:
-        slot = page_1.parse_slot(sector)
-        if slot is None:
-            raise ValueError("no slot")
-        header = Header(headers.parse_prelude(prelude), (slot, None))
+    def wrap(block: bytes) -> bytes:
+        header = page_2.parse(block)
+        if header is None:
+            raise ValueError("no block of a header")
         opened = node.envelope_keys.open_envelope(header, placement)
-        return page_1.encode_slot(node.envelope_keys.rewrapped_slot(header.prelude, opened))
+        return page_2.encode_block(
+            header.prelude, node.envelope_keys.rewrapped_slot(header.prelude, opened)
+        )
 
-    database.create_function("rewrap", 2, wrap)
+    database.create_function("rewrap", 1, wrap)
     began = time.perf_counter()
     for start in range(0, count, _BATCH_ROWS):
         database.execute("BEGIN IMMEDIATE")
         database.execute(
-            "UPDATE dek SET mek = ?, slot = rewrap(prelude, slot) WHERE id BETWEEN ? AND ?",
+            "UPDATE dek SET mek = ?, block = rewrap(block) WHERE id BETWEEN ? AND ?",
             (active, start, start + _BATCH_ROWS - 1),
         )
         database.execute("COMMIT")

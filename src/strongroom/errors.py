@@ -10,10 +10,12 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     ├── ConflictError             6 / 409
     ├── StateError                7 / 409
     ├── WaitTimeoutError          8 / 504   the work goes on
+    ├── UpgradeNeededError        9 / 409   'strongroom upgrade' comes first
     ├── IntegrityError           20 / 422   one message: wrong tag, key and context are not told apart
     ├── FormatError              21 / 422
     ├── KeyNotFoundError         22 / 503
     ├── UnsignedError            23 / 422   whole, and not yet signed: no sign of a change
+    ├── UnacknowledgedError      24 / 422   whole, and signed late: an administrator has to say why
     ├── RootError                30 / 503
     │   ├── RootUnavailableError 31 / 503   retryable
     │   └── RootRefusedError     32 / 503
@@ -21,6 +23,7 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     ├── KeyServiceError          34 / 503   of a client: whoever gives out data keys cannot be asked
     ├── CoordinationError        40 / 503
     ├── StorageError             41 / 503
+    ├── OutcomeUnknown           42 / 503   done or not done: nobody could find out as yet
     └── ConsumerError            50 / 503
         ├── ConsumerUnavailableError 51 / 503   retryable
         └── ConsumerRefusedError     52 / 503
@@ -111,6 +114,13 @@ class WaitTimeoutError(StrongroomError):
     http_status = 504
 
 
+class UpgradeNeededError(StrongroomError):
+    """The node is of an older format, and is upgraded before anything else."""
+
+    exit_code = 9
+    http_status = 409
+
+
 class IntegrityError(StrongroomError):
     """A tag, key or context did not fit. Always the same message, so that nothing can be learnt from it."""
 
@@ -139,6 +149,13 @@ class UnsignedError(StrongroomError):
     """All that is signed is whole, and something behind it is not signed as yet."""
 
     exit_code = 23
+    http_status = 422
+
+
+class UnacknowledgedError(StrongroomError):
+    """All is whole and signed, and some of it was signed later than it was written, which nobody acknowledged as yet."""
+
+    exit_code = 24
     http_status = 422
 
 
@@ -187,6 +204,21 @@ class StorageError(StrongroomError):
 
     exit_code = 41
     http_status = 503
+
+
+class OutcomeUnknown(StrongroomError):  # noqa: N818 a third outcome, neither done nor failed
+    """A change was sent to a service whose answer was lost: it may be done or not, and must not be repeated blindly.
+
+    Attributes:
+        change_id: The id by which the service can be asked later whether it made the change; empty if it cannot be asked.
+    """
+
+    exit_code = 42
+    http_status = 503
+
+    def __init__(self, message: str, *, hint: str = "", change_id: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.change_id = change_id
 
 
 class ConsumerError(StrongroomError):

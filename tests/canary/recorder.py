@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.support import forked
+
 _SAMPLE_S = 0.002
 _LONG_SAMPLE_S = 0.02
 _BUFFER = 65536
 
 
 class Sampler:
-    """Collects what the kernel shows of all processes, until it is stopped.
+    """Collects what the kernel shows of all processes, until it is stopped; commands are processes meanwhile, not forks.
 
     Attributes:
         seen: Each text once.
@@ -28,14 +30,17 @@ class Sampler:
         self._marks = marks
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._processes = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self._processes.enter_context(forked.as_processes())
         self._thread.start()
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._processes.close()
 
     def _run(self) -> None:
         while not self._stop.wait(self._pause_s):

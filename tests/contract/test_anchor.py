@@ -19,6 +19,8 @@ from strongroom.errors import StrongroomError
 from strongroom.ids import new_id
 from tests.support.anchored_world import KINDS, World, raw_rows, set_rows
 
+pytestmark = pytest.mark.table
+
 PARTS = ("coordination", "anchor", "repository", "events", "checkpoint")
 SUBSETS = [frozenset(one) for size in range(1, 5) for one in combinations(PARTS, size)]
 

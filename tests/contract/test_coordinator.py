@@ -2,11 +2,12 @@
 
 A new implementation adds one function that opens it, one row in `OPENERS`, and one in `TAKERS`: what makes
 a holder lose a lock without its notice. Processes that race reach the same store by the same function, so an
-opener takes nothing but a folder (a server's address can stand in a file there).
+opener takes nothing but a folder; where the ensemble of ZooKeeper is stands in a file there.
 """
 
 import multiprocessing
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,15 +17,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from strongroom.coordination.base import LOCKS, Change, Coordinator, Lease, Versioned
+from strongroom.coordination.entries import EntryKey, EntryKeys
 from strongroom.coordination.local import LocalCoordinator
-from strongroom.errors import ConflictError, UsageError
+from strongroom.coordination.proved import ProvedCoordinator
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import ConflictError, CoordinationError, UsageError
+
+if TYPE_CHECKING:
+    from tests.support.components.zookeeper_ensemble import Ensemble
 
 Opener = Callable[[Path], Coordinator]
 
+INSTALLATION = "8ddd70df-be67-4dbf-9c35-1f0aa2421521"
+KEY_ID = "1abc23de-f045-4678-9012-345678901234"
 RACERS = 2
 ROUNDS = 40
 
@@ -35,28 +45,77 @@ def open_local(folder: Path) -> Coordinator:
     return LocalCoordinator(path, locks)
 
 
+class KeysOfTests:
+    """One active configuration key, the same in every process."""
+
+    def present(self) -> EntryKeys:
+        return EntryKeys(INSTALLATION, 1, EntryKey(KEY_ID, SecretBytes(bytes(32))))
+
+    def renew(self) -> None:
+        """There are no other copies."""
+
+
+def open_proved(folder: Path) -> Coordinator:
+    """The service that a node hands out: entries with MACs, over the local one."""
+    return ProvedCoordinator(open_local(folder), KeysOfTests())
+
+
 def take_local(folder: Path, name: str) -> None:
     """Somebody removes the file of the lock, so that the next one to ask gets another."""
     (folder / "locks" / f"{name}.lock").unlink()
 
 
-OPENERS = [pytest.param(open_local, id="local")]
-TAKERS: dict[Opener, Callable[[Path, str], None]] = {open_local: take_local}
+def open_zookeeper(folder: Path) -> Coordinator:
+    from tests.support.components.zookeeper_ensemble import open_kept
+
+    opened_now = open_kept(folder, f"process {os.getpid()}")
+    TO_CLOSE.append(opened_now.close)
+    return opened_now
+
+
+def take_zookeeper(folder: Path, name: str) -> None:
+    """The session of the holder ends, as when nobody heard of it for too long."""
+    from tests.support.components.zookeeper_ensemble import take_lock_away
+
+    take_lock_away(folder, name)
+
+
+TO_CLOSE: list[Callable[[], None]] = []
+OPENERS = [
+    pytest.param(open_local, id="local"),
+    pytest.param(open_proved, id="proved"),
+    pytest.param(open_zookeeper, id="zookeeper"),
+]
+TAKERS: dict[Opener, Callable[[Path, str], None]] = {
+    open_local: take_local,
+    open_proved: take_local,
+    open_zookeeper: take_zookeeper,
+}
 
 
 @pytest.fixture(params=OPENERS)
-def opener(request: pytest.FixtureRequest) -> Opener:
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     chosen: Opener = request.param
-    return chosen
+    if chosen is open_zookeeper:
+        from tests.support.components.zookeeper_ensemble import keep_settings
+
+        ensemble: Ensemble = request.getfixturevalue("ensemble")
+        keep_settings(ensemble, f"/strongroom/{secrets.token_hex(8)}", tmp_path)
+    yield chosen
+    while TO_CLOSE:
+        TO_CLOSE.pop()()
 
 
 @contextmanager
 def opened(opener: Opener, folder: Path) -> Iterator[Coordinator]:
-    """Open and close: SQLite breaks in a process that is forked while a database is open."""
+    """Open and close: a process must not be forked while a database or a session is open."""
     coordinator = opener(folder)
     yield coordinator
-    if isinstance(coordinator, LocalCoordinator):
-        coordinator.close()
+    store = coordinator.store if isinstance(coordinator, ProvedCoordinator) else coordinator
+    if isinstance(store, LocalCoordinator):
+        store.close()
+    while TO_CLOSE:
+        TO_CLOSE.pop()()
 
 
 @pytest.fixture
@@ -130,7 +189,13 @@ def test_values_outlive_the_connection(opener: Opener, tmp_path: Path) -> None:
 
 
 def test_members(coordinator: Coordinator) -> None:
-    assert coordinator.members() == ["node1"]
+    with coordinator.alive():
+        assert coordinator.members() == ["node1"]
+
+
+def test_an_unknown_change_has_no_outcome(coordinator: Coordinator) -> None:
+    with pytest.raises(CoordinationError, match="a change that nobody sent"):
+        coordinator.outcome("a change that nobody sent")
 
 
 def test_threads_share_one_coordinator(coordinator: Coordinator) -> None:
@@ -311,7 +376,14 @@ def test_list(coordinator: Coordinator) -> None:
     assert coordinator.list("nothing/") == {}
 
 
-@pytest.mark.parametrize("prefix", ["", "journal", "journal/rotatio"])
+def test_everything_is_listed_but_the_coordinators_own(coordinator: Coordinator) -> None:
+    keys = ["config", "journal/rotation/a", "lockst", "topology/credentials"]
+    coordinator.put({key: Change(key.encode(), 0) for key in keys})
+    with coordinator.lock("kms", wait_s=0):
+        assert list(coordinator.list("")) == keys
+
+
+@pytest.mark.parametrize("prefix", ["journal", "journal/rotatio"])
 def test_a_prefix_ends_with_a_slash(coordinator: Coordinator, prefix: str) -> None:
     """A coordination service of folders can list nothing else."""
     with pytest.raises(UsageError, match="does not end"):
@@ -395,22 +467,25 @@ def _count_up(coordinator: Coordinator, rounds: int) -> None:
 
 
 def _race_compare_and_set(opener: Opener, folder: Path) -> None:
-    _count_up(opener(folder), ROUNDS)
+    with opened(opener, folder) as coordinator:
+        _count_up(coordinator, ROUNDS)
 
 
 def _race_locked(opener: Opener, folder: Path) -> None:
-    coordinator = opener(folder)
-    for _ in range(ROUNDS):
-        with coordinator.lock("configuration", wait_s=30):
-            present = coordinator.get("count")
-            assert present is not None
-            number = str(int(present.value) + 1).encode()
-            coordinator.put({"count": Change(number, present.version)})
+    with opened(opener, folder) as coordinator:
+        for _ in range(ROUNDS):
+            with coordinator.lock("configuration", wait_s=30):
+                present = coordinator.get("count")
+                assert present is not None
+                number = str(int(present.value) + 1).encode()
+                coordinator.put({"count": Change(number, present.version)})
 
 
 def _run_racers(target: Callable[[Opener, Path], None], opener: Opener, folder: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    racers = [context.Process(target=target, args=(opener, folder)) for _ in range(RACERS)]
+    # a fork has the locks of OpenSSL as some thread held them
+    forks, spawns = multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")
+    process = forks.Process if opener is open_local else spawns.Process
+    racers = [process(target=target, args=(opener, folder)) for _ in range(RACERS)]
     for racer in racers:
         racer.start()
     for racer in racers:

@@ -6,7 +6,6 @@ databases lay outside, and two nodes shared one.
 
 import os
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from strongroom.repository import engine
 from strongroom.repository.unit_of_work import Repository
 from strongroom.services.jobs.run import Step
 from strongroom.system.durable import PRIVATE
+from tests.support import forked
 from tests.support.servers import BIN, PASSWORD
 
 NAMES = (
@@ -114,8 +114,13 @@ def test_two_nodes_whose_names_look_like_urls_share_nothing(tmp_path: Path) -> N
 
     def run(name: bytes, *words: str) -> bytes:
         place = os.fsencode(base / os.fsdecode(name))
-        command = [os.fsencode(BIN / "strongroom"), b"--data-dir", place, *map(os.fsencode, words)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+        command = [
+            str(BIN / "strongroom"),
+            "--data-dir",
+            os.fsdecode(place),
+            *map(os.fsdecode, words),
+        ]
+        done = forked.run(command, folder=tmp_path, environment=os.environ)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

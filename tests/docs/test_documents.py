@@ -2,7 +2,8 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from scripts import links, reference
 from tests.docs import transcript
-from tests.support import clouds
+from tests.support import clouds, forked_shell
+from tests.support.cluster_services import make_cluster_services
 from tests.support.components.postgres import running_postgres
 from tests.support.components.zookeeper import running_zookeeper
+from tests.support.components.zookeeper_ensemble import running_ensemble
 from tests.support.servers import BIN, ROOT, TestNode, create_node, serving
 
 DOCUMENTS = [path for path in links.documents() if transcript.setup_of(path)]
@@ -29,14 +32,15 @@ CLOUDS: Mapping[str, Callable[[TestNode], AbstractContextManager[object]]] = {
 def test_every_command_in_the_documents_runs_as_written(
     path: Path, tmp_path: Path, small_hyper: Path, small_parquet: Path
 ) -> None:
-    if transcript.setup_of(path) == "empty":  # a reader stands in the project's folder
-        for name in ("demo", ".venv"):
+    setup = transcript.setup_of(path)
+    if setup == "empty":  # a reader stands in the project's folder
+        for name in ("demo", "deploy", ".venv"):
             (tmp_path / name).symlink_to(ROOT / name)
     else:
         shutil.copy(small_hyper, tmp_path / "flights.hyper")
         shutil.copy(small_parquet, tmp_path / "flights.parquet")
-    with _prepared(transcript.setup_of(path), tmp_path) as node:
-        shell = transcript.Shell(tmp_path, _environment(node))
+    with _prepared(setup, tmp_path) as node, _programs(setup) as programs:
+        shell = transcript.Shell(tmp_path, _environment(node, *programs))
         try:
             for step in transcript.steps(path):
                 code, lines = shell.run(step)
@@ -113,6 +117,7 @@ def test_the_form_that_waits_does(step: transcript.Step, tmp_path: Path) -> None
 def test_the_setups_are_known() -> None:
     assert {transcript.setup_of(path) for path in DOCUMENTS} <= {
         "empty",
+        "cluster",
         "components",
         "node",
         "served",
@@ -131,10 +136,23 @@ def test_the_reference_is_what_the_code_says(name: str) -> None:
     assert (reference.FOLDER / name).read_text() == reference.pages()[name]
 
 
-def _environment(node: TestNode) -> dict[str, str]:
-    path = node.variables()["PATH"]
+def _environment(node: TestNode, *programs: Path) -> dict[str, str]:
+    path = ":".join(map(str, (*programs, BIN, node.variables()["PATH"])))
     server = {"SERVER": node.url} if node.url else {}
-    return node.variables({"PATH": f"{BIN}:{path}", "NO_COLOR": "1", "COLUMNS": "100", **server})
+    return node.variables({"PATH": path, "NO_COLOR": "1", "COLUMNS": "100", **server})
+
+
+@contextmanager
+def _programs(setup: str) -> Iterator[Sequence[Path]]:
+    """Folders with quicker commands, where they do the same: libraries of clouds look at their environment as they please."""
+    if setup in CLOUDS or setup == "empty":
+        yield ()
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="commands-") as folder,
+        forked_shell.commands(Path(folder)) as programs,
+    ):
+        yield (programs,)
 
 
 @contextmanager
@@ -157,6 +175,8 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             node.environment |= where
             ensemble = stack.enter_context(running_zookeeper())
             node.environment["ZOOKEEPER"] = ensemble.hosts
+        elif setup == "cluster":
+            _give_services(node, stack)
         elif setup != "node":
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
@@ -168,3 +188,16 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             node.login(SITE.lower())
             node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
         yield node
+
+
+def _give_services(node: TestNode, stack: ExitStack) -> None:
+    """What an operator of a cluster has at hand: certificates, files with passwords, and the addresses."""
+    services = make_cluster_services(
+        stack.enter_context(running_ensemble()),
+        stack.enter_context(running_postgres()),
+        node.folder,
+    )
+    (node.folder / "tls").mkdir()
+    for source, target in (("ca.pem", "ca.pem"), ("client.pem", "node1.pem")):
+        shutil.copy(services.ensemble.folder / source, node.folder / "tls" / target)
+    node.environment |= {"ZOOKEEPER": services.hosts, "POSTGRES": services.dsn}

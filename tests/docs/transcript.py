@@ -31,7 +31,7 @@ class Step:
 
 
 def setup_of(path: Path) -> str:
-    """What a document's commands find: `empty`, `node`, `components`, `served`, `published`; nothing without a transcript."""
+    """What a document's commands find, such as `empty` or `served`; nothing without a transcript."""
     found = _SETUP.search(path.read_text())
     return found.group(1) if found else ""
 

@@ -12,6 +12,8 @@ from benchmarks import releases
 from benchmarks.goals import GOALS, Goal, Verdict
 from benchmarks.report import Findings, Table
 
+# all suites, with every peer: minutes on a machine that does other things as well
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).resolve().parent.parent.parent
 # what a goal's figure needs beside the product: (word of the figure, word of who is absent)
 _PEERS = (
@@ -85,7 +87,6 @@ GROWING = (
 
 @pytest.mark.interop
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_growth_is_measured_at_four_sizes(tmp_path: Path) -> None:
     """F15 of performance: each thing has a figure at each size; what the figures are, nobody asserts here."""
     found = _bench(tmp_path, "growth")

@@ -40,31 +40,39 @@ from strongroom.coordination import anchor as anchors
 from strongroom.coordination.anchor import Anchor, LogPoint, StorePoint
 from strongroom.coordination.floors import Point
 from strongroom.crypto import rng
+from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.statements import Origin
 from strongroom.errors import StrongroomError
+from strongroom.eventlog import anchored
+from strongroom.eventlog.anchored import Anchored
+from strongroom.eventlog.merkle import EMPTY
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.joining import bootstrap_file, credentials
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, IssuedCredential
-from strongroom.kms import linked_store, proofs
+from strongroom.kms import proofs, store_1
 from strongroom.kms import store as kms_store
 from strongroom.kms.proofs import Proof, RootProof
 from strongroom.kms.states import MekState
-from strongroom.kms.store import KmsStore, WrappedMek
+from strongroom.kms.store_1 import KmsStore1, WrappedMek
 from strongroom.roots import settings as root_settings
 from strongroom.roots.base import Context, WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.secrets import asset_ring, enc
+from strongroom.secrets import asset_ring
 from strongroom.secrets.asset_ring import AssetKey, AssetRing
-from tests.support import linked_stores
+from strongroom.secrets.committed import ValueKey
+from tests.support import linked_stores, older_stores
 
 NOW = datetime(2026, 11, 28, 9, 0, 0, tzinfo=UTC)
 AT = format_utc(NOW)
 A, B, C = "0d4c7ac5-29d5-4bd8-8d0a-6f0f3cfa6c11", new_id(), new_id()
 KEY = rng.new_key()
 DIGEST = "ab" * 32
-WRAP = WrapRecord(A, "aws", "direct", "arn:k", "eu", b"blob", b"", Context(A, B, A).pairs(), AT, AT)
-STORE = KmsStore(
+WRAP = WrapRecord(
+    A, "aws", "direct", "arn:k", "eu", b"blob", b"", Context(A, B, A).pairs(), AT, AT, 1
+)
+STORE = KmsStore1(
     7,
     InstallationId(A),
     "aws",
@@ -95,7 +103,7 @@ PROOF = Proof(
         RootProof(B, "aws", "arn", "recovery", False, "no", None, "", notice="soon"),
     ),
 )
-SEALED = enc.seal_value(KEY, A, "redis.password", b"v")
+SEALED = ValueKey(A, A, KEY).seal("redis.password", b"v")
 JOURNAL = RotationJournal("redis", A, {"redis.password": SEALED}, {})
 FILE = BootstrapFile(
     installation_id=A,
@@ -110,6 +118,7 @@ FILE = BootstrapFile(
     configuration_keys=b"records",
     credential=Credential(C, SecretBytes(bytes(32))),
 )
+IDENTITY = IdentityKey(Origin(A), SecretBytes(bytes(32)))
 ISSUED = IssuedCredential(
     A, "node2", DIGEST, NOW, Generation("master-key-1", B), NOW, DIGEST, refusals=2
 )
@@ -125,7 +134,7 @@ ANCHOR = Anchor(
     entries={"config": POINT},
     kms=StorePoint(3, bytes(32), bytes(32)),
     accepted=StorePoint(2, bytes(32), bytes(32)),
-    logs={"node1": LogPoint(7, bytes(32))},
+    logs={"node1": LogPoint(7, (bytes(32),) * 3)},
     records=POINT,
     registry=POINT,
     repository=3,
@@ -158,9 +167,14 @@ def _proof_again(data: bytes) -> bytes:
 
 def _file_again(data: bytes) -> bytes:
     unproved = bootstrap_file.parse(data)
-    again = bootstrap_file.serialize(unproved.claimed, KEY).reveal()
-    # the MAC is the key's business, not the form's
-    return json_with(again, mac=unproved.mac.hex())
+    again = bootstrap_file.serialize(unproved.claimed, KEY, IDENTITY).reveal()
+    # MAC, identity and signature are the keys' business, not the form's
+    return json_with(
+        again,
+        mac=unproved.mac.hex(),
+        identity=to_base64(unproved.claimed.identity),
+        signature=to_base64(unproved.signature),
+    )
 
 
 def json_with(data: bytes, **members: object) -> bytes:
@@ -183,43 +197,50 @@ def _roots_of_backup_again(data: bytes) -> bytes:
 
 ROOTS = [RootSettings("aws", "arn:k", {"region": "eu"}, {"token": SecretBytes(b"t")})]
 CODECS = {
-    "KMS store": Codec(
-        kms_store.serialize(STORE), lambda data: kms_store.serialize(kms_store.parse(data))
+    "KMS store of format 1": Codec(
+        older_stores.serialize(STORE), lambda data: older_stores.serialize(store_1.parse(data))
     ),
     "manifest": Codec(MANIFEST.serialize(), lambda data: manifest.parse(data, 1 << 20).serialize()),
     "seal": Codec(
-        Seal(DIGEST, A, "cd" * 32).serialize(), lambda data: manifest.parse_seal(data).serialize()
+        Seal(DIGEST, A, "cd" * 32, b"s" * 64).serialize(),
+        lambda data: manifest.parse_seal(data).serialize(),
     ),
     "roots of a backup": Codec(
         b'{"roots":[{"kind":"aws","options":{"a":"b"},"root_key_id":"k","secrets":["t"]}],"v":1}',
         _roots_of_backup_again,
     ),
-    "KMS store of format 2": Codec(
+    "KMS store": Codec(
         linked_stores.first(KEY, A).rotated().raw,
-        lambda data: linked_store.serialize(linked_store.parse(data)),
+        lambda data: kms_store.serialize(kms_store.parse(data)),
     ),
     "configuration keys of format 2": Codec(
         records.KIND.dumps({**generations._fields(KEY_RECORDS), "mac": ""}), _key_records_again
     ),
     "anchor": Codec(ANCHOR.serialize(), lambda data: anchors.parse(data).serialize()),
+    "anchor of the event logs": Codec(
+        Anchored("2026-11-21T20:00:00Z", {"node1": EMPTY.grown(b"a").grown(b"b")}).serialize(),
+        lambda data: anchored.parse(data).serialize(),
+    ),
     "configuration keys": Codec(records.serialize(A, [RECORD]), _records_again),
     "asset ring": Codec(
         asset_ring.serialize(AssetRing(A, (AssetKey(A, AT, KEY), AssetKey(B, AT, KEY)))),
         lambda data: asset_ring.serialize(asset_ring.parse(data)),
     ),
-    "bootstrap file": Codec(bootstrap_file.serialize(FILE, KEY).reveal(), _file_again),
+    "bootstrap file": Codec(bootstrap_file.serialize(FILE, KEY, IDENTITY).reveal(), _file_again),
     "credentials": Codec(
         credentials.serialize([ISSUED, ISSUED._replace(used_at=None, request=None, refusals=0)]),
         lambda data: credentials.serialize(credentials.parse(data)),
     ),
     "proof": Codec(proofs.serialize(PROOF).encode(), _proof_again),
     "configuration": Codec(
-        ConfigDocument(A, B, {"gateway.timeout": "7200", "x": "ü"}).serialize(),
+        ConfigDocument(
+            A, B, {"gateway.timeout": "7200", "x": "ü"}, before=DIGEST, pending_floor=2
+        ).serialize(),
         lambda data: ConfigDocument.parse(data).serialize(),
     ),
     "rotation": Codec(JOURNAL.serialize(), lambda data: RotationJournal.parse(data).serialize()),
     "rotation's records": Codec(
-        serialize_records({"redis.password": RotationRecord(AT, A, "redis")}),
+        serialize_records({"redis.password": RotationRecord(AT, A, "redis", 3)}),
         lambda data: serialize_records(parse_records(data)),
     ),
     "rotation's kept values": Codec(

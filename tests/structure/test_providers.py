@@ -93,6 +93,10 @@ def test_the_kinds_that_the_core_knows_are_named_by_the_registry() -> None:
     assert found - {"roots/registry.py"} == set(LOCAL_PEOPLE)
 
 
+NAMED_BY_PEOPLE = {"cli/node/cluster.py", "cluster/services_file.py"}
+REPOSITORY = {"repository/gateways/base.py", "repository/postgres.py"}
+
+
 def test_no_other_module_names_a_kind_of_consumer_or_its_settings() -> None:
     """Secret parameters are not searched for: the documents of the other product list them, with and without a component."""
     own = {
@@ -103,10 +107,16 @@ def test_no_other_module_names_a_kind_of_consumer_or_its_settings() -> None:
         f"{path.relative_to(SOURCE).as_posix()}:{line} {text!r}"
         for path in SOURCE.rglob("*.py")
         if not path.is_relative_to(SOURCE / "consumers")
+        # the coordination service may be of the same kind as a consumer, and needs the same extra
+        and not path.is_relative_to(SOURCE / "coordination" / "zookeeper")
+        # people name the services of a cluster by their products
+        and path.relative_to(SOURCE).as_posix() not in NAMED_BY_PEOPLE
         for line, text in texts(path)
         if text in own
     }
-    assert found == set()
+    # SQLAlchemy's name of the database, which a repository may lie in
+    assert {one.split(":")[0] for one in found if one.endswith(" 'postgresql'")} <= REPOSITORY
+    assert {one for one in found if not one.endswith(" 'postgresql'")} == set()
 
 
 @pytest.mark.parametrize(
@@ -145,8 +155,15 @@ def test_each_library_of_a_provider_has_one_door() -> None:
             continue
         for by in GRAPH.find_modules_that_directly_import(module):
             doors.setdefault(module, set()).add(re.sub(r"_\w+$", "", by))
-    # the HTTP library of two SDKs, and of the one door through which roots ask: a contract of its own
+    # the HTTP library of two SDKs, and of the one door through which roots ask: a contract of its own; so has the library
+    # of a consumer and of the repository
     doors.pop("requests")
+    # the coordination service beside the consumer of its users: a contract of its own, too
+    assert doors.pop("kazoo") == {
+        "strongroom.consumers.zookeeper",
+        "strongroom.coordination.zookeeper.session",
+    }
+    doors.pop("psycopg")
     providers = {f"strongroom.roots.{kind}" for kind in ASKED}
     providers |= {f"strongroom.consumers.{stem}" for stem in COMPONENTS}
     assert len(doors) >= 8

@@ -1,7 +1,7 @@
 """An installation of format 2 over real stores, as the services will keep it: coordination service, repository, event log.
 
-It is wired here and not in the product as yet: what it shows is that the rules of docs/format/anchor.md, kept in this way,
-notice what is put back.
+It has entries of their own for everything that docs/format/entries.md knows, more than a node has at one time: what it
+shows is that the rules of docs/format/anchor.md notice what is put back, of every kind.
 """
 
 import base64
@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +48,7 @@ from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import LogSigner
 from strongroom.ids import new_id
 from strongroom.keystore.master_key import Keystore, new_master_key
-from strongroom.kms import linked_store
+from strongroom.kms import store as kms_store
 from strongroom.repository.unit_of_work import Repository
 from tests.support import linked_stores
 
@@ -166,9 +165,8 @@ class World:
         self.events(
             event,
             epoch=store.store.epoch,
-            sha256=linked_store.digest(store.raw),
+            sha256=kms_store.digest(store.raw),
             version=self.document,
-            anchor=made.number,
         )
         self.write_row(made)
 
@@ -225,7 +223,7 @@ class World:
         check_one_key(proved.values())
         entry = proved.pop(anchors.ENTRY, None)
         raw = proved["kms/store"].payload if "kms/store" in proved else b""
-        store = linked_store.parse(raw or self.store.raw)
+        store = kms_store.parse(raw or self.store.raw)
         config = proved.get("config")
         observed = Observed(
             document=_document(config),
@@ -268,17 +266,21 @@ class World:
         )
 
     def _logs(self) -> dict[str, LogPoint]:
-        [state] = self._log_states().values()
-        root = state.root_at(state.size)
-        assert root is not None
-        return {NODE: LogPoint(state.size, root)}
+        return {NODE: _tree(self._lines())}
+
+    def _lines(self) -> list[bytes]:
+        path = self.folder / "events.jsonl"
+        return path.read_bytes().splitlines() if path.exists() else []
 
     def _log_states(self) -> dict[str, LogState]:
-        path = self.folder / "events.jsonl"
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        beside = self.folder / "events.checkpoint"
+        lines, beside = self._lines(), self.folder / "events.checkpoint"
         signed = checkpoints.parse(beside.read_bytes()).frontier.size if beside.exists() else None
-        return {NODE: LogState(len(lines), signed, partial(_root, lines))}
+
+        def goes_on(known: LogPoint) -> bool:
+            is_signed = signed is not None and known.size <= signed <= len(lines)
+            return is_signed and _tree(lines[: known.size]) == known
+
+        return {NODE: LogState(len(lines), signed, goes_on)}
 
     def _witness(self) -> Witness:
         found = Witness()
@@ -291,7 +293,6 @@ class World:
             if record["id"] == "KMS_STORE_CHANGING":
                 found = found._replace(changing=details["epoch"])
             found = found._replace(
-                anchor=max(found.anchor, details.get("anchor", 0)),
                 document=max(found.document, details.get("version", 0)),
             )
         return found
@@ -394,10 +395,8 @@ def _document(config: ProvedEntry | None) -> Point | None:
     return Point(version, hashlib.sha256(config.payload).digest())
 
 
-def _root(lines: list[bytes], size: int) -> bytes | None:
-    if size > len(lines):
-        return None
+def _tree(lines: list[bytes]) -> LogPoint:
     tree = Frontier()
-    for line in lines[:size]:
+    for line in lines:
         tree = tree.grown(line)
-    return tree.root
+    return LogPoint(*tree)

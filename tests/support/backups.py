@@ -1,13 +1,17 @@
 """Nodes with content, backups of them, and what must hold after a restore."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from strongroom.backup.manifest import Manifest, Seal
 from strongroom.backup.open_backup import OpenBackup
 from strongroom.clock import format_utc
+from strongroom.crypto import said as statements
 from strongroom.crypto.age import OpenWith, SealTo
+from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.statements import Origin, Purpose
 from strongroom.envelope.header import Placement
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.ids import new_id
@@ -101,12 +105,21 @@ def files(node: Node) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+def forged(said: Manifest, seal: Seal) -> tuple[bytes, bytes]:
+    """Manifest and seal with right digests, signed by an identity of the forger's: anybody can make them without a key."""
+    key = IdentityKey(Origin(said.installation), SecretBytes(bytes(32)))
+    raw = replace(said, identity=key.identity.public).serialize()
+    payload = statements.of_manifest(raw)
+    signature = key.sign(Purpose.MANIFEST, payload)
+    return raw, replace(seal, manifest_sha256=payload.hex(), signature=signature).serialize()
+
+
 def make(
     node: Node, path: Path, to: SealTo = NOBODY, *, settings: bytes = b"", verify: bool = True
 ) -> BackupMade:
     """A backup, with the keys of this process."""
     request = BackupRequest(path, ACTOR, seal_to=to, settings=settings, verify=verify)
-    keys = BackupKeys(node.kms_store, node.assets)
+    keys = BackupKeys(node.kms_store, node.assets, node.identity)
     return backup.backups(node, keys).make(request, silent)
 
 

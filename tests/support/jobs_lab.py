@@ -24,7 +24,15 @@ from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek
 from strongroom.kms.ring_keys import RingKeys
 from strongroom.kms.states import MekState
-from strongroom.repository.rows import ContentRow, JobRow, ProjectRow, SiteRow, UserRow
+from strongroom.repository.rows import (
+    NOBODY,
+    ContentRow,
+    JobRow,
+    Owner,
+    ProjectRow,
+    SiteRow,
+    UserRow,
+)
 from strongroom.repository.unit_of_work import Repository
 from strongroom.services.jobs.one import Ports
 from strongroom.services.jobs.queue import JobsService
@@ -78,14 +86,24 @@ def _mek(mek_id: str, material: str, state: MekState) -> Mek:
 
 @dataclass
 class Lab:
-    """Everything of one test's installation."""
+    """Everything of one test's installation.
+
+    Attributes:
+        folder: Its files.
+        plain: What was published, by content.
+        url: The repository's database; a file in the folder unless named.
+        owner: The process that this lab stands for; two labs may be two nodes of one installation.
+    """
 
     folder: Path
     plain: dict[str, bytes] = field(default_factory=dict)
+    url: str = ""
+    owner: Owner = NOBODY
 
     @cached_property
     def repository(self) -> Repository:
-        repository = Repository(f"sqlite:///{self.folder}/repository.db")
+        url = self.url or f"sqlite:///{self.folder}/repository.db"
+        repository = Repository(url, owner=self.owner)
         repository.ensure_schema()
         return repository
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from strongroom.crypto import places, rng, seals
 from strongroom.crypto.secret import SecretBytes
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
-from strongroom.kms import linked_store
+from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
-from strongroom.kms.linked_store import LinkedStore, Predecessor, Wrap
 from strongroom.kms.links import Reason
+from strongroom.kms.store import KmsStore, Predecessor
 from strongroom.roots.base import Context, WrapRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -20,10 +20,10 @@ NOW_TEXT = "2026-01-02T03:04:05Z"
 class Chain:
     """A store with its keys, and what may become of it."""
 
-    def __init__(self, store: LinkedStore, rmk: Rmk, ring: KeyRing, key: SecretBytes) -> None:
+    def __init__(self, store: KmsStore, rmk: Rmk, ring: KeyRing, key: SecretBytes) -> None:
         self.store, self.rmk, self.ring, self.key = store, rmk, ring, key
-        self.key_id = store.wraps[0].record.root_key_id
-        self.raw = linked_store.serialize(store)
+        self.key_id = store.wraps[0].root_key_id
+        self.raw = kms_store.serialize(store)
 
     @property
     def before(self) -> Predecessor:
@@ -36,19 +36,19 @@ class Chain:
         draft = replace(
             draft, meks=self.store.meks, sequence=self.store.sequence, former=self.store.former
         )
-        return Chain(linked_store.succeeding(draft, ring, rmk, self.before), rmk, ring, self.key)
+        return Chain(kms_store.succeeding(draft, ring, rmk, self.before), rmk, ring, self.key)
 
     def without(self, mek_id: str) -> "Chain":
         """Under the same RMK, without a MEK."""
         ring = self.ring.without(mek_id)
-        made = linked_store.succeeding(self.store, ring, self.rmk, self.before)
+        made = kms_store.succeeding(self.store, ring, self.rmk, self.before)
         return Chain(made, self.rmk, ring, self.key)
 
     def broken(self, reason: Reason) -> "Chain":
         """Under a new RMK, without the signature of this one."""
         draft, rmk = _draft(self.store.installation_id, self.key, self.key_id)
         before = self.before._replace(rmk=None)
-        made = linked_store.succeeding(draft, self.ring, rmk, before, reason)
+        made = kms_store.succeeding(draft, self.ring, rmk, before, reason)
         return Chain(made, rmk, self.ring, self.key)
 
 
@@ -56,20 +56,20 @@ def first(key: SecretBytes, installation: str = "", key_id: str = "") -> Chain:
     """The first store of an installation, under a configuration key."""
     draft, rmk = _draft(InstallationId(installation or new_id()), key, key_id or new_id())
     ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
-    return Chain(linked_store.first(draft, ring, rmk), rmk, ring, key)
+    return Chain(kms_store.first(draft, ring, rmk), rmk, ring, key)
 
 
-def _draft(installation: InstallationId, key: SecretBytes, key_id: str) -> tuple[LinkedStore, Rmk]:
+def _draft(installation: InstallationId, key: SecretBytes, key_id: str) -> tuple[KmsStore, Rmk]:
     rmk = Rmk(RmkId(new_id()), installation, rng.new_key())
     wrap = local_wrap(rmk, key, key_id)
-    return LinkedStore(1, installation, "local", rmk.id, NOW_TEXT, (wrap,)), rmk
+    return KmsStore(1, installation, "local", rmk.id, NOW_TEXT, (wrap,)), rmk
 
 
-def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str) -> Wrap:
+def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str) -> WrapRecord:
     """The wrap of an RMK by a configuration key (kms-store.md 5.4)."""
     context = Context(rmk.installation_id, rmk.id, new_id())
     place = places.of_local_root(*context.pairs().values())
-    record = WrapRecord(
+    return WrapRecord(
         id=context.wrap_id,
         kind="local",
         form="direct",
@@ -81,4 +81,3 @@ def local_wrap(rmk: Rmk, key: SecretBytes, key_id: str) -> Wrap:
         added_at=NOW_TEXT,
         last_verified=NOW_TEXT,
     )
-    return Wrap(record, 2)

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import forked
+
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMIN = "admin"
 PASSWORD = "correct horse battery"
+OURS = ("strongroom", "tsm", "initialize-tsm")
 _STOP_LIMIT_S = 120
 
 
@@ -37,7 +40,13 @@ class Answer:
 
 @dataclass
 class TestNode:
-    """A node in a temporary directory, its commands, and its server while one runs."""
+    """A node in a temporary directory, its commands, and its server while one runs.
+
+    Attributes:
+        folder: The test's folder; the node is in it.
+        url: Where the server answers.
+        environment: Variables of its commands and its server, besides those of the tests.
+    """
 
     __test__ = False
 
@@ -60,18 +69,28 @@ class TestNode:
         check: bool = True,
         limit: float = 120,
     ) -> Answer:
-        """Run a command of `.venv/bin`; its home directory is the test's folder."""
-        done = subprocess.run(
-            [str(BIN / words[0]), *map(str, words[1:])],
-            cwd=self.folder,
-            env=self.variables(),
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-        answer = Answer(done.returncode, done.stdout, done.stderr)
+        """Run a command of `.venv/bin`; its home directory is the test's folder.
+
+        The product's own commands are forks of a process that has their modules (`forked`), unless the node has
+        variables of its own.
+        """
+        line, environment = [str(BIN / words[0]), *map(str, words[1:])], self.variables()
+        given = (stdin if stdin is not None else "").encode()
+        if words[0] in OURS and not self.environment:
+            done = forked.run(
+                line, folder=self.folder, environment=environment, stdin=given, limit_s=limit
+            )
+        else:
+            done = subprocess.run(
+                line,
+                cwd=self.folder,
+                env=environment,
+                input=given,
+                capture_output=True,
+                timeout=limit,
+                check=False,
+            )
+        answer = Answer(done.returncode, _text(done.stdout), _text(done.stderr))
         if check and answer.code != 0:
             raise AssertionError(f"{words} ended with {answer.code}: {answer.err or answer.out}")
         return answer
@@ -145,6 +164,11 @@ def ready(
         yield process, line.removeprefix("ready: ").strip()
     finally:
         stop(process)
+
+
+def _text(output: bytes) -> str:
+    """As `subprocess` reads it in text mode."""
+    return output.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 def stop(process: subprocess.Popen[str]) -> int:

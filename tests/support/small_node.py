@@ -5,7 +5,6 @@ from pathlib import Path
 from strongroom import ids
 from strongroom.clock import SystemClock
 from strongroom.configuration_keys.keys import ConfigurationKeys
-from strongroom.configuration_keys.records import ConfigurationKeyState
 from strongroom.crypto import rng
 from strongroom.keystore.pkcs12 import SecretKeyEntry
 from strongroom.node.opening import Node
@@ -24,8 +23,7 @@ def create_small_node(root: Path) -> Node:
     keystore = node.keystore.create(SecretKeyEntry(ALIAS, rng.new_key(), now))
     key = rng.new_key()
     keys = ConfigurationKeys(node.keystore, keystore, installation_id)
-    active = ConfigurationKeyState.ACTIVE
-    keys.create(keys.new_record(key, key_id=key_id, created_at=now, alias=ALIAS, state=active))
+    keys.create(keys.new_record(key, key_id=key_id, created_at=now, alias=ALIAS))
     document = node.configuration.initial_document(
         installation_id,
         key,

@@ -200,7 +200,10 @@ class Served:
 
 
 @contextmanager
-def serve(node_dir: Path, settings: WebSettings | None = None) -> Iterator[Served]:
+def serve(
+    node_dir: Path, settings: WebSettings | None = None, *, upkeep_s: float = 1.0
+) -> Iterator[Served]:
+    """Serve a node until the end of the block; its upkeep comes every `upkeep_s` seconds, beside whatever is asked for."""
     settings = settings or WebSettings()
     node = opening.open_node(str(node_dir))
     ready = threading.Event()
@@ -214,7 +217,7 @@ def serve(node_dir: Path, settings: WebSettings | None = None) -> Iterator[Serve
     with (
         closing(node),
         web_server.listen("127.0.0.1", 0) as listener,
-        upkeep.kept_up(node, 0.05),
+        upkeep.kept_up(node, upkeep_s),
     ):
         server = web_server.build(node, on_ready, settings)
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -4,18 +4,14 @@
 itself, never starts a thread and never runs a command in its own process: what one child does cannot reach the next.
 """
 
-import atexit
-import faulthandler
-import importlib
 import json
 import os
-import runpy
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support import seen
+from tests.support import fork_child, seen
 from tests.torture.tracing import Tracer, install_filter
 
 # a message is one packet, and a kernel takes 200 KiB; the list of all modules is 60
@@ -32,7 +28,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             return None
         request: dict[str, Any] = json.loads(packet)
         if "modules" in request:
-            load(request["modules"])
+            fork_child.load(request["modules"])
             answer(channel, {"threads": len(list(Path("/proc/self/task").iterdir()))})
             continue
         begin, started = os.pipe()
@@ -87,53 +83,18 @@ def attend(
         return tracer.follow()
 
 
-def load(names: list[str]) -> None:
-    """Import the modules."""
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception:  # noqa: BLE001 made up by its library: the command will do so again
-            continue
-
-
 def become(request: dict[str, Any]) -> None:
     """Make this child look as a new process does, and wait until it may begin."""
     begin, out, err, report = request["descriptors"]
-    for ours, theirs in ((out, 1), (err, 2)):
-        os.dup2(ours, theirs)
-        os.close(ours)
-    os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
+    fork_child.settle(request["environment"], request["folder"], {1: out, 2: err})
     if request["report"]:
-        atexit.register(report_modules, report)
+        fork_child.report_modules_at_the_end(report)
     else:
         os.close(report)
-    faulthandler.enable()  # else whoever dies of SIGSEGV says nothing
     os.read(begin, 1)
     os.close(begin)
     if request["trace"] is not None:
         install_filter()
-
-
-def report_modules(descriptor: int) -> None:
-    """Write down what is imported."""
-    names = [name for name in list(sys.modules) if name != "__main__"]
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(names, file)
-
-
-def run(words: list[str]) -> None:
-    """What the interpreter does with this command line: a script by its path, or `-m` and a module."""
-    if words[0] == "-m":
-        sys.argv = words[1:]
-        sys.path.insert(0, str(Path.cwd()))
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    else:
-        seen.allow()
-        sys.argv = words
-        sys.path.insert(0, str(Path(words[0]).parent))
-        runpy.run_path(words[0], run_name="__main__")
 
 
 def main() -> None:
@@ -143,7 +104,9 @@ def main() -> None:
         request = serve(channel)
     if request is not None:
         become(request)
-        run(request["words"])
+        if request["words"][0] != "-m":
+            seen.allow()
+        fork_child.run(request["words"])
 
 
 if __name__ == "__main__":

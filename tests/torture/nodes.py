@@ -25,7 +25,8 @@ _KNOWN = re.compile(
             |tabsvc/keystores/(tableauserver\.jks|configuration_keys\.json)(\.(lost|replaced)-[\dTZ-]+)?)
         |keystore/password(\.lost-[\dTZ-]+)?
         |recovery/configuration_keys\.json(\.replaced-[\dTZ-]+)?
-        |(repository|coordination)/\w+\.db(-wal|-shm)?
+        |(repository|coordination)/\w+\.db(\.before-cluster)?(-wal|-shm)?
+        |addresses\.json
         |coordination/(locks/[\w.-]+|[\w-]+\.lock)
         |events/node1\.(jsonl(\.torn-\d+-[0-9a-f]{8}|\.\d{8}T\d{6}Z(\.checkpoint)?)?|checkpoint|summary)
         |logs/[\w-]+\.log

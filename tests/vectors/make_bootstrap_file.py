@@ -1,6 +1,6 @@
-"""Makes bootstrap_file.json, the published vectors of docs/format/bootstrap-file.md; the same bytes at every run.
+"""Makes bootstrap_file_2.json, the published vectors of docs/format/bootstrap-file.md; the same bytes at every run.
 
-`python -m tests.vectors.make_bootstrap_file > tests/vectors/bootstrap_file.json`
+`python -m tests.vectors.make_bootstrap_file > tests/vectors/bootstrap_file_2.json`
 """
 
 import json
@@ -8,7 +8,10 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from strongroom.canonical import to_base64
+from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.statements import Origin
 from strongroom.joining import bootstrap_file, credentials
 from strongroom.joining.admission_request import AdmissionRequest
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
@@ -28,27 +31,49 @@ FILE = BootstrapFile(
     configuration_keys=b"the bytes of the records",
     credential=CREDENTIAL,
 )
+SEED = SecretBytes(bytes(range(32, 64)))
+IDENTITY = IdentityKey(Origin(FILE.installation_id), SEED)
 
 REQUEST = AdmissionRequest(
     FILE.installation_id, FILE.node_id, CREDENTIAL, SecretBytes(bytes(range(96, 128)))
 )
 
 
+def _text(file: BootstrapFile) -> str:
+    return bootstrap_file.serialize(file, KEY, IDENTITY).reveal().decode()
+
+
+def _with(text: str, **members: str | None) -> str:
+    """A file with other members, in its canonical form; None takes a member away."""
+    changed = {**json.loads(text), **members}
+    kept = {
+        name: value for name, value in changed.items() if value is not None or name == "credential"
+    }
+    return json.dumps(kept, sort_keys=True, separators=(",", ":")) + "\n"
+
+
 def main() -> None:
     """Print the vectors."""
-    full = bootstrap_file.serialize(FILE, KEY).reveal().decode()
+    full = _text(FILE)
     bare = replace(FILE, credential=None, server="")
     vectors = {
         "configuration_key": KEY.reveal().hex(),
         "credential_digest": credentials.digest(CREDENTIAL),
         "request_key": REQUEST.request_key.reveal().hex(),
         "request_digest": credentials.request_digest(REQUEST),
-        "good": [full, bootstrap_file.serialize(bare, KEY).reveal().decode()],
+        "identity_seed": SEED.reveal().hex(),
+        "fingerprint": IDENTITY.fingerprint,
+        "good": [full, _text(bare)],
         "bad": [
             {"why": "another node", "file": full.replace("node2", "node3")},
             {"why": "a later end", "file": full.replace("05:04:05", "06:04:05")},
             {"why": "another address", "file": full.replace("first.", "other.")},
-            {"why": "version 2", "file": full.replace("bootstrap-1", "bootstrap-2")},
+            {"why": "version 3", "file": full.replace("bootstrap-2", "bootstrap-3")},
+            {"why": "version 1", "file": full.replace("bootstrap-2", "bootstrap-1")},
+            {"why": "another identity", "file": _with(full, identity=to_base64(bytes(32)))},
+            {"why": "no identity", "file": _with(full, identity="")},
+            {"why": "a signature of zeros", "file": _with(full, signature=to_base64(bytes(64)))},
+            {"why": "no signature", "file": _with(full, signature=None)},
             {"why": "white space", "file": full.replace('","', '", "', 1)},
             {"why": "cut", "file": full[:-3]},
             {"why": "a member twice", "file": full.replace('"format"', '"format":"x","format"')},

@@ -23,7 +23,8 @@ from strongroom.crypto.signing import SigningKey
 from strongroom.crypto.statements import Origin, Purpose, Statement
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.pkcs12 import SecretKeyEntry
-from strongroom.kms import closed_stores, linked_store
+from strongroom.kms import closed_stores
+from strongroom.kms import store as kms_store
 from tests.support import linked_stores
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -136,7 +137,7 @@ def stores() -> dict[str, Any]:
     chain += [chain[0].rotated()]
     chain += [chain[1].without(chain[1].store.meks[0].id)]
     forger = linked_stores.first(KEY, INSTALLATION, KEY_ID)
-    forged = linked_store.succeeding(
+    forged = kms_store.succeeding(
         forger.store, forger.ring, forger.rmk, chain[0].before._replace(rmk=forger.rmk)
     )
     reference = closed_stores.closed(chain[0].raw, 1)
@@ -160,10 +161,10 @@ def stores() -> dict[str, Any]:
             {"why": "version 1", "store": last.replace('"v":2}', '"v":1}')},
             {"why": "state changed", "store": last.replace("encrypt or decrypt", "decrypt-only")},
             {"why": "number changed", "store": last.replace('"sequence":2', '"sequence":9')},
-            {"why": "links of another store", "store": linked_store.serialize(moved).decode()},
+            {"why": "links of another store", "store": kms_store.serialize(moved).decode()},
             {"why": "white space", "store": last + " "},
         ],
-        "forged": linked_store.serialize(forged).decode(),
+        "forged": kms_store.serialize(forged).decode(),
         "closed": {
             "reference": closed_stores.fields(reference),
             "payload": reference.seal(chain[0].raw, INSTALLATION, KEY_ID, KEY).hex(),
@@ -180,7 +181,7 @@ def anchor() -> dict[str, Any]:
         document=Point(7, digest[0]),
         entries={"config": Point(9, digest[1]), "kms/store": Point(3, digest[2])},
         kms=StorePoint(3, digest[3], bytes(range(32))),
-        logs={"node1": LogPoint(41, digest[4])},
+        logs={"node1": LogPoint(41, (digest[4], digest[5], digest[0]))},
         records=Point(5, digest[5]),
         repository=8,
         accepted=StorePoint(2, digest[0], bytes(32)),

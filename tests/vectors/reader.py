@@ -1,8 +1,8 @@
 """Opens every stored format of strongroom, from docs/format alone.
 
 Nothing of strongroom's own is imported: the standard library, `cryptography` and pyrage. Whoever holds the keys can thus
-get at everything without the product, and a page from which this could not be written is a page that lacks something.
-Each function names its page. It reads strictly where the page says MUST, and writes nothing.
+get at everything without the product, and a page from which this could not be written lacks something. Each function
+names its page. It reads strictly where the page says MUST, and writes nothing.
 """
 
 import base64
@@ -124,6 +124,11 @@ def unaged(sealed: bytes, *, identity: str = "", passphrase: str = "") -> bytes:
 
 def entries(database: Path) -> dict[str, bytes]:
     """The values of a coordination database by key (coordination.md 1)."""
+    return {key: value for key, (_, value) in stored_entries(database).items()}
+
+
+def stored_entries(database: Path) -> dict[str, tuple[int, bytes]]:
+    """The versions and values of a coordination database by key (coordination.md 1)."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
         rows = connection.execute("SELECT key, version, value, digest FROM entries").fetchall()
@@ -132,7 +137,7 @@ def entries(database: Path) -> dict[str, bytes]:
     for key, version, value, digest in rows:
         over = key.encode() + b"\0" + str(version).encode() + b"\0" + value
         check_equal(hashlib.sha256(over).digest(), digest, f"the digest of {key}")
-    return {key: value for key, _, value, _ in rows}
+    return {key: (version, value) for key, version, value, _ in rows}
 
 
 def configuration(data: bytes) -> Any:
@@ -152,8 +157,8 @@ def secret(text: str, parameter: str, keys: Keys) -> bytes:
     if payload[0] != 1 or len(payload) < 45:
         raise RefusedError("another version")
     key = subkey(keys[id_of(payload[1:17])], "strongroom/v1/enc")
-    name = "strongroom/v1/enc"
-    return unsealed(key, payload[17:], name, payload[:1], payload[1:17], parameter.encode())
+    bound = (payload[:1], payload[1:17], parameter.encode())
+    return unsealed(key, payload[17:], "strongroom/v1/enc", *bound)
 
 
 def pending(data: bytes, installation: str, keys: Keys) -> Any:
@@ -167,31 +172,19 @@ def pending(data: bytes, installation: str, keys: Keys) -> Any:
     return opened["changes"], int.from_bytes(data[21:29], "big")
 
 
-def rotation(data: bytes, keys: Keys) -> dict[str, bytes]:
-    """The new values of a rotation under way (rotation-journal.md 2)."""
-    journal = loaded(data, escaped=False)
-    if journal["format"] != "strongroom-rotation-1":
-        raise RefusedError("another format")
-    check_members(
-        journal,
-        "format consumer run step new old new_logins old_logins attempts not_before problem",
-    )
-    return {name: secret(text, name, keys) for name, text in journal["new"].items()}
-
-
 # ---- configuration-keys.md, recovery.md --------------------------------------------------------------
 
 
 def configuration_keys(
-    data: bytes, *, masters: Mapping[str, bytes] | None = None, identity: str = ""
+    data: bytes, *, masters: Keys | None = None, identity: str = ""
 ) -> dict[str, bytes]:
     """The configuration keys, by master keys of a keystore or by the identity of a recipient."""
     document = loaded(data, escaped=True, end=b"\n")
     if document["format"] != 1:
         raise RefusedError("another format")
     check_members(document, "checksum format installation_id keys")
-    checked = {name: value for name, value in document.items() if name != "checksum"}
-    digest = hashlib.sha256(canonical(checked, escaped=True)).hexdigest()
+    checked = canonical({k: v for k, v in document.items() if k != "checksum"}, escaped=True)
+    digest = hashlib.sha256(checked).hexdigest()
     check_equal(digest.encode(), document["checksum"].encode(), "the checksum")
     installation, found = raw(document["installation_id"]), {}
     for record in document["keys"]:
@@ -199,23 +192,26 @@ def configuration_keys(
         for wrap in record["wraps"]:
             check_members(wrap, "id kind name wrapped")
             bound = (installation, raw(record["id"]), raw(wrap["id"]))
-            key = _configuration_key(wrap, bound, masters or {}, identity)
-            if key:
+            if key := _configuration_key(wrap, bound, masters or {}, identity):
                 found[record["id"]] = key
     return found
 
 
 def _configuration_key(
-    wrap: Mapping[str, str], bound: tuple[bytes, ...], masters: Mapping[str, bytes], identity: str
+    wrap: Mapping[str, str], bound: tuple[bytes, ...], masters: Keys, identity: str
 ) -> bytes:
     if wrap["kind"] == "master-key" and wrap["name"] in masters:
         key = subkey(masters[wrap["name"]], "strongroom/v1/configuration-key-wrap")
-        sealed = unbase64(wrap["wrapped"])
-        return unsealed(key, sealed, "strongroom/v1/configuration-key", *bound)
-    if wrap["kind"] == "recipient" and identity and _is_for(wrap["name"], identity):
-        label = "strongroom/v1/recovery/configuration-key"
-        return recovered(unbase64(wrap["wrapped"]), identity, label, *bound)
-    return b""
+        return unsealed(key, unbase64(wrap["wrapped"]), "strongroom/v1/configuration-key", *bound)
+    return recipient_key(wrap, bound, identity)
+
+
+def recipient_key(wrap: Mapping[str, str], bound: tuple[bytes, ...], identity: str) -> bytes:
+    """The configuration key of a wrap for a recovery recipient; empty if it is none of this identity."""
+    if wrap["kind"] != "recipient" or not identity or not _is_for(wrap["name"], identity):
+        return b""
+    label = "strongroom/v1/recovery/configuration-key"
+    return recovered(unbase64(wrap["wrapped"]), identity, label, *bound)
 
 
 def recovered(sealed: bytes, identity: str, label: str, *bound: bytes) -> bytes:
@@ -433,31 +429,6 @@ def settings(data: bytes, *, passphrase: str = "", identity: str = "") -> dict[s
     if set(members) - {"configEntities", "configKeys", "topologyVersion"}:
         raise RefusedError("another member")
     return members["configKeys"]
-
-
-# ---- bootstrap-file.md -------------------------------------------------------------------------------
-
-
-def bootstrap(data: bytes, keys: Keys | None = None) -> Any:
-    """The members of a bootstrap file, proved by the keys in it, or by keys that are given (1, 2)."""
-    members = loaded(data, escaped=True, end=b"\n")
-    if members["format"] != "strongroom-bootstrap-1":
-        raise RefusedError("another format")
-    check_members(
-        members,
-        "format installation_id node_id created_at expires_at server master_key configuration_key_id"
-        " keystore keystore_password configuration_keys credential mac",
-    )
-    if keys is None:
-        password = unbase64(members["keystore_password"])
-        masters = open_keystore(unbase64(members["keystore"]), password)
-        keys = configuration_keys(unbase64(members["configuration_keys"]), masters=masters)
-    key = keys[members["configuration_key_id"]]
-    body = {name: value for name, value in members.items() if name != "mac"}
-    own = subkey(key, "strongroom/v1/bootstrap", raw(members["installation_id"]))
-    expected = mac(own, canonical(body, escaped=True, end=b"\n"))
-    check_equal(expected, bytes.fromhex(members["mac"]), "the MAC")
-    return members
 
 
 # ---- a whole node ------------------------------------------------------------------------------------

@@ -33,11 +33,13 @@ def checkpoint(log: bytes, data: bytes, seed: bytes, origin: str) -> int:
     name, size, root = text.split("\n")
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
     key_id = hashlib.sha256(name.encode() + b"\n\x01" + public.public_bytes_raw()).digest()[:4]
-    if name != origin or signatures.count("\n") != 1:
+    if name != origin:
         raise RefusedError("the note of another log")
-    mark, signer, encoded = signatures.rstrip("\n").split(" ")
-    signature = unbase64(encoded)
-    if (mark, signer, signature[:4]) != ("\u2014", origin, key_id):
+    # a note of the time when the key was replaced has a line of the former key as well (5.2)
+    signed = [line.split(" ") for line in signatures.rstrip("\n").split("\n")]
+    found = [unbase64(one[2]) for one in signed if one[:2] == ["\u2014", origin]]
+    signature = next((one for one in found if one[:4] == key_id), b"")
+    if not signature:
         raise RefusedError("another key signed")
     try:
         public.verify(signature[4:], text.encode() + b"\n")
@@ -56,6 +58,27 @@ def _tree(lines: list[bytes]) -> bytes:
         return hashlib.sha256(b"\0" + lines[0] if lines else b"").digest()
     half = 1 << (len(lines) - 1).bit_length() - 1
     return hashlib.sha256(b"\1" + _tree(lines[:half]) + _tree(lines[half:])).digest()
+
+
+def root_of(nodes: list[bytes]) -> bytes:
+    """The root that a frontier gives (5.1)."""
+    *others, root = nodes
+    for node in reversed(others):
+        root = hashlib.sha256(b"\1" + node + root).digest()
+    return root
+
+
+def check_follows(log: bytes, archived: bytes, file: str) -> None:
+    """Whether a log follows an archived one (7.1, 7.2)."""
+    [told] = [one["details"] for one in events(log)[:2] if one["id"] == "EVENT_LOG_ARCHIVED"]
+    lines = archived.splitlines()
+    if (told["file"], told["size"], told["root"]) != (file, len(lines), _tree(lines).hex()):
+        raise RefusedError("it follows another log")
+
+
+def check_extends(log: bytes, size: int, root: bytes) -> None:
+    """Whether a log begins with the lines of a tree (5.1)."""
+    check_equal(_tree(log.splitlines()[:size]), root, "the root")
 
 
 def summary(data: bytes, seed: bytes, origin: str) -> Any:

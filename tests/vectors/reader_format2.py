@@ -15,16 +15,21 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tests.vectors.reader import (
     Keys,
     Kms,
+    Means,
     canonical,
     check_equal,
     check_members,
     id_of,
     loaded,
     mac,
+    pairs,
     raw,
+    recipient_key,
+    rmk_of,
     subkey,
     unbase64,
 )
+from tests.vectors.reader import kms as kms_1
 from tests.vectors.reader_pkcs12 import RefusedError
 
 # ---- seals.md ----------------------------------------------------------------------------------------
@@ -47,7 +52,7 @@ def unsealed(key: bytes, sealed: bytes, label: str, fields: Sequence[bytes]) -> 
         raise RefusedError("the tag does not fit") from error
 
 
-def secret(text: str, parameter: str, installation: str, keys: dict[str, bytes]) -> bytes:
+def secret(text: str, parameter: str, installation: str, keys: Keys) -> bytes:
     """The value of an `ENC(…)` text of version 2 (2)."""
     if not (text.startswith("ENC(") and text.endswith(")")):
         raise RefusedError("no ENC text")
@@ -90,16 +95,56 @@ def entry(value: bytes, name: str, version: int, by: Proving) -> bytes:
     return value[100:]
 
 
-# ---- configuration-keys.md 4 -------------------------------------------------------------------------
+# ---- configuration.md, pending-changes.md ------------------------------------------------------------
+
+
+def configuration(data: bytes, previous: bytes | None) -> Any:
+    """The configuration document, compared with its predecessor if that is kept (configuration.md 1, entries.md 3.1)."""
+    document = loaded(data, escaped=False)
+    if document["format"] != "strongroom-configuration-2":
+        raise RefusedError("another format")
+    check_members(
+        document,
+        "format version installation_id configuration_key_id values before pending_floor",
+    )
+    if previous is not None:
+        digest = hashlib.sha256(previous).hexdigest()
+        check_equal(digest.encode(), str(document["before"]).encode(), "the predecessor")
+    return document
+
+
+def pending(data: bytes, document: Any, keys: Keys) -> Any:
+    """The pending changes, and the version that they began at (pending-changes.md 2 to 4)."""
+    if data[:4] != b"SRPC" or data[4] != 2:
+        raise RefusedError("another magic or format")
+    base, number = (int.from_bytes(data[at : at + 8], "big") for at in (21, 29))
+    if number <= document["pending_floor"] or base > document["version"]:
+        raise RefusedError("of another time")
+    fields = (raw(document["installation_id"]), data[5:21], data[21:29], data[29:37])
+    key, label = keys[id_of(data[5:21])], "strongroom/v2/seal/pending"
+    opened = loaded(unsealed(key, data[37:], label, fields), escaped=False)
+    check_members(opened, "changes")
+    return opened["changes"], base
+
+
+def rotation(data: bytes, installation: str, keys: Keys) -> dict[str, bytes]:
+    """The new values of a rotation under way (rotation-journal.md 2)."""
+    journal = loaded(data, escaped=False)
+    if journal["format"] != "strongroom-rotation-2":
+        raise RefusedError("another format")
+    check_members(
+        journal,
+        "format consumer run step new old new_logins old_logins attempts not_before problem document",
+    )
+    return {name: secret(text, name, installation, keys) for name, text in journal["new"].items()}
+
+
+# ---- configuration-keys.md 1 to 4 --------------------------------------------------------------------
 
 
 def key_records(data: bytes, masters: Mapping[str, bytes], newest: str) -> tuple[Any, Keys]:
     """The records of format 2, and the configuration keys that the master keys open."""
-    document = loaded(data, escaped=True, end=b"\n")
-    if document["format"] != 2:
-        raise RefusedError("another format")
-    check_members(document, "active floors format generation installation_id keys mac next")
-    check_members(document["floors"], "entries kms recipients records")
+    document = _records(data)
     installation = raw(document["installation_id"])
     told = canonical({name: one for name, one in document.items() if name != "mac"}, escaped=True)
     own = subkey(masters[newest], "strongroom/v2/records-mac", installation)
@@ -122,25 +167,45 @@ def key_records(data: bytes, masters: Mapping[str, bytes], newest: str) -> tuple
     return document, found
 
 
+def key_records_for(data: bytes, identity: str) -> tuple[Any, Keys]:
+    """The same of the second copy, by a recovery identity; nothing here proves where the copy is from (recovery.md 4)."""
+    document, found = _records(data), {}
+    installation = raw(document["installation_id"])
+    for record in document["keys"]:
+        for wrap in record["wraps"]:
+            key = recipient_key(wrap, (installation, raw(record["id"]), raw(wrap["id"])), identity)
+            if key:
+                found[record["id"]] = key
+    return document, found
+
+
+def _records(data: bytes) -> Any:
+    document = loaded(data, escaped=True, end=b"\n")
+    if document["format"] != 2:
+        raise RefusedError("another format")
+    check_members(document, "active floors format generation installation_id keys mac next")
+    check_members(document["floors"], "entries kms recipients records")
+    return document
+
+
 # ---- kms-store.md 5 to 7 -----------------------------------------------------------------------------
 
 
-def kms(data: bytes, keys: Keys) -> Kms:
-    """A KMS store of format 2 in local mode, with its MAC checked (5)."""
+def kms(data: bytes, by: Means) -> Kms:
+    """A KMS store of either format, opened by whatever is at hand, with its MAC checked (5)."""
     store = loaded(data, escaped=True)
+    if store["v"] == 1:
+        return kms_1(data, by)
     if store["v"] != 2:
         raise RefusedError("another version")
     check_members(store, "epoch former installation links mac meks mode rmk sequence v")
     check_members(store["rmk"], "created_at id successor wraps")
     installation, rmk_id = store["installation"], store["rmk"]["id"]
-    rmk = b""
     for wrap in store["rmk"]["wraps"]:
         if wrap["context"] != {"installation": installation, "rmk": rmk_id, "wrap": wrap["id"]}:
             raise RefusedError("a wrap of another store")
-        if wrap["kind"] == "local" and wrap["v"] == 2 and wrap["root_key_id"] in keys:
-            bound = (raw(installation), raw(rmk_id), raw(wrap["id"]))
-            key, blob = keys[wrap["root_key_id"]], unbase64(wrap["blob"])
-            rmk = unsealed(key, blob, "strongroom/v2/seal/root-local", bound)
+    found = (rmk_of_wrap(wrap, by) for wrap in store["rmk"]["wraps"])
+    rmk = by.rmk or next(filter(None, found), b"")
     if not rmk:
         raise RefusedError("nothing opens the RMK")
     place = (raw(installation), raw(rmk_id))
@@ -160,6 +225,22 @@ def kms(data: bytes, keys: Keys) -> Kms:
     if len(active) != 1:
         raise RefusedError("not one MEK encrypts")
     return Kms(installation, rmk_id, rmk, meks, active[0], store)
+
+
+def rmk_of_wrap(wrap: Any, by: Means) -> bytes:
+    """The RMK of one wrap record, with its version (5.4); empty if nothing at hand opens it."""
+    if wrap["v"] not in {1, 2}:
+        raise RefusedError("another version of a wrap")
+    bound = tuple(raw(wrap["context"][name]) for name in ("installation", "rmk", "wrap"))
+    if wrap["v"] == 1 or wrap["kind"] in {"age", "shares"}:
+        return rmk_of(wrap, by)
+    if wrap["kind"] == "local":
+        key, blob = by.keys.get(wrap["root_key_id"]), unbase64(wrap["blob"])
+        return unsealed(key, blob, "strongroom/v2/seal/root-local", bound) if key else b""
+    given = by.outside(wrap, pairs(wrap["context"])) if by.outside else b""
+    if not given or wrap["form"] == "direct":
+        return given
+    return unsealed(given, unbase64(wrap["inner"]), "strongroom/v2/seal/root-indirect", bound)
 
 
 def follows(data: bytes, before: bytes, before_key: bytes) -> None:
@@ -201,11 +282,13 @@ def successor_key(opened: Kms) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
-def closed(sealed: bytes, reference: Any, installation: str, key_id: str, key: bytes) -> bytes:
+def closed(payload: bytes, reference: Any, installation: str, keys: Keys) -> bytes:
     """A closed store of a reference (7.1)."""
-    digest = bytes.fromhex(reference["digest"])
-    bound = (raw(installation), raw(key_id), digest)
-    store = unsealed(key, sealed, "strongroom/v2/seal/former", bound)
+    digest, key_id = bytes.fromhex(reference["digest"]), id_of(payload[:16])
+    if key_id not in keys:
+        raise RefusedError("of another key")
+    bound = (raw(installation), payload[:16], digest)
+    store = unsealed(keys[key_id], payload[16:], "strongroom/v2/seal/former", bound)
     check_equal(hashlib.sha256(store).digest(), digest, "the digest")
     if len(store) != reference["length"]:
         raise RefusedError("another length")
@@ -221,9 +304,14 @@ def anchor(data: bytes) -> Any:
     if found["v"] != 2:
         raise RefusedError("another version")
     check_members(found, "at document entries kms logs n records registry repository v")
-    check_members(found["kms"], "accepted digest epoch successor")
-    if found["kms"]["accepted"] is not None:
-        check_members(found["kms"]["accepted"], "digest epoch successor")
+    if found["kms"] is not None:
+        check_members(found["kms"], "accepted digest epoch successor")
+        if found["kms"]["accepted"] is not None:
+            check_members(found["kms"]["accepted"], "digest epoch successor")
+    for log in found["logs"].values():
+        check_members(log, "nodes size")
+        if len(log["nodes"]) != log["size"].bit_count():
+            raise RefusedError("a tree has another size")
     return found
 
 
@@ -235,6 +323,22 @@ def anchor_row(row: bytes, installation: str, keys: Keys) -> Any:
     own = subkey(keys[key_id], "strongroom/v2/anchor", raw(installation), row[:16])
     check_equal(mac(own, row[48:]), row[16:48], "the MAC")
     return anchor(row[48:])
+
+
+def log_anchor(row: bytes, installation: str, keys: Keys) -> Any:
+    """The trees over the lines of event logs, by a row of the repository (5)."""
+    key_id = id_of(row[:16])
+    if key_id not in keys:
+        raise RefusedError("of another key")
+    own = subkey(keys[key_id], "strongroom/v2/log-anchor", raw(installation), row[:16])
+    check_equal(mac(own, row[48:]), row[16:48], "the MAC")
+    found = loaded(row[48:], escaped=True)
+    check_members(found, "at logs v")
+    if found["v"] != 1:
+        raise RefusedError("another version")
+    for log in found["logs"].values():
+        check_members(log, "nodes size")
+    return found["logs"]
 
 
 # ---- statements.md -----------------------------------------------------------------------------------

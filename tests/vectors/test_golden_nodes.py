@@ -5,16 +5,14 @@ The archives under `nodes/` were written by the revision in their names (`make_g
 
 import hashlib
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.golden import NODES, REVISIONS, unpack
 from tests.support.servers import TestNode, serving
 
-NODES = Path(__file__).with_name("nodes")
-REVISIONS = sorted(path.name.removesuffix(".tar.xz") for path in NODES.glob("*.tar.xz"))
 pytestmark = pytest.mark.slow
 
 
@@ -28,14 +26,16 @@ class Golden(TestNode):
         return self.folder / "passphrase"
 
 
+@pytest.fixture
+def golden(old: Golden) -> Golden:
+    """The node after its upgrade."""
+    old.run("strongroom", "upgrade", "--no-backup")
+    return old
+
+
 @pytest.fixture(params=REVISIONS)
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
-    with tarfile.open(NODES / f"{request.param}.tar.xz") as archive:
-        # files are owned by whoever runs the tests; the modes are those of the node
-        # (not by an argument: Debian 12's Python 3.11.2 has no filters)
-        archive.extraction_filter = getattr(tarfile, "tar_filter", None)
-        archive.extractall(tmp_path)
-    node = Golden(tmp_path)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
+    node = Golden(unpack(request.param, tmp_path))
     node.facts = json.loads((NODES / f"{request.param}.json").read_text())
     for path, text in (
         (node.password_file, node.facts["password"]),
@@ -63,6 +63,43 @@ def read_back(golden: Golden, folder: Path, user: str = "admin") -> dict[str, st
 
 def expected(golden: Golden) -> dict[str, str]:
     return {item["id"]: item["sha256"] for item in golden.facts["items"]}
+
+
+def test_it_is_upgraded_once_after_a_backup(old: Golden) -> None:
+    """issue 10, part I: one explicit step, with a dry run, a backup first and a receipt; nothing works before it."""
+    passphrase = ["--passphrase-file", str(old.passphrase_file)]
+    kit = sorted((old.folder / "kit").glob("*share*"))[:2]
+    shares = [word for path in kit for word in ("--share", str(path))]
+    for words in (
+        ("tsm", "security", "kms", "status"),
+        ("tsm", "configuration", "get", "-k", "redis.password"),
+        ("strongroom", "serve", "--port", "0"),
+        ("strongroom", "status"),
+        ("strongroom", "events", "verify"),
+        ("strongroom", "recover", "--drill", *shares),
+    ):
+        refused = old.run(*words, check=False)
+        assert (refused.code, refused.out) == (9, ""), words
+        assert "is of an older format" in refused.err
+        assert "'strongroom upgrade'" in refused.err
+    before = {path: path.read_bytes() for path in (old.home / "tabsvc/config").rglob("*.json")}
+    planned = old.run("strongroom", "upgrade", "--dry-run").out
+    assert planned.startswith("1. make a backup\n2. ")
+    assert {path: path.read_bytes() for path in before} == before
+    told = old.run("strongroom", "upgrade", "--json").json
+    assert [f"{n}. {step}" for n, step in enumerate(told["steps"], 1)] == planned.splitlines()
+    assert not told["resumed"]
+    old.run("strongroom", "backup", "verify", told["backup"], "--drill")
+    again = old.run("strongroom", "upgrade").out
+    assert "nothing was changed" in again
+    [event] = [
+        one
+        for one in old.run("strongroom", "events", "list", "--json").json
+        if one["id"] == "FORMAT_UPGRADED"
+    ]
+    assert (event["details"]["run"], event["details"]["backup"]) == (told["run"], told["backup"])
+    earlier = sorted((old.home / "tabsvc/files/backups").glob("golden*"))
+    old.run("strongroom", "backup", "verify", earlier[0], "--drill", *passphrase)
 
 
 def test_its_keys_and_secrets_open(golden: Golden) -> None:

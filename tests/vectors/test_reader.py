@@ -10,6 +10,7 @@ import json
 import sqlite3
 import tarfile
 import zlib
+from contextlib import closing
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,17 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.eventlog.notes import LogSigner
 from strongroom.eventlog.summary import SecretTimes, _serialized
-from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 from tests.support.servers import create_node
-from tests.vectors import reader, reader_backup, reader_events, reader_slip39
+from tests.vectors import (
+    reader,
+    reader_backup,
+    reader_bootstrap,
+    reader_events,
+    reader_format2,
+    reader_node,
+    reader_slip39,
+)
 from tests.vectors.reader import Means, Opened
 from tests.vectors.reader_pkcs12 import RefusedError, open_keystore
 
@@ -48,7 +57,8 @@ GOOD, BAD = (
     for kind in ("good", "bad")
 )
 STORES = vectors("kms_store.json")
-BOOTSTRAPS, KEYSTORES = vectors("bootstrap_file.json"), vectors("keystore.json")
+BOOTSTRAPS, KEYSTORES = vectors("bootstrap_file_2.json"), vectors("keystore.json")
+GOOD_FILES = [*BOOTSTRAPS["good"], *vectors("bootstrap_file.json")["good"]]
 FILES = [
     (one, any(value.endswith(WEAK) for value in one["properties"].values()))
     for one in KEYSTORES["files"]
@@ -120,10 +130,10 @@ def _bootstrap(text: str) -> Any:
     """The keystore of the vectors is none: the configuration key is given (§2.1)."""
     told = json.loads(text)
     key = bytes.fromhex(BOOTSTRAPS["configuration_key"])
-    return reader.bootstrap(text.encode(), {told["configuration_key_id"]: key})
+    return reader_bootstrap.bootstrap(text.encode(), {told["configuration_key_id"]: key})
 
 
-@pytest.mark.parametrize("text", BOOTSTRAPS["good"], ids=["full", "bare"])
+@pytest.mark.parametrize("text", GOOD_FILES, ids=["full", "bare", "full 1", "bare 1"])
 def test_good_bootstrap_files_open(text: str) -> None:
     assert _bootstrap(text)["mac"] == json.loads(text)["mac"]
 
@@ -147,9 +157,10 @@ def test_keystores_of_all_jdks_open(vector: dict[str, Any], is_weak: bool) -> No
 def test_a_rotation_under_way_opens() -> None:
     """rotation-journal.md 2"""
     key_id, key = next(iter(STORE_KEYS.items()))
-    text = enc.seal_value(SecretBytes(key), key_id, "redis.password", b"the new one")
+    text = ValueKey(reader.NIL, key_id, SecretBytes(key)).seal("redis.password", b"the new one")
     journal = RotationJournal("redis/strongroom", reader.NIL, {"redis.password": text}, {})
-    assert reader.rotation(journal.serialize(), STORE_KEYS) == {"redis.password": b"the new one"}
+    found = reader_format2.rotation(journal.serialize(), reader.NIL, STORE_KEYS)
+    assert found == {"redis.password": b"the new one"}
 
 
 def test_a_summary_of_a_log_verifies() -> None:
@@ -260,7 +271,9 @@ def test_its_settings_and_bootstrap_file_open(golden: Golden) -> None:
     for name, value in golden.facts["secrets"].items():
         assert told[name] == value
     sealed = (golden.folder / "bootstrap.json").read_bytes()
-    members = reader.bootstrap(reader.unaged(sealed, passphrase=golden.facts["passphrase"]))
+    members = reader_bootstrap.bootstrap(
+        reader.unaged(sealed, passphrase=golden.facts["passphrase"])
+    )
     assert members["node_id"] == "node2"
 
 
@@ -345,7 +358,7 @@ class Fresh:
             recipient,
         )
         node.run("tsm", "configuration", "set", "-k", "vizqlserver.log.level", "-v", "debug")
-        self.opened = reader.node(node.home, Means())
+        self.opened = reader_node.node(node.home, Means())
 
 
 @pytest.fixture(scope="module")
@@ -359,12 +372,10 @@ def test_a_node_of_this_revision_opens_by_the_pages(fresh: Fresh) -> None:
     sealed = (folder / "sealed").read_bytes()
     assert reader.envelope(sealed, opened.kms.meks) == fresh.plain
     assert opened.secrets["redis.password"] == b"a secret of the test"
-    installation = opened.document["installation_id"]
-    assert reader.pending(opened.entries["pending"], installation, opened.keys)[0] == (
-        {"vizqlserver.log.level": "debug"}
-    )
+    changes, _ = reader_format2.pending(opened.entries["pending"], opened.document, opened.keys)
+    assert changes == {"vizqlserver.log.level": "debug"}
     assert [root["kind"] for root in reader.root_settings(opened.secrets["kms.roots"])] == ["age"]
-    by_identity = reader.node(fresh.node.home, Means(identity=fresh.identity))
+    by_identity = reader_node.node(fresh.node.home, Means(identity=fresh.identity))
     assert by_identity.kms == opened.kms
     assert by_identity.secrets == opened.secrets
 
@@ -375,12 +386,12 @@ def test_what_a_node_of_this_revision_hands_out_opens_by_the_pages(fresh: Fresh)
     data = (fresh.node.home / "tabsvc/files/backups/b.tsbak").read_bytes()
     for by in (Means(opened.keys), Means(identity=fresh.identity)):
         assert reader_backup.backup(data, by).kms.meks == opened.kms.meks
-    told = reader.loaded(
-        reader.unaged(reader_backup.backup(data, by).sealed, identity=fresh.identity), escaped=False
-    )
+    found = reader_backup.backup(data, by)
+    assert found.fingerprint == fresh.node.run("tsm", "status", "--json").json["fingerprint"]
+    told = reader.loaded(reader.unaged(found.sealed, identity=fresh.identity), escaped=False)
     assert reader.unbase64(told["rmk"]) == opened.kms.rmk
     file = reader.unaged((folder / "node2.age").read_bytes(), identity=fresh.identity)
-    members = reader.bootstrap(file)
+    members = reader_node.opened_bootstrap(file)
     assert members["installation_id"] == opened.document["installation_id"]
     records = reader.loaded(opened.entries["topology/credentials"], escaped=False)
     [issued] = [one for one in records["credentials"] if one["id"] == members["credential"]["id"]]
@@ -405,3 +416,26 @@ def test_the_log_of_a_node_of_this_revision_verifies_by_the_page(fresh: Fresh) -
             reader_events.checkpoint(changed, note, seed, origin)
         with pytest.raises((RefusedError, KeyError)):
             reader_events.events(changed)
+
+
+@pytest.mark.slow
+def test_the_anchor_of_the_log_and_an_archived_one_open_by_the_page(fresh: Fresh) -> None:
+    top, opened = fresh.node.home / "tabsvc", fresh.opened
+    log = (top / "events/node1.jsonl").read_bytes()
+    with closing(sqlite3.connect(next((top / "repository").glob("*.db")))) as database:
+        [(text,)] = database.execute("SELECT value FROM marks WHERE name = 'anchor.logs'")
+    row, installation = reader.unbase64(text), opened.document["installation_id"]
+    told = reader_format2.log_anchor(row, installation, opened.keys)["node1"]
+    root = reader_events.root_of([reader.unbase64(node) for node in told["nodes"]])
+    reader_events.check_extends(log, told["size"], root)
+    for at in (16, 60, len(row) - 1):
+        changed = row[:at] + bytes([row[at] ^ 1]) + row[at + 1 :]
+        with pytest.raises(RefusedError):
+            reader_format2.log_anchor(changed, installation, opened.keys)
+    fresh.node.run("strongroom", "events", "archive", "--reason", "long")
+    [aside] = (top / "events").glob("node1.jsonl.*Z")
+    after, archived = (top / "events/node1.jsonl").read_bytes(), aside.read_bytes()
+    assert archived == log
+    reader_events.check_follows(after, archived, aside.name)
+    with pytest.raises(RefusedError):
+        reader_events.check_follows(after, archived[: archived[:-1].rindex(b"\n")], aside.name)

@@ -20,11 +20,12 @@ from strongroom.crypto.statements import Origin, Purpose
 from strongroom.errors import StrongroomError
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.pkcs12 import SecretKeyEntry
-from strongroom.kms import linked_store
+from strongroom.kms import store as kms_store
 from strongroom.kms.closed_stores import ClosedStore
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.links import Continuity
 from tests.vectors import make_state, reader_format2
+from tests.vectors.reader import Means
 from tests.vectors.reader_format2 import Proving
 from tests.vectors.reader_pkcs12 import RefusedError
 
@@ -124,21 +125,21 @@ STORE_KEYS = {STORES["configuration_key_id"]: bytes.fromhex(STORES["configuratio
 
 
 def opened_store(raw: bytes, rmk: bytes) -> KeyRing:
-    store = linked_store.parse(raw)
+    store = kms_store.parse(raw)
     return store.open_ring(store.rmk(SecretBytes(rmk)))
 
 
 @pytest.mark.parametrize("vector", STORES["chain"], ids=range(1, 4))
 def test_good_stores_open(vector: dict[str, Any]) -> None:
     raw = vector["store"].encode()
-    found = reader_format2.kms(raw, STORE_KEYS)
+    found = reader_format2.kms(raw, Means(STORE_KEYS))
     assert found.rmk.hex() == vector["rmk"]
     assert found.meks == unhex(vector["meks"])
     assert found.active == vector["active"]
     assert reader_format2.successor_key(found).hex() == vector["successor"]
     ring = opened_store(raw, found.rmk)
     assert {mek.id: mek.material.reveal() for mek in ring} == found.meks
-    assert linked_store.serialize(linked_store.parse(raw)) == raw
+    assert kms_store.serialize(kms_store.parse(raw)) == raw
 
 
 @pytest.mark.parametrize("vector", STORES["bad"], ids=lambda vector: vector["why"])
@@ -148,38 +149,38 @@ def test_bad_stores_are_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(StrongroomError):
         opened_store(raw, rmk)
     with pytest.raises(RefusedError):
-        reader_format2.kms(raw, STORE_KEYS)
+        reader_format2.kms(raw, Means(STORE_KEYS))
 
 
 def test_each_store_follows_from_those_before_it() -> None:
     chain = STORES["chain"]
     for at, one in enumerate(chain):
         before = one["store"].encode()
-        known = linked_store.parse(before).known(before)
+        known = kms_store.parse(before).known(before)
         for later in chain[at + 1 :]:
             raw = later["store"].encode()
             reader_format2.follows(raw, before, bytes.fromhex(one["successor"]))
-            assert linked_store.parse(raw).continuity(known, raw) is Continuity.FOLLOWS
+            assert kms_store.parse(raw).continuity(known, raw) is Continuity.FOLLOWS
 
 
 def test_a_forged_store_opens_and_does_not_follow() -> None:
     """review X5: made with the configuration key alone."""
     raw, before = STORES["forged"].encode(), STORES["chain"][0]["store"].encode()
-    assert reader_format2.kms(raw, STORE_KEYS)
+    assert reader_format2.kms(raw, Means(STORE_KEYS))
     with pytest.raises(RefusedError, match="signature"):
         reader_format2.follows(raw, before, bytes.fromhex(STORES["chain"][0]["successor"]))
-    known = linked_store.parse(before).known(before)
-    assert linked_store.parse(raw).continuity(known, raw) is Continuity.FORGED
+    known = kms_store.parse(before).known(before)
+    assert kms_store.parse(raw).continuity(known, raw) is Continuity.FORGED
 
 
 def test_a_closed_store_opens() -> None:
     told, first = STORES["closed"], STORES["chain"][0]["store"].encode()
     sealed = bytes.fromhex(told["payload"])
-    [(key_id, key)] = STORE_KEYS.items()
+    [key] = STORE_KEYS.values()
     installation = json.loads(first)["installation"]
-    assert reader_format2.closed(sealed, told["reference"], installation, key_id, key) == first
+    assert reader_format2.closed(sealed, told["reference"], installation, STORE_KEYS) == first
     reference = ClosedStore(**told["reference"])
-    assert reference.open(sealed, installation, key_id, SecretBytes(key)) == first
+    assert reference.open(sealed, installation, SecretBytes(key)) == first
 
 
 # ---- anchor ------------------------------------------------------------------------------------------

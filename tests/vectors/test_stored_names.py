@@ -4,14 +4,24 @@ They are written out here, and not taken from the code: a name that is changed i
 """
 
 from strongroom.config import rotation, versions
-from strongroom.coordination import base
+from strongroom.coordination import anchor, base
+from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
 from strongroom.services.content import stored_files
 from strongroom.services.jobs import journal
-from strongroom.services.keys import epochs, keeper, log_signing, regenerate, stored
+from strongroom.services.keys import (
+    epochs,
+    follows,
+    identity,
+    keeper,
+    log_anchor,
+    log_signing,
+    regenerate,
+    stored,
+)
 from strongroom.services.nodes import admit
-from strongroom.services.recovery import recover
+from strongroom.services.recovery import journal as recovery_journal
 from strongroom.services.secrets import embedded
 
 
@@ -25,7 +35,7 @@ def test_entries_of_the_coordination_service() -> None:
         rotation.RECORDS,
         rotation.KEPT,
         regenerate.JOURNAL,
-        recover.JOURNAL,
+        recovery_journal.JOURNAL,
         admit.CREDENTIALS,
         base.LOCKS,
     ] == [
@@ -50,13 +60,17 @@ def test_values_marks_and_intents() -> None:
         keeper.ROOTS,
         embedded.PARAMETER,
         log_signing.PARAMETER,
+        identity.PARAMETER,
     ] == [
         "kms.persistent_store",
         "kms.previous_store",
         "kms.roots",
         "asset.keys",
         "eventlog.signing_key",
+        "installation.identity_key",
     ]
-    assert [epochs._NAME, epochs._PROOF] == ["kms.epoch", "kms.proof"]
+    marks = [follows.NAME, follows.ACCEPTED, epochs._PROOF, log_anchor.MARK, anchor.MARK]
+    assert marks == ["kms.epoch", "kms.accepted", "kms.proof", "anchor.logs", "anchor"]
+    assert configuration._LOG_MARK == log_anchor.MARK
     purposes = [stored_files.PUBLISH, make.PURPOSE, journal.PURPOSE, rows.DELETE_INTENT]
     assert purposes == ["publish", "backup", "job", "delete"]

@@ -22,17 +22,21 @@ from strongroom.backgrounder.order import startable
 from strongroom.backgrounder.rescue import Rescue
 from strongroom.backgrounder.workflows import WorkflowEngine
 from strongroom.clock import format_utc
+from strongroom.config import versions
 from strongroom.errors import ConflictError, StrongroomError
 from strongroom.jobs.model import JobState
 from strongroom.node import opening
 from strongroom.node.opening import Node
+from strongroom.repository.reach import DISPATCH, ROWS
 from strongroom.repository.rows import JobRow
+from strongroom.repository.workflow_database import WorkflowDatabase
 from strongroom.services.jobs.heartbeat import Brake
 from strongroom.services.jobs.journal import JobJournal
 from strongroom.services.jobs.one import Ports
 from strongroom.services.jobs.queue import KEEP_DAYS, KEEP_MOST, JobsService
 from strongroom.services.jobs.run import ExtractJobs, Limits, Step
 from strongroom.services.jobs.turns import ItemTurns
+from strongroom.services.keys.stored import STALE_S
 from strongroom.system import process_memory
 from strongroom.system.durable import PRIVATE, FileModes
 
@@ -58,12 +62,12 @@ class Place:
     """Where a worker keeps what it needs.
 
     Attributes:
-        workflows: The engine's database.
+        workflows: The engine's database: the path of a file, or another.
         node_id: The node's id.
         file_modes: Mode and group of new files.
     """
 
-    workflows: Path
+    workflows: Path | WorkflowDatabase
     node_id: str
     file_modes: FileModes = PRIVATE
 
@@ -130,7 +134,7 @@ class Worker:
         try:
             with _beaten_for(self._advice.beat):
                 self._engine.launch()
-                self._engine.forget_ended({job.id for job in self._running()})
+                self._engine.forget_ended({job.id for job in self._running()[0]})
             while not self._stopping.is_set() and not (until and until()):
                 self._advice.beat()
                 self._awake.clear()
@@ -142,15 +146,17 @@ class Worker:
 
     def _clear_away(self) -> None:
         self._refresh()
+        with self._ports.repository.transaction(ROWS) as tx:
+            tx.jobs.adopt()
         removed = JobJournal(self._ports.repository, self._ports.files, self._ports.clock).recover()
         if removed:
             _log.warning("removed %d files that a dead process left", removed)
 
     def _look(self) -> None:
         self._refresh()
-        running = self._running()
+        running, elsewhere = self._running()
         self._engine.forget_finished({job.id for job in running})
-        self._dispatch(running, self._rescue.look_after(running))
+        self._dispatch(running, self._rescue.look_after(running), elsewhere)
         if time.monotonic() >= self._prune_at:
             self._prune_at = time.monotonic() + _PRUNE_S
             self._prune()
@@ -166,7 +172,7 @@ class Worker:
 
     def _give_up(self, job_id: str, reason: str) -> None:
         # read again: the job may have ended between the two looks
-        if job_id in {job.id for job in self._running()}:
+        if job_id in {job.id for job in self._running()[0]}:
             self._work().give_up(job_id, reason)
 
     def _refresh(self) -> None:
@@ -186,24 +192,31 @@ class Worker:
         if forgotten:
             _log.info("forgot %d jobs that ended long ago", forgotten)
 
-    def _dispatch(self, running: list[JobRow], taking_room: list[JobRow]) -> None:
+    def _dispatch(
+        self, running: list[JobRow], taking_room: list[JobRow], elsewhere: list[JobRow]
+    ) -> None:
         with self._ports.repository.reading() as tx:
             mark = tx.jobs.queue_mark()
-        seen = (mark, [job.id for job in running], [job.id for job in taking_room])
+        known = {job.id for job in (*running, *elsewhere)}
+        seen = (mark, known, [job.id for job in taking_room])
         if not mark[0] or seen == self._fruitless:
             return  # nothing changed since the last look, when no job could begin
         begun = False
-        # jobs that cannot be resumed now do not count against the limits, but keep their place in the order
-        stuck = [job for job in running if job not in taking_room]
+        # jobs that cannot be resumed now, and those of other nodes, do not count against the limits, but keep their
+        # place in the order
+        stuck = [*elsewhere, *(job for job in running if job not in taking_room)]
         for job in startable(taking_room, self._queued(), before=stuck):
-            if self._claim(job):
+            if self._claim(job, known):
                 _log.debug("job %s is taken: %s of site %s", job.id, job.kind, job.site_id)
                 self._engine.start(job.id)
-                begun = True
+                known, begun = {*known, job.id}, True
         self._fruitless = None if begun else seen
 
-    def _claim(self, job: JobRow) -> bool:
-        with self._ports.repository.transaction() as tx:
+    def _claim(self, job: JobRow, known: set[str]) -> bool:
+        """Take a job, unless another node has taken one since the order was decided: the next look decides anew."""
+        with self._ports.repository.transaction(DISPATCH) as tx:
+            if not {one.id for one in tx.jobs.list(states=[JobState.RUNNING])} <= known:
+                return False
             return tx.jobs.claim(job.id, format_utc(self._ports.clock.now()))
 
     def _queued(self) -> Iterator[JobRow]:
@@ -216,9 +229,12 @@ class Worker:
                 return
             last = found[-1]
 
-    def _running(self) -> list[JobRow]:
+    def _running(self) -> tuple[list[JobRow], list[JobRow]]:
+        """The running jobs: those of this node, and those of others."""
         with self._ports.repository.reading() as tx:
-            return tx.jobs.list(states=[JobState.RUNNING])
+            found = tx.jobs.list(states=[JobState.RUNNING])
+            own = [job for job in found if tx.jobs.is_mine(job)]
+        return own, [job for job in found if job not in own]
 
 
 @contextmanager
@@ -289,7 +305,7 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
 def _worker(
     node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None
 ) -> Worker:
-    place = Place(node.paths.workflows, node.paths.node_id, node.file_modes)
+    place = Place(node.workflows, node.paths.node_id, node.file_modes)
     settings = _Settings(node)
     return Worker(
         node.job_ports, place, stopping, Advice(settings.limits, settings.retention, beat)
@@ -305,7 +321,7 @@ class _Settings:
         self._limits = (1, 0)
 
     def limits(self) -> tuple[int, int]:
-        version = self._node.coordinator.version("config")
+        version = self._node.coordinator.recent_version(versions.CURRENT, STALE_S)
         if version != self._version:
             self._limits = (max(1, self._number("concurrency")), self._number("bytes_per_second"))
             self._version = version
@@ -334,6 +350,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     os.nice(arguments.niceness)  # not by the program `nice`, which a PATH may lack
     node = opening.open_node(arguments.data_dir)
+    # the server that started this process has compared the log, told what does not fit, and serves all the same
+    node.events.take_as_it_is()
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The one door to DBOS: makes the steps of a job durable, in a database of their own.
+"""The one door to DBOS: makes the steps of a job durable, in a database or a schema of their own.
 
 What is stored there: ids of jobs and extracts, counts, reasons. Never a key, a secret or a byte of
 an extract. It is JSON, not the engine's pickles, so that reading it executes nothing. The engine
@@ -17,9 +17,8 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._serialization import Serializer  # the package offers it under this name only
 
 from strongroom.errors import StorageError, StrongroomError
-from strongroom.repository.workflow_database import open_workflow_database, shrink
+from strongroom.repository.workflow_database import WorkflowDatabase, WorkflowFile
 from strongroom.services.jobs.run import Step
-from strongroom.system import disk
 from strongroom.system.compat import override
 from strongroom.system.durable import FileModes
 
@@ -64,7 +63,7 @@ class WorkflowEngine:
 
     def __init__(
         self,
-        database: Path,
+        database: Path | WorkflowDatabase,
         node_id: str,
         file_modes: FileModes,
         work: Callable[[str, Step], str],
@@ -74,20 +73,20 @@ class WorkflowEngine:
         """Prepare; nothing is opened yet.
 
         Args:
-            database: The file of the engine's own database.
+            database: The engine's own database: the path of a file, or another.
             node_id: The node, of which workflows that a dead process left are resumed.
-            file_modes: Mode and group of the database.
+            file_modes: Mode and group of the database's file.
             work: Runs a job, and calls the given step function for each piece of work.
             may_go_on: Called before each step; raises a `BaseException` when the process is to end.
             ended: Called in the workflow's own thread when the workflow has ended.
         """
-        self._database = database
+        self._database = (
+            WorkflowFile(database, file_modes) if isinstance(database, Path) else database
+        )
         self._node_id = node_id
-        self._file_modes = file_modes
         self._work = work
         self._may_go_on = may_go_on
         self._running = _Running(ended)
-        self._pool: Any = None
 
     @_guarded
     def launch(self) -> None:
@@ -96,14 +95,18 @@ class WorkflowEngine:
         config: DBOSConfig = {
             "name": "strongroom",
             # not by a URL: the path may have any bytes (findings K1)
-            "system_database_engine": self._open_database(),
+            "system_database_engine": self._database.open(),
             "executor_id": self._node_id,
             "application_version": STEPS_VERSION,
             "log_level": "WARNING",
             "serializer": _JsonSerializer(),
+            # a listening connection would stand idle for hours; the engine polls as it does over SQLite
+            "use_listen_notify": False,
             "notification_listener_polling_interval_sec": _LISTEN_S,
             "scheduler_polling_interval_sec": _SCHEDULE_S,
         }
+        if self._database.schema is not None:
+            config["dbos_system_schema"] = self._database.schema
         DBOS(config=config)
 
         # a job may be resumed as often as its process dies: there is no attempt too many
@@ -121,10 +124,6 @@ class WorkflowEngine:
 
         self._workflow = extract_job
         DBOS.launch()
-
-    def _open_database(self) -> Any:
-        self._pool = open_workflow_database(self._database, self._file_modes)
-        return self._pool
 
     @_guarded
     def start(self, job_id: str) -> None:
@@ -165,7 +164,7 @@ class WorkflowEngine:
         for first in range(0, len(gone), _FORGET_AT_ONCE):
             DBOS.delete_workflows(gone[first : first + _FORGET_AT_ONCE])
         if gone:
-            shrink(self._database)
+            self._database.shrink()
 
     @_guarded
     def forget_finished(self, keep: Collection[str]) -> None:
@@ -194,16 +193,15 @@ class WorkflowEngine:
         """Stop; running workflows stay as they are, for the next process."""
         DBOS.destroy(destroy_registry=True)
         self._running.wait_for_none(_LEAVE_S)
-        if self._pool is not None:
-            self._pool.dispose()
+        self._database.close()
 
-    def as_storage_error(self, error: Exception) -> StorageError:
+    def as_storage_error(self, error: Exception) -> StrongroomError:
         """An error of the engine's database in our words."""
         cause = getattr(error, "orig", None) or error
-        what = "the database of running jobs"
         reason = str(cause).partition("\n")[0] or type(cause).__name__
-        return disk.database_problem(cause, what, self._database) or StorageError(
-            f"{what} cannot be used: {reason}",
+        told = self._database.problem(error) or self._database.problem(cause)
+        return told or StorageError(
+            f"the database of running jobs cannot be used: {reason}",
             hint="check free space and health of the disk; the jobs go on at the next start",
         )
 

@@ -11,40 +11,29 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from strongroom.backup import keys_1
 from strongroom.backup.manifest import Seal
+from strongroom.backup.place import Place
 from strongroom.canonical import UTF_8, Fields, Kind, to_base64
-from strongroom.crypto import aead, age, labels
+from strongroom.crypto import age, labels, places, seals
 from strongroom.crypto.age import OpenWith, SealTo
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import id_bytes, id_text
-from strongroom.kms import store as kms_store
+from strongroom.kms import any_store
+from strongroom.kms.any_store import AnyStore
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek, Rmk
-from strongroom.kms.store import KmsStore
 from strongroom.roots.settings import RootSettings
 
-VERSION = 1
+_VERSION = 1
+"""The version of the entries `keys/sealed.age` and `keys/roots.json`, which are alike in both versions of a backup."""
 _ID_BYTES = 16
 _SEALED = Kind("the RMK that was sealed into the backup", UTF_8, most=1024)
 _ROOTS = Kind("the list of roots in the backup", UTF_8, most=2 << 20)
 _NEVER_COPIED = frozenset({"create"})
 """Options of a root that would create a key there; left out, since a restore must never create keys at a root."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """The ids to which the subkeys of a backup are bound."""
-
-    installation_id: str
-    rmk_id: str
-    backup_id: str
-
-    def info(self, label: bytes) -> bytes:
-        """The info of a subkey, and the AAD of what it seals (2.2)."""
-        parts = (self.installation_id, self.rmk_id, self.backup_id)
-        return label + b"".join(id_bytes(part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -64,56 +53,59 @@ class NeededRoot:
         return replace(self.settings, secrets=dict.fromkeys(self.secrets, credential))
 
 
-def place_of(store: KmsStore, backup_id: str) -> Place:
-    """The ids to which the subkeys of a backup with this store are bound."""
-    return Place(store.installation_id, store.rmk_id, backup_id)
-
-
 # ---- manifest ------------------------------------------------------------------------------------
 
 
-def authenticated(manifest_sha256: str, rmk: Rmk, backup_id: str) -> Seal:
-    """The seal of a manifest, by its digest (4.3)."""
-    mac = _mac(bytes.fromhex(manifest_sha256), rmk, backup_id)
-    return Seal(manifest_sha256, rmk.id, mac.hex())
+def mac(digest: bytes, rmk: Rmk, place: Place) -> bytes:
+    """The MAC of a manifest, over its digest, the version and the RMK's id (4.3).
+
+    Args:
+        digest: SHA-256 of the manifest's bytes; the process that has the keys is not given a manifest of many extracts.
+        rmk: The RMK of the backup's store.
+        place: The ids of the backup.
+    """
+    if place.version == 1:
+        return keys_1.mac(digest, rmk, place)
+    key = hkdf(rmk.material, salt=b"", info=place.info(labels.BACKUP_MAC_2))
+    told = digest + place.version.to_bytes(2, "big") + id_bytes(rmk.id)
+    return hmac.digest(key.reveal(), told, hashlib.sha256)
 
 
-def check_mac(seal: Seal, rmk: Rmk, backup_id: str) -> None:
+def check_mac(seal: Seal, rmk: Rmk, place: Place) -> None:
     """Verify that the maker of this manifest had the RMK (4.3).
 
     Raises:
         IntegrityError: The MAC is another: somebody without the RMK changed the backup and renewed its digests.
     """
-    expected = _mac(bytes.fromhex(seal.manifest_sha256), rmk, backup_id)
+    expected = mac(bytes.fromhex(seal.manifest_sha256), rmk, place)
     if not hmac.compare_digest(expected, bytes.fromhex(seal.mac)):
         raise IntegrityError(
             "the backup was changed and given new digests: its seal is not genuine"
         )
 
 
-def _mac(digest: bytes, rmk: Rmk, backup_id: str) -> bytes:
-    info = Place(rmk.installation_id, rmk.id, backup_id).info(labels.BACKUP_MAC)
-    key = hkdf(rmk.material, salt=b"", info=info)
-    return hmac.digest(key.reveal(), digest, hashlib.sha256)
-
-
 # ---- asset keys ----------------------------------------------------------------------------------
 
 
 def seal_assets(ring: bytes, rmk: Rmk, place: Place) -> bytes:
-    """Seal the serialized ring of asset keys under a subkey of the RMK (2.3)."""
-    info = place.info(labels.BACKUP_ASSETS)
-    return aead.seal(hkdf(rmk.material, salt=b"", info=info), ring, aad=info)
+    """Seal the serialized ring of asset keys under the RMK (2.3)."""
+    return seals.seal(rmk.material, _of_assets(place), ring)
 
 
 def open_assets(sealed: bytes, rmk: Rmk, place: Place) -> SecretBytes:
     """The ring of asset keys.
 
     Raises:
+        FormatError: The ring is too short.
         IntegrityError: The ring does not open by this RMK.
     """
-    info = place.info(labels.BACKUP_ASSETS)
-    return SecretBytes(aead.open_(hkdf(rmk.material, salt=b"", info=info), sealed, aad=info))
+    if place.version == 1:
+        return keys_1.open_assets(sealed, rmk, place)
+    return SecretBytes(seals.open_(rmk.material, _of_assets(place), sealed))
+
+
+def _of_assets(place: Place) -> seals.Place:
+    return places.of_backup_assets(place.installation_id, place.rmk_id, place.backup_id)
 
 
 # ---- ways to the RMK -----------------------------------------------------------------------------
@@ -121,9 +113,7 @@ def open_assets(sealed: bytes, rmk: Rmk, place: Place) -> SecretBytes:
 
 def wrap_by_mek(rmk: Rmk, mek: Mek, place: Place) -> bytes:
     """Wrap the RMK by a MEK, so that an installation opens its own backups without asking a root (2.5)."""
-    info = place.info(labels.BACKUP_MEK)
-    kek = hkdf(mek.material, salt=b"", info=info)
-    return id_bytes(mek.id) + aead.wrap(rmk.material, kek=kek, aad=info)
+    return id_bytes(mek.id) + seals.wrap(rmk.material, _under(mek.id, place), kek=mek.material)
 
 
 def unwrap_by_mek(wrapped: bytes, ring: KeyRing, place: Place) -> SecretBytes:
@@ -131,20 +121,25 @@ def unwrap_by_mek(wrapped: bytes, ring: KeyRing, place: Place) -> SecretBytes:
 
     Raises:
         KeyNotFoundError: The MEK is not in the ring.
+        FormatError: The wrap is too short.
         IntegrityError: The wrapped RMK does not open by that MEK.
     """
     if len(wrapped) < _ID_BYTES:
         raise FormatError("the backup's RMK under a MEK is cut")
-    mek = ring.get(id_text(wrapped[:_ID_BYTES]))
-    info = place.info(labels.BACKUP_MEK)
-    kek = hkdf(mek.material, salt=b"", info=info)
-    return aead.unwrap(wrapped[_ID_BYTES:], kek=kek, aad=info)
+    mek, inner = ring.get(id_text(wrapped[:_ID_BYTES])), wrapped[_ID_BYTES:]
+    if place.version == 1:
+        return keys_1.unwrap_by_mek(inner, mek, place)
+    return seals.unwrap(inner, _under(mek.id, place), kek=mek.material)
+
+
+def _under(mek_id: str, place: Place) -> seals.Place:
+    return places.of_backup_rmk(place.installation_id, place.rmk_id, place.backup_id, mek_id)
 
 
 def seal_rmk(rmk: Rmk, place: Place, to: SealTo) -> bytes:
     """Seal the RMK into an age file (2.6)."""
     fields = {
-        "v": VERSION,
+        "v": _VERSION,
         "backup": place.backup_id,
         "installation": place.installation_id,
         "rmk_id": place.rmk_id,
@@ -162,9 +157,9 @@ def open_rmk(sealed: bytes, place: Place, by: OpenWith) -> SecretBytes:
     """
     inside = age.open_sealed(sealed, by)
     fields = _SEALED.loads(inside.reveal())
-    found = Place(fields.text("installation"), fields.text("rmk_id"), fields.text("backup"))
-    fields.check_version("v", VERSION)
-    if found != place:
+    ids = fields.text("installation"), fields.text("rmk_id"), fields.text("backup")
+    fields.check_version("v", _VERSION)
+    if ids != (place.installation_id, place.rmk_id, place.backup_id):
         raise FormatError("what was sealed into the backup belongs to another one")
     fields.check_names(("v", "backup", "installation", "rmk_id", "rmk"))
     return SecretBytes(fields.raw("rmk"))
@@ -173,13 +168,21 @@ def open_rmk(sealed: bytes, place: Place, by: OpenWith) -> SecretBytes:
 # ---- roots ---------------------------------------------------------------------------------------
 
 
-def serialize_roots(roots: Iterable[RootSettings], store: KmsStore) -> bytes:
-    """How to reach the roots of the store and of the closed stores in it, without secrets (2.4)."""
-    stores = (store, *map(kms_store.parse, store.former))
+def serialize_roots(
+    roots: Iterable[RootSettings], store: AnyStore, closed: Iterable[bytes]
+) -> bytes:
+    """How to reach the roots of the store and of its closed stores, without secrets (2.4).
+
+    Args:
+        roots: The settings of the node's roots.
+        store: The store.
+        closed: The bytes of its closed stores.
+    """
+    stores = (store, *map(any_store.parse, closed))
     wraps = [wrap for one in stores for wrap in one.wraps]
     needed = [root for root in roots if any(map(root.opens, wraps))]
     ordered = sorted(needed, key=lambda root: (root.kind, root.root_key_id))
-    return _ROOTS.dumps({"v": VERSION, "roots": [_root_fields(root) for root in ordered]})
+    return _ROOTS.dumps({"v": _VERSION, "roots": [_root_fields(root) for root in ordered]})
 
 
 def parse_roots(data: bytes) -> tuple[NeededRoot, ...]:
@@ -189,7 +192,7 @@ def parse_roots(data: bytes) -> tuple[NeededRoot, ...]:
         FormatError: The list is damaged, or of a version not known here.
     """
     fields = _ROOTS.loads(data)
-    fields.check_version("v", VERSION)
+    fields.check_version("v", _VERSION)
     fields.check_names(("v", "roots"))
     return tuple(map(_read_root, fields.objects("roots")))
 

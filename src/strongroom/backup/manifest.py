@@ -1,25 +1,32 @@
 """Manifest and seal of a backup (docs/format/backup.md 4); pure.
 
 The manifest lists every entry with its digest, and the seal holds the manifest's digest: anybody can find damage
-without a key. An attacker can compute new digests after a change; only the seal's MAC, made with the RMK, shows that.
+without a key. An attacker can compute new digests after a change; the seal's MAC, made with the RMK, shows that, and its
+signature shows whose backup it is to whoever knows the fingerprint of the installation, without any key.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from strongroom.backup.archive import MARK, Entry
-from strongroom.canonical import UTF_8, Fields, Kind, dumps
-from strongroom.errors import FormatError, StateError
+from strongroom.backup.place import VERSION
+from strongroom.canonical import UTF_8, Fields, Kind, dumps, to_base64
+from strongroom.crypto import said
+from strongroom.crypto.installation_identity import InstallationIdentity
+from strongroom.crypto.statements import Origin, Purpose
+from strongroom.errors import FormatError, IntegrityError, StateError
+from strongroom.kms.closed_stores import MAX_CLOSED
 
-VERSION = 1
 MANIFEST, SEAL = "manifest.json", "seal.json"
 STORE, ROOTS, ASSETS = "keys/store.json", "keys/roots.json", "keys/assets"
 BY_MEK, SEALED, SETTINGS = "keys/mek", "keys/sealed.age", "settings.age"
+CLOSED = "keys/former/"
 REPOSITORY, EXTRACTS = "repository/", "extracts/"
-MOST_BEHIND_EXTRACTS = 8
+MOST_BEHIND_EXTRACTS = 8 + MAX_CLOSED
 """How many entries may follow the extracts: keys, settings, manifest and seal."""
-MAX_KEY_BYTES = 2 << 20
+MAX_KEY_BYTES = 4 << 20
 MAX_SEAL_BYTES = 1024
 MAX_DESCRIPTION = 1000
 _BASE_BYTES, _EACH_BYTES = 1024 + 6 * MAX_DESCRIPTION, 512
@@ -71,8 +78,10 @@ class Manifest:
         epoch: The store's epoch.
         mek_ids: The MEKs in it.
         sealed: The recipients to which the RMK was sealed besides its roots.
-        lost: Files that rows name and that were not there.
         entries: All entries before the manifest.
+        lost: Files that rows name and that were not there.
+        identity: The public key of the source's identity; empty in version 1, and where the source has no identity.
+        version: The version of the backup.
     """
 
     id: str
@@ -88,34 +97,42 @@ class Manifest:
     sealed: tuple[str, ...]
     entries: tuple[Listed, ...]
     lost: tuple[str, ...] = ()
+    identity: bytes = b""
+    version: int = VERSION
 
     def serialize(self) -> bytes:
         """The canonical bytes."""
-        return dumps(
-            {
-                "format": MARK,
-                "v": VERSION,
-                "id": self.id,
-                "created_at": self.created_at,
-                "description": self.description,
-                "program": self.program,
-                "installation": self.installation,
-                "schema": self.schema,
-                "kms": {
-                    "mode": self.mode,
-                    "rmk": self.rmk_id,
-                    "epoch": self.epoch,
-                    "meks": list(self.mek_ids),
-                },
-                "sealed": list(self.sealed),
-                "lost": list(self.lost),
-                "entries": [
-                    {"name": one.name, "size": one.size, "sha256": one.sha256}
-                    for one in self.entries
-                ],
+        fields: dict[str, object] = {
+            "format": MARK,
+            "v": self.version,
+            "id": self.id,
+            "created_at": self.created_at,
+            "description": self.description,
+            "program": self.program,
+            "installation": self.installation,
+            "schema": self.schema,
+            "kms": {
+                "mode": self.mode,
+                "rmk": self.rmk_id,
+                "epoch": self.epoch,
+                "meks": list(self.mek_ids),
             },
-            UTF_8,
-        )
+            "sealed": list(self.sealed),
+            "lost": list(self.lost),
+            "entries": [
+                {"name": one.name, "size": one.size, "sha256": one.sha256} for one in self.entries
+            ],
+        }
+        if self.version > 1:
+            fields["identity"] = to_base64(self.identity)
+        return dumps(fields, UTF_8)
+
+    @property
+    def signer(self) -> InstallationIdentity | None:
+        """The identity that the manifest names, a claim until its fingerprint was compared; None if it names none."""
+        if not self.identity:
+            return None
+        return InstallationIdentity(Origin(self.installation), self.identity)
 
     @property
     def has_settings(self) -> bool:
@@ -125,26 +142,38 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Seal:
-    """The last entry (4.3)."""
+    """The last entry (4.3).
+
+    Attributes:
+        manifest_sha256: Digest of the manifest.
+        rmk_id: The RMK of the store, by whose subkey the MAC is made.
+        mac: The MAC.
+        signature: The signature by the source's identity; empty if the manifest names none.
+        version: The version of the backup.
+    """
 
     manifest_sha256: str
     rmk_id: str
     mac: str
+    signature: bytes = b""
+    version: int = VERSION
 
     def serialize(self) -> bytes:
         """The canonical bytes."""
-        fields = {
-            "v": VERSION,
+        fields: dict[str, object] = {
+            "v": self.version,
             "manifest": self.manifest_sha256,
             "rmk": self.rmk_id,
             "mac": self.mac,
         }
+        if self.version > 1:
+            fields["signature"] = to_base64(self.signature)
         return dumps({**fields, "check": _digest(dumps(fields, UTF_8))}, UTF_8)
 
 
-def mark(backup_id: str) -> bytes:
+def mark(backup_id: str, version: int = VERSION) -> bytes:
     """The first entry (1.4)."""
-    return dumps({"format": MARK, "id": backup_id, "v": VERSION}, UTF_8)
+    return dumps({"format": MARK, "id": backup_id, "v": version}, UTF_8)
 
 
 def manifest_limit(entries: int) -> int:
@@ -183,8 +212,8 @@ def parse(data: bytes, most: int) -> Manifest:
     kind = Kind("the backup's manifest", UTF_8, most, hint=_HINT)
     fields = kind.loads(data)
     fields.check_version("format", MARK)
-    fields.check_version("v", VERSION)
-    fields.check_names(_MEMBERS)
+    version = _version(fields)
+    fields.check_names(_MEMBERS if version == 1 else {*_MEMBERS, "identity"})
     kms = fields.inner("kms")
     kms.check_names(_KMS_MEMBERS)
     if len(fields.text("description")) > MAX_DESCRIPTION:
@@ -203,7 +232,17 @@ def parse(data: bytes, most: int) -> Manifest:
         sealed=fields.texts("sealed"),
         lost=fields.texts("lost"),
         entries=tuple(map(_read_entry, fields.objects("entries"))),
+        identity=fields.raw("identity") if version > 1 else b"",
+        version=version,
     )
+
+
+def _version(fields: Fields) -> int:
+    with suppress(FormatError):
+        fields.check_version("v", 1)
+        return 1
+    fields.check_version("v", VERSION)
+    return VERSION
 
 
 def _read_entry(fields: Fields) -> Listed:
@@ -219,8 +258,10 @@ def parse_seal(data: bytes) -> Seal:
         FormatError: The seal is damaged.
     """
     fields = _SEAL.loads(data)
+    version = _version(fields)
     manifest, mac = (fields.hexadecimal(name, _DIGEST_BYTES) for name in ("manifest", "mac"))
-    found = Seal(manifest, fields.id("rmk"), mac)
+    signature = fields.raw("signature") if version > 1 else b""
+    found = Seal(manifest, fields.id("rmk"), mac, signature, version)
     # the bytes include a digest of the members, so damage within a member shows as well
     if found.serialize() != data:
         raise FormatError("the backup's seal is damaged", hint=_HINT)
@@ -248,12 +289,36 @@ def check(found: Sequence[Entry], head: bytes, manifest: Manifest) -> None:
         raise FormatError(
             f"the backup has {len(found)} entries, its manifest {len(manifest.entries)}", hint=_HINT
         )
-    if head != mark(manifest.id):
+    if head != mark(manifest.id, manifest.version):
         raise FormatError("the backup begins as another one than it ends", hint=_HINT)
     names = [one.name for one in found]
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise FormatError(f"the backup has no {missing[0]}", hint=_HINT)
+
+
+def check_signature(manifest: Manifest, seal: Seal) -> None:
+    """Verify that the identity which the manifest names has signed it (4.3); whose identity that is, is not said by it.
+
+    Raises:
+        FormatError: Manifest and seal are of different versions, or the identity is no public key, or nobody is named.
+        IntegrityError: The identity has not signed this manifest.
+    """
+    if seal.version != manifest.version:
+        raise FormatError("the backup's seal is of another version than its manifest", hint=_HINT)
+    signer = manifest.signer
+    if signer is None:
+        if seal.signature:
+            raise FormatError("the backup is signed by somebody whom it does not name", hint=_HINT)
+        return
+    payload = said.of_manifest_digest(bytes.fromhex(seal.manifest_sha256))
+    try:
+        signer.check(Purpose.MANIFEST, payload, seal.signature)
+    except IntegrityError as error:
+        raise IntegrityError(
+            "the backup was changed and given new digests: the identity that it names has not signed it",
+            hint=_HINT,
+        ) from error
 
 
 def _digest(data: bytes) -> str:

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 
 from strongroom.backup import archive, keys, manifest
 from strongroom.backup.archive import Entry, Window
-from strongroom.backup.keys import NeededRoot, Place
+from strongroom.backup.keys import NeededRoot
 from strongroom.backup.manifest import Manifest, Seal
+from strongroom.backup.place import Place
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.errors import FormatError, IntegrityError, KeyNotFoundError, StrongroomError
-from strongroom.kms import store as kms_store
+from strongroom.kms import any_store
+from strongroom.kms.closed_stores import ClosedStore
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
 from strongroom.kms.ring_keys import RingKeys
+from strongroom.kms.store_1 import KmsStore1
 from strongroom.repository import portable
 from strongroom.repository.portable import Row
 from strongroom.secrets import asset_ring
@@ -74,10 +77,10 @@ class OpenBackup:
         self._entries = {entry.name: entry for entry in entries}
         self.manifest, self.seal = said, seal
         self.raw_store = self._small(manifest.STORE)
-        self.store = kms_store.parse(self.raw_store)
+        self.store = any_store.parse(self.raw_store)
         if (self.store.rmk_id, self.store.installation_id) != (said.rmk_id, said.installation):
             raise FormatError("the backup's KMS store is of another backup", hint=_HINT)
-        if seal.rmk_id != said.rmk_id:  # docs/format/backup.md 4.3: outside of the MAC
+        if seal.rmk_id != said.rmk_id:  # docs/format/backup.md 5: in version 1 outside of the MAC
             raise FormatError("the backup's seal is of another backup", hint=_HINT)
 
     @classmethod
@@ -86,6 +89,7 @@ class OpenBackup:
 
         Raises:
             FormatError: A byte differs from the backup that was made.
+            IntegrityError: The backup was given new digests, and is not signed by the identity that it names.
         """
         entries = archive.scan(file, progress)
         if [entry.name for entry in entries[-_LAST:]] != [manifest.MANIFEST, manifest.SEAL]:
@@ -99,6 +103,7 @@ class OpenBackup:
         said = manifest.parse(raw, most)
         head = archive.content(file, entries[0], manifest.MAX_SEAL_BYTES)
         manifest.check(inner, head, said)
+        manifest.check_signature(said, seal)
         return cls(file, inner, said, seal)
 
     # ---- keys ------------------------------------------------------------------------------------
@@ -106,12 +111,39 @@ class OpenBackup:
     @property
     def place(self) -> Place:
         """The ids to which the subkeys of this backup are bound."""
-        return keys.place_of(self.store, self.manifest.id)
+        store, said = self.store, self.manifest
+        return Place(store.installation_id, store.rmk_id, said.id, said.version)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the identity that signed the backup; empty if nobody did."""
+        signer = self.manifest.signer
+        return "" if signer is None else signer.fingerprint
 
     @property
     def roots(self) -> tuple[NeededRoot, ...]:
         """The settings by which the backup says the roots of its store are reached."""
         return keys.parse_roots(self._small(manifest.ROOTS))
+
+    @property
+    def closed(self) -> dict[ClosedStore, bytes]:
+        """The closed stores that the backup's store names, or has in itself if it is of format 1.
+
+        Raises:
+            FormatError: A closed store is missing, or is another one.
+        """
+        if isinstance(self.store, KmsStore1):
+            return {any_store.reference(raw): raw for raw in self.store.former}
+        return {one: self._closed(one) for one in self.store.former}
+
+    def _closed(self, one: ClosedStore) -> bytes:
+        name = f"{manifest.CLOSED}{one.digest}"
+        try:
+            raw = one.found(self._small(name) if name in self._entries else None)
+            one.check(raw)
+        except IntegrityError as error:
+            raise FormatError(f"in the backup, {error.message}", hint=_HINT) from None
+        return raw
 
     @property
     def by_mek(self) -> bytes:
@@ -131,7 +163,7 @@ class OpenBackup:
         """
         rmk = self.store.rmk(material)
         ring = self.store.open_ring(rmk)
-        keys.check_mac(self.seal, rmk, self.manifest.id)
+        keys.check_mac(self.seal, rmk, self.place)
         raw = keys.open_assets(self._small(manifest.ASSETS), rmk, self.place)
         return OpenKeys(rmk, ring, asset_ring.parse(raw.reveal()))
 

@@ -5,9 +5,9 @@ Before that, the root settings in a backup are claims of a stranger, who could n
 credentials: no root is contacted by such settings unless the operator says so (`use_backup_roots`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from strongroom.backup import keys
@@ -45,6 +45,7 @@ class OpeningWays:
         given: Identities or a passphrase that the operator gave.
         credential: Token, PIN or the like of the source's root.
         use_backup_roots: Whether the operator lets the backup say which roots are asked, and how.
+        identities: Fingerprints of identities that the reader knows, each with the words for where from.
     """
 
     build: Callable[[RootSettings], RootProvider]
@@ -56,6 +57,7 @@ class OpeningWays:
     given: OpenWith = _NOTHING
     credential: SecretBytes | None = None
     use_backup_roots: bool = False
+    identities: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Opened:
         keys: The keys.
         by: Words that name the way by which the keys were opened.
         origin: Words that name the secret of ours that its maker must have known; empty if the backup could be made
-            without one, since anybody can seal a backup to a public recipient.
+            without one, since anybody can seal a backup to a public recipient, and many to a passphrase.
     """
 
     keys: OpenKeys
@@ -89,7 +91,7 @@ def open_keys(backup: OpenBackup, means: OpeningWays) -> Opened:
         except StrongroomError as error:
             failures.append((name, error))
             continue
-        return Opened(backup.open_with(material), name, _origin(backup, means, material, name))
+        return Opened(backup.open_with(material), name, _origin(backup, means, material))
     raise _refused(backup, means, failures)
 
 
@@ -106,15 +108,21 @@ def trusted_roots(backup: OpenBackup, means: OpeningWays) -> tuple[RootSettings,
     return tuple(kept)
 
 
-def _origin(backup: OpenBackup, means: OpeningWays, material: SecretBytes, by: str) -> str:
-    """Words for the secret of ours that the backup's maker had; empty if a public key of ours was enough to make it."""
-    if by == GIVEN and means.given.passphrase is not None:
-        return "the passphrase"
+def _origin(backup: OpenBackup, means: OpeningWays, material: SecretBytes) -> str:
+    """Words for the secret of ours that the backup's maker had; empty if nothing of ours was needed to make it.
+
+    A passphrase is no such secret: whoever guessed it, or read it where it was noted, can seal to it as well.
+    """
     for name, unwrap in _own_ways(backup, means):
         with suppress(StrongroomError):
             if unwrap() == material:
                 return name
-    return ""
+    return origin_by_identity(backup, means)
+
+
+def origin_by_identity(backup: OpenBackup, means: OpeningWays) -> str:
+    """Words for the identity that signed the backup, if the reader knows it; needs no key of the backup."""
+    return means.identities.get(backup.fingerprint, "") if backup.fingerprint else ""
 
 
 def _own_ways(

@@ -40,9 +40,12 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("node.status", "state of the node and its services"),
         "recover": (
             "keys.recover",
-            "bring back a node whose root or keystore is gone; accept an old KMS store",
+            "bring back a node whose root or keystore is gone",
         ),
+        "upgrade": ("node.upgrade", "bring a node of an older format to those of this release"),
+        "cluster": ("node.cluster", "check the services of a cluster, bring this node to them"),
         "events": ("node.events", "show and verify the event log"),
+        "anchor": ("node.anchor", "compare the state of the node with what was kept of it"),
         "backup": ("node.backup", "make, verify, try and restore a backup"),
         "version": ("version", "the version"),
     },

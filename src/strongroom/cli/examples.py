@@ -19,17 +19,27 @@ class Example(NamedTuple):
 
 _ROOT: Final = "roots-troubleshooting"
 _ADD: Final = "tsm security kms roots add "
+_DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _MODE: Final = "tsm security kms set-mode "
 
 _EXAMPLES: Final[Mapping[str, Example]] = {
     name: Example(words, page)
     for name, words, page in (
         ("initialize-tsm", "-b node2.age --identity node-key.txt -d node2", "add-a-node"),
+        ("strongroom anchor accept", "--reason 'restored from the copy of Monday'", "event-log"),
+        ("strongroom anchor verify", "", "event-log"),
         ("strongroom backup make", "-f nightly -d --recipient age1…", "backup-and-restore"),
         ("strongroom backup restore", "-f nightly --identity backup.key", "backup-and-restore"),
         ("strongroom backup verify", "nightly --drill --identity backup.key", "backup-and-restore"),
         ("strongroom decrypt", "flights.sealed flights.hyper", "encrypt-files"),
         ("strongroom encrypt", "flights.hyper flights.sealed", "encrypt-files"),
+        ("strongroom cluster check", "", "cluster"),
+        (
+            "strongroom cluster enable",
+            "--zookeeper zk1.example:2281 --postgres 'host=db.example dbname=x user=x' --dry-run",
+            "cluster",
+        ),
+        ("strongroom events acknowledge", "--reason 'the power failed'", "event-log"),
         ("strongroom events archive", "--reason 'end of the year'", "event-log"),
         ("strongroom events checkpoint", "", "event-log"),
         ("strongroom events list", "--id KEY_GENERATED", "event-log"),
@@ -57,6 +67,7 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("strongroom tokens create", "nightly --user ann --days 90", "users"),
         ("strongroom tokens list", "--user ann", "users"),
         ("strongroom tokens revoke", "nightly --user ann", "users"),
+        ("strongroom upgrade", "--dry-run", "upgrade"),
         ("strongroom users create", "ann --site Sales --role Creator", "users"),
         ("strongroom users delete", "ann --give-to admin", "users"),
         ("strongroom users list", "--site Sales", "users"),
@@ -83,7 +94,12 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("tsm pending-changes discard", "", "manage-secrets"),
         ("tsm pending-changes list", "", "manage-secrets"),
         ("tsm restart", "", "systemd"),
+        ("tsm security identity renew", "", "recovery"),
+        ("tsm security identity show", "", "recovery"),
+        ("tsm security kms accept", f"--epoch 7 --digest {_DIGEST}", "when-a-key-is-lost"),
         ("tsm security kms adopt", "", _ROOT),
+        ("tsm security kms former forget", "DIGEST", _ROOT),
+        ("tsm security kms former list", "", _ROOT),
         ("tsm security kms retire", "MEK_ID", "retire-a-mek"),
         ("tsm security kms roots list", "", "recovery"),
         ("tsm security kms roots remove", "WRAP_ID", "recovery"),

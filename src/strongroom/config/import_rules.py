@@ -13,7 +13,7 @@ from strongroom.config.pending import PendingChanges
 from strongroom.config.transfer import Settings
 from strongroom.errors import FormatError, IntegrityError, KeyNotFoundError, UsageError
 from strongroom.secrets import catalog as secrets
-from strongroom.secrets import enc
+from strongroom.secrets import committed, enc
 
 OpenText = Callable[[str, str], bytes]
 """Decrypts a parameter's value, given its name and its `ENC(...)` text."""
@@ -107,7 +107,7 @@ class Rules:
             raise _RefusedError("only secrets are stored encrypted, and it is an ordinary key")
         key_id = ""
         try:
-            key_id = enc.key_id_of(text)
+            key_id = committed.key_id_of(text)
             return _allowed(name, self.open_text(name, text).decode())
         except KeyNotFoundError:
             raise _RefusedError(

@@ -6,7 +6,8 @@ from strongroom.config.document import ConfigDocument
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
 from strongroom.secrets import catalog as secrets
-from strongroom.secrets import enc
+from strongroom.secrets import committed, enc
+from strongroom.secrets.committed import ValueKey
 
 
 def reseal_all(
@@ -29,21 +30,21 @@ def reseal_all(
         IntegrityError: A present value does not open.
     """
     opened = {
-        name: enc.open_value(open_key(enc.key_id_of(text)), name, text)
+        name: committed.open_text(document.installation_id, open_key, name, text)
         for name, text in document.values.items()
         if secrets.is_secret(name) and name not in regenerated
     }
-    sealed = {
-        name: enc.seal_value(new_key, new_key_id, name, value)
-        for name, value in {**opened, **regenerated}.items()
-    }
+    key = ValueKey(document.installation_id, new_key_id, new_key)
+    sealed = {name: key.seal(name, value) for name, value in {**opened, **regenerated}.items()}
     return document.with_values(sealed, configuration_key_id=new_key_id)
 
 
 def key_ids_in(values: Mapping[str, str | None]) -> frozenset[str]:
     """The ids of the configuration keys that the encrypted values among these texts need."""
     return frozenset(
-        enc.key_id_of(text) for text in values.values() if text is not None and enc.is_enc(text)
+        committed.key_id_of(text)
+        for text in values.values()
+        if text is not None and enc.is_enc(text)
     )
 
 

@@ -10,14 +10,18 @@ from enum import Enum
 from strongroom.canonical import UTF_8, Fields, Kind
 from strongroom.config.document import MAX_DOCUMENT_BYTES
 from strongroom.coordination.base import Coordinator
-from strongroom.secrets import enc
+from strongroom.coordination.floors import Rotated, RotationPoint
+from strongroom.secrets import committed, enc
 
 PREFIX = "journal/rotation/"
 RECORDS = "rotation/records"
 KEPT = "rotation/previous"
 _KIND = Kind("the journal of a rotation", UTF_8, MAX_DOCUMENT_BYTES)
-_FORMAT = "strongroom-rotation-1"
-_RECORDS_FORMAT = "strongroom-rotation-records-1"
+_FORMAT = "strongroom-rotation-2"
+_OLDER_FORMAT = "strongroom-rotation-1"
+_RECORDS_FORMAT = "strongroom-rotation-records-2"
+_OLDER_RECORDS_FORMAT = "strongroom-rotation-records-1"
+_DOCUMENT = "document"
 _KEPT_FORMAT = "strongroom-rotation-previous-1"
 
 
@@ -42,6 +46,13 @@ class RotationJournal:
     attempts: int = 0
     not_before: str = ""
     problem: str = ""
+    document: int = 0
+
+    @property
+    def point(self) -> RotationPoint:
+        """The binding of the journal to its time (entries.md 3.3)."""
+        promoted = self.step is RotationStep.PROMOTED
+        return RotationPoint(self.run, tuple(self.new), self.document, promoted)
 
     @property
     def key(self) -> str:
@@ -56,7 +67,7 @@ class RotationJournal:
     @property
     def key_ids(self) -> frozenset[str]:
         """The configuration keys that open the journal's values (§2.5)."""
-        return frozenset(map(enc.key_id_of, (*self.new.values(), *self.old.values())))
+        return frozenset(map(committed.key_id_of, (*self.new.values(), *self.old.values())))
 
     def serialize(self) -> bytes:
         """The canonical bytes."""
@@ -70,6 +81,24 @@ class RotationJournal:
             FormatError: The bytes are not canonical, of another format, or have wrong members (§1.3).
         """
         found = _fields(data, _FORMAT, {one.name for one in fields(cls)})
+        return cls._read(found, found.number(_DOCUMENT))
+
+    @classmethod
+    def parse_older(cls, data: bytes, document: int) -> "RotationJournal":
+        """Parse a journal of format 1, for the upgrade.
+
+        Args:
+            data: The bytes.
+            document: The version of the configuration document from which on the journal counts.
+
+        Raises:
+            FormatError: The bytes are not canonical, of another format, or have wrong members.
+        """
+        names = {one.name for one in fields(cls)} - {_DOCUMENT}
+        return cls._read(_fields(data, _OLDER_FORMAT, names), document)
+
+    @classmethod
+    def _read(cls, found: Fields, document: int) -> "RotationJournal":
         new, old = _sealed(found, "new"), _sealed(found, "old")
         if not new or old.keys() not in ({}.keys(), new.keys()):
             raise found.refused("the old values are not those of the new ones")
@@ -84,16 +113,30 @@ class RotationJournal:
             attempts=found.number("attempts"),
             not_before=found.text("not_before"),
             problem=found.text("problem"),
+            document=document,
         )
 
 
 @dataclass(frozen=True)
 class RotationRecord:
-    """When a secret was last rotated: `at` in UTC, K-12 form; `consumer` is empty if no component was configured."""
+    """When a secret was last rotated.
+
+    Attributes:
+        at: The time in UTC, K-12 form.
+        run: The run that did it.
+        consumer: The consumer; empty if no component was configured.
+        document: The version of the configuration document that began to say the new value.
+    """
 
     at: str
     run: str
     consumer: str
+    document: int = 0
+
+    @property
+    def point(self) -> Rotated:
+        """The side of a record with which a journal is compared (entries.md 3.3)."""
+        return Rotated(self.run, self.document)
 
 
 def key_ids(coordinator: Coordinator) -> frozenset[str]:
@@ -102,7 +145,7 @@ def key_ids(coordinator: Coordinator) -> frozenset[str]:
     journals = [RotationJournal.parse(entry.value) for entry in entries]
     entry = coordinator.get(KEPT)
     kept = parse_kept(entry.value) if entry else {}
-    of_kept = (enc.key_id_of(text) for texts in kept.values() for text in texts)
+    of_kept = (committed.key_id_of(text) for texts in kept.values() for text in texts)
     return frozenset(of_kept).union(*(journal.key_ids for journal in journals))
 
 
@@ -122,9 +165,30 @@ def parse_records(data: bytes) -> dict[str, RotationRecord]:
     return {name: _read_record(records.inner(name)) for name in records.names}
 
 
+def parse_older_records(data: bytes, document: int) -> dict[str, RotationRecord]:
+    """Parse the records of format 1, for the upgrade.
+
+    Args:
+        data: The bytes.
+        document: The version of the configuration document from which on the records count.
+
+    Raises:
+        FormatError: The bytes are not canonical, of another format, or have wrong members.
+    """
+    records = _fields(data, _OLDER_RECORDS_FORMAT, {"records"}).inner("records")
+    found = {name: records.inner(name) for name in records.names}
+    for one in found.values():
+        one.check_names(RotationRecord.__annotations__.keys() - {_DOCUMENT})
+    return {name: _record(one, document) for name, one in found.items()}
+
+
 def _read_record(found: Fields) -> RotationRecord:
     found.check_names(RotationRecord.__annotations__)
-    return RotationRecord(found.text("at"), found.text("run"), found.text("consumer"))
+    return _record(found, found.number(_DOCUMENT))
+
+
+def _record(found: Fields, document: int) -> RotationRecord:
+    return RotationRecord(found.text("at"), found.text("run"), found.text("consumer"), document)
 
 
 def serialize_kept(kept: Mapping[str, Sequence[str]]) -> bytes:

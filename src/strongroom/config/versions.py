@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from strongroom.config.document import ConfigDocument
+from strongroom.coordination import floors
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import ConflictError, StateError
 
@@ -31,16 +32,29 @@ def load(coordinator: Coordinator) -> StoredDocument:
     """
     entry = coordinator.get(CURRENT)
     if entry is None:
-        raise StateError(
-            "this node has no configuration yet", hint="finish its set-up with 'strongroom init'"
-        )
+        raise missing()
     return StoredDocument(ConfigDocument.parse(entry.value), entry.value, entry.version)
 
 
+def missing() -> StateError:
+    """The error that there is no configuration."""
+    return StateError(
+        "this node has no configuration yet", hint="finish its set-up with 'strongroom init'"
+    )
+
+
 def load_previous(coordinator: Coordinator) -> ConfigDocument | None:
-    """The previous version of the document; None if it is not kept any more."""
+    """The previous version of the document; None if it is not kept any more.
+
+    Raises:
+        IntegrityError: Another document is kept than the one that the present one names (entries.md 3.1).
+    """
     entry = coordinator.get(PREVIOUS)
-    return ConfigDocument.parse(entry.value) if entry else None
+    if entry is None:
+        return None
+    before = load(coordinator).document.before
+    floors.check_predecessor(None if before is None else bytes.fromhex(before), entry.value)
+    return ConfigDocument.parse(entry.value)
 
 
 def create(coordinator: Coordinator, document: ConfigDocument) -> None:
@@ -71,7 +85,7 @@ def advance(
     """
     previous = coordinator.get(PREVIOUS)
     changes = {
-        CURRENT: Change(document.serialize(), present.entry_version),
+        CURRENT: Change(document.after(present.data).serialize(), present.entry_version),
         PREVIOUS: Change(present.data, previous.version if previous else 0),
     }
     coordinator.put({**changes, **also})

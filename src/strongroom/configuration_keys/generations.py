@@ -6,7 +6,8 @@ says, by a MAC under its newest master key, that nobody without it wrote them.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from strongroom.canonical import ASCII, Fields, dumps, peek, to_base64
@@ -67,6 +68,10 @@ class Floors(NamedTuple):
             )
 
 
+TARGET = Floors(entries=2, kms=2, records=2)
+"""The floors of a node that this release works on: a new node begins with them, `strongroom upgrade` raises to them."""
+
+
 class KeyRecords(NamedTuple):
     """The records of one generation.
 
@@ -86,12 +91,26 @@ class KeyRecords(NamedTuple):
     next: str | None = None
     floors: Floors = Floors()
 
+    @property
+    def format(self) -> int:
+        """The format of the document from which they were read, and so of the wraps by master keys: 1 or 2."""
+        return FORMAT if self.generation else key_records.FORMAT
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys."""
+        return tuple(record.id for record in self.records)
+
     def with_records(self, records: tuple[ConfigurationKeyRecord, ...]) -> "KeyRecords":
-        """The next generation with other records.
+        """The next generation with other records; the same ones change nothing.
 
         Raises:
             FormatError: The active or the next key is none of them.
+            StateError: A regeneration is under way: its entries would no longer be of the present generation (4.3).
         """
+        if records == self.records:
+            return self
+        self._check_settled()
         return self._changed(records=records)
 
     def with_next(self, record: ConfigurationKeyRecord) -> "KeyRecords":
@@ -100,31 +119,51 @@ class KeyRecords(NamedTuple):
         Raises:
             StateError: Another key is to become active already.
         """
-        if self.next is not None:
-            raise StateError(f"the configuration key {self.next} is to become active already")
+        self._check_settled()
         return self._changed(records=(*self.records, record), next=record.id)
 
-    def activated(self) -> "KeyRecords":
-        """The next generation, with the next key active (4.3, step 3).
+    def settled(self, active: str) -> "KeyRecords":
+        """The end of a regeneration: no key is to become active any more (4.3, step 3); settled records stay as they are.
+
+        Args:
+            active: The key that the configuration names: the next one, or, if the regeneration was given up before its
+                put, the present one; then the other key stays and only decrypts.
 
         Raises:
-            StateError: No key is to become active.
+            StateError: The key is neither of the two.
         """
+        if active not in {self.active, self.next}:
+            raise StateError(f"the configuration key {active} is neither active nor the next one")
         if self.next is None:
-            raise StateError("no configuration key is to become active")
-        return self._changed(active=self.next, next=None)
-
-    def without_next(self) -> "KeyRecords":
-        """The next generation, after a regeneration was given up before its put: the key stays, decrypt-only."""
-        return self._changed(next=None)
+            return self
+        return self._changed(active=active, next=None)
 
     def with_floors(self, **formats: int) -> "KeyRecords":
-        """The next generation with raised floors.
+        """The next generation with raised floors; the same ones change nothing.
 
         Raises:
             StateError: A floor would sink.
         """
-        return self._changed(floors=self.floors.raised(**formats))
+        floors = self.floors.raised(**formats)
+        return self if floors == self.floors else self._changed(floors=floors)
+
+    def replaced(
+        self,
+        records: tuple[ConfigurationKeyRecord, ...],
+        active: str,
+        upcoming: str | None = None,
+    ) -> "KeyRecords":
+        """The next generation with all keys given anew: after a recovery, or as format 2 of records of format 1.
+
+        Args:
+            records: The records, with wraps of format 2.
+            active: The key that the configuration names.
+            upcoming: The key of an unfinished regeneration that the configuration does not name yet.
+
+        Raises:
+            FormatError: The active or the next key has no record.
+        """
+        return self._changed(records=records, active=active, next=upcoming)
 
     def entry_keys(self, open_key: Callable[[str], SecretBytes]) -> EntryKeys:
         """The keys by which entries are proved (entries.md 2.2).
@@ -140,6 +179,13 @@ class KeyRecords(NamedTuple):
             upcoming,
         )
 
+    def _check_settled(self) -> None:
+        if self.next is not None:
+            raise StateError(
+                f"a regeneration is under way: the configuration key {self.next} is to become active",
+                hint="finish it first: tsm security regenerate-internal-tokens",
+            )
+
     def _changed(self, **members: object) -> "KeyRecords":
         changed = self._replace(generation=self.generation + 1, **members)  # type: ignore[arg-type]
         records = (one._replace(state=_state(one.id, changed.active)) for one in changed.records)
@@ -152,7 +198,7 @@ class KeyRecords(NamedTuple):
             FormatError: The active or the next key has no record, or both are the same, or the records break a rule.
         """
         key_records.check_records(self.records)
-        known = {record.id for record in self.records}
+        known = set(self.ids)
         if self.active not in known or (self.next is not None and self.next not in known):
             raise FormatError("a key that is in force has no record")
         if self.next == self.active:
@@ -176,48 +222,115 @@ class ReadRecords(NamedTuple):
     alias: str
 
 
+class UnprovedRecords(NamedTuple):
+    """Records whose MAC was not checked yet.
+
+    Attributes:
+        claimed: The records, if they are what they say: the ids and wraps may be looked at, which is active may not.
+        digest: SHA-256 of the document, for the anchor.
+        mac: The MAC of the document; empty in format 1, which has a checksum only.
+    """
+
+    claimed: KeyRecords
+    digest: bytes
+    mac: bytes
+
+    def prove(self, keystore: Keystore) -> ReadRecords:
+        """The records, authenticated by a master key of the keystore; the newest one is tried first.
+
+        Raises:
+            KeystoreError: No master key authenticates the document, or it breaks a rule of records.
+        """
+        claimed = self.claimed
+        if claimed.format == key_records.FORMAT:
+            return ReadRecords(claimed, claimed.format, self.digest, "")
+        with _damage():
+            claimed.checked()
+        fields = _fields(claimed)
+        for alias in _newest_first(keystore):
+            expected = _mac(keystore.master_key(alias), claimed.installation_id, fields)
+            if hmac.compare_digest(expected, self.mac):
+                return ReadRecords(claimed, FORMAT, self.digest, alias)
+        raise KeystoreError(
+            key_records.damaged("no master key of the keystore authenticates them"),
+            hint=key_records.REPAIR_HINT,
+        )
+
+
 def serialize(records: KeyRecords, keystore: Keystore) -> bytes:
     """The document, authenticated by the newest master key (4.1).
 
     Raises:
         KeystoreError: The keystore has no master key.
     """
-    fields = _fields(records.checked())
-    key = keystore.master_key(keystore.newest)
-    fields["mac"] = to_base64(_mac(key, records.installation_id, fields))
+    return serialize_part(records.checked(), keystore.master_key(keystore.newest))
+
+
+def serialize_part(records: KeyRecords, master_key: SecretBytes) -> bytes:
+    """The document of records that may lack the active key, as the copy for recovery recipients does (recovery.md 4).
+
+    Args:
+        records: The records.
+        master_key: The master key that authenticates the document.
+    """
+    fields = _fields(records)
+    fields["mac"] = to_base64(_mac(master_key, records.installation_id, fields))
     return key_records.KIND.dumps(fields)
 
 
-def read(data: bytes, installation_id: str, keystore: Keystore) -> ReadRecords:
-    """The records of a document of either format.
+def parse(data: bytes, installation_id: str) -> UnprovedRecords:
+    """The records of a document of either format, not yet proved.
 
     Args:
         data: The document.
         installation_id: The installation to which it must belong.
-        keystore: The master keys; the newest one is tried first.
+
+    Raises:
+        KeystoreError: The document is damaged, or of another version or installation.
+    """
+    digest = hashlib.sha256(data).digest()
+    if peek(data, "format") == key_records.FORMAT:
+        return UnprovedRecords(_of_format_1(data, installation_id), digest, b"")
+    with _damage():
+        records, mac = _parse(data, installation_id)
+        key_records.check_records(records.records)
+    return UnprovedRecords(records, digest, mac)
+
+
+def read(data: bytes, installation_id: str, keystore: Keystore) -> ReadRecords:
+    """The records of a document of either format, proved by the master keys.
 
     Raises:
         KeystoreError: The document is damaged, of another version or installation, or no master key authenticates it.
     """
-    digest = hashlib.sha256(data).digest()
-    if peek(data, "format") == key_records.FORMAT:
-        return ReadRecords(_of_format_1(data, installation_id), 1, digest, "")
+    return parse(data, installation_id).prove(keystore)
+
+
+def is_older(data: bytes) -> bool:
+    """Whether a document of records is of a node that `strongroom upgrade` has to bring to the present formats first.
+
+    Nothing is proved: whoever loads the records checks them, and a document that is damaged is not told here.
+    """
+    found = peek(data, "format")
+    if found != FORMAT:
+        return found == key_records.FORMAT
+    floors = peek(data, "floors")
+    known = floors if isinstance(floors, dict) else {}
+    return any(
+        isinstance(floor := known.get(name, least), int) and floor < least
+        for name, least in TARGET._asdict().items()
+    )
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Put the refusal of a document's form into the words of its users."""
     try:
-        records, mac = _parse(data, installation_id)
-        records.checked()
+        yield
     except FormatError as error:
         raise KeystoreError(
             key_records.damaged(error.message), hint=key_records.REPAIR_HINT
         ) from error
-    fields = _fields(records)
-    for alias in _newest_first(keystore):
-        expected = _mac(keystore.master_key(alias), installation_id, fields)
-        if hmac.compare_digest(expected, mac):
-            return ReadRecords(records, FORMAT, digest, alias)
-    raise KeystoreError(
-        key_records.damaged("no master key of the keystore authenticates them"),
-        hint=key_records.REPAIR_HINT,
-    )
 
 
 def check_alias(read_records: ReadRecords, keystore: Keystore, *, coming: str = "") -> None:
@@ -246,6 +359,33 @@ def wrap_key(
     wrap_id = new_id()
     place = places.of_configuration_key(installation_id, key_id, wrap_id)
     return KeyWrap(wrap_id, WrapKind.MASTER_KEY, alias, seals.wrap(key, place, kek=master_key))
+
+
+def unwrap(
+    records: KeyRecords, record: ConfigurationKeyRecord, wrap: KeyWrap, keystore: Keystore
+) -> SecretBytes | None:
+    """Open a wrap by the master key that it names, in the format of its document.
+
+    Returns:
+        The key; None if the wrap is not of a master key, or the keystore's key of that name does not open it.
+    """
+    entry = keystore.find(wrap.name)
+    if wrap.kind is not WrapKind.MASTER_KEY or entry is None:
+        return None
+    return unwrap_by(records, record, wrap, entry.key)
+
+
+def unwrap_by(
+    records: KeyRecords, record: ConfigurationKeyRecord, wrap: KeyWrap, master_key: SecretBytes
+) -> SecretBytes | None:
+    """Open a wrap by a master key, whatever its name is; None if this key does not open it."""
+    owner = records.installation_id
+    if records.format == key_records.FORMAT:
+        return key_records.open_wrap(owner, record, wrap, master_key)
+    try:
+        return open_wrap(owner, record.id, wrap, master_key)
+    except (FormatError, IntegrityError):
+        return None
 
 
 def open_wrap(

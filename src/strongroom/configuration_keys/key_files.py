@@ -2,23 +2,27 @@
 
 A replica is judged by whether it opens the configuration keys that the present configuration names. Keystores and
 records of all folders are tried with each other, and the pair that opens all named keys is the right one, wherever it
-lies. A pair with more keys is not better: a file from before a regeneration has more, and keys that were removed must
-stay removed. Keys are compared, and not bytes, since Java may have saved a keystore anew. Nothing is repaired unless a
+lies. A pair whose keystore does not authenticate the records opens nothing. Of several the one with the latest
+generation counts, not the one with more keys: a file from before a regeneration has more, and keys that were removed
+must stay removed. Keys are compared, and not bytes, since Java may have saved a keystore anew. Nothing is repaired unless a
 pair opens every named key, and a replaced file is kept beside its successor (docs/format/keystore.md 6).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
+from strongroom.configuration_keys.generations import KeyRecords, UnprovedRecords
 from strongroom.configuration_keys.keys import FILE_NAME as RECORDS_NAME
-from strongroom.configuration_keys.records import ConfigurationKeyRecord, KeyWrap, WrapKind
+from strongroom.configuration_keys.records import WrapKind
 from strongroom.configuration_keys.recovery_copy import RecoveryCopy
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import KeystoreError, StrongroomError
+from strongroom.errors import IntegrityError, KeystoreError, StrongroomError
 from strongroom.keystore import pkcs12, replicas
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import KeystoreDirectory, ReplicaCondition, ReplicaState
@@ -28,7 +32,6 @@ _LOST_HINT = (
     "put back keystore, password and configuration keys that belong together from a copy of the data directory; or,"
     " with a recovery identity or shares, 'strongroom recover'"
 )
-Records = tuple[ConfigurationKeyRecord, ...]
 Content = TypeVar("Content")
 OpenKey = Callable[[str], SecretBytes]
 
@@ -38,7 +41,8 @@ class Named(NamedTuple):
 
     Attributes:
         installation_id: Id of the installation to which the keys belong.
-        key_ids: The configuration keys that any version of the configuration, or a journal, names.
+        key_ids: The configuration keys that any version of the configuration, or a journal, names; empty if no replica
+            proves the configuration, so that only those count which the records themselves call active or next.
         begun: Master keys and configuration keys of an unfinished regeneration, not all of which need exist yet.
         recipients: Returns the recovery recipients of the RMK, given open configuration keys.
     """
@@ -72,25 +76,41 @@ class _Replica(Generic[Content]):
 
 
 class _Pair(NamedTuple):
-    """A keystore and records, from the same or from different folders."""
+    """A keystore and records, from the same or from different folders.
+
+    Attributes:
+        keystore: The file of the keystore.
+        records: The file of the records.
+        keys: The master keys.
+        parsed: The records, proved only if a master key authenticates them.
+        order: The numbers of the two folders.
+        authenticated_by: The alias of the master key that authenticates the records; empty if none may.
+    """
 
     keystore: _Replica[Keystore]
-    records: _Replica[Records]
+    records: _Replica[UnprovedRecords]
     keys: Keystore
-    parsed: Records
+    parsed: KeyRecords
     order: tuple[int, int]
+    authenticated_by: str = ""
+
+    @property
+    def master_key(self) -> SecretBytes:
+        """The master key that authenticates the records."""
+        return self.keys.master_key(self.authenticated_by)
 
 
 class _Score(NamedTuple):
     """How well a pair fits the node; the greatest score is the best.
 
-    Named keys that open count most, then that no record is dead. Further keys hardly count, since a file from before a
-    regeneration has more of them.
+    Named keys that open count most, then that no record is dead, then the generation. Further keys hardly count, since
+    a file from before a regeneration has more of them.
     """
 
     named_opened: int
     begun: int
     not_dead: int
+    generation: int
     has_right_recipients: bool
     folders: int
     is_read: tuple[bool, bool]
@@ -159,8 +179,9 @@ class KeyFiles:
             good = best.pair
             bad = [one.path for one in keystores if not _is_same(one, good.keys)]
             replace(bad, good.keystore.data)
-            replace([one.path for one in records if one.content != good.parsed], good.records.data)
-            written += self._copy.write(good.parsed, keep)
+            others = [one.path for one in records if one.content != good.records.content]
+            replace(others, good.records.data)
+            written += self._copy.write(good.parsed, good.master_key, keep)
             return Repaired(tuple(written), tuple(kept))
 
     # ---- reading ---------------------------------------------------------------------------------
@@ -182,30 +203,51 @@ class KeyFiles:
 
         return [_read(path, pkcs12.MAX_BYTES, partial(parse, path)) for path in paths]
 
-    def _records(self) -> list[_Replica[Records]]:
-        parse = partial(key_records.parse, installation_id=self._named.installation_id)
+    def _records(self) -> list[_Replica[UnprovedRecords]]:
         paths = [folder / RECORDS_NAME for folder in self._directory.folders]
-        return [_read(path, key_records.MAX_BYTES, parse) for path in paths]
+        return [_read(path, key_records.MAX_BYTES, self._parsed) for path in paths]
+
+    def _parsed(self, data: bytes) -> UnprovedRecords:
+        found = generations.parse(data, self._named.installation_id)
+        if found.claimed.format != generations.FORMAT:
+            # left over by an upgrade that was killed, or put there: it has no MAC, and is replaced
+            raise KeystoreError(key_records.damaged("they are of an older format"))
+        return found
 
     # ---- judging ---------------------------------------------------------------------------------
 
     def _best(
-        self, keystores: Sequence[_Replica[Keystore]], records: Sequence[_Replica[Records]]
+        self, keystores: Sequence[_Replica[Keystore]], records: Sequence[_Replica[UnprovedRecords]]
     ) -> _Best | None:
         """The pair with the best score; among equals the one in most folders, then the one in the folder that commands read."""
         found = [
-            self._judged(pair, _folders_with(pair, keystores, records))
+            self._judged(self._authenticated(pair), _folders_with(pair, keystores, records))
             for pair in _pairs(keystores, records)
         ]
         return max(found, key=lambda item: item[0])[1] if found else None
 
+    def _authenticated(self, pair: _Pair) -> _Pair:
+        """The pair with the alias of the master key that authenticates the records; without one if none may."""
+        unproved = pair.records.content
+        if unproved is None:
+            return pair
+        with suppress(KeystoreError):
+            proved = unproved.prove(pair.keys)
+            for coming in ("", *self._named.begun):
+                with suppress(IntegrityError):
+                    generations.check_alias(proved, pair.keys, coming=coming)
+                    return pair._replace(authenticated_by=proved.alias)
+        return pair
+
     def _judged(self, pair: _Pair, folders: int) -> tuple[_Score, _Best]:
-        opened, dead = self._opened(pair.keys, pair.parsed)
-        named, (left, right) = self._named.key_ids, pair.order
+        opened, dead = self._opened(pair)
+        in_force = frozenset(filter(None, (pair.parsed.active, pair.parsed.next)))
+        named, (left, right) = self._named.key_ids or in_force, pair.order
         score = _Score(
             len(named & opened.keys()),
             len(self._named.begun & {*pair.keys.aliases, *opened}),
             -dead,
+            pair.parsed.generation,
             self._has_right_recipients(pair.parsed, opened),
             folders,
             (left == 0, right == 0),
@@ -215,46 +257,38 @@ class KeyFiles:
         )
         return score, _Best(pair, tuple(sorted(named - opened.keys())))
 
-    def _opened(
-        self, keystore: Keystore, records: Records
-    ) -> tuple[Mapping[str, SecretBytes], int]:
-        """The configuration keys that a keystore opens, and the number of records with a wrap that it cannot open, or none.
+    @staticmethod
+    def _opened(pair: _Pair) -> tuple[Mapping[str, SecretBytes], int]:
+        """The configuration keys that a pair opens, and the number of records with a wrap that it cannot open, or none.
 
         Such a record makes `ConfigurationKeys.verify` and every rewrap fail.
         """
         opened: dict[str, SecretBytes] = {}
         dead = 0
-        for record in records:
+        for record in pair.parsed.records if pair.authenticated_by else ():
             wraps = record.of_kind(WrapKind.MASTER_KEY)
-            keys = [self._open_wrap(keystore, record, wrap) for wrap in wraps]
+            keys = [generations.unwrap(pair.parsed, record, wrap, pair.keys) for wrap in wraps]
             found = [key for key in keys if key is not None]
             if found:
                 opened[record.id] = found[-1]
             dead += not found or len(found) < len(wraps)
         return opened, dead
 
-    def _open_wrap(
-        self, keystore: Keystore, record: ConfigurationKeyRecord, wrap: KeyWrap
-    ) -> SecretBytes | None:
-        entry = keystore.find(wrap.name)
-        if entry is None:
-            return None
-        return key_records.open_wrap(self._named.installation_id, record, wrap, entry.key)
-
-    def _has_right_recipients(self, records: Records, opened: Mapping[str, SecretBytes]) -> bool:
+    def _has_right_recipients(self, records: KeyRecords, opened: Mapping[str, SecretBytes]) -> bool:
         """Whether every record is wrapped for exactly the recovery recipients of the RMK; False if those are unknown."""
         try:
             wanted = set(self._named.recipients(lambda key_id: opened[key_id]))
         except (StrongroomError, KeyError):
             return False
         return all(
-            {wrap.name for wrap in one.of_kind(WrapKind.RECIPIENT)} == wanted for one in records
+            {wrap.name for wrap in one.of_kind(WrapKind.RECIPIENT)} == wanted
+            for one in records.records
         )
 
     def _none_fits(
         self,
         keystores: Sequence[_Replica[Keystore]],
-        records: Sequence[_Replica[Records]],
+        records: Sequence[_Replica[UnprovedRecords]],
         best: _Best | None,
     ) -> KeystoreError:
         """The error that no pair opens all named keys, with the reason."""
@@ -283,16 +317,15 @@ class KeyFiles:
     def _renamed(
         self,
         keystores: Sequence[_Replica[Keystore]],
-        records: Sequence[_Replica[Records]],
+        records: Sequence[_Replica[UnprovedRecords]],
         missing: Sequence[str],
     ) -> Iterator[tuple[Path, str, str]]:
         """Master keys that open a wrap under another alias than the wrap names: path, alias, and the alias that is needed."""
-        owner = self._named.installation_id
         for pair in _pairs(keystores, records):
-            for record in pair.parsed:
+            for record in pair.parsed.records:
                 for wrap in record.of_kind(WrapKind.MASTER_KEY) if record.id in missing else ():
                     for entry in pair.keys.entries:
-                        if key_records.open_wrap(owner, record, wrap, entry.key) is not None:
+                        if generations.unwrap_by(pair.parsed, record, wrap, entry.key) is not None:
                             yield pair.keystore.path, entry.alias, wrap.name
 
     # ---- telling ---------------------------------------------------------------------------------
@@ -307,12 +340,13 @@ class KeyFiles:
         return _compared(replica.path, best.pair.keystore.path, difference)
 
     @staticmethod
-    def _records_state(replica: _Replica[Records], best: _Best | None) -> ReplicaState:
+    def _records_state(replica: _Replica[UnprovedRecords], best: _Best | None) -> ReplicaState:
         if replica.content is None:
             return _failed(replica)
         if best is None or best.missing:
             return _unfit(replica.path, best, "no keystore can be used with them")
-        difference = "" if replica.content == best.pair.parsed else "its keys or wraps are others"
+        is_same = replica.content == best.pair.records.content
+        difference = "" if is_same else "its keys, wraps or generation are others"
         return _compared(replica.path, best.pair.records.path, difference)
 
     def _password_state(self) -> ReplicaState:
@@ -329,7 +363,7 @@ class KeyFiles:
         """The state of the copy for recovery, if there is one or should be; else empty."""
         if best is None or best.missing:
             return []
-        why = self._copy.difference(best.pair.parsed)
+        why = self._copy.difference(best.pair.parsed, best.pair.master_key)
         if not why:
             is_there = self._copy.is_there
             return [ReplicaState(self._copy.path, ReplicaCondition.INTACT)] if is_there else []
@@ -346,13 +380,14 @@ def _read(path: Path, limit: int, parse: Callable[[bytes], Content]) -> _Replica
 
 
 def _pairs(
-    keystores: Sequence[_Replica[Keystore]], records: Sequence[_Replica[Records]]
+    keystores: Sequence[_Replica[Keystore]], records: Sequence[_Replica[UnprovedRecords]]
 ) -> Iterator[_Pair]:
     """The pairs of keystores and records to try, each distinct content once."""
     for left, keystore in _distinct(keystores):
         for right, found in _distinct(records):
             if keystore.content is not None and found.content is not None:
-                yield _Pair(keystore, found, keystore.content, found.content, (left, right))
+                parsed = found.content.claimed
+                yield _Pair(keystore, found, keystore.content, parsed, (left, right))
 
 
 def _distinct(found: Sequence[_Replica[Content]]) -> list[tuple[int, _Replica[Content]]]:
@@ -364,11 +399,13 @@ def _distinct(found: Sequence[_Replica[Content]]) -> list[tuple[int, _Replica[Co
 
 
 def _folders_with(
-    pair: _Pair, keystores: Sequence[_Replica[Keystore]], records: Sequence[_Replica[Records]]
+    pair: _Pair,
+    keystores: Sequence[_Replica[Keystore]],
+    records: Sequence[_Replica[UnprovedRecords]],
 ) -> int:
     """How many files have the same content as the pair."""
     same = sum(_is_same(one, pair.keys) for one in keystores)
-    return same + sum(one.content == pair.parsed for one in records)
+    return same + sum(one.content == pair.records.content for one in records)
 
 
 def _is_same(replica: _Replica[Keystore], keys: Keystore) -> bool:

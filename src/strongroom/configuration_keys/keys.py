@@ -1,17 +1,19 @@
 """Configuration keys, which encrypt the ENC values, each wrapped by a master key (C-03).
 
-Their records lie in a file that is replicated beside the keystore. The configuration document names the active key, and
-the state in the records follows it. Wraps for recovery recipients are also stored in a copy elsewhere, so that the node
-can be recovered after the loss of all keystore folders.
+Their records lie in a file that is replicated beside the keystore. The records say which key is active, and a MAC by the
+newest master key says that they are genuine (docs/format/configuration-keys.md). Wraps for recovery recipients are also
+stored in a copy elsewhere, so that the node can be recovered after the loss of all keystore folders.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from strongroom import ids
+from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
+from strongroom.configuration_keys.generations import KeyRecords, ReadRecords
 from strongroom.configuration_keys.records import (
     ConfigurationKeyRecord,
     ConfigurationKeyState,
@@ -19,7 +21,7 @@ from strongroom.configuration_keys.records import (
     WrapKind,
 )
 from strongroom.configuration_keys.recovery_copy import RecipientDrift, RecoveryCopy
-from strongroom.crypto import aead
+from strongroom.coordination.entries import EntryKeys
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, KeyNotFoundError, KeystoreError
 from strongroom.keystore.master_key import Keystore
@@ -33,6 +35,8 @@ _BACKUP_HINT = (
 )
 
 Records = tuple[ConfigurationKeyRecord, ...]
+Coming = Callable[[EntryKeys], str]
+"""The alias of the master key that an unfinished regeneration has added, given the keys of its journal; or empty."""
 
 
 class ConfigurationKeys:
@@ -44,6 +48,7 @@ class ConfigurationKeys:
         keystore: Keystore,
         installation_id: str,
         recovery_file: Path | None = None,
+        coming: Coming = lambda _: "",
     ) -> None:
         """Take the files and the master keys.
 
@@ -52,12 +57,14 @@ class ConfigurationKeys:
             keystore: The master keys.
             installation_id: Id of the installation to which the keys belong.
             recovery_file: The file with the copy of wraps for recipients; None for no copy.
+            coming: Says which master key a regeneration has added; asked only if the records are under an older one.
         """
         self._directory = directory
         self._keystore = keystore
         self._installation_id = installation_id
         self._copy = RecoveryCopy(recovery_file, installation_id) if recovery_file else None
-        self._loaded: Records | None = None
+        self._coming = coming
+        self._loaded: ReadRecords | None = None
 
     @property
     def path(self) -> Path:
@@ -65,9 +72,19 @@ class ConfigurationKeys:
         return self._directory.folders[0] / FILE_NAME
 
     @property
+    def present(self) -> KeyRecords:
+        """The records with their generation, floors and the keys in force, read at first use."""
+        return self.proved.present
+
+    @property
+    def proved(self) -> ReadRecords:
+        """The same with the digest of their document, read at first use."""
+        return self._load() if self._loaded is None else self._loaded
+
+    @property
     def records(self) -> Records:
         """All records, read at first use."""
-        return self.load() if self._loaded is None else self._loaded
+        return self.present.records
 
     @property
     def used_aliases(self) -> frozenset[str]:
@@ -80,15 +97,13 @@ class ConfigurationKeys:
         )
 
     def load(self) -> Records:
-        """Read the records from the primary replica.
+        """Read the records from the primary replica, and prove them by the keystore.
 
         Raises:
-            KeystoreError: The file is missing, damaged, or has loose permissions.
+            KeystoreError: The file is missing or damaged, has loose permissions, or is of another keystore.
+            IntegrityError: An older master key authenticates the records, and no regeneration explains it.
         """
-        self._loaded = key_records.parse(
-            guarded_files.read(self.path, key_records.MAX_BYTES), self._installation_id
-        )
-        return self._loaded
+        return self._load().present.records
 
     def get(self, key_id: str) -> ConfigurationKeyRecord:
         """The record of a key.
@@ -122,20 +137,15 @@ class ConfigurationKeys:
         )
 
     def new_record(
-        self,
-        key: SecretBytes,
-        *,
-        key_id: str,
-        created_at: datetime,
-        alias: str,
-        state: ConfigurationKeyState = ConfigurationKeyState.DECRYPT_ONLY,
+        self, key: SecretBytes, *, key_id: str, created_at: datetime, alias: str
     ) -> ConfigurationKeyRecord:
         """A record of a key under one master key; nothing is written.
 
         Raises:
             KeystoreError: The keystore has no such alias.
         """
-        return ConfigurationKeyRecord(key_id, created_at, state, (self._wrap(key, key_id, alias),))
+        wraps = (self._wrap(key, key_id, alias),)
+        return ConfigurationKeyRecord(key_id, created_at, ConfigurationKeyState.DECRYPT_ONLY, wraps)
 
     def for_recipients(
         self, record: ConfigurationKeyRecord, key: SecretBytes, recipients: Sequence[str]
@@ -146,7 +156,7 @@ class ConfigurationKeys:
         return record._replace(wraps=(*record.of_kind(WrapKind.MASTER_KEY), *wraps))
 
     def create(self, record: ConfigurationKeyRecord) -> None:
-        """Write the first record of a new node.
+        """Write the first record of a new node, whose key is active.
 
         Raises:
             ConflictError: The node has records already.
@@ -155,25 +165,38 @@ class ConfigurationKeys:
         with self._directory.changing():
             if self.path.exists():
                 raise ConflictError("there are configuration keys already; they are never replaced")
-            self._write((record,))
+            active = record._replace(state=ConfigurationKeyState.ACTIVE)
+            floors = generations.TARGET
+            self._write(KeyRecords(self._installation_id, record.id, (active,), floors=floors))
 
-    def add(self, record: ConfigurationKeyRecord) -> None:
-        """Add a key to every replica. Adding the same record twice is harmless.
+    def add_next(self, record: ConfigurationKeyRecord) -> None:
+        """Add a key that is to become active to every replica. Adding the same record twice is harmless.
 
         Raises:
             ConflictError: Another record has this id.
+            StateError: Another key is to become active already.
             StorageError: A replica cannot be written.
         """
 
-        def change(
-            old: Records,
-        ) -> Iterable[ConfigurationKeyRecord]:
-            present = next((item for item in old if item.id == record.id), None)
+        def change(old: KeyRecords) -> KeyRecords:
+            present = next((item for item in old.records if item.id == record.id), None)
             if present not in {None, record}:
                 raise ConflictError(f"there is another configuration key {record.id}")
-            return old if present else (*old, record)
+            return old.with_next(record) if present is None else old
 
         self._change(change)
+
+    def settle(self, active: str) -> None:
+        """End a regeneration: no key is to become active any more; settled records are only replicated again.
+
+        Args:
+            active: The key that the configuration names.
+
+        Raises:
+            StateError: The key is neither active nor the next one.
+            StorageError: A replica cannot be written.
+        """
+        self._change(lambda old: old.settled(active))
 
     def set_recipients(self, recipients: Sequence[str]) -> bool:
         """Wrap every key for exactly these recovery recipients; True if any record changed.
@@ -184,10 +207,8 @@ class ConfigurationKeys:
         """
         if not self.drift(recipients):
             return False
-        self._change(
-            lambda old: [
-                self.for_recipients(record, self.open(record.id), recipients) for record in old
-            ]
+        self._change_each(
+            lambda record: self.for_recipients(record, self.open(record.id), recipients)
         )
         return True
 
@@ -207,11 +228,11 @@ class ConfigurationKeys:
                 )
                 for one in sorted(there - set(recipients))
             ]
-        if self._copy is not None and (why := self._copy.difference(self.records)):
+        if self._copy is not None and (why := self._copy.difference(*self._authenticated())):
             found += [RecipientDrift(one, why) for one in recipients or ("",)]
         return tuple(found)
 
-    def restore(self, records: Records) -> None:
+    def restore(self, records: KeyRecords) -> None:
         """Replace all records by recovered ones.
 
         Raises:
@@ -221,18 +242,33 @@ class ConfigurationKeys:
         with self._directory.changing():
             self._write(records)
 
-    def set_state(self, active_id: str) -> None:
-        """Make one key active and every other decrypt-only.
+    def upgrade(self, active: str, upcoming: str | None) -> None:
+        """Bring records of format 1 to format 2, each wrap by a master key made anew; later ones are only replicated again.
+
+        Args:
+            active: The key that the configuration names.
+            upcoming: The key of an unfinished regeneration, if the configuration does not name it yet.
 
         Raises:
-            KeyNotFoundError: No record has this id.
+            KeystoreError: A key cannot be opened.
             StorageError: A replica cannot be written.
         """
-        self.get(active_id)
-        states = {True: ConfigurationKeyState.ACTIVE, False: ConfigurationKeyState.DECRYPT_ONLY}
-        self._change(
-            lambda old: [record._replace(state=states[record.id == active_id]) for record in old]
-        )
+
+        def change(old: KeyRecords) -> KeyRecords:
+            if old.format == generations.FORMAT:
+                return old
+            records = tuple(map(self._wrapped_anew, old.records))
+            return old.replaced(records, active, upcoming)
+
+        self._change(change)
+
+    def raise_floors(self) -> None:
+        """Take no older format any more than those that this release writes; raising them twice is harmless.
+
+        Raises:
+            StorageError: A replica cannot be written.
+        """
+        self._change(lambda old: old.with_floors(**generations.TARGET._asdict()))
 
     def rewrap(self, alias: str) -> None:
         """Wrap every key by one master key, and by no other; wraps for recipients stay.
@@ -241,30 +277,28 @@ class ConfigurationKeys:
             KeystoreError: A key cannot be opened, or the alias is not in the keystore.
             StorageError: A replica cannot be written.
         """
-        self._change(lambda old: [self._rewrapped(record, alias) for record in old])
+        self._change_each(lambda record: self._rewrapped(record, alias))
 
     def remove(self, key_id: str) -> None:
         """Remove a key from every replica; a missing key changes nothing.
 
         Raises:
             ConflictError: The key is the active one.
+            StateError: A regeneration is under way.
             StorageError: A replica cannot be written.
         """
 
-        def change(
-            old: Records,
-        ) -> Iterable[ConfigurationKeyRecord]:
-            for record in old:
-                if record.id == key_id and record.state is ConfigurationKeyState.ACTIVE:
-                    raise ConflictError(f"{key_id} is the active configuration key")
-            return [record for record in old if record.id != key_id]
+        def change(old: KeyRecords) -> KeyRecords:
+            if key_id == old.active:
+                raise ConflictError(f"{key_id} is the active configuration key")
+            return old.with_records(tuple(one for one in old.records if one.id != key_id))
 
         self._change(change)
 
     def repair(self) -> list[Path]:
         """Replace every replica that is not intact by the best intact one; replaced files are kept.
 
-        The best one is the primary if it is intact, else the replica with the most keys. `key_files.KeyFiles` judges
+        The best one is the primary if it is intact, else the replica of the latest generation. `key_files.KeyFiles` judges
         keystore and records together; this method is for records that were just made anew for the keystore.
 
         Returns:
@@ -275,11 +309,12 @@ class ConfigurationKeys:
         """
         with self._directory.changing():
             data = self._best()
-            records = self._check(data)
+            records = self._check(data).present
             bad = [path for path in self._paths if self._found(path) != records]
             written = self._directory.replace(bad, data, self._check)
+            self._loaded = None
             if self._copy is not None:
-                written += self._copy.write(records, self._directory.keep)
+                written += self._copy.write(*self._authenticated(), self._directory.keep)
             return written
 
     def verify(self) -> None:
@@ -299,17 +334,37 @@ class ConfigurationKeys:
 
     # ---- inside ----------------------------------------------------------------------------------
 
+    def _load(self) -> ReadRecords:
+        data = guarded_files.read(self.path, key_records.MAX_BYTES)
+        found = generations.read(data, self._installation_id, self._keystore)
+        if found.alias and found.alias != self._keystore.newest:
+            self._loaded = found  # the journal is proved by keys that open through it
+            try:
+                coming = self._coming(found.present.entry_keys(self.open))
+                generations.check_alias(found, self._keystore, coming=coming)
+            except BaseException:
+                self._loaded = None
+                raise
+        self._loaded = found
+        return found
+
+    def _authenticated(self) -> tuple[KeyRecords, SecretBytes]:
+        """The records, and the master key that authenticates them."""
+        found = self.proved
+        return found.present, self._keystore.master_key(found.alias or self._keystore.newest)
+
     def _unwrap(self, record: ConfigurationKeyRecord, wrap: KeyWrap) -> SecretBytes | None:
-        entry = self._keystore.find(wrap.name)
-        if wrap.kind is not WrapKind.MASTER_KEY or entry is None:
-            return None
-        return key_records.open_wrap(self._installation_id, record, wrap, entry.key)
+        return generations.unwrap(self.present, record, wrap, self._keystore)
 
     def _wrap(self, key: SecretBytes, key_id: str, alias: str) -> KeyWrap:
-        wrap_id = ids.new_id()
-        kek = key_records.wrap_key(self._keystore.master_key(alias))
-        aad = key_records.wrap_aad(self._installation_id, key_id, wrap_id)
-        return KeyWrap(wrap_id, WrapKind.MASTER_KEY, alias, aead.wrap(key, kek=kek, aad=aad))
+        master_key = self._keystore.master_key(alias)
+        return generations.wrap_key(self._installation_id, key_id, key, alias, master_key)
+
+    def _wrapped_anew(self, record: ConfigurationKeyRecord) -> ConfigurationKeyRecord:
+        key = self.open(record.id)
+        names = [wrap.name for wrap in record.of_kind(WrapKind.MASTER_KEY)]
+        wraps = [self._wrap(key, record.id, one) for one in names if self._keystore.find(one)]
+        return record._replace(wraps=(*wraps, *record.of_kind(WrapKind.RECIPIENT)))
 
     def _wrap_for(self, key: SecretBytes, key_id: str, recipient: str) -> KeyWrap:
         # imported here since only wrapping for recipients needs it
@@ -328,50 +383,58 @@ class ConfigurationKeys:
         kept = [wrap for wrap in record.wraps if wrap.kind is not WrapKind.MASTER_KEY]
         return record._replace(wraps=(self._wrap(key, record.id, alias), *kept))
 
-    def _change(
-        self,
-        change: Callable[[Records], Iterable[ConfigurationKeyRecord]],
+    def _change_each(
+        self, change: Callable[[ConfigurationKeyRecord], ConfigurationKeyRecord]
     ) -> None:
+        self._change(lambda old: old.with_records(tuple(map(change, old.records))))
+
+    def _change(self, change: Callable[[KeyRecords], KeyRecords]) -> None:
         with self._directory.changing():
-            old = self.load()
-            self._write(tuple(change(old)), old)
+            old = self._load().present
+            new = change(old)
+            if new is old:
+                # the same bytes again, under the same master key: one generation has one document
+                self._replicate(guarded_files.read(self.path, key_records.MAX_BYTES), old)
+            else:
+                self._write(new, old)
 
-    def _write(self, records: Records, before: Records = ()) -> None:
-        self._spread(records, before)
-        self._loaded = records
-        if self._copy is not None:
-            known = {record.id for record in (*records, *before)}
-            self._copy.write(records, self._directory.keep, known)
+    def _write(self, records: KeyRecords, before: KeyRecords | None = None) -> None:
+        self._replicate(generations.serialize(records, self._keystore), records, before)
 
-    def _spread(self, records: Records, before: Records) -> None:
-        """Write the records into every folder; a replaced file with a key that is in neither of the two lists is kept."""
-        data = key_records.serialize(self._installation_id, records)
-        known = {record.id for record in (*records, *before)}
+    def _replicate(
+        self, data: bytes, records: KeyRecords, before: KeyRecords | None = None
+    ) -> None:
+        """Write a document into every folder; a replaced file with a key that is in neither of the two is kept."""
+        known = {*records.ids, *(before.ids if before else ())}
 
         def is_covered(found: bytes) -> bool:
-            return {one.id for one in key_records.parse(found, self._installation_id)} <= known
+            return set(generations.parse(found, self._installation_id).claimed.ids) <= known
 
         self._directory.spread(FILE_NAME, data, self._check, is_covered)
+        self._loaded = generations.read(data, self._installation_id, self._keystore)
+        if self._copy is not None:
+            self._copy.write(*self._authenticated(), self._directory.keep, known)
 
     @property
     def _paths(self) -> list[Path]:
         return [folder / FILE_NAME for folder in self._directory.folders]
 
-    def _found(self, path: Path) -> Records | None:
+    def _found(self, path: Path) -> KeyRecords | None:
         """The records of a file; None if the file is not intact."""
         with suppress(KeystoreError):
-            return self._check(guarded_files.read(path, key_records.MAX_BYTES))
+            return self._check(guarded_files.read(path, key_records.MAX_BYTES)).present
         return None
 
-    def _check(self, data: bytes) -> Records:
-        """Parse records, and open every wrap by a master key of the keystore."""
-        records = key_records.parse(data, self._installation_id)
-        for record in records:
-            for wrap in record.wraps:
-                known = wrap.kind is WrapKind.MASTER_KEY and wrap.name in self._keystore.aliases
-                if known and self._unwrap(record, wrap) is None:
+    def _check(self, data: bytes) -> ReadRecords:
+        """Prove a document of records, and open every wrap by a master key of the keystore."""
+        found = generations.read(data, self._installation_id, self._keystore)
+        for record in found.present.records:
+            for wrap in record.of_kind(WrapKind.MASTER_KEY):
+                known = wrap.name in self._keystore.aliases
+                opened = generations.unwrap(found.present, record, wrap, self._keystore)
+                if known and opened is None:
                     raise KeystoreError(key_records.damaged(f"a wrap of {record.id} does not open"))
-        return records
+        return found
 
     def _best(self) -> bytes:
         best: tuple[int, bytes] | None = None
@@ -379,14 +442,14 @@ class ConfigurationKeys:
         for folder in self._directory.folders:
             try:
                 data = guarded_files.read(folder / FILE_NAME, key_records.MAX_BYTES)
-                count = len(self._check(data))
+                found = self._check(data).present
             except KeystoreError as error:
                 failure = failure or error
                 continue
             if folder == self._directory.folders[0]:
                 return data
-            if best is None or count > best[0]:
-                best = (count, data)
+            if best is None or found.generation > best[0]:
+                best = (found.generation, data)
         if best is None:
             raise KeystoreError(
                 "no replica of the configuration-key records is intact",

@@ -4,12 +4,14 @@ format/recovery.md §4. The copy opens only by an identity, which is stored nowh
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
+from strongroom.configuration_keys.generations import KeyRecords
 from strongroom.configuration_keys.records import ConfigurationKeyRecord, KeyWrap, WrapKind
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, KeystoreError
@@ -17,8 +19,6 @@ from strongroom.system import disk, durable, guarded_files
 
 if TYPE_CHECKING:
     from strongroom.crypto.age import Identity
-
-Records = tuple[ConfigurationKeyRecord, ...]
 
 
 class RecipientDrift(NamedTuple):
@@ -42,7 +42,8 @@ class RecoveryCopy:
 
     def write(
         self,
-        records: Sequence[ConfigurationKeyRecord],
+        records: KeyRecords,
+        master_key: SecretBytes,
         keep: Callable[[Path], object],
         known: Collection[str] | None = None,
     ) -> list[Path]:
@@ -50,6 +51,7 @@ class RecoveryCopy:
 
         Args:
             records: The records to copy.
+            master_key: The master key that authenticates the records, and so their copy.
             keep: Keeps a file before it is replaced.
             known: Ids of keys that the caller has, or removes on purpose, so that a copy with only these need not be
                 kept; None keeps every replaced copy.
@@ -57,7 +59,7 @@ class RecoveryCopy:
         Raises:
             StorageError: The copy cannot be written or removed.
         """
-        data = self._expected(records)
+        data = _copied(records, master_key)
         if self._found() == data:
             return []
         if known is None or not self._ids() <= set(known):
@@ -77,9 +79,14 @@ class RecoveryCopy:
         """Whether the copy exists."""
         return os.path.lexists(self.path)
 
-    def difference(self, records: Sequence[ConfigurationKeyRecord]) -> str:
-        """A phrase for the difference between the copy and these records; empty if there is none."""
-        expected, found = self._expected(records), self._found()
+    def difference(self, records: KeyRecords, master_key: SecretBytes) -> str:
+        """A phrase for the difference between the copy and these records; empty if there is none.
+
+        Args:
+            records: The records.
+            master_key: The master key that authenticates them.
+        """
+        expected, found = _copied(records, master_key), self._found()
         if found == expected:
             return ""
         return f"the second copy {self.path} is {'missing' if found is None else 'out of date'}"
@@ -90,7 +97,7 @@ class RecoveryCopy:
         if found is None:
             return set()
         with suppress(KeystoreError):
-            return {record.id for record in key_records.parse(found, self._installation_id)}
+            return set(generations.parse(found, self._installation_id).claimed.ids)
         return {""}
 
     def _found(self) -> bytes | None:
@@ -101,13 +108,17 @@ class RecoveryCopy:
         except KeystoreError:
             return b""  # a file with loose permissions, or a link, is treated as damaged
 
-    def _expected(self, records: Sequence[ConfigurationKeyRecord]) -> bytes | None:
-        kept = [
-            record._replace(wraps=wraps)
-            for record in records
-            if (wraps := record.of_kind(WrapKind.RECIPIENT))
-        ]
-        return key_records.serialize(self._installation_id, kept) if kept else None
+
+def _copied(records: KeyRecords, master_key: SecretBytes) -> bytes | None:
+    """The contents of the copy; None if no record has a wrap for a recipient."""
+    kept = tuple(
+        record._replace(wraps=wraps)
+        for record in records.records
+        if (wraps := record.of_kind(WrapKind.RECIPIENT))
+    )
+    if not kept:
+        return None
+    return generations.serialize_part(records._replace(records=kept), master_key)
 
 
 def recipients_in(records: Iterable[ConfigurationKeyRecord]) -> tuple[KeyWrap, ...]:
@@ -115,17 +126,29 @@ def recipients_in(records: Iterable[ConfigurationKeyRecord]) -> tuple[KeyWrap, .
     return tuple(wrap for record in records for wrap in record.of_kind(WrapKind.RECIPIENT))
 
 
-def collect(files: Iterable[Path], installation_id: str) -> Records:
-    """The records of all readable files; records of the same key are joined, with the wraps of each."""
+def collect(files: Iterable[Path], installation_id: str) -> KeyRecords | None:
+    """The records of all readable files of format 2, for whoever has no keystore that authenticates them.
+
+    Records of the same key are joined, with the wraps of each. All else is that of the latest generation.
+
+    Returns:
+        The records, not proved; None if no file can be read.
+    """
+    latest: KeyRecords | None = None
     found: dict[str, ConfigurationKeyRecord] = {}
     for path in files:
         with suppress(KeystoreError):
             data = guarded_files.read(path, key_records.MAX_BYTES)
-            for record in key_records.parse(data, installation_id):
+            claimed = generations.parse(data, installation_id).claimed
+            if claimed.format != generations.FORMAT:
+                continue
+            if latest is None or claimed.generation > latest.generation:
+                latest = claimed
+            for record in claimed.records:
                 known = found.setdefault(record.id, record)
                 more = [wrap for wrap in record.wraps if wrap not in known.wraps]
                 found[record.id] = known._replace(wraps=(*known.wraps, *more))
-    return tuple(found.values())
+    return None if latest is None else latest._replace(records=tuple(found.values()))
 
 
 def open_by(

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from strongroom import foreign_words
-from strongroom.consumers import postgres_conninfo
 from strongroom.consumers.base import Candidates, UnprovenLoginError
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
@@ -23,7 +22,7 @@ from strongroom.errors import (
     ConsumerUnavailableError,
     UsageError,
 )
-from strongroom.system import hosts
+from strongroom.system import hosts, postgres_conninfo
 from strongroom.system.extras import needed
 
 if TYPE_CHECKING:

@@ -13,10 +13,12 @@ from strongroom.canonical import ASCII, Fields, Kind, to_base64
 from strongroom.coordination.entries import EntryKey
 from strongroom.coordination.floors import Point
 from strongroom.crypto import kdf, labels, signing
-from strongroom.errors import IntegrityError
+from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import id_bytes, id_text
 
 ENTRY = "anchor"
+MARK = "anchor"
+"""The name of its row among the marks of the repository."""
 VERSION = 2
 MAX_BYTES = 1 << 20
 KIND = Kind("the anchor", ASCII, MAX_BYTES)
@@ -58,11 +60,11 @@ class LogPoint(NamedTuple):
 
     Attributes:
         size: The number of lines, all of them signed.
-        root: Root of the Merkle tree over them.
+        nodes: The frontier of the Merkle tree over them, the largest first; it gives the root.
     """
 
     size: int
-    root: bytes
+    nodes: tuple[bytes, ...]
 
 
 class Anchor(NamedTuple):
@@ -73,7 +75,7 @@ class Anchor(NamedTuple):
         at: The time of the put; for people.
         document: The configuration document: its version, and the digest of its bytes.
         entries: Every other entry of the coordination service: its version, and the digest of its stored bytes.
-        kms: The KMS store.
+        kms: The KMS store; None where the configuration holds none of format 2, as before the end of an upgrade.
         accepted: The newest KMS store that an administrator accepted without a signature; None if there is none.
         logs: The event logs by their nodes.
         records: The configuration-key records: their generation and digest.
@@ -85,7 +87,7 @@ class Anchor(NamedTuple):
     at: str
     document: Point
     entries: Mapping[str, Point]
-    kms: StorePoint
+    kms: StorePoint | None
     logs: Mapping[str, LogPoint]
     records: Point
     registry: Point | None = None
@@ -99,12 +101,13 @@ class Anchor(NamedTuple):
                 "at": self.at,
                 "document": _fields(self.document, "version"),
                 "entries": {name: _fields(one, "version") for name, one in self.entries.items()},
-                "kms": {
+                "kms": self.kms
+                and {
                     **_store_fields(self.kms),
                     "accepted": self.accepted and _store_fields(self.accepted),
                 },
                 "logs": {
-                    node: {"root": log.root.hex(), "size": log.size}
+                    node: {"nodes": [to_base64(one) for one in log.nodes], "size": log.size}
                     for node, log in self.logs.items()
                 },
                 "n": self.number,
@@ -131,11 +134,7 @@ def parse(raw: bytes) -> Anchor:
     fields.check_version("v", VERSION)
     fields.check_names(_MEMBERS)
     registry = fields.optional("registry", Fields.inner)
-    kms = fields.inner("kms")
-    kms.check_names((*_STORE_MEMBERS, "accepted"))
-    accepted = kms.optional("accepted", Fields.inner)
-    if accepted is not None:
-        accepted.check_names(_STORE_MEMBERS)
+    kms, accepted = _stores(fields.optional("kms", Fields.inner))
     return Anchor(
         number=fields.number("n", least=1),
         at=fields.time("at"),
@@ -143,13 +142,21 @@ def parse(raw: bytes) -> Anchor:
         entries={
             name: _point(one, "version") for name, one in fields.object_map("entries").items()
         },
-        kms=_store(kms),
+        kms=kms,
         logs={node: _log(one) for node, one in fields.object_map("logs").items()},
         records=_point(fields.inner("records"), "generation"),
         registry=None if registry is None else _point(registry, "version"),
         repository=fields.number("repository"),
-        accepted=None if accepted is None else _store(accepted),
+        accepted=accepted,
     )
+
+
+def number_of(row: bytes) -> int:
+    """The number that a row claims to have; 0 if it is no anchor. Nothing is proved."""
+    try:
+        return parse(row[_HEAD_BYTES:]).number
+    except FormatError:
+        return 0
 
 
 def open_row(row: bytes, installation_id: str, keys: Mapping[str, EntryKey]) -> Anchor:
@@ -191,6 +198,17 @@ def _point(fields: Fields, number: str) -> Point:
     return Point(fields.number(number, least=1), bytes.fromhex(digest))
 
 
+def _stores(kms: Fields | None) -> tuple[StorePoint | None, StorePoint | None]:
+    """The KMS store, and the one that was accepted."""
+    if kms is None:
+        return None, None
+    kms.check_names((*_STORE_MEMBERS, "accepted"))
+    accepted = kms.optional("accepted", Fields.inner)
+    if accepted is not None:
+        accepted.check_names(_STORE_MEMBERS)
+    return _store(kms), None if accepted is None else _store(accepted)
+
+
 def _store(fields: Fields) -> StorePoint:
     digest = fields.hexadecimal("digest", _HASH_BYTES)
     successor = fields.raw("successor")
@@ -208,6 +226,9 @@ def _store_fields(store: StorePoint) -> dict[str, object]:
 
 
 def _log(fields: Fields) -> LogPoint:
-    fields.check_names(("root", "size"))
-    root = fields.hexadecimal("root", _HASH_BYTES)
-    return LogPoint(fields.number("size"), bytes.fromhex(root))
+    fields.check_names(("nodes", "size"))
+    found = LogPoint(fields.number("size"), fields.raws("nodes"))
+    is_sound = {len(node) for node in found.nodes} <= {_HASH_BYTES}
+    if not is_sound or len(found.nodes) != found.size.bit_count():
+        raise fields.refused("a tree has another size")
+    return found

@@ -49,12 +49,16 @@ class Coordinator(Protocol):
     - A key is a text like a path. Its value has a version, which is 1 after the first put and rises by one with
       each; a key that was deleted begins at 1 again.
     - `put` is atomic over all of its keys, and durable when it returns. Every process reads what the last put wrote.
+    - Each lock has a scope, which `coordination.locks` declares: it keeps off the other processes of its node, or of
+      the whole cluster.
     - A put happens under every lease that the calling thread holds through this coordinator, and under the one
       that is given by a thread that works for a holder. In the same transaction the put checks that each of those
       locks still has the lease's token, and changes nothing where one has not. So a holder that lost its lock
       without noticing cannot write over the work of the next holder.
-    - After a `ConflictError` nothing was changed. After a `CoordinationError` or a `StorageError` of `put` the
-      caller does not know whether the put was made, and has to look before it tries again.
+    - A put has three outcomes. It was made: `put` returns. It was not made, and will not be: any error but the next.
+      It is not known: `OutcomeUnknown`, which is raised only after the implementation has tried for its whole limit
+      to find out. The caller must not try again before it has looked; `outcome` finds out later.
+    - Every call ends within a limit that the implementation states.
     """
 
     def get(self, key: str) -> Versioned | None:
@@ -66,14 +70,30 @@ class Coordinator(Protocol):
         ...
 
     def members(self) -> list[str]:
-        """The ids of the nodes alive now."""
+        """The ids of the nodes alive now, in their order.
+
+        Raises:
+            CoordinationError: The store cannot be read.
+        """
+        ...
+
+    def alive(self) -> AbstractContextManager[None]:
+        """Be a member, for this process's node, until the end of the block or of this process.
+
+        Raises:
+            ConflictError: Another process is a member under the same id.
+            CoordinationError: The store cannot be written.
+        """
         ...
 
     def list(self, prefix: str) -> Mapping[str, Versioned]:
         """The entries whose keys begin with `prefix`, in the order of their keys and as of one moment.
 
+        Args:
+            prefix: The prefix; empty for every entry but those of the coordinator itself.
+
         Raises:
-            UsageError: The prefix does not end with "/".
+            UsageError: The prefix is not empty and does not end with "/".
             CoordinationError: The store cannot be read.
         """
         ...
@@ -83,6 +103,16 @@ class Coordinator(Protocol):
 
         Raises:
             CoordinationError: The store cannot be read.
+        """
+        ...
+
+    def recent_version(self, key: str, age_s: float) -> int:
+        """The version that a key's value had at some moment of the last `age_s` seconds, 0 if there was none.
+
+        It costs nothing to ask all the time, also where `version` is a round trip.
+
+        Raises:
+            CoordinationError: The store has not answered within that time, and does not now.
         """
         ...
 
@@ -96,14 +126,26 @@ class Coordinator(Protocol):
 
         Raises:
             ConflictError: A key has another version than expected, or a lease is no longer held.
-            UsageError: A key belongs to the coordinator itself.
-            CoordinationError: The store cannot be written.
-            StorageError: The disk of the store is full, or another process holds the store.
+            UsageError: A key belongs to the coordinator itself, or the changes are too large for the store.
+            CoordinationError: The store cannot be written; nothing was changed.
+            StorageError: The disk of the store is full, or another process holds the store; nothing was changed.
+            OutcomeUnknown: The changes were sent, and it is not known whether they were made.
+        """
+        ...
+
+    def outcome(self, change_id: str) -> bool:
+        """Whether a put of unknown outcome was made; a put that was not made cannot be made any more afterwards.
+
+        Args:
+            change_id: The id in the `OutcomeUnknown` of that put.
+
+        Raises:
+            CoordinationError: The store cannot be asked, or no longer knows.
         """
         ...
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[Lease]:
-        """Hold a named lock over all processes of the cluster; the lease ends with the block.
+        """Hold a named lock over all processes in its scope; the lease ends with the block.
 
         Raises:
             ConflictError: Another holder still has the lock after `wait_s` seconds.
@@ -114,4 +156,12 @@ class Coordinator(Protocol):
 
     def watch(self, key: str, notice: Callable[[Versioned | None], None]) -> Callable[[], None]:
         """Call `notice` with each new version of a key, from a thread; returns the function that stops it."""
+        ...
+
+
+class EntryStore(Coordinator, Protocol):
+    """A coordination service as the composition root opens it."""
+
+    def close(self) -> None:
+        """End what is open; the next use opens it again."""
         ...

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from strongroom.coordination.anchor import Anchor, LogPoint, StorePoint
 from strongroom.coordination.floors import Point
 
+_LOG = "the event log of "
+_CHECKPOINT = "the checkpoint of "
+
 
 class Fault(StrEnum):
     """Faults of a part of the state, in words that follow its name."""
@@ -45,6 +48,11 @@ class Finding(NamedTuple):
         return self.fault is not Fault.UNFINISHED
 
     @property
+    def is_of_log(self) -> bool:
+        """Whether an event log or its checkpoint does not fit, and not what is served."""
+        return self.what.startswith((_LOG, _CHECKPOINT))
+
+    @property
     def text(self) -> str:
         """The sentence of this finding."""
         return f"{self.what} {self.fault} (as {self.by} says)"
@@ -56,25 +64,23 @@ class LogState(NamedTuple):
     Attributes:
         size: The number of lines.
         signed: The number of lines that the checkpoint signs; None without checkpoint, signing key or `EVENT_LOG_SIGNED`.
-        root_at: The root of the tree over so many first lines; None if there are fewer.
+        goes_on: Whether lines were only added to an earlier state, or the log follows an archived one that goes on from it.
     """
 
     size: int
     signed: int | None
-    root_at: Callable[[int], bytes | None]
+    goes_on: Callable[[LogPoint], bool]
 
 
 class Witness(NamedTuple):
     """The rest of the state as the event logs tell it, archived ones included.
 
     Attributes:
-        anchor: The highest number of an anchor that an event names; 0 for none.
         document: The highest version of the document that an event names; 0 for none.
         changed: Epoch and digest of the newest `KMS_STORE_CHANGED`, or of the acceptance after it.
         changing: The epoch of the newest `KMS_STORE_CHANGING`; 0 for none.
     """
 
-    anchor: int = 0
     document: int = 0
     changed: Point | None = None
     changing: int = 0
@@ -86,7 +92,7 @@ class Observed(NamedTuple):
     Attributes:
         document: The configuration document; None if it is missing.
         entries: Every other entry but the anchor, with version and digest.
-        kms: The KMS store.
+        kms: The KMS store; None if no store of format 2 can be read.
         follows: Whether the KMS store follows, by signatures, from one that is known or was accepted.
         logs: The event logs by their nodes.
         records: The configuration-key records.
@@ -96,7 +102,7 @@ class Observed(NamedTuple):
 
     document: Point | None
     entries: Mapping[str, Point]
-    kms: StorePoint
+    kms: StorePoint | None
     follows: bool
     logs: Mapping[str, LogState]
     records: Point
@@ -115,7 +121,7 @@ def compare(entry: Anchor | None, row: Anchor | None, observed: Observed) -> tup
     return tuple(
         dict.fromkeys(
             [
-                *_anchors(entry, row, observed.witness),
+                *_anchors(entry, row),
                 *(_by_entry(entry, observed) if entry else ()),
                 *(_by_row(row, entry, observed) if row else ()),
                 *_by_log(observed),
@@ -124,8 +130,37 @@ def compare(entry: Anchor | None, row: Anchor | None, observed: Observed) -> tup
     )
 
 
-def _anchors(entry: Anchor | None, row: Anchor | None, witness: Witness) -> Iterator[Finding]:
-    """Compare the anchors with each other, and with the number that the log names (3.2)."""
+def compare_entries(
+    entry: Anchor | None, row: Anchor | None, entries: Mapping[str, Point]
+) -> tuple[Finding, ...]:
+    """The part of the comparison that is made before each put: the anchors and the entries (3.2, 3.3).
+
+    Args:
+        entry: As for `compare`.
+        row: As for `compare`.
+        entries: Every entry but the anchor, with version and digest.
+    """
+    return (*_anchors(entry, row), *(_entries(entry.entries, entries) if entry else ()))
+
+
+def compare_logs(
+    entry: Anchor | None, row: Anchor | None, logs: Mapping[str, LogState]
+) -> tuple[Finding, ...]:
+    """The part of the comparison that is about the event logs.
+
+    Args:
+        entry: As for `compare`.
+        row: As for `compare`.
+        logs: The event logs by their nodes.
+    """
+    both = ((entry, "the anchor"), (row, "the repository"))
+    return tuple(
+        finding for anchor, by in both if anchor is not None for finding in _logs(anchor, logs, by)
+    )
+
+
+def _anchors(entry: Anchor | None, row: Anchor | None) -> Iterator[Finding]:
+    """Compare the anchors with each other (3.2)."""
     if entry is None:
         yield Finding("the anchor", Fault.MISSING, "every entry")
         return
@@ -139,15 +174,14 @@ def _anchors(entry: Anchor | None, row: Anchor | None, witness: Witness) -> Iter
             yield Finding("the anchor in the repository", Fault.DIFFERENT)
     elif row.number < entry.repository:
         yield Finding("the anchor in the repository", Fault.BEHIND)
-    if witness.anchor > entry.number:
-        yield Finding("the anchor", Fault.BEHIND, "the event log")
 
 
 def _by_entry(anchor: Anchor, observed: Observed) -> Iterator[Finding]:
     """Compare with the anchor that was put together with the entries (3.3)."""
     yield from _same("the configuration document", anchor.document, observed.document)
     yield from _entries(anchor.entries, observed.entries)
-    yield from _same("the KMS store", _point(anchor.kms), _point(observed.kms))
+    if anchor.kms or observed.kms:
+        yield from _same("the KMS store", _point(anchor.kms), _point(observed.kms))
     if not observed.follows:
         yield Finding("the KMS store", Fault.UNACCEPTED)
     if anchor.registry or observed.registry:
@@ -160,7 +194,9 @@ def _by_row(row: Anchor, entry: Anchor | None, observed: Observed) -> Iterator[F
     by = "the repository"
     if entry is None or row.number > entry.number:
         yield from _not_behind("the configuration document", row.document, observed.document, by)
-        yield from _not_behind("the KMS store", _point(row.kms), _point(observed.kms), by)
+        if row.kms:
+            store = Point(row.kms.epoch, row.kms.digest)
+            yield from _not_behind("the KMS store", store, _point(observed.kms), by)
         if row.registry:
             yield from _not_behind("the registry of nodes", row.registry, observed.registry, by)
     yield from _outside(row, observed, by)
@@ -170,25 +206,34 @@ def _outside(anchor: Anchor, observed: Observed, by: str) -> Iterator[Finding]:
     """Compare what is no entry: it may be further than the anchor."""
     records = "the configuration-key records"
     yield from _not_behind(records, anchor.records, observed.records, by)
+    yield from _logs(anchor, observed.logs, by)
+
+
+def _logs(anchor: Anchor, logs: Mapping[str, LogState], by: str) -> Iterator[Finding]:
     for node, point in anchor.logs.items():
-        yield from _log(node, point, observed.logs.get(node), by)
+        yield from _log(node, point, logs.get(node), by)
 
 
 def _by_log(observed: Observed) -> Iterator[Finding]:
     """Compare the store and the document with what the event logs say, in both directions (3.5)."""
-    witness, epoch, by = observed.witness, observed.kms.epoch, "the event log"
-    changed = witness.changed or Point(1, observed.kms.digest)
-    if epoch < changed.number:
+    witness, by = observed.witness, "the event log"
+    if observed.kms:
+        yield from _store_by_log(observed.kms, witness, by)
+    if observed.document and observed.document.number < witness.document:
+        yield Finding("the configuration document", Fault.BEHIND, by)
+
+
+def _store_by_log(store: StorePoint, witness: Witness, by: str) -> Iterator[Finding]:
+    changed = witness.changed or Point(1, store.digest)
+    if store.epoch < changed.number:
         yield Finding("the KMS store", Fault.BEHIND, by)
-    elif epoch == changed.number:
-        if witness.changed and changed.digest != observed.kms.digest:
+    elif store.epoch == changed.number:
+        if changed.digest != store.digest and witness.changed:
             yield Finding("the KMS store", Fault.DIFFERENT, by)
-    elif witness.changing == epoch:
+    elif witness.changing == store.epoch:
         yield Finding("the KMS store", Fault.UNFINISHED, by)
     else:
         yield Finding("the KMS store", Fault.UNWITNESSED, by)
-    if observed.document and observed.document.number < witness.document:
-        yield Finding("the configuration document", Fault.BEHIND, by)
 
 
 def _entries(known: Mapping[str, Point], found: Mapping[str, Point]) -> Iterator[Finding]:
@@ -219,7 +264,7 @@ def _not_behind(what: str, known: Point, found: Point | None, by: str) -> Iterat
 
 
 def _log(node: str, known: LogPoint, found: LogState | None, by: str) -> Iterator[Finding]:
-    what, checkpoint = f"the event log of {node}", f"the checkpoint of {node}"
+    what, checkpoint = f"{_LOG}{node}", f"{_CHECKPOINT}{node}"
     if found and found.signed is not None and found.signed > found.size:
         yield Finding(what, Fault.BEHIND, "its checkpoint")
     if not known.size:
@@ -227,15 +272,17 @@ def _log(node: str, known: LogPoint, found: LogState | None, by: str) -> Iterato
     if found is None:
         yield Finding(what, Fault.MISSING, by)
         return
-    if found.size < known.size:
-        yield Finding(what, Fault.BEHIND, by)
-    elif found.root_at(known.size) != known.root:
-        yield Finding(what, Fault.DIFFERENT, by)
-    if found.signed is None:
-        yield Finding(checkpoint, Fault.MISSING, by)
-    elif found.signed < known.size:
-        yield Finding(checkpoint, Fault.BEHIND, by)
+    is_shorter = found.size < known.size
+    if not found.goes_on(known):
+        if is_shorter:
+            yield Finding(what, Fault.BEHIND, by)
+        if found.signed is None:
+            yield Finding(checkpoint, Fault.MISSING, by)
+        elif found.signed < known.size:
+            yield Finding(checkpoint, Fault.BEHIND, by)
+        elif not is_shorter:
+            yield Finding(what, Fault.DIFFERENT, by)
 
 
-def _point(store: StorePoint) -> Point:
-    return Point(store.epoch, store.digest)
+def _point(store: StorePoint | None) -> Point | None:
+    return None if store is None else Point(store.epoch, store.digest)

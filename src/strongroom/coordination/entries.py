@@ -102,12 +102,19 @@ class EntryKeys(NamedTuple):
         generation: The generation of the records.
         active: The active configuration key.
         next: The key that becomes active; None unless a regeneration is under way.
+        digest: SHA-256 of the records, for the anchor; empty where a recovery opened the keys without them.
     """
 
     installation_id: str
     generation: int
     active: EntryKey
     next: EntryKey | None = None
+    digest: bytes = b""
+
+    def named(self, key_id: str) -> EntryKey | None:
+        """The key in force of an id; None if the id is that of no key in force."""
+        both = (self.active, self.next)
+        return next((one for one in both if one is not None and one.id == key_id), None)
 
 
 class ProvedEntry(NamedTuple):

@@ -7,19 +7,24 @@ if somebody removes the lock's file. A process must not fork while the coordinat
 survive that; children are started by exec.
 """
 
-import fcntl
 import hashlib
 import os
-import re
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from strongroom.coordination import locks
 from strongroom.coordination.base import LOCKS, Change, Lease, Versioned
-from strongroom.errors import ConflictError, CoordinationError, StorageError, UsageError
+from strongroom.coordination.kernel_locks import KernelLocks
+from strongroom.errors import (
+    ConflictError,
+    CoordinationError,
+    OutcomeUnknown,
+    StorageError,
+    UsageError,
+)
 from strongroom.system import disk, durable
 
 _APPLICATION_ID = 0x5352434F
@@ -32,12 +37,12 @@ CREATE TABLE entries (
 """
 _BUSY_S = 10.0
 """How long one process waits for another's transaction, which takes milliseconds."""
-_LOCK_POLL_S = 0.02
+_WIPE_BUSY_MS = 200
 _WATCH_POLL_S = 0.25
-_HOLDER_BYTES = 200
 _FILE_MODE = 0o600
-_LOCK_NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 _COLUMNS = "key, version, value, digest"
+_NOT_SYNCED = "SQLITE_IOERR_FSYNC"
+"""SQLite's error for a commit that is written, and that the disk does not confirm."""
 _HINT = "restore the coordination database from a backup"
 
 
@@ -56,9 +61,9 @@ class LocalCoordinator:
             holder: Words for the holder of our locks, shown to other users who wait for one.
         """
         self._path = path
-        self._locks = locks_dir
         self._node_id = node_id
         self._holder = holder or f"process {os.getpid()}"
+        self._locks = KernelLocks(locks_dir, self._holder)
         self._connection: sqlite3.Connection | None = None
         self._guard = threading.Lock()
         self._held: dict[Lease, int] = {}
@@ -98,13 +103,19 @@ class LocalCoordinator:
         """The id of this node, the only member."""
         return [self._node_id]
 
+    def alive(self) -> AbstractContextManager[None]:
+        """Nothing is to be done: the only node is alive as long as anybody asks."""
+        return nullcontext()
+
     def list(self, prefix: str) -> Mapping[str, Versioned]:
-        """The entries whose keys begin with a prefix, by key, as one query sees them."""
-        if not prefix.endswith("/"):
+        """The entries whose keys begin with a prefix, by key, as one query sees them; without one, all but locks."""
+        if prefix and not prefix.endswith("/"):
             raise UsageError(f"{prefix[:80]!r} is no prefix of keys: it does not end with '/'")
-        query = f"SELECT {_COLUMNS} FROM entries WHERE key > ? AND key < ? ORDER BY key"  # noqa: S608
+        wanted = "key > ? AND key < ?" if prefix else "NOT (key > ? AND key < ?)"
+        query = f"SELECT {_COLUMNS} FROM entries WHERE {wanted} ORDER BY key"  # noqa: S608
         # "0" is the character after "/", so exactly the keys that begin with the prefix lie between these bounds
-        bounds = (prefix, f"{prefix[:-1]}0")
+        bounded = prefix or LOCKS
+        bounds = (bounded, f"{bounded[:-1]}0")
         with self._guard, _translated(self._path):
             rows = self._open().execute(query, bounds).fetchall()
             return {row[0]: _checked(*row) for row in rows}
@@ -115,6 +126,10 @@ class LocalCoordinator:
             query = "SELECT version FROM entries WHERE key = ?"
             row = self._open().execute(query, (key,)).fetchone()
             return row[0] if row else 0
+
+    def recent_version(self, key: str, age_s: float) -> int:  # noqa: ARG002  it lies beside us: the present one costs no more
+        """The present version of a key's value, 0 if the key does not exist."""
+        return self.version(key)
 
     def put(self, changes: Mapping[str, Change], *, lease: Lease | None = None) -> None:
         """Apply all changes in one transaction, or none; synced when it returns."""
@@ -134,11 +149,23 @@ class LocalCoordinator:
                     _check_lease(connection, one)
                 for key, change in changes.items():
                     _apply(connection, key, change)
+            if any(change.value is None for change in changes.values()):
+                _wipe(self._open())
+
+    def outcome(self, change_id: str) -> bool:
+        """Refuse to say: an outcome that a failing disk left open is decided when the disk works again.
+
+        Raises:
+            CoordinationError: Always.
+        """
+        raise CoordinationError(
+            f"the coordination database keeps no record of the change {change_id!r}",
+            hint="look at the present state",
+        )
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[Lease]:
         """Hold a named lock over all processes; the kernel frees it when its holder dies."""
-        if re.fullmatch(_LOCK_NAME, name) is None:
-            raise UsageError(f"{name[:80]!r} is no name of a lock")
+        locks.check_name(name)
         return self._hold(name, wait_s)
 
     def watch(self, key: str, notice: Callable[[Versioned | None], None]) -> Callable[[], None]:
@@ -186,6 +213,8 @@ class LocalCoordinator:
             try:
                 _check_schema(connection, self._path)
                 connection.execute("PRAGMA synchronous = FULL")
+                # a value that was deleted or replaced is overwritten in its page, whatever this SQLite does by default
+                connection.execute("PRAGMA secure_delete = ON")
             except BaseException:
                 connection.close()
                 raise
@@ -194,27 +223,14 @@ class LocalCoordinator:
 
     @contextmanager
     def _hold(self, name: str, wait_s: float) -> Iterator[Lease]:
-        path = self._locks / f"{name}.lock"
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-        except OSError as error:
-            raise disk.problem(f"the lock file {path} cannot be opened", error) from error
-        try:
-            self._acquire(handle, name, wait_s)
-            # The lock's file is never removed: a process that waits for the old file and one that creates a new file
-            # would both get "the" lock. The holder's name in it is only shown to others, so a full disk must not
-            # matter.
-            with suppress(OSError):
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, self._holder.encode()[:_HOLDER_BYTES], 0)
+        # both scopes of locks are the kernel's here, since all processes are on this machine
+        with self._locks.hold(name, wait_s):
             lease = self._new_lease(name)
             try:
                 yield lease
             finally:
                 with self._guard:
                     del self._held[lease]
-        finally:
-            os.close(handle)
 
     def _new_lease(self, name: str) -> Lease:
         """Increase the lock's token, so that no earlier holder of the lock can put anything from now on."""
@@ -235,24 +251,6 @@ class LocalCoordinator:
             self._held[lease] = threading.get_ident()
             return lease
 
-    def _acquire(self, handle: int, name: str, wait_s: float) -> None:
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    holder = os.pread(handle, _HOLDER_BYTES, 0).decode(errors="replace")
-                    raise ConflictError(
-                        f"{name} is locked by {holder or 'another process'}",
-                        hint="wait until it has finished, then try again",
-                    ) from error
-                time.sleep(_LOCK_POLL_S)
-            except OSError as error:
-                raise disk.problem(f"{name} cannot be locked in {self._locks}", error) from error
-            else:
-                return
-
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
@@ -260,10 +258,49 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
     try:
         yield connection
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
+        if getattr(error, "sqlite_errorname", "") == _NOT_SYNCED:
+            _overwrite_last(connection)
         raise
+
+
+def _wipe(connection: sqlite3.Connection) -> None:
+    """Empty the write-ahead log behind a removal: older values lie in it, also that of a key that was retired.
+
+    A reader in another process may keep it busy for a moment; then the next removal empties it, or the last process that
+    closes the database. The removal itself was made, whatever a disk says here.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute(f"PRAGMA busy_timeout = {_WIPE_BUSY_MS}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with suppress(sqlite3.Error):
+        connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+
+
+def _overwrite_last(connection: sqlite3.Connection) -> None:
+    """Write over a transaction that stands in the log and could not be synced.
+
+    Nobody sees that transaction now. But the log on the disk may hold all of it, and whoever opens the database after a
+    crash would apply it.
+
+    Raises:
+        OutcomeUnknown: The disk refuses this, too.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        # changes nothing, and is written all the same: to the place in the log where that transaction stands
+        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise OutcomeUnknown(
+            f"the disk of the coordination database failed while it was synced: {error}; the change is not"
+            " visible now, and may be there after a restart",
+            hint="check the disk and the system's log, then look at the present state",
+        ) from error
 
 
 def _read(connection: sqlite3.Connection, key: str) -> Versioned | None:

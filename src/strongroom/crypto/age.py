@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import pyrage
 
+from strongroom.crypto import passphrases
 from strongroom.crypto.age_passphrase import open_with_passphrase
 from strongroom.crypto.rng import KEY_BYTES
 from strongroom.crypto.secret import SecretBytes
@@ -196,10 +197,11 @@ def seal(data: bytes, to: SealTo) -> bytes:
     """Seal data into a binary age file.
 
     Raises:
-        UsageError: A recipient is not supported, the passphrase is empty, or neither is given.
+        UsageError: A recipient is not supported, the passphrase is too short, or neither is given.
     """
     if to.passphrase is not None:
-        return bytes(pyrage.passphrase.encrypt(data, _phrase(to.passphrase)))
+        phrase = passphrases.text_of(passphrases.check_new(to.passphrase))
+        return bytes(pyrage.passphrase.encrypt(data, phrase))
     if not to.recipients:
         raise UsageError("there is nobody to seal it to")
     return bytes(pyrage.encrypt(data, [_public(one) for one in to.recipients]))
@@ -225,7 +227,8 @@ def open_sealed(data: bytes, by: OpenWith) -> SecretBytes:
     private = [_private(one) for one in by.identities]
     try:
         if by.passphrase is not None:
-            return open_with_passphrase(binary, _phrase(by.passphrase).encode())
+            phrase = passphrases.text_of(by.passphrase)
+            return open_with_passphrase(binary, phrase.encode())
         return SecretBytes(pyrage.decrypt(binary, private))
     except (pyrage.DecryptError, IntegrityError):
         raise IntegrityError(
@@ -304,16 +307,6 @@ def _public(text: str) -> Any:
             hint="give an age1… (age-keygen -y), age1tag1… or age1tagpq1… recipient; age1pq1…, ssh and"
             " plugin recipients are not supported",
         ) from None
-
-
-def _phrase(passphrase: SecretBytes) -> str:
-    try:
-        text = passphrase.reveal().decode()
-    except UnicodeDecodeError:
-        raise UsageError("the passphrase is not UTF-8") from None
-    if not text:
-        raise UsageError("the passphrase is empty")
-    return text
 
 
 def _dearmored(data: bytes) -> bytes:

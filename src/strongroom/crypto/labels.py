@@ -53,9 +53,11 @@ SEAL_BACKUP_RMK = b"strongroom/v2/seal/backup-rmk"
 ENTRY_MAC = b"strongroom/v2/entry-mac"
 RECORDS_MAC = b"strongroom/v2/records-mac"
 KMS_MAC_2 = b"strongroom/v2/kms/mac"
+BACKUP_MAC_2 = b"strongroom/v2/backup/mac"
 KMS_SUCCESSOR = b"strongroom/v2/kms/successor"
 KMS_SUCCEEDS = b"strongroom/v2/kms/succeeds"
 ANCHOR = b"strongroom/v2/anchor"
+LOG_ANCHOR = b"strongroom/v2/log-anchor"
 SIGNED = b"strongroom/v2/signed/"
 IDENTITY = b"strongroom/v2/identity"
 CHECKPOINT = b"strongroom/"
@@ -125,10 +127,11 @@ class Use(NamedTuple):
 
     def fits(self, data: bytes) -> bool:
         """Whether these bytes can be of this use, by label and length."""
+        if not data.startswith(self.label):
+            return False
         if self.framed:
             return self._fits_framed(data)
-        long_enough = len(data) == self.width if self.has_fixed_width else len(data) >= self.width
-        return long_enough and data.startswith(self.label)
+        return len(data) == self.width if self.has_fixed_width else len(data) >= self.width
 
     def _fits_framed(self, data: bytes) -> bool:
         head = self.label + b"\0" + bytes([len(self.fields)])
@@ -194,6 +197,7 @@ SUBKEYS: tuple[Use, ...] = (
     Use(ROOT_LOCAL, Kind.INFO, CONFIGURATION, (), "kms-store.md"),
     Use(BOOTSTRAP, Kind.INFO, CONFIGURATION, (_INSTALLATION,), "bootstrap-file.md"),
     Use(ANCHOR, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "anchor.md"),
+    Use(LOG_ANCHOR, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "anchor.md"),
     Use(ENTRY_MAC, Kind.INFO, CONFIGURATION, (_INSTALLATION, _KEY_ID), "entries.md"),
     Use(KMS_MEK_WRAP, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(KMS_MAC, Kind.INFO, RMK, _PLACE, "kms-store.md"),
@@ -201,6 +205,7 @@ SUBKEYS: tuple[Use, ...] = (
     Use(KMS_SUCCESSOR, Kind.INFO, RMK, _PLACE, "kms-store.md"),
     Use(BACKUP_MAC, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
     Use(BACKUP_ASSETS, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
+    Use(BACKUP_MAC_2, Kind.INFO, RMK, _OF_BACKUP, "backup.md"),
     Use(SLOT, Kind.INFO, MEK, (), "envelope.md", salted=True),
     Use(KMS_CANARY, Kind.INFO, MEK, (), "kms-store.md", salted=True),
     Use(BACKUP_MEK, Kind.INFO, MEK, _OF_BACKUP, "backup.md"),

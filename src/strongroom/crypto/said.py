@@ -16,7 +16,12 @@ def of_wrap(key_id: str, wrap_id: str, wrap: bytes) -> bytes:
 
 def of_manifest(manifest: bytes) -> bytes:
     """The statement that a backup is of this installation: the digest of its manifest."""
-    return hashlib.sha256(manifest).digest()
+    return of_manifest_digest(hashlib.sha256(manifest).digest())
+
+
+def of_manifest_digest(sha256: bytes) -> bytes:
+    """The same statement, for whoever has only the digest of the manifest."""
+    return _fixed(sha256)
 
 
 def of_log_key(node: str, public: bytes, first_size: int) -> bytes:

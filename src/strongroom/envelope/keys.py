@@ -15,9 +15,9 @@ from strongroom.errors import IntegrityError, KeyNotFoundError
 from strongroom.kms.data_keys import DataKeys
 
 
-def format_1() -> int:
-    """The format that is written until a node's floors say another one."""
-    return headers.FORMAT_1
+def present_format() -> int:
+    """The format that new envelopes have."""
+    return headers.FORMAT_2
 
 
 class OpenedKey(NamedTuple):
@@ -44,7 +44,9 @@ class EnvelopeKeys:
         written_format: Says in which format a new envelope is written; every format is read.
     """
 
-    def __init__(self, data_keys: DataKeys, written_format: Callable[[], int] = format_1) -> None:
+    def __init__(
+        self, data_keys: DataKeys, written_format: Callable[[], int] = present_format
+    ) -> None:
         self._data_keys, self._written_format = data_keys, written_format
 
     @property

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from strongroom.errors import FormatError
-from strongroom.eventlog import chain, events
+from strongroom.eventlog import chain
 from strongroom.eventlog.chain import Break, Head
-from strongroom.eventlog.merkle import Frontier
+from strongroom.eventlog.late import Doubt, Late, Remarks
+from strongroom.eventlog.merkle import EMPTY, Frontier
 from strongroom.eventlog.notes import Checkpoint
 
 
@@ -17,7 +18,11 @@ class Report(NamedTuple):
         head: The last good line.
         breaks: Lines that do not continue the one before.
         faults: Sentences on checkpoints that the lines contradict, or that are missing or damaged.
-        late: Lines that were signed later than written, and where signing began again; in words.
+        late: Lines that were signed later than they were written.
+        tree: The tree over all lines.
+        acknowledged: The names of what the log says to be acknowledged.
+        archives: The names of the archived logs before this one that were verified, too, the newest first.
+        doubts: Findings on archived logs that only an administrator can know to be right.
         signed: How many lines this log's own checkpoint covers; None if it is not signed.
         unsigned: How many lines stand behind those.
         since: When the first unsigned line was written; empty if every line is signed, or none is.
@@ -26,7 +31,11 @@ class Report(NamedTuple):
     head: Head
     breaks: tuple[Break, ...]
     faults: tuple[str, ...] = ()
-    late: tuple[str, ...] = ()
+    late: tuple[Late, ...] = ()
+    tree: Frontier = EMPTY
+    acknowledged: frozenset[str] = frozenset()
+    archives: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     signed: int | None = None
     unsigned: int = 0
     since: str = ""
@@ -40,6 +49,12 @@ class Report(NamedTuple):
     def is_whole(self) -> bool:
         """Whether nothing was changed, and the log is signed to its end if any line is signed."""
         return not self.is_changed and not self.unsigned
+
+    @property
+    def unacknowledged(self) -> tuple[Doubt, ...]:
+        """Lines that were signed late, and findings on archived logs, which no administrator has acknowledged."""
+        late = (Doubt(one.name, one.text) for one in self.late if not one.acknowledged)
+        return (*late, *(one for one in self.doubts if one.name not in self.acknowledged))
 
     def with_checkpoint(self, own: Checkpoint | None, faults: Sequence[str]) -> "Report":
         """The report completed by the log's own checkpoint, which must be the first that `verify` was given."""
@@ -59,10 +74,9 @@ class _Reader:
 
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         self.tree = Frontier()
-        self.late: list[str] = []
+        self.remarks = Remarks()
         self.since = ""
         self._last = checkpoints[0].size if checkpoints else -1
-        self._signings = 0
         self._sizes = {checkpoint.size for checkpoint in checkpoints}
         self.roots = {0: self.tree.root}
 
@@ -73,29 +87,8 @@ class _Reader:
                 self.roots[self.tree.size] = self.tree.root
             if self.tree.size == self._last + 1:
                 self.since = _time_of(line)
-            self._note(line)
+            self.remarks.take(line, self.tree.size)
             yield line
-
-    def _note(self, line: bytes) -> None:
-        # parsing is slow and the chain parses each line anyway: only lines about the log itself are parsed here as well
-        if b'"id":"EVENT_LOG_' not in line:
-            return
-        try:
-            record = chain.parse_line(line)
-        except FormatError:
-            return
-        details = record["details"]
-        if record["id"] == events.EVENT_LOG_UNSIGNED and isinstance(details, dict):
-            self.late.append(
-                f"lines {details['first']} to {details['last']} were signed only with line "
-                f"{record['seq']}: their writer was killed, the power failed, or it was not us"
-            )
-        if record["id"] == events.EVENT_LOG_SIGNED:
-            self._signings += 1
-            if self._signings > 1:
-                self.late.append(
-                    f"signing began again at line {record['seq']}: the checkpoint was gone"
-                )
 
 
 def verify(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint]) -> Report:
@@ -108,7 +101,15 @@ def verify(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint]) -> Report:
     reader = _Reader(checkpoints)
     report = chain.verify(reader.pass_on(lines))
     faults = [words for one in checkpoints if (words := _fault(one, reader))]
-    return Report(report.head, report.breaks, tuple(faults), tuple(reader.late), since=reader.since)
+    return Report(
+        head=report.head,
+        breaks=report.breaks,
+        faults=tuple(faults),
+        late=reader.remarks.late(),
+        tree=reader.tree,
+        acknowledged=reader.remarks.acknowledged(),
+        since=reader.since,
+    )
 
 
 def fault(lines: Iterable[bytes], checkpoint: Checkpoint) -> str:

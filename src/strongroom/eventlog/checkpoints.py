@@ -9,6 +9,7 @@ the next append signs them and says so by an event.
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import Checkpoint, LogSigner
-from strongroom.system import durable
+from strongroom.system import disk, durable
 
 #: Returns the signer of this log, or None while the node has no key that signs, as during its creation.
 FindSigner = Callable[[], LogSigner | None]
@@ -48,11 +49,13 @@ class Signing(NamedTuple):
         signer: The key that signs the next checkpoint.
         tree: The tree before the new lines.
         remarks: Events about the signing itself, which are written before the caller's events.
+        rekeys: Whether this is the first checkpoint of a new key, which the former one signs too.
     """
 
     signer: LogSigner
     tree: Frontier
     remarks: tuple[Event, ...]
+    rekeys: bool = False
 
 
 class Newest(NamedTuple):
@@ -64,12 +67,14 @@ class Newest(NamedTuple):
         note: The signed note.
         head: Digest of the last signed line. The digest itself is not signed; it only shows quickly whether the log has
             grown since.
+        tree: The tree over the signed lines, whose root is that of the checkpoint.
     """
 
     signer: LogSigner
     checkpoint: Checkpoint
     note: bytes
     head: str
+    tree: Frontier
 
 
 class Reading(NamedTuple):
@@ -105,7 +110,7 @@ class CheckpointFile:
             None if the append must not be signed: the node has no key, or the log does not contain the lines that were
             signed. A new signature would then hide that lines are missing.
         """
-        signer = self.signer()
+        signer = self._present_signer()
         if signer is None:
             return None
         try:
@@ -115,8 +120,10 @@ class CheckpointFile:
         if stored is None:
             return Signing(signer, _grown(Frontier(), log.forwards()), _began(signer, head))
         if (stored.frontier.size, stored.head) == (head.seq, head.digest):
-            return Signing(signer, stored.frontier, ())
-        return _caught_up(signer, stored, head, log)
+            found: Signing | None = Signing(signer, stored.frontier, ())
+        else:
+            found = _caught_up(signer, stored, head, log)
+        return found and _rekeyed(found, stored, head)
 
     def new_log(self) -> Signing | None:
         """The state from which the first append to a new log makes its checkpoint; None if the node has no key."""
@@ -142,7 +149,7 @@ class CheckpointFile:
             return None
         stored = parse(data)
         if data != self._verified:
-            checkpoint = notes.open_note(stored.note, signer.verifier)
+            checkpoint = signer.open(stored.note)
             if (checkpoint.size, checkpoint.root) != (stored.frontier.size, stored.frontier.root):
                 raise IntegrityError("the state of the checkpoint is not that of its note")
             self._verified = data
@@ -155,6 +162,8 @@ class CheckpointFile:
             NotFoundError: The node has no key that signs as yet.
             StrongroomError: The key cannot be opened, or the checkpoint is damaged or does not verify.
         """
+        if self._knows_not_all():
+            self.forget_signer()
         signer = self._signer or self._find_signer()
         if signer is None:
             raise NotFoundError(
@@ -163,8 +172,26 @@ class CheckpointFile:
         stored = self.load(signer)
         if stored is None:
             return None
-        checkpoint = notes.open_note(stored.note, signer.verifier)
-        return Newest(signer, checkpoint, stored.note, stored.head)
+        checkpoint = signer.open(stored.note)
+        return Newest(signer, checkpoint, stored.note, stored.head, stored.frontier)
+
+    def sync(self) -> None:
+        """Make the checkpoint durable, if there is one: what relies on it must find it after a power failure.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk.problem(f"cannot sync {self.path}", error) from error
+        durable.sync_folder(self.path.parent)
 
     def try_key(self) -> None:
         """Open the key that signs, if there is one.
@@ -173,6 +200,29 @@ class CheckpointFile:
             StrongroomError: The signing key exists and cannot be opened.
         """
         self._signer = self._signer or self._find_signer()
+
+    def forget_signer(self) -> None:
+        """Ask for the key that signs again at the next append: it was replaced."""
+        self._signer = None
+
+    def _present_signer(self) -> LogSigner | None:
+        """The signer, asked for anew if another process signed with a key that replaced the one in memory."""
+        if self._knows_not_all():
+            self.forget_signer()
+        return self.signer()
+
+    def _knows_not_all(self) -> bool:
+        """Whether the checkpoint has a signature of our name by a key that the signer in memory does not know."""
+        if self._signer is None:
+            return False
+        try:
+            data = self.path.read_bytes()
+            if data == self._verified:
+                return False
+            ids = notes.key_ids(data.partition(b"\n")[2], self._signer.verifier.name)
+        except (FormatError, OSError):
+            return False
+        return not ids <= self._signer.key_ids
 
     def signer(self) -> LogSigner | None:
         """The signer; None if the key cannot be opened: an event without a signature is better than a lost event."""
@@ -185,7 +235,7 @@ class CheckpointFile:
 def signed(signing: Signing, new: Iterable[bytes], head: Head) -> bytes:
     """The checkpoint, as its file holds it, of a log with its new lines."""
     tree = _grown(signing.tree, new)
-    note = signing.signer.sign(tree.size, tree.root)
+    note = signing.signer.sign(tree.size, tree.root, with_former=signing.rekeys)
     state = {
         "frontier": [base64.b64encode(node).decode("ascii") for node in tree.nodes],
         "head": head.digest,
@@ -201,6 +251,16 @@ def _grown(tree: Frontier, lines: Iterable[bytes]) -> Frontier:
 
 def _began(signer: LogSigner, head: Head) -> tuple[Event, ...]:
     return (events.event_log_signed(signer.verifier.text, head.seq),)
+
+
+def _rekeyed(signing: Signing, stored: Stored, head: Head) -> Signing:
+    """The same, with the event of a new key if the stored checkpoint is by the former one alone."""
+    signer = signing.signer
+    ids = notes.key_ids(stored.note, signer.verifier.name)
+    if signer.former is None or signer.verifier.key_id in ids:
+        return signing
+    event = events.event_log_rekeyed(signer.verifier.text, signer.former.text, head.seq)
+    return signing._replace(remarks=(*signing.remarks, event), rekeys=True)
 
 
 def _caught_up(signer: LogSigner, stored: Stored, head: Head, log: Reading) -> Signing | None:

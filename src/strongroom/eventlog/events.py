@@ -20,7 +20,9 @@ SECRET_REVEALED = "SECRET_REVEALED"  # noqa: S105
 SECRET_ROTATED = "SECRET_ROTATED"  # noqa: S105
 SECRET_ROTATION_FAILED = "SECRET_ROTATION_FAILED"  # noqa: S105
 KMS_MODE_CHANGED = "KMS_MODE_CHANGED"
+KMS_STORE_CHANGING = "KMS_STORE_CHANGING"
 KMS_STORE_CHANGED = "KMS_STORE_CHANGED"
+KMS_STORE_ABANDONED = "KMS_STORE_ABANDONED"
 KMS_EPOCH_ACCEPTED = "KMS_EPOCH_ACCEPTED"
 ROOT_ADDED = "ROOT_ADDED"
 ROOT_REMOVED = "ROOT_REMOVED"
@@ -63,11 +65,17 @@ NODE_PREPARED = "NODE_PREPARED"
 NODE_ADMITTED = "NODE_ADMITTED"
 NODE_REFUSED = "NODE_REFUSED"
 NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
+FORMAT_UPGRADED = "FORMAT_UPGRADED"
+CLUSTER_ENABLED = "CLUSTER_ENABLED"
+IDENTITY_RENEWED = "IDENTITY_RENEWED"
 BOOTSTRAP_FILE_MADE = "BOOTSTRAP_FILE_MADE"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
 EVENT_LOG_SIGNED = "EVENT_LOG_SIGNED"
 EVENT_LOG_UNSIGNED = "EVENT_LOG_UNSIGNED"
+EVENT_LOG_REKEYED = "EVENT_LOG_REKEYED"
+EVENT_LOG_ACKNOWLEDGED = "EVENT_LOG_ACKNOWLEDGED"
 EVENT_LOG_ARCHIVED = "EVENT_LOG_ARCHIVED"
+STATE_ACCEPTED = "STATE_ACCEPTED"
 IMPORT = "IMPORT"
 EXPORT_PLAINTEXT = "EXPORT_PLAINTEXT"
 EXPORT_SEALED = "EXPORT_SEALED"
@@ -106,6 +114,14 @@ def keystore_repaired(actor: str, *, files: int, kept: int) -> Event:
     return _event(KEYSTORE_REPAIRED, actor, files=files, kept=kept)
 
 
+def identity_renewed(actor: str, *, old: str, new: str, public: str, signature: str) -> Event:
+    """The installation got another identity; `old` and `new` are fingerprints.
+
+    `public` is the new public key and `signature` the old identity's statement about it, both in base64.
+    """
+    return _event(IDENTITY_RENEWED, actor, old=old, new=new, public=public, signature=signature)
+
+
 def secret_encrypted(actor: str, parameter: str, key_id: str) -> Event:
     """A new value of a secret parameter was encrypted under a configuration key."""
     return _event(SECRET_ENCRYPTED, actor, parameter=parameter, key_id=key_id)
@@ -116,14 +132,16 @@ def secret_revealed(actor: str, parameter: str, *, reason: str = "") -> Event:
     return _event(SECRET_REVEALED, actor, parameter=parameter, reason=reason)
 
 
-def secret_rotated(actor: str, parameter: str, consumer: str, *, step: str) -> Event:
+def secret_rotated(actor: str, parameter: str, consumer: str, *, step: str, version: int) -> Event:
     """A rotation of a secret made progress.
 
     Step `promoted`: the new value is in use. `withdrawn`: the component no longer accepts the old value. `taken-back`:
     no login succeeded with the new value, so the old one stays in use. `consumer` is empty where no component is
-    configured that uses the secret.
+    configured that uses the secret. `version` is that of the configuration, which is never lower again
+    (docs/format/anchor.md 3.5).
     """
-    return _event(SECRET_ROTATED, actor, parameter=parameter, consumer=consumer, step=step)
+    details: dict[str, Detail] = {"parameter": parameter, "consumer": consumer, "step": step}
+    return _event(SECRET_ROTATED, actor, **details, version=version)
 
 
 def secret_rotation_failed(
@@ -139,14 +157,24 @@ def kms_mode_changed(actor: str, *, before: str, after: str) -> Event:
     return _event(KMS_MODE_CHANGED, actor, before=before, after=after)
 
 
+def kms_store_changing(actor: str, *, epoch: int, digest: str) -> Event:
+    """A new version of the KMS store is about to be put; `KMS_STORE_CHANGED` says that it was."""
+    return _event(KMS_STORE_CHANGING, actor, epoch=epoch, sha256=digest)
+
+
 def kms_store_changed(actor: str, *, epoch: int, digest: str) -> Event:
     """There is a new version of the KMS store (docs/format/kms-store.md 4.3)."""
     return _event(KMS_STORE_CHANGED, actor, epoch=epoch, sha256=digest)
 
 
-def kms_epoch_accepted(actor: str, *, epoch: int) -> Event:
-    """An administrator accepted a KMS store that is older than the newest one this node has seen."""
-    return _event(KMS_EPOCH_ACCEPTED, actor, epoch=epoch)
+def kms_store_abandoned(actor: str, *, epoch: int, before: str, after: str) -> Event:
+    """A KMS store that nothing opens was left behind; before and after are digests (docs/format/kms-store.md 6.3)."""
+    return _event(KMS_STORE_ABANDONED, actor, epoch=epoch, before=before, after=after)
+
+
+def kms_epoch_accepted(actor: str, *, epoch: int, digest: str) -> Event:
+    """An administrator accepted a KMS store that does not follow from the last one this node has seen."""
+    return _event(KMS_EPOCH_ACCEPTED, actor, epoch=epoch, sha256=digest)
 
 
 def root_added(actor: str, kind: str, root_key_id: str) -> Event:
@@ -351,6 +379,16 @@ def node_initialised(actor: str, installation_id: str, node_id: str) -> Event:
     return _event(NODE_INITIALISED, actor, installation_id=installation_id, node_id=node_id)
 
 
+def format_upgraded(actor: str, run: str, backup: str) -> Event:
+    """The node was brought to the formats of this release; `backup` is the file made before it, or empty."""
+    return _event(FORMAT_UPGRADED, actor, run=run, backup=backup)
+
+
+def cluster_enabled(actor: str, *, run: str, zookeeper: str, postgres: str) -> Event:
+    """A single node has its entries in ZooKeeper and its rows in PostgreSQL from now on."""
+    return _event(CLUSTER_ENABLED, actor, run=run, zookeeper=zookeeper, postgres=postgres)
+
+
 def bootstrap_file_made(
     actor: str,
     *,
@@ -367,10 +405,15 @@ def bootstrap_file_made(
     )
 
 
-def node_prepared(actor: str, installation_id: str, node_id: str, *, server: str) -> Event:
-    """A node's directory was made from a bootstrap file; `server` is the server that admitted the node, or empty so far."""
+def node_prepared(
+    actor: str, installation_id: str, node_id: str, *, server: str, fingerprint: str
+) -> Event:
+    """A node's directory was made from a bootstrap file that the identity with this fingerprint signed.
+
+    `server` is the server that admitted the node, or empty so far; `fingerprint` is empty if nobody signed the file.
+    """
     details: dict[str, Detail] = {"installation_id": installation_id, "node_id": node_id}
-    return _event(NODE_PREPARED, actor, **details, server=server)
+    return _event(NODE_PREPARED, actor, **details, server=server, fingerprint=fingerprint)
 
 
 def node_admitted(node_id: str, credential_id: str, *, again: bool, held_back: int) -> Event:
@@ -414,10 +457,61 @@ def event_log_unsigned(*, first: int, last: int) -> Event:
     return _event(EVENT_LOG_UNSIGNED, SYSTEM, first=first, last=last)
 
 
-def event_log_archived(actor: str, *, file: str, seq: int, sha256: str, reason: str) -> Event:
-    """The log before this one was moved to `file`; `seq` and `sha256` are number and digest of its last line."""
-    details: dict[str, Detail] = {"file": file, "last": seq, "sha256": sha256}
-    return _event(EVENT_LOG_ARCHIVED, actor, **details, reason=reason)
+def event_log_rekeyed(key: str, former: str, lines: int) -> Event:
+    """Another key signs the log from now on; the checkpoint of this line is signed by the former one, too."""
+    return _event(EVENT_LOG_REKEYED, SYSTEM, key=key, former=former, lines=lines)
+
+
+def event_log_acknowledged(
+    actor: str, *, acknowledged: Iterable[str], reason: str
+) -> tuple[Event, ...]:
+    """An administrator has read what the event log could not prove by itself, and says why it is right.
+
+    `acknowledged` names it, with blanks between: `35-37` for lines that were signed later than they were written, the
+    file of an archived log that is not there, or is not whole. Where that does not fit into one event there are several,
+    and each says which `part` it is.
+    """
+    return _events(EVENT_LOG_ACKNOWLEDGED, actor, {"reason": reason}, "acknowledged", acknowledged)
+
+
+def event_log_archived(  # noqa: PLR0913 each is a field of the event
+    actor: str,
+    *,
+    file: str,
+    seq: int,
+    sha256: str,
+    size: int,
+    root: str,
+    whole: bool,
+    reason: str,
+) -> Event:
+    """The log before this one was moved to `file`; `last` and `sha256` are number and digest of its last valid line.
+
+    `size` and `root` are the number of all its lines and the root of the tree over them; `whole` is whether those that
+    were signed were as they were signed.
+    """
+    details: dict[str, Detail] = {"file": file, "last": seq, "sha256": sha256, "size": size}
+    return _event(EVENT_LOG_ARCHIVED, actor, **details, root=root, whole=whole, reason=reason)
+
+
+def state_accepted(
+    actor: str, *, reason: str, findings: Sequence[str], version: int, epoch: int, digest: str
+) -> Event:
+    """The state of the node counts from now on as it is, though it contradicted its anchors as `findings` says.
+
+    `version` is that of the configuration, `epoch` and `sha256` are those of its KMS store; 0 and empty if nothing can be
+    read.
+    """
+    told = "; ".join(findings)
+    return _event(
+        STATE_ACCEPTED,
+        actor,
+        reason=reason,
+        findings=told,
+        version=version,
+        epoch=epoch,
+        sha256=digest,
+    )
 
 
 def imported(actor: str, *, source: str, names: Sequence[str]) -> tuple[Event, ...]:

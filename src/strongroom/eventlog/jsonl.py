@@ -7,10 +7,9 @@ whole of it. Threads that append at the same time share one write, one sync and 
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import (
@@ -20,48 +19,29 @@ from strongroom.errors import (
     StorageError,
     StrongroomError,
 )
-from strongroom.eventlog import audit, chain, checkpoints, events, logfile, reading
+from strongroom.eventlog import (
+    audit,
+    chain,
+    checkpoints,
+    counting,
+    events,
+    lineage,
+    logfile,
+    reading,
+)
 from strongroom.eventlog.archiving import Archive
 from strongroom.eventlog.base import ALL, Event, Query
 from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner, Newest, Reading
 from strongroom.eventlog.groups import Append, Groups, Take
 from strongroom.eventlog.logfile import LogFile, Progress, Snapshot, Tail
+from strongroom.eventlog.merkle import EMPTY, Frontier
 from strongroom.eventlog.notes import Checkpoint
+from strongroom.eventlog.state import State
 from strongroom.eventlog.summary import SecretTimes, Summary
 from strongroom.system import disk, durable
 
 _REPORTED = "nothing was reported as done"
 _NO_CHECKPOINT = "there is no checkpoint, though there is a key that signs them"
-
-
-class _State(NamedTuple):
-    """A log and its checkpoint, of one moment.
-
-    Attributes:
-        log: The lines of the log; None if there is no log.
-        tail: The last valid line; None if the end of the log holds no valid line.
-        newest: The verified checkpoint; None if the log has no checkpoint that verifies.
-        faults: Sentences on why the checkpoint is missing or does not verify.
-    """
-
-    log: Snapshot | None
-    tail: Tail | None
-    newest: Newest | None
-    faults: tuple[str, ...]
-
-    @property
-    def signed(self) -> Checkpoint | None:
-        return self.newest.checkpoint if self.newest else None
-
-    @property
-    def ends_signed(self) -> bool:
-        """Whether the last line is that of the checkpoint; what stands before it was not read."""
-        if self.newest is None or self.tail is None:
-            return False
-        return self.tail.head == (self.newest.checkpoint.size, self.newest.head)
-
-    def lines(self, progress: Progress | None = None) -> Iterable[bytes]:
-        return () if self.log is None else self.log.lines(progress)
 
 
 class JsonlEventLog:
@@ -74,6 +54,7 @@ class JsonlEventLog:
         clock: Clock,
         file_modes: durable.FileModes = durable.PRIVATE,
         find_signer: FindSigner = lambda: None,
+        compare: Callable[[], object] = lambda: None,
     ) -> None:
         """Take the ports; nothing is opened.
 
@@ -83,6 +64,7 @@ class JsonlEventLog:
             clock: Gives the time of each line.
             file_modes: Modes and group of new files.
             find_signer: Returns the key that signs the checkpoints, or None while the node has none.
+            compare: Called before the first append of this object; raises if the log is not the one that was known.
         """
         self.path = path
         self.checkpoints = CheckpointFile(path.with_suffix(".checkpoint"), find_signer, file_modes)
@@ -93,15 +75,24 @@ class JsonlEventLog:
         self._clock = clock
         self._file_modes = file_modes
         self._groups = Groups(self._write)
+        self._compare: Callable[[], object] | None = compare
 
     def append(self, new: Sequence[Event]) -> None:
         """Write all events, in order, synced to the disk when it returns.
 
         Raises:
             StorageError: The log cannot be written; the operation must then not report success.
+            IntegrityError: The log is not the one that was known (anchor.md 5.6); nothing was written.
         """
         if new:
+            if self._compare is not None:
+                self._compare()
+                self._compare = None
             self._groups.append(new)
+
+    def take_as_it_is(self) -> None:
+        """Append from now on without comparing the log with what was known of it: that was told, or is decided."""
+        self._compare = None
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -156,7 +147,7 @@ class JsonlEventLog:
     # ---- verifying -------------------------------------------------------------------------------
 
     def verify(self, *kept: Checkpoint, progress: Progress | None = None) -> audit.Report:
-        """Recompute the whole chain, and compare the tree with the checkpoint of this log.
+        """Recompute the whole chain, compare the tree with the checkpoint of this log, and verify the archived logs by it.
 
         No writer waits for this: the present end of the log is read under the lock, and everything up to that end is
         verified after the lock is released (R4).
@@ -166,10 +157,11 @@ class JsonlEventLog:
             progress: Called with the number of bytes to read; returns the callback for bytes read, or None.
         """
         with self._translated("be read"), ExitStack() as stack:
-            state = self._state(stack)
+            state = self._state(stack, with_archives=True)
             own = kept if state.signed is None else (state.signed, *kept)
             report = audit.verify(state.lines(progress), own)
-        return report.with_checkpoint(state.signed, state.faults)
+            before = lineage.follow(lineage.link_of(state.lines()), state.archives, progress)
+        return lineage.added(report.with_checkpoint(state.signed, state.faults), before)
 
     def problems(self) -> tuple[str, ...]:
         """Sentences on how the signed lines contradict their checkpoint; reads all of them, without the lock.
@@ -204,6 +196,50 @@ class JsonlEventLog:
                 self._catch_up(handle)
         return found
 
+    def acknowledge(
+        self, actor: str, reason: str, *, progress: Progress | None = None
+    ) -> audit.Report:
+        """Say by an event that an administrator has read the lines that were signed late, and why they are right.
+
+        Lines that a killed writer left are signed first. Nothing is written if the log was changed.
+
+        Returns:
+            The report on the log as it was before the event; its `unacknowledged` lines are those of the event.
+
+        Raises:
+            StrongroomError: The key that signs cannot be opened, or the event cannot be written.
+        """
+        self.sign()
+        report = self.verify(progress=progress)
+        if report.unacknowledged and not report.is_changed:
+            names = [one.name for one in report.unacknowledged]
+            self.append(events.event_log_acknowledged(actor, acknowledged=names, reason=reason))
+        return report
+
+    def signed_since(self, before: Frontier) -> Frontier:
+        """The tree over all signed lines, once it is proved that lines were only added to an earlier state, or archived.
+
+        Raises:
+            NotFoundError: The node has no key that signs as yet.
+            IntegrityError: The log, or its checkpoint, is not that of a log that goes on from there.
+            StrongroomError: The key that signs cannot be opened.
+        """
+        self.checkpoints.try_key()
+        with self._translated("be read"), ExitStack() as stack:
+            return lineage.signed_since(before, self._state(stack, with_archives=True))
+
+    def extent(self) -> tuple[int, int | None]:
+        """How many lines the log has, and how many its checkpoint signs; None without a checkpoint that counts.
+
+        Raises:
+            StrongroomError: The key that signs cannot be opened.
+        """
+        self.checkpoints.try_key()
+        with self._translated("be read"), ExitStack() as stack:
+            state = self._state(stack)
+        lines = 0 if state.tail is None else state.tail.head.seq
+        return lines, None if state.newest is None else state.newest.checkpoint.size
+
     def newest_checkpoint(self) -> Newest | None:
         """The newest checkpoint; None if the node has a key, and the log no checkpoint.
 
@@ -217,8 +253,13 @@ class JsonlEventLog:
 
     # ---- archiving -------------------------------------------------------------------------------
 
-    def archive(self, actor: str, reason: str) -> Path:
-        """Move log and checkpoint aside and begin a new log, whose first lines name the old one and its last digest.
+    def archive(self, actor: str, reason: str, faults: Sequence[str] = ()) -> Path:
+        """Move log and checkpoint aside and begin a new log, whose first lines name the old one, its size and its root.
+
+        Args:
+            actor: The person or process that asks, for the event.
+            reason: The administrator's reason.
+            faults: Sentences of others than the checkpoint against the log.
 
         Returns:
             The path of the archived log.
@@ -231,14 +272,24 @@ class JsonlEventLog:
         """
         if not self.path.exists():
             raise NotFoundError(f"there is no event log {self.path}")
-        self.checkpoints.try_key()
+        # most of the log is read before its lock is taken, or writers would wait for that
+        is_whole, counted = not (faults or self.problems()), self._counted()
         with self._translated("be moved"), self._locked() as handle:
             self._catch_up(handle)
             last = self._last(handle)
+            with logfile.snapshot(self.path) as now:
+                tree = counting.go_on(counted, now)
             stamp = format_utc(self._clock.now()).replace(":", "").replace("-", "")
             aside = self.path.with_name(f"{self.path.name}.{stamp}")
             archived = events.event_log_archived(
-                actor, file=aside.name, seq=last.seq, sha256=last.digest, reason=reason
+                actor,
+                file=aside.name,
+                seq=last.seq,
+                sha256=last.digest,
+                size=tree.size,
+                root=tree.root.hex(),
+                whole=is_whole,
+                reason=reason,
             )
             try:
                 self._archive.replace(handle, aside, *self._new_log(archived))
@@ -277,6 +328,11 @@ class JsonlEventLog:
         return True
 
     # ---- inside ----------------------------------------------------------------------------------
+
+    def _counted(self) -> counting.Counted:
+        with self._translated("be read"), ExitStack() as stack:
+            found = self._snapshot(stack)
+            return counting.Counted(EMPTY, (0, 0), 0) if found is None else counting.count(found)
 
     @contextmanager
     def _translated(self, done: str) -> Iterator[None]:
@@ -317,16 +373,18 @@ class JsonlEventLog:
             paths = (*self._archive.paths(), *present)
             return [stack.enter_context(logfile.snapshot(path)) for path in paths]
 
-    def _state(self, stack: ExitStack) -> _State:
+    def _state(self, stack: ExitStack, *, with_archives: bool = False) -> State:
         # The checkpoint is written after its lines. Both are read under the lock, or a reader that comes in between
         # would report lines as unsigned that their writer is about to sign.
         with ExitStack() as held:
             handle = self._shared(held)
             newest, faults = self._checkpoint()
+            paths = self._archive.paths() if with_archives else []
+            archives = {one.name: stack.enter_context(logfile.snapshot(one)) for one in paths}
             if handle is None:
-                return _State(None, None, newest, faults)
+                return State(None, None, newest, faults, archives)
             log = stack.enter_context(logfile.snapshot(self.path))
-            return _State(log, logfile.tail(handle), newest, faults)
+            return State(log, logfile.tail(handle), newest, faults, archives)
 
     def _checkpoint(self) -> tuple[Newest | None, tuple[str, ...]]:
         try:
@@ -369,7 +427,7 @@ class JsonlEventLog:
         if end is None:
             return
         signing = self.checkpoints.begin(end.head, self._reading(handle, end))
-        if signing and [one.id for one in signing.remarks] == [events.EVENT_LOG_UNSIGNED]:
+        if signing and {one.id for one in signing.remarks} & {events.EVENT_LOG_UNSIGNED}:
             self._append(handle, ())
 
     def _reading(self, handle: int, end: Tail) -> Reading:

@@ -46,8 +46,18 @@ class Snapshot:
         self.end = end
         self.status = os.fstat(file.fileno())
 
+    @property
+    def is_torn(self) -> bool:
+        """Whether bytes stand behind the last valid line."""
+        return bool(self._rest)
+
+    @property
+    def file(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.status.st_dev, self.status.st_ino
+
     def lines(self, progress: Progress | None = None, *, start: int = 0) -> Iterator[bytes]:
-        """All its lines from a place on, without their newlines; a torn end is left out."""
+        """All its lines from a place on, without their newlines; bytes at the end that no newline ends are left out."""
         advance = progress(self.end) if progress else None
         self._file.seek(start)
         yield from _lines(self._file, self.end - start, advance)
@@ -59,10 +69,14 @@ class Snapshot:
             return hashlib.sha256(line).hexdigest()
         return chain.FIRST_PREV
 
+    def valid_backwards(self) -> Iterator[bytes]:
+        """All its lines up to the last valid one, without their newlines, the last one first."""
+        yield from lines_backwards(self._file.fileno(), self.end)
+
     def lines_backwards(self) -> Iterator[bytes]:
         """All its lines without their newlines, the last one first, a torn end included."""
         yield from reversed(list(_lines(io.BytesIO(self._rest), len(self._rest), None)))
-        yield from lines_backwards(self._file.fileno(), self.end)
+        yield from self.valid_backwards()
 
     def __enter__(self) -> Self:
         return self

@@ -42,5 +42,9 @@ class Frontier(NamedTuple):
         return lengths and len(self.nodes) == self.size.bit_count()
 
 
+EMPTY = Frontier()
+"""The tree without leaves."""
+
+
 def _parent(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()

@@ -60,18 +60,56 @@ class Verifier(NamedTuple):
 
 
 class LogSigner:
-    """Signs the checkpoints of one log."""
+    """Signs the checkpoints of one log.
 
-    def __init__(self, origin: str, key: SigningKey) -> None:
-        self._key = key
+    Attributes:
+        verifier: The name and the public key of the present key.
+        former: Name and public key of the key before, while that one is being replaced; None otherwise.
+    """
+
+    def __init__(self, origin: str, key: SigningKey, former: SigningKey | None = None) -> None:
+        self._key, self._former = key, former
         self.verifier = Verifier(origin, key.public)
+        self.former = Verifier(origin, former.public) if former else None
 
-    def sign(self, size: int, root: bytes) -> bytes:
-        """The signed note of a checkpoint."""
+    @property
+    def key_ids(self) -> frozenset[bytes]:
+        """The ids of the keys whose signatures this signer knows."""
+        return frozenset(one.key_id for one in (self.verifier, self.former) if one)
+
+    def sign(self, size: int, root: bytes, *, with_former: bool = False) -> bytes:
+        """The signed note of a checkpoint.
+
+        Args:
+            size: How many lines the log has.
+            root: The root of the tree over them.
+            with_former: Whether the former key signs too, if there is one: who knows only that one learns of the new one.
+        """
         origin = self.verifier.name
         text = Checkpoint(origin, size, root).text
-        signature = _base64(self.verifier.key_id + self._key.sign(text.encode()))
-        return f"{text}\n{_DASH}{origin} {signature}\n".encode()
+        note = f"{text}\n{self._line(self.verifier, self._key, text)}"
+        if with_former and self.former and self._former:
+            note += self._line(self.former, self._former, text)
+        return note.encode()
+
+    def open(self, note: bytes) -> Checkpoint:
+        """The checkpoint of a note that the present key signed, or, while that one is being replaced, the former key.
+
+        Raises:
+            FormatError: The bytes are not a signed note that holds a checkpoint.
+            IntegrityError: The note has no signature of these keys, or one that does not verify.
+        """
+        try:
+            return open_note(note, self.verifier)
+        except IntegrityError:
+            if self.former is None:
+                raise
+            return open_note(note, self.former)
+
+    @staticmethod
+    def _line(verifier: Verifier, key: SigningKey, text: str) -> str:
+        signature = _base64(verifier.key_id + key.sign(text.encode()))
+        return f"{_DASH}{verifier.name} {signature}\n"
 
     def seal(self, data: bytes) -> bytes:
         """Sign data that was derived from this log.
@@ -110,6 +148,16 @@ def open_note(note: bytes, verifier: Verifier) -> Checkpoint:
     if checkpoint.origin != verifier.name:
         raise IntegrityError(f"the checkpoint is of another log: {checkpoint.origin}")
     return checkpoint
+
+
+def key_ids(note: bytes, name: str) -> frozenset[bytes]:
+    """The ids of the keys of one name that a note has signatures of; nothing is verified.
+
+    Raises:
+        FormatError: The bytes are not a signed note.
+    """
+    _, signatures = _split(note)
+    return frozenset(one[:_KEY_ID_BYTES] for who, one in signatures if who == name)
 
 
 def parse_verifier(text: str) -> Verifier:

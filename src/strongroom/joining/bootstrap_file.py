@@ -1,7 +1,8 @@
 """The bootstrap file, which brings a new node the keys of the configuration, as bytes and back (docs/format/bootstrap-file.md).
 
 Pure (C-21). A reader opens the keystore in the file, gets the configuration key by it, and proves the file by that key
-(`UnprovedFile.proved`). The file contains no RMK, no MEK and no value of the configuration.
+(`UnprovedFile.proved`): its parts belong together. Whose file it is, says the fingerprint of the identity that signed
+it, to a reader who knows that fingerprint. The file contains no RMK, no MEK and no value of the configuration.
 """
 
 import hashlib
@@ -14,11 +15,15 @@ from urllib.parse import urlsplit
 from strongroom import canonical, ids
 from strongroom.canonical import ASCII_LINE, Fields, Kind, from_base64, to_base64
 from strongroom.clock import format_utc, parse_utc
-from strongroom.crypto import kdf, labels
+from strongroom.crypto import kdf, labels, signing
+from strongroom.crypto.installation_identity import IdentityKey, InstallationIdentity
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.statements import Origin, Purpose
 from strongroom.errors import FormatError, IntegrityError
 
-FORMAT = "strongroom-bootstrap-1"
+FORMAT = "strongroom-bootstrap-2"
+FIRST_FORMAT = "strongroom-bootstrap-1"
+"""The format that nobody signed; read for ever, and written no more."""
 MAX_BYTES = 8 << 20
 SECRET_BYTES = 32
 _MAC_BYTES = 32
@@ -39,6 +44,7 @@ _MEMBERS = frozenset(
         "mac",
     }
 )
+_SIGNED_MEMBERS = frozenset({*_MEMBERS, "identity", "signature"})
 _MAX_TEXT = 1024
 _FOREIGN_HINT = "give a file that 'tsm topology nodes get-bootstrap-file' wrote"
 _MADE_ANEW = "make a new one with 'tsm topology nodes get-bootstrap-file'"
@@ -60,7 +66,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class BootstrapFile:
-    """The members of format/bootstrap-file.md §1.2, decoded."""
+    """The members of format/bootstrap-file.md §1.2, decoded; `identity` is empty in a file that nobody signed (§7)."""
 
     installation_id: str
     node_id: str
@@ -73,6 +79,19 @@ class BootstrapFile:
     keystore_password: SecretBytes = field(repr=False)
     configuration_keys: bytes = field(repr=False)
     credential: Credential | None
+    identity: bytes = b""
+
+    @property
+    def signer(self) -> InstallationIdentity | None:
+        """The identity that the file names; None in a file that nobody signed."""
+        if not self.identity:
+            return None
+        return InstallationIdentity(Origin(self.installation_id), self.identity)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of that identity; empty in a file that nobody signed."""
+        return "" if self.signer is None else self.signer.fingerprint
 
     def check_time(self, now: datetime) -> None:
         """Refuse a file that is not valid now (§3.1).
@@ -94,28 +113,46 @@ class UnprovedFile(NamedTuple):
         claimed: The content of the file.
         body: The bytes over which the MAC is computed.
         mac: The MAC in the file.
+        signed: The bytes that the identity signs; empty in a file that nobody signed.
+        signature: The signature of the identity.
     """
 
     claimed: BootstrapFile
     body: bytes
     mac: bytes
+    signed: bytes = b""
+    signature: bytes = b""
 
     def proved(self, key: SecretBytes) -> BootstrapFile:
-        """The content of the file, after its MAC was verified by the installation's configuration key (§2.2).
+        """The content of the file, after its MAC was verified by the configuration key in it, and its signature (§2.2).
 
         Raises:
             IntegrityError: The file was changed, or put together from two files.
         """
         if not hmac.compare_digest(self.mac, _mac(key, self.claimed.installation_id, self.body)):
             raise IntegrityError(hint=_MADE_ANEW)
+        signer = self.claimed.signer
+        if signer is not None:
+            try:
+                signer.check(Purpose.BOOTSTRAP, self.signed, self.signature)
+            except IntegrityError:
+                raise IntegrityError(hint=_MADE_ANEW) from None
         return self.claimed
 
 
-def serialize(file: BootstrapFile, key: SecretBytes) -> SecretBytes:
-    """The bytes of a file, authenticated by the configuration key (§1.1, §2.1)."""
-    members = _members_of(file)
+def serialize(file: BootstrapFile, key: SecretBytes, identity: IdentityKey) -> SecretBytes:
+    """The bytes of a file, authenticated by the configuration key and signed by the identity (§1.1, §2.1).
+
+    Args:
+        file: The content; the identity that it names is replaced by this one.
+        key: The active configuration key.
+        identity: The identity of the installation.
+    """
+    members = {**_members_of(file), "identity": to_base64(identity.identity.public)}
     mac = _mac(key, file.installation_id, _KIND.dumps(members))
-    return SecretBytes(_KIND.dumps({**members, "mac": mac.hex()}))
+    members["mac"] = mac.hex()
+    signature = identity.sign(Purpose.BOOTSTRAP, _KIND.dumps(members))
+    return SecretBytes(_KIND.dumps({**members, "signature": to_base64(signature)}))
 
 
 def parse(data: bytes) -> UnprovedFile:
@@ -131,8 +168,11 @@ def parse(data: bytes) -> UnprovedFile:
         claimed = _file_of(fields)
     except FormatError as error:
         raise FormatError(error.message, hint=_MADE_ANEW) from None
-    body = {name: fields.value(name) for name in _MEMBERS - {"mac"}}
-    return UnprovedFile(claimed, _KIND.dumps(body), mac)
+    members = {name: fields.value(name) for name in fields.names if name != "signature"}
+    body = _KIND.dumps({name: value for name, value in members.items() if name != "mac"})
+    if not claimed.identity:
+        return UnprovedFile(claimed, body, mac)
+    return UnprovedFile(claimed, body, mac, _KIND.dumps(members), fields.raw("signature"))
 
 
 # ---- inside ----------------------------------------------------------------------------------------
@@ -173,8 +213,11 @@ def _fields_of(data: bytes) -> Fields:
     if not named.startswith("strongroom-bootstrap-"):
         raise FormatError("this is no bootstrap file, or one that was cut", hint=_FOREIGN_HINT)
     fields = _KIND.loads(data)
-    fields.check_version("format", FORMAT)
-    fields.check_names(_MEMBERS)
+    if named == FIRST_FORMAT:
+        fields.check_names(_MEMBERS)
+    else:
+        fields.check_version("format", FORMAT)
+        fields.check_names(_SIGNED_MEMBERS)
     return fields
 
 
@@ -191,7 +234,17 @@ def _file_of(fields: Fields) -> BootstrapFile:
         keystore_password=SecretBytes(fields.raw("keystore_password")),
         configuration_keys=fields.raw("configuration_keys"),
         credential=fields.optional("credential", _credential),
+        identity=_identity(fields),
     )
+
+
+def _identity(fields: Fields) -> bytes:
+    if "identity" not in fields.names:
+        return b""
+    public = fields.raw("identity")
+    if len(public) != signing.PUBLIC_BYTES:
+        raise fields.refused("its identity is no public key")
+    return public
 
 
 def _credential(fields: Fields, name: str) -> Credential:

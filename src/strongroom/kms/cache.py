@@ -8,11 +8,14 @@ root that answers and refuses is obeyed at once. The keys are never written anyw
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
 
 from strongroom.crypto import rng
-from strongroom.errors import RootUnavailableError, StrongroomError
+from strongroom.errors import CoordinationError, RootUnavailableError, StrongroomError
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
+from strongroom.kms.links import Known
 from strongroom.kms.opening import (
     FindRoot,
     Log,
@@ -21,7 +24,7 @@ from strongroom.kms.opening import (
     reopen_store,
     tell_opened,
 )
-from strongroom.kms.store import SealedStore
+from strongroom.kms.store import KmsStore, SealedStore
 
 #: Shortest pause between two calls to a root that fails (R10: at most one call in five seconds).
 PAUSE_S = 5.0
@@ -30,6 +33,23 @@ _JITTER_S = 2.5
 #: How long the reader whose call asks the root again waits for the answer, while the keys in memory may still serve.
 _PATIENCE_S = 1.0
 THREAD = "strongroom-root"
+
+
+class Follows(Protocol):
+    """Decides whether a store may be used, as the one after those that were seen before (docs/format/kms-store.md 6)."""
+
+    def __call__(self, store: KmsStore, raw: bytes, known: Known | None) -> None:
+        """Refuse a store that must not be used.
+
+        Args:
+            store: The store.
+            raw: The bytes of that store.
+            known: The store that this process has in memory; None for none.
+
+        Raises:
+            IntegrityError: The store does not follow from those that were seen before.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,17 @@ class Limits:
 
     keep_s: float = 3600.0
     offline_s: float = 3600.0
+
+
+class Asking(Enum):
+    """How the present version of the store is found out; asking the store itself may be a round trip to other machines."""
+
+    #: The version that was told in the last seconds counts.
+    RECENTLY = auto()
+    #: As `RECENTLY`; if nobody has told for longer, keys in memory will do, for they open what they have sealed.
+    TO_READ = auto()
+    #: The store itself is asked.
+    ITSELF = auto()
 
 
 @dataclass(frozen=True)
@@ -84,6 +115,7 @@ class StoreCache:
         *,
         monotonic: Callable[[], float],
         log: Log,
+        follows: Follows,
         limits: Callable[[], Limits] = Limits,
     ) -> None:
         """Build the cache; opens nothing yet.
@@ -93,29 +125,42 @@ class StoreCache:
             find_root: Finds the provider of a wrap record.
             monotonic: Seconds of a clock that never goes back.
             log: Writes sentences about openings to a service's log.
+            follows: Refuses a store that must not be used; called before a store is opened.
             limits: Returns the present limits; called at each opening.
         """
         self._sealed = sealed
         self._find_root = find_root
         self._monotonic = monotonic
         self._log = log
+        self._follows = follows
         self._limits = limits
         self._lock = threading.Lock()
         self._cached: _Cached | None = None
         self._failure: _Failure | None = None
         self._asking: threading.Event | None = None
 
-    def opened(self) -> OpenStore:
+    def opened(self, *, asking: Asking = Asking.RECENTLY) -> OpenStore:
         """The open store: from memory while it is fresh, else opened anew.
 
         A single opening serves all callers that wait for it, and after a failure the root is left alone for some
         seconds. The number of calls to the root therefore grows with time, and not with the number of files (R11).
 
+        Args:
+            asking: How the version of the store is found out.
+
         Raises:
             StrongroomError: No root opens the store, now or a moment ago.
+            CoordinationError: The coordination service does not tell which version of the store is the present one.
         """
         with self._lock:
-            now, version = self._monotonic(), self._sealed.version()
+            now = self._monotonic()
+            try:
+                version = self._present_version(asking)
+            except CoordinationError:
+                cached = self._cached
+                if asking is not Asking.TO_READ or cached is None or not cached.may_serve(now):
+                    raise
+                return cached.opened
             cached, failure = self._of_version(version), self._failure
             if cached is not None and cached.is_fresh(now):
                 return cached.opened
@@ -126,24 +171,36 @@ class StoreCache:
                 return self._open_again(version)
             # Another thread is asking the root already. Waiting here would stop every reader while the root hangs,
             # although the keys in memory may still serve.
-            # Another thread is asking the root already. Waiting here would stop every reader while the root hangs,
-            # although the keys in memory may still serve.
-            # Another thread is asking the root already. Waiting here would stop every reader while the root hangs,
-            # although the keys in memory may still serve.
             if self._asking is not None:
                 return cached.opened
-            asking = self._asking = threading.Event()
-        threading.Thread(target=self._ask, args=(version, asking), name=THREAD, daemon=True).start()
-        answered = asking.wait(_PATIENCE_S)
-        return self.opened() if answered else cached.opened
+            answer = self._asking = threading.Event()
+        threading.Thread(target=self._ask, args=(version, answer), name=THREAD, daemon=True).start()
+        answered = answer.wait(_PATIENCE_S)
+        return self.opened(asking=asking) if answered else cached.opened
 
     def ring(self) -> KeyRing:
-        """The MEKs of the open store.
+        """The MEKs of the open store, to seal by the active one.
+
+        Raises:
+            StrongroomError: No root opens the store, now or a moment ago.
+            CoordinationError: The coordination service has told nothing for some seconds: what is sealed now could be
+                sealed by a key that is retired.
+        """
+        return self.opened().ring
+
+    def ring_for(self, mek_id: str) -> KeyRing:
+        """The MEKs of the open store, to open what one of them has sealed.
+
+        While nobody tells of the store, its keys in memory serve as they do while the root cannot be reached. A MEK
+        that is not among them may be newer than what was told last, so then the store is asked for itself.
 
         Raises:
             StrongroomError: No root opens the store, now or a moment ago.
         """
-        return self.opened().ring
+        ring = self.opened(asking=Asking.TO_READ).ring
+        if any(mek.id == mek_id for mek in ring):
+            return ring
+        return self.opened(asking=Asking.ITSELF).ring
 
     @property
     def limits(self) -> Limits:
@@ -179,6 +236,14 @@ class StoreCache:
         with self._lock:
             self._drop_expired()
 
+    def _present_version(self, asking: Asking) -> int:
+        """The version of the store: as it was told, if the keys in memory are of that one, else as it is."""
+        if asking is not Asking.ITSELF and self._cached is not None:
+            recent = self._sealed.recent_version()
+            if recent == self._cached.version:
+                return recent
+        return self._sealed.version()
+
     def _of_version(self, version: int) -> _Cached | None:
         """The keys in memory, brought to the present version of the store; None if they do not open that version.
 
@@ -190,6 +255,8 @@ class StoreCache:
             return cached
         raw, version = self._sealed.load()
         store = kms_store.parse(raw)
+        known = cached.opened.store
+        self._follows(store, raw, known.known(kms_store.serialize(known)))
         if store.rmk_id != cached.opened.rmk.id:
             self._cached = None
         else:
@@ -250,7 +317,9 @@ class StoreCache:
     def _opened_now(self) -> _Cached:
         since = self._monotonic()
         raw, version = self._sealed.load()
-        opened = open_store(kms_store.parse(raw), self._find_root, self._log)
+        store = kms_store.parse(raw)
+        self._follows(store, raw, None)
+        opened = open_store(store, self._find_root, self._log)
         return _Cached(version, opened, since, self._limits())
 
     def _note(self, error: StrongroomError, version: int) -> None:

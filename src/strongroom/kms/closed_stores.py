@@ -11,10 +11,12 @@ from typing import NamedTuple
 from strongroom.canonical import Fields
 from strongroom.crypto import places, seals
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import IntegrityError, StateError
+from strongroom.errors import FormatError, IntegrityError, StateError
+from strongroom.ids import id_bytes, id_text
 
 PREFIX = "kms/former/"
 MAX_CLOSED = 16
+ID_BYTES = 16
 
 
 class ClosedStore(NamedTuple):
@@ -36,35 +38,65 @@ class ClosedStore(NamedTuple):
         return PREFIX + self.digest
 
     def seal(self, raw: bytes, installation_id: str, key_id: str, key: SecretBytes) -> bytes:
-        """The payload of the entry: the closed store, sealed under the configuration key."""
-        return seals.seal(key, self._place(installation_id, key_id), raw)
+        """The payload of the entry: the id of the configuration key, and the closed store sealed under that key (7.1)."""
+        return id_bytes(key_id) + seals.seal(key, self._place(installation_id, key_id), raw)
 
-    def open(self, sealed: bytes, installation_id: str, key_id: str, key: SecretBytes) -> bytes:
-        """The bytes of the closed store.
+    def open(self, payload: bytes, installation_id: str, key: SecretBytes) -> bytes:
+        """The bytes of the closed store, by the configuration key that `key_id_of` names.
 
         Raises:
             FormatError: The payload is too short.
             IntegrityError: The payload is of another key or another store, or was changed.
         """
-        raw = seals.open_(key, self._place(installation_id, key_id), sealed)
+        place = self._place(installation_id, key_id_of(payload))
+        try:
+            raw = seals.open_(key, place, payload[ID_BYTES:])
+        except IntegrityError as error:
+            raise self._fault(f"does not open: {error.message}") from None
         self.check(raw)
         return raw
 
-    def check(self, raw: bytes | None) -> None:
-        """Compare bytes with the reference: a closed store that is missing or another one is a fault (7.2).
+    def found(self, payload: bytes | None) -> bytes:
+        """The payload of the entry: a closed store that is missing is a fault (7.2).
 
         Raises:
-            IntegrityError: The bytes are missing, or are others.
+            IntegrityError: The entry is missing.
         """
-        if raw is None:
-            raise IntegrityError(f"the closed KMS store of epoch {self.epoch} is missing")
+        if payload is None:
+            raise self._fault("is missing")
+        return payload
+
+    def check(self, raw: bytes) -> None:
+        """Compare bytes with the reference: a closed store that is another one is a fault (7.2).
+
+        Raises:
+            IntegrityError: The bytes are others.
+        """
         if not hmac.compare_digest(hashlib.sha256(raw).hexdigest(), self.digest):
-            raise IntegrityError(f"the closed KMS store of epoch {self.epoch} is another one")
+            raise self._fault("is another one")
         if len(raw) != self.length:
-            raise IntegrityError(f"the closed KMS store of epoch {self.epoch} has another length")
+            raise self._fault("has another length")
+
+    def _fault(self, words: str) -> IntegrityError:
+        return IntegrityError(
+            f"the closed KMS store of epoch {self.epoch} {words}",
+            hint="put the coordination database back from a backup of the data directory; if that store is lost for good:"
+            f" tsm security kms former forget {self.digest}",
+        )
 
     def _place(self, installation_id: str, key_id: str) -> seals.Place:
         return places.of_closed_store(installation_id, key_id, bytes.fromhex(self.digest))
+
+
+def key_id_of(payload: bytes) -> str:
+    """The id of the configuration key that a payload is sealed under; a claim until it opens.
+
+    Raises:
+        FormatError: The payload is too short.
+    """
+    if len(payload) < ID_BYTES:
+        raise FormatError("a closed KMS store is cut short")
+    return id_text(payload[:ID_BYTES])
 
 
 def closed(raw: bytes, epoch: int) -> ClosedStore:

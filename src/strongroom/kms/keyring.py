@@ -1,9 +1,10 @@
 """The key ring: one active MEK encrypts, all MEKs decrypt (K-10, K-11, Q-19); pure and immutable."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from strongroom.clock import format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, FormatError, KeyNotFoundError, StateError
 from strongroom.ids import MekId
@@ -13,7 +14,7 @@ from strongroom.kms.states import MekState
 
 @dataclass(frozen=True)
 class KeyRing:
-    """The MEKs in the order of their creation; every change returns a new ring."""
+    """The MEKs in the order of their numbers; every change returns a new ring."""
 
     meks: tuple[Mek, ...]
 
@@ -47,6 +48,38 @@ class KeyRing:
         hint = "it was retired, or belongs to another installation or to a backup not restored here"
         raise KeyNotFoundError(message, hint=hint)
 
+    def for_reading(self, mek_id: str) -> Mek:
+        """The key of an id, to open what it sealed.
+
+        Raises:
+            KeyNotFoundError: The ring has no MEK of this id, or its retirement is scheduled.
+        """
+        mek = self.get(mek_id)
+        if mek.retire_at is not None:
+            raise KeyNotFoundError(
+                f"MEK {mek_id} is to be retired from {format_utc(mek.retire_at)} on, and opens nothing until then",
+                hint=f"if something still needs it: tsm security kms retire {mek_id} --take-back",
+            )
+        return mek
+
+    def with_retirement(self, mek_id: str, at: datetime | None) -> "KeyRing":
+        """The ring in which the retirement of a decrypt-only key is scheduled, or taken back.
+
+        Args:
+            mek_id: The key.
+            at: The time from which on the key may be removed; None takes the retirement back.
+
+        Raises:
+            KeyNotFoundError: The ring has no MEK of this id.
+            StateError: The key is the active one, or there is no retirement to take back.
+        """
+        mek = self.get(mek_id)
+        _check_decrypt_only(mek)
+        if at is None and mek.retire_at is None:
+            raise StateError(f"MEK {mek_id} is not on its way out, so nothing was taken back")
+        changed = replace(mek, retire_at=at)
+        return KeyRing(tuple(changed if one is mek else one for one in self.meks))
+
     def with_new_active(self, mek_id: MekId, material: SecretBytes, now: datetime) -> "KeyRing":
         """The ring with a new active key; the key that was active before only decrypts.
 
@@ -65,7 +98,8 @@ class KeyRing:
     def with_adopted(self, others: "KeyRing", now: datetime) -> "KeyRing":
         """This ring with the keys of another one, which become decrypt-only (A-26, Q-08).
 
-        They come from a backup or a closed store, so others may know them: they must never encrypt new data here.
+        They come from a backup or a closed store, so others may know them: they must never encrypt new data here. That one
+        was to be retired there is left behind: it is taken because something needs it.
 
         Raises:
             ConflictError: The same id names different keys in the two rings, so one of them is corrupt.
@@ -76,10 +110,11 @@ class KeyRing:
             present = own.get(mek.id)
             if present is None:
                 active = mek.state is MekState.ENCRYPT_OR_DECRYPT
-                new.append(mek.with_state(MekState.DECRYPT_ONLY, now) if active else mek)
+                closed = mek.with_state(MekState.DECRYPT_ONLY, now) if active else mek
+                new.append(replace(closed, retire_at=None))
             elif present.material != mek.material:
                 raise ConflictError(f"two different keys have the id of MEK {mek.id}")
-        return KeyRing((*new, *self.meks))
+        return KeyRing((*self.meks, *new))
 
     def without(self, mek_id: str) -> "KeyRing":
         """The ring without a decrypt-only key.
@@ -88,10 +123,7 @@ class KeyRing:
             KeyNotFoundError: The ring has no MEK of this id.
             StateError: The key is the active one.
         """
-        mek = self.get(mek_id)
-        if mek.state is MekState.ENCRYPT_OR_DECRYPT:
-            message = f"MEK {mek_id} encrypts new data and cannot be retired"
-            raise StateError(message, hint="rotate first: tsm security kms rotate")
+        _check_decrypt_only(self.get(mek_id))
         return KeyRing(tuple(other for other in self.meks if other.id != mek_id))
 
     def _check_one_active(self) -> None:
@@ -113,6 +145,12 @@ class KeyRing:
             if len(mek.material) != KEY_BYTES:
                 message = f"MEK {mek.id} has {len(mek.material)} bytes instead of {KEY_BYTES}"
                 raise FormatError(message)
+
+
+def _check_decrypt_only(mek: Mek) -> None:
+    if mek.state is MekState.ENCRYPT_OR_DECRYPT:
+        message = f"MEK {mek.id} encrypts new data and cannot be retired"
+        raise StateError(message, hint="rotate first: tsm security kms rotate")
 
 
 def _new_active(mek_id: MekId, material: SecretBytes, now: datetime) -> Mek:

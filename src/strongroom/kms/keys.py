@@ -1,4 +1,4 @@
-"""The RMK and the MEKs as values, and the wrapping of MEKs by the RMK (docs/format/kms-store.md section 2); pure."""
+"""The RMK and the MEKs as values (docs/format/kms-store.md 2 and 5 to 6); pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +15,7 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Rmk:
-    """The root master key (K-09): wraps the MEKs by one subkey, and authenticates the store by another."""
+    """The root master key (K-09): seals the MEKs, authenticates the store, and signs the store after it."""
 
     id: RmkId
     installation_id: InstallationId
@@ -27,15 +27,15 @@ class Rmk:
             raise FormatError(message)
 
     def wrap_key(self) -> SecretBytes:
-        """The subkey that wraps MEKs (2.1)."""
+        """The subkey that wrapped MEKs in a store of format 1 (2.1)."""
         return self._subkey(labels.KMS_MEK_WRAP)
 
     def mac_key(self) -> SecretBytes:
-        """The subkey that authenticates the store (2.1)."""
+        """The subkey that authenticated a store of format 1 (2.1)."""
         return self._subkey(labels.KMS_MAC)
 
     def linked_mac_key(self) -> SecretBytes:
-        """The subkey that authenticates a store of format 2 (kms-store.md 5.7)."""
+        """The subkey that authenticates the store (kms-store.md 5.7)."""
         return self._subkey(labels.KMS_MAC_2)
 
     def successor_seed(self) -> SecretBytes:
@@ -64,6 +64,8 @@ class Mek:
         encrypting_since: When the MEK became active; None if it never was active here.
         decrypt_only_since: When the MEK became decrypt-only; None while it is active.
         material: The key, 32 bytes.
+        retire_at: The time from which on the MEK may be removed; from now until then it is not used for reading either.
+            None unless a retirement is scheduled.
     """
 
     id: MekId
@@ -72,6 +74,7 @@ class Mek:
     encrypting_since: datetime | None
     decrypt_only_since: datetime | None
     material: SecretBytes
+    retire_at: datetime | None = None
 
     def with_state(self, state: MekState, now: datetime) -> "Mek":
         """This key in another state.
@@ -88,13 +91,8 @@ class Mek:
         return replace(self, state=state, decrypt_only_since=since)
 
 
-def wrap_mek(mek: Mek, rmk: Rmk, wrap_key: SecretBytes) -> bytes:
-    """Wrap a MEK by the RMK's wrapping subkey (2.2)."""
-    return aead.wrap(mek.material, kek=wrap_key, aad=rmk.mek_aad(mek.id))
-
-
 def unwrap_mek(mek_id: MekId, wrapped: bytes, rmk: Rmk, wrap_key: SecretBytes) -> SecretBytes:
-    """Unwrap the material of a MEK.
+    """Unwrap the material of a MEK of a store of format 1 (2.2).
 
     Raises:
         IntegrityError: The bytes are not this MEK wrapped by this RMK.

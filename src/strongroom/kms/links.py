@@ -24,8 +24,7 @@ class Reason(StrEnum):
     """The reasons for which a store follows another one."""
 
     CHANGED = "changed"
-    #: The previous RMK was not there: the store cannot be signed, and an administrator must accept it.
-    RECOVERED = "recovered"
+    #: Nothing opened the store before, and it was left behind: nothing signs this one, and an administrator must accept it.
     ABANDONED = "abandoned"
 
 

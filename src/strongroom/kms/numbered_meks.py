@@ -1,8 +1,9 @@
-"""MEKs in the KMS store of format 2, ordered by a number (docs/format/kms-store.md 5.5); pure.
+"""MEKs in the KMS store, ordered by a number (docs/format/kms-store.md 5.5); pure.
 
 A clock that was set back, or the clock of another machine, does not change the order; times are for people.
 """
 
+from datetime import datetime
 from typing import NamedTuple
 
 from strongroom.canonical import Fields, to_base64
@@ -11,7 +12,6 @@ from strongroom.crypto import places, seals
 from strongroom.ids import MekId
 from strongroom.kms.keys import Mek, Rmk
 from strongroom.kms.states import MekState
-from strongroom.kms.store import moment, moment_text
 
 _MEMBERS = (
     "created_at",
@@ -95,6 +95,7 @@ def unwrapped(item: NumberedMek, rmk: Rmk) -> Mek:
         moment(item.encrypting_since),
         moment(item.decrypt_only_since),
         seals.unwrap(item.wrapped, place, kek=rmk.material),
+        moment(item.retire_at),
     )
 
 
@@ -109,4 +110,15 @@ def wrapped(mek: Mek, sequence: int, rmk: Rmk) -> NumberedMek:
         moment_text(mek.encrypting_since),
         moment_text(mek.decrypt_only_since),
         seals.wrap(mek.material, place, kek=rmk.material),
+        moment_text(mek.retire_at),
     )
+
+
+def moment(text: str | None) -> datetime | None:
+    """The moment of a text, if there is one."""
+    return None if text is None else parse_utc(text)
+
+
+def moment_text(when: datetime | None) -> str | None:
+    """The text of a moment, if there is one."""
+    return None if when is None else format_utc(when)

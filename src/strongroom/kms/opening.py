@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
+from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import RootError, StrongroomError
+from strongroom.ids import RmkId
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
 from strongroom.kms.store import KmsStore
@@ -16,17 +19,64 @@ FindRoot = Callable[[WrapRecord], RootProvider]
 Log = Callable[[str, str], None]
 
 
+class Openable(Protocol):
+    """A store of either format, as far as opening it goes."""
+
+    @property
+    def epoch(self) -> int:
+        """The number of this state of the store."""
+        ...
+
+    @property
+    def rmk_id(self) -> RmkId:
+        """The id of the RMK."""
+        ...
+
+    @property
+    def wraps(self) -> tuple[WrapRecord, ...]:
+        """The wraps of the RMK."""
+        ...
+
+    def rmk(self, material: SecretBytes) -> Rmk:
+        """The RMK of this material."""
+        ...
+
+    def open_ring(self, rmk: Rmk) -> KeyRing:
+        """The MEKs, once the MAC is verified."""
+        ...
+
+
 @dataclass(frozen=True)
 class OpenStore:
-    """A store whose MAC was verified, with its open keys."""
+    """A store whose MAC was verified, exactly as it lies, with its open keys."""
 
     store: KmsStore
     rmk: Rmk
     ring: KeyRing
 
 
+class OpenedKeys(NamedTuple):
+    """The keys of a store whose MAC was verified, and the wrap that opened them."""
+
+    rmk: Rmk
+    ring: KeyRing
+    by: WrapRecord
+
+
 def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
-    """Open a store by the first wrap that gives the RMK.
+    """Open a store by the first wrap that gives the RMK (`open_keys`).
+
+    Raises:
+        StrongroomError: No wrap opens the store; this is the error of the last one that was tried.
+    """
+    keys = open_keys(store, find_root, log)
+    opened = OpenStore(store, keys.rmk, keys.ring)
+    tell_opened(opened, keys.by, log)
+    return opened
+
+
+def open_keys(store: Openable, find_root: FindRoot, log: Log) -> OpenedKeys:
+    """The keys of a store of either format, by the first wrap that gives the RMK.
 
     All wraps are tried in order, except those for recovery recipients: no identity is at hand here, and an error about
     that would hide the real one.
@@ -41,13 +91,10 @@ def open_store(store: KmsStore, find_root: FindRoot, log: Log) -> OpenStore:
             if not root.describe().online:
                 continue
             rmk = store.rmk(root.unwrap(wrap))
-            opened = OpenStore(store, rmk, store.open_ring(rmk))
+            return OpenedKeys(rmk, store.open_ring(rmk), wrap)
         except StrongroomError as error:
             log(_words(wrap.kind).accessor, f"Wrap {wrap.id} did not open the RMK: {error}")
             failure = error
-            continue
-        tell_opened(opened, wrap, log)
-        return opened
     raise failure
 
 

@@ -13,9 +13,8 @@ from strongroom.clock import Clock, format_utc, parse_utc
 from strongroom.errors import FormatError, StorageError, StrongroomError
 from strongroom.kms import proofs
 from strongroom.kms import store as kms_store
-from strongroom.kms.opening import FindRoot
+from strongroom.kms.opening import FindRoot, Openable
 from strongroom.kms.proofs import Proof, RootProof
-from strongroom.kms.store import KmsStore
 from strongroom.roots.base import NEVER, RootProvider, TellsEnd, TellsRotation, WrapRecord
 from strongroom.roots.registry import LOCAL
 
@@ -63,7 +62,7 @@ class Prover:
     monotonic: Callable[[], float]
 
     def prove(
-        self, store: KmsStore, raw: bytes, checks: Iterable[Check], *, richly: bool = False
+        self, store: Openable, raw: bytes, checks: Iterable[Check], *, richly: bool = False
     ) -> "Proved":
         """Ask the root of every wrap, run the other checks, and store the result.
 
@@ -96,7 +95,7 @@ class Prover:
         except StrongroomError:
             return None
 
-    def judged(self, store: KmsStore, raw: bytes, limit_s: float) -> Proof:
+    def judged(self, store: Openable, raw: bytes, limit_s: float) -> Proof:
         """The stored proof, with a further problem for each reason not to rely on it now (kms-proof.md 3)."""
         found, digest = self.last(), kms_store.digest(raw)
         if found is None:
@@ -117,7 +116,7 @@ class Prover:
         where = f"is {age.total_seconds():.0f} s old" if age >= timedelta(0) else "is of the future"
         return [f"the last proof {where}, and counts for {limit_s:.0f} s: it says nothing of now"]
 
-    def _ask(self, store: KmsStore, before: Proof | None, *, richly: bool) -> Iterator[RootProof]:
+    def _ask(self, store: Openable, before: Proof | None, *, richly: bool) -> Iterator[RootProof]:
         for number, wrap in enumerate(store.wraps):
             role = "recovery" if number else "mode"
             known = before.last_success(wrap.id) if before else ""
@@ -134,7 +133,7 @@ class Prover:
 
     def _opened(
         self,
-        store: KmsStore,
+        store: Openable,
         wrap: WrapRecord,
         root: RootProvider,
         nothing: RootProof,
@@ -175,7 +174,7 @@ class Prover:
         return format_utc(self.clock.now())
 
 
-def _sentence(store: KmsStore, root: RootProof) -> str:
+def _sentence(store: Openable, root: RootProof) -> str:
     where = f"the {root.kind} root {root.root_key_id}"
     return f"{where} does not open the RMK {store.rmk_id}: {root.problem}"
 

@@ -13,18 +13,19 @@ from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
 from strongroom.kms.next_store import WrapsKeys
 from strongroom.kms.opening import FindRoot, OpenStore
+from strongroom.kms.store import KmsStore
 from strongroom.roots.base import Context, WrapRecord
 from strongroom.roots.registry import RECIPIENT_KINDS
 
 
-def without(opened: OpenStore, drop: Collection[str]) -> OpenStore:
-    """The opened store without the wraps of the recovery roots to give up.
+def without(store: KmsStore, drop: Collection[str]) -> KmsStore:
+    """The store without the wraps of the recovery roots to give up.
 
     Raises:
         NotFoundError: The store has no wrap of such an id.
         StateError: A wrap is that of the mode's root, or of a recipient, which is never asked and so never in the way.
     """
-    mode, *others = opened.store.wraps
+    mode, *others = store.wraps
     by_id = {wrap.id: wrap for wrap in others}
     for wrap_id in drop:
         if wrap_id == mode.id:
@@ -40,7 +41,7 @@ def without(opened: OpenStore, drop: Collection[str]) -> OpenStore:
                 hint="take it away with 'tsm security kms roots remove'",
             )
     kept = tuple(wrap for wrap in others if wrap.id not in drop)
-    return replace(opened, store=replace(opened.store, wraps=(mode, *kept)))
+    return replace(store, wraps=(mode, *kept))
 
 
 def removed(actor: str, opened: OpenStore, drop: Collection[str]) -> list[Event]:

@@ -21,10 +21,16 @@ class RingKeys:
 
     Args:
         ring: Gives the ring as it is at this moment; asked once by each call.
+        ring_for: Gives the ring by which to open what the MEK of an id has sealed; by default the same.
     """
 
-    def __init__(self, ring: Callable[[], KeyRing]) -> None:
+    def __init__(
+        self,
+        ring: Callable[[], KeyRing],
+        ring_for: Callable[[str], KeyRing] | None = None,
+    ) -> None:
         self._ring = ring
+        self._ring_for = ring_for or (lambda _: ring())
 
     @property
     def active_id(self) -> str:
@@ -32,8 +38,8 @@ class RingKeys:
         return self._ring().active.id
 
     def ids(self) -> frozenset[str]:
-        """Every MEK of the ring."""
-        return frozenset(mek.id for mek in self._ring())
+        """Every MEK of the ring that is not on its way out."""
+        return frozenset(mek.id for mek in self._ring() if mek.retire_at is None)
 
     def generate(self, context: AnyContext) -> tuple[SecretBytes, WrappedKey]:
         """A fresh data key, and its wrap under the active MEK."""
@@ -52,9 +58,9 @@ class RingKeys:
 
         Raises:
             IntegrityError: The blob was not wrapped by this MEK and for this context.
-            KeyNotFoundError: The MEK is not in the ring.
+            KeyNotFoundError: The MEK is not in the ring, or is to be retired.
         """
-        mek = self._ring().get(key_id)
+        mek = self._ring_for(key_id).for_reading(key_id)
         salt, sealed = blob[:SALT_BYTES], blob[SALT_BYTES:]
         if isinstance(context, ContextInKey):
             wrap_key, nonce = _wrap_key_and_nonce(mek, context, salt)

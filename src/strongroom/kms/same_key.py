@@ -8,7 +8,7 @@ names by which wraps of the store and of backups call it.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from strongroom.errors import RootUnavailableError, StateError, StrongroomError
 from strongroom.ids import new_id
@@ -127,8 +127,8 @@ def recognised(store: KmsStore, wanted: RootSettings, build: Build) -> Recognise
     return Recognised(wanted.lasting, tuple(opened), tuple(refused))
 
 
-def renamed(opened: OpenStore, wanted: RootSettings, find: FindRoot) -> OpenStore:
-    """The opened store, with new wraps in the place of those that bear the address of `wanted` and are another key's.
+def renamed(opened: OpenStore, wanted: RootSettings, find: FindRoot) -> tuple[WrapRecord, ...]:
+    """The wraps of an opened store, with new ones in the place of those that bear the address of `wanted` and are another key's.
 
     Such a wrap was made by a key that has moved. Its root wraps the RMK again, under the present name, so that the
     address belongs to the key of `wanted` alone.
@@ -140,7 +140,7 @@ def renamed(opened: OpenStore, wanted: RootSettings, find: FindRoot) -> OpenStor
         context = Context(opened.store.installation_id, opened.store.rmk_id, new_id())
         return find(wrap).wrap(opened.rmk.material, context)
 
-    return replace(opened, store=replace(opened.store, wraps=tuple(map(anew, opened.store.wraps))))
+    return tuple(map(anew, opened.store.wraps))
 
 
 def ways(

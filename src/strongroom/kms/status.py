@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 from strongroom.errors import StorageError, StrongroomError
 from strongroom.kms.cache import Limits
@@ -34,6 +35,19 @@ class MekStatus:
     created_at: str | None
     encrypting_since: str | None
     decrypt_only_since: str | None
+    retire_at: str | None = None
+
+
+class Shown(NamedTuple):
+    """The facts that a status shows and no proof holds.
+
+    Attributes:
+        closed_meks: Ids of MEKs that only closed stores have.
+        now: The present, K-12 form; what is due by then becomes a warning.
+    """
+
+    closed_meks: tuple[str, ...] = ()
+    now: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +131,8 @@ def from_proof(
     store: KmsStore,
     proof: Proof,
     memory: InMemory,
+    shown: Shown,
     *,
-    now: str = "",
     is_cached: bool = False,
     disk: StorageError | None = None,
 ) -> KmsStatus:
@@ -128,17 +142,23 @@ def from_proof(
         store: The store.
         proof: The result of asking its roots.
         memory: The RMK in memory.
-        now: The present, K-12 form; credentials that are due by then become warnings.
+        shown: The facts that the proof does not hold.
         is_cached: Whether the proof is a stored one.
         disk: The disk's error, if it is the only failure.
     """
     own = tuple(
-        MekStatus(mek.id, mek.state, mek.created_at, mek.encrypting_since, mek.decrypt_only_since)
+        MekStatus(
+            mek.id,
+            mek.state,
+            mek.created_at,
+            mek.encrypting_since,
+            mek.decrypt_only_since,
+            mek.retire_at,
+        )
         for mek in store.meks
     )
     former = tuple(
-        MekStatus(mek_id, MekState.UNAVAILABLE, None, None, None)
-        for mek_id in store.former_mek_ids()
+        MekStatus(mek_id, MekState.UNAVAILABLE, None, None, None) for mek_id in shown.closed_meks
     )
     details = dict(proof.details)
     # a key that has moved since the wrap was made is reached by another id than the one in the wrap
@@ -158,8 +178,9 @@ def from_proof(
         proved_at=proof.proved_at,
         is_cached=is_cached,
         memory=memory,
-        warnings=tuple(
-            _warning(root) for root in proof.roots if root.due_at and root.due_at <= now
+        warnings=(
+            *(_warning(root) for root in proof.roots if root.due_at and root.due_at <= shown.now),
+            *(_overdue(mek) for mek in own if mek.retire_at and mek.retire_at <= shown.now),
         ),
         disk=disk,
     )
@@ -168,6 +189,13 @@ def from_proof(
 def _warning(root: RootProof) -> str:
     when = f"ends on {root.ends_at}" if root.ends_at else "ends"
     return f"the credential of the {root.kind} root {root.root_key_id} {when}: {root.notice}"
+
+
+def _overdue(mek: MekStatus) -> str:
+    return (
+        f"MEK {mek.id} was to be retired from {mek.retire_at} on: 'tsm security kms retire {mek.id}' removes it,"
+        " and --take-back keeps it"
+    )
 
 
 def as_json(status: KmsStatus) -> Mapping[str, object]:
@@ -193,6 +221,7 @@ def as_json(status: KmsStatus) -> Mapping[str, object]:
                 "created_at": mek.created_at,
                 "encrypting_since": mek.encrypting_since,
                 "decrypt_only_since": mek.decrypt_only_since,
+                "retire_at": mek.retire_at,
             }
             for mek in status.meks
         ],
@@ -229,6 +258,7 @@ def as_text(status: KmsStatus, *, verbose: bool = False) -> str:
         lines += [f"    Created at: {mek.created_at or '-'}"]
         lines += [f"    First transition to encrypt and decrypt: {mek.encrypting_since or '-'}"]
         lines += [f"    Transition to decrypt-only: {mek.decrypt_only_since or '-'}"]
+        lines += [f"    To be retired from: {mek.retire_at}"] if mek.retire_at else []
     return "\n".join(lines)
 
 

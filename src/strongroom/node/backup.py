@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from strongroom.backup.opening import OpeningWays
@@ -30,6 +30,8 @@ from strongroom.services.backups.restore import RestorePorts, RestoreService
 _LOG = logging.getLogger("backgrounder.Backups")
 _RESTORE, _DRILL = ".restore", ".drill-"
 _FOLDER_KEY = "basefilepath.backuprestore"
+OWN_IDENTITY = "the identity of this installation"
+GIVEN_IDENTITY = "the identity of --fingerprint"
 
 
 def folder(node: Node) -> Path:
@@ -49,7 +51,9 @@ def backups(node: Node, keys: KeyHolder) -> BackupService:
         repository=node.repository,
         files=node.files,
         scratch=node.paths.repository.parent,
-        store=lambda: node.kms_store.current()[1],
+        store=node.kms_store.stored,
+        closed=node.kms_store.closed_stores,
+        identity=lambda: key.identity if (key := node.identity.find()) else None,
         coordinator=node.coordinator,
         event_log=node.events,
         clock=node.clock,
@@ -69,7 +73,7 @@ def tidy(node: Node) -> bool:
     if not node.files.is_keeping:
         return bool(left)
     try:
-        backups(node, BackupKeys(node.kms_store, node.assets)).recover()
+        backups(node, BackupKeys(node.kms_store, node.assets, node.identity)).recover()
     except ConflictError:
         pass  # a backup that lives needs it
     except StrongroomError as error:
@@ -99,6 +103,7 @@ def means(
     credential: SecretBytes | None,
     *,
     use_backup_roots: bool = False,
+    fingerprint: str = "",
 ) -> OpeningWays:
     """The ways to open the keys of a backup: by the given secrets, and by the node's own.
 
@@ -108,8 +113,10 @@ def means(
         credential: The credential of the root of the node that made the backup.
         use_backup_roots: Whether to ask the roots that the backup names, although an attacker may have written the
             names.
+        fingerprint: The fingerprint of the source's identity that the operator noted; empty without.
     """
     clock = node.clock if node else SystemClock()
+    known = {fingerprint: GIVEN_IDENTITY} if fingerprint else {}
 
     def build(settings: RootSettings) -> RootProvider:
         checked = backup_roots.checked(settings)
@@ -128,6 +135,7 @@ def means(
             given=given,
             credential=credential,
             use_backup_roots=use_backup_roots,
+            identities=known,
         )
     return OpeningWays(
         build=build,
@@ -144,12 +152,34 @@ def means(
         given=given,
         credential=credential,
         use_backup_roots=use_backup_roots,
+        identities={**_own_identity(node), **known},
     )
 
 
-@contextmanager
-def alone(node: Node) -> Iterator[None]:
+def _own_identity(node: Node) -> dict[str, str]:
+    """The identity of the node's installation; a node whose configuration does not open knows none."""
+    with suppress(StrongroomError):
+        if own := node.identity.fingerprint():
+            return {own: OWN_IDENTITY}
+    return {}
+
+
+def alone(node: Node) -> AbstractContextManager[None]:
     """Keep server and backgrounder away for as long as a restore takes.
+
+    Raises:
+        StateError: The node is served, or a command works on its jobs.
+    """
+    return sole_user(node, "a restore replaces what it works on")
+
+
+@contextmanager
+def sole_user(node: Node, why: str) -> Iterator[None]:
+    """Hold what a server and a backgrounder hold, so that neither works on the node meanwhile.
+
+    Args:
+        node: The node.
+        why: The reason for which they are kept away, behind the words of who is there.
 
     Raises:
         StateError: The node is served, or a command works on its jobs.
@@ -160,7 +190,7 @@ def alone(node: Node) -> Iterator[None]:
             stack.enter_context(node.sole_worker.hold())
         except ConflictError as error:
             raise StateError(
-                f"{error.message}: a restore replaces what it works on",
+                f"{error.message}: {why}",
                 hint="stop 'strongroom serve' and what runs jobs, then run the command again",
             ) from error
         yield

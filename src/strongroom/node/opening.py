@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.clock import SystemClock
-from strongroom.errors import NotFoundError, PermissionDeniedError, StateError
+from strongroom.errors import (
+    KeystoreError,
+    NotFoundError,
+    PermissionDeniedError,
+    StateError,
+    UpgradeNeededError,
+)
 from strongroom.node.environment import HOME_VARIABLE, data_dir, local_actor
 from strongroom.node.parts.key_management import KeyManagementPart
 from strongroom.node.parts.operations import OperationsPart
 from strongroom.runtime.paths import DataPaths
-from strongroom.system import os_users
+from strongroom.system import guarded_files, os_users
 
 if TYPE_CHECKING:
     from strongroom.eventlog.audit import Report
@@ -66,6 +72,19 @@ def open_node(option: str | None) -> "Node":
     """The node whose data directory is named.
 
     Raises:
+        UpgradeNeededError: The node is of an older format, or its upgrade was interrupted.
+        NotFoundError: There is no node.
+        PermissionDeniedError: The directory belongs to another user (local authority).
+    """
+    paths = enter(option)
+    _check_format(paths)
+    return Node(paths, SystemClock())
+
+
+def enter(option: str | None) -> DataPaths:
+    """The paths of the node whose data directory is named, of whatever format it is.
+
+    Raises:
         NotFoundError: There is no node.
         PermissionDeniedError: The directory belongs to another user (local authority).
     """
@@ -92,7 +111,28 @@ def open_node(option: str | None) -> "Node":
             f"{root} belongs to the user {os_users.user_name(owner)}, and this runs as {local_actor()}",
             hint=f"run this as the directory's owner: {os_users.as_user(owner)} ...",
         )
-    return Node(paths, SystemClock())
+    return paths
+
+
+def _check_format(paths: DataPaths) -> None:
+    """Refuse a node of an older format: the first file of configuration-key records that can be read says it.
+
+    Raises:
+        UpgradeNeededError: The node is of an older format, or its upgrade was interrupted.
+    """
+    from strongroom.configuration_keys import generations, keys, records
+    from strongroom.runtime.processes import SERVICES
+
+    files = [paths.keystores(service) / keys.FILE_NAME for service in SERVICES]
+    for path in (*files, paths.recovery_records):
+        # a file that cannot be read is told by the command that needs the keys
+        with suppress(KeystoreError):
+            if generations.is_older(guarded_files.read(path, records.MAX_BYTES)):
+                raise UpgradeNeededError(
+                    f"the node in {paths.root} is of an older format, which this release only upgrades",
+                    hint="see 'strongroom upgrade --dry-run', then run 'strongroom upgrade'",
+                )
+            return
 
 
 def verify_log_copy(path: Path, *kept: "Checkpoint", progress: "Progress") -> "Report":

@@ -29,6 +29,9 @@ def recovery_of(node: Node) -> RecoverService:
     files = [paths.keystores(service) / FILE_NAME for service in SERVICES]
     opener = NodeOpener(
         OpenerPorts(
+            entries=node.coordinator,
+            installation_id=node.claimed_installation,
+            adopt=node.authority.adopt,
             configuration=node.configuration,
             configuration_by=configuration_by,
             record_files=(*files, paths.recovery_records),
@@ -46,6 +49,8 @@ def recovery_of(node: Node) -> RecoverService:
             local_root=node.local_root,
             record_files=(*files, paths.recovery_records),
             clock=node.clock,
+            renewing=node.coordinator.renewing,
+            as_it_is=node.state_anchor.taken_as_it_is,
         )
     )
 

@@ -1,26 +1,31 @@
-"""Opens the database, and translates its errors.
+"""Opens the database of a URL, and translates its errors.
 
-Only this module knows the kind of database: SQLite in a file now, PostgreSQL perhaps later. SQLite is used with a
-write-ahead log, every commit synced (`synchronous=FULL`), foreign keys checked, and the write lock taken at the start
-of a writing transaction (`BEGIN IMMEDIATE`). So a transaction that reads and then writes never loses another's change,
-and never fails in the middle for a lock.
+SQLite in a file is used with a write-ahead log, every commit synced (`synchronous=FULL`), foreign keys checked, and the
+write lock taken at the start of a writing transaction (`BEGIN IMMEDIATE`). So a transaction that reads and then writes
+never loses another's change, and never fails in the middle for a lock. For PostgreSQL see `repository.postgres`.
 """
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from strongroom.errors import ConflictError, StorageError, StrongroomError
+from strongroom import foreign_words
+from strongroom.errors import ConflictError, StorageError, StrongroomError, UsageError
+from strongroom.repository.dialects import postgres as postgres_codes
 from strongroom.repository.dialects import sqlite
 from strongroom.repository.dialects.causes import Cause
+from strongroom.repository.postgres import PostgresDatabase, is_postgres
+from strongroom.repository.postgres_address import Password
+from strongroom.repository.reach import Reach
 from strongroom.system import disk, durable
 
 READ_ONLY = "strongroom_read_only"
@@ -30,16 +35,6 @@ BUSY_TIMEOUT_S = (
 _POOL_SIZE = 8
 # a connection for each thread of the pools of the web service and the backgrounder
 _POOL_OVERFLOW = 56
-
-_CAUSES_OF: Final[Mapping[str, Callable[[BaseException], Cause]]] = {"sqlite": sqlite.cause_of}
-"""By the name of SQLAlchemy's dialect; a further database is a module of `dialects`, and a line here."""
-_TOLD: Final = {
-    Cause.LOCKED: ("the repository is locked by another process", "try again"),
-    Cause.NO_ROOM: ("the disk of the repository is full", disk.FREE_SPACE),
-    Cause.DAMAGED: ("the repository is damaged", "restore it from a backup"),
-    Cause.READ_ONLY: ("the repository may not be written", "check owner and mode of the file"),
-    Cause.CANNOT_OPEN: ("the repository cannot be opened", "check the path, its owner and mode"),
-}
 
 
 def sqlite_url(path: Path) -> URL:
@@ -51,8 +46,92 @@ def sqlite_url(path: Path) -> URL:
     return URL.create("sqlite", database=str(path))
 
 
+class Database(Protocol):
+    """A database: its connections and transactions, for all threads of a process."""
+
+    @property
+    def engine(self) -> Engine:
+        """The connections."""
+        ...
+
+    def check(self, connection: Connection) -> None:
+        """Refuse a database in which the repository's promises would not hold.
+
+        Raises:
+            StateError: The database is not as it has to be.
+        """
+        ...
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A transaction that only reads, and sees one state."""
+        ...
+
+    def writing(self, reach: Reach, *, marked: bool = True) -> AbstractContextManager[Connection]:
+        """A transaction that may write.
+
+        Args:
+            reach: The writers that it excludes.
+            marked: Whether the table `commits` exists.
+
+        Raises:
+            OutcomeUnknown: The connection broke at the commit, and the outcome could not be found out.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class SqliteDatabase:
+    """A file of SQLite: one writer at a time, whatever it reaches."""
+
+    def __init__(self, url: str | URL) -> None:
+        self.engine = open_engine(url)
+
+    def check(self, connection: Connection) -> None:
+        """Nothing to refuse: how the file is opened decides."""
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, and waits for nobody."""
+        with self._begun(read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, reach: Reach, *, marked: bool = True) -> Iterator[Connection]:  # noqa: ARG002  one writer at a time; COMMIT answers
+        """A transaction that may write, when the one before has ended."""
+        with self._begun(read_only=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, *, read_only: bool) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            connection.execution_options(**{READ_ONLY: read_only})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_database(url: str | URL, password: Password | None = None) -> Database:
+    """The database that the URL names; nothing is opened yet.
+
+    Args:
+        url: The address.
+        password: For PostgreSQL: returns the password for each new connection.
+
+    Raises:
+        UsageError: The address is not allowed.
+        StorageError: The library for the database is not installed.
+    """
+    return PostgresDatabase(url, password) if is_postgres(url) else SqliteDatabase(url)
+
+
 def open_engine(url: str | URL) -> Engine:
-    """An engine for the database that the URL names; nothing is opened yet."""
+    """An engine for a file of SQLite; nothing is opened yet."""
     engine = create_engine(
         url,
         hide_parameters=True,  # values must not get into messages and logs
@@ -60,9 +139,8 @@ def open_engine(url: str | URL) -> Engine:
         max_overflow=_POOL_OVERFLOW,
         pool_timeout=BUSY_TIMEOUT_S,
     )
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -101,11 +179,13 @@ def _sqlite_file(url: str | URL) -> Path | None:
     return Path(parts.database)
 
 
-def cause_of(error: SQLAlchemyError, dialect: str = "sqlite") -> Cause:
+def cause_of(error: SQLAlchemyError) -> Cause:
     """The cause for which the database refused, by the code of its driver's error."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return Cause.OTHER
-    return _CAUSES_OF[dialect](error.orig)
+    if postgres_codes.is_of_postgres(error.orig):
+        return postgres_codes.cause_of(error.orig)
+    return sqlite.cause_of(error.orig)
 
 
 def translated(error: SQLAlchemyError, url: str | URL = "") -> StrongroomError:
@@ -122,11 +202,27 @@ def translated(error: SQLAlchemyError, url: str | URL = "") -> StrongroomError:
         return ConflictError("something that this refers to is gone, or still referred to")
     if cause is Cause.NOT_UNIQUE:
         return ConflictError("it exists already", hint="choose another name")
-    if cause in _TOLD:
-        message, hint = _TOLD[cause]
-        return StorageError(message, hint=hint)
-    words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return StorageError(f"the repository cannot be used: {words.splitlines()[0].lower()}")
+    if cause is Cause.TEXT:
+        return nul_refused()
+    return _storage_error(error, cause)
+
+
+def nul_refused() -> UsageError:
+    """The error for a text that not every database can hold."""
+    return UsageError("a text holds the character NUL", hint="leave it out")
+
+
+def _storage_error(error: SQLAlchemyError, cause: Cause) -> StorageError:
+    driver = error.orig if isinstance(error, DBAPIError) else None
+    of_postgres = driver is not None and postgres_codes.is_of_postgres(driver)
+    told = (postgres_codes.TOLD if of_postgres else sqlite.TOLD).get(cause)
+    words = str(driver if driver is not None else error).splitlines() or [""]
+    if told is None:
+        return StorageError(f"the repository cannot be used: {words[0].lower()}")
+    message, hint = told
+    if cause in {Cause.UNREACHABLE, Cause.CANNOT_OPEN, Cause.NOT_ADMITTED} and of_postgres:
+        message = f"{message}: {foreign_words.of(words[0])}"
+    return StorageError(message, hint=hint)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -27,6 +27,7 @@ from strongroom import canonical
 from strongroom.errors import FormatError, StateError
 from strongroom.repository import tables
 from strongroom.repository.engine import translated
+from strongroom.repository.postgres import take_time
 
 MAX_LINE_BYTES = 16 << 20
 _BATCH = 500
@@ -44,9 +45,11 @@ PORTABLE = (
     tables.tokens,
     tables.jobs,
 )
-READABLE = frozenset({"0001", "0002"})
+READABLE = frozenset({"0001", "0002", "0003"})
 """Schemas whose rows can be imported: that of this program, and earlier ones, whose missing columns have a default."""
 NAMES = tuple(table.name for table in PORTABLE)
+#: Columns that say who works on a row now, and so are no data.
+_OF_THE_MOMENT = frozenset({"owner_node", "owner_boot", "owner_epoch"})
 #: Tables that a restore empties and does not fill again, since their rows refer to the replaced data.
 EMPTIED = (tables.sessions, tables.upload_parts, tables.uploads)
 
@@ -66,10 +69,10 @@ class PortableRows:
             StateError: A row is so long that a reader would refuse it.
         """
         table = _table(name)
-        statement = select(table).order_by(*table.primary_key.columns)
+        statement = select(*_columns(table).values()).order_by(*table.primary_key.columns)
         found = self._connection.execute(statement.execution_options(yield_per=_BATCH)).mappings()
         rows = (dict(row) for row in found)
-        for row in _parents_first(rows) if table is tables.projects else rows:
+        for row in parents_first(rows) if table is tables.projects else rows:
             line = _canonical(row) + b"\n"
             if len(line) > MAX_LINE_BYTES:
                 key = " ".join(str(row[column.name]) for column in table.primary_key)
@@ -93,6 +96,7 @@ class PortableRows:
         Raises:
             ConflictError: The rows break a rule of the schema.
         """
+        take_time(self._connection)
         for table in (*EMPTIED, *reversed(PORTABLE)):
             self._connection.execute(delete(table))
         return {table.name: self._insert(table, iter(rows_of(table.name))) for table in PORTABLE}
@@ -120,7 +124,7 @@ def parse_line(name: str, line: bytes) -> Row:
         same = isinstance(row, dict) and _canonical(row) + b"\n" == line
     except (ValueError, RecursionError) as error:
         raise _no_row(name) from error
-    columns = {column.name: column for column in table.columns}
+    columns = _columns(table)
     if not same:
         raise _no_row(name)
     row = {**_defaults(table, row), **row}
@@ -152,11 +156,15 @@ def _table(name: str) -> Table:
     return tables.metadata.tables[name]
 
 
+def _columns(table: Table) -> dict[str, Column[Any]]:
+    return {column.name: column for column in table.columns if column.name not in _OF_THE_MOMENT}
+
+
 def _defaults(table: Table, row: Row) -> Row:
     """The values of columns that are newer than the program that wrote the row."""
     return {
         column.name: int(str(column.server_default.arg))
-        for column in table.columns
+        for column in _columns(table).values()
         if isinstance(column.server_default, DefaultClause) and column.name not in row
     }
 
@@ -165,7 +173,8 @@ def _canonical(row: Mapping[str, object]) -> bytes:
     return canonical.dumps(row)
 
 
-def _parents_first(rows: Iterable[Row]) -> Iterator[Row]:
+def parents_first(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of projects in an order in which they can be inserted: each after its parent."""
     waiting: dict[str | None, list[Row]] = {}
     for row in rows:
         waiting.setdefault(row["parent_id"], []).append(row)

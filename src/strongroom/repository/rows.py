@@ -196,11 +196,29 @@ class UploadPartRow:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """A process that works on jobs or writes files: its node, and what the process calls itself.
+
+    A node has one such process of a kind at a time, so another process of the same node is dead.
+    """
+
+    node_id: str = ""
+    boot_id: str = ""
+
+
+NOBODY = Owner()
+"""The owner of what no process works on."""
+
+
+@dataclass(frozen=True)
 class JobRow:
     """A job on extracts (E-11); `kind` and `state` are the words of `jobs.model`.
 
     Attributes:
         bytes_total: Plaintext bytes that the job will change, as counted at its beginning.
+        owner_node: The node whose process works on it; empty until one does.
+        owner_boot: The id of the process.
+        owner_epoch: How often a process began to work on it.
     """
 
     id: str
@@ -221,17 +239,32 @@ class JobRow:
     options: Json = field(default_factory=dict)
     started_at: str | None = None
     finished_at: str | None = None
+    owner_node: str = ""
+    owner_boot: str = ""
+    owner_epoch: int = 0
+
+    @property
+    def owner(self) -> Owner:
+        """The process that works on it."""
+        return Owner(self.owner_node, self.owner_boot)
 
 
 @dataclass(frozen=True)
 class IntentRow:
-    """An intent: a file that is being written and has no row yet, or must be deleted; counts as a use of its MEK."""
+    """An intent: a file that is being written and has no row yet, or must be deleted; counts as a use of its MEK.
+
+    Attributes:
+        node_id: The node of the process that writes or deletes the file; empty in rows of an older program.
+        boot_id: The id of the process.
+    """
 
     storage_key: str
     file_id: str
     mek_id: str
     purpose: str
     created_at: str
+    node_id: str = ""
+    boot_id: str = ""
 
 
 class StoredFields(Protocol):

@@ -33,6 +33,11 @@ def _text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False)
 
 
+def _added_text(name: str) -> Column[str]:
+    """A text that rows of an older program lack."""
+    return Column(name, Text, nullable=False, server_default="")
+
+
 def _number(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
@@ -259,6 +264,10 @@ jobs = Table(
     Column("options", JSON, nullable=False),
     Column("started_at", Text),
     Column("finished_at", Text),
+    # the process that works on it: a node, and what this process calls itself; the number rises with each owner
+    _added_text("owner_node"),
+    _added_text("owner_boot"),
+    Column("owner_epoch", BigInteger, nullable=False, server_default="0"),
     Index(None, "state", "created_at"),
     Index(None, "site_id", "created_at"),
     Index(None, "site_id", "state", "content_id", "created_at"),
@@ -273,6 +282,9 @@ intents = Table(
     _text("mek_id"),
     _text("purpose"),
     _text("created_at"),
+    # the process that writes or deletes the file
+    _added_text("node_id"),
+    _added_text("boot_id"),
 )
 
 # the one row says which revision of this schema the database has
@@ -287,4 +299,38 @@ marks = Table(
     metadata,
     Column("name", Text, primary_key=True),
     _text("value"),
+)
+
+# a row for each committed transaction of the last hour, by which a commit whose answer was lost is found (PostgreSQL)
+commits = Table(
+    "commits",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _flag("done"),
+    _number("at"),
+    Index(None, "at"),
+)
+
+# the highest epoch of each lock of the coordination service under which somebody wrote here
+fence = Table("fence", metadata, Column("name", Text, primary_key=True), _number("epoch"))
+
+# MEKs under which nothing new may be written; a MEK without a row is usable
+meks = Table(
+    "meks", metadata, Column("id", Text, primary_key=True), _text("state"), _number("epoch")
+)
+
+# the one row says to which life of the installation this database belongs: a restored copy gets another
+incarnation = Table("incarnation", metadata, Column("name", Text, primary_key=True), _text("value"))
+
+kms_proofs = Table(
+    "kms_proofs", metadata, Column("node_id", Text, primary_key=True), _text("proof")
+)
+
+# how far each node's event log was seen, so that a shortened one is noticed
+event_heads = Table(
+    "event_heads",
+    metadata,
+    Column("node_id", Text, primary_key=True),
+    _number("seq"),
+    _text("hash"),
 )

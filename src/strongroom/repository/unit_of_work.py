@@ -5,7 +5,7 @@ out as ours.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -14,12 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom.errors import StateError, StorageError
 from strongroom.repository import engine as database
+from strongroom.repository import postgres
 from strongroom.repository.gateways.content import (
     ContentsTable,
     CredentialsTable,
     ProjectsTable,
 )
 from strongroom.repository.gateways.directory import GroupsTable, SitesTable, UsersTable
+from strongroom.repository.gateways.guards import FenceTable, MekGuards, NodesTable
 from strongroom.repository.gateways.signin import SessionsTable, TokensTable
 from strongroom.repository.gateways.work import (
     IntentsTable,
@@ -27,17 +29,23 @@ from strongroom.repository.gateways.work import (
     MarksTable,
     UploadsTable,
 )
+from strongroom.repository.marks_alone import IsWanted
 from strongroom.repository.portable import PortableRows
+from strongroom.repository.postgres_address import Password
+from strongroom.repository.reach import EVERYTHING, ROWS, Reach
+from strongroom.repository.rows import NOBODY, Owner
 from strongroom.repository.tables import schema_version
+from strongroom.repository.whole_rows import WholeRows
 from strongroom.system import durable
 
-REVISION = "0002"
+REVISION = "0003"
 
 
 class Transaction:
     """The tables within one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, owner: Owner) -> None:
+        self._connection = connection
         self.sites = SitesTable(connection)
         self.users = UsersTable(connection)
         self.groups = GroupsTable(connection)
@@ -47,10 +55,21 @@ class Transaction:
         self.tokens = TokensTable(connection)
         self.sessions = SessionsTable(connection)
         self.uploads = UploadsTable(connection)
-        self.jobs = JobsTable(connection)
-        self.intents = IntentsTable(connection)
+        self.jobs = JobsTable(connection, owner)
+        self.intents = IntentsTable(connection, owner)
         self.marks = MarksTable(connection)
+        self.fence = FenceTable(connection)
+        self.meks = MekGuards(connection)
+        self.nodes = NodesTable(connection)
         self.rows = PortableRows(connection)
+        self.whole = WholeRows(connection)
+
+    def hold(self, reach: Reach) -> None:
+        """From here on also exclude the writers of a name; for a transaction that began with the reach `ROWS`.
+
+        What was read before may have changed meanwhile, and is read again.
+        """
+        postgres.hold(self._connection, reach)
 
     def storage_keys(self) -> set[str]:
         """The storage keys of all files that a row names: content, upload parts and intents."""
@@ -58,16 +77,23 @@ class Transaction:
         return known | self.intents.storage_keys()
 
 
+#: Adds to a transaction what is to be written with every one.
+BeforeCommit = Callable[[Transaction], None]
+
+
 class Repository:
     """The database of one installation, for any number of threads and processes.
 
     The contract (tests/contract/repository) that services rely on, whichever database stands behind it:
 
-    - **Writers go one after the other.** What a writing transaction reads is still true when it commits: counts,
-      names and states that were read first decide what is written (the number of an upload's next part, a free
-      content URL, a quota, whether a job is queued already). SQLite takes its write lock at the beginning. A
-      database of many writers has to be serializable and repeat the block, or take one lock for all.
-    - A transaction is all or nothing, and durable when its block has ended without an error.
+    - **Writers go one after the other**, unless they say how far they reach (`repository.reach`). What a writing
+      transaction reads within its reach is still true when it commits: counts, names and states that were read first
+      decide what is written (the number of an upload's next part, a free content URL, a quota, whether a job is
+      queued already). SQLite takes its write lock at the beginning, whatever the reach; PostgreSQL the locks of the
+      reach.
+    - A transaction is all or nothing, and durable when its block has ended without an error. If it cannot be found out
+      whether it took place, the error says so (`OutcomeUnknown`), and no other error leaves that open but a
+      `StorageError` of the disk.
     - A refused statement (`ConflictError`) changes nothing, and the transaction may go on without it.
     - Readers see one state, that of their beginning, and wait for nobody.
     - Names are unique and are found in any case of letters, as `folding.fold` says and not the database; so are
@@ -75,27 +101,57 @@ class Repository:
     - An error's class is decided by the database's code, and no value of a statement gets into its words.
     """
 
-    def __init__(self, url: str | URL, file_modes: durable.FileModes = durable.PRIVATE) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        file_modes: durable.FileModes = durable.PRIVATE,
+        before_commit: BeforeCommit = lambda _: None,
+        *,
+        password: Password | None = None,
+        owner: Owner = NOBODY,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            url: The address of the database.
+            file_modes: Mode and group of SQLite's files.
+            before_commit: Called at the end of each transaction that may write, in it.
+            password: For PostgreSQL: returns the password for each new connection.
+            owner: This process, as the owner of the jobs and intents that it writes.
+        """
+        self._owner = owner
         self._url = url
+        self._before_commit = before_commit
         self._file_modes = file_modes
+        self._password = password
         self._schema_lock = threading.Lock()
         self._schema_checked = False
 
     @cached_property
+    def _database(self) -> database.Database:
+        return database.open_database(self._url, self._password)
+
+    @property
     def _engine(self) -> Engine:
-        return database.open_engine(self._url)
+        return self._database.engine
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """A transaction that may write; writers go one after the other.
+    def transaction(self, reach: Reach = EVERYTHING) -> Iterator[Transaction]:
+        """A transaction that may write; writers go one after the other, as far as they reach.
+
+        Args:
+            reach: The writers that it excludes; all others unless named.
 
         Raises:
             StorageError: The database is locked, full, damaged or missing.
+            OutcomeUnknown: The connection broke at the commit, and the outcome could not be found out.
             ConflictError: The change breaks a rule of the schema.
         """
         self._check_schema()
-        with self._begin(read_only=False) as connection:
-            yield Transaction(connection)
+        with self._begin(read_only=False, reach=reach) as connection:
+            tx = Transaction(connection, self._owner)
+            yield tx
+            self._before_commit(tx)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -106,7 +162,34 @@ class Repository:
         """
         self._check_schema()
         with self._begin(read_only=True) as connection:
-            yield Transaction(connection)
+            yield Transaction(connection, self._owner)
+
+    def replace_mark(self, name: str, value: str, is_wanted: IsWanted) -> bool:
+        """Set a mark in a transaction of its own, if that is wanted in the place of the one that is there.
+
+        What is written with every other transaction is not written with this one, which such a writer may well make.
+
+        Args:
+            name: The name of the mark.
+            value: The text to set.
+            is_wanted: Decides by the present text; it is asked anew if another writer came first.
+
+        Raises:
+            StorageError: The database is locked, full, damaged or missing.
+            OutcomeUnknown: The connection broke at the commit, and the outcome could not be found out.
+        """
+        self._check_schema()
+        with self._begin(read_only=False, reach=ROWS) as connection:
+            return MarksTable(connection).replace(name, value, is_wanted)
+
+    def has_schema(self) -> bool:
+        """Whether the database has tables of ours, of whatever revision.
+
+        Raises:
+            StorageError: The database cannot be read.
+        """
+        with self._begin(read_only=True) as connection:
+            return _revision(connection) is not None
 
     def ensure_schema(self) -> None:
         """Create the database if it is missing, and bring its schema up to date, all or nothing.
@@ -118,7 +201,10 @@ class Repository:
         from strongroom.repository.migrations import runner
 
         database.create_file(self._url, self._file_modes)
-        with self._begin(read_only=False) as connection:
+        # the mark of a commit needs a table that may be missing; and making the schema twice changes nothing
+        with self._begin(read_only=False, marked=False) as connection:
+            self._database.check(connection)
+            postgres.take_time(connection)
             present = _revision(connection)
             if present not in {None, *runner.revisions()}:
                 raise _foreign_schema(present)
@@ -129,16 +215,21 @@ class Repository:
 
     def close(self) -> None:
         """Close all connections."""
-        if "_engine" in self.__dict__:
-            self._engine.dispose()
+        if "_database" in self.__dict__:
+            self._database.close()
 
     @contextmanager
-    def _begin(self, *, read_only: bool) -> Iterator[Connection]:
+    def _begin(
+        self, *, read_only: bool, reach: Reach = EVERYTHING, marked: bool = True
+    ) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(**{database.READ_ONLY: read_only})
-                with connection.begin():
-                    yield connection
+            begun = (
+                self._database.reading()
+                if read_only
+                else self._database.writing(reach, marked=marked)
+            )
+            with begun as connection:
+                yield connection
         except SQLAlchemyError as error:
             raise database.translated(error, self._url) from error
 
@@ -154,6 +245,7 @@ class Repository:
                     hint="restore it from a backup, or create the node with 'strongroom init'",
                 )
             with self._begin(read_only=True) as connection:
+                self._database.check(connection)
                 revision = _revision(connection)
             if revision != REVISION:
                 self._upgrade(revision)

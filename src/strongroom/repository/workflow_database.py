@@ -1,4 +1,4 @@
-"""The database of the job engine, a file beside the repository; its tables belong to the engine.
+"""The database of the job engine: on a single node a file beside the repository; its tables belong to the engine.
 
 It records how far each running job is. If it is lost, a job is run from its beginning, and decides anew on each
 extract, so nothing is lost but time. A damaged file is therefore renamed and replaced, and never stops the node's jobs.
@@ -10,13 +10,13 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from strongroom.errors import StorageError
+from strongroom.errors import StorageError, StrongroomError
 from strongroom.repository.dialects.causes import Cause
 from strongroom.repository.dialects.sqlite import cause_of
 from strongroom.system import disk
@@ -31,6 +31,69 @@ _INCREMENTAL: Final = 2
 """The value of `auto_vacuum` with which empty pages can be returned to the file system a few at a time."""
 
 _log = logging.getLogger("backgrounder.Jobs")
+
+
+class WorkflowDatabase(Protocol):
+    """Where the job engine keeps how far its workflows are."""
+
+    @property
+    def schema(self) -> str | None:
+        """The schema of the engine's tables; None where the database is the engine's alone."""
+        ...
+
+    def open(self) -> Engine:
+        """Connections for the engine.
+
+        Raises:
+            StorageError: The database cannot be opened.
+        """
+        ...
+
+    def shrink(self) -> None:
+        """Return empty pages to the file system."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+    def problem(self, error: BaseException) -> StrongroomError | None:
+        """The error of ours for an error of this database; None for any other."""
+        ...
+
+
+class WorkflowFile:
+    """A file of SQLite; implements `WorkflowDatabase`."""
+
+    def __init__(self, path: Path, file_modes: FileModes) -> None:
+        """Keep the path; nothing is opened yet.
+
+        Args:
+            path: The file.
+            file_modes: Mode and group of the file.
+        """
+        self.schema: str | None = None
+        self._path = path
+        self._file_modes = file_modes
+        self._opened: Engine | None = None
+
+    def open(self) -> Engine:
+        """An engine over the file, which is created if missing; a damaged file is renamed first."""
+        self._opened = open_workflow_database(self._path, self._file_modes)
+        return self._opened
+
+    def shrink(self) -> None:
+        """Return empty pages to the file system; a file that is in use stays as it is."""
+        shrink(self._path)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._opened is not None:
+            self._opened.dispose()
+
+    def problem(self, error: BaseException) -> StrongroomError | None:
+        """The error of ours for an error of SQLite or of the disk; None for any other."""
+        return disk.database_problem(error, "the database of running jobs", self._path)
 
 
 def open_workflow_database(path: Path, file_modes: FileModes) -> Engine:

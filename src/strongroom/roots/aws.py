@@ -169,9 +169,8 @@ class AwsRoot:
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Wrap a given key: indirect, since no encrypt action may be needed (A-04)."""
-        pairs = context.pairs()
-        data_key, blob = self._data_key(pairs)
-        return self._record(context, blob, indirect.seal(key, data_key, pairs))
+        data_key, blob = self._data_key(context.pairs())
+        return self._record(context, blob, indirect.seal(key, data_key, context))
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
         """Decrypt, by the CMK named, and with the context that it was made with (A-25).
@@ -191,7 +190,7 @@ class AwsRoot:
         key = _key(answer)
         if record.form == "direct":
             return key
-        return indirect.open_(record.inner, key, record.context)
+        return indirect.open_(record, key)
 
     def describe(self) -> RootDescription:
         """ARN, region, account, and the identity of the last call."""

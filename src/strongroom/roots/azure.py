@@ -249,7 +249,7 @@ class AzureRoot:
             )
         key_id = self._own_version(key_id)
         blob = self._call("wrapKey", lambda: self._vault.wrap(key_id, data_key.reveal()), data_key)
-        inner = indirect.seal(key, data_key, context.pairs())
+        inner = indirect.seal(key, data_key, context)
         return wraps.new_record(context, KIND, key_id, blob, self._clock, inner=inner)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
@@ -263,7 +263,7 @@ class AzureRoot:
         if not version:
             raise wraps.other_key(record.root_key_id, f"a version of {own}")
         raw = self._call("unwrapKey", lambda: self._vault.unwrap(f"{own}/{version}", record.blob))
-        return indirect.open_(record.inner, SecretBytes(raw), record.context)
+        return indirect.open_(record, SecretBytes(raw))
 
     def describe(self) -> RootDescription:
         """Vault, key and the identity used."""

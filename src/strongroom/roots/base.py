@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import IntegrityError
 
 WrapForm = Literal["direct", "indirect"]
 #: `last_verified` of a wrap that was never opened so far.
@@ -23,6 +24,22 @@ class Context:
         """The pairs that a provider with an encryption context binds, sorted by name."""
         return {"installation": self.installation_id, "rmk": self.rmk_id, "wrap": self.wrap_id}
 
+    @property
+    def ids(self) -> tuple[str, str, str]:
+        """Installation, RMK and wrap."""
+        return self.installation_id, self.rmk_id, self.wrap_id
+
+    @classmethod
+    def of(cls, pairs: Mapping[str, str]) -> "Context":
+        """The context of these pairs.
+
+        Raises:
+            IntegrityError: The pairs are not those of a wrap of the RMK.
+        """
+        if set(pairs) != {"installation", "rmk", "wrap"}:
+            raise IntegrityError
+        return cls(pairs["installation"], pairs["rmk"], pairs["wrap"])
+
 
 @dataclass(frozen=True)
 class WrapRecord:
@@ -39,6 +56,7 @@ class WrapRecord:
         context: The exact pairs bound, kept for a restore elsewhere (A-25).
         added_at: UTC, K-12 form.
         last_verified: UTC, K-12 form: when a real unwrap last gave the RMK.
+        version: The version of the seals in the record, 1 or 2 (docs/format/kms-store.md 5.4); 2 is written.
     """
 
     id: str
@@ -51,6 +69,7 @@ class WrapRecord:
     context: Mapping[str, str]
     added_at: str
     last_verified: str
+    version: int = 2
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 from strongroom.clock import Clock
-from strongroom.crypto import aead, labels, rng
+from strongroom.crypto import aead, labels, places, rng, seals
 from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import IntegrityError
 from strongroom.ids import id_bytes
 from strongroom.roots import wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
@@ -30,7 +29,7 @@ ROOT = RootKind(
 
 
 class LocalRoot:
-    """Wraps the RMK under a subkey of one configuration key (docs/format/kms-store.md 3)."""
+    """Wraps the RMK under a subkey of one configuration key (docs/format/kms-store.md 5.4)."""
 
     def __init__(self, key_id: str, open_key: Callable[[str], SecretBytes], clock: Clock) -> None:
         """Build the root.
@@ -51,18 +50,23 @@ class LocalRoot:
 
     def wrap(self, key: SecretBytes, context: Context) -> WrapRecord:
         """Wrap a key under the configuration key."""
-        blob = aead.wrap(key, kek=self._kek(self._key_id), aad=_aad(context.pairs()))
+        place = places.of_local_root(*context.ids)
+        blob = seals.wrap(key, place, kek=self._open_key(self._key_id))
         return wraps.new_record(context, KIND, self._key_id, blob, self._clock)
 
     def unwrap(self, record: WrapRecord) -> SecretBytes:
-        """The key of a record, under the configuration key that the record names.
+        """The key of a record of either version, under the configuration key that the record names.
 
         Raises:
             IntegrityError: The record does not open.
             KeyNotFoundError: The configuration key of the record is no longer in the keystore.
         """
-        aad = _aad(record.context)
-        return aead.unwrap(record.blob, kek=self._kek(record.root_key_id), aad=aad)
+        ids, key = Context.of(record.context).ids, self._open_key(record.root_key_id)
+        if record.version == 1:
+            kek = hkdf(key, salt=b"", info=labels.ROOT_LOCAL)
+            aad = labels.ROOT_LOCAL + b"".join(map(id_bytes, ids))
+            return aead.unwrap(record.blob, kek=kek, aad=aad)
+        return wraps.unsealed(record.blob, places.of_local_root(*ids), key)
 
     def describe(self) -> RootDescription:
         """The configuration key's id."""
@@ -75,13 +79,3 @@ class LocalRoot:
             RootError: Another key came back.
         """
         wraps.check_round_trip(self, f"the configuration key {self._key_id}")
-
-    def _kek(self, key_id: str) -> SecretBytes:
-        return hkdf(self._open_key(key_id), salt=b"", info=labels.ROOT_LOCAL)
-
-
-def _aad(pairs: object) -> bytes:
-    if not isinstance(pairs, dict) or set(pairs) != {"installation", "rmk", "wrap"}:
-        raise IntegrityError
-    parts = (id_bytes(pairs[name]) for name in ("installation", "rmk", "wrap"))
-    return labels.ROOT_LOCAL + b"".join(parts)

@@ -219,7 +219,7 @@ class OpenbaoRoot:
             ),
         )
         blob = self._text(data, "ciphertext").encode()
-        inner = indirect.seal(key, self._data_key(data), pairs)
+        inner = indirect.seal(key, self._data_key(data), context)
         return wraps.new_record(
             context, KIND, self._root.root_key_id, blob, self._clock, inner=inner
         )
@@ -242,7 +242,7 @@ class OpenbaoRoot:
                 ciphertext=blob, context=_bound(record.context), **where
             ),
         )
-        return indirect.open_(record.inner, self._data_key(data), record.context)
+        return indirect.open_(record, self._data_key(data))
 
     def describe(self) -> RootDescription:
         """Address, mount, key and the identity used."""

@@ -8,7 +8,7 @@ from strongroom.clock import Clock, format_utc
 from strongroom.crypto import age, labels, rng
 from strongroom.crypto.age import Identity
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import IntegrityError, RootError, RootRefusedError, StateError, UsageError
+from strongroom.errors import RootError, RootRefusedError, StateError, UsageError
 from strongroom.ids import id_bytes, new_id
 from strongroom.roots.base import NEVER, Context, RootDescription, WrapRecord
 from strongroom.roots.kinds import Given, Option, RootKind
@@ -115,7 +115,7 @@ class RecipientRoot:
             form="direct",
             root_key_id=recipient,
             region="",
-            blob=age.wrap(key, recipient=recipient, aad=_aad(context.pairs())),
+            blob=age.wrap(key, recipient=recipient, aad=_aad(context)),
             inner=b"",
             context=context.pairs(),
             added_at=format_utc(self._clock.now()),
@@ -140,7 +140,7 @@ class RecipientRoot:
             raise RootRefusedError(
                 f"the wrap {record.id} is for {record.root_key_id}, whose identity was not given"
             )
-        return age.unwrap(record.blob, identities=tuple(own), aad=_aad(dict(record.context)))
+        return age.unwrap(record.blob, identities=tuple(own), aad=_aad(Context.of(record.context)))
 
     def describe(self) -> RootDescription:
         """The recipient and its label; online only with an identity."""
@@ -161,9 +161,5 @@ class RecipientRoot:
             raise RootError(f"{self._root.root_key_id} gave back another key than it wrapped")
 
 
-def _aad(pairs: dict[str, str]) -> bytes:
-    if set(pairs) != {"installation", "rmk", "wrap"}:
-        raise IntegrityError
-    return labels.RECOVERY_RMK + b"".join(
-        id_bytes(pairs[name]) for name in ("installation", "rmk", "wrap")
-    )
+def _aad(context: Context) -> bytes:
+    return labels.RECOVERY_RMK + b"".join(map(id_bytes, context.ids))

@@ -142,7 +142,7 @@ class TpmRoot:
                 return sealed.marshal() + public.marshal(), name
 
         blob, name = self._call(seal)
-        inner = indirect.seal(key, data_key, context.pairs())
+        inner = indirect.seal(key, data_key, context)
         key_id = f"{self._root.root_key_id}/{name}"
         return wraps.new_record(context, KIND, key_id, blob, self._clock, inner=inner)
 
@@ -172,7 +172,7 @@ class TpmRoot:
             raise self._bad_auth("was wrong, and is not given again, so that the TPM is not locked")
         data_key = SecretBytes(self._call(unseal))
         self._wrong_auths = 0
-        return indirect.open_(record.inner, data_key, record.context)
+        return indirect.open_(record, data_key)
 
     def describe(self) -> RootDescription:
         """How the TPM is reached; never the password."""

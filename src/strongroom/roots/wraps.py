@@ -1,7 +1,10 @@
 """The steps around a wrap that all roots share: its record, the refusal of another key's record, and the round trip."""
 
 from strongroom.clock import Clock, format_utc
-from strongroom.errors import RootError, RootRefusedError
+from strongroom.crypto import seals
+from strongroom.crypto.seals import Place
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError, IntegrityError, RootError, RootRefusedError
 from strongroom.ids import new_id
 from strongroom.roots.base import Context, RootProvider, WrapRecord
 
@@ -32,6 +35,18 @@ def new_record(
         added_at=now,
         last_verified=now,
     )
+
+
+def unsealed(sealed: bytes, place: Place, kek: SecretBytes) -> SecretBytes:
+    """The key in a seal of ours.
+
+    Raises:
+        IntegrityError: The key-encryption key or the place is another one, or the bytes were changed or cut.
+    """
+    try:
+        return seals.unwrap(sealed, place, kek=kek)
+    except FormatError as error:
+        raise IntegrityError(error.message) from None
 
 
 def other_key(theirs: str, own: str) -> RootRefusedError:

@@ -90,6 +90,16 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "repository" / "workflows.db"
 
     @property
+    def services(self) -> Path:
+        """The file that says where the services of a node in a cluster are; a single node has none."""
+        return self.tabsvc / "addresses.json"
+
+    @property
+    def enabling(self) -> Path:
+        """The journal of the move of a single node into a cluster; there only until the move is done."""
+        return self.tabsvc / "enabling.json"
+
+    @property
     def extracts(self) -> Path:
         """The file store."""
         return self.tabsvc / "extracts"

@@ -120,6 +120,7 @@ def _all() -> dict[str, SecretParameter]:
         _keys("kms.roots", "the key management system: how to reach its roots"),
         _keys("asset.keys", "credentials embedded in published content"),
         _keys("eventlog.signing_key", "the event log: signs its checkpoints"),
+        _keys("installation.identity_key", "the installation's identity: signs what leaves it"),
         _certificate("ssl.cert.file_bytes", admin, "the HTTPS listener"),
         _certificate("ssl.chain.file_bytes", admin, "the HTTPS listener"),
         _private_key("ssl.key.file_bytes", admin, "the HTTPS listener"),
@@ -147,7 +148,15 @@ What is asked of one name is known without the components' own: these are passwo
 SECRETS: Final[Mapping[str, SecretParameter]] = LateRows(LISTED, _of_components)
 """All secret parameters by name, with those that exist for one component alone."""
 
-OWN = frozenset({"kms.previous_store", "kms.roots", "asset.keys", "eventlog.signing_key"})
+OWN = frozenset(
+    {
+        "kms.previous_store",
+        "kms.roots",
+        "asset.keys",
+        "eventlog.signing_key",
+        "installation.identity_key",
+    }
+)
 """The parameters of our own, beside the documented ones."""
 
 TEMPORARY = frozenset({"service.runas.password"})

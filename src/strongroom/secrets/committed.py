@@ -1,7 +1,9 @@
 """`ENC(base64)` of format 2: an encrypted configuration value that commits to its key (docs/format/seals.md 2).
 
-Pure: callers pass the key. Nothing on a node writes these texts before `strongroom upgrade` (docs/format/format-2.md 11).
+Pure: callers pass the key.
 """
+
+from collections.abc import Callable
 
 from strongroom import ids
 from strongroom.crypto import rng, seals
@@ -51,6 +53,25 @@ class ValueKey:
             raise IntegrityError(f"a value was encrypted by the configuration key {named}")
         place = of_value(self._installation_id, self._key_id, parameter)
         return seals.open_(self._key, place, _decode(text)[_KEY_ID_END:])
+
+
+def open_text(
+    installation_id: str, open_key: Callable[[str], SecretBytes], parameter: str, text: str
+) -> bytes:
+    """Decrypt a value by the configuration key that its text names.
+
+    Args:
+        installation_id: The installation.
+        open_key: Returns the configuration key of an id.
+        parameter: The parameter whose value it is.
+        text: The encrypted value.
+
+    Raises:
+        FormatError: The text is no `ENC(...)` of format 2.
+        IntegrityError: The text was made by another key or for another parameter or installation, or was changed.
+    """
+    key_id = key_id_of(text)
+    return ValueKey(installation_id, key_id, open_key(key_id)).open(parameter, text)
 
 
 def key_id_of(text: str) -> str:

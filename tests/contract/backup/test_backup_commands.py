@@ -14,6 +14,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.crypto import age
 from strongroom.crypto.age import OpenWith
+from strongroom.envelope.header import MAX_HEADER_BYTES
 from strongroom.errors import ConflictError
 from strongroom.eventlog import events
 from strongroom.filestore.blockfile import NewFile
@@ -22,7 +23,7 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.states import MekState
 from strongroom.node import backup, opening
 from strongroom.node.opening import Node
-from strongroom.services.backups.keys import BackupKeys, WrapRequest
+from strongroom.services.backups.keys import BackupKeys, SealRequest, WrapRequest
 from strongroom.services.backups.make import BackupRequest
 from strongroom.services.content.items import placement_of
 from strongroom.services.keys.stored import STORE
@@ -196,7 +197,7 @@ def test_a_passphrase_goes_over_the_socket_and_opens_it_elsewhere(
         assert maintenance("backup", "-f", "x", "--passphrase-file", phrase) == 0
     path = source.paths.backups / "x.tsbak"
     assert verify(tmp_path / "nowhere", path, "--drill", "--passphrase-file", phrase) == 0
-    assert "Authenticated: yes, by the passphrase" in capsys.readouterr().out
+    assert "opened by what was given; origin not proved" in capsys.readouterr().out
 
 
 def test_a_drill_ends_with_a_receipt(
@@ -270,7 +271,7 @@ def test_what_is_lost_and_what_is_damaged_is_told(
     lost_path = source.files.path(lost.storage_key)
     saved = lost_path.rename(source.paths.root / "saved")
     raw = bytearray(source.files.path(hurt.storage_key).read_bytes())
-    raw[:4096] = bytes(4096)
+    raw[:MAX_HEADER_BYTES] = bytes(MAX_HEADER_BYTES)
     source.files.path(hurt.storage_key).write_bytes(raw)
     place = source.files.path(torn.storage_key)
     place.write_bytes(place.read_bytes()[:-1] + b"\0")
@@ -393,13 +394,13 @@ def test_a_restore_takes_a_pipe_for_no_file(maintenance: Run, tmp_path: Path) ->
 
 def test_keys_that_change_between_the_steps_are_taken_anew(source: Node, tmp_path: Path) -> None:
     """A rotation between wrapping and sealing gives one whole backup of the new keys."""
-    keys = BackupKeys(source.kms_store, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets, source.identity)
     real, turns = keys.seal, iter([True, False])
 
-    def seal(*words: str) -> object:
+    def seal(wanted: SealRequest) -> object:
         if next(turns):
             source.meks.rotate("os:tester")
-        return real(*words)
+        return real(wanted)
 
     keys.seal = seal  # type: ignore[assignment,method-assign]
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
@@ -409,7 +410,7 @@ def test_keys_that_change_between_the_steps_are_taken_anew(source: Node, tmp_pat
 
 
 def test_a_lost_asset_key_stops_a_backup(source: Node, tmp_path: Path) -> None:
-    keys = BackupKeys(source.kms_store, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets, source.identity)
     digest = kms_store.digest(source.kms_store.current()[1])
     with pytest.raises(ConflictError, match="keys were changed"):
         keys.wrap(new_id(), WrapRequest(digest, (new_id(),)), backups.NOBODY)

@@ -176,7 +176,7 @@ def test_a_mek_is_not_retired_while_a_backup_runs(source: Node, tmp_path: Path) 
                 source.meks.retire(unused, "os:tester")
             refused.append(name)
 
-    keys = BackupKeys(source.kms_store, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets, source.identity)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     backup.backups(source, keys).make(request, during)
     assert refused
@@ -197,7 +197,7 @@ def test_what_goes_while_a_backup_runs_is_in_it_all_the_same(source: Node, tmp_p
                     tx.contents.delete(row.id)
                     source.files.delete(row.storage_key)
 
-    keys = BackupKeys(source.kms_store, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets, source.identity)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     made = backup.backups(source, keys).make(request, during)
     assert backups.contents(source) == {}

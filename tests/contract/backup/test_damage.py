@@ -43,16 +43,15 @@ class Parts:
         return written(*self.entries)
 
     def forged(self) -> bytes:
-        """With new digests, as somebody without the keys can make them."""
+        """With new digests and a signature of the forger's, as somebody without the keys can make them."""
         inner = self.entries[:-2]
         said = manifest.parse(self[manifest.MANIFEST], 1 << 20)
         listed = tuple(
             Listed(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in inner
         )
-        raw = replace(said, entries=listed).serialize()
         seal = manifest.parse_seal(self[manifest.SEAL])
-        seal = replace(seal, manifest_sha256=hashlib.sha256(raw).hexdigest())
-        last = [(manifest.MANIFEST, raw), (manifest.SEAL, seal.serialize())]
+        raw, sealed = backups.forged(replace(said, entries=listed), seal)
+        last = [(manifest.MANIFEST, raw), (manifest.SEAL, sealed)]
         return Parts([*inner, *last]).joined()
 
 
@@ -195,9 +194,8 @@ def test_a_backup_of_another_schema_is_refused(small: Path, node: Node, tmp_path
     parts = Parts.of(small.read_bytes())
     said = replace(manifest.parse(parts[manifest.MANIFEST], 1 << 20), schema="9999")
     seal = manifest.parse_seal(parts[manifest.SEAL])
-    raw = said.serialize()
-    seal = replace(seal, manifest_sha256=hashlib.sha256(raw).hexdigest())
-    changed = _with(_with(parts, manifest.MANIFEST, raw), manifest.SEAL, seal.serialize())
+    raw, sealed = backups.forged(said, seal)
+    changed = _with(_with(parts, manifest.MANIFEST, raw), manifest.SEAL, sealed)
     broken = tmp_path / "broken.tsbak"
     broken.write_bytes(changed.joined())
     with pytest.raises(IntegrityError):

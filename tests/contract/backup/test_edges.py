@@ -1,6 +1,5 @@
 """What rarely happens to a backup, and still must come out right."""
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -33,7 +32,7 @@ from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.states import MekState
-from strongroom.kms.store import WrappedMek
+from strongroom.kms.store_1 import KmsStore1, WrappedMek
 from strongroom.node import backup as node_backups
 from strongroom.node import backup_roots
 from strongroom.node.opening import Node
@@ -49,7 +48,7 @@ from strongroom.services.backups.keys import BackupKeys
 from strongroom.services.backups.make import BackupRequest
 from strongroom.services.backups.restore import RestoreRequest
 from tests.contract.test_file_modes import loose
-from tests.support import backups
+from tests.support import backups, older_stores
 from tests.support.archives import Memory
 from tests.support.backups import State
 from tests.support.rows import NOW
@@ -142,19 +141,21 @@ def test_what_is_read_back_comes_from_the_disk(
         monkeypatch.setattr(os, "posix_fadvise", note)
     else:
         monkeypatch.delattr(os, "posix_fadvise")
-    service = node_backups.backups(source, BackupKeys(source.kms_store, source.assets))
+    service = node_backups.backups(
+        source, BackupKeys(source.kms_store, source.assets, source.identity)
+    )
     service.make(BackupRequest(path, "os:tester"), look)
     whole = (path.stat().st_ino, 0, 0, os.POSIX_FADV_DONTNEED)
     assert seen == ([whole] if known else [])
 
 
 def test_keys_that_never_rest_end_a_backup(source: Node, tmp_path: Path) -> None:
-    keys = BackupKeys(source.kms_store, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets, source.identity)
 
     class Restless:
         wrap = keys.wrap
 
-        def seal(self, *_: str) -> object:
+        def seal(self, _: object) -> object:
             raise ConflictError("the keys were changed while the backup was made")
 
     service = node_backups.backups(source, Restless())  # type: ignore[arg-type]
@@ -293,7 +294,7 @@ def test_everything_has_its_mode(source: Node, umask: int) -> None:
         assert loose(source.paths.root) == []
 
     keys, path = (
-        BackupKeys(source.kms_store, source.assets),
+        BackupKeys(source.kms_store, source.assets, source.identity),
         source.paths.backups / "deep" / "b.tsbak",
     )
     before = os.umask(umask)
@@ -316,7 +317,7 @@ def test_the_end_of_a_backup_is_manifest_and_seal(source: Node, tmp_path: Path) 
 
 
 def test_the_seal_names_the_rmk_of_the_store(source: Node, tmp_path: Path) -> None:
-    """docs/format/backup.md 4.3: no MAC is over that name, and nobody compared it."""
+    """docs/format/backup.md 4.3: it is compared before any key is open."""
     raw = backups.make(source, tmp_path / "b.tsbak").path.read_bytes()
     entry = archive.scan(BytesSource(raw))[-1]
     seal = manifest.parse_seal(raw[entry.offset : entry.offset + entry.size])
@@ -336,7 +337,7 @@ def test_progress_counts_the_bytes_of_each_stage(source: Node, tmp_path: Path) -
         totals[name] = total
         return lambda count: done.update({name: count})
 
-    keys = BackupKeys(source.kms_store, source.assets)
+    keys = BackupKeys(source.kms_store, source.assets, source.identity)
     request = BackupRequest(tmp_path / "b.tsbak", "os:tester")
     made = node_backups.backups(source, keys).make(request, stage)
     with OpenedFile(made.path) as file, node_backups.alone(source):
@@ -358,7 +359,7 @@ def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
         wrap_id, kind, "indirect", f"{root_key_id}/x", "", b"x", b"", context, now, now
     )
     mek = WrappedMek(MekId(mek_id), MekState.ENCRYPT_OR_DECRYPT, now, now, None, b"y" * 60)
-    store = kms_store.KmsStore(
+    store = KmsStore1(
         1, InstallationId(installation), kind, RmkId(rmk_id), now, (wrap,), (mek,), (), b"z" * 32
     )
     named = {"kind": kind, "root_key_id": root_key_id, "options": options, "secrets": []}
@@ -367,7 +368,7 @@ def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
     writer.add_bytes(archive.MARK, manifest.mark(backup_id))
     for name in portable.NAMES:
         writer.add_bytes(f"repository/{name}.jsonl", b"")
-    writer.add_bytes("keys/store.json", kms_store.serialize(store))
+    writer.add_bytes("keys/store.json", older_stores.serialize(store))
     writer.add_bytes("keys/roots.json", canonical.dumps({"v": 1, "roots": [named]}))
     writer.add_bytes("keys/assets", b"a" * 40)
     writer.add_bytes("keys/mek", b"b" * 76)
@@ -375,9 +376,9 @@ def forged(kind: str, root_key_id: str, options: dict[str, str]) -> OpenBackup:
         backup_id, now, "", "1", installation, REVISION, kind, rmk_id, 1, (mek_id,), (),
         manifest.listed(writer.entries),
     )  # fmt: skip
-    writer.add_bytes("manifest.json", said.serialize())
-    digest = hashlib.sha256(said.serialize()).hexdigest()
-    writer.add_bytes("seal.json", manifest.Seal(digest, rmk_id, "00" * 32).serialize())
+    raw, seal = backups.forged(said, manifest.Seal("", rmk_id, "00" * 32))
+    writer.add_bytes("manifest.json", raw)
+    writer.add_bytes("seal.json", seal)
     writer.finish()
     return OpenBackup.check(BytesSource(bytes(memory.data)))
 

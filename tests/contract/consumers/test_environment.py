@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from strongroom import __main__ as entry
-from strongroom.consumers import postgres_conninfo, tls
+from strongroom.consumers import tls
 from strongroom.consumers.postgres_server import PostgresServer, PostgresSettings
 from strongroom.consumers.redis_server import RedisSettings
 from strongroom.consumers.redis_user import PARAMETER, RedisConsumer
@@ -25,6 +25,7 @@ from strongroom.consumers.zookeeper_users import USERS, ZookeeperUser
 from strongroom.crypto import rng
 from strongroom.errors import ConsumerUnavailableError
 from strongroom.node.opening import Node
+from strongroom.system import postgres_conninfo
 from tests.contract.consumers.component_postgres import PostgresLab
 from tests.contract.consumers.rotating import configure
 from tests.contract.consumers.test_redis import credential, line_of, serving_tls

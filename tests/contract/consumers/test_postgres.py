@@ -175,6 +175,8 @@ def test_a_verifier_that_the_server_quotes_is_masked(lab: PostgresLab) -> None:
     assert verifier.reveal().startswith(b"SCRAM-SHA-256$")
 
     def quoting(connection: "psycopg.Connection") -> None:
+        # or the log, in which another test looks for verifiers, has this one
+        connection.execute("set log_min_messages to panic")
         connection.execute(f"select '{verifier.reveal().decode()}'::int".encode())
 
     with pytest.raises(ConsumerRefusedError) as caught:

@@ -63,7 +63,16 @@ def test_a_file_system_without_hard_links(
 def test_a_copy_that_was_cut_is_taken_back(log: JsonlEventLog, length: int | None) -> None:
     """R3, where there are no hard links: a killed command left a part of the copy, or all of it."""
     before = log.path.read_bytes()
-    told = events.event_log_archived("os:ada", file=_ASIDE, seq=4, sha256="0" * 64, reason="full")
+    told = events.event_log_archived(
+        "os:ada",
+        file=_ASIDE,
+        seq=4,
+        sha256="0" * 64,
+        size=4,
+        root="0" * 64,
+        whole=True,
+        reason="full",
+    )
     new, checkpoint = log._new_log(told)
     os.close(log._archive._prepared(log._archive.next_log, new))
     os.close(log._archive._prepared(log._archive.next_checkpoint, checkpoint))

@@ -70,6 +70,7 @@ def test_a_log_that_began_without_a_key_is_signed_from_its_first_line(tmp_path: 
     log.append(some())
     report = log.verify()
     assert (report.is_whole, report.signed) == (True, 5)
+    assert [one.name for one in report.unacknowledged] == ["1-3"], "nobody else signed them"
 
 
 def test_a_key_that_cannot_be_opened_stops_no_event(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_lines_behind_the_checkpoint_are_found_and_told_by_the_next_event(
     report = log.verify()
     assert report.is_whole
     assert ids(log)[-2] == "EVENT_LOG_UNSIGNED"
-    assert [words[:16] for words in report.late] == ["lines 5 to 6 wer"]
+    assert [(one.name, one.told) for one in report.late] == [("5-6", 7)]
 
 
 def test_a_cut_log_stays_cut(log: JsonlEventLog) -> None:
@@ -129,7 +130,10 @@ def test_a_checkpoint_that_is_gone_is_found_and_later_told(log: JsonlEventLog) -
     log.append(some())
     report = log.verify()
     assert report.is_whole
-    assert report.late == ("signing began again at line 5: the checkpoint was gone",)
+    (late,) = report.late
+    assert late.text == (
+        "lines 1 to 4 were signed only with line 5: there was no checkpoint of them any more"
+    )
 
 
 def _other_state(data: bytes) -> bytes:
@@ -201,7 +205,7 @@ def test_an_archived_log_is_named_by_the_next(log: JsonlEventLog) -> None:
     with pytest.raises(NotFoundError, match="no event log"):
         log.archive("os:ada", "")
     log.append(some(3))
-    last = log.verify().head
+    before = log.verify()
     aside = log.archive("os:ada", "it is full")
     assert aside.name == "node1.jsonl.20261121T200000Z"
     assert ids(log) == ["EVENT_LOG_SIGNED", "EVENT_LOG_ARCHIVED"]
@@ -210,9 +214,12 @@ def test_an_archived_log_is_named_by_the_next(log: JsonlEventLog) -> None:
         "file": aside.name,
         "last": 4,
         "reason": "it is full",
-        "sha256": last.digest,
+        "sha256": before.head.digest,
+        "size": 4,
+        "root": before.tree.root.hex(),
+        "whole": True,
     }
-    assert log.verify().is_whole
+    assert (log.verify().is_whole, log.verify().archives) == (True, (aside.name,))
     with pytest.raises(ConflictError, match="already"):
         log.archive("os:ada", "again")
 

@@ -37,7 +37,8 @@ def test_an_unsigned_tail_is_no_change_and_is_signed(log: JsonlEventLog, count: 
     report = fresh.verify()
     assert (report.is_whole, report.unsigned, report.since) == (True, 0, "")
     (late,) = report.late
-    assert late.startswith(f"lines 302 to {301 + count} were signed only with line {302 + count}: ")
+    words = f"lines 302 to {301 + count} were signed only with line {302 + count}: "
+    assert late.text.startswith(words)
     last = ids(fresh)[-1]
     assert last == events.EVENT_LOG_UNSIGNED
     assert fresh.sign() == ()
@@ -91,6 +92,51 @@ def test_a_changed_log_is_not_signed_over(
     assert told or (change is _edited and not unsigned)
     assert fresh.problems()
     assert fresh.verify().is_changed
+
+
+def test_what_was_signed_late_is_acknowledged_once(log: JsonlEventLog) -> None:
+    """X1: forged lines were signed by the node, and `events verify` said 0 of them ever after."""
+    assert log.acknowledge("os:ada", "nothing").unacknowledged == ()
+    _unsigned(log, 2)
+    log.append(some(1))
+    _unsigned(log, 1)
+    before = ids(log)
+    report = log.acknowledge("os:ada", "the power failed")
+    assert [one.name for one in report.unacknowledged] == ["302-303", "306-306"]
+    assert ids(log)[len(before) :] == [events.EVENT_LOG_UNSIGNED, events.EVENT_LOG_ACKNOWLEDGED]
+    assert list(log.read())[-1]["details"] == {
+        "acknowledged": "302-303 306-306",
+        "reason": "the power failed",
+    }
+    after = log.verify()
+    assert (after.is_whole, after.unacknowledged) == (True, ())
+    assert [one.acknowledged for one in after.late] == [308, 308]
+    assert log.acknowledge("os:ada", "again").unacknowledged == ()
+    assert len(ids(log)) == 308
+    _unsigned(log, 1)
+    log.append(some(1))
+    assert [one.name for one in log.verify().unacknowledged] == ["309-309"]
+
+
+def test_a_forged_acknowledgement_counts_for_nothing(log: JsonlEventLog) -> None:
+    """X1: whoever forges lines could forge the administrator's word behind them."""
+    forger = make(log.path.parent, None)
+    forger.append(some(1, 999))
+    forger.append(events.event_log_acknowledged("os:ada", acknowledged=["302-303"], reason="good"))
+    log.append(some(1))
+    assert [one.name for one in log.verify().unacknowledged] == ["302-303"]
+    forger.append(events.event_log_acknowledged("os:ada", acknowledged=["302-303"], reason="good"))
+    log.append(some(1))
+    assert [one.name for one in log.verify().unacknowledged] == ["302-303", "306-306"]
+
+
+def test_a_changed_log_is_not_acknowledged(log: JsonlEventLog) -> None:
+    _unsigned(log, 1)
+    log.append(some(1))
+    _cut(log)
+    files = {path.name: path.read_bytes() for path in log.path.parent.iterdir()}
+    assert make(log.path.parent).acknowledge("os:ada", "well").is_changed
+    assert {path.name: path.read_bytes() for path in log.path.parent.iterdir()} == files
 
 
 def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_file_of_two_installations_is_refused(node: Node, tsm: Tsm, tmp_path: 
     Path("file").write_bytes(altered(text, **parts))
     said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
     assert said.code == 33
-    assert "does not open its configuration key" in said.err
+    assert "no master key of the keystore authenticates them" in said.err
     assert nothing_there(tmp_path / "two")
 
 
@@ -161,8 +161,10 @@ def test_a_place_that_is_taken_empties_no_pipe(node: Node, tsm: Tsm, tmp_path: P
         (("-b", "x", "--admin", "ada"), "--admin is for the first node"),
         (("--identity", "x"), "give it by -b"),
         (("--passphrase-file", "x"), "give it by -b"),
+        (("--fingerprint", "x"), "give it by -b"),
+        (("-b", "x", "--fingerprint", "x"), "no fingerprint of an installation"),
     ],
-    ids=["admin", "identity", "passphrase"],
+    ids=["admin", "identity", "passphrase", "fingerprint", "no fingerprint"],
 )
 def test_options_that_do_not_go_together(
     tsm: Tsm, tmp_path: Path, options: tuple[str, ...], words: str

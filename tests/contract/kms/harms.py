@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys.keys import FILE_NAME as RECORDS
+from strongroom.configuration_keys.records import ConfigurationKeyRecord, WrapKind
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.keystore import pkcs12
@@ -137,20 +139,32 @@ def _older_records(node: Node, before: Before, path: Path) -> None:
     put(path, before.records)
 
 
+def _put_records(
+    node: Node, path: Path, records: tuple[ConfigurationKeyRecord, ...], owner: str = ""
+) -> None:
+    """Records with a MAC that fits, as only whoever has the keystore could write them."""
+    present, keystore = node.present_keys().present, node.keystore.load()
+    changed = present._replace(records=records, installation_id=owner or present.installation_id)
+    put(path, generations.serialize_part(changed, keystore.master_key(keystore.newest)))
+
+
 def _foreign_records(node: Node, before: Before, path: Path) -> None:
-    data = key_records.serialize("00000000-0000-4000-8000-000000000001", ())
-    put(path, data)
+    _put_records(node, path, (), "00000000-0000-4000-8000-000000000001")
 
 
 def _no_records(node: Node, before: Before, path: Path) -> None:
-    put(path, key_records.serialize(node.configuration.document().installation_id, ()))
+    _put_records(node, path, ())
 
 
 def _without_recipients(node: Node, before: Before, path: Path) -> None:
+    records = node.present_keys().records
+    bare = (one._replace(wraps=one.of_kind(WrapKind.MASTER_KEY)) for one in records)
+    _put_records(node, path, tuple(bare))
+
+
+def _of_format_1(node: Node, before: Before, path: Path) -> None:
     owner = node.configuration.document().installation_id
-    records = key_records.parse(contents_of(path), owner)
-    bare = [one._replace(wraps=one.of_kind(key_records.WrapKind.MASTER_KEY)) for one in records]
-    put(path, key_records.serialize(owner, bare))
+    put(path, key_records.serialize(owner, node.present_keys().records))
 
 
 RECORD_HARMS: dict[str, Harm] = {
@@ -158,6 +172,7 @@ RECORD_HARMS: dict[str, Harm] = {
     "foreign": _foreign_records,
     "none": _no_records,
     "without recipients": _without_recipients,
+    "of format 1": _of_format_1,
     "truncated": _truncated,
     "empty": _empty,
     "missing": _missing,

@@ -15,8 +15,9 @@ from strongroom.node import recover as recovering
 from strongroom.node.opening import Node
 from strongroom.roots import recipient
 from strongroom.roots.settings import RootSettings
+from strongroom.secrets import committed, enc
 from strongroom.services.keys.roots import RootState
-from strongroom.services.recovery import recover
+from strongroom.services.recovery import journal as recovery_journal
 from strongroom.services.recovery.recover import RecoverService
 from tests.support.stored_forms import differing_files
 
@@ -57,20 +58,31 @@ def lose_keystore(node: Node) -> None:
     shutil.rmtree(node.paths.keystore_password.parent)
 
 
-def check_recovered(node: Node, file: tuple[Header, object]) -> None:
+def check_recovered(node: Node, file: tuple[Header, object], *, adopted: int = 0) -> None:
+    """The node is whole; behind its newest MEK, which encrypts, stand those that were adopted."""
     header, dek = file
     status = node.kms_store.prove()
     assert (status.is_ok, status.mode) == (True, "local"), status
     states = [mek.state for mek in status.meks]
     assert states.count(MekState.ENCRYPT_OR_DECRYPT) == 1
-    assert states[-1] is MekState.ENCRYPT_OR_DECRYPT
+    assert states[-1 - adopted] is MekState.ENCRYPT_OR_DECRYPT
     assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert node.configuration.get("redis.password", actor=ACTOR)
     assert {state.condition for state in node.keystore.verify()} == {ReplicaCondition.INTACT}
     assert differing_files(node.configuration) == ()
     assert node.events.verify().breaks == ()
     assert problems(node) == []
-    assert node.coordinator.get(recover.JOURNAL) is None
+    assert node.coordinator.get(recovery_journal.JOURNAL) is None
+
+
+def check_new_key(node: Node, old_key_id: str) -> None:
+    """Whoever knows the configuration key from before opens nothing of the node any more."""
+    document = node.configuration.document()
+    keys = node.open_configuration_keys(document.installation_id)
+    assert old_key_id not in keys.present.ids
+    assert (keys.present.active, keys.present.next) == (document.configuration_key_id, None)
+    sealed = [text for text in document.values.values() if enc.is_enc(text)]
+    assert {committed.key_id_of(text) for text in sealed} == {document.configuration_key_id}
 
 
 def problems(node: Node) -> list[str]:

@@ -103,6 +103,7 @@ def _contents(path: Path) -> bytes | None:
     return contents_of(path) if path.is_file() else None
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("position", range(len(SERVICES)))
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_keystore_that_does_not_belong_is_found_and_replaced_and_kept(
@@ -164,6 +165,7 @@ def test_keystore_and_records_are_judged_together(node: Node, before: Before) ->
     _check_whole(node)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("position", range(len(SERVICES)))
 @pytest.mark.parametrize("stale", ["records", "keystore", "both"])
 def test_what_a_regeneration_removed_does_not_come_back(
@@ -392,6 +394,7 @@ def _keytool(node: Node, *words: str | Path, option: str = "-storepass:file") ->
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.table
 @pytest.mark.interop
 @pytest.mark.parametrize("legacy", [[], ["-J-Dkeystore.pkcs12.legacy"]], ids=["now", "jdk8"])
 @pytest.mark.parametrize("position", [0, 1, len(SERVICES) - 1])

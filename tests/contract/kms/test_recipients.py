@@ -95,7 +95,7 @@ def test_keys_left_behind_come_back_by_the_identity(
     with elsewhere(node, tmp_path, keystore=False) as again:
         done = service(again).recover((identity,), ACTOR, quiet)
         assert len(done.adopted) == 2
-        check_recovered(again, file)
+        check_recovered(again, file, adopted=2)
 
 
 def test_a_removed_recipient_opens_neither(node: Node, identity: Identity) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.configuration_keys import records
+from strongroom.configuration_keys import generations
 from strongroom.coordination.base import Change
 from strongroom.crypto import age, rng, shares
 from strongroom.crypto.age import Identity
@@ -34,7 +34,8 @@ from strongroom.roots import recipient
 from strongroom.roots.settings import RootSettings
 from strongroom.runtime import running
 from strongroom.services.keys import regenerate
-from strongroom.services.recovery import recover
+from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.recovery import journal as recovery_journal
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.kms.recovery_lab import (
     ACTOR,
@@ -42,6 +43,7 @@ from tests.contract.kms.recovery_lab import (
     GCP,
     HERE,
     add,
+    check_new_key,
     check_recovered,
     elsewhere,
     event_ids,
@@ -157,7 +159,7 @@ def test_foreign_identities_are_refused_before_anything_is_written(
             service(again).recover((stranger,), ACTOR, quiet)
         assert identity.recipient in caught.value.hint
         assert not again.paths.keystore_password.exists()
-        assert again.coordinator.get(recover.JOURNAL) is None
+        assert again.entry_store.get(recovery_journal.JOURNAL) is None
 
 
 def test_a_recipient_of_the_configuration_keys_alone_does_not_open_the_rmk(
@@ -188,7 +190,9 @@ def test_damaged_wraps_of_the_configuration_key_are_no_key(
     keys = node.open_configuration_keys(installation(node))
     (record,) = keys.load()
     damaged = [w._replace(wrapped=w.wrapped[:-1]) if w.name == identity.recipient else w for w in record.wraps]  # fmt: skip
-    keys.restore((record._replace(wraps=tuple(damaged)),))
+    keys.restore(
+        keys.present.replaced((record._replace(wraps=tuple(damaged)),), keys.present.active)
+    )
     with pytest.raises(KeyNotFoundError, match="is not wrapped for the recovery recipient"):
         service(node).drill((identity,), ACTOR)
 
@@ -227,8 +231,8 @@ def test_a_regeneration_that_was_under_way_does_not_come_in_the_way(
 ) -> None:
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
+    node.coordinator.put({regenerate.JOURNAL: Change(b"{}", 0)})
     with elsewhere(node, tmp_path, keystore=False) as again:
-        again.coordinator.put({regenerate.JOURNAL: Change(b"{}", 0)})
         service(again).recover((identity,), ACTOR, quiet)
         check_recovered(again, file)
         again.regenerate.run(ACTOR, quiet)
@@ -240,12 +244,63 @@ class CutError(Exception):
     """As if the process had died."""
 
 
-@pytest.mark.parametrize("step", ["_renew_keystore", "_replace_store", "_finish", "_rewrap_keys"])
+@pytest.mark.table
+@pytest.mark.parametrize("keystore", [True, False], ids=["keystore there", "keystore lost"])
+@pytest.mark.parametrize("step", ["_add_master_key", "_add_configuration_key", "_replace_values"])
+def test_a_regeneration_that_was_cut_is_given_up(
+    node: Node, outside: Outside, identity: Identity, tmp_path: Path, step: str, keystore: bool
+) -> None:
+    """Its master key may be newer than the records, and its key the next one, which the entries name or do not name."""
+    node.modes.set_mode(BAO, ACTOR)
+    add(node, identity)
+    file = node.envelope_keys.new_envelope(HERE)
+    real = getattr(RegenerateService, step)
+
+    def cut(*words: object) -> None:
+        real(*words)
+        raise CutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RegenerateService, step, cut)
+        with pytest.raises(CutError):
+            node.regenerate.run(ACTOR, quiet, [regenerate.KEYS])
+    old_key_id = node.configuration.document().configuration_key_id
+    outside.failure = RootUnavailableError("gone for ever")
+    with elsewhere(node, tmp_path, keystore=keystore) as again:
+        service(again).recover((identity,), ACTOR, quiet)
+        check_recovered(again, file)
+        check_new_key(again, old_key_id)
+        assert again.coordinator.get(regenerate.JOURNAL) is None
+        later = opening.open_node(str(again.paths.root))
+        later.regenerate.run(ACTOR, quiet, [regenerate.KEYS])
+        check_recovered(later, file)
+        later.close()
+
+
+def test_a_journal_that_an_upgrade_brought_over_gets_its_key(
+    node: Node, identity: Identity, tmp_path: Path
+) -> None:
+    add(node, identity)
+    file = node.envelope_keys.new_envelope(HERE)
+    old_key_id = node.configuration.document().configuration_key_id
+    rmk_id, point = node.kms_store.status().rmk_id, node.kms_store.point()
+    journal = recovery_journal.Journal(rmk_id, True, point, "", old_key_id)
+    node.coordinator.put({recovery_journal.JOURNAL: Change(journal.serialize(), 0)})
+    with elsewhere(node, tmp_path, keystore=False) as again:
+        service(again).recover((identity,), ACTOR, quiet)
+        check_recovered(again, file)
+        check_new_key(again, old_key_id)
+
+
+@pytest.mark.table
+@pytest.mark.parametrize(
+    "step", ["_renew_keystore", "_add_key", "_replace_store", "_finish", "_rewrap_keys"]
+)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_was_cut_is_taken_up_again(
     node: Node, identity: Identity, tmp_path: Path, step: str, moment: str
 ) -> None:
-    """docs/format/recovery.md 6.2; the kills at every call are in tests/torture."""
+    """docs/format/recovery.md 6.3; the kills at every call are in tests/torture."""
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
     real = getattr(RecoverService, step)
@@ -255,12 +310,13 @@ def test_a_run_that_was_cut_is_taken_up_again(
             real(*words)
         raise CutError
 
+    old_key_id = node.configuration.document().configuration_key_id
     with elsewhere(node, tmp_path, keystore=False) as again:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(RecoverService, step, cut)
             with pytest.raises(CutError):
                 service(again).recover((identity,), ACTOR, quiet)
-        assert (again.coordinator.get(recover.JOURNAL) is None) is (
+        assert (again.coordinator.get(recovery_journal.JOURNAL) is None) is (
             (step, moment) == ("_finish", "after")
         )
         later = opening.open_node(str(again.paths.root))
@@ -268,6 +324,7 @@ def test_a_run_that_was_cut_is_taken_up_again(
         check_recovered(later, file)
         assert done.done is not ((step, moment) == ("_finish", "after"))
         assert len(later.kms_store.status().meks) == 2
+        check_new_key(later, old_key_id)
         later.close()
 
 
@@ -290,10 +347,12 @@ def test_a_keystore_that_cannot_be_set_aside_is_told(
 
 def test_a_journal_of_another_version_is_refused(node: Node, identity: Identity) -> None:
     add(node, identity)
-    for raw in (b"{", b'{"keystore":true,"rmk_id":"x","v":2}', b"[]"):
-        found = node.coordinator.get(recover.JOURNAL)
-        node.coordinator.put({recover.JOURNAL: Change(raw, found.version if found else 0)})
-        with pytest.raises(FormatError, match="journal of the recovery"):
+    forms = (b'{"keystore":true,"rmk_id":"x","v":1}', b'{"keystore":true,"rmk_id":"x","v":2}')
+    later = b'{"key_id":"x","keystore":true,"old_key_id":"x","rmk_id":"x","v":4}'
+    for raw in (b"{", *forms, later, b"[]"):
+        found = node.coordinator.get(recovery_journal.JOURNAL)
+        node.coordinator.put({recovery_journal.JOURNAL: Change(raw, found.version if found else 0)})
+        with pytest.raises(FormatError, match="journal of a change of keys"):
             service(node).recover((identity,), ACTOR, quiet)
 
 
@@ -316,7 +375,8 @@ def test_a_rolled_back_store_is_not_recovered_silently(
         later = opening.open_node(str(again.paths.root))
         with pytest.raises(IntegrityError, match="rolled back") as caught:
             service(later).recover((identity,), ACTOR, quiet)
-        later.kms_store.accept_epoch(int(caught.value.hint.split()[-1].rstrip("'")), ACTOR)
+        epoch, _, digest = caught.value.hint.split()[-3:]
+        later.kms_store.accept_epoch(int(epoch), digest, ACTOR)
         assert service(later).recover((identity,), ACTOR, quiet).done
         later.close()
 
@@ -340,8 +400,10 @@ def test_a_journal_of_an_earlier_loss_does_not_come_in_the_way(
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
     old = node.kms_store.status().rmk_id
-    journal = recover.Journal(new_id(), keystore)
-    node.coordinator.put({recover.JOURNAL: Change(journal.serialize(), 0)})
+    journal = recovery_journal.Journal(
+        new_id(), keystore, node.kms_store.point(), new_id(), new_id()
+    )
+    node.coordinator.put({recovery_journal.JOURNAL: Change(journal.serialize(), 0)})
     with elsewhere(node, tmp_path, keystore=False) as again:
         done = service(again).recover((identity,), ACTOR, quiet)
         assert (done.done, done.keystore_renewed) == (True, True)
@@ -360,7 +422,7 @@ def test_a_recovery_that_does_not_prove_is_not_reported(
             with pytest.raises(IntegrityError, match="does not prove: a MEK"):
                 service(again).recover((identity,), ACTOR, quiet)
         assert events.NODE_RECOVERED not in event_ids(again)
-        assert again.coordinator.get(recover.JOURNAL) is not None
+        assert again.coordinator.get(recovery_journal.JOURNAL) is not None
         assert service(again).recover((identity,), ACTOR, quiet).done
 
 
@@ -369,9 +431,10 @@ def _with_a_key_apart(node: Node) -> str:
     keys = node.open_configuration_keys(installation(node))
     alias = node.keystore.load().newest
     key_id = new_id()
-    keys.add(
+    keys.add_next(
         keys.new_record(rng.new_key(), key_id=key_id, created_at=node.clock.now(), alias=alias)
     )
+    keys.settle(keys.present.active)
     return key_id
 
 
@@ -411,7 +474,7 @@ def test_a_key_that_the_configuration_needs_is_never_left_behind(
             with pytest.raises(KeyNotFoundError, match=f"the configuration needs {key_id}"):
                 ask((identity,))
         assert path.read_bytes() == before
-        assert again.coordinator.get(recover.JOURNAL) is None
+        assert again.coordinator.get(recovery_journal.JOURNAL) is None
 
 
 def test_keys_that_the_keystore_still_opens_stay(
@@ -423,9 +486,8 @@ def test_keys_that_the_keystore_still_opens_stay(
     keys = node.open_configuration_keys(installation(node))
     first, second = keys.load()
     spoilt = first.wraps[0]._replace(wrapped=first.wraps[0].wrapped[:-1] + b"x")
-    data = records.serialize(
-        installation(node), (first._replace(wraps=(spoilt, *first.wraps[1:])), second)
-    )
+    damaged = (first._replace(wraps=(spoilt, *first.wraps[1:])), second)
+    data = generations.serialize(keys.present._replace(records=damaged), node.keystore.load())
     with elsewhere(node, tmp_path) as again:
         for folder in again.keystore.folders:
             (folder / "configuration_keys.json").write_bytes(data)

@@ -16,6 +16,7 @@ from strongroom.errors import (
     StateError,
     StorageError,
 )
+from strongroom.kms import store as kms_store
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from tests.contract.kms.recovery_lab import ACTOR, BAO, HERE, add, check_recovered, lose_keystore
@@ -116,7 +117,6 @@ def test_an_age_identity_is_given_by_file(
     assert identity.recipient in capsys.readouterr().out
     assert run("security", "kms", "roots", "repair") == 0
     assert "nothing was changed" in capsys.readouterr().out
-    assert run("recover", "--accept-epoch", "1", "--drill") == 2
     assert run("security", "kms", "set-mode", "local") == 0
 
 
@@ -138,8 +138,9 @@ def test_closed_keys_that_come_back_are_told(
     assert run("recover", "--identity", file, "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert (done["done"], done["keystore_renewed"], done["adopted"]) == (True, True, [])
-    epoch = opening.open_node(str(node.paths.root)).kms_store.status().epoch
-    assert run("recover", "--accept-epoch", epoch) == 0
+    store, raw = opening.open_node(str(node.paths.root)).kms_store.current()
+    named = ("--epoch", str(store.epoch), "--digest", kms_store.digest(raw))
+    assert run("security", "kms", "accept", *named) == 0
 
 
 def test_drift_is_repaired_by_command(

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cli import dispatch
 from strongroom.envelope.header import Placement
 from strongroom.errors import ConflictError, KeyNotFoundError, StateError
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory
+from strongroom.kms.links import Known
 from strongroom.node.opening import Node
 from strongroom.repository.rows import CredentialRow
 from strongroom.secrets import enc
@@ -63,9 +65,10 @@ def set_secret(node: Node, name: str, value: str) -> None:
 def check_all_new(node: Node, before: dict[str, bytes], old_key_id: str) -> None:
     after = secrets_of(node)
     assert after["ssl.key.passphrase"] == before["ssl.key.passphrase"] == b"entered by hand"
-    # who signs the event log stays: its public key is what checkpoints are verified with
-    kept = {"ssl.key.passphrase", "eventlog.signing_key"}
+    # the fingerprint of the identity is on paper
+    kept = {"ssl.key.passphrase", "installation.identity_key"}
     assert {name for name in before if before[name] == after[name]} == kept
+    assert len(after["eventlog.signing_key"]) == 32, "the former key is gone"
     assert node.kms_store.status().is_ok
     assert node.coordinator.get(JOURNAL) is None
     assert len(node.keystore.load().aliases) == 1
@@ -119,6 +122,29 @@ def test_the_event_log_tells_of_every_key_and_of_no_value(node: Node) -> None:
     assert generated_names() <= named
     text = str(records)
     assert not [name for name, value in secrets_of(node).items() if value in text.encode()]
+
+
+def test_the_event_log_gets_a_new_key_and_checkpoints_from_before_stay_good(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X7: the key was never renewed, not even after a leak."""
+    words = ("--data-dir", str(node.paths.root), "events")
+    assert dispatch.main("strongroom", [*words, "checkpoint"]) == 0
+    kept = tmp_path / "kept"
+    kept.write_text(capsys.readouterr().out)
+    node.regenerate.run("os:tester", quiet)
+    ids = [record["id"] for record in node.events.read()]
+    assert ids.count(events.EVENT_LOG_REKEYED) == 1
+    assert ids.index(events.EVENT_LOG_REKEYED) > ids.index(events.KMS_STORE_CHANGED)
+    assert dispatch.main("strongroom", [*words, "verify", "--checkpoint", str(kept)]) == 0
+    report = node.events.verify()
+    assert (report.is_whole, report.unacknowledged) == (True, ())
+    capsys.readouterr()
+    assert dispatch.main("strongroom", [*words, "checkpoint"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] != kept.read_text().splitlines()[0]
+    before = kept.read_bytes()
+    kept.write_bytes(before.replace(before.splitlines()[3], b"A" * 43 + b"="))
+    assert dispatch.main("strongroom", [*words, "verify", "--checkpoint", str(kept)]) == 20
 
 
 def test_credentials_are_sealed_again_under_the_new_asset_key(node: Node) -> None:
@@ -238,7 +264,7 @@ def test_pending_changes_stand_in_the_way(node: Node) -> None:
 
 def test_keys_that_are_not_in_order_stand_in_the_way(node: Node) -> None:
     marks = node._kms_ports.marks
-    marks.write(99, "0" * 64)
+    marks.write(Known(99, "0" * 64, bytes(32)))
     with pytest.raises(StateError, match="not in order"):
         node.regenerate.run("os:tester", quiet)
     assert node.coordinator.get(JOURNAL) is None

@@ -1,6 +1,7 @@
 """Every table through its gateway, over every engine."""
 
 import dataclasses
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pytest
@@ -409,3 +410,17 @@ def test_marks(repository: Repository) -> None:
         tx.marks.set("epoch", "1")
         tx.marks.set("epoch", "2")
         assert tx.marks.find("epoch") == "2"
+
+
+def test_a_mark_is_replaced_if_that_is_wanted(repository: Repository) -> None:
+    """By itself: nothing is added to that transaction."""
+    added: list[str] = []
+    other = Repository(repository._url, before_commit=lambda _: added.append("one"))
+    with closing(other):
+        assert not other.replace_mark("epoch", "1", lambda text: text is not None)
+        assert other.replace_mark("epoch", "1", lambda text: text is None)
+        assert other.replace_mark("epoch", "2", lambda text: text == "1")
+        assert not other.replace_mark("epoch", "3", lambda text: text == "1")
+        assert added == []
+    with repository.reading() as tx:
+        assert tx.marks.all(("epoch", "none")) == {"epoch": "2"}

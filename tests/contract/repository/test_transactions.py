@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.errors import NotFoundError, StateError, StorageError
+from strongroom.errors import NotFoundError, StateError
 from strongroom.repository.unit_of_work import REVISION, Repository
+from tests.support.databases import Databases
 from tests.support.rows import content
 
 COUNTING = """
@@ -102,7 +103,8 @@ def test_making_the_schema_twice_changes_nothing(repository: Repository) -> None
         assert tx.sites.get("site").name == "Default"
 
 
-def test_two_processes_may_make_the_schema_at_once(url: str) -> None:
+def test_two_processes_may_make_the_schema_at_once(databases: Databases) -> None:
+    url = databases.empty()
     script = (
         "import sys\n"
         "from strongroom.repository.unit_of_work import Repository\n"
@@ -127,9 +129,9 @@ def test_tables_of_another_version_are_not_touched(repository: Repository, url: 
     other.close()
 
 
-def test_a_database_without_tables_is_no_repository(tmp_path: Path) -> None:
-    (tmp_path / "empty.db").touch()
-    repository = Repository(f"sqlite:///{tmp_path}/empty.db")
+def test_a_database_without_tables_is_no_repository(databases: Databases, tmp_path: Path) -> None:
+    (tmp_path / "repository.db").touch()
+    repository = Repository(databases.empty())
     with pytest.raises(StateError, match="schema none"):
         repository.reading().__enter__()
     repository.close()
@@ -138,21 +140,3 @@ def test_a_database_without_tables_is_no_repository(tmp_path: Path) -> None:
 def test_errors_of_ours_pass_through(repository: Repository) -> None:
     with pytest.raises(NotFoundError), repository.transaction() as tx:
         tx.sites.get("nosuch")
-
-
-def test_a_disk_that_is_full_is_told_and_changes_nothing(repository: Repository) -> None:
-    """Stands for a full disk: the database may not grow beyond its present size."""
-    with repository._begin(read_only=True) as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    with repository._engine.connect() as connection:
-        raw = connection.connection.driver_connection
-        assert raw is not None
-        raw.execute(f"PRAGMA max_page_count = {pages}")
-    with (
-        pytest.raises(StorageError, match="disk of the repository is full") as caught,
-        repository.transaction() as tx,
-    ):
-        tx.marks.set("big", "x" * 1_000_000)
-    assert "free some space" in caught.value.hint
-    with repository.reading() as tx:
-        assert tx.marks.find("big") is None

@@ -40,6 +40,7 @@ class Watched:
             self._found,
             monotonic=lambda: self.seconds,
             log=node._report,
+            follows=node.kms_cache._follows,
             limits=node._key_limits,
         )
 

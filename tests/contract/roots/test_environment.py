@@ -17,6 +17,8 @@ from tests.contract.roots.providers import LABS
 from tests.support import cloud_kms
 from tests.support.listener import Listener, listening
 
+pytestmark = pytest.mark.table
+
 FOREIGN = "f0reign-credential"
 #: Variables that lead a library to a server, to others' credentials or to another way: `{url}` is a listener's.
 LEADING = {

@@ -23,6 +23,8 @@ from tests.support.fault_server import Request, Response
 from tests.support.listener import listening
 from tests.support.tls import Authority
 
+pytestmark = pytest.mark.table
+
 TOKEN, SESSION, SECRET_ID = "tok-s3cret-0f-openbao", "sess10n-t0ken-of-aws", "s3cret-id-of-the-role"
 ARN = "arn:aws:kms:us-west-2:867530990073:key/1abc23de-fa45-6bcd-7e89-1f0aa1234567"
 NAME = "projects/p/locations/l/keyRings/r/cryptoKeys/k"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.config import yaml_files
-from strongroom.config.document import FORMAT, ConfigDocument
+from strongroom.config.document import ConfigDocument
 from strongroom.errors import FormatError
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", fullmatch=True)
@@ -17,7 +17,8 @@ documents = st.builds(
     configuration_key_id=ids,
     values=st.dictionaries(names, texts, max_size=8),
     version=st.integers(1, 2**40),
-    format=st.just(FORMAT),
+    before=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    pending_floor=st.integers(0, 2**40),
 )
 
 

@@ -39,7 +39,7 @@ def test_every_key_gets_a_verdict(
             raise failure
         return VALUE.encode()
 
-    rules = Rules(DOCUMENT, PendingChanges(1), open_text, force)
+    rules = Rules(DOCUMENT, PendingChanges(1, 0), open_text, force)
     verdicts = rules.judge_keys(Settings(keys))
     assert [one.key for one in verdicts] == sorted(keys)
     for one in verdicts:

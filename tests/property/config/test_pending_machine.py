@@ -99,6 +99,7 @@ class PendingChangesMachine(RuleBasedStateMachine):
     @rule()
     def discard(self) -> None:
         assert self._service().discard() == bool(self.pending)
+        self.version += bool(self.pending)
         self.pending = {}
         self.is_stale = True
 

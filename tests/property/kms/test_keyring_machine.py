@@ -40,6 +40,9 @@ class Held:
     def version(self) -> int:
         return self.number
 
+    def recent_version(self) -> int:
+        return self.number
+
     def load(self) -> tuple[bytes, int]:
         return self.raw, self.number
 
@@ -59,7 +62,11 @@ class KeyRingMachine(RuleBasedStateMachine):
         self.retired: set[str] = set()
         self.held = Held(self.present.raw)
         cache = StoreCache(
-            self.held, lambda _: self.root, monotonic=lambda: 0.0, log=lambda *_: None
+            self.held,
+            lambda _: self.root,
+            monotonic=lambda: 0.0,
+            log=lambda *_: None,
+            follows=lambda *_: None,
         )
         self.keys = EnvelopeKeys(RingKeys(cache.ring))
 
@@ -90,7 +97,7 @@ class KeyRingMachine(RuleBasedStateMachine):
         old = [mek.id for mek in self.present.ring if mek.state is MekState.DECRYPT_ONLY]
         mek_id = data.draw(st.sampled_from(old))
         opened = open_store(kms_store.parse(self.present.raw), lambda _: self.root, lambda *_: None)
-        self.put(next_store.without_mek(opened, mek_id))
+        self.put(next_store.without_mek(opened, mek_id, self.clock.now()))
         self.retired.add(mek_id)
 
     @invariant()

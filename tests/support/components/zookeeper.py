@@ -1,6 +1,7 @@
 """ZooKeeper 3.8, a real one, on a port of its own."""
 
 import hashlib
+import socket
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def running_zookeeper(
         component = Component(
             ["java", *lean, *properties, "-cp", jars, main, configuration],
             folder,
-            lambda: b"Mode:" in answer_of(port, b"srvr"),
+            lambda: b"Mode:" in answer_of(port, b"srvr") and (not tls or _listens(secure_port)),
         )
         with component.running(killed=True):  # its data goes anyway
             yield Zookeeper(
@@ -108,3 +109,9 @@ _TLS_JARS = (
     *("netty-buffer", "netty-common", "netty-handler", "netty-transport", "netty-codec"),
     *("netty-resolver", "netty-transport-native-unix-common", "netty-transport-native-epoll"),
 )
+
+
+def _listens(port: int) -> bool:
+    """The secure port opens a moment after the plain one has answered."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0

@@ -1,16 +1,22 @@
 """The ways to a backup's RMK (docs/format/backup.md 2.2 to 2.6)."""
 
 import base64
+import hmac
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strongroom.backup import keys
-from strongroom.backup.keys import Place
+from strongroom.backup.manifest import Seal
+from strongroom.backup.place import Place
 from strongroom.canonical import dumps
-from strongroom.crypto import age, rng
+from strongroom.crypto import aead, age, rng
 from strongroom.crypto.age import OpenWith, SealTo
+from strongroom.crypto.kdf import hkdf
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, KeyNotFoundError
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
@@ -32,18 +38,50 @@ OTHERS = [
 ]
 
 
-def test_the_mac_is_of_this_manifest_backup_and_rmk() -> None:
-    """4.3."""
-    seal = keys.authenticated("ab" * 32, RMK, BACKUP)
-    keys.check_mac(seal, RMK, BACKUP)
-    for wrong, rmk, backup_id in (
-        (replace(seal, manifest_sha256="cd" * 32), RMK, BACKUP),
-        (replace(seal, mac="cd" * 32), RMK, BACKUP),
-        (seal, replace(RMK, material=rng.new_key()), BACKUP),
-        (seal, RMK, new_id()),
+FIRST = replace(PLACE, version=1)
+DIGEST = "ab" * 32
+
+
+@pytest.mark.parametrize("place", [PLACE, FIRST], ids=["2", "1"])
+def test_the_mac_is_of_this_manifest_backup_and_rmk(place: Place) -> None:
+    """4.3, 5."""
+    seal = Seal(DIGEST, RMK.id, keys.mac(bytes.fromhex(DIGEST), RMK, place).hex())
+    keys.check_mac(seal, RMK, place)
+    for wrong, rmk, where in (
+        (replace(seal, manifest_sha256="cd" * 32), RMK, place),
+        (replace(seal, mac="cd" * 32), RMK, place),
+        (seal, replace(RMK, material=rng.new_key()), place),
+        (seal, RMK, replace(place, backup_id=new_id())),
+        (seal, RMK, replace(place, version=3 - place.version)),
     ):
         with pytest.raises(IntegrityError, match="not genuine"):
-            keys.check_mac(wrong, rmk, backup_id)
+            keys.check_mac(wrong, rmk, where)
+
+
+def test_the_mac_of_version_2_by_hand() -> None:
+    """4.3, with nothing of ours; version and RMK are in it (X14)."""
+    ids = b"".join(UUID(one).bytes for one in (RMK.installation_id, RMK.id, BACKUP))
+    info = b"strongroom/v2/backup/mac" + ids
+    key = HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(RMK.material.reveal())
+    told = bytes.fromhex(DIGEST) + (2).to_bytes(2, "big") + UUID(RMK.id).bytes
+    expected = hmac.digest(key, told, "sha256")
+    assert keys.mac(bytes.fromhex(DIGEST), RMK, PLACE) == expected
+
+
+def test_the_keys_of_version_1_open_as_they_were_made() -> None:
+    """5: AES-GCM seals under subkeys, made here as version 1 made them."""
+    info = FIRST.info(b"strongroom/v1/backup/assets")
+    sealed = aead.seal(hkdf(RMK.material, salt=b"", info=info), b"the ring", aad=info)
+    assert keys.open_assets(sealed, RMK, FIRST).reveal() == b"the ring"
+    mek, info = RING.active, FIRST.info(b"strongroom/v1/backup/mek")
+    kek = hkdf(mek.material, salt=b"", info=info)
+    wrapped = UUID(mek.id).bytes + aead.wrap(RMK.material, kek=kek, aad=info)
+    assert keys.unwrap_by_mek(wrapped, RING, FIRST) == RMK.material
+    for other in (replace(FIRST, backup_id=new_id()), PLACE):
+        with pytest.raises((IntegrityError, FormatError)):
+            keys.open_assets(sealed, RMK, other)
+        with pytest.raises((IntegrityError, FormatError)):
+            keys.unwrap_by_mek(wrapped, RING, other)
 
 
 def test_asset_keys_open_in_their_backup_only() -> None:
@@ -137,12 +175,12 @@ def _store(*roots: RootSettings) -> KmsStore:
         WrapRecord(new_id(), root.kind, "direct", root.root_key_id, "", b"", b"", {}, NOW, NOW)
         for root in roots
     )
-    return KmsStore(1, RMK.installation_id, roots[0].kind, RMK.id, NOW, wraps, ())
+    return KmsStore(1, RMK.installation_id, roots[0].kind, RMK.id, NOW, wraps)
 
 
 def test_roots_go_without_their_secrets_and_make_no_key() -> None:
     """2.4."""
-    raw = keys.serialize_roots([UNUSED, TOKEN, HSM], _store(TOKEN, HSM))
+    raw = keys.serialize_roots([UNUSED, TOKEN, HSM], _store(TOKEN, HSM), ())
     assert b'"t"' not in raw
     assert b"create" not in raw
     bao, hsm = keys.parse_roots(raw)

@@ -9,8 +9,9 @@ from strongroom.backup import manifest
 from strongroom.backup.archive import MARK, Entry
 from strongroom.backup.manifest import Listed, Manifest, Seal
 from strongroom.canonical import dumps
-from strongroom.errors import FormatError, StateError
+from strongroom.errors import FormatError, IntegrityError, StateError
 from strongroom.ids import new_id
+from tests.support import backups
 
 # fixed: they are in the names of tests, which all workers must have alike
 ID, RMK = "0d4c7ac5-29d5-4bd8-8d0a-6f0f3cfa6c11", "5a3a2c7e-2f51-4a5d-9c07-0b9a9c1a2f22"
@@ -32,10 +33,54 @@ SAID = Manifest(
     sealed=("recipient",),
     entries=tuple(Listed(name, 1, DIGEST) for name in NAMES),
     lost=("site/ab/x.sealed",),
+    identity=b"i" * 32,
 )
 FOUND = tuple(Entry(one.name, one.size, one.sha256, 512) for one in SAID.entries)
-SEAL = Seal(DIGEST, RMK, "cd" * 32)
+SEAL = Seal(DIGEST, RMK, "cd" * 32, b"s" * 64)
+FIRST = dataclasses.replace(SAID, identity=b"", version=1)
+FIRST_SEAL = Seal(DIGEST, RMK, "cd" * 32, version=1)
 MOST = 1 << 20
+
+
+def test_version_1_comes_back() -> None:
+    """5: it is read for ever, and has neither an identity nor a signature."""
+    assert manifest.parse(FIRST.serialize(), MOST) == FIRST
+    assert manifest.parse_seal(FIRST_SEAL.serialize()) == FIRST_SEAL
+    manifest.check(FOUND, manifest.mark(ID, 1), FIRST)
+    manifest.check_signature(FIRST, FIRST_SEAL)
+    assert FIRST.signer is None
+    with pytest.raises(FormatError, match="begins as another one"):
+        manifest.check(FOUND, manifest.mark(ID), FIRST)
+    for mixed in ((FIRST, SEAL), (SAID, FIRST_SEAL)):
+        with pytest.raises(FormatError, match="of another version"):
+            manifest.check_signature(*mixed)
+
+
+def test_a_source_without_an_identity_signs_nothing() -> None:
+    """4.1: the backup before an upgrade. What is signed names who signed it."""
+    nobody = dataclasses.replace(SAID, identity=b"")
+    unsigned = dataclasses.replace(SEAL, signature=b"")
+    assert manifest.parse(nobody.serialize(), MOST) == nobody
+    manifest.check_signature(nobody, manifest.parse_seal(unsigned.serialize()))
+    with pytest.raises(FormatError, match="whom it does not name"):
+        manifest.check_signature(nobody, SEAL)
+    with pytest.raises(IntegrityError, match="has not signed it"):
+        manifest.check_signature(SAID, unsigned)
+
+
+def test_the_signature_is_of_the_identity_that_the_manifest_names() -> None:
+    """4.3."""
+    raw, sealed = backups.forged(SAID, SEAL)
+    said, seal = manifest.parse(raw, MOST), manifest.parse_seal(sealed)
+    manifest.check_signature(said, seal)
+    for wrong in (
+        (SAID, seal),
+        (said, dataclasses.replace(seal, signature=b"s" * 64)),
+        (said, dataclasses.replace(seal, manifest_sha256="ef" * 32)),
+        (dataclasses.replace(said, installation=new_id()), seal),
+    ):
+        with pytest.raises(IntegrityError, match="has not signed it"):
+            manifest.check_signature(*wrong)
 
 
 def test_both_come_back() -> None:
@@ -72,8 +117,9 @@ def _changed(**members: object) -> bytes:
         b"[" * 100_000,
         SAID.serialize() + b"\n",
         SAID.serialize().replace(b",", b", ", 1),
-        _changed(v=True),
         _changed(more=1),
+        _changed(v=1),
+        _changed(identity="?"),
         _changed(id="x"),
         _changed(created_at="yesterday"),
         _changed(description="x" * 1001),
@@ -91,9 +137,9 @@ def test_what_is_no_manifest_is_refused(data: bytes) -> None:
         manifest.parse(data, MOST)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "2", None, True])
 def test_another_version_is_named(version: object) -> None:
-    with pytest.raises(FormatError, match="known here is 1"):
+    with pytest.raises(FormatError, match="known here is 2"):
         manifest.parse(_changed(v=version), MOST)
 
 

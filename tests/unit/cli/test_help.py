@@ -12,6 +12,8 @@ from strongroom.cli import dispatch, examples
 from strongroom.cli.terminal import parsing
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.table
+
 HOWTO = ROOT / "docs/howto"
 Output = pytest.CaptureFixture[str]
 

@@ -1,5 +1,6 @@
 """The configuration document: docs/format/configuration.md §1."""
 
+import hashlib
 import json
 
 import pytest
@@ -21,12 +22,30 @@ def _members() -> dict[str, object]:
 def test_known_bytes() -> None:
     """§1.3: the form never changes under a stored document."""
     assert SMALL.serialize() == (
-        b'{"configuration_key_id":"1abc23de-f045-4678-9012-345678901234",'
-        b'"format":"strongroom-configuration-1",'
+        b'{"before":null,"configuration_key_id":"1abc23de-f045-4678-9012-345678901234",'
+        b'"format":"strongroom-configuration-2",'
         b'"installation_id":"8ddd70df-be67-4dbf-9c35-1f0aa2421521",'
-        b'"values":{"gateway.timeout":"7200"},"version":1}'
+        b'"pending_floor":0,"values":{"gateway.timeout":"7200"},"version":1}'
     )
     assert ConfigDocument.parse(SMALL.serialize()) == SMALL
+
+
+def test_a_document_names_its_predecessor() -> None:
+    """entries.md 3.1"""
+    after = SMALL.with_values({"a": "1"}).after(SMALL.serialize())
+    assert after.before == hashlib.sha256(SMALL.serialize()).hexdigest()
+    assert ConfigDocument.parse(after.serialize()) == after
+
+
+def test_format_1_is_read_by_the_upgrade_only() -> None:
+    members = _members()
+    del members["before"], members["pending_floor"]
+    older = documents.KIND.dumps({**members, "format": "strongroom-configuration-1"})
+    assert ConfigDocument.parse_older(older) == SMALL
+    with pytest.raises(FormatError):
+        ConfigDocument.parse(older)
+    with pytest.raises(FormatError):
+        ConfigDocument.parse_older(SMALL.serialize())
 
 
 def test_next_version() -> None:
@@ -71,7 +90,12 @@ def test_one_form_only(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        ("format", "strongroom-configuration-2"),
+        ("format", "strongroom-configuration-1"),
+        ("before", "ab" * 31),
+        ("before", "AB" * 32),
+        ("before", 1),
+        ("pending_floor", -1),
+        ("pending_floor", None),
         ("format", 1),
         ("version", 0),
         ("version", True),

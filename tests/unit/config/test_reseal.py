@@ -7,18 +7,22 @@ from strongroom.config.document import ConfigDocument
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, StateError
 from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 
+INSTALLATION = "8ddd70df-be67-4dbf-9c35-1f0aa2421521"
 IDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(3)]
 KEYS = {one: SecretBytes(bytes([n]) * 32) for n, one in enumerate(IDS)}
 OLDER, OLD, NEW = IDS
 DOCUMENT = ConfigDocument(
-    "8ddd70df-be67-4dbf-9c35-1f0aa2421521",
+    INSTALLATION,
     OLD,
     {
-        "oauth.google.client_secret": enc.seal_value(
-            KEYS[OLDER], OLDER, "oauth.google.client_secret", b"admin's"
+        "oauth.google.client_secret": ValueKey(INSTALLATION, OLDER, KEYS[OLDER]).seal(
+            "oauth.google.client_secret", b"admin's"
         ),
-        "redis.password": enc.seal_value(KEYS[OLD], OLD, "redis.password", b"generated"),
+        "redis.password": ValueKey(INSTALLATION, OLD, KEYS[OLD]).seal(
+            "redis.password", b"generated"
+        ),
         "gateway.timeout": "100",
     },
 )
@@ -34,7 +38,7 @@ def test_reseal_all() -> None:
     assert reseal.key_ids_in(after.values) == {NEW}
     assert after.values["gateway.timeout"] == "100"
     opened = {
-        name: enc.open_value(KEYS[NEW], name, text)
+        name: ValueKey(INSTALLATION, NEW, KEYS[NEW]).open(name, text)
         for name, text in after.values.items()
         if enc.is_enc(text)
     }

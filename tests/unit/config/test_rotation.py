@@ -1,6 +1,7 @@
 """The journal of a rotation and its record as bytes (docs/format/rotation-journal.md)."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,18 +13,19 @@ from strongroom.config.rotation import (
     RotationJournal,
     RotationRecord,
     RotationStep,
+    parse_older_records,
     parse_records,
     serialize_records,
 )
 from strongroom.crypto import rng
 from strongroom.errors import FormatError
 from strongroom.ids import new_id
-from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 
 NAME = "redis.password"
-SEALED = enc.seal_value(rng.new_key(), new_id(), NAME, b"a value")
-JOURNAL = RotationJournal("redis/strongroom", new_id(), {NAME: SEALED}, {NAME: SEALED})
-RECORDS = {NAME: RotationRecord("2026-01-02T03:04:05Z", new_id(), "redis/strongroom")}
+SEALED = ValueKey(new_id(), new_id(), rng.new_key()).seal(NAME, b"a value")
+JOURNAL = RotationJournal("redis/strongroom", new_id(), {NAME: SEALED}, {NAME: SEALED}, document=4)
+RECORDS = {NAME: RotationRecord("2026-01-02T03:04:05Z", new_id(), "redis/strongroom", 7)}
 
 
 def test_a_journal_stands_under_the_first_of_its_parameters() -> None:
@@ -63,7 +65,9 @@ def changed(**members: Any) -> bytes:
         b"\xff",
         JOURNAL.serialize()[:-1],
         JOURNAL.serialize() + b" ",
-        changed(format="strongroom-rotation-2"),
+        changed(format="strongroom-rotation-1"),
+        changed(document=-1),
+        changed(document="1"),
         changed(more=1),
         changed(new={}),
         changed(new={NAME: "plain"}),
@@ -87,6 +91,27 @@ def test_a_damaged_journal_is_refused(data: bytes) -> None:
         RotationJournal.parse(data)
 
 
+def test_what_binds_a_journal_to_its_time() -> None:
+    """entries.md 3.3"""
+    assert JOURNAL.point == (JOURNAL.run, (NAME,), 4, False)
+    assert JOURNAL.promoted.point.promoted
+    assert RECORDS[NAME].point == (RECORDS[NAME].run, 7)
+
+
+def test_format_1_is_read_by_the_upgrade_only() -> None:
+    older = json.loads(JOURNAL.serialize())
+    del older["document"]
+    data = dumps({**older, "format": "strongroom-rotation-1"})
+    assert RotationJournal.parse_older(data, 9) == replace(JOURNAL, document=9)
+    with pytest.raises(FormatError):
+        RotationJournal.parse_older(JOURNAL.serialize(), 9)
+    old_record = {"at": "x", "run": "r", "consumer": "c"}
+    records = {"format": "strongroom-rotation-records-1", "records": {NAME: old_record}}
+    assert parse_older_records(dumps(records), 9) == {NAME: RotationRecord("x", "r", "c", 9)}
+    with pytest.raises(FormatError):
+        parse_older_records(serialize_records(RECORDS), 9)
+
+
 def test_promotion_forgets_the_failures_before_it() -> None:
     failed = RotationJournal(**{**vars(JOURNAL), "attempts": 3, "problem": "x at admit"})
     assert (failed.promoted.step, failed.promoted.attempts) == (RotationStep.PROMOTED, 0)
@@ -100,10 +125,10 @@ def test_records_come_back_as_they_were() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        dumps({"format": "strongroom-rotation-records-1", "records": []}),
-        dumps({"format": "strongroom-rotation-records-1", "records": {NAME: {"at": "x"}}}),
-        dumps({"format": "strongroom-rotation-records-1", "records": {NAME: 1}}),
-        dumps({"format": "strongroom-rotation-records-1"}),
+        dumps({"format": "strongroom-rotation-records-2", "records": []}),
+        dumps({"format": "strongroom-rotation-records-2", "records": {NAME: {"at": "x"}}}),
+        dumps({"format": "strongroom-rotation-records-2", "records": {NAME: 1}}),
+        dumps({"format": "strongroom-rotation-records-2"}),
         dumps({"format": "other", "records": {}}),
     ],
 )

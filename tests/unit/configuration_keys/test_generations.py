@@ -136,16 +136,21 @@ def test_every_change_is_a_generation() -> None:
     other = record()
     begun = records.with_next(other)
     assert (begun.generation, begun.next, begun.active) == (2, other.id, records.active)
-    with pytest.raises(StateError, match="already"):
+    with pytest.raises(StateError, match="under way"):
         begun.with_next(record())
-    ended = begun.activated()
+    with pytest.raises(StateError, match="under way"):
+        begun.with_records(begun.records[:1])
+    ended = begun.settled(other.id)
     assert (ended.generation, ended.next, ended.active) == (3, None, other.id)
     assert [one.state.value for one in ended.records] == ["decrypt-only", "active"]
-    with pytest.raises(StateError, match="no configuration key"):
-        ended.activated()
-    given_up = begun.without_next()
+    assert ended.settled(other.id) is ended
+    with pytest.raises(StateError, match="neither active nor the next one"):
+        ended.settled(records.active)
+    given_up = begun.settled(records.active)
     assert (given_up.generation, given_up.next, len(given_up.records)) == (3, None, 2)
     assert ended.with_records((ended.records[1],)).generation == 4
+    assert ended.with_records(ended.records) is ended
+    assert ended.with_floors(entries=1) is ended
 
 
 def test_a_floor_never_sinks() -> None:

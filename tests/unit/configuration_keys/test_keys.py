@@ -9,7 +9,9 @@ import pytest
 
 from strongroom import ids
 from strongroom.canonical import ASCII, ASCII_LINE, dumps
+from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
+from strongroom.configuration_keys.generations import Floors, KeyRecords
 from strongroom.configuration_keys.keys import FILE_NAME, ConfigurationKeys
 from strongroom.configuration_keys.records import (
     ConfigurationKeyRecord,
@@ -17,9 +19,15 @@ from strongroom.configuration_keys.records import (
     KeyWrap,
     WrapKind,
 )
-from strongroom.crypto import rng
+from strongroom.crypto import aead, rng
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import ConflictError, KeyNotFoundError, KeystoreError
+from strongroom.errors import (
+    ConflictError,
+    IntegrityError,
+    KeyNotFoundError,
+    KeystoreError,
+    StateError,
+)
 from strongroom.keystore.master_key import Keystore, new_master_key
 from strongroom.keystore.replicas import KeystoreDirectory
 
@@ -45,8 +53,14 @@ def _new(keys: ConfigurationKeys, key: SecretBytes | None = None) -> Configurati
     )
 
 
-def _reopened(directory: KeystoreDirectory) -> ConfigurationKeys:
-    return ConfigurationKeys(directory, directory.load(), _INSTALLATION)
+def _reopened(directory: KeystoreDirectory, coming: str = "") -> ConfigurationKeys:
+    return ConfigurationKeys(directory, directory.load(), _INSTALLATION, coming=lambda _: coming)
+
+
+def _exchange(keys: ConfigurationKeys, record: ConfigurationKeyRecord) -> None:
+    """As a regeneration does."""
+    keys.add_next(record)
+    keys.settle(record.id)
 
 
 def test_a_key_comes_back_from_every_replica(
@@ -71,23 +85,94 @@ def test_the_first_record_is_never_replaced(keys: ConfigurationKeys) -> None:
 def test_records_are_added_once(keys: ConfigurationKeys, directory: KeystoreDirectory) -> None:
     keys.create(_new(keys))
     second = _new(keys)
-    keys.add(second)
-    keys.add(second)
+    keys.add_next(second)
+    before = keys.path.read_bytes()
+    keys.add_next(second)
+    assert keys.path.read_bytes() == before
     assert len(_reopened(directory).records) == 2
     with pytest.raises(ConflictError, match="another configuration key"):
-        keys.add(second._replace(wraps=_new(keys).wraps))
+        keys.add_next(second._replace(wraps=_new(keys).wraps))
+    with pytest.raises(StateError, match="a regeneration is under way"):
+        keys.add_next(_new(keys))
 
 
 def test_exactly_one_key_is_active(keys: ConfigurationKeys, directory: KeystoreDirectory) -> None:
     first, second = _new(keys), _new(keys)
     keys.create(first)
-    keys.add(second)
-    for active in (first, second):
-        keys.set_state(active.id)
-        states = {record.id: record.state for record in _reopened(directory).records}
-        assert [key for key, state in states.items() if state == "active"] == [active.id]
-    with pytest.raises(KeyNotFoundError):
-        keys.set_state(ids.new_id())
+    assert keys.present.active == first.id
+    keys.add_next(second)
+    assert (keys.present.active, keys.present.next) == (first.id, second.id)
+    with pytest.raises(StateError, match="a regeneration is under way"):
+        keys.remove(second.id)
+    with pytest.raises(StateError, match="neither active nor the next one"):
+        keys.settle(ids.new_id())
+    for _ in range(2):
+        keys.settle(second.id)
+        found = _reopened(directory)
+        assert (found.present.active, found.present.next) == (second.id, None)
+        assert found.present.generation == 3
+        states = {record.id: record.state for record in found.records}
+        assert [key for key, state in states.items() if state == "active"] == [second.id]
+
+
+def test_a_regeneration_that_is_given_up_leaves_its_key_to_decrypt(
+    keys: ConfigurationKeys,
+) -> None:
+    first, second = _new(keys), _new(keys)
+    keys.create(first)
+    keys.add_next(second)
+    keys.settle(first.id)
+    assert (keys.present.active, keys.present.next) == (first.id, None)
+    assert keys.present.ids == (first.id, second.id)
+
+
+def test_records_under_an_older_master_key_need_a_regeneration(
+    keys: ConfigurationKeys, directory: KeystoreDirectory
+) -> None:
+    """format/configuration-keys.md 4.4"""
+    keys.create(_new(keys))
+    directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
+    with pytest.raises(IntegrityError, match="'master-key-2' is newer"):
+        _reopened(directory).load()
+    assert _reopened(directory, coming="master-key-2").load()
+    same = _reopened(directory, coming="master-key-2")
+    before = same.path.read_bytes()
+    same.settle(same.present.active)
+    assert same.path.read_bytes() == before, "one generation has one document"
+
+
+def test_records_of_format_1_are_upgraded_once(
+    keys: ConfigurationKeys, directory: KeystoreDirectory
+) -> None:
+    """format/format-2.md 11: wraps are made anew, and an unfinished regeneration stays one."""
+    made = {ids.new_id(): rng.new_key() for _ in range(2)}
+    active, coming = made
+    old = [_old_record(directory, key_id, key) for key_id, key in made.items()]
+    data = key_records.serialize(_INSTALLATION, old)
+    directory.spread(FILE_NAME, data, lambda _: None)
+    keys.upgrade(active, coming)
+    written = keys.path.read_bytes()
+    keys.upgrade(active, coming)
+    assert keys.path.read_bytes() == written
+    found = _reopened(directory)
+    assert (found.present.active, found.present.next) == (active, coming)
+    assert (found.present.generation, found.present.floors) == (1, Floors())
+    assert {key_id: found.open(key_id) for key_id in made} == made
+    assert generations.is_older(written)
+    found.raise_floors()
+    found.raise_floors()
+    assert (found.present.generation, found.present.floors) == (2, generations.TARGET)
+    assert not generations.is_older(found.path.read_bytes())
+
+
+def _old_record(
+    directory: KeystoreDirectory, key_id: str, key: SecretBytes
+) -> ConfigurationKeyRecord:
+    wrap_id, entry = ids.new_id(), directory.load().entries[0]
+    aad = key_records.wrap_aad(_INSTALLATION, key_id, wrap_id)
+    wrapped = aead.wrap(key, kek=key_records.wrap_key(entry.key), aad=aad)
+    wrap = KeyWrap(wrap_id, WrapKind.MASTER_KEY, entry.alias, wrapped)
+    return ConfigurationKeyRecord(key_id, _NOW, ConfigurationKeyState.DECRYPT_ONLY, (wrap,))
 
 
 def test_rewrapping_lets_the_old_master_key_go(
@@ -99,7 +184,7 @@ def test_rewrapping_lets_the_old_master_key_go(
     recipient = KeyWrap(ids.new_id(), WrapKind.RECIPIENT, "master-key-1", b"anything")
     keys.create(record._replace(wraps=(*record.wraps, recipient)))
     directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
-    keys = _reopened(directory)
+    keys = _reopened(directory, coming="master-key-2")
     keys.rewrap("master-key-2")
     before = keys.path.read_bytes()
     keys.rewrap("master-key-2")
@@ -115,8 +200,7 @@ def test_rewrapping_lets_the_old_master_key_go(
 def test_removing_spares_the_active_key(keys: ConfigurationKeys) -> None:
     first, second = _new(keys), _new(keys)
     keys.create(first)
-    keys.add(second)
-    keys.set_state(second.id)
+    _exchange(keys, second)
     with pytest.raises(ConflictError, match="is the active configuration key"):
         keys.remove(second.id)
     keys.remove(first.id)
@@ -132,10 +216,8 @@ def test_an_unknown_key_and_a_lost_master_key_are_told_apart(
     with pytest.raises(KeyNotFoundError, match="there is no configuration key"):
         keys.open(ids.new_id())
     other = ConfigurationKeys(directory, Keystore((new_master_key(_NOW),)), _INSTALLATION)
-    with pytest.raises(KeystoreError, match="no master key of the keystore opens"):
+    with pytest.raises(KeystoreError, match="no master key of the keystore authenticates"):
         other.open(record.id)
-    with pytest.raises(KeystoreError, match="does not open the configuration key"):
-        other.verify()
 
 
 def test_a_wrap_moved_to_another_key_does_not_open(
@@ -143,12 +225,12 @@ def test_a_wrap_moved_to_another_key_does_not_open(
 ) -> None:
     """format/configuration-keys.md §2."""
     first, second = _new(keys), _new(keys)
-    moved = [first._replace(wraps=second.wraps)]
-    for folder in directory.folders:
-        (folder / FILE_NAME).write_bytes(key_records.serialize(_INSTALLATION, moved))
-        (folder / FILE_NAME).chmod(0o600)
+    moved = KeyRecords(_INSTALLATION, first.id, (first._replace(wraps=second.wraps),))
+    directory.spread(FILE_NAME, generations.serialize(moved, directory.load()), lambda _: None)
     with pytest.raises(KeystoreError, match="no master key of the keystore opens"):
         keys.open(first.id)
+    with pytest.raises(KeystoreError, match="does not open the configuration key"):
+        keys.verify()
     with pytest.raises(KeystoreError, match="no replica of the configuration-key records"):
         keys.repair()
 
@@ -175,7 +257,7 @@ def test_a_damaged_primary_is_told_and_repaired(keys: ConfigurationKeys, damage:
     assert keys.repair() == []
 
 
-def test_repair_takes_the_replica_with_the_most_keys(
+def test_repair_takes_the_replica_of_the_latest_generation(
     keys: ConfigurationKeys, directory: KeystoreDirectory, tmp_path: Path
 ) -> None:
     three = KeystoreDirectory([*directory.folders, tmp_path / "three"], directory.password_file)
@@ -183,7 +265,7 @@ def test_repair_takes_the_replica_with_the_most_keys(
     keys = _reopened(three)
     keys.create(_new(keys))
     old = keys.path.read_bytes()
-    keys.add(_new(keys))
+    keys.add_next(_new(keys))
     newer = keys.path.read_bytes()
     keys.path.write_bytes(b"{}")
     (three.folders[1] / FILE_NAME).write_bytes(old)

@@ -6,6 +6,7 @@ import pytest
 
 from strongroom import ids
 from strongroom.clock import SystemClock
+from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys import recovery_copy
 from strongroom.configuration_keys.keys import FILE_NAME, ConfigurationKeys
 from strongroom.configuration_keys.records import ConfigurationKeyRecord, WrapKind
@@ -39,6 +40,12 @@ def keys(directory: KeystoreDirectory, copy: Path) -> ConfigurationKeys:
     return made
 
 
+def exchange(keys: ConfigurationKeys, record: ConfigurationKeyRecord) -> None:
+    """As a regeneration does."""
+    keys.add_next(record)
+    keys.settle(record.id)
+
+
 def _new(keys: ConfigurationKeys, key: SecretBytes) -> ConfigurationKeyRecord:
     return keys.new_record(key, key_id=ids.new_id(), created_at=_NOW, alias=ALIAS)
 
@@ -47,14 +54,16 @@ def test_every_key_is_wrapped_for_every_recipient_and_the_copy_opens(
     keys: ConfigurationKeys, copy: Path
 ) -> None:
     one, two = age.new_identity(), age.new_identity()
-    keys.add(_new(keys, rng.new_key()))
+    exchange(keys, _new(keys, rng.new_key()))
     assert not copy.exists()
     assert keys.set_recipients((one.recipient, two.recipient))
     assert not keys.set_recipients((one.recipient, two.recipient))
     assert copy.stat().st_mode & 0o777 == 0o600
     found = recovery_copy.collect([copy], _INSTALLATION)
-    assert len(found) == 2
-    for record in found:
+    assert found
+    assert found == keys.present._replace(records=found.records)
+    assert len(found.records) == 2
+    for record in found.records:
         assert record.of_kind(WrapKind.MASTER_KEY) == ()
         for identity in (one, two):
             opened = recovery_copy.open_by(record, (identity,), _INSTALLATION)
@@ -89,15 +98,23 @@ def test_every_change_keeps_the_copy_current(
     keys.set_recipients((identity.recipient,))
     key = rng.new_key()
     record = keys.for_recipients(_new(keys, key), key, (identity.recipient,))
-    keys.add(record)
+    keys.add_next(record)
     assert keys.drift((identity.recipient,)) == ()
-    keys.set_state(record.id)
+    keys.settle(record.id)
     directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
-    again = ConfigurationKeys(directory, directory.load(), _INSTALLATION, copy)
+    coming = ConfigurationKeys(
+        directory, directory.load(), _INSTALLATION, copy, lambda _: "master-key-2"
+    )
+    assert coming.drift((identity.recipient,)) == (), (
+        "the copy is under the same key as the records"
+    )
+    again = coming
     again.rewrap("master-key-2")
     again.remove(next(item.id for item in again.records if item.id != record.id))
     assert again.drift((identity.recipient,)) == ()
-    (kept,) = recovery_copy.collect([copy], _INSTALLATION)
+    found = recovery_copy.collect([copy], _INSTALLATION)
+    assert found
+    (kept,) = found.records
     assert kept.state == "active"
     assert recovery_copy.open_by(kept, (identity,), _INSTALLATION) == key
 
@@ -123,7 +140,9 @@ def test_what_differs_is_told_and_repaired(keys: ConfigurationKeys, copy: Path) 
 def test_a_copy_that_cannot_be_removed_is_told(keys: ConfigurationKeys, copy: Path) -> None:
     copy.mkdir(parents=True)
     with pytest.raises(StorageError, match="cannot remove"):
-        recovery_copy.RecoveryCopy(copy, _INSTALLATION).write(keys.load(), lambda _: None)
+        recovery_copy.RecoveryCopy(copy, _INSTALLATION).write(
+            keys.present, rng.new_key(), lambda _: None
+        )
 
 
 def test_records_are_collected_from_wherever_they_are(
@@ -133,8 +152,12 @@ def test_records_are_collected_from_wherever_they_are(
     keys.set_recipients((identity.recipient,))
     (directory.folders[1] / FILE_NAME).write_bytes(b"damaged")
     files = [tmp_path / "absent", *(folder / FILE_NAME for folder in directory.folders), copy]
-    assert recovery_copy.collect(files, _INSTALLATION) == keys.load()
-    assert recovery_copy.collect(files, ids.new_id()) == ()
+    assert recovery_copy.collect(files, _INSTALLATION) == keys.present
+    assert recovery_copy.collect(files, ids.new_id()) is None
+    old = tmp_path / "old"
+    old.write_bytes(key_records.serialize(_INSTALLATION, keys.records))
+    old.chmod(0o600)
+    assert recovery_copy.collect([old], _INSTALLATION) is None, "format 1 has no MAC"
 
 
 def test_recovered_records_replace_what_is_there(
@@ -142,7 +165,7 @@ def test_recovered_records_replace_what_is_there(
 ) -> None:
     key = rng.new_key()
     record = _new(keys, key)
-    keys.restore((record,))
+    keys.restore(keys.present.replaced((record,), record.id))
     again = ConfigurationKeys(directory, directory.load(), _INSTALLATION)
     assert [item.id for item in again.records] == [record.id]
     assert again.open(record.id) == key

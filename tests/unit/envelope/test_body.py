@@ -91,6 +91,7 @@ def three(version: int) -> bytes:
     return sealed(KEYS, _pattern(FIRST + SEGMENT + 100))
 
 
+@pytest.mark.table
 def test_truncation_at_every_length(three: bytes) -> None:
     """C4: no cut opens; the stream releases only what was verified, and fails."""
     plaintext = opened(KEYS, three)
@@ -108,6 +109,7 @@ def test_truncation_at_every_length(three: bytes) -> None:
         assert len(released) in {0, FIRST, FIRST + SEGMENT - 16}
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_truncation_of_small_files(size: int) -> None:
     """C4."""
@@ -127,6 +129,7 @@ def test_appended_bytes_are_refused(three: bytes) -> None:
                 _stream(three + tail)
 
 
+@pytest.mark.table
 def test_every_byte_of_the_body_counts(three: bytes) -> None:
     """C3: one flipped bit in each byte of stream header, ciphertext and tags."""
     broken = bytearray(three)

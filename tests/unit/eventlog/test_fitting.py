@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from strongroom.eventlog import chain, events, fitting
 from strongroom.eventlog.base import Event
 
+pytestmark = pytest.mark.table
+
 _NAMES = [f"a.parameter.with.a.long.name.{number}" for number in range(2000)]
 _FACTORIES: dict[str, Callable[..., Any]] = {
     name: value
     for name, value in vars(events).items()
     if inspect.isfunction(value) and not name.startswith("_")
 }
-LISTS = {"configuration_applied": "secrets", "imported": "names", "exported_sealed": "recipients"}
+LISTS = {
+    "configuration_applied": "secrets",
+    "event_log_acknowledged": "acknowledged",
+    "imported": "names",
+    "exported_sealed": "recipients",
+}
 LONG = {
     "path": "/" + "d" * 4095,
     "foreign": "\N{GRINNING FACE}" * 4096,

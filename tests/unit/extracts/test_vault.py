@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.envelope.header import KeySlot, Placement, Prelude
+from strongroom.envelope.header import MAX_HEADER_BYTES, KeySlot, Placement, Prelude
 from strongroom.envelope.keys import OpenedKey
 from strongroom.errors import (
     IntegrityError,
@@ -211,7 +211,7 @@ def test_rewrap_changes_the_header_page_only(setup: Setup) -> None:
     active = setup.keys.rotate()
     after = setup.vault.rewrap(stored, PLACE)
     assert after == dataclasses.replace(stored, mek_id=active)
-    assert setup.on_disk(after)[4096:] == before[4096:]
+    assert setup.on_disk(after)[MAX_HEADER_BYTES:] == before[MAX_HEADER_BYTES:]
     assert setup.vault.mek_ids(stored.storage_key) == {active}
     assert setup.content(after) == DATA
 

@@ -1,5 +1,6 @@
 """The bootstrap file as bytes (docs/format/bootstrap-file.md §1, §2): round trip, damage, and what is never accepted."""
 
+import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom import ids
+from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.statements import Origin
 from strongroom.errors import FormatError, IntegrityError, StrongroomError
 from strongroom.joining import bootstrap_file
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
@@ -29,7 +32,9 @@ FILE = BootstrapFile(
     configuration_keys=b"the records",
     credential=Credential(ids.new_id(), SecretBytes(bytes(32))),
 )
-DATA = bootstrap_file.serialize(FILE, KEY).reveal()
+IDENTITY = IdentityKey(Origin(FILE.installation_id), SecretBytes(bytes(32)))
+FILE = replace(FILE, identity=IDENTITY.identity.public)
+DATA = bootstrap_file.serialize(FILE, KEY, IDENTITY).reveal()
 
 
 def changed(**members: object) -> bytes:
@@ -41,7 +46,7 @@ def changed(**members: object) -> bytes:
     "file", [FILE, replace(FILE, credential=None, server="")], ids=["full", "bare"]
 )
 def test_what_is_written_is_read_back(file: BootstrapFile) -> None:
-    data = bootstrap_file.serialize(file, KEY).reveal()
+    data = bootstrap_file.serialize(file, KEY, IDENTITY).reveal()
     assert bootstrap_file.parse(data).proved(KEY) == file
 
 
@@ -53,10 +58,15 @@ REFUSED = {
     "too deep": (b"[" * 100_000, "no bootstrap file"),
     "settings": (b'{"configKeys":{}}\n', "no bootstrap file"),
     "a list": (b"[]\n", "no bootstrap file"),
-    "newer": (changed(format="strongroom-bootstrap-2"), "version that is not known here"),
+    "newer": (changed(format="strongroom-bootstrap-3"), "version that is not known here"),
     "another layout": (json.dumps(json.loads(DATA)).encode(), "not in canonical form"),
     "no last line break": (DATA[:-1], "not in canonical form"),
     "one member more": (changed(extra="x"), "a member is missing or not known"),
+    "signed and of the first form": (
+        changed(format="strongroom-bootstrap-1"),
+        "a member is missing or not known",
+    ),
+    "a short identity": (changed(identity="AAAA"), "its identity is no public key"),
     "no id": (changed(installation_id="x"), "'installation_id' is no id"),
     "a path as a node": (changed(node_id="node2/../x"), "no id of a node"),
     "no node": (changed(node_id="nodeX"), "no id of a node"),
@@ -95,6 +105,8 @@ def test_everything_else_is_refused(data: bytes, words: str) -> None:
         {"keystore": "YWFhYQ=="},
         {"credential": None},
         {"mac": "00" * 32},
+        {"signature": base64.b64encode(bytes(64)).decode()},
+        {"identity": base64.b64encode(bytes(32)).decode()},
     ],
     ids=lambda member: next(iter(member)),
 )
@@ -103,6 +115,13 @@ def test_a_changed_member_is_found(member: dict[str, object]) -> None:
     unproved = bootstrap_file.parse(changed(**member))
     with pytest.raises(IntegrityError):
         unproved.proved(KEY)
+
+
+def test_a_file_that_another_identity_signed_names_that_one() -> None:
+    """§2.3, X6: MAC and signature fit, since both keys are the forger's; only the fingerprint tells."""
+    other = IdentityKey(Origin(FILE.installation_id), SecretBytes(b"o" * 32))
+    found = bootstrap_file.parse(bootstrap_file.serialize(FILE, KEY, other).reveal()).proved(KEY)
+    assert found.fingerprint == other.fingerprint != FILE.fingerprint
 
 
 def test_another_installation_s_key_proves_nothing() -> None:
@@ -121,7 +140,7 @@ def test_nothing_secret_is_shown() -> None:
     """S17"""
     for secret in ("the password", "a keystore", "the records", "AAAA"):
         assert secret not in repr(FILE)
-        assert secret not in repr(bootstrap_file.serialize(FILE, KEY))
+        assert secret not in repr(bootstrap_file.serialize(FILE, KEY, IDENTITY))
 
 
 @given(st.integers(0, len(DATA) - 1), st.integers(1, 255))

@@ -10,6 +10,8 @@ import pytest
 from strongroom.clock import FixedClock
 from strongroom.crypto import rng
 from strongroom.errors import (
+    CoordinationError,
+    IntegrityError,
     RootRefusedError,
     RootUnavailableError,
     StrongroomError,
@@ -20,7 +22,8 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.cache import Limits, StoreCache
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Rmk
-from strongroom.kms.store import KmsStore
+from strongroom.kms.links import Known
+from strongroom.kms.store import KmsStore, Predecessor
 from strongroom.roots.base import Context, RootProvider, WrapRecord
 from strongroom.roots.local import LocalRoot
 
@@ -45,16 +48,25 @@ class Lab:
     seconds: float = 0.0
     loads: int = 0
     asked: int = 0
+    looks: int = 0
+    told: int | CoordinationError | None = None
     failure: StrongroomError | None = None
     said: list[str] = field(default_factory=list)
+    compared: list[Known | None] = field(default_factory=list)
+    stranger: StrongroomError | None = None
     on_ask: Callable[[], None] = field(default=lambda: None)
     hanging: threading.Event = field(default_factory=_set)
 
+    def __post_init__(self) -> None:
+        self.draft, self.signer = self.store, self.rmk
+
     def put(self, ring: KeyRing) -> None:
         self.ring = ring
-        self.store = kms_store.seal_ring(
-            replace(self.store, epoch=self.store.epoch + 1), ring, self.rmk
+        before = Predecessor(
+            self.store.epoch, kms_store.serialize(self.store), self.signer, self.store.links
         )
+        self.store = kms_store.succeeding(self.draft, ring, self.rmk, before)
+        self.draft, self.signer = self.store, self.rmk
         self.version += 1
 
     def new_rmk(self) -> None:
@@ -62,8 +74,8 @@ class Lab:
         rmk_id = RmkId(new_id())
         context = Context(self.store.installation_id, rmk_id, new_id())
         material, wrap = self.root.generate_data_key(context)
-        self.store = replace(self.store, rmk_id=rmk_id, wraps=(wrap,))
-        self.rmk = self.store.rmk(material)
+        self.draft = replace(self.store, rmk_id=rmk_id, wraps=(wrap,))
+        self.rmk = self.draft.rmk(material)
         self.put(self.ring)
 
     def rotate(self) -> None:
@@ -78,6 +90,12 @@ class Lab:
             raise self.failure
         return self.root
 
+    def follows(self, store: KmsStore, raw: bytes, known: Known | None) -> None:
+        assert kms_store.serialize(store) == raw
+        self.compared.append(known)
+        if self.stranger is not None:
+            raise self.stranger
+
     def load(self) -> tuple[bytes, int]:
         self.loads += 1
         return kms_store.serialize(self.store), self.version
@@ -87,7 +105,13 @@ class Lab:
 
         class Sealed:
             def version(self) -> int:
+                lab.looks += 1
                 return lab.version
+
+            def recent_version(self) -> int:
+                if isinstance(lab.told, CoordinationError):
+                    raise lab.told
+                return lab.version if lab.told is None else lab.told
 
             def load(self) -> tuple[bytes, int]:
                 return lab.load()
@@ -97,6 +121,7 @@ class Lab:
             self.find_root,
             monotonic=lambda: self.seconds,
             log=lambda _, sentence: self.said.append(sentence),
+            follows=self.follows,
             limits=lambda: Limits(keep_s, offline_s),
         )
 
@@ -107,9 +132,9 @@ def lab() -> Lab:
     root = LocalRoot(new_id(), lambda _: key, FixedClock(NOW))
     material, wrap = root.generate_data_key(Context(installation, rmk_id, new_id()))
     ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
-    store = KmsStore(1, installation, "local", rmk_id, "2026-01-02T03:04:05Z", (wrap,), ())
+    store = KmsStore(1, installation, "local", rmk_id, "2026-01-02T03:04:05Z", (wrap,))
     rmk = store.rmk(material)
-    return Lab(root, kms_store.seal_ring(store, ring, rmk), ring, rmk)
+    return Lab(root, kms_store.first(store, ring, rmk), ring, rmk)
 
 
 def test_the_store_is_opened_once_while_it_is_fresh(lab: Lab) -> None:
@@ -168,6 +193,25 @@ def test_a_store_that_changed_is_opened_by_the_rmk_in_memory(lab: Lab) -> None:
     lab.seconds = 90
     with pytest.raises(RootUnavailableError):
         keys.ring()
+
+
+def test_a_store_that_must_not_be_used_is_refused_before_its_root_is_asked(lab: Lab) -> None:
+    """Review X5; kms-store.md 6.4: whoever has a store in memory compares with that."""
+    keys = lab.cache()
+    lab.stranger = IntegrityError("made by a stranger")
+    with pytest.raises(IntegrityError, match="stranger"):
+        keys.ring()
+    assert (lab.asked, lab.compared) == (0, [None])
+    lab.stranger, lab.seconds = None, 10
+    keys.ring()
+    known = lab.store.known(kms_store.serialize(lab.store))
+    lab.rotate()
+    lab.stranger = IntegrityError("made by a stranger")
+    with pytest.raises(IntegrityError, match="stranger"):
+        keys.ring()
+    assert lab.compared[-1] == known
+    lab.stranger = None
+    assert keys.ring() == lab.ring
 
 
 def test_a_store_of_another_rmk_is_not_served_from_memory(lab: Lab) -> None:
@@ -292,3 +336,66 @@ def test_a_new_version_of_the_store_is_tried_at_once(lab: Lab) -> None:
     lab.failure = None
     lab.rotate()
     keys.ring()
+
+
+# ---- what is told of the store, where asking is a round trip (cluster.md b5, E14) ------------------
+
+
+def test_keys_in_memory_cost_no_look_at_the_store(lab: Lab) -> None:
+    keys = lab.cache()
+    keys.ring()
+    before = lab.looks
+    for _ in range(1000):
+        keys.ring()
+        keys.ring_for(lab.ring.active.id)
+    assert lab.looks == before
+
+
+def test_what_is_told_late_is_looked_at(lab: Lab) -> None:
+    """A node that has put a store itself knows more than it was told."""
+    keys = lab.cache()
+    keys.ring()
+    lab.told = lab.version
+    lab.rotate()
+    lab.told, newer = None, lab.ring.active.id
+    assert keys.ring().active.id == newer
+    lab.told = lab.version - 1
+    assert keys.ring().active.id == newer
+    assert lab.loads == 2
+
+
+def test_a_key_that_nobody_has_told_of_is_looked_for(lab: Lab) -> None:
+    """Another node seals by a key of which this one hears some milliseconds later."""
+    keys = lab.cache()
+    keys.ring()
+    lab.told = lab.version
+    lab.rotate()
+    new = lab.ring.active.id
+    assert keys.ring().active.id != new
+    assert keys.ring_for(new).active.id == new
+    lab.told, looks = None, lab.looks
+    unknown = MekId(new_id())
+    assert unknown not in [mek.id for mek in keys.ring_for(unknown)]
+    assert lab.looks == looks + 1, "and for a key that nobody has, once"
+
+
+def test_while_nobody_tells_of_the_store_it_is_read_and_nothing_is_sealed(lab: Lab) -> None:
+    """Matrix 2: a node that is cut off could seal by a key that is retired; what it opens, it opens rightly."""
+    keys = lab.cache(keep_s=60, offline_s=30)
+    mek_id = keys.ring().active.id
+    lab.told = CoordinationError("ZooKeeper does not answer")
+    with pytest.raises(CoordinationError, match="does not answer"):
+        keys.ring()
+    assert keys.ring_for(mek_id).active.id == mek_id
+    lab.seconds = 89
+    assert keys.ring_for(mek_id).active.id == mek_id
+    lab.seconds = 90
+    with pytest.raises(CoordinationError, match="does not answer"):
+        keys.ring_for(mek_id)
+    lab.told = None
+    assert keys.ring().active.id == mek_id
+
+
+def test_a_process_that_was_told_nothing_as_yet_asks(lab: Lab) -> None:
+    lab.told = CoordinationError("ZooKeeper does not answer")
+    assert lab.cache().ring().active.id == lab.ring.active.id

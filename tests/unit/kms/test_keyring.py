@@ -8,8 +8,10 @@ from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, FormatError, KeyNotFoundError, StateError
 from strongroom.ids import MekId, new_id
+from strongroom.kms.data_keys import KeyContext
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.keys import Mek
+from strongroom.kms.ring_keys import RingKeys
 from strongroom.kms.states import MekState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -100,7 +102,7 @@ def test_keys_of_another_ring_are_adopted_and_only_decrypt() -> None:
     ring, former = ring_of(1), ring_of(2)
     adopted = ring.with_adopted(former, NOW + 9 * HOUR)
     assert adopted.active is ring.active
-    assert [mek.id for mek in adopted] == [*(mek.id for mek in former), ring.active.id]
+    assert [mek.id for mek in adopted] == [ring.active.id, *(mek.id for mek in former)]
     assert adopted.get(former.active.id).decrypt_only_since == NOW + 9 * HOUR
     assert adopted.get(former.meks[0].id) == former.meks[0]
     assert adopted.with_adopted(former, NOW + 9 * HOUR) == adopted
@@ -112,3 +114,22 @@ def test_one_id_for_two_different_keys_is_a_conflict() -> None:
     twin = KeyRing.with_first(ring.active.id, rng.new_key(), NOW)
     with pytest.raises(ConflictError, match="two different keys"):
         ring.with_adopted(twin, NOW)
+
+
+def test_a_key_that_is_to_be_retired_opens_nothing_until_that_is_taken_back() -> None:
+    """findings D5; kms-store.md 5.5."""
+    ring = ring_of(2)
+    old = ring.meks[0]
+    scheduled = ring.with_retirement(old.id, NOW + HOUR)
+    assert scheduled.get(old.id).material == old.material
+    with pytest.raises(KeyNotFoundError, match="is to be retired from") as caught:
+        scheduled.for_reading(old.id)
+    assert "--take-back" in caught.value.hint
+    assert scheduled.for_reading(ring.active.id) == ring.active
+    keys = RingKeys(lambda: scheduled)
+    assert keys.ids() == {ring.active.id}
+    with pytest.raises(KeyNotFoundError):
+        keys.unwrap(old.id, bytes(92), KeyContext(b"label"))
+    assert scheduled.with_retirement(old.id, None) == ring
+    adopted = ring_of(1).with_adopted(scheduled, NOW)
+    assert adopted.for_reading(old.id).material == old.material

@@ -6,7 +6,8 @@ import pytest
 
 from strongroom.crypto import rng
 from strongroom.errors import FormatError, StateError
-from strongroom.kms import linked_store, links
+from strongroom.kms import links
+from strongroom.kms import store as kms_store
 from strongroom.kms.links import MAX_LINKS, Continuity, Known, Reason
 from tests.support import linked_stores
 from tests.support.linked_stores import Chain
@@ -19,7 +20,7 @@ def known(made: Chain) -> Known:
 
 
 def judged(present: Chain, before: Chain) -> Continuity:
-    return linked_store.parse(present.raw).continuity(known(before), present.raw)
+    return kms_store.parse(present.raw).continuity(known(before), present.raw)
 
 
 def test_each_store_follows_from_all_before_it() -> None:
@@ -41,7 +42,7 @@ def test_the_review_s_attack_is_noticed() -> None:
     genuine = linked_stores.first(KEY).rotated()
     forger = linked_stores.first(KEY, genuine.store.installation_id)
     before = genuine.before._replace(rmk=forger.rmk)
-    own = linked_store.succeeding(forger.store, forger.ring, forger.rmk, before)
+    own = kms_store.succeeding(forger.store, forger.ring, forger.rmk, before)
     assert own.epoch == genuine.store.epoch + 1
     forged = Chain(own, forger.rmk, forger.ring, KEY)
     assert judged(forged, genuine) is Continuity.FORGED
@@ -56,11 +57,10 @@ def test_a_store_of_a_stranger_is_not_connected() -> None:
     assert judged(linked_stores.first(KEY), genuine) is Continuity.DIFFERENT
 
 
-@pytest.mark.parametrize("reason", [Reason.RECOVERED, Reason.ABANDONED])
-def test_a_break_is_open(reason: Reason) -> None:
+def test_a_break_is_open() -> None:
     """6.3: it is red until it is accepted, and so is everything after it for whoever knows what was before."""
     before = linked_stores.first(KEY)
-    broken = before.broken(reason)
+    broken = before.broken(Reason.ABANDONED)
     assert judged(broken, before) is Continuity.BROKEN
     assert judged(broken.rotated(), before) is Continuity.BROKEN
     assert judged(broken.rotated(), broken) is Continuity.FOLLOWS
@@ -70,7 +70,7 @@ def test_a_break_is_open(reason: Reason) -> None:
 def test_whoever_knows_what_was_before_an_accepted_store_goes_on_from_that() -> None:
     """6.5: else a server that ran through a recovery would be red until it is started anew."""
     before = linked_stores.first(KEY)
-    broken = before.broken(Reason.RECOVERED)
+    broken = before.broken(Reason.ABANDONED)
     later = broken.rotated()
     assert links.newest(known(before), None) == known(before)
     assert links.newest(known(before), known(broken)) == known(broken)
@@ -83,18 +83,18 @@ def test_a_break_is_said_exactly_where_the_rmk_is_missing() -> None:
     made = linked_stores.first(KEY)
     draft = replace(made.store, links=())
     for before, reason in (
-        (made.before, Reason.RECOVERED),
+        (made.before, Reason.ABANDONED),
         (made.before._replace(rmk=None), Reason.CHANGED),
     ):
         with pytest.raises(StateError, match=reason):
-            linked_store.succeeding(draft, made.ring, made.rmk, before, reason)
+            kms_store.succeeding(draft, made.ring, made.rmk, before, reason)
 
 
 def test_another_mode_is_taken_by_its_signature_only() -> None:
     """X5: a node with a root outside became local, Status OK."""
     outside = linked_stores.first(KEY)
     outside = Chain(
-        linked_store.first(replace(outside.store, mode="pkcs11"), outside.ring, outside.rmk),
+        kms_store.first(replace(outside.store, mode="pkcs11"), outside.ring, outside.rmk),
         outside.rmk,
         outside.ring,
         KEY,
@@ -104,7 +104,7 @@ def test_another_mode_is_taken_by_its_signature_only() -> None:
     assert judged(local, outside) is Continuity.FOLLOWS
     stranger = linked_stores.first(KEY, outside.store.installation_id)
     before = outside.before._replace(rmk=None)
-    forged = linked_store.succeeding(
+    forged = kms_store.succeeding(
         stranger.store, stranger.ring, stranger.rmk, before, Reason.ABANDONED
     )
     assert judged(Chain(forged, stranger.rmk, stranger.ring, KEY), outside) is Continuity.BROKEN
@@ -115,9 +115,9 @@ def test_a_link_of_one_store_is_none_of_another() -> None:
     before = linked_stores.first(KEY)
     one, other = before.rotated(), before.rotated()
     moved = replace(other.store, links=one.store.links)
-    moved = replace(moved, mac=linked_store._mac(moved, other.rmk))
+    moved = replace(moved, mac=kms_store._mac(moved, other.rmk))
     with pytest.raises(FormatError, match="of another store"):
-        linked_store.parse(linked_store.serialize(moved))
+        kms_store.parse(kms_store.serialize(moved))
 
 
 def test_links_are_kept_for_a_while() -> None:
@@ -134,8 +134,8 @@ def test_the_link_after_a_store_of_format_1() -> None:
     """In the upgrade: the present RMK signs, over the bytes of the store of format 1."""
     made = linked_stores.first(KEY)
     raw = b"a store of format 1"
-    before = linked_store.Predecessor(17, raw, made.rmk)
-    upgraded = linked_store.succeeding(made.store, made.ring, made.rmk, before)
-    seen = Known(17, linked_store.digest(raw), made.store.successor)
+    before = kms_store.Predecessor(17, raw, made.rmk)
+    upgraded = kms_store.succeeding(made.store, made.ring, made.rmk, before)
+    seen = Known(17, kms_store.digest(raw), made.store.successor)
     assert upgraded.epoch == 18
-    assert upgraded.continuity(seen, linked_store.serialize(upgraded)) is Continuity.FOLLOWS
+    assert upgraded.continuity(seen, kms_store.serialize(upgraded)) is Continuity.FOLLOWS

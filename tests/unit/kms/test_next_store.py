@@ -18,10 +18,12 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.ids import InstallationId, MekId, new_id
-from strongroom.kms import next_store
+from strongroom.kms import closed_stores, next_store
 from strongroom.kms import store as kms_store
+from strongroom.kms.closed_stores import ClosedStore
 from strongroom.kms.data_keys import KeyContext
 from strongroom.kms.keyring import KeyRing
+from strongroom.kms.links import Continuity
 from strongroom.kms.next_store import NextStore, RootSet
 from strongroom.kms.opening import OpenStore
 from strongroom.kms.ring_keys import RingKeys
@@ -53,13 +55,14 @@ def opened(change: NextStore) -> OpenStore:
     return OpenStore(change.store, change.rmk, change.ring)
 
 
-def closed_store() -> bytes:
-    return first().raw
-
-
-def with_former(*raws: bytes) -> OpenStore:
+def closed_store() -> tuple[ClosedStore, bytes, KeyRing]:
     made = first()
-    store = kms_store.seal_ring(replace(made.store, former=raws), made.ring, made.rmk)
+    return closed_stores.closed(made.raw, made.store.epoch), made.raw, made.ring
+
+
+def with_former(*former: ClosedStore) -> OpenStore:
+    made = first()
+    store = kms_store.first(replace(made.store, former=former), made.ring, made.rmk)
     return OpenStore(store, made.rmk, made.ring)
 
 
@@ -83,11 +86,10 @@ class Liar:
 
 def test_a_rotation_keeps_closed_stores() -> None:
     """findings M2: `rotated` dropped them, and with them the last way to their MEKs (Q-05, Q-08)."""
-    raws = closed_store(), closed_store()
-    before = with_former(*raws)
-    after = next_store.rotated(before, LOCAL, LATER)
-    assert kms_store.parse(after.raw).former == raws
-    assert after.store.former_mek_ids() == before.store.former_mek_ids() != ()
+    former = closed_store()[0], closed_store()[0]
+    after = next_store.rotated(with_former(*former), LOCAL, LATER)
+    assert kms_store.parse(after.raw).former == former
+    assert after.closes == {}
     next_store.prove(after, find)
 
 
@@ -114,31 +116,39 @@ CHANGES: dict[str, Callable[[OpenStore], NextStore]] = {
     "with_wrap": lambda before: next_store.with_wrap(before, RECOVERY),
     "verified": lambda before: next_store.verified(before, frozenset(), LATER),
     "without_wrap": lambda before: next_store.without_wrap(before, before.store.wraps[-1].id),
-    "without_mek": lambda before: next_store.without_mek(before, next(iter(before.ring)).id),
+    "without_mek": lambda before: next_store.without_mek(before, next(iter(before.ring)).id, LATER),
+    "with_retirement": lambda before: next_store.with_retirement(
+        before, next(iter(before.ring)).id, LATER
+    ),
+    "closing": lambda before: next_store.closing(before, {}),
     "adopted": lambda before: next_store.adopted(before, {}, LATER),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_change_has_the_next_epoch_and_keeps_closed_stores(name: str) -> None:
-    """docs/format/kms-store.md 4.3: the epoch grows with every change; findings M2."""
-    raws = (closed_store(),)
-    two = next_store.rotated(with_former(*raws), BOTH, LATER)
+    """docs/format/kms-store.md 4.3 and 6: the epoch grows with every change, which the store before signs; findings M2."""
+    former = (closed_store()[0],)
+    two = next_store.rotated(with_former(*former), BOTH, LATER)
     after = CHANGES[name](opened(two))
     assert after.store.epoch == two.store.epoch + 1
-    assert after.store.former == raws
+    assert after.store.former == former
+    assert after.store.continuity(two.store.known(two.raw), after.raw) is Continuity.FOLLOWS
     next_store.prove(after, find)
 
 
 def test_a_store_that_nothing_opens_is_kept_in_the_one_in_its_place() -> None:
     """Q-05: closed stores of before stay as well, and the epoch goes on."""
-    raws = (closed_store(),)
-    before = with_former(*raws)
+    former = (closed_store()[0],)
+    before = with_former(*former)
     raw = kms_store.serialize(before.store)
     after = next_store.abandoned(before.store, raw, LOCAL, LATER)
-    assert after.store.former == (*raws, raw)
+    left = closed_stores.closed(raw, before.store.epoch)
+    assert after.store.former == (*former, left)
+    assert after.closes == {left: raw}
     assert after.store.epoch == before.store.epoch + 1
-    assert set(after.store.former_mek_ids()) >= {before.ring.active.id}
+    assert after.store.sequence == before.store.sequence + 1
+    assert after.store.continuity(before.store.known(raw), after.raw) is Continuity.BROKEN
     next_store.prove(after, find)
 
 
@@ -152,20 +162,99 @@ def test_a_ring_that_is_known_stays_decrypt_only() -> None:
 
 def test_adopting_takes_the_store_that_opened_away_and_no_other() -> None:
     """Q-08."""
-    ours, others = first(), closed_store()
-    before = with_former(ours.raw, others)
-    after = next_store.adopted(before, {ours.raw: ours.ring}, LATER)
+    (ours, _, ring), (others, *_) = closed_store(), closed_store()
+    before = with_former(ours, others)
+    after = next_store.adopted(before, {ours: ring}, LATER)
     assert after.store.former == (others,)
-    assert after.ring.get(ours.ring.active.id).state is MekState.DECRYPT_ONLY
+    assert after.ring.get(ring.active.id).state is MekState.DECRYPT_ONLY
+    next_store.prove(after, find)
     assert after.ring.active.id == before.ring.active.id
 
 
 def test_a_former_ring_that_comes_back_different_is_refused() -> None:
     """findings M4: one id, two keys: neither is dropped in silence."""
-    before = with_former(raw := closed_store())
+    before = with_former(one := closed_store()[0])
     forged = KeyRing.with_first(before.ring.active.id, rng.new_key(), NOW)
     with pytest.raises(ConflictError, match="two different keys"):
-        next_store.adopted(before, {raw: forged}, LATER)
+        next_store.adopted(before, {one: forged}, LATER)
+
+
+# ---- what has no room, or is given up (findings B1, B2, D5) -------------------------------------
+
+
+class Unasked:
+    """A root that must not be asked."""
+
+    def describe(self) -> RootDescription:
+        return ROOT.describe()
+
+    def generate_data_key(self, *_: object) -> None:
+        raise AssertionError
+
+    wrap = generate_data_key
+
+
+UNASKED = RootSet("local", Unasked())  # type: ignore[arg-type]  # what must not be asked of it
+
+
+def test_a_store_that_is_full_says_so_before_any_root_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """findings B2."""
+    before = opened(first(BOTH))
+    monkeypatch.setattr(kms_store, "MAX_MEKS", 1)
+    monkeypatch.setattr(kms_store, "MAX_WRAPS", 2)
+    with pytest.raises(StateError, match="no more than 1 have room"):
+        next_store.rotated(before, UNASKED, LATER)
+    with pytest.raises(StateError, match="no more than 2 have room"):
+        next_store.with_wrap(before, UNASKED.primary)
+    one, _, ring = closed_store()
+    with pytest.raises(StateError, match="no more than 1 have room"):
+        next_store.adopted(with_former(one), {one: ring}, LATER)
+
+
+def test_a_seventeenth_closed_store_is_refused_before_any_root_is_asked() -> None:
+    """findings B1; kms-store.md 7.3."""
+    before = with_former(*(closed_store()[0] for _ in range(16)))
+    raw = kms_store.serialize(before.store)
+    with pytest.raises(StateError, match="no more than 16 are kept"):
+        next_store.abandoned(before.store, raw, UNASKED, LATER)
+    one, bytes_, _ = closed_store()
+    with pytest.raises(StateError, match="no more than 16 are kept"):
+        next_store.rotated(before, UNASKED, LATER, closes={one: bytes_})
+    with pytest.raises(StateError, match="no more than 16 are kept"):
+        next_store.closing(before, {one: bytes_})
+    drops = {before.store.former[3]}
+    after = next_store.rotated(before, LOCAL, LATER, closes={one: bytes_}, drops=drops)
+    assert set(after.store.former) == {*before.store.former, one} - drops
+    assert after.closes == {one: bytes_}
+
+
+def test_a_closed_store_is_given_up_by_its_digest() -> None:
+    one, other = closed_store()[0], closed_store()[0]
+    before = with_former(one, other)
+    after = next_store.forgotten(before, one.digest)
+    assert after.store.former == (other,)
+    next_store.prove(after, find)
+    with pytest.raises(NotFoundError, match="no closed KMS store"):
+        next_store.forgotten(opened(after), one.digest)
+
+
+def test_a_retirement_that_is_scheduled_waits_for_its_time() -> None:
+    """findings D5: the MEK stays, and opens nothing; the store's own time counts."""
+    two = opened(next_store.rotated(opened(first()), LOCAL, NOW))
+    old, active = two.ring
+    scheduled = opened(next_store.with_retirement(two, old.id, LATER))
+    assert kms_store.parse(kms_store.serialize(scheduled.store)).meks[0].retire_at is not None
+    with pytest.raises(StateError, match="and not before"):
+        next_store.without_mek(scheduled, old.id, LATER - timedelta(seconds=1))
+    assert [mek.id for mek in next_store.without_mek(scheduled, old.id, LATER).ring] == [active.id]
+    back = opened(next_store.with_retirement(scheduled, old.id, None))
+    assert back.ring == two.ring
+    with pytest.raises(StateError, match="not on its way out"):
+        next_store.with_retirement(back, old.id, None)
+    with pytest.raises(StateError, match="encrypts new data"):
+        next_store.with_retirement(two, active.id, LATER)
 
 
 def test_the_wrap_of_the_mode_is_never_taken_away() -> None:
@@ -264,7 +353,7 @@ def test_a_store_of_other_bytes_does_not_prove() -> None:
     change = first()
     for forged in (
         replace(change.store, epoch=change.store.epoch + 1),
-        replace(change.store, former=(closed_store(),)),
+        replace(change.store, former=(closed_store()[0],)),
         replace(change.store, mac=bytes(32)),
     ):
         with pytest.raises((IntegrityError, FormatError)):

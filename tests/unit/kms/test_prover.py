@@ -23,9 +23,9 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.proofs import Proof
 from strongroom.kms.prover import Check, Prover
-from strongroom.kms.status import InMemory, from_proof
+from strongroom.kms.status import InMemory, Shown, from_proof
 from strongroom.kms.store import KmsStore
-from strongroom.roots.base import Context, RootDescription, WrapRecord
+from strongroom.roots.base import Context, CredentialEnd, RootDescription, WrapRecord
 from strongroom.roots.local import LocalRoot
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -91,8 +91,8 @@ class Lab:
         self.roots = {wrap: Root(root, self) for wrap in self.wraps}
         ring = KeyRing.with_first(MekId(new_id()), rng.new_key(), NOW)
         made = format_utc(NOW)
-        store = KmsStore(1, installation, "local", rmk_id, made, (first, second), ())
-        self.store = kms_store.seal_ring(store, ring, store.rmk(material))
+        store = KmsStore(1, installation, "local", rmk_id, made, (first, second))
+        self.store = kms_store.first(store, ring, store.rmk(material))
         self.raw = kms_store.serialize(self.store)
 
     @property
@@ -133,6 +133,26 @@ def test_what_is_only_good_to_know_is_asked_for_on_request_only(lab: Lab) -> Non
     assert "rotated_at" not in lab.prove().details
     rich = lab.prove(richly=True)
     assert rich.details["rotated_at"] == rich.roots[0].rotated_at == "2026-01-01T00:00:00Z"
+
+
+@dataclass
+class Ending(Root):
+    """A root whose credential ends, or not."""
+
+    end: CredentialEnd | None = None
+
+    def credential_end(self) -> CredentialEnd | None:
+        return self.end
+
+
+def test_the_end_of_a_credential_is_told_with_the_root_that_has_one(lab: Lab) -> None:
+    """findings K21."""
+    first, second = lab.wraps
+    end = CredentialEnd("2026-02-01T00:00:00Z", "2026-01-25T00:00:00Z", "the token ends")
+    for wrap, known in ((first, end), (second, None)):
+        lab.roots[wrap] = Ending(lab.roots[wrap].inner, lab, end=known)
+    told = [(one.ends_at, one.due_at, one.notice) for one in lab.prove().roots]
+    assert told == [(end.ends_at, end.due_at, end.notice), ("", "", "")]
 
 
 def test_one_wrap_that_fails_is_red_at_once_and_its_last_success_stays(lab: Lab) -> None:
@@ -226,7 +246,7 @@ def test_a_full_disk_is_told_as_one_where_no_key_is_in_question(
     if root_fails:
         lab.roots[lab.wraps[1]].failure = RootRefusedError("the key is disabled")
     proof, disk = lab.prover.prove(lab.store, lab.raw, checks)
-    status = from_proof(lab.store, proof, InMemory(), disk=disk)
+    status = from_proof(lab.store, proof, InMemory(), Shown(), disk=disk)
     if expected is None:
         status.check(_stop)
         return
@@ -242,7 +262,7 @@ def test_a_key_that_does_not_open_is_not_hidden_by_a_disk_that_is_full(lab: Lab)
     proof, disk = lab.prover.prove(lab.store, lab.raw, (_of_the_keys,))
     assert disk is None
     with pytest.raises(StateError, match="not in order: the canary is dead"):
-        from_proof(lab.store, proof, InMemory(), disk=disk).check(_stop)
+        from_proof(lab.store, proof, InMemory(), Shown(), disk=disk).check(_stop)
 
 
 def test_the_last_proof_counts_until_its_limit(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from strongroom.kms import status as kms_status
 from strongroom.kms.cache import Limits
 from strongroom.kms.proofs import Proof, RootProof
 from strongroom.kms.states import MekState
-from strongroom.kms.status import InMemory, KmsStatus, MekStatus
+from strongroom.kms.status import InMemory, KmsStatus, MekStatus, Shown
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import WrapRecord
 
@@ -45,6 +45,7 @@ def test_scripts_get_the_same_fields_always() -> None:
             "created_at": TIME,
             "encrypting_since": TIME,
             "decrypt_only_since": None,
+            "retire_at": None,
         },
         {
             "id": LOST.id,
@@ -52,6 +53,7 @@ def test_scripts_get_the_same_fields_always() -> None:
             "created_at": None,
             "encrypting_since": None,
             "decrypt_only_since": None,
+            "retire_at": None,
         },
     ]
 
@@ -158,7 +160,7 @@ def test_the_rmk_in_memory_is_shown_with_its_limits() -> None:
 
 def _store(root_key_id: str) -> KmsStore:
     wrap = WrapRecord(new_id(), "openbao", "indirect", root_key_id, "", b"", b"", {}, TIME, TIME)
-    return KmsStore(1, InstallationId(new_id()), "openbao", RmkId(new_id()), TIME, (wrap,), ())
+    return KmsStore(1, InstallationId(new_id()), "openbao", RmkId(new_id()), TIME, (wrap,))
 
 
 def test_a_credential_that_ends_is_a_warning_from_its_time_on() -> None:
@@ -167,9 +169,9 @@ def test_a_credential_that_ends_is_a_warning_from_its_time_on() -> None:
     ending = replace(OPENED, ends_at=late, due_at=early, notice="set a new one")
     silent = replace(OPENED, ends_at="", due_at=early, notice="it ends some day")
     proof = Proof(TIME, 1, "d", (), {}, (ending, silent, OPENED))
-    found = kms_status.from_proof(_store("k"), proof, InMemory())
+    found = kms_status.from_proof(_store("k"), proof, InMemory(), Shown())
     for now, count in (("", 0), ("2025-12-31T23:59:59Z", 0), (early, 2), (late, 2)):
-        found = kms_status.from_proof(_store("k"), proof, InMemory(), now=now)
+        found = kms_status.from_proof(_store("k"), proof, InMemory(), Shown((), now))
         assert (found.is_ok, len(found.warnings)) == (True, count)
     told = kms_status.as_text(found, verbose=True)
     assert f"Warning: the credential of the aws root arn ends on {late}: set a new one" in told
@@ -182,8 +184,40 @@ def test_a_key_that_was_moved_is_shown_as_it_is_reached() -> None:
     """findings K3: the wrap names it as it was reached when it was made."""
     details = {"address": "https://new:8200", "reached_as": "https://new:8200/v1/transit/keys/k"}
     proof = Proof(TIME, 1, "d", (), details, ())
-    found = kms_status.from_proof(_store("https://old/v1/transit/keys/k"), proof, InMemory())
+    found = kms_status.from_proof(
+        _store("https://old/v1/transit/keys/k"), proof, InMemory(), Shown()
+    )
     assert found.root_key_id == "https://new:8200/v1/transit/keys/k"
     told = kms_status.as_text(found)
     assert "Root key: https://new:8200/v1/transit/keys/k" in told
     assert "Wrapped as: https://old/v1/transit/keys/k" in told
+
+
+def test_a_mek_that_is_to_be_retired_is_told_with_its_time() -> None:
+    waiting = MekStatus(new_id(), MekState.DECRYPT_ONLY, TIME, TIME, TIME, "2026-02-01T00:00:00Z")
+    text = kms_status.as_text(replace(status(), meks=(ACTIVE, waiting)))
+    assert text.count("To be retired from:") == 1
+    assert text.endswith("    To be retired from: 2026-02-01T00:00:00Z")
+
+
+def test_in_brief_there_are_state_mode_and_keys_and_what_is_wrong() -> None:
+    """findings F4."""
+    found = replace(status("the root is gone"), warnings=("the token ends",))
+    verdict = ["Status: ERROR", "Problem: the root is gone", "Warning: the token ends"]
+    lines = kms_status.in_brief(found).splitlines()
+    assert lines[:3] == verdict
+    assert lines[3] == "Mode: Local"
+    assert lines[4].startswith(f"RMK ID: {found.rmk_id}; MEKs: 1 ")
+    aws = replace(found, mode="aws", root_key_id="arn:aws:kms:one")
+    assert "Mode: AWS, arn:aws:kms:one" in kms_status.in_brief(aws).splitlines()
+
+
+def test_memory_and_the_time_of_an_older_proof_are_told() -> None:
+    limits = Limits(60.0, 3600.0)
+    held = replace(status(), memory=InMemory(12.0, limits), is_cached=True, proved_at=TIME)
+    text = kms_status.as_text(held, verbose=True)
+    assert "RMK in memory: for 12 s (limit 60 s, and 3600 s more while" in text
+    assert f"Proved at: {TIME}" in kms_status.as_text(held)
+    assert "RMK in memory: no (limit" in kms_status.as_text(
+        replace(held, memory=InMemory(None, limits)), verbose=True
+    )

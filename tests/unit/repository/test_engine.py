@@ -179,16 +179,24 @@ def test_errors_in_our_words(error: SQLAlchemyError, expected: type[Exception], 
     assert "\n" not in found.message
 
 
-def test_another_engine_is_left_to_its_own_ways(tmp_path: Path) -> None:
-    """PostgreSQL needs none of SQLite's settings, and has no file that could be missing."""
-    url = "postgresql+psycopg://postgres@/strongroom?host=/nowhere"
-    opened = engine.open_engine(url)
-    assert opened.dialect.name == "postgresql"
-    assert not opened.dispatch.begin
-    assert engine.missing_file(url) is None
-    engine.create_file(url, PRIVATE)
-    assert list(tmp_path.iterdir()) == []
-    opened.dispose()
+def test_a_disk_that_is_full_is_told_and_changes_nothing(path: Path) -> None:
+    """Stands for a full disk: the database may not grow beyond its present size."""
+    repository = new(path)
+    with repository._begin(read_only=True) as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    with repository._engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.execute(f"PRAGMA max_page_count = {pages}")
+    with (
+        pytest.raises(StorageError, match="disk of the repository is full") as caught,
+        repository.transaction() as tx,
+    ):
+        tx.marks.set("big", "x" * 1_000_000)
+    assert "free some space" in caught.value.hint
+    with repository.reading() as tx:
+        assert tx.marks.find("big") is None
+    repository.close()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

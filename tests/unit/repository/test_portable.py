@@ -30,7 +30,11 @@ def _all(repository: Repository) -> dict[str, list[bytes]]:
 def test_every_table_is_in_a_backup_or_left_out_on_purpose() -> None:
     """A new table has to be thought of here: 3.1."""
     known = {table.name for table in (*PORTABLE, *EMPTIED)}
-    stays = {tables.intents.name, tables.marks.name, tables.schema_version.name}
+    stays = {
+        *(tables.intents.name, tables.marks.name, tables.schema_version.name),
+        *(tables.commits.name, tables.fence.name, tables.meks.name, tables.incarnation.name),
+        *(tables.kms_proofs.name, tables.event_heads.name),
+    }
     assert known | stays == set(tables.metadata.tables)
 
 

@@ -17,6 +17,8 @@ from strongroom.roots import registry
 from strongroom.roots.registry import Row
 from strongroom.system import values
 
+pytestmark = pytest.mark.table
+
 EXTERNAL = [row for row in kms_modes.MODES if row.kind != registry.LOCAL]
 PLAIN_STEPS = ("..", ".", "../a", "a/..", "a/../b", "a/./b", "a//b", "//a", "a//", "/../a")
 STEPS = (*PLAIN_STEPS, "a/%2e%2e/b", "a\\..\\b")

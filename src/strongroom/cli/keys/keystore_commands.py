@@ -4,6 +4,7 @@ import argparse
 
 from strongroom.cli.terminal import columns, shown_paths
 from strongroom.cli.terminal.session import Session
+from strongroom.errors import IntegrityError, StrongroomError
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,7 +51,26 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
         short = shown_paths.shortening(arguments, session)
         cells = [(state.condition.value, short(str(state.path)), state.detail) for state in states]
         columns.show(session, arguments, ("CONDITION", "PATH", "DETAIL"), cells)
+    _check_state(session)
     return 0 if all(state.condition.value == "intact" for state in states) else 1
+
+
+def _check_state(session: Session) -> None:
+    """Compare keys and configuration with their anchors: key files that open each other may all be older ones.
+
+    Raises:
+        IntegrityError: Something was put back.
+    """
+    try:
+        found = session.node.state_faults()
+    except StrongroomError:
+        return  # the replicas were told, and why nothing opens by them
+    for words in found:
+        session.note(words)
+    if found:
+        raise IntegrityError(
+            f"the state was put back or changed: {found[0]}", hint="see 'strongroom anchor verify'"
+        )
 
 
 def _repair(arguments: argparse.Namespace, session: Session) -> int:

@@ -94,7 +94,15 @@ def _add(arguments: argparse.Namespace, session: Session) -> int:
     wrap_id = session.perform("kms.roots.add", asked, session.note)
     if wrap_id:
         session.out(f"The RMK is wrapped by one root more: {wrap_id}")
+        if arguments.kind == registry.AGE:
+            _tell_fingerprint(session)
     return 0
+
+
+def _tell_fingerprint(session: Session) -> None:
+    """The keeper of the identity needs the fingerprint too, by which people know the installation again."""
+    session.out(f"Fingerprint of the installation: {session.node.identity.fingerprint() or '-'}")
+    session.note("note it where the identity is kept")
 
 
 def _add_shares(arguments: argparse.Namespace, session: Session) -> int:

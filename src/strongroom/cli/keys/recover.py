@@ -1,18 +1,19 @@
-"""`strongroom recover`: bring a node back by a recovery identity or by shares, or accept an old KMS store."""
+"""`strongroom recover`: bring a node back by a recovery identity or by shares."""
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from strongroom.cli.named_files import sealing, small_files
-from strongroom.cli.terminal import parsing
+from strongroom.cli.named_files import identity, sealing, small_files
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError, UsageError
 from strongroom.roots import registry
 
 if TYPE_CHECKING:
     from strongroom.crypto.age import Identity
-    from strongroom.services.recovery.recover import Drilled, Recovered
+    from strongroom.services.recovery.kit import Owner
+    from strongroom.services.recovery.origin import Known
+    from strongroom.services.recovery.results import Drilled, Recovered
 
 
 _OWN = "of the kit"
@@ -22,8 +23,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `recover`."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=f"{verb}: bring a node back whose root or keystore is gone, prove that this"
-        " would work, or accept a KMS store that was put back",
+        description=f"{verb}: bring a node back whose root or keystore is gone, or prove that this would work",
     )
     ways = parser.add_mutually_exclusive_group(required=True)
     ways.add_argument(
@@ -40,56 +40,54 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         metavar="FILE",
         help="a share of a recovery kit; - is stdin; give as many as the kit needs",
     )
-    ways.add_argument(
-        "--accept-epoch",
-        type=parsing.number(1, parsing.LARGEST),
-        metavar="N",
-        help="take the present KMS store, of epoch N, though a newer one was seen",
-    )
     parser.add_argument(
         "--drill", action="store_true", help="prove that they open the keys now; replace nothing"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="open the keys, tell the plan, change nothing"
     )
+    identity.add_option(parser)
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     parser.set_defaults(run=_run)
     return parser
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
-    if arguments.accept_epoch is not None:
-        if arguments.drill or arguments.dry_run:
-            raise UsageError("--accept-epoch goes with neither --drill nor --dry-run")
-        session.node.kms_store.accept_epoch(arguments.accept_epoch, session.actor)
-        session.out(f"The KMS store of epoch {arguments.accept_epoch} counts from now on.")
-        return 0
     if arguments.share:
-        words = _read_shares(arguments.share)
+        texts = _read_shares(arguments.share)
+        words = {name: share.words for name, share in texts.items()}
         if arguments.drill and _lacks(list(words.values())):
             return _check_shares(words, session)
         identities = _combined(words)
+        known = _known(arguments, [share.owner for share in texts.values()])
     else:
         identities = _identities(arguments.identity)
-    return _open(arguments, session, identities)
+        known = _known(arguments, [])
+    return _open(arguments, session, identities, known)
 
 
 def _open(
-    arguments: argparse.Namespace, session: Session, identities: "tuple[Identity, ...]"
+    arguments: argparse.Namespace,
+    session: Session,
+    identities: "tuple[Identity, ...]",
+    known: "Known",
 ) -> int:
     from strongroom.node import recover
 
     service = recover.recovery_of(session.whole_node)
     if arguments.drill:
-        return _tell_drill(service.drill(identities, session.actor), arguments, session)
+        drilled = service.drill(identities, session.actor, known)
+        _tell_origin(drilled.fingerprint, known, session)
+        return _tell_drill(drilled, arguments, session)
     if arguments.dry_run:
-        plan = service.plan(identities)
+        plan = service.plan(identities, known)
         for number, step in enumerate(plan, start=1):
             session.out(f"{number}. {step}")
         session.note("the keys were opened; nothing was changed (--dry-run)")
         return 0 if plan else _tell_nothing(session)
     with recover.alone(session.whole_node):
-        done = service.recover(identities, session.actor, session.note)
+        done = service.recover(identities, session.actor, session.note, known)
+    _tell_origin(done.fingerprint, known, session)
     return _tell_recovered(done, arguments, session)
 
 
@@ -106,21 +104,51 @@ def _identities(files: list[str]) -> "tuple[Identity, ...]":
     return tuple(found)
 
 
-def _read_shares(files: list[str]) -> dict[str, str]:
+class _Share(NamedTuple):
+    """The words of a share, and the installation that its printed lines name."""
+
+    words: str
+    owner: "Owner"
+
+
+def _read_shares(files: list[str]) -> dict[str, _Share]:
     """The words of each file, each share proved to be intact."""
     from strongroom.crypto import shares
+    from strongroom.services.recovery import kit
 
     found = {}
     for name in files:
         data = small_files.read_lines(name, "the share")
         try:
-            found[name] = shares.words_of(data.decode())
-            shares.describe(found[name])
+            text = data.decode()
+            found[name] = _Share(shares.words_of(text), kit.owner_of(text))
+            shares.describe(found[name].words)
         except UnicodeDecodeError:
             raise UsageError(f"{name} is not text: it is no share") from None
         except UsageError as error:
             raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
     return found
+
+
+def _known(arguments: argparse.Namespace, owners: "list[Owner]") -> "Known":
+    """The installation as the operator knows it: by --fingerprint, and by the printed lines of the shares.
+
+    Raises:
+        UsageError: A line is no fingerprint, or the shares and the option name several installations.
+    """
+    from strongroom.crypto import fingerprint
+    from strongroom.services.recovery.origin import Known
+
+    said = {fingerprint.parse(one.fingerprint) for one in owners if one.fingerprint}
+    if arguments.fingerprint is not None:
+        said.add(identity.given(arguments))
+    installations = {one.installation_id for one in owners if one.installation_id}
+    if len(said) > 1 or len(installations) > 1:
+        raise UsageError(
+            "the shares, or the shares and --fingerprint, name several installations",
+            hint="give shares of one kit, and the fingerprint that is printed on them",
+        )
+    return Known(next(iter(said), ""), next(iter(installations), ""))
 
 
 def _combined(words: dict[str, str]) -> "tuple[Identity, ...]":
@@ -167,6 +195,17 @@ def _kit_of(set_id: str, session: Session) -> str:
     return f"{_OWN} {own[0].root_key_id}" if own else ""
 
 
+def _tell_origin(fingerprint: str, known: "Known", session: Session) -> None:
+    if known.fingerprint:
+        session.note(f"the installation is the one with the fingerprint {fingerprint}")
+        return
+    session.note(
+        "whose data directory it is was not proved: whoever knows a recovery recipient, which is"
+        f" public, can make one for it; compare the fingerprint: {fingerprint or 'none'}"
+        " (--fingerprint F)"
+    )
+
+
 def _tell_drill(drilled: "Drilled", arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.system.plural import counted
 
@@ -194,6 +233,7 @@ def _tell_recovered(done: "Recovered", arguments: argparse.Namespace, session: S
     session.out("The node was recovered; its KMS mode is local.")
     if done.keystore_renewed:
         session.out("A new keystore was made.")
+    session.out(f"New configuration key: {done.configuration_key_id}")
     session.out(f"New RMK: {done.rmk_id}")
     session.out(f"New MEK that encrypts: {done.mek_id}")
     for mek_id in done.adopted:

@@ -87,8 +87,9 @@ def add_kit(session: "Session", threshold: int, count: int, folder: Path, label:
     from strongroom.services.recovery import kit as recovery_kit
 
     check_kit(threshold, count, folder, session.node.paths.root)
-    installation_id = session.node.configuration.document().installation_id
-    kit = recovery_kit.make_kit(threshold, count, installation_id, session.node.clock.now())
+    identity = session.node.identity.key().identity
+    owner = recovery_kit.Owner(identity.origin.installation_id, identity.fingerprint)
+    kit = recovery_kit.make_kit(threshold, count, owner, session.node.clock.now())
     written = [folder / name for name in kit.texts]
     is_new = not folder.exists()
     try:
@@ -109,6 +110,7 @@ def add_kit(session: "Session", threshold: int, count: int, folder: Path, label:
     session.out(
         f"Any {threshold} of the {count} shares of set {kit.set_id} open it: {kit.recipient}"
     )
+    session.out(f"Fingerprint of the installation: {identity.fingerprint}")
     session.note(
         "print each share, give it to another person, and delete the files;"
         " then prove it: strongroom recover --drill --share FILE …"

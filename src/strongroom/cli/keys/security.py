@@ -4,7 +4,13 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli.keys import keystore_commands, kms_modes, kms_roots
+from strongroom.cli.keys import (
+    identity_commands,
+    keystore_commands,
+    kms_closed,
+    kms_modes,
+    kms_roots,
+)
 from strongroom.cli.secrets import rotation, secret_inventory
 from strongroom.cli.terminal import asking, columns, parsing, short_ids, sizes
 from strongroom.cli.terminal.session import Session
@@ -16,6 +22,9 @@ if TYPE_CHECKING:
     from strongroom.services.keys.meks import UsageReport
 
 
+_LONGEST_DAYS = 3650
+
+
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `security`."""
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: keys and their roots")
@@ -24,6 +33,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     _add_kms(kms.add_subparsers(required=True, metavar="COMMAND"))
     keystore = commands.add_parser("keystore", help="the keystore of the master keys")
     keystore_commands.add(keystore.add_subparsers(required=True, metavar="COMMAND"))
+    identity = commands.add_parser("identity", help="the identity of the installation")
+    identity_commands.add(identity.add_subparsers(required=True, metavar="COMMAND"))
     secrets = commands.add_parser("secrets", help="the secret parameters: rotation and inventory")
     kept = secrets.add_subparsers(required=True, metavar="COMMAND")
     secret_inventory.add_commands(kept)
@@ -69,12 +80,23 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     retire.add_argument(
         "mek_id", metavar="MEK_ID", help="its id, or its first digits, from 'kms usage'"
     )
+    when = retire.add_mutually_exclusive_group()
+    when.add_argument(
+        "--after",
+        type=parsing.number(1, _LONGEST_DAYS),
+        metavar="DAYS",
+        help="not now: for so many days it opens nothing, stays in the store, and can be taken back",
+    )
+    when.add_argument(
+        "--take-back", action="store_true", help="take such a retirement back: it opens again"
+    )
     asking.add_option(
         retire,
         "do not ask; files and backups outside the store that the event log knows under it are given up",
     )
     retire.set_defaults(run=_retire)
     kms_roots.add_commands(commands)
+    kms_closed.add_commands(commands)
 
 
 def _add_drop_root(parser: argparse.ArgumentParser) -> None:
@@ -228,6 +250,16 @@ def _retire(arguments: argparse.Namespace, session: Session) -> int:
 
     report = session.node.meks.usage()
     mek_id = short_ids.whole(arguments.mek_id, lambda: report.by_mek, "MEK")
+    if arguments.take_back:
+        session.perform("kms.retire", {"mek_id": mek_id, "take_back": True}, session.note)
+        session.out(f"MEK {mek_id} opens again what it sealed.")
+        return 0
+    if arguments.after is not None:
+        asked: dict[str, object] = {"mek_id": mek_id, "after_days": arguments.after}
+        at = session.perform("kms.retire", asked, session.note)
+        session.out(f"MEK {mek_id} opens nothing from now on, and can be retired from {at} on.")
+        session.note("if something still needs it: --take-back")
+        return 0
     found = report.outside.get(mek_id, NOTHING)
     is_free = mek_id in report.by_mek and not report.by_mek[mek_id].extracts
     if is_free and mek_id != report.active and not report.unreadable:

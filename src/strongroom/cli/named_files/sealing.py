@@ -4,10 +4,13 @@ A secret is never the value of an option: passphrases and identities come by fil
 """
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.cli.named_files import small_files
+from strongroom.cli.named_files import output_file, small_files
 from strongroom.cli.terminal import streams
+from strongroom.errors import ConflictError, UsageError
+from strongroom.filestore import targets
 
 if TYPE_CHECKING:
     from strongroom.crypto.age import OpenWith, SealTo
@@ -37,7 +40,7 @@ class TerminalPrompts:
 
 
 def add_seal_options(parser: argparse.ArgumentParser) -> None:
-    """`--recipient` and `--passphrase-file`, to seal."""
+    """`--recipient`, `--passphrase-file` and `--new-passphrase-file`, to seal."""
     parser.add_argument(
         "--recipient",
         action="append",
@@ -48,7 +51,12 @@ def add_seal_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passphrase-file",
         metavar="FILE",
-        help="seal to the passphrase in this file, its only line; - is stdin",
+        help="seal to the passphrase in this file, its only line of 12 characters or more; - is stdin",
+    )
+    parser.add_argument(
+        "--new-passphrase-file",
+        metavar="NEW",
+        help="make a passphrase, write it to this new file or named pipe, and seal to it",
     )
 
 
@@ -72,13 +80,23 @@ def seal_from(arguments: argparse.Namespace) -> "SealTo":
     """The recipients to encrypt to, or a passphrase, from the options; empty without such options.
 
     Raises:
-        UsageError: A recipient is none, or the options exclude each other.
-        StorageError: The file cannot be read.
+        UsageError: A recipient is none, the passphrase is too short, or the options exclude each other.
+        ConflictError: The file for a new passphrase is there already.
+        StorageError: A file cannot be read or written.
     """
-    from strongroom.crypto import age
+    from strongroom.crypto import age, passphrases
 
     recipients = tuple(dict.fromkeys(age.check_recipient(one) for one in arguments.recipient))
-    return age.SealTo(recipients, _passphrase(arguments.passphrase_file))
+    target = arguments.new_passphrase_file
+    if target is not None:
+        if recipients or arguments.passphrase_file is not None:
+            raise UsageError(
+                "--new-passphrase-file goes with neither --recipient nor --passphrase-file",
+                hint="age seals to recipients or to one passphrase",
+            )
+        return age.SealTo(passphrase=_new_passphrase(Path(target)))
+    phrase = _passphrase(arguments.passphrase_file)
+    return age.SealTo(recipients, None if phrase is None else passphrases.check_new(phrase))
 
 
 def open_from(arguments: argparse.Namespace) -> "OpenWith":
@@ -104,3 +122,18 @@ def _passphrase(name: str | None) -> "SecretBytes | None":
     if name is None:
         return None
     return SecretBytes(small_files.read_value(name, "the passphrase"))
+
+
+def _new_passphrase(target: Path) -> "SecretBytes":
+    from strongroom.crypto import passphrases
+
+    # a file that is there may hold the passphrase of an older export, which nothing else opens
+    if targets.look(target, private=True) is targets.Kind.FILE:
+        raise ConflictError(
+            f"{target} exists already", hint="name a new file for the passphrase, or a named pipe"
+        )
+    made = passphrases.make()
+    # written first: if the command fails later, a file is left that opens nothing; the other order could seal something
+    # to a passphrase that nobody has
+    output_file.write_private(target, made.reveal() + b"\n")
+    return made

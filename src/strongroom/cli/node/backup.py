@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.cli.named_files import identity
 from strongroom.cli.node import backup_options, maintenance
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import sizes
@@ -18,7 +19,7 @@ from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from strongroom.backup.open_backup import OpenBackup
-    from strongroom.backup.opening import Opened
+    from strongroom.backup.opening import Opened, OpeningWays
     from strongroom.node.opening import Node
     from strongroom.services.backups.verify import Receipt
 
@@ -55,6 +56,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 
 def _verify(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.backup import opening
     from strongroom.backup.open_backup import OpenBackup
     from strongroom.clock import SystemClock
     from strongroom.filestore.blockfile import OpenedFile
@@ -66,9 +68,14 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
     with OpenedFile(path) as file, Stages() as stages:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
         backup_options.check_manifest(arguments, backup)
-        opened = _opened(backup, node, arguments, session)
+        backup_options.check_fingerprint(arguments, backup)
+        means = _means(node, arguments)
+        opened = _opened(backup, means, arguments, session)
         clock = session.node.clock if node else SystemClock()
         receipt = drills.receipt_of(backup, path, file.size, opened, clock)
+        if opened is None:
+            receipt.origin = opening.origin_by_identity(backup, means)
+            receipt.authenticated = bool(receipt.origin)
         if arguments.drill and opened is not None:
             _drill(backup, opened, receipt, node, stages)
             _leave_event(receipt, node, session)
@@ -99,27 +106,31 @@ def _node(session: Session) -> "Node | None":
         return None
 
 
+def _means(node: "Node | None", arguments: argparse.Namespace) -> "OpeningWays":
+    from strongroom.node import backup as node_backups
+
+    return node_backups.means(
+        node,
+        backup_options.open_with(arguments),
+        backup_options.credential(arguments),
+        use_backup_roots=arguments.use_backup_roots,
+        fingerprint=identity.given(arguments),
+    )
+
+
 def _opened(
-    backup: "OpenBackup", node: "Node | None", arguments: argparse.Namespace, session: Session
+    backup: "OpenBackup", means: "OpeningWays", arguments: argparse.Namespace, session: Session
 ) -> "Opened | None":
     from strongroom.backup import opening
-    from strongroom.node import backup as node_backups
 
     if arguments.digests_only:
         session.note("the digests are right; whether the backup is genuine was not looked at")
         return None
-    given = backup_options.open_with(arguments)
-    means = node_backups.means(
-        node,
-        given,
-        backup_options.credential(arguments),
-        use_backup_roots=arguments.use_backup_roots,
-    )
     try:
         opened = opening.open_keys(backup, means)
         return backup_options.pinned(arguments, opened)
     except opening.NOT_OPENED as error:
-        if arguments.drill or not given.is_empty:
+        if arguments.drill or not means.given.is_empty:
             raise
         session.note(f"the digests are right, but it was not authenticated: {error.message}")
         session.note(f"hint: {error.hint}; --digests-only is content with the digests")
@@ -158,7 +169,7 @@ def _state(receipt: "Receipt") -> str:
         return (
             "yes, by "
             + proof
-            + ("" if proof == receipt.opened_by else f", opened by {receipt.opened_by}")
+            + ("" if receipt.opened_by in {"", proof} else f", opened by {receipt.opened_by}")
         )
     return f"opened by {receipt.opened_by}; origin not proved" if receipt.opened_by else "no"
 
@@ -171,6 +182,7 @@ def _tell(receipt: "Receipt", arguments: argparse.Namespace, session: Session) -
         f"Backup: {receipt.backup} of {receipt.created_at}, {sizes.phrase(arguments, receipt.bytes)}"
     )
     session.out(f"Manifest: {receipt.manifest}")
+    session.out(f"Fingerprint: {receipt.fingerprint or '-'}")
     session.out(f"Entries: {receipt.entries}, every digest is right")
     session.out(f"Authenticated: {_state(receipt)}")
     meks = counted(len(receipt.meks), "MEK")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from strongroom.cli.named_files import sealing, small_files
+from strongroom.cli.named_files import identity, sealing, small_files
 from strongroom.cli.terminal.bar import Bar
 from strongroom.errors import IntegrityError, NotFoundError, UsageError
 
@@ -45,6 +45,7 @@ def add_open_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ask the roots that the backup names, at the addresses it names; nobody vouches for these",
     )
+    identity.add_option(parser)
     parser.add_argument(
         "--manifest",
         metavar="SHA256",
@@ -82,6 +83,15 @@ def check_manifest(arguments: argparse.Namespace, backup: "OpenBackup") -> None:
             f"the manifest has the digest {backup.seal.manifest_sha256}, not the one of --manifest",
             hint="this is another backup than the one whose digest was noted",
         )
+
+
+def check_fingerprint(arguments: argparse.Namespace, backup: "OpenBackup") -> None:
+    """Refuse a backup that another identity signed than the one whose fingerprint the operator noted.
+
+    Raises:
+        IntegrityError: The backup is signed by another identity, or by none.
+    """
+    identity.compare(identity.given(arguments), backup.fingerprint, "the backup")
 
 
 def pinned(arguments: argparse.Namespace, opened: "Opened") -> "Opened":

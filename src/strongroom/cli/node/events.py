@@ -1,9 +1,9 @@
-"""`strongroom events list|verify`: shows and verifies the event log (C-23)."""
+"""`strongroom events`: shows, verifies and archives the event log, and acknowledges what was signed late (C-23)."""
 
 import argparse
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from strongroom.errors import (
     FormatError,
     IntegrityError,
     NotFoundError,
+    StrongroomError,
+    UnacknowledgedError,
     UnsignedError,
     UsageError,
 )
@@ -67,10 +69,18 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     verify.add_argument("--log", metavar="FILE", help="a copy of a log, instead of this node's")
     verify.add_argument("--key", metavar="KEY", help="what verifies the checkpoint, with --log")
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
-    verify.set_defaults(run=_verify)
+    verify.set_defaults(run=_verify, state=())
     newest = commands.add_parser("checkpoint", help="print the newest signed checkpoint")
     newest.add_argument("--json", action="store_true", help="print it as JSON")
     newest.set_defaults(run=_checkpoint)
+    acknowledge = commands.add_parser(
+        "acknowledge",
+        help="say why that is right which the log cannot prove, such as lines signed late",
+    )
+    acknowledge.add_argument(
+        "--reason", metavar="TEXT", required=True, help="why; kept in the log, with their numbers"
+    )
+    acknowledge.set_defaults(run=_acknowledge)
     archive = commands.add_parser("archive", help="move the log aside and begin a new one")
     archive.add_argument("--reason", metavar="TEXT", required=True, help="why; kept in the new log")
     archive.set_defaults(run=_archive)
@@ -155,24 +165,48 @@ def _line(record: Mapping[str, object]) -> str:
 
 def _verify(arguments: argparse.Namespace, session: Session) -> int:
     report = _report(arguments, session)
+    state: tuple[str, ...] = arguments.state
+    for words in state:
+        session.note(words)
     for found in report.breaks:
         session.note(f"line {found.line}: {found.what}")
-    for words in (*report.faults, *report.late):
+    told = [*(one.text for one in report.late), *(one.text for one in report.doubts)]
+    for words in (*report.faults, *told):
         session.note(words)
     if report.unsigned:
         first, last = report.head.seq - report.unsigned + 1, report.head.seq
         session.note(f"lines {first} to {last} are not signed")
     if arguments.json:
-        session.out_json(_as_json(report))
-    if report.is_changed:
-        raise IntegrityError(_sentence(report), hint=_HINT)
-    if report.unsigned:
-        raise UnsignedError(_unsigned(report), hint=_UNSIGNED_HINT)
+        session.out_json({**_as_json(report), "state": list(state)})
+    _check(report, state)
     if not arguments.json:
         signed = "" if report.signed is None else f", {report.signed} of them signed"
+        count = len(report.archives)
+        before = f", and {counted(count, 'archived log')} before them" if count else ""
         seq, digest = report.head
-        session.out(f"verified {counted(seq, 'event')}{signed}, last digest {digest}")
+        session.out(f"verified {counted(seq, 'event')}{signed}{before}, last digest {digest}")
     return 0
+
+
+def _check(report: "Report", state: Sequence[str]) -> None:
+    """Refuse a log that is not whole, signed and acknowledged, and a state that contradicts its anchors.
+
+    Raises:
+        IntegrityError: The log was changed, or the state was put back.
+        UnsignedError: Lines are not signed as yet.
+        UnacknowledgedError: The log has lines that it cannot prove, and nobody has acknowledged them.
+    """
+    if report.is_changed:
+        raise IntegrityError(_sentence(report), hint=_HINT)
+    if state:
+        raise IntegrityError(
+            f"the log is whole, and the state was put back or changed: {state[0]}",
+            hint="see 'strongroom anchor verify'",
+        )
+    if report.unsigned:
+        raise UnsignedError(_unsigned(report), hint=_UNSIGNED_HINT)
+    if report.unacknowledged:
+        raise UnacknowledgedError(_unacknowledged(report), hint=_LATE_HINT)
 
 
 _HINT = (
@@ -202,15 +236,27 @@ def _unsigned(report: "Report") -> str:
     )
 
 
+_LATE_HINT = (
+    "look at them ('strongroom events list'): if a command or a server was killed at that time, or you moved the "
+    "archived logs away, 'strongroom events acknowledge --reason TEXT' says so; else somebody changed the log"
+)
+
+
+def _unacknowledged(report: "Report") -> str:
+    names = ", ".join(one.name for one in report.unacknowledged)
+    return f"the event log is whole, but nobody has acknowledged what it cannot prove: {names}"
+
+
 def _report(arguments: argparse.Namespace, session: Session) -> "Report":
     if arguments.log is None and arguments.key is not None:
         raise UsageError("--key goes with --log", hint="this node knows its own key")
     if arguments.log is None:
         log = session.node.events
-        signer = log.checkpoints.signer()
-        kept = _kept(arguments, signer.verifier if signer else None)
+        kept = _kept(arguments, _verifiers(session))
         with Bar("verifying") as bar:
-            return log.verify(*kept, progress=bar.begin)
+            report = log.verify(*kept, progress=bar.begin)
+        arguments.state = _state(session)
+        return report._replace(faults=(*report.faults, *_anchored(session)))
     from pathlib import Path
 
     from strongroom.eventlog import notes
@@ -222,9 +268,28 @@ def _report(arguments: argparse.Namespace, session: Session) -> "Report":
     verifier = notes.parse_verifier(arguments.key) if arguments.key is not None else None
     if verifier is not None and arguments.checkpoint is None:
         arguments.checkpoint = _beside(copy)
-    kept = _kept(arguments, verifier)
+    kept = _kept(arguments, [verifier] if verifier else [])
     with Bar("verifying") as bar:
         return opening.verify_log_copy(copy, *kept, progress=bar.begin)
+
+
+def _anchored(session: Session) -> tuple[str, ...]:
+    """Sentences of the anchor in the repository against the log; if the anchor cannot be read, that is noted."""
+    node = session.node
+    try:
+        return node.event_log_faults()
+    except StrongroomError as error:
+        session.note(f"the event log could not be compared with its anchor: {error.with_hint}")
+        return ()
+
+
+def _state(session: Session) -> tuple[str, ...]:
+    """Sentences of the anchors against all but the log (anchor.md 3); if they cannot be compared, that is noted."""
+    try:
+        return session.node.state_faults()
+    except StrongroomError as error:
+        session.note(f"the state could not be compared with its anchors: {error.with_hint}")
+        return ()
 
 
 def _beside(log: "Path") -> str:
@@ -238,13 +303,29 @@ def _beside(log: "Path") -> str:
     )
 
 
-def _kept(arguments: argparse.Namespace, verifier: "Verifier | None") -> "tuple[Checkpoint, ...]":
-    """The checkpoint of `--checkpoint`, once it is verified."""
+def _verifiers(session: Session) -> "list[Verifier]":
+    """The key that signs this node's log, and those that did before, as the log tells: a kept note may be of any."""
+    from strongroom.eventlog import events, notes
+
+    log = session.node.events
+    signer = log.checkpoints.signer()
+    if signer is None:
+        return []
+    found = [signer.verifier]
+    for record in log.history(events.EVENT_LOG_REKEYED):
+        details = record["details"]
+        if isinstance(details, dict):
+            found.append(notes.parse_verifier(str(details["former"])))
+    return found
+
+
+def _kept(arguments: argparse.Namespace, verifiers: "list[Verifier]") -> "tuple[Checkpoint, ...]":
+    """The checkpoint of `--checkpoint`, once it is verified by one of these keys."""
     if arguments.checkpoint is None:
         return ()
     from strongroom.eventlog import notes
 
-    if verifier is None:
+    if not verifiers:
         raise UsageError(
             "nothing verifies the checkpoint", hint="with --log, give its key by --key"
         )
@@ -254,7 +335,10 @@ def _kept(arguments: argparse.Namespace, verifier: "Verifier | None") -> "tuple[
     # the key stands before what 'events checkpoint' printed, a state before what lies beside a log
     first, _, rest = note.partition(b"\n")
     headed = first.startswith(b"{") or first.count(b"+") >= 2
-    return (notes.open_note(rest if headed else note, verifier),)
+    bare = rest if headed else note
+    ids = notes.key_ids(bare, verifiers[0].name)
+    by = next((one for one in verifiers if one.key_id in ids), verifiers[0])
+    return (notes.open_note(bare, by),)
 
 
 def _as_json(report: "Report") -> Mapping[str, object]:
@@ -268,7 +352,17 @@ def _as_json(report: "Report") -> Mapping[str, object]:
         "changed": report.is_changed,
         "breaks": [{"line": one.line, "what": one.what} for one in report.breaks],
         "faults": list(report.faults),
-        "late": list(report.late),
+        "late": [
+            {
+                "first": one.first,
+                "last": one.last,
+                "told": one.told,
+                "acknowledged": one.acknowledged or None,
+            }
+            for one in report.late
+        ],
+        "archives": list(report.archives),
+        "unacknowledged": [{"name": one.name, "what": one.text} for one in report.unacknowledged],
     }
 
 
@@ -292,7 +386,31 @@ def _checkpoint(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+def _acknowledge(arguments: argparse.Namespace, session: Session) -> int:
+    faults = _anchored(session)
+    if faults:
+        raise IntegrityError(f"the event log was changed: {faults[0]}", hint=_HINT)
+    with Bar("verifying") as bar:
+        report = session.node.events.acknowledge(
+            session.actor, arguments.reason, progress=bar.begin
+        )
+    if report.is_changed:
+        raise IntegrityError(_sentence(report), hint=_HINT)
+    for one in report.unacknowledged:
+        session.out(f"acknowledged {one.name}: {one.text}")
+    if not report.unacknowledged:
+        session.note("nothing is to be acknowledged: the event log proves all of it")
+    return 0
+
+
 def _archive(arguments: argparse.Namespace, session: Session) -> int:
-    aside = session.node.events.archive(session.actor, arguments.reason)
+    node, faults = session.node, _anchored(session)
+    aside = node.events.archive(session.actor, arguments.reason, faults)
+    for words in faults:
+        session.note(words)
     session.out(f"the log is now {aside}, and a new one has begun")
+    try:
+        node.anchor_event_log_anew()
+    except StrongroomError as error:
+        session.note(f"the anchor of the event log was not renewed: {error.with_hint}")
     return 0

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strongroom.cli.named_files import sealing
+from strongroom.cli.named_files import identity, sealing
 from strongroom.cli.node import backup_options, log_archive
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import asking, sizes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom.backup.keys import WrappedKeys
     from strongroom.backup.manifest import Seal
     from strongroom.crypto.age import SealTo
-    from strongroom.services.backups.keys import WrapRequest
+    from strongroom.services.backups.keys import SealRequest, WrapRequest
     from strongroom.services.backups.make import BackupMade
     from strongroom.services.backups.restore import Restored
 
@@ -135,6 +135,7 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
                 "id": said.id,
                 "bytes": made.size,
                 "manifest": made.manifest_sha256,
+                "fingerprint": made.fingerprint,
                 "extracts": made.extracts,
                 "plain": made.plain,
                 "sealed": list(said.sealed),
@@ -148,6 +149,7 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
         session.out(
             f"{counted(made.extracts, 'extract')}, {sizes.phrase(arguments, made.size)}, id {said.id}"
         )
+        session.out(f"Fingerprint: {made.fingerprint or '-'}")
     if not said.sealed and set(made.kinds) <= {registry.LOCAL}:
         session.note(
             "warning: only the keystore of this installation opens the keys of this backup: if it"
@@ -186,13 +188,13 @@ class _Keys:
         done: Mapping[str, Any] = self._session.perform("backup.wrap", asked, self._session.note)
         return WrappedKeys(**{name: bytes.fromhex(text) for name, text in done.items()})
 
-    def seal(self, backup_id: str, rmk_id: str, manifest_sha256: str) -> "Seal":
+    def seal(self, wanted: "SealRequest") -> "Seal":
         """The seal of a manifest."""
         from strongroom.backup.manifest import Seal
 
-        asked = {"backup_id": backup_id, "rmk_id": rmk_id, "manifest_sha256": manifest_sha256}
+        asked = asdict(wanted)
         done: Mapping[str, Any] = self._session.perform("backup.seal", asked, self._session.note)
-        return Seal(**done)
+        return Seal(**{**done, "signature": bytes.fromhex(done["signature"])})
 
 
 # ---- restore -------------------------------------------------------------------------------------
@@ -211,11 +213,13 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
         backup_options.open_with(arguments),
         backup_options.credential(arguments),
         use_backup_roots=arguments.use_backup_roots,
+        fingerprint=identity.given(arguments),
     )
     with node_backups.alone(node), OpenedFile(path) as file, Stages() as stages:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
         stages.end()
         backup_options.check_manifest(arguments, backup)
+        backup_options.check_fingerprint(arguments, backup)
         asking.require(
             arguments,
             session,
@@ -250,12 +254,17 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
         if not done.origin and not arguments.manifest:
             session.note(
                 "who made it is not proved: whoever knows a recipient can seal a backup to it;"
-                " --manifest SHA256 holds it against a digest that you noted"
+                " --fingerprint F or --manifest SHA256 holds it against what you noted"
             )
     else:
+        genuine = (
+            f"it was signed by {done.origin}"
+            if done.origin
+            else "nobody can tell whether it is genuine"
+        )
         session.note(
-            "warning: nothing opened its keys, so nobody can tell whether it is genuine; once a"
-            " root of it answers: tsm security kms adopt"
+            f"warning: nothing opened its keys; {genuine}; once a root of it answers: tsm security"
+            " kms adopt"
         )
     _tell_extracts(done, session)
     if done.credentials_dropped:

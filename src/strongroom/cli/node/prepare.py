@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from strongroom.cli.named_files import sealed_input, sealing
+from strongroom.cli.named_files import identity, sealed_input, sealing
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import UsageError
 
+_OF_A_FILE = ("identity", "passphrase_file", "fingerprint")
 _OF_A_FIRST_NODE = ("admin", "admin_password_file", "recovery_shares", "recovery_dir")
 
 
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="prepare a further node from this bootstrap file or pipe; - is stdin",
     )
     sealing.add_open_options(parser)
+    identity.add_option(parser)
 
 
 def is_asked_for(arguments: argparse.Namespace) -> bool:
@@ -28,9 +30,9 @@ def is_asked_for(arguments: argparse.Namespace) -> bool:
         UsageError: The line mixes options of both.
     """
     if getattr(arguments, "bootstrap", None) is None:
-        if getattr(arguments, "identity", None) or getattr(arguments, "passphrase_file", None):
+        if any(getattr(arguments, name, None) for name in _OF_A_FILE):
             raise UsageError(
-                "--identity and --passphrase-file open a bootstrap file: give it by -b"
+                "--identity, --passphrase-file and --fingerprint are for a bootstrap file: give it by -b"
             )
         return False
     given = [name for name in _OF_A_FIRST_NODE if getattr(arguments, name, None)]
@@ -50,14 +52,22 @@ def run(arguments: argparse.Namespace, session: Session) -> int:
 
     data_dir = arguments.data or session.options.data_dir
     root = create.check_new(data_dir)  # before a pipe is emptied
-    by = sealing.open_from(arguments)
+    by, wanted = sealing.open_from(arguments), identity.given(arguments)
     found = sealed_input.read(Path(arguments.bootstrap), bootstrap_file.MAX_BYTES, by)
     with sealed_input.counted(found.read):
         file = admit.prove(found.data.reveal(), SystemClock())
+        identity.compare(wanted, file.fingerprint, "the bootstrap file")
     made = create.prepare_node(data_dir, file, admission.ask)
     session.out(f"The node was prepared in {root}.")
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Node: {made.node_id}")
+    session.out(f"Fingerprint: {file.fingerprint or '-'}")
+    if not wanted:
+        session.note(
+            "whose file it was is not proved: whoever knows a recipient can make one for it; compare"
+            " the fingerprint with that of the first node before anything is entrusted to this one, or"
+            " prepare it with --fingerprint F"
+        )
     by_whom = f"admitted by {made.server}" if made.is_admitted else "not admitted by anybody yet"
     session.note(f"{by_whom}; it joins when the cluster comes")
     return 0

@@ -43,10 +43,15 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     made = create.create_node(data_dir, name, password)
     session.out(f"The node was created in {made.root}.")
     session.out(f"Installation: {made.installation_id}")
+    session.out(f"Fingerprint: {made.fingerprint}")
     session.out(f"Administrator: {name}")
     if kit is not None:
         with Session(SessionOptions(data_dir)) as opened:
             recovery_kit.add_kit(opened, *kit)
+    session.note(
+        "note the fingerprint elsewhere: by it you know this installation again in a recovery, a"
+        " restore and the file for another node"
+    )
     session.note("start it with 'strongroom serve'; see its keys with 'tsm security kms status'")
     return 0
 

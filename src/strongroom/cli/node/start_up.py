@@ -1,33 +1,69 @@
-"""Brings a node in order before `strongroom serve` serves it; problems are told, and end no start."""
+"""Brings a node in order before `strongroom serve` serves it; problems are told, and end no start, but for one.
+
+A state that was put back is not served: older passwords, keys and rights would be in force again.
+"""
 
 from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import StrongroomError
+from strongroom.errors import IntegrityError, StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.ports.keys import KeyCommands
 
 
 def bring_in_order(session: Session) -> None:
-    """Do the work at a start: schema, YAML files, leftovers of dead processes, and the check of the keys."""
+    """Do the work at a start: schema, YAML files, leftovers of dead processes, and the check of the keys.
+
+    Raises:
+        IntegrityError: The state contradicts its anchors (docs/format/anchor.md 3.1).
+    """
     from strongroom.doors.http import upkeep
     from strongroom.node import backup
     from strongroom.services.configuration import https_material
 
     node = session.node
+    _finish_move(session)
     node.ensure_schema()
+    _check_state(session)
     for path in node.configuration.project():
         session.note(f"rewrote {path}")
     if backup.tidy(session.whole_node):
         session.note("let go of what a killed backup or restore had kept")
     for words in upkeep.event_log_problems(session.whole_node):
         session.note(f"event log: {words}")
+    # a log that does not fit was told here, and the node is served all the same
+    node.events.take_as_it_is()
     for problem in _key_problems(node):
         # the server starts all the same, for requests that need no key; `status` shows the problem
         session.note(f"keys: {problem}")
     if problem := https_material.problem_now(node.configuration, node.clock):
         session.note(f"https listener: {problem}")
+
+
+def _finish_move(session: Session) -> None:
+    """Do what a killed `strongroom cluster enable` left, if the services of the cluster are in force."""
+    if not session.node.paths.enabling.exists():
+        return
+    from strongroom.node import cluster
+
+    if cluster.finish_at_start(session.whole_node):
+        session.note("finished the move into the cluster")
+
+
+def _check_state(session: Session) -> None:
+    try:
+        found = session.node.state_faults()
+    except StrongroomError as error:
+        session.note(f"the state could not be compared with its anchors: {error.with_hint}")
+        return
+    for words in found:
+        session.note(words)
+    if found:
+        raise IntegrityError(
+            f"the state was put back or changed, and is not served: {found[0]}",
+            hint="find out who put it back; if it is to count as it is: strongroom anchor accept --reason TEXT",
+        )
 
 
 def _key_problems(node: "KeyCommands") -> tuple[str, ...]:

@@ -35,8 +35,14 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     node = session.node
     found = running.find(node.paths)
     problem, warnings = _keys(session)
+    fingerprint = _fingerprint(session)
     ending = _ending(session)
-    trouble = {**(running.trouble(found) if found else {}), **_https_trouble(session)}
+    trouble = {
+        **(running.trouble(found) if found else {}),
+        **_https_trouble(session),
+        **_log_trouble(session),
+        **_state_trouble(session),
+    }
     word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
     if arguments.json:
         session.out_json(
@@ -45,6 +51,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
                 "node": node.paths.node_id,
                 "url": found.url if found else None,
                 "keys": problem or "OK",
+                "fingerprint": fingerprint or None,
                 "processes": trouble,
                 "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
                 "warnings": list(warnings),
@@ -56,6 +63,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         session.out(f"Status: {word}")
         session.out(f"Keys: {'ERROR' if problem else 'OK'}")
         session.out(f"Address: {found.url if found else '-'}")
+        session.out(f"Fingerprint: {fingerprint or '-'}")
     if problem:
         session.note(f"keys: {problem}")
     for name, why in trouble.items():
@@ -127,9 +135,35 @@ def _keys(session: Session) -> tuple[str, tuple[str, ...]]:
     return "" if status.is_ok else status.problems[0], status.warnings
 
 
+def _fingerprint(session: Session) -> str:
+    """The fingerprint of the installation; empty where the configuration does not open, of which the keys' problem speaks."""
+    try:
+        return session.node.identity.fingerprint()
+    except StrongroomError:
+        return ""
+
+
 def _https_trouble(session: Session) -> "Mapping[str, str]":
     """Why HTTPS is asked for and cannot be served, if so (findings K18)."""
     from strongroom.services.configuration import https_material
 
     why = https_material.problem_now(session.node.configuration, session.node.clock)
     return {"https listener": why} if why else {}
+
+
+def _log_trouble(session: Session) -> "Mapping[str, str]":
+    """How the event log contradicts its anchor (docs/format/anchor.md 5); why it cannot be compared, the keys' problem says."""
+    try:
+        found = session.node.event_log_faults()
+    except StrongroomError:
+        return {}
+    return {"event log": found[0]} if found else {}
+
+
+def _state_trouble(session: Session) -> "Mapping[str, str]":
+    """How all else contradicts its anchors (docs/format/anchor.md 3); why it cannot be compared, the keys' problem says."""
+    try:
+        found = session.node.state_faults()
+    except StrongroomError:
+        return {}
+    return {"state": found[0]} if found else {}

@@ -94,6 +94,10 @@ def _make(arguments: argparse.Namespace, session: Session) -> int:
         raise
     until = format_utc(made.file.expires_at)
     session.note(f"bootstrap file of {made.file.node_id} written to {target}, valid until {until}")
+    session.note(
+        f"fingerprint of the installation: {made.file.fingerprint}; compare it on the new node:"
+        " initialize-tsm -b FILE --fingerprint F"
+    )
     if made.file.credential is None:
         session.note("it holds no credential: an administrator admits the node")
     return 0

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Protocol
 
 from strongroom.services.files.one import StandaloneFiles
+from strongroom.services.keys.identity import IdentityService
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.key_files import KeyFilesService
 from strongroom.services.keys.meks import MeksService
@@ -38,6 +39,11 @@ class KeyCommands(Protocol):
     @cached_property
     def kms_store(self) -> StoreKeeper:
         """The keeper of the KMS store."""
+        ...
+
+    @cached_property
+    def identity(self) -> IdentityService:
+        """The identity of the installation."""
         ...
 
     @cached_property

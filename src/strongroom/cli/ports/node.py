@@ -1,6 +1,6 @@
 """The services of a node that the commands about the node itself may use."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +33,15 @@ class LogCommands(EventLog, Protocol):
         """The newest signed checkpoint, and who signed it."""
         ...
 
-    def archive(self, actor: str, reason: str) -> Path:
+    def acknowledge(self, actor: str, reason: str, *, progress: Progress | None = None) -> Report:
+        """Say by an event why lines are right that were signed late; gives the report on which that rests."""
+        ...
+
+    def take_as_it_is(self) -> None:
+        """Append from now on without comparing the log with what was known of it."""
+        ...
+
+    def archive(self, actor: str, reason: str, faults: Sequence[str] = ()) -> Path:
         """Begin a new log; gives where the present one was laid aside."""
         ...
 
@@ -56,6 +64,22 @@ class NodeCommands(Protocol):
     @cached_property
     def events(self) -> LogCommands:
         """The event log."""
+        ...
+
+    def event_log_faults(self) -> tuple[str, ...]:
+        """Compare the event log with its anchor; says what does not fit."""
+        ...
+
+    def state_faults(self) -> tuple[str, ...]:
+        """Compare the state with its anchors; says what does not fit."""
+        ...
+
+    def accept_state(self, actor: str, reason: str) -> tuple[str, ...]:
+        """Take the state as it is, whatever its anchors say; returns what did not fit."""
+        ...
+
+    def anchor_event_log_anew(self) -> None:
+        """Take the event log as it is, whatever its anchor says."""
         ...
 
     @cached_property

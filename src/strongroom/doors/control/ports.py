@@ -6,6 +6,7 @@ from typing import Protocol
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.directory.sign_in import AuthService
 from strongroom.services.files.data_key_desk import DataKeyDesk
+from strongroom.services.keys.identity import IdentityService
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.meks import MeksService
 from strongroom.services.keys.modes import ModesService
@@ -16,6 +17,11 @@ from strongroom.services.secrets.embedded import AssetService
 
 class ControlServices(Protocol):
     """The services behind the verbs."""
+
+    @cached_property
+    def identity(self) -> IdentityService:
+        """The identity of the installation."""
+        ...
 
     @cached_property
     def kms_store(self) -> StoreKeeper:

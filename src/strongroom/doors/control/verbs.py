@@ -17,6 +17,7 @@ from strongroom.roots.settings import RootSettings
 
 if TYPE_CHECKING:
     from strongroom.doors.control.ports import ControlServices
+    from strongroom.services.backups.keys import BackupKeys
 
 Report = Callable[[str], None]
 Arguments = Mapping[str, Any]
@@ -72,6 +73,11 @@ def _retire(
     del report
     from strongroom.services.keys.history import Outside
 
+    if arguments.get("take_back", False):
+        services.meks.take_back(arguments["mek_id"], actor)
+        return None
+    if (days := arguments.get("after_days")) is not None:
+        return services.meks.schedule(arguments["mek_id"], days, actor)
     # a program of the version before names nothing, and gives up nothing
     services.meks.retire(
         arguments["mek_id"], actor, gives_up=Outside(**arguments.get("gives_up", {}))
@@ -153,7 +159,7 @@ def _backup_wrap(
 ) -> object:
     del actor, report
     from strongroom.crypto.age import SealTo
-    from strongroom.services.backups.keys import BackupKeys, WrapRequest
+    from strongroom.services.backups.keys import WrapRequest
 
     phrase = arguments["passphrase"]
     to = SealTo(
@@ -161,7 +167,7 @@ def _backup_wrap(
         None if phrase is None else SecretBytes(bytes.fromhex(phrase)),
     )
     wanted = WrapRequest(arguments["store_sha256"], tuple(arguments["asset_keys"]))
-    keys = BackupKeys(services.kms_store, services.assets).wrap(arguments["backup_id"], wanted, to)
+    keys = _backup_keys(services).wrap(arguments["backup_id"], wanted, to)
     return {name: data.hex() for name, data in asdict(keys).items()}
 
 
@@ -169,10 +175,31 @@ def _backup_seal(
     services: "ControlServices", actor: str, arguments: Arguments, report: Report
 ) -> object:
     del actor, report
+    from strongroom.services.backups.keys import SealRequest
+
+    seal = _backup_keys(services).seal(SealRequest(**arguments))
+    return {**asdict(seal), "signature": seal.signature.hex()}
+
+
+def _backup_keys(services: "ControlServices") -> "BackupKeys":
     from strongroom.services.backups.keys import BackupKeys
 
-    words = (arguments[name] for name in ("backup_id", "rmk_id", "manifest_sha256"))
-    return asdict(BackupKeys(services.kms_store, services.assets).seal(*words))
+    return BackupKeys(services.kms_store, services.assets, services.identity)
+
+
+def _former_list(
+    services: "ControlServices", actor: str, arguments: Arguments, report: Report
+) -> object:
+    del actor, arguments, report
+    return [asdict(one) for one in services.roots.closed()]
+
+
+def _former_forget(
+    services: "ControlServices", actor: str, arguments: Arguments, report: Report
+) -> object:
+    del report
+    services.roots.forget(arguments["digest"], actor)
+    return None
 
 
 def _unlock(
@@ -210,6 +237,8 @@ VERBS: dict[str, Verb] = {
     "data-keys.generate": _generate_data_key,
     "data-keys.unwrap": _unwrap_data_key,
     "kms.adopt": _adopt,
+    "kms.former.forget": _former_forget,
+    "kms.former.list": _former_list,
     "kms.roots.add": _roots_add,
     "kms.roots.list": _roots_list,
     "kms.roots.remove": _roots_remove,

@@ -70,6 +70,10 @@ class UpkeepServices(Protocol):
         """The event log."""
         ...
 
+    def event_log_faults(self) -> tuple[str, ...]:
+        """Compare the event log with its anchor; says what does not fit."""
+        ...
+
     @cached_property
     def stored_files(self) -> StoredFiles:
         """Files of content: what was in doubt is settled."""

@@ -32,8 +32,11 @@ def at_start(node: UpkeepServices) -> None:
 
 
 def event_log_problems(node: UpkeepServices) -> tuple[str, ...]:
-    """Sign what a killed writer left unsigned; says what does not fit, or why it cannot be done: it is served all the same."""
-    return _problems(node.events.sign)
+    """Sign what a killed writer left unsigned; says what does not fit, or why it cannot be done: it is served all the same.
+
+    A log that contradicts its anchor was put back: nothing is signed then, or the node would sign what stands there now.
+    """
+    return _problems(node.event_log_faults) or _problems(node.events.sign)
 
 
 def check_event_log(node: UpkeepServices) -> None:
@@ -46,7 +49,7 @@ def _problems(look: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
     try:
         found = look()
     except StrongroomError as error:
-        return (f"it could not be compared with its checkpoint: {error.with_hint}",)
+        return (f"it could not be verified: {error.with_hint}",)
     return tuple(
         f"it was changed: {words}; 'strongroom events verify' says more" for words in found
     )

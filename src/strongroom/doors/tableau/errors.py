@@ -16,6 +16,7 @@ from strongroom.errors import (
     IntegrityError,
     KeystoreError,
     NotFoundError,
+    OutcomeUnknown,
     PermissionDeniedError,
     RootError,
     StateError,
@@ -126,6 +127,7 @@ _INSIDE: tuple[tuple[type[StrongroomError], str], ...] = (
     (RootError, "the root that protects the server's keys cannot be used"),
     (CoordinationError, "the server's configuration store cannot be used"),
     (StorageError, "the server's storage cannot be used"),
+    (OutcomeUnknown, "it is not known whether the change was made"),
 )
 _SHORT = "the server has too many open files; come again in some seconds"
 

@@ -1,19 +1,32 @@
 """The part of a node for its configuration, and for the event log, which configuration keys sign."""
 
+import time
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from strongroom.node.parts.ports import Ports
+from strongroom.system.compat import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from strongroom.configuration_keys.keys import ConfigurationKeys
+    from strongroom.coordination.anchor import LogPoint
+    from strongroom.coordination.anchoring import Anchoring
     from strongroom.crypto.secret import SecretBytes
     from strongroom.eventlog.jsonl import JsonlEventLog
     from strongroom.eventlog.notes import LogSigner
+    from strongroom.repository.unit_of_work import Transaction
     from strongroom.services.configuration.service import ConfigurationService
     from strongroom.services.configuration.settings import SettingsService
+    from strongroom.services.keys.identity import IdentityService
+    from strongroom.services.keys.log_anchor import LogAnchor
+    from strongroom.services.keys.node_anchor import NodeAnchor
+    from strongroom.services.keys.state_anchor import StateAnchor
+
+_LOG_MARK = "anchor.logs"
+"""`services.keys.log_anchor.MARK`, whose module is loaded only if the mark is there."""
 
 
 class ConfigurationPart(Ports):
@@ -24,24 +37,146 @@ class ConfigurationPart(Ports):
         """The event log of this node."""
         from strongroom.eventlog.jsonl import JsonlEventLog
 
-        find = self._find_log_signer
         return JsonlEventLog(
-            self.paths.events, self.paths.node_id, self.clock, self.file_modes, find
+            self.paths.events,
+            self.paths.node_id,
+            self.clock,
+            self.file_modes,
+            self._find_log_signer,
+            self._compare_log,
         )
+
+    def _compare_log(self) -> None:
+        """Refuse a log that does not go on from its newest anchor, before this process appends to it."""
+        from strongroom.errors import StrongroomError
+        from strongroom.eventlog.merkle import EMPTY, Frontier
+        from strongroom.repository import marks_alone
+
+        known = EMPTY
+        # an anchor that is missing, or does not prove itself, is told by the puts and by the comparison of everything
+        with suppress(StrongroomError):
+            known = Frontier(*self._anchored_log() or EMPTY)
+        row = marks_alone.read(self.marks, (_LOG_MARK,)).get(_LOG_MARK)
+        if known.size or row is not None:
+            self.log_anchor.check_alone(row, known)
+
+    def _anchored_log(self) -> "LogPoint | None":
+        from strongroom.coordination import anchor
+
+        entry = self.coordinator.get(anchor.ENTRY)
+        return anchor.parse(entry.value).logs.get(self.paths.node_id) if entry else None
+
+    @cached_property
+    def _node_anchor(self) -> "NodeAnchor":
+        from strongroom.services.keys.node_anchor import NodeAnchor
+
+        return NodeAnchor(
+            self.marks,
+            self.paths.node_id,
+            self.clock,
+            lambda: self.events,
+            self._open_configuration_key,
+        )
+
+    def _open_configuration_key(self, key_id: str) -> "SecretBytes":
+        # the configuration is opened by the first call: it lies in the service for which the anchor is made
+        return self.configuration.open_key(key_id)
+
+    @cached_property
+    @override
+    def anchoring(self) -> "Anchoring":
+        """The maker of the anchor at each put."""
+        from strongroom.coordination.anchoring import Anchoring
+
+        return Anchoring(self._node_anchor)
+
+    @cached_property
+    def state_anchor(self) -> "StateAnchor":
+        """The comparison of the whole state with its anchors."""
+        from strongroom.services.keys.state_anchor import StateAnchor
+        from strongroom.services.keys.stored import STORE
+
+        return StateAnchor(
+            self.coordinator,
+            self.anchoring,
+            self._node_anchor,
+            self.events,
+            lambda: self.configuration.open_secret(STORE).reveal(),
+            (self.paths.node_id, self.marks),
+        )
+
+    def state_faults(self) -> tuple[str, ...]:
+        """Sentences on how the state of the node, but for the event log, contradicts its anchors.
+
+        Raises:
+            StrongroomError: Nothing could be compared.
+        """
+        return self.state_anchor.faults()
+
+    def accept_state(self, actor: str, reason: str) -> tuple[str, ...]:
+        """Take the state as it is, whatever its anchors say; returns what contradicted them.
+
+        Raises:
+            StrongroomError: The event or an anchor cannot be written.
+        """
+        told = (*self.event_log_faults(), *self.state_anchor.faults())
+        if told:
+            self.state_anchor.accept(actor, reason, told)
+            self.log_anchor.begin_anew(self.repository)
+        return told
 
     def _find_log_signer(self) -> "LogSigner | None":
         from strongroom.services.keys import log_signing
 
         return log_signing.find_signer(self.configuration, self.paths.node_id)
 
+    @cached_property
+    def log_anchor(self) -> "LogAnchor":
+        """How far the event log had come, outside its folder."""
+        from strongroom.config import versions
+        from strongroom.services.keys.log_anchor import LogAnchor, Times
+        from strongroom.services.keys.stored import STALE_S
+
+        def version() -> int:
+            return self.coordinator.recent_version(versions.CURRENT, STALE_S)
+
+        times = Times(time.monotonic, version)
+        return LogAnchor(self.configuration, self.events, self.paths.node_id, self.clock, times)
+
+    @override
+    def _before_commit(self, tx: "Transaction") -> None:
+        self.log_anchor.renew(tx)
+
+    def event_log_faults(self) -> tuple[str, ...]:
+        """Sentences on how the event log contradicts its anchors.
+
+        Raises:
+            StrongroomError: Nothing could be compared.
+        """
+        return (*self.log_anchor.problems(self.repository), *self.state_anchor.log_faults())
+
+    def anchor_event_log_anew(self) -> None:
+        """Take the event log as it is, whatever its anchor says: an administrator has archived the one before it.
+
+        Raises:
+            StrongroomError: The log is not signed, or the repository cannot be written.
+        """
+        with self.anchoring.anew_logs():
+            self.coordinator.put({})
+        self.log_anchor.begin_anew(self.repository)
+
     def open_configuration_keys(self, installation_id: str) -> "ConfigurationKeys":
         """The configuration keys, opened by the keystore as it is now."""
         from strongroom.configuration_keys.keys import ConfigurationKeys
 
         second = self.paths.recovery_records
-        return ConfigurationKeys(self.keystore, self.keystore.load(), installation_id, second)
+        keystore = self.keystore.load()
+        return ConfigurationKeys(
+            self.keystore, keystore, installation_id, second, self.coming_master_key
+        )
 
-    def _present_keys(self) -> "ConfigurationKeys":
+    def present_keys(self) -> "ConfigurationKeys":
+        """The same, of this node's installation."""
         return self.open_configuration_keys(self.configuration.document().installation_id)
 
     @cached_property
@@ -58,6 +193,8 @@ class ConfigurationPart(Ports):
             self.file_modes,
         )
         service.checks.append(self._check_certificates)
+        if self.outside is not None:
+            service.local_uses.append(self.outside.key_ids)
         return service
 
     def _check_certificates(
@@ -68,6 +205,13 @@ class ConfigurationPart(Ports):
             from strongroom.services.configuration import https_material
 
             https_material.check_changes(names, find, self.clock)
+
+    @cached_property
+    def identity(self) -> "IdentityService":
+        """The identity of the installation."""
+        from strongroom.services.keys.identity import IdentityService
+
+        return IdentityService(self.configuration, self.coordinator, self.events)
 
     @cached_property
     def settings(self) -> "SettingsService":

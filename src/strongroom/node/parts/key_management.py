@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from strongroom.node.parts.content import ContentPart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from strongroom.services.keys.history import Outside
     from strongroom.services.keys.keeper import UseCount
     from strongroom.services.keys.key_files import KeyFilesService
     from strongroom.services.keys.meks import MeksService
     from strongroom.services.keys.modes import ModesService
+    from strongroom.services.keys.older_store import OlderStore
     from strongroom.services.keys.regenerate import RegenerateService
     from strongroom.services.keys.roots import RootsService
 
@@ -39,14 +40,23 @@ class KeyManagementPart(ContentPart):
         """The wraps of the RMK: recovery roots, closed stores."""
         from strongroom.services.keys.roots import RootsService
 
-        return RootsService(self.kms_store, self._present_keys)
+        return RootsService(self.kms_store, self.present_keys)
+
+    @cached_property
+    def older_store(self) -> "OlderStore":
+        """The KMS store of a node of an older format, for its upgrade."""
+        from strongroom.services.keys.older_store import OlderStore
+
+        return OlderStore(self.kms_store, self._kms_ports)
 
     @cached_property
     def regenerate(self) -> "RegenerateService":
         """`regenerate-internal-tokens`."""
         from strongroom.services.keys.regenerate import KeyHolders, RegenerateService
 
-        holders = KeyHolders(self.keystore, self._present_keys)
+        checkpoints, renewing = self.events.checkpoints, self.coordinator.renewing
+        reseal = self._reseal_local
+        holders = KeyHolders(self.keystore, self.present_keys, checkpoints, renewing, reseal)
         return RegenerateService(
             holders, self.kms_store, self.assets, self.rotation, self._kms_ports
         )
@@ -62,7 +72,11 @@ class KeyManagementPart(ContentPart):
             self.coordinator,
             self.events,
             self.paths.recovery_records,
+            self.claimed_installation,
         )
+
+    def _reseal_local(self, key_id: str) -> "Collection[str]":
+        return () if self.outside is None else self.outside.reseal(key_id, self.file_modes)
 
     def _count_outside(self) -> "Mapping[str, Outside]":
         from strongroom.services.keys import history

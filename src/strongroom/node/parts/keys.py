@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from strongroom.node.parts.configuration import ConfigurationPart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from strongroom.crypto.age import Identity
     from strongroom.crypto.secret import SecretBytes
@@ -52,6 +52,7 @@ class KeysPart(ConfigurationPart):
     def kms_cache(self) -> "StoreCache":
         """The open KMS store; the only object in this process that holds the RMK and the MEKs."""
         from strongroom.kms.cache import StoreCache
+        from strongroom.services.keys.follows import FollowsMarks
         from strongroom.services.keys.stored import ConfiguredStore
 
         sealed = ConfiguredStore(self.configuration, self.coordinator)
@@ -60,15 +61,21 @@ class KeysPart(ConfigurationPart):
             self._providers.find,
             monotonic=time.monotonic,
             log=self._report,
+            follows=FollowsMarks(self._read_marks),
             limits=self._key_limits,
         )
+
+    def _read_marks(self, names: "tuple[str, ...]") -> "Mapping[str, str]":
+        from strongroom.repository import marks_alone
+
+        return marks_alone.read(self.marks, names)
 
     @cached_property
     def data_keys(self) -> "DataKeys":
         """Data keys under the MEKs."""
         from strongroom.kms.ring_keys import RingKeys
 
-        return RingKeys(self.kms_cache.ring)
+        return RingKeys(self.kms_cache.ring, self.kms_cache.ring_for)
 
     @cached_property
     def envelope_keys(self) -> "EnvelopeKeys":
@@ -78,14 +85,10 @@ class KeysPart(ConfigurationPart):
         return EnvelopeKeys(self.data_keys, self.written_envelope)
 
     def written_envelope(self) -> int:
-        """The format in which this node writes new envelopes; every format is read.
+        """The format in which this node writes new envelopes; every format is read."""
+        from strongroom.envelope.keys import present_format
 
-        The one place that says it. It is format 1, which the release before opens, as long as nothing raises a node's
-        formats (docs/format/format-2.md 11).
-        """
-        from strongroom.envelope.keys import format_1
-
-        return format_1()
+        return present_format()
 
     def _key_limits(self) -> "Limits":
         from strongroom.kms.cache import Limits
@@ -107,7 +110,8 @@ class KeysPart(ConfigurationPart):
         from strongroom.services.keys.epochs import RepositoryMarks, RepositoryProof
         from strongroom.services.keys.keeper import KmsPorts
 
-        marks, kept = RepositoryMarks(self.repository), RepositoryProof(self.repository)
+        marks = RepositoryMarks(self.repository)
+        kept = RepositoryProof(self.repository, self.paths.node_id)
         return KmsPorts(self.coordinator, self.events, marks, self.clock, kept, time.monotonic)
 
     @cached_property

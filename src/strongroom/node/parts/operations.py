@@ -26,7 +26,7 @@ class OperationsPart(KeysPart):
 
         node_id, keystore = self.paths.node_id, self.keystore
         ports = (self.configuration, keystore, self.coordinator, self.events, self.clock, node_id)
-        return TopologyService(TopologyPorts(*ports))
+        return TopologyService(TopologyPorts(*ports, self.identity))
 
     @cached_property
     def readiness(self) -> "Readiness":

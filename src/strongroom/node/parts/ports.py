@@ -5,15 +5,25 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from strongroom import ids
 from strongroom.node.environment import installation_file_modes, local_actor
 from strongroom.system import durable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from strongroom.clock import Clock
-    from strongroom.coordination.local import LocalCoordinator
+    from strongroom.configuration_keys.authority import RecordsAuthority
+    from strongroom.coordination.anchoring import Anchoring
+    from strongroom.coordination.base import EntryStore
+    from strongroom.coordination.entries import EntryKeys
+    from strongroom.coordination.proved import ProvedCoordinator
     from strongroom.filestore.local import LocalFileStore
     from strongroom.keystore.replicas import KeystoreDirectory
-    from strongroom.repository.unit_of_work import Repository
+    from strongroom.node.outside import OutsideServices
+    from strongroom.repository.marks_alone import Marks
+    from strongroom.repository.unit_of_work import Repository, Transaction
+    from strongroom.repository.workflow_database import WorkflowDatabase
     from strongroom.runtime.paths import DataPaths
 
 
@@ -26,19 +36,76 @@ class Ports:
         self._closing = ExitStack()
 
     @cached_property
+    def boot_id(self) -> str:
+        """The id of this process; another process of the node has another one."""
+        return ids.new_id()
+
+    @cached_property
     def file_modes(self) -> durable.FileModes:
         """Modes and group of new folders and files (C-10)."""
         return installation_file_modes()
 
     @cached_property
+    def outside(self) -> "OutsideServices | None":
+        """The services of a node in a cluster; None for a single node, whose services are embedded.
+
+        Raises:
+            FormatError: The file of services is damaged, or of a version that is not known here.
+            StateError: The file cannot be used.
+        """
+        try:
+            self.paths.services.lstat()
+        except FileNotFoundError:
+            # a single node imports nothing for what it has not
+            return None
+        from strongroom.cluster import services_file
+        from strongroom.node.outside import OutsideServices
+
+        file = services_file.find(self.paths.services)
+        if file is None:
+            return None
+        return OutsideServices(self.paths, file, self.authority.open_local, self._holder)
+
+    @property
+    def _holder(self) -> str:
+        """This process, in words for whoever waits for a lock of its."""
+        return f"{local_actor()}, process {os.getpid()}"
+
+    @cached_property
     def repository(self) -> "Repository":
         """The repository: sites, users, content, jobs."""
         from strongroom.repository import engine
+        from strongroom.repository.rows import Owner
         from strongroom.repository.unit_of_work import Repository
 
-        repository = Repository(engine.sqlite_url(self.paths.repository), self.file_modes)
+        owner = Owner(self.paths.node_id, self.boot_id)
+        if self.outside is not None:
+            opened = self.outside.repository(self._before_commit, owner)
+            self._closing.callback(opened.close)
+            return opened
+        url = engine.sqlite_url(self.paths.repository)
+        repository = Repository(url, self.file_modes, self._before_commit, owner=owner)
         self._closing.callback(repository.close)
         return repository
+
+    @cached_property
+    def marks(self) -> "Marks":
+        """The marks of the repository, each by itself: whoever needs no more of SQLite does not import SQLAlchemy."""
+        if self.outside is not None:
+            from strongroom.repository.shared_marks import SharedMarks
+
+            return SharedMarks(self.repository)
+        from strongroom.repository.marks_alone import FileMarks
+
+        return FileMarks(self.paths.repository)
+
+    @property
+    def workflows(self) -> "Path | WorkflowDatabase":
+        """The database of the job engine: a file, or a schema of PostgreSQL."""
+        return self.paths.workflows if self.outside is None else self.outside.workflows()
+
+    def _before_commit(self, tx: "Transaction") -> None:
+        """Called in each transaction of the repository that may write, at its end."""
 
     def ensure_schema(self) -> None:
         """Bring the repository's tables to what this version writes."""
@@ -54,18 +121,63 @@ class Ports:
         return KeystoreDirectory(folders, self.paths.keystore_password, self.file_modes, self.clock)
 
     @cached_property
-    def coordinator(self) -> "LocalCoordinator":
-        """The coordination service; `create_coordinator` made it."""
+    def entry_store(self) -> "EntryStore":
+        """The store behind the coordination service, whose bytes nobody has proved; `create_coordinator` made it."""
+        store = self._entry_store()
+        self._closing.callback(store.close)
+        return store
+
+    def _entry_store(self) -> "EntryStore":
+        if self.outside is not None:
+            return self.outside.coordinator()
         from strongroom.coordination.local import LocalCoordinator
 
-        coordinator = LocalCoordinator(
+        return LocalCoordinator(
             self.paths.coordination,
             self.paths.locks,
             node_id=self.paths.node_id,
-            holder=f"{local_actor()}, process {os.getpid()}",
+            holder=self._holder,
         )
-        self._closing.callback(coordinator.close)
-        return coordinator
+
+    @cached_property
+    def authority(self) -> "RecordsAuthority":
+        """Knows the keys of entries by keystore and configuration-key records."""
+        from strongroom.configuration_keys.authority import RecordsAuthority
+
+        return RecordsAuthority(self.keystore, self.coming_master_key)
+
+    @cached_property
+    def coordinator(self) -> "ProvedCoordinator":
+        """The coordination service: every entry is proved when it is loaded, and authenticated when it is put."""
+        from strongroom.coordination.proved import ProvedCoordinator
+
+        return ProvedCoordinator(self.entry_store, self.authority, lambda: self.anchoring)
+
+    @cached_property
+    def anchoring(self) -> "Anchoring | None":
+        """The maker of the anchor at each put; a part that knows of what an anchor speaks gives one."""
+        return None
+
+    def claimed_installation(self) -> str:
+        """The installation that the entries claim to be of: a recovery looks for its keys by that.
+
+        Raises:
+            StateError: There is no configuration.
+        """
+        from strongroom.config import versions
+        from strongroom.coordination import proving
+
+        found = proving.unproved(self.entry_store, versions.CURRENT)
+        if found is None:
+            raise versions.missing()
+        return found.installation_id
+
+    def coming_master_key(self, keys: "EntryKeys") -> str:
+        """The master key that an unfinished regeneration has added, before the records are under it."""
+        from strongroom.coordination.proving import ProvingLoader
+        from strongroom.services.keys import regenerate
+
+        return regenerate.coming_alias(ProvingLoader(self.entry_store, keys))
 
     def create_coordinator(self) -> None:
         """Create the empty coordination database; an existing one stays as it is."""

@@ -10,9 +10,13 @@ class Cause(Enum):
     # the row that is referred to is missing, or a deleted row is still referred to
     NO_REFERENCE = auto()
     RULE = auto()  # any other rule of the schema
+    TEXT = auto()  # a text that the database cannot hold
     LOCKED = auto()
     NO_ROOM = auto()
     DAMAGED = auto()
     READ_ONLY = auto()
     CANNOT_OPEN = auto()
+    UNREACHABLE = auto()
+    NOT_ADMITTED = auto()
+    TOO_MANY = auto()  # connections
     OTHER = auto()

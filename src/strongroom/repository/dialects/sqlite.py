@@ -1,5 +1,8 @@
 """SQLite's result codes (https://www.sqlite.org/rescode.html): the extended code, else the primary one that it begins with."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from strongroom.repository.dialects.causes import Cause
 from strongroom.system import disk
 
@@ -18,6 +21,14 @@ _CAUSES = {
     disk.CUT_SHORT: Cause.DAMAGED,
     "SQLITE_READONLY": Cause.READ_ONLY,
     "SQLITE_CANTOPEN": Cause.CANNOT_OPEN,
+}
+
+TOLD: Final[Mapping[Cause, tuple[str, str]]] = {
+    Cause.LOCKED: ("the repository is locked by another process", "try again"),
+    Cause.NO_ROOM: ("the disk of the repository is full", disk.FREE_SPACE),
+    Cause.DAMAGED: ("the repository is damaged", "restore it from a backup"),
+    Cause.READ_ONLY: ("the repository may not be written", "check owner and mode of the file"),
+    Cause.CANNOT_OPEN: ("the repository cannot be opened", "check the path, its owner and mode"),
 }
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import (
@@ -11,9 +12,11 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    NestedTransaction,
     Select,
     Table,
     Text,
+    UniqueConstraint,
     cast,
     delete,
     func,
@@ -24,11 +27,12 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from strongroom.errors import ConflictError, NotFoundError, UsageError
 from strongroom.repository.dialects.causes import Cause
-from strongroom.repository.engine import cause_of, translated
+from strongroom.repository.engine import cause_of, nul_refused, translated
 from strongroom.repository.folding import fold
 from strongroom.repository.rows import Filter, Page, Query
 
@@ -126,6 +130,8 @@ class TableGateway(Generic[RowT]):
             message = f"{self.table.name} has no column {sorted(unknown)}"
             raise TypeError(message)
         stored = {name: _plain(value) for name, value in values.items()}
+        if any(_has_nul(value) for value in stored.values()):
+            raise nul_refused()
         for name, value in values.items():
             if name + _FOLDED in self.table.c:
                 stored[name + _FOLDED] = fold(str(value))
@@ -134,8 +140,11 @@ class TableGateway(Generic[RowT]):
         return stored
 
     def _change(self, condition: ColumnElement[bool], changes: Mapping[str, object]) -> int:
+        stored = self._stored(changes)
+        statement = update(self.table).where(condition).values(stored)
+        if stored.keys().isdisjoint(_ruled(self.table)):
+            return self._connection.execute(statement).rowcount
         with self._conflicts(changes):
-            statement = update(self.table).where(condition).values(self._stored(changes))
             return self._connection.execute(statement).rowcount
 
     def _find(self, *conditions: ColumnElement[bool]) -> RowT | None:
@@ -166,24 +175,66 @@ class TableGateway(Generic[RowT]):
         return self._connection.execute(statement).scalar_one()
 
     def _conflicts(self, values: Mapping[str, object]) -> "_Conflicts":
-        return _Conflicts(self.noun, values.get("name"))
+        return _Conflicts(self._connection, self.noun, values.get("name"))
 
 
 class _Conflicts:
-    """Translates the database's refusal of a row into an error that names the object."""
+    """Translates the database's refusal of a row into an error that names the object; the transaction goes on.
 
-    def __init__(self, noun: str, name: object) -> None:
+    PostgreSQL gives up a whole transaction at a refused statement, so there the block has a savepoint.
+    """
+
+    def __init__(self, connection: Connection, noun: str, name: object) -> None:
+        self._connection = connection
         self._what = f"a {noun} named {name!r}" if name is not None else f"this {noun}"
+        self._savepoint: NestedTransaction | None = None
 
     def __enter__(self) -> None:
-        return None
+        if self._connection.dialect.name == "postgresql":
+            self._savepoint = self._connection.begin_nested()
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._savepoint is not None:
+            self._end(self._savepoint, error)
         if not isinstance(error, IntegrityError):
             return
         if cause_of(error) is not Cause.NOT_UNIQUE:
             raise translated(error) from error
         raise ConflictError(f"{self._what} exists already", hint="choose another name") from error
+
+    def _end(self, savepoint: NestedTransaction, error: BaseException | None) -> None:
+        if error is None:
+            savepoint.commit()
+        elif not self._connection.invalidated:
+            savepoint.rollback()
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    key: Mapping[str, object],
+    values: Mapping[str, object],
+    condition: ColumnElement[bool] | None = None,
+) -> bool:
+    """Insert a row, or change the row of that key, in one statement; whoever does the same meanwhile is waited for.
+
+    Args:
+        connection: The connection of the transaction.
+        table: The table.
+        key: The columns of its primary key.
+        values: All other columns.
+        condition: The condition on which a row that is there is changed; otherwise the row stays as it is.
+
+    Returns:
+        Whether the row now has these values by this call.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values({**key, **values})
+    statement = statement.on_conflict_do_update(
+        index_elements=list(key), set_=dict(values), where=condition
+    )
+    counted = statement.execution_options(preserve_rowcount=True)
+    return connection.execute(counted).rowcount == 1
 
 
 def folded(column: ColumnElement[Any]) -> Field:
@@ -226,6 +277,24 @@ def number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise UsageError(f"not a whole number in a filter: {text[:40]!r}")
     return int(text)
+
+
+@cache
+def _ruled(table: Table) -> frozenset[str]:
+    """The columns that a rule of the schema may refuse: keys, unique names and references."""
+    unique = [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    ruled = {column.name for rule in unique for column in rule.columns}
+    referring = {column.name for column in table.columns if column.foreign_keys}
+    return frozenset(ruled | referring | {column.name for column in table.primary_key})
+
+
+def _has_nul(value: object) -> bool:
+    """Whether any text in a value has the character NUL, which PostgreSQL cannot hold."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(one) for pair in value.items() for one in pair)
+    return isinstance(value, list) and any(_has_nul(one) for one in value)
 
 
 def _plain(value: object) -> object:

@@ -169,7 +169,7 @@ class ContentsTable(TableGateway[ContentRow]):
     def highest_url_number(self, site_id: str, kind: str, stem: str) -> int:
         """The highest number N of a content URL `STEM_N` on a site, 0 without any; by a single query (findings R7).
 
-        Within a writing transaction the next number is free, since there is one writer at a time.
+        The next number is free in a writing transaction that reaches the site, since that has one writer at a time.
         """
         prefix = f"{fold(stem)}_"
         column = _CONTENT.content_url_folded
@@ -253,6 +253,11 @@ class ContentsTable(TableGateway[ContentRow]):
             changes["updated_at"] = updated_at
         unchanged = (_CONTENT.id == content_id) & (_CONTENT.storage_key == expected_storage_key)
         return self._change(unchanged, changes) == 1
+
+    def replace(self, row: ContentRow, expected_storage_key: str, names: Collection[str]) -> bool:
+        """Give an item the values of a row in these columns, if it still names the expected file; False if it does not."""
+        unchanged = (_CONTENT.id == row.id) & (_CONTENT.storage_key == expected_storage_key)
+        return self._change(unchanged, {name: getattr(row, name) for name in names}) == 1
 
     def set_state(self, content_id: str, expected: Collection[int], state: int) -> bool:
         """Change the state of an item if the present state is an expected one; False if it is not."""

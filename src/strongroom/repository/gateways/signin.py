@@ -70,7 +70,9 @@ class SessionsTable(TableGateway[SessionRow]):
             but: Token hashes of sessions to keep, since they were used and the use is not stored yet.
         """
         ended = or_(_SESSION.last_seen_at < idle_before, _SESSION.last_seen_at > future_after)
-        found = self._connection.execute(select(_SESSION.token_hash).where(ended)).scalars()
+        # sessions that another transaction is ending are left to it: two that wait for each other's would both fail
+        free = select(_SESSION.token_hash).where(ended).with_for_update(skip_locked=True)
+        found = self._connection.execute(free).scalars()
         return self.delete_all([one for one in found if one not in but])
 
     def delete_all(self, token_hashes: Collection[str]) -> int:

@@ -1,20 +1,44 @@
 """Uploads, jobs, intents and marks."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from strongroom.repository import tables
-from strongroom.repository.gateways.base import UNKNOWN, Field, TableGateway, fixed, number
+from strongroom.repository.gateways.base import (
+    UNKNOWN,
+    Field,
+    TableGateway,
+    fixed,
+    number,
+    upsert,
+)
+from strongroom.repository.marks_alone import IsWanted
 from strongroom.repository.rows import (
     IntentRow,
     JobRow,
+    Owner,
     Page,
     Query,
     UploadPartRow,
     UploadRow,
 )
+from strongroom.system.compat import override
 
 _UPLOAD = tables.uploads.c
 _PART = tables.upload_parts.c
@@ -81,6 +105,10 @@ class JobsTable(TableGateway[JobRow]):
     table = tables.jobs
     row_type = JobRow
     noun = "job"
+
+    def __init__(self, connection: Connection, owner: Owner) -> None:
+        super().__init__(connection)
+        self._owner = owner
 
     def page(self, site_id: str | None = None, query: Query | None = None) -> Page[JobRow]:
         """Jobs, newest first, of one site or all."""
@@ -171,18 +199,52 @@ class JobsTable(TableGateway[JobRow]):
         )
 
     def claim(self, job_id: str, started_at: str) -> bool:
-        """Set a queued job to running; False if it is not queued any more."""
-        condition = (_JOB.id == job_id) & (_JOB.state == QUEUED)
-        return self._change(condition, {"state": RUNNING, "started_at": started_at}) == 1
+        """Set a queued job to running, for this process; False if it is not queued any more."""
+        queued = (_JOB.id == job_id) & (_JOB.state == QUEUED)
+        return self._own(queued, {"state": RUNNING, "started_at": started_at}) == 1
+
+    def adopt(self) -> int:
+        """Take over the running jobs of the dead processes of this node; returns how many.
+
+        From here on the dead ones, if they live after all, change nothing of these jobs.
+        """
+        of_node = _JOB.owner_node.in_(["", self._owner.node_id])
+        of_others = of_node & (_JOB.owner_boot != self._owner.boot_id)
+        return self._own((_JOB.state == RUNNING) & of_others, {})
+
+    def take_over(self, job_id: str, before: Owner) -> bool:
+        """Take over a running job of another process; False if it has ended, or is not that process's any more."""
+        this = (_JOB.id == job_id) & (_JOB.state == RUNNING) & _is_of(before)
+        return self._own(this, {}) == 1
+
+    def is_held(self, job_id: str) -> bool:
+        """Whether this process still works on a job; if so, nobody takes it over before the transaction's end."""
+        running = (_JOB.id == job_id) & (_JOB.state == RUNNING) & _is_of(self._owner)
+        statement = select(_JOB.id).where(running).with_for_update(read=True)
+        return self._connection.execute(statement).first() is not None
+
+    def is_mine(self, job: JobRow) -> bool:
+        """Whether a running job is worked on by this node."""
+        return job.owner_node in {"", self._owner.node_id}
+
+    def _own(self, condition: ColumnElement[bool], changes: Mapping[str, Any]) -> int:
+        statement = update(self.table).where(condition)
+        statement = statement.values(
+            owner_node=self._owner.node_id,
+            owner_boot=self._owner.boot_id,
+            owner_epoch=_JOB.owner_epoch + 1,
+            **changes,
+        )
+        return self._connection.execute(statement).rowcount
 
     def progress(
         self, job_id: str, *, done: int, total: int, bytes_done: int, bytes_total: int | None = None
     ) -> bool:
-        """Store the progress of a running job; False if the job was cancelled or has ended."""
+        """Store the progress of a running job; False if the job was cancelled, has ended, or another process has it."""
         changes: dict[str, object] = {"done": done, "total": total, "bytes_done": bytes_done}
         if bytes_total is not None:
             changes["bytes_total"] = bytes_total
-        running = (_JOB.id == job_id) & (_JOB.state == RUNNING)
+        running = (_JOB.id == job_id) & (_JOB.state == RUNNING) & _is_of(self._owner)
         return self._change(running, changes) == 1 and not self.get(job_id).cancel_requested
 
     def finish(
@@ -193,9 +255,12 @@ class JobsTable(TableGateway[JobRow]):
         finished_at: str,
         receipt: Mapping[str, object] | None = None,
         note: str = "",
+        ours: bool = False,
     ) -> bool:
-        """End a job; False if it had ended already."""
+        """End a job; False if it had ended already, or, with `ours`, if another process has it."""
         open_still = (_JOB.id == job_id) & _JOB.state.in_([QUEUED, RUNNING])
+        if ours:
+            open_still &= _is_of(self._owner)
         changes = {"state": state, "finished_at": finished_at, "receipt": receipt, "note": note}
         return self._change(open_still, changes) == 1
 
@@ -232,6 +297,10 @@ class JobsTable(TableGateway[JobRow]):
         return self._all(statement.limit(limit))
 
 
+def _is_of(owner: Owner) -> ColumnElement[bool]:
+    return (_JOB.owner_node == owner.node_id) & (_JOB.owner_boot == owner.boot_id)
+
+
 class IntentsTable(TableGateway[IntentRow]):
     """Intents: files that are being written or deleted."""
 
@@ -239,6 +308,26 @@ class IntentsTable(TableGateway[IntentRow]):
     row_type = IntentRow
     noun = "intent"
     key = "storage_key"
+
+    def __init__(self, connection: Connection, owner: Owner) -> None:
+        super().__init__(connection)
+        self._owner = owner
+
+    @override
+    def insert(self, row: IntentRow) -> IntentRow:
+        """Add an intent, of this process.
+
+        Raises:
+            ConflictError: The file has an intent.
+        """
+        mine = {"node_id": self._owner.node_id, "boot_id": self._owner.boot_id}
+        return super().insert(replace(row, **mine))
+
+    def list_own(self) -> "list[IntentRow]":
+        """The intents of this node's processes, oldest first; and those of an older program, which was alone."""
+        of_node = _INTENT.node_id.in_(["", self._owner.node_id])
+        statement = select(self.table).where(of_node)
+        return self._all(statement.order_by(_INTENT.created_at, _INTENT.storage_key))
 
     def list(self) -> list[IntentRow]:
         """All intents, oldest first."""
@@ -261,9 +350,34 @@ class MarksTable:
         return self._connection.execute(statement).scalar_one_or_none()
 
     def set(self, name: str, value: str) -> None:
-        """Set a mark."""
-        changed = self._connection.execute(
-            update(tables.marks).where(_MARK.name == name).values(value=value)
-        )
-        if changed.rowcount == 0:
-            self._connection.execute(insert(tables.marks).values(name=name, value=value))
+        """Set a mark, whatever it was."""
+        upsert(self._connection, tables.marks, {"name": name}, {"value": value})
+
+    def replace(self, name: str, value: str, is_wanted: IsWanted) -> bool:
+        """Set a mark if that is wanted in the place of the one that is there; whether it was set.
+
+        Args:
+            name: The name of the mark.
+            value: The text to set.
+            is_wanted: Decides by the present text; it is asked anew if another writer came first.
+        """
+        while is_wanted(present := self.find(name)):
+            if self._exchange(name, present, value):
+                return True
+        return False
+
+    def _exchange(self, name: str, present: str | None, value: str) -> bool:
+        """Set a mark only if it still has this text, or none; a writer that has not committed is waited for."""
+        if present is None:
+            return upsert(self._connection, tables.marks, {"name": name}, {"value": value}, false())
+        same = update(tables.marks).where(_MARK.name == name, _MARK.value == present)
+        return self._connection.execute(same.values(value=value)).rowcount == 1
+
+    def remove(self, name: str) -> None:
+        """Remove a mark; nothing if it is not set."""
+        self._connection.execute(delete(tables.marks).where(_MARK.name == name))
+
+    def all(self, names: Collection[str]) -> dict[str, str]:
+        """The values of those of these marks that are set."""
+        statement = select(_MARK.name, _MARK.value).where(_MARK.name.in_(names))
+        return {row.name: row.value for row in self._connection.execute(statement)}

@@ -8,9 +8,13 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from strongroom.repository.migrations.versions import v0001_first, v0002_growth
+from strongroom.repository.migrations.versions import v0001_first, v0002_growth, v0003_nodes
 
-STEPS = (v0001_first, v0002_growth)  # oldest first; each has a `revision` and an `upgrade`
+STEPS = (
+    v0001_first,
+    v0002_growth,
+    v0003_nodes,
+)  # oldest first; each has a `revision` and an `upgrade`
 
 
 def revisions() -> list[str]:

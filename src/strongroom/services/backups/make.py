@@ -9,7 +9,7 @@ the older MEKs from being retired. Open keys never reach this module (`services.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,22 +23,33 @@ from strongroom.backup.open_backup import OpenBackup
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Coordinator
 from strongroom.crypto.age import SealTo
+from strongroom.crypto.installation_identity import InstallationIdentity
 from strongroom.envelope.reader import read_header
-from strongroom.errors import ConflictError, FormatError, StateError, StorageError, UsageError
+from strongroom.errors import (
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    StateError,
+    StorageError,
+    UsageError,
+)
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.filestore.base import FileStore, Kept, ReadableFile
 from strongroom.filestore.blockfile import NewFile, OpenedFile, storage_errors
 from strongroom.ids import new_id
+from strongroom.kms import any_store
 from strongroom.kms import store as kms_store
-from strongroom.kms.store import KmsStore
+from strongroom.kms.any_store import AnyStore
+from strongroom.kms.closed_stores import ClosedStore
 from strongroom.repository import portable
 from strongroom.repository.rows import IntentRow
 from strongroom.repository.unit_of_work import REVISION, Repository
-from strongroom.services.backups.keys import KeyHolder, WrapRequest
+from strongroom.services.backups import small_entries
+from strongroom.services.backups.keys import KeyHolder, SealRequest, WrapRequest
 from strongroom.system import durable
 from strongroom.system.durable import FileModes
-from strongroom.system.plural import counted, sized
+from strongroom.system.plural import sized
 
 SUFFIX = ".tsbak"
 PURPOSE = "backup"
@@ -55,12 +66,14 @@ Stage = Callable[[str, int], Callable[[int], None] | None]
 
 @dataclass(frozen=True)
 class BackupPorts:
-    """The ports from which a backup is made."""
+    """The ports from which a backup is made; `identity` gives the public half of the identity, or None."""
 
     repository: Repository
     files: FileStore
     scratch: Path
     store: Callable[[], bytes]
+    closed: Callable[[], Mapping[ClosedStore, bytes]]
+    identity: Callable[[], InstallationIdentity | None]
     coordinator: Coordinator
     event_log: EventLog
     clock: Clock
@@ -100,6 +113,7 @@ class BackupMade:
         path: The file.
         manifest: The manifest in the file.
         manifest_sha256: Digest of the manifest.
+        fingerprint: Fingerprint of the identity that signed it; empty on a node without one.
         size: Size of the file in bytes.
         extracts: How many extracts the file holds.
         plain: How many of these are not encrypted.
@@ -112,6 +126,7 @@ class BackupMade:
     path: Path
     manifest: Manifest
     manifest_sha256: str
+    fingerprint: str
     size: int
     extracts: int
     plain: int
@@ -183,7 +198,7 @@ class BackupService:
     # ---- what is kept meanwhile ------------------------------------------------------------------
 
     @contextmanager
-    def _kept(self, backup_id: str, store: KmsStore) -> Iterator[Kept]:
+    def _kept(self, backup_id: str, store: AnyStore) -> Iterator[Kept]:
         self._let_go()
         kept = self._ports.files.keep()
         now = format_utc(self._ports.clock.now())
@@ -198,7 +213,7 @@ class BackupService:
 
     def _let_go(self) -> None:
         with self._ports.repository.reading() as tx:
-            kept = [one.storage_key for one in tx.intents.list() if one.purpose == PURPOSE]
+            kept = [one.storage_key for one in tx.intents.list_own() if one.purpose == PURPOSE]
         if kept:
             with self._ports.repository.transaction() as tx:
                 for key in kept:
@@ -265,6 +280,7 @@ class BackupService:
             path=request.path,
             manifest=said,
             manifest_sha256=seal.manifest_sha256,
+            fingerprint=said.signer.fingerprint if said.signer else "",
             size=writer.size,
             extracts=len(meks),
             plain=sum(not key.endswith(_SEALED) for key in meks),
@@ -279,7 +295,7 @@ class BackupService:
         request: BackupRequest,
         backup_id: str,
         snapshot: _Snapshot,
-    ) -> tuple[KmsStore, Manifest, Seal]:
+    ) -> tuple[AnyStore, Manifest, Seal]:
         """Everything after the extracts: keys, manifest, seal."""
         left = _ATTEMPTS
         while True:
@@ -296,7 +312,7 @@ class BackupService:
             writer.add_bytes(manifest.MANIFEST, manifest.bounded(said))
             writer.add_bytes(manifest.SEAL, seal.serialize())
             writer.finish()
-            return kms_store.parse(small[manifest.STORE]), said, seal
+            return any_store.parse(small[manifest.STORE]), said, seal
 
     def _sealed(
         self,
@@ -306,11 +322,14 @@ class BackupService:
         snapshot: _Snapshot,
     ) -> tuple[dict[str, bytes], Manifest, Seal]:
         raw, wrapped = self._wrapped(backup_id, request, snapshot)
-        small, store = _small_entries(raw, wrapped, request.settings), kms_store.parse(raw)
+        store = any_store.parse(raw)
+        closed = small_entries.of_closed(store, self._ports.closed)
+        small = small_entries.of_keys(raw, closed, wrapped, request.settings)
         said = self._manifest(request, backup_id, store, entries, small)
         said = replace(said, lost=snapshot.lost)
         digest = hashlib.sha256(said.serialize()).hexdigest()
-        return small, said, self._keys.seal(backup_id, store.rmk_id, digest)
+        wanted = SealRequest(backup_id, store.rmk_id, digest, said.identity.hex())
+        return small, said, self._keys.seal(wanted)
 
     def _wrapped(
         self, backup_id: str, request: BackupRequest, snapshot: _Snapshot
@@ -318,21 +337,22 @@ class BackupService:
         _, raw = self._present_store()
         wanted = WrapRequest(kms_store.digest(raw), snapshot.asset_keys)
         wrapped = self._keys.wrap(backup_id, wanted, request.seal_to)
-        _check_keys(_small_entries(raw, wrapped, settings=b""))
+        small_entries.check(small_entries.of_keys(raw, {}, wrapped, settings=b""))
         return raw, wrapped
 
-    def _present_store(self) -> tuple[KmsStore, bytes]:
+    def _present_store(self) -> tuple[AnyStore, bytes]:
         raw = self._ports.store()
-        return kms_store.parse(raw), raw
+        return any_store.parse(raw), raw
 
     def _manifest(
         self,
         request: BackupRequest,
         backup_id: str,
-        store: KmsStore,
+        store: AnyStore,
         entries: Sequence[Entry],
         small: dict[str, bytes],
     ) -> Manifest:
+        identity = self._ports.identity()
         last = (
             Listed(name, len(data), hashlib.sha256(data).hexdigest())
             for name, data in small.items()
@@ -352,10 +372,11 @@ class BackupService:
             mek_ids=tuple(mek.id for mek in store.meks),
             sealed=() if to.is_empty else (sealed,),
             entries=(*manifest.listed(entries), *last),
+            identity=identity.public if identity else b"",
         )
 
     def _unreadable(
-        self, meks: dict[str, frozenset[str] | None], store: KmsStore, kept: Kept
+        self, meks: dict[str, frozenset[str] | None], store: AnyStore, kept: Kept
     ) -> tuple[str, ...]:
         """The extracts that the backup's keys do not open.
 
@@ -452,34 +473,12 @@ def _verify(path: Path, stage: Stage) -> None:
             # disk
             file.forget()
             OpenBackup.check(file, stage("verify", file.size))
-    except FormatError as error:
+    except (FormatError, IntegrityError) as error:
         path.unlink()
         raise StorageError(
             f"the backup was not on the disk as it was written: {error.message}",
             hint="check the disk; the file was removed",
         ) from error
-
-
-def _small_entries(raw: bytes, wrapped: WrappedKeys, settings: bytes) -> dict[str, bytes]:
-    found = {
-        manifest.STORE: raw,
-        manifest.ROOTS: wrapped.roots,
-        manifest.ASSETS: wrapped.assets,
-        manifest.BY_MEK: wrapped.by_mek,
-        manifest.SEALED: wrapped.sealed,
-        manifest.SETTINGS: settings,
-    }
-    return {name: data for name, data in found.items() if data}
-
-
-def _check_keys(entries: dict[str, bytes]) -> None:
-    for name, data in entries.items():
-        if len(data) > manifest.MAX_KEY_BYTES:
-            raise StateError(
-                f"{name} of the backup would have {counted(len(data), 'byte')}, more than"
-                f" {manifest.MAX_KEY_BYTES}",
-                hint="retire MEKs that nothing uses, adopt closed stores, seal to fewer recipients",
-            )
 
 
 def _meks_of(key: str, file: ReadableFile) -> frozenset[str] | None:

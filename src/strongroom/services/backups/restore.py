@@ -9,7 +9,7 @@ reason. The configuration is not touched (C-13).
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -30,10 +30,10 @@ from strongroom.eventlog.base import Event, EventLog
 from strongroom.extracts.stored import StoredFile
 from strongroom.filestore.base import FileStore
 from strongroom.ids import new_id
-from strongroom.kms import next_store
+from strongroom.kms import any_store, next_store
 from strongroom.kms import store as kms_store
+from strongroom.kms.closed_stores import MAX_CLOSED, ClosedStore
 from strongroom.kms.next_store import NextStore
-from strongroom.kms.opening import OpenStore
 from strongroom.kms.store import KmsStore
 from strongroom.repository.portable import READABLE, Row
 from strongroom.repository.rows import DELETE_INTENT, IntentRow
@@ -149,6 +149,7 @@ class RestoreService:
         check_schema(backup)
         found = backup.examine_rows()
         done = Restored(backup.manifest.id)
+        done.origin = opening.origin_by_identity(backup, means)
         if opened is not None:
             done.opened_by, done.origin = opened.by, opened.origin
         done.extracts, done.bytes = len(found.extracts), backup.extract_bytes
@@ -204,10 +205,11 @@ class RestoreService:
         count = len(present.ring.meks) + 1
         if work.keys is not None:
             count = len(present.ring.with_adopted(work.keys.ring, self._now()).meks) + 1
-        former = _former(present.store, work)
-        if count > kms_store.MAX_MEKS or len(former) > kms_store.MAX_FORMER:
+        kept = set(present.store.former) - _opens(work)
+        closed = len(kept | _closes(present.store, work).keys())
+        if count > kms_store.MAX_MEKS or closed > MAX_CLOSED:
             raise StateError(
-                f"the KMS store would have {counted(count, 'MEK')} and {counted(len(former), 'closed store')}",
+                f"the KMS store would have {counted(count, 'MEK')} and {counted(closed, 'closed store')}",
                 hint="retire MEKs that nothing uses, and adopt closed stores, first",
             )
 
@@ -267,17 +269,17 @@ class RestoreService:
 
         def build(before: Present) -> NextStore:
             present = before.opened
-            former = _former(present.store, work)
+            closes = _closes(present.store, work)
             if work.keys is None:
-                grown = replace(present.store, epoch=present.store.epoch + 1, former=former)
-                sealed = kms_store.seal_ring(grown, present.ring, present.rmk)
-                return NextStore(sealed, present.rmk, present.ring)
+                return next_store.closing(present, closes)
             ring = present.ring.with_adopted(work.keys.ring, self._now())
             own = {mek.id for mek in present.ring}
             work.done.adopted = [mek.id for mek in ring if mek.id not in own]
             roots = keeper.providers.all_for(present.store, present.store.mode)
-            base = OpenStore(replace(present.store, former=former), present.rmk, ring)
-            return next_store.rotated(base, roots, self._now())
+            drops = _opens(work)
+            return next_store.rotated(
+                present, roots, self._now(), ring=ring, closes=closes, drops=drops
+            )
 
         def events_of(before: Present, new: NextStore) -> list[Event]:
             if work.keys is None:
@@ -293,7 +295,7 @@ class RestoreService:
             return (*present, *more)
 
         store, _ = keeper.current()
-        closes = _former(store, work) != store.former
+        closes = bool(_closes(store, work))
         if work.keys is not None or closes:
             keeper.commit(build, events_of, resettle if closes and work.roots else None)
 
@@ -458,9 +460,15 @@ def _new_names(found: ExaminedRows) -> dict[str, str]:
     return names
 
 
-def _former(present: KmsStore, work: _Restore) -> tuple[bytes, ...]:
-    """The closed stores of target and backup, and the backup's own store if it does not open, so that it may later."""
-    own, raw = work.backup.store, work.backup.raw_store
+def _closes(present: KmsStore, work: _Restore) -> dict[ClosedStore, bytes]:
+    """The closed stores that the target gets: those of the backup, and the backup's own store if it does not open now."""
+    backup = work.backup
+    found = backup.closed
     if work.keys is None:
-        return tuple(dict.fromkeys((*present.former, *own.former, raw)))
-    return tuple(one for one in dict.fromkeys((*present.former, *own.former)) if one != raw)
+        found[any_store.reference(backup.raw_store)] = backup.raw_store
+    return {one: raw for one, raw in found.items() if one not in present.former}
+
+
+def _opens(work: _Restore) -> set[ClosedStore]:
+    """The backup's own store if it opens: a target that kept it closed need not do so any longer."""
+    return set() if work.keys is None else {any_store.reference(work.backup.raw_store)}

@@ -38,13 +38,14 @@ class Receipt:
         created_at: When the backup was made.
         verified_at: When the backup was checked.
         manifest: SHA-256 of the manifest.
+        fingerprint: Fingerprint of the identity that signed the backup; empty if nobody did.
         installation: Id of the installation that made the backup.
         mode: KMS mode of that installation.
         rmk: Id of the RMK in the backup.
         meks: Ids of the MEKs in the backup.
         entries: Number of entries in the archive.
         bytes: Size of the file in bytes.
-        authenticated: Whether the manifest's MAC was verified, and the maker had a secret of ours (`origin`).
+        authenticated: Whether the maker had a secret of ours (`origin`).
         opened_by: Words that name the way by which the keys opened; empty if they were not opened.
         origin: Words that name the secret of ours that the maker had; empty if the backup was possible without one.
         drill: Whether the extracts were opened.
@@ -64,6 +65,7 @@ class Receipt:
     created_at: str
     verified_at: str
     manifest: str
+    fingerprint: str
     installation: str
     mode: str
     rmk: str
@@ -101,6 +103,7 @@ def receipt_of(
         created_at=said.created_at,
         verified_at=format_utc(clock.now()),
         manifest=backup.seal.manifest_sha256,
+        fingerprint=backup.fingerprint,
         installation=said.installation,
         mode=said.mode,
         rmk=said.rmk_id,

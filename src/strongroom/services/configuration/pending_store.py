@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.config import versions
 from strongroom.config.document import ConfigDocument, check_length
+from strongroom.coordination import floors
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import FormatError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.secrets import catalog as secrets
-from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 
 if TYPE_CHECKING:
     from strongroom.config.pending import PendingChanges
@@ -91,16 +93,31 @@ class PendingStore:
             keys: Configuration keys by id that open it instead of the keystore's.
 
         Raises:
-            IntegrityError: The transaction does not open by those keys.
+            IntegrityError: The transaction does not open by those keys, or was applied or discarded already.
         """
-        from strongroom.config.pending import open_pending, revision_of
+        from strongroom.config.pending import open_pending, point_of_pending, revision_of
 
         entry = self._coordinator.get(versions.PENDING)
         if entry is None:
             return None
+        floors.check_pending(
+            point_of_pending(entry.value),
+            floor=document.pending_floor,
+            document_version=document.version,
+        )
         open_key = keys.__getitem__ if keys is not None else partial(self._key_of, document)
         opened = open_pending(entry.value, open_key, document.installation_id)
         return Stored(opened, entry.version, revision_of(entry.value))
+
+    @staticmethod
+    def number_of(data: bytes) -> int:
+        """The number of a stored transaction; 0 of one that is damaged, which can only be thrown away."""
+        from strongroom.config.pending import point_of_pending
+
+        try:
+            return point_of_pending(data).number
+        except FormatError:
+            return 0
 
     def stage(self, document: ConfigDocument, decide: Decide, actor: str) -> Stored:
         """Put changes into the transaction by one compare-and-set; secrets are encrypted before they are stored.
@@ -110,13 +127,15 @@ class PendingStore:
         """
         from strongroom.config.pending import PendingChanges, revision_of
 
-        present = self.load(document) or Stored(PendingChanges(document.version), 0, "")
+        first = PendingChanges(document.version, document.pending_floor)
+        present = self.load(document) or Stored(first, 0, "")
         decided = decide(document, present.pending)
         if not decided.values:
             return present
         key_id = document.configuration_key_id
         key = self._key_of(document, key_id)
-        pending = present.pending.with_changes(_sealed(key, key_id, decided.values))
+        sealing = ValueKey(document.installation_id, key_id, key)
+        pending = present.pending.with_changes(_sealed(sealing, decided.values))
         data = pending.seal(key, key_id, document.installation_id)
         check_length(data, "the pending transaction")
         check_length(pending.promote(document).serialize(), "the configuration")
@@ -132,9 +151,9 @@ class PendingStore:
         return Stored(pending, present.version + 1, revision_of(data))
 
 
-def _sealed(key: SecretBytes, key_id: str, values: Values) -> Values:
+def _sealed(key: ValueKey, values: Values) -> Values:
     return {
-        name: enc.seal_value(key, key_id, name, value.encode())
+        name: key.seal(name, value.encode())
         if value is not None and secrets.is_secret(name)
         else value
         for name, value in values.items()

@@ -7,7 +7,8 @@ pending transaction, `apply` promotes that as a whole. The key management change
 `open_secret`, for the program itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +26,8 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.secrets import catalog as secrets
-from strongroom.secrets import enc
+from strongroom.secrets import committed, enc
+from strongroom.secrets.committed import ValueKey
 from strongroom.services.configuration.pending_store import Decide, Decided, PendingStore
 from strongroom.system.durable import PRIVATE, FileModes
 
@@ -79,6 +81,7 @@ class ConfigurationService:
         self._keys: dict[str, SecretBytes] = {}
         self._pending = PendingStore(coordinator, event_log, self._key)
         self.checks = self._pending.checks
+        self.local_uses: list[Callable[[], Collection[str]]] = []
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -266,6 +269,8 @@ class ConfigurationService:
     def discard(self) -> bool:
         """Throw the pending transaction away, even one that does not open; False if nothing was pending.
 
+        The document's floor rises to the transaction's number, so that it cannot be put back (entries.md 3.2).
+
         Raises:
             ConflictError: Another command holds the configuration.
         """
@@ -273,7 +278,12 @@ class ConfigurationService:
             entry = self._coordinator.get(versions.PENDING)
             if entry is None:
                 return False
-            self._coordinator.put({versions.PENDING: Change(None, entry.version)})
+            number = self._pending.number_of(entry.value)
+
+            def raised(old: ConfigDocument) -> ConfigDocument:
+                return old.with_values({})._replace(pending_floor=max(old.pending_floor, number))
+
+            self._put(raised, lambda _: {versions.PENDING: Change(None, entry.version)})
             return True
 
     # ---- who follows ----------------------------------------------------------------------------
@@ -319,7 +329,8 @@ class ConfigurationService:
         from strongroom.secrets.generate import generated_values
 
         values = {**generated_values(moment), **hierarchy}
-        sealed = {name: enc.seal_value(key, key_id, name, value) for name, value in values.items()}
+        sealing = ValueKey(installation_id, key_id, key)
+        sealed = {name: sealing.seal(name, value) for name, value in values.items()}
         return ConfigDocument(installation_id, key_id, sealed)
 
     def create(self, document: ConfigDocument) -> None:
@@ -337,20 +348,20 @@ class ConfigurationService:
         self,
         mutate: Callable[[ConfigDocument], ConfigDocument],
         *,
-        also: Mapping[str, Change] | None = None,
+        also: Extra | None = None,
         expected_version: int | None = None,
     ) -> ConfigDocument:
         """Change the document and other coordination entries in one transaction; writes no YAML file.
 
         Args:
             mutate: Returns the next document (`with_values`); called again if another change came first.
-            also: Further entries that change in the same transaction.
+            also: Returns further entries that change in the same transaction, given the next document.
             expected_version: The version that must be present; given, a lost race is not tried again.
 
         Raises:
             ConflictError: Another change came first.
         """
-        return self._put(mutate, lambda _: also or {}, expected_version)
+        return self._put(mutate, also or (lambda _: {}), expected_version)
 
     def open_secret(self, name: str) -> SecretBytes:
         """A secret's value, for the program itself; leaves no event.
@@ -372,7 +383,16 @@ class ConfigurationService:
         """Encrypt a value to an `ENC(...)` text, under the active or a named configuration key."""
         document = self.document()
         key_id = key_id or document.configuration_key_id
-        return enc.seal_value(self._key(document, key_id), key_id, name, value)
+        key = self._key(document, key_id)
+        return ValueKey(document.installation_id, key_id, key).seal(name, value)
+
+    def open_text(self, name: str, text: str) -> SecretBytes:
+        """A value of a parameter that lies elsewhere than in the present document, such as in a journal.
+
+        Raises:
+            IntegrityError: The text does not open as this parameter's value.
+        """
+        return self._open_value(self.document(), name, text)
 
     def open_key(self, key_id: str) -> SecretBytes:
         """The configuration key of an id, for `config.reseal.reseal_all`."""
@@ -381,32 +401,18 @@ class ConfigurationService:
     def configuration_keys_in_use(
         self, opened: Mapping[str, SecretBytes] | None = None
     ) -> frozenset[str]:
-        """Ids of the configuration keys that the current, previous or pending version needs, or a rotation's journal.
+        """Ids of the configuration keys that the current, previous or pending version needs, a journal, or a local use.
 
-        A key that is not in the result may be removed. The keys of pending values are named inside the sealed
-        transaction, which is therefore opened: by the keystore's keys, or by `opened`. If its own key is not among
-        those, only that key is counted for it.
+        Other keys may be removed. Those of pending values are named inside the sealed transaction, which is therefore
+        opened: by the keystore's keys, or by `opened`. If its own key is not there, only that one is counted for it.
 
         Args:
             opened: Configuration keys by id, where the keystore may be lost; None to open keys by the keystore.
         """
-        from strongroom.config import rotation
-        from strongroom.config.pending import key_id_of_pending
-        from strongroom.config.reseal import key_ids_in
+        from strongroom.services.configuration import keys_in_use
 
-        document = self.document()
-        used = {document.configuration_key_id, *key_ids_in(document.values)}
-        previous = versions.load_previous(self._coordinator)
-        if previous is not None:
-            used |= {previous.configuration_key_id, *key_ids_in(previous.values)}
-        entry = self._coordinator.get(versions.PENDING)
-        if entry is not None:
-            sealed_by = key_id_of_pending(entry.value)
-            used.add(sealed_by)
-            if opened is None or sealed_by in opened:
-                loaded = self._pending.load(document, opened)
-                used |= key_ids_in(loaded.pending.changes) if loaded else set()
-        return frozenset(used | rotation.key_ids(self._coordinator))
+        used = keys_in_use.of(self.document(), self._coordinator, self._pending, opened)
+        return used.union(*(uses() for uses in self.local_uses))
 
     def forget_previous(self) -> None:
         """Delete the previous version of the document, so that no configuration key is needed for it any more."""
@@ -479,8 +485,8 @@ class ConfigurationService:
         return tuple(yaml_files.project(self._folders, document, self._file_modes))
 
     def _open_value(self, document: ConfigDocument, name: str, text: str) -> SecretBytes:
-        key = self._key(document, enc.key_id_of(text))
-        return SecretBytes(enc.open_value(key, name, text))
+        open_key = partial(self._key, document)
+        return SecretBytes(committed.open_text(document.installation_id, open_key, name, text))
 
     def _key(self, document: ConfigDocument, key_id: str) -> SecretBytes:
         # a key that this process has not opened yet may be new, added by another process: read the records again

@@ -17,7 +17,6 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.secrets import catalog as secrets
-from strongroom.secrets import enc
 from strongroom.services.configuration.pending_store import Decided
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ class SettingsService:
         return texts.as_text(name, self._open(name, text)) if secrets.is_secret(name) else text
 
     def _open(self, name: str, text: str) -> bytes:
-        return enc.open_value(self._configuration.open_key(enc.key_id_of(text)), name, text)
+        return self._configuration.open_text(name, text).reveal()
 
     def _judged(
         self,

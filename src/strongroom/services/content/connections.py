@@ -18,6 +18,7 @@ from strongroom.extracts import documents
 from strongroom.extracts.documents import Connection
 from strongroom.extracts.model import ContentKind, FileType
 from strongroom.extracts.vault import VaultReader
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import ContentRow, CredentialRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.content.credentials import AssetSealer, connection_id, sealed_credential
@@ -103,7 +104,7 @@ class ConnectionsService:
             row = find_content(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.UPDATE_CONTENT, content_resource(tx, row))
         found = self._read(row)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             now = find_content(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.UPDATE_CONTENT, content_resource(tx, now))
             if now.storage_key != row.storage_key:

@@ -20,6 +20,7 @@ from strongroom.extracts import policy
 from strongroom.extracts.model import ContentKind
 from strongroom.extracts.vault import VaultReader
 from strongroom.jobs.model import JobKind, JobOptions
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import (
     ContentRow,
     ContentState,
@@ -147,7 +148,7 @@ class ContentService:
             PermissionDeniedError: The user may not change the item, or encryption is disabled on the site.
             StateError: The extract shall be plain, and encryption is enforced on the site.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             row = find_content(tx, identity, kind, content_id)
             columns = self._columns(tx, identity, row, changes)
             if columns:
@@ -174,7 +175,7 @@ class ContentService:
             UsageError: A tag is not allowed, or there are too many.
         """
         wanted, gone = [names.tag(one) for one in add], {names.tag(one) for one in remove}
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             changed: list[ContentRow] = []
             for kind, content_id in items:
                 row = find_content(tx, identity, kind, content_id)
@@ -196,7 +197,7 @@ class ContentService:
         """
         if not encrypt:
             return self.refresh(identity, kind, content_id)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             row = find_content(tx, identity, kind, content_id)
             return self._toggle_extract(tx, identity, row, encrypt=True)
 
@@ -207,7 +208,7 @@ class ContentService:
             PermissionDeniedError: The user may not change encryption.
             StateError: The item holds no extract, or encryption is enforced on the site.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             row = find_content(tx, identity, kind, content_id)
             return self._toggle_extract(tx, identity, row, encrypt=False)
 
@@ -218,7 +219,7 @@ class ContentService:
             PermissionDeniedError: The user may not refresh the item.
             StateError: The item holds no extract.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             row = find_content(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.REFRESH_CONTENT, content_resource(tx, row))
             _check_extract(row)
@@ -230,7 +231,7 @@ class ContentService:
         Raises:
             PermissionDeniedError: The user may not refresh the item.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             row = find_content(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.REFRESH_CONTENT, content_resource(tx, row))
             return self._enqueue(tx, identity, row, JobKind.REWRAP)
@@ -241,7 +242,7 @@ class ContentService:
         Raises:
             PermissionDeniedError: The user may not delete the item.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(identity.site.id)) as tx:
             row = find_content(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.DELETE_CONTENT, content_resource(tx, row))
             tx.contents.delete(row.id)

@@ -19,6 +19,7 @@ from strongroom.envelope.header import Placement
 from strongroom.errors import (
     ConflictError,
     NotFoundError,
+    OutcomeUnknown,
     PermissionDeniedError,
     StateError,
     StorageError,
@@ -31,6 +32,7 @@ from strongroom.extracts.documents import Connection
 from strongroom.extracts.model import ContentKind, FileType
 from strongroom.extracts.packages import inspect_package
 from strongroom.extracts.vault import StoredFile
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import (
     ContentRow,
     ContentState,
@@ -152,7 +154,7 @@ class PublishingService:
         """Make the file visible: row, credentials and the end of the intent in one transaction; then delete the old file."""
         # The request is authorised and planned once more: during a long upload the user may have lost the role, the
         # site may have changed its encryption mode, and another publication may have taken the name or the room.
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(plan.site.id)) as tx:
             now_plan = _plan(tx, _as_now(tx, plan.identity), plan.request)
             if now_plan.encrypted != plan.encrypted or _id(now_plan) != _id(plan):
                 raise StateError(
@@ -165,7 +167,7 @@ class PublishingService:
             if now_plan.existing is None:
                 tx.contents.insert(row)
             else:
-                _replace_row(tx, row)
+                _replace_row(tx, row, now_plan.existing.storage_key)
                 self._files.discard_later(tx, now_plan.existing.storage_key)
             for credential in tx.credentials.list_for_content(row.id):
                 tx.credentials.delete(credential.id)
@@ -288,7 +290,7 @@ class Publication:
             row = self._service.commit(
                 self._plan, stored, has_extract=has_extract, connections=found
             )
-        except StorageError:
+        except (StorageError, OutcomeUnknown):
             # A commit that failed on the disk may still turn out to be done after a crash. Deleting the file now could
             # leave a row without file, so the intent stays: `settle` keeps the file if the row exists, and deletes it
             # if not.
@@ -401,9 +403,10 @@ def _room(tx: Transaction, site: SiteRow, existing: ContentRow | None) -> int | 
     return max(0, site.storage_quota * MEBIBYTE - used)
 
 
-def _replace_row(tx: Transaction, row: ContentRow) -> None:
+def _replace_row(tx: Transaction, row: ContentRow, old_storage_key: str) -> None:
     names = {one.name for one in fields(ContentRow)} - {*_PLACE, *_KEPT}
-    tx.contents.update(row.id, **{name: getattr(row, name) for name in names})
+    if not tx.contents.replace(row, old_storage_key, names):
+        raise ConflictError(f"{row.kind} {row.name!r} got another file meanwhile", hint="try again")
 
 
 def _free_content_url(tx: Transaction, row: ContentRow) -> str:

@@ -16,6 +16,7 @@ from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.errors import StrongroomError
 from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore
+from strongroom.repository.reach import ROWS
 from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
 from strongroom.repository.unit_of_work import Repository, Transaction
 
@@ -89,7 +90,7 @@ class StoredFiles:
     def abandon(self, storage_key: str) -> None:
         """Delete a file that got no row, and then its intent."""
         self._vault.delete(storage_key)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             tx.intents.delete(storage_key)
         self._sure(storage_key)
 
@@ -109,9 +110,10 @@ class StoredFiles:
     def settle(self) -> None:
         """Keep or remove the files whose end was in doubt, by their rows as they are now.
 
-        A commit that reported a disk error may or may not be durable. The transaction here decides: it is written to
-        the same place of the database's log, so once it is durable the failed one cannot come back, and the rows that
-        it sees are final. It also deletes the intent. A process killed before the file is deleted leaves a file without
+        A commit that reported an error may or may not be durable. The transaction here decides. With SQLite it is
+        written to the same place of the database's log, so once it is durable the failed one cannot come back; with
+        PostgreSQL it waits for the end of every other writer, the doubtful one included. So the rows that it sees are
+        final. It also deletes the intent. A process killed before the file is deleted leaves a file without
         row or intent, which the next start deletes.
         """
         with self._doubts_lock:
@@ -150,10 +152,10 @@ class StoredFiles:
             self.give_up(storage_key)
 
     def recover(self, keep: Collection[str] = ()) -> int:
-        """Finish the creations and deletions of dead processes; returns how many files were deleted.
+        """Finish the creations and deletions of this node's dead processes; returns how many files were deleted.
 
-        No other process may publish meanwhile. The store is listed before rows and intents are read. Every file has an
-        intent before it appears in the store, so a file that was listed and has neither row nor intent belongs to
+        No other process of this node may publish meanwhile. The store is listed before rows and intents are read. Every
+        file has an intent before it appears in the store, so a file that was listed and has neither row nor intent belongs to
         nobody.
 
         Args:
@@ -169,18 +171,18 @@ class StoredFiles:
 
     def _finish_intents(self) -> set[str]:
         with self._repository.reading() as tx:
-            left = [intent for intent in tx.intents.list() if intent.purpose in _OURS]
+            left = [intent for intent in tx.intents.list_own() if intent.purpose in _OURS]
             known = tx.contents.storage_keys() | tx.uploads.storage_keys()
         for intent in left:
             if intent.storage_key in known:
-                with self._repository.transaction() as tx:
+                with self._repository.transaction(ROWS) as tx:
                     tx.intents.delete(intent.storage_key)
             else:
                 self.abandon(intent.storage_key)
         return {intent.storage_key for intent in left} - known
 
     def _announce(self, planned: StoredFile) -> None:
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             tx.intents.insert(
                 IntentRow(
                     planned.storage_key, planned.file_id, planned.mek_id, PUBLISH, self._now()

@@ -13,12 +13,14 @@ from strongroom.clock import SKEW, Clock, format_utc
 from strongroom.envelope.header import Placement
 from strongroom.errors import (
     NotFoundError,
+    OutcomeUnknown,
     StateError,
     StorageError,
     StrongroomError,
     UsageError,
 )
 from strongroom.extracts.vault import StoredFile, VaultReader
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import ContentRow, UploadPartRow, UploadRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.content.publish import PublishingService, PublishRequest, check_may_publish
@@ -57,7 +59,7 @@ class UploadsService:
         check_may_publish(identity)
         now = format_utc(self._clock.now())
         row = UploadRow(ids.new_id(), identity.site.id, identity.user.id, now, now)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(row.site_id)) as tx:
             mine = [
                 one for one in tx.uploads.list_for_site(row.site_id) if one.user_id == row.user_id
             ]
@@ -129,7 +131,7 @@ class UploadsService:
 
     def count_part(self, upload: UploadRow, part: StoredFile) -> UploadRow:
         """Insert the row of a part that is whole and synced, and delete its intent, in one transaction."""
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(upload.site_id)) as tx:
             number = len(tx.uploads.parts(upload.id)) + 1
             tx.uploads.add_part(
                 UploadPartRow(
@@ -147,7 +149,7 @@ class UploadsService:
             return tx.uploads.get(upload.id)
 
     def _remove(self, upload: UploadRow) -> None:
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(upload.site_id)) as tx:
             keys = [part.storage_key for part in tx.uploads.parts(upload.id)]
             for key in keys:
                 self._files.discard_later(tx, key)
@@ -194,7 +196,7 @@ class PartUpload:
         before = self._service.last_part(self._upload)
         try:
             upload = self._service.count_part(self._upload, stored)
-        except StorageError:
+        except (StorageError, OutcomeUnknown):
             self._finished = True  # the commit may still be durable, as in `Publication.finish`
             self._files.doubt(stored.storage_key)
             raise

@@ -21,6 +21,7 @@ from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.throttled import Throttle
 from strongroom.repository.folding import fold
+from strongroom.repository.reach import ROWS, of_account
 from strongroom.repository.rows import SessionRow, SiteRow, UserRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.directory.sign_in_throttle import SignInThrottle
@@ -115,7 +116,7 @@ class AuthService:
         fresh = stored
         if stored is not None and passwords.needs_rehash(stored):
             fresh = passwords.hash_password(password)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_account(user.id)) as tx:
             self._check_unchanged(tx, user.id, stored, name, peer)
             identity = self._enter(tx, user.id, content_url, name, "password")
             tx.users.update(user.id, failed_logins=0, locked_until=None, password_hash=fresh)
@@ -142,13 +143,14 @@ class AuthService:
         Raises:
             AuthenticationError: The token is unknown, expired or not valid for the site.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             token = tx.tokens.find_by_hash(tokens.hash_secret(secret))
             if token is None or fold(token.name) != fold(token_name):
                 raise self._failed(token_name, "token", _UNKNOWN_TOKEN)
             invalid = tokens.why_invalid(token.created_at, token.expires_at, self._clock.now())
             if invalid:
                 raise self._failed(token_name, "token", invalid)
+            tx.hold(of_account(token.user_id))
             identity = self._enter(tx, token.user_id, content_url, token_name, "token")
             tx.tokens.update(token.id, last_used_at=format_utc(self._clock.now()))
             return self._start(tx, identity, token.id, "token"), identity
@@ -171,7 +173,7 @@ class AuthService:
             if tx.sessions.find(token_hash) is None:
                 # a stranger with an invented token must not make the server take the repository's write lock
                 return
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             tx.sessions.delete(token_hash)
 
     def switch_site(self, raw_token: str, content_url: str) -> tuple[str, Identity]:
@@ -182,15 +184,17 @@ class AuthService:
             StateError: The session is on that site already.
             PermissionDeniedError: The user may not enter that site, or no such site exists.
         """
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             session, present = self._present(tx, raw_token)
+            tx.hold(of_account(present.user.id))
             site = site_for_sign_in(tx, content_url)
             identity = None if site is None else identity_on(tx, present.user, site)
             if identity is None:
                 raise PermissionDeniedError(f"there is no way to the site {content_url!r}")
             if identity.site.id == present.site.id:
                 raise StateError(f"already signed in to the site {identity.site.name!r}")
-            tx.sessions.delete(session.token_hash)
+            if not tx.sessions.delete(session.token_hash):
+                raise _expired()  # another request left the site, or signed out, at the same time
             return self._start(tx, identity, session.token_id, "switch"), identity
 
     def tell_held_back(self, *, last: bool = False) -> None:
@@ -299,7 +303,8 @@ class AuthService:
         Failures during a pause do not count: an attacker who goes on trying would prolong it for ever. A mark is
         written and synced for unknown users as well, or the time of an answer would tell which users exist.
         """
-        with self._repository.transaction() as tx:
+        account = fold(name) if user is None else user.id
+        with self._repository.transaction(of_account(account)) as tx:
             tx.marks.set(_LAST_FAILURE_MARK, format_utc(now))
             user = None if user is None else tx.users.find(user.id)
             if user is None:

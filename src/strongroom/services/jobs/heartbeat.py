@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from strongroom.repository.reach import ROWS
 from strongroom.repository.unit_of_work import Repository
 
 WRITE_EVERY_S: Final = 0.5
@@ -141,7 +142,7 @@ class Heartbeat:
     def _write(self) -> None:
         self._written_at = self._brake.monotonic()
         bytes_now = self._bytes + sum(self._moving.values())
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             job = tx.jobs.find(self._job_id)
             # a resumed step starts from its last durable count, which may be lower than a count that users have seen:
             # the shown progress never goes back

@@ -12,6 +12,7 @@ from strongroom.clock import Clock, format_utc
 from strongroom.errors import StrongroomError
 from strongroom.extracts.vault import StoredFile
 from strongroom.filestore.base import FileStore
+from strongroom.repository.reach import ROWS
 from strongroom.repository.rows import IntentRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 
@@ -30,7 +31,7 @@ class JobJournal:
 
     def announce(self, planned: StoredFile) -> None:
         """Write the intent of a file that is about to be written."""
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             tx.intents.insert(self._intent(planned))
 
     def switched(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> None:
@@ -61,22 +62,22 @@ class JobJournal:
         with self._lock:
             gone, self._dropped = self._dropped, []
         if gone:
-            with self._repository.transaction() as tx:
+            with self._repository.transaction(ROWS) as tx:
                 for storage_key in gone:
                     tx.intents.delete(storage_key)
 
     def recover(self) -> int:
-        """Delete the files that dead processes were writing or deleting; returns how many.
+        """Delete the files that dead processes of this node were writing or deleting; returns how many.
 
-        Only the one process that works on jobs may call this: the files of a living job look the same.
+        Only the node's one process that works on jobs may call this: the files of a living job look the same.
         """
         with self._repository.reading() as tx:
-            left = [one.storage_key for one in tx.intents.list() if one.purpose == PURPOSE]
+            left = [one.storage_key for one in tx.intents.list_own() if one.purpose == PURPOSE]
             named = tx.contents.storage_keys()
         for storage_key in left:
             if storage_key not in named:
                 self._files.delete(storage_key)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(ROWS) as tx:
             for storage_key in left:
                 tx.intents.delete(storage_key)
         return sum(storage_key not in named for storage_key in left)

@@ -22,6 +22,7 @@ from strongroom.filestore.base import FileStore
 from strongroom.jobs import plan
 from strongroom.jobs.model import JobKind, JobOptions
 from strongroom.jobs.plan import Action
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import ContentRow, ContentState, JobRow
 from strongroom.repository.unit_of_work import Repository
 from strongroom.services.jobs.heartbeat import Heartbeat
@@ -99,6 +100,7 @@ class ItemWork:
             try:
                 if self._change(row, action, heartbeat):
                     return row.plaintext_bytes
+                heartbeat.flush()  # whether the job is still this process's
             except NotFoundError:
                 # the file was gone before it was opened, since a user deleted the extract or published it anew; only if
                 # the row still names the file is the file lost
@@ -148,7 +150,7 @@ class ItemWork:
         }
 
     def _change(self, row: ContentRow, action: Action, heartbeat: Heartbeat) -> bool:
-        """Make the new file and switch the row to it; False if the row names another file by now."""
+        """Make the new file and switch the row to it; False if the row names another file by now, or the job was taken over."""
         new = self._written(row, action, heartbeat.throttle(row.id, row.plaintext_bytes))
         # If the switch raises, it is unknown whether the commit is durable, and which file the row names: neither file
         # may be deleted. Both have intents, by which the next start decides.
@@ -185,7 +187,10 @@ class ItemWork:
 
     def _switch(self, row: ContentRow, action: Action, new: StoredFile) -> bool:
         state = plan.settled_state(encrypted=new.encrypted)
-        with self._ports.repository.transaction() as tx:
+        with self._ports.repository.transaction(of_site(row.site_id)) as tx:
+            # a process that took over the job does this extract as well
+            if not tx.jobs.is_held(self._job.id):
+                return False
             if not tx.contents.switch_file(row.id, row.storage_key, new, state):
                 return False
             self._journal.switched(tx, old=stored_file(row), new=new)

@@ -17,6 +17,7 @@ from strongroom.eventlog.events import job_cancelled, job_finished, job_queued
 from strongroom.extracts import policy
 from strongroom.ids import new_ordered_id
 from strongroom.jobs.model import JobKind, JobOptions, JobState, Receipt
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import JobRow, SiteMode, SiteRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.jobs.marks import Scope, mark_pending, settle
@@ -86,7 +87,7 @@ class JobsService:
             StateError: The job would decrypt, and the site's mode is enforced.
         """
         wanted = _options(content_ids, options)
-        with self._repository.transaction() as tx:
+        with self._repository.transaction(of_site(site_id)) as tx:
             site = tx.sites.get(site_id)
             if kind in {JobKind.ENCRYPT, JobKind.DECRYPT}:
                 policy.check_change(SiteMode(site.mode), encrypt=kind is JobKind.ENCRYPT)
@@ -101,7 +102,7 @@ class JobsService:
         *,
         options: JobOptions | None = None,
     ) -> JobRow:
-        """As `enqueue`, within the caller's transaction, and without checking the site's mode."""
+        """As `enqueue`, within the caller's transaction, which reaches the site, and without checking the site's mode."""
         wanted = options or JobOptions()
         content_id = wanted.content_ids[0] if len(wanted.content_ids) == 1 else None
         for job in tx.jobs.queued_alike(kind, site.id, content_id):

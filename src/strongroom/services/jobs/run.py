@@ -26,6 +26,7 @@ from strongroom.errors import StrongroomError
 from strongroom.eventlog import events
 from strongroom.jobs.model import JobKind, JobState, Receipt
 from strongroom.jobs.plan import Action
+from strongroom.repository.reach import of_site
 from strongroom.repository.rows import ContentRow, JobRow
 from strongroom.repository.unit_of_work import Transaction
 from strongroom.services.jobs import marks
@@ -193,7 +194,7 @@ class ExtractJobs:
         # the keys are opened before the transaction: a root may take seconds, and the repository has one writer at a
         # time
         active = "" if scope.kind is JobKind.DECRYPT else self._ports.keys.active_mek_id
-        with self._ports.repository.transaction() as tx:
+        with self._ports.repository.transaction(of_site(scope.site_id)) as tx:
             marked = marks.mark_pending(tx, scope, only_settled=False, active_mek_id=active)
             tx.jobs.progress(
                 job_id,
@@ -271,7 +272,7 @@ class ExtractJobs:
         kept = ItemWork(self._ports, self._job(job_id)).remove(totals.left) if totals.left else {}
         scan = Scan({**scan, "remaining": {**kept, **scan["remaining"]}})
         left = len(scan["remaining"])
-        with self._ports.repository.transaction() as tx:
+        with self._ports.repository.transaction(of_site(self._job(job_id).site_id)) as tx:
             if totals.cancelled:
                 # a cancelled job does not open the files again; each was read back when it was written
                 proved = Scan({**scan, "verified": totals.changed})
@@ -293,6 +294,7 @@ class ExtractJobs:
             finished_at=finished_at,
             receipt=receipt.to_dict(),
             note=ending.note,
+            ours=True,
         )
         if ended:
             marks.settle(tx, Scope.of(job))

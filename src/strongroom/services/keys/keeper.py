@@ -4,7 +4,7 @@ The KMS store holds the wraps of the RMK and the MEKs, and lies as one sealed va
 how the next store is built (`kms.next_store`); `StoreKeeper.commit` then
 
 1. builds the next store and opens it again, key by key, to prove it,
-2. puts it in one compare-and-set, together with the present store as a fall-back,
+2. announces it in the event log, and puts it in one compare-and-set, together with the present store as a fall-back,
 3. serves from it, appends the events of the change, and moves the mark of the highest epoch,
 4. proves it where it lies, and deletes the fall-back.
 
@@ -12,6 +12,7 @@ A process killed before the put leaves the old store in force; one killed later 
 (`check_epoch`) or proof (`prove`) finishes steps 3 and 4.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,26 +22,31 @@ from typing import Protocol
 from strongroom.clock import Clock, format_utc
 from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
-from strongroom.coordination.base import Coordinator
+from strongroom.coordination.base import Change, Coordinator
+from strongroom.coordination.floors import Point
 from strongroom.errors import IntegrityError, RootError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
-from strongroom.kms import canary, next_store
+from strongroom.kms import any_store, canary, next_store
 from strongroom.kms import status as kms_status
 from strongroom.kms import store as kms_store
+from strongroom.kms.any_store import HeldKeys
 from strongroom.kms.cache import StoreCache
+from strongroom.kms.closed_stores import ClosedStore
 from strongroom.kms.next_store import NextStore, RootSet
 from strongroom.kms.opening import OpenStore
 from strongroom.kms.prover import KeptProof, Prover
 from strongroom.kms.ring_keys import RingKeys
 from strongroom.kms.states import MekState
-from strongroom.kms.status import InMemory, KmsStatus
+from strongroom.kms.status import InMemory, KmsStatus, Shown
 from strongroom.kms.store import KmsStore
 from strongroom.roots import matching
 from strongroom.roots import settings as root_settings
 from strongroom.roots.base import KeepsCredentials, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
 from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.keys import store_journals
+from strongroom.services.keys.closed import ClosedStores
 from strongroom.services.keys.rollback import EpochGuard, EpochMarks
 from strongroom.services.keys.stored import STORE
 
@@ -134,15 +140,39 @@ class StoreKeeper:
         self.clock = ports.clock
         self.event_log = ports.event_log
         self._coordinator = ports.coordinator
+        self._closed = ClosedStores(ports.coordinator, configuration.open_key)
         self._epochs = EpochGuard(self.current, ports.marks, ports.event_log)
         self._prover = Prover(providers.find, ports.kept, ports.clock, ports.monotonic)
 
     # ---- reading ---------------------------------------------------------------------------------
 
+    def stored(self) -> bytes:
+        """The bytes of the store as it lies."""
+        return self.configuration.open_secret(STORE).reveal()
+
     def current(self) -> tuple[KmsStore, bytes]:
         """The store as it is, parsed and not yet authenticated, and its bytes."""
-        raw = self.configuration.open_secret(STORE).reveal()
+        raw = self.stored()
         return kms_store.parse(raw), raw
+
+    def point(self) -> Point:
+        """Epoch and digest of the store as it is, which the journals of keys name (entries.md 3.4)."""
+        store, raw = self.current()
+        return Point(store.epoch, hashlib.sha256(raw).digest())
+
+    def held(self) -> HeldKeys:
+        """The store with its open keys, for a backup; raises as `StoreCache.opened` does."""
+        opened = self.cache.opened()
+        digest = kms_store.digest(kms_store.serialize(opened.store))
+        return HeldKeys(opened.store, digest, opened.rmk, opened.ring)
+
+    def closed_stores(self) -> Mapping[ClosedStore, bytes]:
+        """The bytes of each closed store that the present store names.
+
+        Raises:
+            IntegrityError: A closed store is missing, or is another one.
+        """
+        return self._closed.read_all(self.current()[0])
 
     def root_settings(self) -> tuple[RootSettings, ...]:
         """The settings by which the roots are reached."""
@@ -160,16 +190,22 @@ class StoreKeeper:
             StrongroomError: There is no store that could be shown at all.
         """
         store, raw = self.current()
-        checks = (lambda: next_store.check_canary(raw, self.providers.find), self.check_epoch)
+        checks = (
+            lambda: next_store.check_canary(raw, self.providers.find),
+            self.check_epoch,
+            self._check_closed,
+        )
         proof, disk = self._prover.prove(store, raw, checks, richly=richly)
-        return kms_status.from_proof(store, proof, self._in_memory(), now=self._now(), disk=disk)
+        shown = Shown(self._closed.mek_ids(store), self._now())
+        return kms_status.from_proof(store, proof, self._in_memory(), shown, disk=disk)
 
     def last_status(self) -> KmsStatus:
         """The last result, with its time; asks no root, and is never green for longer than the limit."""
         store, raw = self.current()
         memory = self._in_memory()
         proof = self._prover.judged(store, raw, memory.limits.keep_s)
-        return kms_status.from_proof(store, proof, memory, now=self._now(), is_cached=True)
+        shown = Shown(self._closed.mek_ids(store), self._now())
+        return kms_status.from_proof(store, proof, memory, shown, is_cached=True)
 
     def check_ready(self) -> None:
         """Make and open a data key by the keys in memory; asks a root only when they are due.
@@ -201,29 +237,33 @@ class StoreKeeper:
         if failures:
             raise failures[0]
 
+    def _check_closed(self) -> None:
+        self.closed_stores()
+
     def _now(self) -> str:
         return format_utc(self.clock.now())
 
     def _in_memory(self) -> InMemory:
         return InMemory(self.cache.age_s, self.cache.limits)
 
-    # ---- rollback (docs/format/kms-store.md 4.3) -------------------------------------------------
+    # ---- continuity (docs/format/kms-store.md 6) -------------------------------------------------
 
     def check_epoch(self) -> None:
-        """Refuse a store that is older than one seen before (R19), and keep the newest mark.
+        """Refuse a store that does not follow from the one seen last (R19), and keep the newest mark.
 
         Raises:
-            IntegrityError: The store was rolled back or replaced.
+            IntegrityError: The store was rolled back, replaced or made by somebody without the keys of the one before it.
         """
         self._epochs.check()
 
-    def accept_epoch(self, epoch: int, actor: str) -> None:
-        """Take the present store as the one that counts, though an epoch above it was seen.
+    def accept_epoch(self, epoch: int, digest: str, actor: str) -> None:
+        """Take the present store as the one that counts, whatever was seen before it.
 
         Raises:
-            StateError: The present store has another epoch.
+            StateError: The present store is another one.
         """
-        self._epochs.accept(epoch, actor)
+        with self.changing():
+            self._epochs.accept(epoch, digest, actor)
 
     # ---- changing --------------------------------------------------------------------------------
 
@@ -292,16 +332,25 @@ class StoreKeeper:
         document = self.configuration.document()
         present = Present(self)
         stored = settings(self.root_settings()) if settings else None
+        store, raw = present.as_stored
         change = build(present)
         next_store.prove(change, self._find_among(stored))
+        next_store.check_follows(change, store.known(raw))
         if prepare is not None:
             prepare(change)
         after = self._next_document(document, change, stored, write or self._with_sealed)
-        self.put(document, after)
+        active = after.configuration_key_id
+        reseals = active != document.configuration_key_id
+        also = self._closed.changes(store, change, active, reseals=reseals)
+        why = events_of(present, change)
+        if change.is_break:
+            self._epochs.foretell(change)
+        self._epochs.announce(change, why)
+        self.put(document, after, change, also)
         # If we die between the put and `advance`, the mark is older than the store, and the next `check_epoch` writes
         # event and mark. The put comes first: an event of a change that never happened could not be taken back.
         self.cache.remember(OpenStore(change.store, change.rmk, change.ring))
-        self._epochs.advance(change, events_of(present, change))
+        self._epochs.advance(change, why)
         return after, change
 
     def replace_settings(self, resettle: SettingsChange, event: Event) -> None:
@@ -314,9 +363,20 @@ class StoreKeeper:
             self.event_log.append([event])
             self._settle_if_proved()
 
-    def put(self, before: ConfigDocument, after: ConfigDocument) -> None:
-        """The commit: new store, previous store and root settings in one compare-and-set."""
-        self.configuration.compare_and_put(lambda _: after, expected_version=before.version)
+    def put(
+        self,
+        before: ConfigDocument,
+        after: ConfigDocument,
+        change: NextStore,
+        closed: Mapping[str, Change],
+    ) -> None:
+        """The commit: new store, previous store, closed stores, root settings and journals of keys in one compare-and-set."""
+        point = Point(change.store.epoch, hashlib.sha256(change.raw).digest())
+        self.configuration.compare_and_put(
+            lambda _: after,
+            also=lambda _: {**closed, **store_journals.rebound(self._coordinator, point)},
+            expected_version=before.version,
+        )
 
     def _next_document(
         self,
@@ -325,7 +385,7 @@ class StoreKeeper:
         settings: tuple[RootSettings, ...] | None,
         write: Write,
     ) -> ConfigDocument:
-        before = self.configuration.open_secret(STORE).reveal()
+        before = self.stored()
         after = write(document, {STORE: change.raw, PREVIOUS_STORE: before})
         if settings is not None:
             values = dict(after.values)
@@ -399,7 +459,8 @@ class StoreKeeper:
         # Several settings may match a wrap, since a root keeps its former ids. Only the one chosen for a present wrap
         # is needed for it; settings of a root that was left stay only while a former store may need them.
         chosen = [matching.choose(settings, wrap) for wrap in store.wraps]
-        former = [wrap for raw in store.former for wrap in kms_store.parse(raw).wraps]
+        closed = map(any_store.parse, self.closed_stores().values())
+        former = [wrap for one in closed for wrap in one.wraps]
         return tuple(root for root in settings if root in chosen or any(map(root.opens, former)))
 
     def _find_among(

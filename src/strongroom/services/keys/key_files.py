@@ -4,17 +4,18 @@ A replica belongs to the node if it holds the keys that the configuration docume
 other would not do: after a mix-up most of them may be another node's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.configuration_keys.key_files import KeyFiles, Named, OpenKey, Repaired
 from strongroom.coordination.base import Coordinator
+from strongroom.errors import KeystoreError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.keystore.replicas import KeystoreDirectory, ReplicaState
 from strongroom.kms import store as kms_store
-from strongroom.secrets import enc
+from strongroom.secrets import committed
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.keys import regenerate
 from strongroom.services.keys.keeper import LOCK, LOCK_WAIT_S
@@ -46,12 +47,24 @@ class KeyFilesService:
         coordinator: Coordinator,
         event_log: EventLog,
         recovery_file: Path,
+        claimed_installation: Callable[[], str],
     ) -> None:
+        """Take the ports.
+
+        Args:
+            configuration: Says which keys are needed.
+            directory: The folders of the key files.
+            coordinator: Holds the journal of a regeneration.
+            event_log: The log to which a repair is appended.
+            recovery_file: The copy of the configuration keys that are wrapped for recovery recipients.
+            claimed_installation: Returns the installation of entries that nothing proves.
+        """
         self._configuration = configuration
         self._directory = directory
         self._coordinator = coordinator
         self._event_log = event_log
         self._recovery_file = recovery_file
+        self._claimed_installation = claimed_installation
 
     def keystore(self) -> ShownKeystore:
         """The primary replica of the keystore; without any key in it.
@@ -88,14 +101,20 @@ class KeyFilesService:
             return repaired
 
     def _files(self) -> KeyFiles:
-        document = self._configuration.document()
-        named = Named(
+        return KeyFiles(self._directory, self._named(), self._recovery_file)
+
+    def _named(self) -> Named:
+        try:
+            document = self._configuration.document()
+        except KeystoreError:
+            # no replica proves the configuration: the files can still be compared with each other, and told
+            return Named(self._claimed_installation(), frozenset(), frozenset(), lambda _: ())
+        return Named(
             document.installation_id,
             self._configuration.configuration_keys_in_use(opened={}),
             self._begun(),
             self._recipients,
         )
-        return KeyFiles(self._directory, named, self._recovery_file)
 
     def _begun(self) -> frozenset[str]:
         """The keys of an unfinished regeneration: they are in no document yet, and must not be taken for strangers."""
@@ -106,6 +125,6 @@ class KeyFilesService:
 
     def _recipients(self, open_key: OpenKey) -> Sequence[str]:
         """The recovery recipients of the RMK, in the store that a configuration key opens."""
-        text = self._configuration.document().values[STORE]
-        raw = enc.open_value(open_key(enc.key_id_of(text)), STORE, text)
+        document = self._configuration.document()
+        raw = committed.open_text(document.installation_id, open_key, STORE, document.values[STORE])
         return kms_store.parse(raw).recipients

@@ -8,12 +8,15 @@ and `modes`.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from strongroom.clock import format_utc
 from strongroom.errors import StateError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
 from strongroom.kms import next_store, recovery_wraps
 from strongroom.kms.next_store import NextStore
+from strongroom.kms.states import MekState
 from strongroom.services.keys.history import ANY, Outside
 from strongroom.services.keys.keeper import CountUse, MekUse, Present, StoreKeeper, rotation_events
 from strongroom.system.plural import counted, sized
@@ -75,9 +78,9 @@ class MeksService:
         """
 
         def build(present: Present) -> NextStore:
-            kept = recovery_wraps.without(present.opened, drop)
-            roots = self._keeper.providers.all_for(kept.store, kept.store.mode)
-            return next_store.rotated(kept, roots, self._keeper.clock.now())
+            kept = recovery_wraps.without(present.opened.store, drop)
+            roots = self._keeper.providers.all_for(kept, kept.mode)
+            return next_store.rotated(present.opened, roots, self._keeper.clock.now())
 
         def events_of(present: Present, new: NextStore) -> list[Event]:
             old = present.opened
@@ -106,18 +109,68 @@ class MeksService:
 
         Raises:
             KeyNotFoundError: The ring has no MEK of this id.
-            StateError: The MEK is active, or in use, or a file cannot be read so that its use is unknown.
+            StateError: The MEK is active, or in use, or to be retired later, or a file cannot be read so that its use is
+                unknown.
         """
 
         def build(present: Present) -> NextStore:
             # the use is counted under the lock of keys, and on the store that is being replaced
-            smaller = next_store.without_mek(present.opened, mek_id)
+            smaller = next_store.without_mek(present.opened, mek_id, self._keeper.clock.now())
             self._check_unused(mek_id, gives_up)
             return smaller
 
         self._keeper.commit(build, lambda _, __: [events.mek_retired(actor, mek_id)])
 
+    def schedule(self, mek_id: str, days: int, actor: str) -> str:
+        """Let a decrypt-only MEK open nothing for some days, after which it may be retired; returns that time (findings D5).
+
+        Files and backups outside the store that need it show in these days, and it can still be taken back.
+
+        Args:
+            mek_id: The MEK.
+            days: For how many days at least the MEK stays in the store.
+            actor: The person or process that asks, for the events.
+
+        Raises:
+            KeyNotFoundError: The ring has no MEK of this id.
+            StateError: The MEK is active, or in use in the store, or a file cannot be read so that its use is unknown.
+        """
+        at = (self._keeper.clock.now() + timedelta(days=days)).replace(microsecond=0)
+
+        def build(present: Present) -> NextStore:
+            later = next_store.with_retirement(present.opened, mek_id, at)
+            self._check_not_in_store(mek_id)
+            return later
+
+        state = f"to be retired from {format_utc(at)} on"
+        self._keeper.commit(
+            build, lambda _, __: [events.key_changed(actor, "mek", mek_id, state=state)]
+        )
+        return format_utc(at)
+
+    def take_back(self, mek_id: str, actor: str) -> None:
+        """Take a scheduled retirement back: the MEK opens again what it sealed.
+
+        Raises:
+            KeyNotFoundError: The ring has no MEK of this id.
+            StateError: No retirement of it is scheduled.
+        """
+        state = MekState.DECRYPT_ONLY.value
+        self._keeper.commit(
+            lambda present: next_store.with_retirement(present.opened, mek_id, None),
+            lambda _, __: [events.key_changed(actor, "mek", mek_id, state=state)],
+        )
+
     def _check_unused(self, mek_id: str, gives_up: Outside) -> None:
+        found = self._check_not_in_store(mek_id)
+        if found.exceeds(gives_up):
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: {what_is_outside(found)}",
+                hint=f"{OUTSIDE_HINT}; or give up what still needs it, with --yes",
+            )
+
+    def _check_not_in_store(self, mek_id: str) -> Outside:
+        """Refuse a MEK that a file of the store needs, or may need; returns what needs it outside the store."""
         report = self.usage()
         if report.unreadable:
             raise StateError(
@@ -132,12 +185,7 @@ class MeksService:
                 f" ({sized(use.bytes)})",
                 hint="bring them to the active key: strongroom extracts rewrap --site SITE --wait",
             )
-        found = report.outside.get(mek_id, NOTHING)
-        if found.exceeds(gives_up):
-            raise StateError(
-                f"MEK {mek_id} cannot be retired: {what_is_outside(found)}",
-                hint=f"{OUTSIDE_HINT}; or give up what still needs it, with --yes",
-            )
+        return report.outside.get(mek_id, NOTHING)
 
 
 OUTSIDE_HINT = (

@@ -11,6 +11,7 @@ from strongroom.errors import ConflictError, RootError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
 from strongroom.kms import next_store, recovery_wraps, same_key
+from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.next_store import NextStore, RootSet
 from strongroom.kms.same_key import Recognised
@@ -79,6 +80,7 @@ class ModesService:
         unchanged = ModeChange(after, after, store.wraps[0].root_key_id, (), done=False)
         if wanted is None and store.mode == LOCAL:
             return unchanged
+        kms_store.check_room(store, meks=1)
         named = wanted is not None and store.mode == after and wanted.opens(store.wraps[0])
         # Settings may ask the root to create its key. If they name the key that protects the present RMK, it must
         # exist: creating another one in its place would hide that the key is gone.
@@ -143,7 +145,7 @@ class ModesService:
         def build(present: Present) -> NextStore:
             opened = present.opened
             # a recovery root that becomes the mode's root wraps the RMK once, not twice
-            others = recovery_wraps.without(opened, drop).store.wraps[1:]
+            others = recovery_wraps.without(opened.store, drop).wraps[1:]
             kept = [wrap for wrap in others if not (found and found.unwraps(wrap))]
             if found:
                 found.check_apart(kept, self._keeper.root_settings())
@@ -178,9 +180,11 @@ class ModesService:
             left.extend(mek.id for mek in closed.meks if mek.id not in known)
             return new
 
-        def events_of(_: Present, new: NextStore) -> list[Event]:
-            lost = MekState.UNAVAILABLE.value
+        def events_of(present: Present, new: NextStore) -> list[Event]:
+            lost, raw = MekState.UNAVAILABLE.value, present.as_stored[1]
+            digests = {"before": kms_store.digest(raw), "after": kms_store.digest(new.raw)}
             return [
+                events.kms_store_abandoned(actor, epoch=new.store.epoch, **digests),
                 events.kms_mode_changed(actor, before=before.mode, after=after),
                 events.key_generated(actor, "rmk", new.store.rmk_id),
                 events.key_generated(actor, "mek", new.ring.active.id),

@@ -8,24 +8,29 @@ by the old keys, after it by the new ones. Old keys are removed only after that.
 keep their values and are encrypted under the new keys.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 from strongroom.config import reseal
 from strongroom.config.document import ConfigDocument
 from strongroom.configuration_keys.keys import ConfigurationKeys
-from strongroom.coordination.base import Change
+from strongroom.coordination import floors
+from strongroom.coordination.base import Change, Coordinator
+from strongroom.coordination.floors import Point
+from strongroom.coordination.proving import ProvingLoader
 from strongroom.crypto import rng
-from strongroom.errors import FormatError, StateError
+from strongroom.errors import StateError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.checkpoints import CheckpointFile
 from strongroom.ids import new_id
 from strongroom.keystore import master_key
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms import next_store
 from strongroom.kms.next_store import NextStore
 from strongroom.secrets import asset_ring, enc
+from strongroom.services.keys import log_signing, store_journals
 from strongroom.services.keys.keeper import (
     LOCK,
     LOCK_WAIT_S,
@@ -40,7 +45,8 @@ from strongroom.services.secrets.embedded import AssetService
 from strongroom.services.secrets.rotate import SecretRotation
 from strongroom.services.secrets.scope import Outcome, Planned
 
-JOURNAL = "journal/regenerate"
+JOURNAL = store_journals.REGENERATE
+_VERSION = store_journals.VERSIONS[JOURNAL]
 KEYS = "keys"
 """The word of a scope that stands for the key hierarchy; a scope's other words are those of a secret rotation."""
 
@@ -55,6 +61,7 @@ class Journal:
         key_id: The new configuration key's id.
         old_key_id: The configuration key that was active before.
         run: The id under which secrets are rotated.
+        store: Epoch and digest of the present KMS store.
         only: The scope: `keys` and words of a rotation; empty is everything.
     """
 
@@ -62,7 +69,8 @@ class Journal:
     alias: str
     key_id: str
     old_key_id: str
-    run: str = ""
+    run: str
+    store: Point
     only: tuple[str, ...] = ()
 
     @property
@@ -78,28 +86,50 @@ class Journal:
 
     def serialize(self) -> bytes:
         """Canonical bytes."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        members = {"step": self.step, "alias": self.alias, "key_id": self.key_id, "run": self.run}
+        more = {"old_key_id": self.old_key_id, "only": list(self.only), "v": _VERSION}
+        return store_journals.KIND.dumps(
+            {**members, **more, "store": store_journals.plain(self.store)}
+        )
 
     @classmethod
     def parse(cls, raw: bytes) -> "Journal":
         """Parse the bytes of a journal.
 
         Raises:
-            FormatError: The journal is damaged.
+            FormatError: The journal is not canonical, of another version, or has wrong members.
         """
-        try:
-            found = cls(**json.loads(raw))
-            return replace(found, only=tuple(found.only))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise FormatError("the journal of the regeneration is damaged") from error
+        found = store_journals.KIND.loads(raw)
+        found.check_version("v", _VERSION)
+        found.check_names((*cls.__annotations__, "v"))
+        return cls(
+            found.number("step"),
+            found.text("alias"),
+            found.text("key_id"),
+            found.text("old_key_id"),
+            found.text("run"),
+            store_journals.point_of(found),
+            found.texts("only"),
+        )
+
+
+Renewing = Callable[[str], AbstractContextManager[None]]
+"""While it is held, each put writes every entry anew under the next configuration key, of this id."""
 
 
 @dataclass(frozen=True)
 class KeyHolders:
-    """The key files of the node; `open_keys` reads them anew at each call, since the steps change them."""
+    """The key files of the node, and the checkpoint of its event log.
+
+    `open_keys` reads the key files anew at each call, since the steps change them. `reseal_local` seals what the node
+    itself keeps under a configuration key, given by its id, and returns the names of what it sealed.
+    """
 
     directory: KeystoreDirectory
     open_keys: Callable[[], ConfigurationKeys]
+    checkpoints: CheckpointFile
+    renewing: Renewing
+    reseal_local: Callable[[str], Collection[str]] = lambda _: ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +167,18 @@ class RegeneratePlan:
 
 
 Step = Callable[[Journal, str], None]
+
+
+def coming_alias(entries: ProvingLoader) -> str:
+    """The alias of the master key that an unfinished run adds; empty if no run is under way, or it renews no keys."""
+    found = entries.load(JOURNAL)
+    return Journal.parse(found.payload).alias if found else ""
+
+
+def coming_key(coordinator: Coordinator) -> str:
+    """The id of the configuration key that an unfinished run adds; empty as for `coming_alias`."""
+    found = coordinator.get(JOURNAL)
+    return Journal.parse(found.value).key_id if found else ""
 
 
 class RegenerateService:
@@ -195,8 +237,8 @@ class RegenerateService:
         Raises:
             UsageError: The scope names a secret that cannot be rotated.
         """
-        found = self._coordinator.get(JOURNAL)
-        journal = Journal.parse(found.value) if found else Journal(0, "", "", "", "", tuple(only))
+        found = self._found()
+        journal = found or Journal(0, "", "", "", "", self._keeper.point(), tuple(only))
         words = journal.secrets
         secrets = self._rotation.plan(words) if words is not None else []
         steps = self._steps(journal, lambda _: None, [])[journal.step :]
@@ -222,10 +264,10 @@ class RegenerateService:
     # ---- the journal -----------------------------------------------------------------------------
 
     def _begin(self, only: tuple[str, ...]) -> tuple[Journal, bool]:
-        found = self._coordinator.get(JOURNAL)
+        found = self._found()
         if found is not None:
-            return Journal.parse(found.value), True
-        asked = Journal(0, "", "", "", new_id(), only)
+            return found, True
+        asked = Journal(0, "", "", "", new_id(), self._keeper.point(), only)
         if asked.secrets is not None:
             # A wrong scope is refused before the journal is written: once stored, every later run would resume it and
             # fail.
@@ -250,10 +292,30 @@ class RegenerateService:
         old_key_id = self._configuration.document().configuration_key_id
         return replace(journal, alias=entry.alias, key_id=new_id(), old_key_id=old_key_id)
 
+    def _found(self) -> Journal | None:
+        """The journal of the run that was interrupted, refused if it is not of this time (entries.md 3.4)."""
+        entry = self._coordinator.get(JOURNAL)
+        if entry is None:
+            return None
+        journal = Journal.parse(entry.value)
+        floors.check_same_store(journal.store, self._keeper.point())
+        present = self._holders.open_keys().present
+        is_added = journal.step >= self._number(journal, self._add_configuration_key)
+        if journal.keys and (is_added or journal.key_id in present.ids):
+            active, upcoming = present.active, present.next
+            floors.check_regeneration(journal.key_id, active=active, next_id=upcoming)
+        return journal
+
+    def _number(self, journal: Journal, wanted: Step) -> int:
+        steps = [step for step, _ in self._steps(journal, lambda _: None, [])]
+        return steps.index(wanted) + 1 if wanted in steps else len(steps) + 1
+
     def _advance(self, journal: Journal, step: int) -> Journal:
         found = self._coordinator.get(JOURNAL)
         version = 0 if found is None else found.version
-        done = replace(journal, step=step)
+        # the step may have put another KMS store, and the journal with it
+        present = Journal.parse(found.value) if found else journal
+        done = replace(present, step=step)
         self._coordinator.put({JOURNAL: Change(done.serialize(), version)})
         return done
 
@@ -288,7 +350,7 @@ class RegenerateService:
             # The record is wrapped for the recovery recipients before it is stored. If we died after storing a bare
             # one, the node would depend on a key that no recovery kit opens (M1).
             present = keys.for_recipients(made, key, self._keeper.current()[0].recipients)
-        keys.add(present)
+        keys.add_next(present)
         self._event_log.append([events.key_generated(actor, "configuration", journal.key_id)])
 
     def _replace_values(self, journal: Journal, actor: str) -> None:
@@ -297,7 +359,9 @@ class RegenerateService:
             # The run before died between the put and its events. `check_epoch` writes the event of the store, and the
             # events of the values are written here; nothing is put again.
             self._keeper.check_epoch()
-            self._event_log.append(_value_events(actor, journal, before))
+            self._event_log.append(
+                sealing_events(actor, journal.key_id, journal.old_key_id, before)
+            )
             return
 
         ring = self._assets.ring().with_new_active(embedded.new_key(self._clock))
@@ -309,37 +373,45 @@ class RegenerateService:
 
         def write(document: ConfigDocument, values: Mapping[str, bytes]) -> ConfigDocument:
             new_key = self._configuration.open_key(journal.key_id)
-            more = {**values, embedded.PARAMETER: asset_ring.serialize(ring)}
+            more = {
+                **values,
+                embedded.PARAMETER: asset_ring.serialize(ring),
+                log_signing.PARAMETER: log_signing.renewed(self._configuration),
+            }
             return reseal.reseal_all(
                 document, self._configuration.open_key, new_key, journal.key_id, more
             )
 
-        after, _ = self._keeper.commit_unsettled(
-            build, lambda old, new: rotation_events(actor, old.opened, new), write=write
-        )
+        with self._holders.renewing(journal.key_id):
+            after, _ = self._keeper.commit_unsettled(
+                build, lambda old, new: rotation_events(actor, old.opened, new), write=write
+            )
+        # the next events are signed by the new key, and begin with the event that says so
+        self._holders.checkpoints.forget_signer()
         asset = events.key_generated(actor, "asset", ring.active_id)
-        self._event_log.append([asset, *_value_events(actor, journal, after)])
+        self._event_log.append(
+            [asset, *sealing_events(actor, journal.key_id, journal.old_key_id, after)]
+        )
 
     def _project(self, journal: Journal, actor: str) -> None:
-        del journal, actor
+        # the node itself opens its coordination service by these, so they go before the old key does
+        names = self._holders.reseal_local(journal.key_id)
+        self._event_log.append(
+            [events.secret_encrypted(actor, name, journal.key_id) for name in names]
+        )
         self._configuration.project()
         self._assets.reseal_all()
         self._drop_old_asset_keys()
+        # A power failure may take back the newest checkpoint. Behind this point it could be one of the former key alone,
+        # which nobody would take any more.
+        self._holders.checkpoints.sync()
+        log_signing.drop_former(self._configuration)
 
     def _retire_configuration_key(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
-        keys.set_state(journal.key_id)
+        keys.settle(journal.key_id)
         self._keeper.settle()
-        # A secret rotation seals a new value and then writes its journal, which names the key. Between the two the old
-        # key looks unused; the lock keeps it from being removed in that moment.
-        with self._coordinator.lock(secret_rotation.LOCK, wait_s=secret_rotation.LOCK_WAIT_S):
-            in_use = self._configuration.configuration_keys_in_use()
-            for record in keys.load():
-                if record.id not in in_use:
-                    # The event comes before the removal: if we died after a removal without event, the resumed run
-                    # would no longer see the key, and the log would never say that it is gone.
-                    self._event_log.append([events.key_removed(actor, "configuration", record.id)])
-                    keys.remove(record.id)
+        remove_unused_keys(keys, self._keeper, self._coordinator, actor)
 
     def _retire_master_keys(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
@@ -365,13 +437,45 @@ class RegenerateService:
         )
 
 
-def _value_events(actor: str, journal: Journal, document: ConfigDocument) -> list[Event]:
+def remove_unused_keys(
+    keys: ConfigurationKeys,
+    keeper: StoreKeeper,
+    coordinator: Coordinator,
+    actor: str,
+    *,
+    among: Collection[str] | None = None,
+) -> None:
+    """Remove the configuration keys that neither a version of the configuration nor a journal names.
+
+    Args:
+        keys: The records.
+        keeper: The KMS store, with the configuration and the event log.
+        coordinator: Holds the lock of secret rotations.
+        actor: The person or process that asks, for the events.
+        among: The ids of the keys that may go; None is all.
+    """
+    # A secret rotation seals a new value and then writes its journal, which names the key. Between the two the old key
+    # looks unused; the lock keeps it from being removed in that moment.
+    with coordinator.lock(secret_rotation.LOCK, wait_s=secret_rotation.LOCK_WAIT_S):
+        in_use = keeper.configuration.configuration_keys_in_use()
+        for record in keys.load():
+            if record.id not in in_use and (among is None or record.id in among):
+                # The event comes before the removal: if we died after a removal without event, the resumed run would no
+                # longer see the key, and the log would never say that it is gone.
+                keeper.event_log.append([events.key_removed(actor, "configuration", record.id)])
+                keys.remove(record.id)
+
+
+def sealing_events(
+    actor: str, key_id: str, old_key_id: str, document: ConfigDocument
+) -> list[Event]:
+    """The events of a configuration whose secrets were all sealed under another key."""
     changed = [
-        events.key_changed(actor, "configuration", journal.key_id, state="active"),
-        events.key_changed(actor, "configuration", journal.old_key_id, state="decrypt-only"),
+        events.key_changed(actor, "configuration", key_id, state="active"),
+        events.key_changed(actor, "configuration", old_key_id, state="decrypt-only"),
     ]
     secrets = [
-        events.secret_encrypted(actor, name, journal.key_id)
+        events.secret_encrypted(actor, name, key_id)
         for name, text in sorted(document.values.items())
         if enc.is_enc(text)
     ]

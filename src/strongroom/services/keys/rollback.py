@@ -1,30 +1,42 @@
-"""Detects a KMS store that was rolled back, by the highest epoch seen (docs/format/kms-store.md 4.3, R19).
+"""Detects a KMS store that was rolled back, or does not follow from the one before it (docs/format/kms-store.md 6, R19).
 
-Every change of the store raises its epoch by one. Somebody who can write to the coordination service, but holds no key,
-can put back an older store, which is genuine and opens: a removed root, or a key that was rotated because it leaked,
-would work again. The highest epoch and the digest of its store are therefore kept apart from the store, as a mark.
+Every change of the store raises its epoch by one, and the store before signs the next. Somebody who can write to the
+coordination service, but holds no key, can put back an older store, which is genuine and opens: a removed root, or a key
+that was rotated because it leaked, would work again. Somebody who holds the configuration key can make a store of his own.
+What was seen last is therefore kept apart from the store, as a mark, and the present store must follow from it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from strongroom.errors import IntegrityError, StateError
+from strongroom.errors import StateError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
-from strongroom.kms import store as kms_store
+from strongroom.kms.links import Known
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.store import KmsStore
+from strongroom.services.keys import witness
+from strongroom.services.keys.follows import check_follows
+from strongroom.services.keys.witness import StoreMark, Told
 
 
 class EpochMarks(Protocol):
-    """The mark: the highest epoch seen and the digest of its store, kept apart from the store."""
+    """The mark: the store that was seen last, kept apart from the store."""
 
-    def read(self) -> tuple[int, str] | None:
-        """Epoch and digest of the marked store; None if no store was seen yet."""
+    def read(self) -> Known | None:
+        """The marked store; None if no store was seen yet."""
         ...
 
-    def write(self, epoch: int, digest: str) -> None:
-        """Keep epoch and digest; durable when the call returns."""
+    def accepted(self) -> Known | None:
+        """The store that an administrator accepted last, which need not be there; None if he accepted none."""
+        ...
+
+    def accept(self, named: Known) -> None:
+        """Keep a store as accepted; durable when the call returns."""
+        ...
+
+    def write(self, seen: Known) -> None:
+        """Keep a store as the one that was seen last; durable when the call returns."""
         ...
 
 
@@ -38,7 +50,7 @@ class EpochGuard:
 
         Args:
             current: Returns the present store and its bytes.
-            marks: Keeps the highest epoch seen.
+            marks: Keeps the store that was seen last.
             event_log: The log to which the changes are appended.
         """
         self._current = current
@@ -46,44 +58,64 @@ class EpochGuard:
         self._event_log = event_log
 
     def check(self) -> None:
-        """Refuse a store that is older than one seen before (R19), and mark a newer one.
+        """Refuse a store that does not follow from the one seen last (R19), and mark a newer one.
 
         Raises:
-            IntegrityError: The store was rolled back or replaced.
+            IntegrityError: The store was rolled back, replaced or made by somebody without the keys of the one before it.
         """
         store, raw = self._current()
-        seen = (store.epoch, kms_store.digest(raw))
-        mark = self._marks.read()
-        if mark == seen:
+        mark, seen = self._marks.read(), store.known(raw)
+        if mark is not None and not check_follows(store, raw, mark, self._marks.accepted()):
             return
-        # the same epoch with other bytes is refused as well: somebody replaced the marked store by another change
-        if mark is not None and store.epoch <= mark[0]:
-            raise IntegrityError(
-                f"the KMS store has epoch {store.epoch}, but epoch {mark[0]} was seen before: "
-                "it was rolled back or replaced",
-                hint=f"find out why; then 'strongroom recover --accept-epoch {store.epoch}'",
+        # The process that committed this store died before it wrote the mark, if the log has its event, or even that; both
+        # are written now. The log is asked, for whoever put the store there may have removed the mark.
+        present = StoreMark(seen.epoch, seen.digest)
+        told = witness.read(self._event_log.history(*witness.IDS)).check(present)
+        if told is not Told.DONE:
+            self._event_log.append(
+                [events.kms_store_changed(events.SYSTEM, epoch=seen.epoch, digest=seen.digest)]
             )
-        # the process that committed this store died before it wrote the event and the mark: both are written now
-        self._event_log.append(
-            [events.kms_store_changed(events.SYSTEM, epoch=seen[0], digest=seen[1])]
-        )
-        self._marks.write(*seen)
+        self._marks.write(seen)
 
-    def accept(self, epoch: int, actor: str) -> None:
-        """Mark the present store as the newest, though a higher epoch was seen; an administrator's decision.
+    def accept(self, epoch: int, digest: str, actor: str) -> None:
+        """Mark the present store as the one that counts, whatever was seen before; an administrator's decision (6.5).
 
         Raises:
-            StateError: The present store has another epoch than the administrator named.
+            StateError: The present store is another one than the administrator named.
         """
         store, raw = self._current()
-        if store.epoch != epoch:
-            raise StateError(f"the KMS store has epoch {store.epoch}, not {epoch}")
-        self._event_log.append([events.kms_epoch_accepted(actor, epoch=epoch)])
-        self._marks.write(epoch, kms_store.digest(raw))
+        seen = store.known(raw)
+        if (seen.epoch, seen.digest) != (epoch, digest):
+            raise StateError(
+                f"the KMS store has epoch {seen.epoch} and digest {seen.digest}: nothing was accepted"
+            )
+        self._event_log.append(
+            [events.kms_epoch_accepted(actor, epoch=seen.epoch, digest=seen.digest)]
+        )
+        self._marks.write(seen)
+
+    def foretell(self, to: NextStore) -> None:
+        """Accept a store that breaks with the one before it, before it is put: the command that makes it is the decision.
+
+        If the process dies between the put and `advance`, the next one finds it accepted.
+        """
+        self._marks.accept(to.store.known(to.raw))
+
+    def announce(self, to: NextStore, why: Sequence[Event]) -> None:
+        """Log that a store is about to be put: a store that no event announced is taken by nobody.
+
+        Args:
+            to: The next store, proved.
+            why: The events of the change, which are logged when it is done.
+        """
+        seen = to.store.known(to.raw)
+        self._event_log.append(
+            [events.kms_store_changing(why[0].actor, epoch=seen.epoch, digest=seen.digest)]
+        )
 
     def advance(self, to: NextStore, why: Sequence[Event]) -> None:
         """Log the events of a committed change, then move the mark to its store."""
-        epoch, digest = to.store.epoch, kms_store.digest(to.raw)
-        changed = events.kms_store_changed(why[0].actor, epoch=epoch, digest=digest)
+        seen = to.store.known(to.raw)
+        changed = events.kms_store_changed(why[0].actor, epoch=seen.epoch, digest=seen.digest)
         self._event_log.append([*why, changed])
-        self._marks.write(epoch, digest)
+        self._marks.write(seen)

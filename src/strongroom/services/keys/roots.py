@@ -13,7 +13,9 @@ from strongroom.configuration_keys.recovery_copy import RecipientDrift, recipien
 from strongroom.errors import StateError, StrongroomError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
-from strongroom.kms import next_store, same_key
+from strongroom.kms import any_store, next_store, same_key
+from strongroom.kms import store as kms_store
+from strongroom.kms.closed_stores import ClosedStore
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.opening import FindRoot, OpenStore
@@ -51,6 +53,25 @@ class RootState:
     added_at: str
     last_verified: str
     describe: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClosedState:
+    """A closed KMS store, as it may be shown.
+
+    Attributes:
+        digest: SHA-256 of its bytes, by which it is named.
+        epoch: The epoch of that store.
+        rmk_id: The RMK of that store.
+        meks: The ids of its MEKs.
+        roots: Kind and key of each root that would open it.
+    """
+
+    digest: str
+    epoch: int
+    rmk_id: str
+    meks: tuple[str, ...]
+    roots: tuple[str, ...]
 
 
 class RootsService:
@@ -94,6 +115,7 @@ class RootsService:
         """
         is_recipient = settings.kind in RECIPIENT_KINDS
         store, _ = self._keeper.current()
+        kms_store.check_room(store, wraps=1)
         root, found = self._keeper.providers.build(settings), Recognised(settings.lasting)
         if root.describe().online:
             trials.try_out(root)
@@ -105,7 +127,7 @@ class RootsService:
             _check_new(opened.store, found)
             found.check_apart(opened.store.wraps, self._keeper.root_settings())
             apart = same_key.renamed(opened, settings, self._keeper.providers.find)
-            return next_store.with_wrap(apart, root)
+            return next_store.with_wrap(opened, root, apart)
 
         def events_of(_: Present, new: NextStore) -> list[Event]:
             done = events.root_added(actor, settings.kind, new.store.wraps[-1].root_key_id)
@@ -190,14 +212,33 @@ class RootsService:
         )
         return ids
 
+    def closed(self) -> tuple[ClosedState, ...]:
+        """The closed stores: what they hold, and by which roots they would open.
+
+        Raises:
+            IntegrityError: A closed store is missing, or is another one.
+        """
+        return tuple(_closed_state(one, raw) for one, raw in self._keeper.closed_stores().items())
+
+    def forget(self, digest: str, actor: str) -> None:
+        """Give a closed store up for good (docs/format/kms-store.md 7.3).
+
+        Raises:
+            NotFoundError: There is no closed store of this digest.
+        """
+        self._keeper.commit(
+            lambda present: next_store.forgotten(present.opened, digest),
+            lambda _, __: [events.key_removed(actor, "closed store", digest)],
+        )
+
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _opened_former(self, find: FindRoot) -> dict[bytes, KeyRing]:
-        """The MEKs of each former store that opens."""
+    def _opened_former(self, find: FindRoot) -> dict[ClosedStore, KeyRing]:
+        """The MEKs of each closed store that opens."""
         found = {}
-        for raw in self._keeper.current()[0].former:
+        for one, raw in self._keeper.closed_stores().items():
             with suppress(StrongroomError):
-                found[raw] = trials.open_former(raw, find)
+                found[one] = trials.open_former(raw, find)
         return found
 
     def _state(self, store: KmsStore, wrap: WrapRecord) -> RootState:
@@ -239,6 +280,14 @@ class RootsService:
     def _keys_moved(self, actor: str, recipient: str) -> tuple[Event, ...]:
         ids = [record.id for record in self._open_keys().records]
         return tuple(events.key_moved(actor, "configuration", one, place=recipient) for one in ids)
+
+
+def _closed_state(one: ClosedStore, raw: bytes) -> ClosedState:
+    store = any_store.parse(raw)
+    roots = tuple(f"{wrap.kind} {wrap.root_key_id}" for wrap in store.wraps)
+    return ClosedState(
+        one.digest, one.epoch, store.rmk_id, tuple(mek.id for mek in store.meks), roots
+    )
 
 
 def _check_new(store: KmsStore, found: Recognised) -> None:

@@ -8,6 +8,8 @@ from strongroom.coordination.base import Coordinator
 from strongroom.services.configuration.service import ConfigurationService
 
 STORE = "kms.persistent_store"
+STALE_S = 20.0
+"""Twice the session of a coordination service: for so long nothing is sealed by what a node heard last (cluster.md b5)."""
 
 
 class ConfiguredStore:
@@ -20,6 +22,10 @@ class ConfiguredStore:
     def version(self) -> int:
         """The version of the configuration, which grows with every change of any value."""
         return self._coordinator.version(versions.CURRENT)
+
+    def recent_version(self) -> int:
+        """The version of the configuration as it was at most `STALE_S` seconds ago."""
+        return self._coordinator.recent_version(versions.CURRENT, STALE_S)
 
     def load(self) -> tuple[bytes, int]:
         """The store's bytes, and a version that is not newer than those bytes."""

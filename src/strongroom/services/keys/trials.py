@@ -1,8 +1,7 @@
 """Looks at a root, or at a former store, before anything depends on it."""
 
 from strongroom.errors import RootError
-from strongroom.kms import opening
-from strongroom.kms import store as kms_store
+from strongroom.kms import any_store, opening
 from strongroom.kms.keyring import KeyRing
 from strongroom.kms.opening import FindRoot
 from strongroom.roots.base import RootProvider
@@ -31,4 +30,4 @@ def open_former(raw: bytes, find: FindRoot) -> KeyRing:
     Raises:
         StrongroomError: No root opens it.
     """
-    return opening.open_store(kms_store.parse(raw), find, lambda *_: None).ring
+    return opening.open_keys(any_store.parse(raw), find, lambda *_: None).ring

@@ -11,15 +11,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.clock import Clock, format_utc
-from strongroom.configuration_keys import keys
+from strongroom.configuration_keys import generations, keys
 from strongroom.configuration_keys import records as key_records
-from strongroom.configuration_keys.records import WrapKind
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.crypto import aead, rng
+from strongroom.crypto import rng
+from strongroom.crypto.installation_identity import InstallationIdentity
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     AuthenticationError,
-    IntegrityError,
     KeystoreError,
     UsageError,
 )
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from strongroom.config.document import ConfigDocument
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.services.configuration.service import ConfigurationService
+    from strongroom.services.keys.identity import IdentityService
 
 # the entry's name since 0.1.0, where this package was called topology
 CREDENTIALS = "topology/credentials"
@@ -64,6 +64,7 @@ class TopologyPorts:
         event_log: The log to which admissions and refusals are appended.
         clock: Gives the present.
         node_id: Id of this node.
+        identity: The identity of the installation, which signs the file.
     """
 
     configuration: "ConfigurationService"
@@ -72,6 +73,7 @@ class TopologyPorts:
     event_log: EventLog
     clock: Clock
     node_id: str
+    identity: "IdentityService"
 
 
 class BootstrapRequest(NamedTuple):
@@ -128,12 +130,13 @@ class TopologyService:
             ports.coordinator.lock(_LIST_LOCK, wait_s=LOCK_WAIT_S),
         ):
             issued, version = self._issued()
-            file = self._new_file(wanted, issued)
+            identity = ports.identity.key()
+            file = self._new_file(wanted, issued, identity.identity)
             key = ports.configuration.open_key(file.configuration_key_id)
             if file.credential is not None:
                 entry = _remembered(file, file.credential)
                 self._put(credentials.with_new(issued, entry, file.created_at), version)
-            text = bootstrap_file.serialize(file, key)
+            text = bootstrap_file.serialize(file, key, identity)
             ports.event_log.append(
                 [
                     events.key_moved(actor, "master", file.master_key, place=file.node_id),
@@ -234,7 +237,9 @@ class TopologyService:
     def _generation(self, document: "ConfigDocument") -> Generation:
         return Generation(self._ports.directory.load().newest, document.configuration_key_id)
 
-    def _new_file(self, wanted: BootstrapRequest, issued: Issued) -> BootstrapFile:
+    def _new_file(
+        self, wanted: BootstrapRequest, issued: Issued, identity: InstallationIdentity
+    ) -> BootstrapFile:
         ports, directory = self._ports, self._ports.directory
         document = ports.configuration.document()
         generation, now = self._generation(document), ports.clock.now()
@@ -253,6 +258,7 @@ class TopologyService:
             keystore_password=SecretBytes(password),
             configuration_keys=guarded_files.read(records, key_records.MAX_BYTES),
             credential=Credential(new_id(), rng.new_key()) if is_embedded else None,
+            identity=identity.public,
         )
 
     def _life(self) -> timedelta:
@@ -282,18 +288,14 @@ def prove(data: bytes, clock: Clock) -> BootstrapFile:
 def _configuration_key(file: BootstrapFile) -> SecretBytes:
     """The active configuration key of a bootstrap file, opened in memory by the keystore in the same file."""
     keystore = Keystore(pkcs12.parse(file.keystore, file.keystore_password))
-    records = key_records.parse(file.configuration_keys, file.installation_id)
-    found = [record for record in records if record.id == file.configuration_key_id]
+    records = generations.read(file.configuration_keys, file.installation_id, keystore).present
+    found = [record for record in records.records if record.id == file.configuration_key_id]
     if not found:
         raise KeystoreError("the active configuration key is not in the bootstrap file", hint=_HINT)
     for wrap in found[0].wraps:
-        entry = keystore.find(wrap.name) if wrap.kind is WrapKind.MASTER_KEY else None
-        if entry is not None:
-            aad = key_records.wrap_aad(file.installation_id, found[0].id, wrap.id)
-            try:
-                return aead.unwrap(wrap.wrapped, kek=key_records.wrap_key(entry.key), aad=aad)
-            except IntegrityError:
-                continue
+        key = generations.unwrap(records, found[0], wrap, keystore)
+        if key is not None:
+            return key
     raise KeystoreError(
         "the keystore in the bootstrap file does not open its configuration key", hint=_HINT
     )

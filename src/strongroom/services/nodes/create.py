@@ -10,16 +10,16 @@ from pathlib import Path
 
 from strongroom.clock import Clock
 from strongroom.configuration_keys.keys import ConfigurationKeys
-from strongroom.configuration_keys.records import ConfigurationKeyState
 from strongroom.crypto import rng
+from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.statements import Origin
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.ids import InstallationId, new_id
 from strongroom.keystore import master_key
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms import next_store
-from strongroom.kms import store as kms_store
 from strongroom.kms.next_store import RootSet
 from strongroom.repository.unit_of_work import Repository
 from strongroom.roots.base import RootProvider
@@ -27,7 +27,7 @@ from strongroom.roots.registry import LOCAL
 from strongroom.secrets import asset_ring, enc
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.directory import first_rows
-from strongroom.services.keys import log_signing
+from strongroom.services.keys import identity, log_signing
 from strongroom.services.keys.rollback import EpochMarks
 from strongroom.services.keys.stored import STORE
 from strongroom.services.secrets import embedded
@@ -55,13 +55,14 @@ class NewNodePorts:
 
 @dataclass(frozen=True)
 class NewNode:
-    """The node that was created; ids only."""
+    """The node that was created; ids, and the fingerprint of the installation's identity."""
 
     root: Path
     installation_id: str
     configuration_key_id: str
     rmk_id: str
     mek_id: str
+    fingerprint: str
 
 
 def initialise(
@@ -80,7 +81,7 @@ def initialise(
         durable.make_folder(folder, ports.file_modes)
     installation_id, key_id = InstallationId(new_id()), new_id()
     key = _make_keys(ports, installation_id, key_id)
-    change = _make_configuration(ports, installation_id, key, key_id)
+    change, signer = _make_configuration(ports, installation_id, key, key_id)
     first_rows.create_platform(
         ports.repository,
         ports.event_log,
@@ -89,9 +90,16 @@ def initialise(
         admin_name=admin,
         admin_password=password,
     )
-    ports.marks.write(change.store.epoch, kms_store.digest(change.raw))
+    ports.marks.write(change.store.known(change.raw))
     ports.configuration.project()
-    made = NewNode(root, installation_id, key_id, change.store.rmk_id, change.ring.active.id)
+    made = NewNode(
+        root,
+        installation_id,
+        key_id,
+        change.store.rmk_id,
+        change.ring.active.id,
+        signer.fingerprint,
+    )
     ports.event_log.append(_events(ports, made, actor))
     return made
 
@@ -103,22 +111,14 @@ def _make_keys(ports: NewNodePorts, installation_id: str, key_id: str) -> Secret
     entry = master_key.new_master_key(now)
     directory.create(entry)
     keys, key = ports.open_keys(installation_id), rng.new_key()
-    keys.create(
-        keys.new_record(
-            key,
-            key_id=key_id,
-            created_at=now,
-            alias=entry.alias,
-            state=ConfigurationKeyState.ACTIVE,
-        )
-    )
+    keys.create(keys.new_record(key, key_id=key_id, created_at=now, alias=entry.alias))
     return key
 
 
 def _make_configuration(
     ports: NewNodePorts, installation_id: InstallationId, key: SecretBytes, key_id: str
-) -> next_store.NextStore:
-    now = ports.clock.now()
+) -> tuple[next_store.NextStore, IdentityKey]:
+    now, seed = ports.clock.now(), rng.new_key()
     root = ports.local_root(key_id, lambda _: key)
     change = next_store.initial(installation_id, RootSet(LOCAL, root), now)
     next_store.prove(change, lambda _: root)
@@ -126,10 +126,11 @@ def _make_configuration(
         STORE: change.raw,
         embedded.PARAMETER: asset_ring.serialize(embedded.first_ring(ports.clock)),
         log_signing.PARAMETER: rng.new_key().reveal(),
+        identity.PARAMETER: seed.reveal(),
     }
     document = ports.configuration.initial_document(installation_id, key, key_id, now, hierarchy)
     ports.configuration.create(document)
-    return change
+    return change, IdentityKey(Origin(installation_id), seed)
 
 
 def _events(ports: NewNodePorts, made: NewNode, actor: str) -> list[Event]:
@@ -140,6 +141,7 @@ def _events(ports: NewNodePorts, made: NewNode, actor: str) -> list[Event]:
         events.key_generated(actor, "configuration", made.configuration_key_id),
         events.key_generated(actor, "rmk", made.rmk_id),
         events.key_generated(actor, "mek", made.mek_id),
+        events.key_generated(actor, identity.KIND, made.fingerprint),
         *(
             events.secret_encrypted(actor, name, made.configuration_key_id)
             for name, text in sorted(document.values.items())

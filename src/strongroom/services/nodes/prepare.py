@@ -63,7 +63,13 @@ def prepare(
     ports.event_log.append(
         [
             events.key_moved(actor, "master", file.master_key, place=file.node_id),
-            events.node_prepared(actor, file.installation_id, file.node_id, server=server),
+            events.node_prepared(
+                actor,
+                file.installation_id,
+                file.node_id,
+                server=server,
+                fingerprint=file.fingerprint,
+            ),
         ]
     )
     return node

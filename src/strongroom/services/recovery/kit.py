@@ -8,12 +8,14 @@ made: K of the texts, chosen at random, are read back and combined.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from strongroom.clock import format_utc
 from strongroom.crypto import age, rng, shares
 from strongroom.errors import IntegrityError
 
 _WORDS_PER_LINE = 6
+_PAIR = 2
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,26 @@ class Kit:
     texts: dict[str, str] = field(repr=False)
 
 
-def make_kit(threshold: int, count: int, installation_id: str, moment: datetime) -> Kit:
+class Owner(NamedTuple):
+    """The installation whose keys a kit opens.
+
+    Attributes:
+        installation_id: Id of the installation.
+        fingerprint: Fingerprint of its identity.
+    """
+
+    installation_id: str
+    fingerprint: str
+
+
+def make_kit(threshold: int, count: int, owner: Owner, moment: datetime) -> Kit:
     """Make an identity, split it, compose the texts and prove them; only the shares remain of the identity.
+
+    Args:
+        threshold: How many shares are needed.
+        count: How many shares to make.
+        owner: The installation, which is printed on each share.
+        moment: The time, which is printed as well.
 
     Raises:
         UsageError: The numbers are not 1 <= threshold <= count <= 16.
@@ -45,7 +65,7 @@ def make_kit(threshold: int, count: int, installation_id: str, moment: datetime)
     identity = age.new_identity()
     made = shares.split(identity, threshold, count)
     set_id = shares.describe(made[0]).set_id
-    head = _Head(identity.recipient, installation_id, format_utc(moment))
+    head = _Head(identity.recipient, owner, format_utc(moment))
     texts = {
         f"share-{number}-of-{count}.txt": _text(mnemonic, head)
         for number, mnemonic in enumerate(made, 1)
@@ -53,6 +73,13 @@ def make_kit(threshold: int, count: int, installation_id: str, moment: datetime)
     kit = Kit(identity.recipient, set_id, threshold, count, texts)
     prove(kit, list(texts.values()))
     return kit
+
+
+def owner_of(text: str) -> Owner:
+    """The installation that the text of a share names in its printed lines; empty parts where a line was not copied."""
+    lines = (line.removeprefix("#").split() for line in text.splitlines() if line.startswith("#"))
+    said = {words[0]: words[1] for words in lines if len(words) == _PAIR}
+    return Owner(said.get("installation", ""), said.get("fingerprint", ""))
 
 
 def prove(kit: Kit, texts: Sequence[str]) -> None:
@@ -70,7 +97,7 @@ def prove(kit: Kit, texts: Sequence[str]) -> None:
 @dataclass(frozen=True)
 class _Head:
     recipient: str
-    installation_id: str
+    owner: Owner
     made_at: str
 
 
@@ -79,7 +106,8 @@ def _text(mnemonic: str, head: _Head) -> str:
     lines = [
         f"strongroom recovery share {info.index} of {info.count}",
         "",
-        f"installation  {head.installation_id}",
+        f"installation  {head.owner.installation_id}",
+        f"fingerprint   {head.owner.fingerprint}",
         f"set           {info.set_id}",
         f"recipient     {head.recipient}",
         f"made at       {head.made_at}",
@@ -87,6 +115,9 @@ def _text(mnemonic: str, head: _Head) -> str:
         f"Any {info.threshold} of the {info.count} shares of this set open the keys of this installation, on any",
         "machine that has a copy of its data directory. Fewer open nothing. Print it, give each share",
         "to another person, then delete the files.",
+        "",
+        "The fingerprint is that of the installation: a copy of a data directory that has another one is",
+        "not of this installation, even if these shares open it.",
         "",
         "To check this share alone:   strongroom recover --drill --share FILE",
         "To check that enough open:   strongroom recover --drill --share FILE --share FILE …",

@@ -1,25 +1,28 @@
 """`strongroom recover`: brings a node back whose root, keystore or both are gone (M1, R13).
 
 The operator gives an identity that was kept apart, or shares that combine to one. The recovery makes a new keystore if
-the old one is lost, then a new RMK in local mode, since the old root may be lost or in foreign hands. A journal in the
+the old one is lost, then a new RMK in local mode, since the old root may be lost or in foreign hands, and in every case
+a new configuration key: whoever made the copy of the data directory, or read it, may know the old one. A journal in the
 coordination service names what is to be replaced; every step may be repeated, so the next run of a killed command
 finishes (docs/format/recovery.md 6).
 """
 
-import json
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strongroom.clock import Clock, format_utc
+from strongroom.config import reseal
+from strongroom.config.document import ConfigDocument
 from strongroom.configuration_keys import records
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.configuration_keys.records import WrapKind
+from strongroom.coordination import floors
 from strongroom.coordination.base import Change, Coordinator
+from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
-    FormatError,
     IntegrityError,
     KeyNotFoundError,
     KeystoreError,
@@ -27,6 +30,7 @@ from strongroom.errors import (
 )
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.ids import new_id
 from strongroom.keystore import master_key, replicas
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms import next_store
@@ -37,49 +41,18 @@ from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.registry import LOCAL, RECIPIENT_KINDS
 from strongroom.services.keys import regenerate
 from strongroom.services.keys.keeper import Present, StoreKeeper, rotation_events
+from strongroom.services.keys.regenerate import Renewing
 from strongroom.services.keys.roots import RootsService
+from strongroom.services.recovery.journal import JOURNAL, Journal
 from strongroom.services.recovery.opener import Identities, NodeOpener, Opened
+from strongroom.services.recovery.origin import NOTHING_KNOWN, Known
+from strongroom.services.recovery.results import Drilled, Recovered
 from strongroom.system import disk, durable, guarded_files
 from strongroom.system.durable import sync_folder
 from strongroom.system.plural import counted
 
-JOURNAL = "journal/recover"
-_VERSION = 1
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Journal:
-    """The decisions of a recovery, as they are stored.
-
-    Attributes:
-        rmk_id: The RMK that is to be replaced.
-        keystore: Whether the keystore is lost.
-        v: Version of this form.
-    """
-
-    rmk_id: str
-    keystore: bool
-    v: int = _VERSION
-
-    def serialize(self) -> bytes:
-        """Canonical bytes."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
-
-    @classmethod
-    def parse(cls, raw: bytes) -> "Journal":
-        """Parse the bytes of a journal.
-
-        Raises:
-            FormatError: The journal is damaged, or of another version.
-        """
-        try:
-            found = cls(**json.loads(raw))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise FormatError("the journal of the recovery is damaged") from error
-        if found.v != _VERSION:
-            raise FormatError(f"the journal of the recovery has version {found.v}")
-        return found
+_REASON = "the node was recovered"
 
 
 @dataclass(frozen=True)
@@ -96,6 +69,8 @@ class RecoverPorts:
         record_files: The files of the configuration keys' records.
         local_root: Makes the local root that wraps by the configuration key of an id.
         clock: Gives the times of records and file names.
+        renewing: Lets the put within it write every entry anew under the next configuration key.
+        as_it_is: Takes the state as it is, for an actor and a reason; the puts within it make the anchor anew.
     """
 
     opener: NodeOpener
@@ -107,52 +82,8 @@ class RecoverPorts:
     local_root: Callable[[str], RootProvider]
     record_files: tuple[Path, ...]
     clock: Clock
-
-
-@dataclass(frozen=True)
-class Drilled:
-    """The result of a drill; ids only, no keys.
-
-    Attributes:
-        kind: Kind of the recovery root.
-        recipient: The recipient whose identity opened the node.
-        wrap_id: The wrap of the RMK that opened.
-        rmk_id: The RMK.
-        meks: How many MEKs opened.
-        configuration_keys: Ids of the configuration keys that opened.
-        not_opened: Ids of the configuration keys that did not.
-        not_noted: Why the time of the drill could not be stored; empty if it was, or was not wanted.
-    """
-
-    kind: str
-    recipient: str
-    wrap_id: str
-    rmk_id: str
-    meks: int
-    configuration_keys: tuple[str, ...]
-    not_noted: str = ""
-    not_opened: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """The result of a recovery.
-
-    Attributes:
-        done: Whether anything had to be recovered.
-        keystore_renewed: Whether a new keystore was made.
-        rmk_id: The RMK from now on.
-        mek_id: The MEK that encrypts from now on.
-        adopted: MEKs of closed stores that the identity opened, available again.
-        left: Configuration keys that no identity and no keystore opened; their records are kept in `*.lost-<time>`.
-    """
-
-    done: bool
-    keystore_renewed: bool
-    rmk_id: str
-    mek_id: str
-    adopted: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
+    renewing: Renewing
+    as_it_is: Callable[[str, str], AbstractContextManager[None]]
 
 
 class RecoverService:
@@ -163,18 +94,22 @@ class RecoverService:
         self._keeper = ports.keeper
         self._configuration = ports.keeper.configuration
 
-    def drill(self, identities: Identities, actor: str, *, note: bool = True) -> Drilled:
+    def drill(
+        self, identities: Identities, actor: str, known: Known = NOTHING_KNOWN, *, note: bool = True
+    ) -> Drilled:
         """Prove that these identities open RMK and configuration keys now; shows neither.
 
         Args:
             identities: Identities from a file, or combined from shares.
             actor: The person or process that asks, for the event.
+            known: The installation as far as the operator knows it, which the data directory must be of.
             note: Whether to store the time as the wrap's `last_verified`.
 
         Raises:
+            IntegrityError: The data directory is of another installation than the known one.
             StrongroomError: The identities do not open both.
         """
-        opened = self._ports.opener.open(identities)
+        opened = self._ports.opener.open(identities, known)
         wrap, why = opened.wrap, ""
         if note:
             try:
@@ -183,17 +118,28 @@ class RecoverService:
                 why = error.with_hint
         rmk_id, meks = opened.store.rmk.id, len(tuple(opened.store.ring))
         keys = tuple(sorted(opened.keys))
-        closed = tuple(sorted(one.id for one in opened.records if one.id not in opened.keys))
-        return Drilled(wrap.kind, wrap.root_key_id, wrap.id, rmk_id, meks, keys, why, closed)
+        closed = tuple(sorted(one for one in opened.records.ids if one not in opened.keys))
+        return Drilled(
+            wrap.kind,
+            wrap.root_key_id,
+            wrap.id,
+            rmk_id,
+            meks,
+            keys,
+            why,
+            closed,
+            opened.fingerprint,
+        )
 
-    def plan(self, identities: Identities) -> tuple[str, ...]:
+    def plan(self, identities: Identities, known: Known = NOTHING_KNOWN) -> tuple[str, ...]:
         """The steps of `recover` in words, after proving that the identities open the node.
 
         Raises:
+            IntegrityError: The data directory is of another installation than the known one.
             StrongroomError: The identities do not open the node.
         """
-        opened = self._ports.opener.open(identities)
-        if self._journal() is None and self._is_whole(opened):
+        opened = self._ports.opener.open(identities, known)
+        if self._journal(opened) is None and self._is_whole(opened):
             return ()
         self._left_behind(opened)
         store = opened.store.store
@@ -207,28 +153,51 @@ class RecoverService:
         recipients = counted(len(store.recipients), "recovery recipient")
         return (
             *keystore,
-            f"make a new RMK under {LOCAL} {opened.active_id}, and a new MEK that encrypts",
+            f"make a new configuration key in the place of {opened.active_id}, and seal all secrets under it",
+            f"make a new RMK under {LOCAL} in its care, and a new MEK that encrypts",
             f"wrap {meks} by it, decrypt-only, and the RMK for {recipients}",
             f"drop the wrap of {mode.kind} {mode.root_key_id}",
             *(f"keep {root} beside it, if it answers" for root in online),
         )
 
-    def recover(self, identities: Identities, actor: str, report: Report) -> Recovered:
+    def recover(
+        self, identities: Identities, actor: str, report: Report, known: Known = NOTHING_KNOWN
+    ) -> Recovered:
         """Bring the node back, or finish the run that was interrupted.
 
         Args:
             identities: Identities from a file, or combined from shares.
             actor: The person or process that asks, for the events.
             report: Called with a sentence for each step.
+            known: The installation as far as the operator knows it, which the data directory must be of.
 
         Raises:
+            IntegrityError: The data directory is of another installation than the known one; nothing was changed.
             StrongroomError: The identities do not open the node; then nothing was changed.
         """
-        opened = self._ports.opener.open(identities)
-        journal = self._journal()
+        opened = self._ports.opener.open(identities, known)
+        journal = self._journal(opened)
         if journal is None and self._is_whole(opened):
             ring = opened.store.ring
-            return Recovered(False, False, opened.store.rmk.id, ring.active.id)
+            return Recovered(
+                False,
+                False,
+                opened.store.rmk.id,
+                ring.active.id,
+                configuration_key_id=opened.active_id,
+                fingerprint=opened.fingerprint,
+            )
+        with self._ports.as_it_is(actor, _REASON):
+            return self._bring_back(opened, journal, identities, actor, report)
+
+    def _bring_back(
+        self,
+        opened: Opened,
+        journal: Journal | None,
+        identities: Identities,
+        actor: str,
+        report: Report,
+    ) -> Recovered:
         left = self._left_behind(opened)
         if journal is None or self._is_of_before(journal, opened):
             journal = self._begin(opened)
@@ -239,14 +208,25 @@ class RecoverService:
             report("making a new keystore, and wrapping the configuration keys by it")
             self._renew_keystore(opened, actor)
         if opened.store.rmk.id == journal.rmk_id or not self._is_whole(opened):
-            report("making a new RMK and a new MEK in local mode")
-            self._replace_store(opened, identities, actor, report)
+            report("making a new configuration key, and a new RMK and a new MEK in local mode")
+            journal = self._add_key(journal, opened, actor)
+            self._replace_store(journal, opened, identities, actor, report)
+        self._settle_key(journal, actor)
         adopted = self._ports.roots.adopt(
             actor, lambda wrap: self._ports.opener.provider(wrap, identities)
         )
-        self._finish(opened, actor, "renewed" if renews else "kept")
+        self._finish(journal, opened, actor, "renewed" if renews else "kept")
         present = self._keeper.cache.opened()
-        return Recovered(True, renews, present.rmk.id, present.ring.active.id, adopted, left)
+        return Recovered(
+            True,
+            renews,
+            present.rmk.id,
+            present.ring.active.id,
+            adopted,
+            left,
+            self._configuration.document().configuration_key_id,
+            opened.fingerprint,
+        )
 
     # ---- what there is ---------------------------------------------------------------------------
 
@@ -283,28 +263,42 @@ class RecoverService:
 
     # ---- the journal -----------------------------------------------------------------------------
 
-    def _journal(self) -> Journal | None:
+    def _journal(self, opened: Opened) -> Journal | None:
+        """The journal, refused if it is not of the present store (entries.md 3.4)."""
         found = self._ports.coordinator.get(JOURNAL)
-        return None if found is None else Journal.parse(found.value)
+        if found is None:
+            return None
+        journal = Journal.parse(found.value)
+        floors.check_same_store(journal.store, opened.point)
+        return journal
 
     def _is_of_before(self, journal: Journal, opened: Opened) -> bool:
         """Whether the journal is left from an earlier loss: the RMK that it names was replaced, and the node is broken again."""
         return opened.store.rmk.id != journal.rmk_id and not self._is_whole(opened)
 
     def _begin(self, opened: Opened) -> Journal:
-        journal = Journal(opened.store.rmk.id, not self._keys_are_whole())
+        is_lost = not self._keys_are_whole()
+        decided = Journal(opened.store.rmk.id, is_lost, opened.point, new_id(), opened.active_id)
+        return self._write(decided)
+
+    def _write(self, journal: Journal) -> Journal:
         found = self._ports.coordinator.get(JOURNAL)
         change = Change(journal.serialize(), found.version if found else 0)
         self._ports.coordinator.put({JOURNAL: change})
         return journal
 
-    def _finish(self, opened: Opened, actor: str, keystore: str) -> None:
+    def _finish(self, journal: Journal, opened: Opened, actor: str, keystore: str) -> None:
         self._configuration.project()
         self._keeper.prove().check(
             lambda problem: IntegrityError(
                 f"the recovered node does not prove: {problem}",
                 hint="see to it, then run the command again: it goes on from here",
             )
+        )
+        # Only the key that was replaced goes: others may open what lies elsewhere, and are nobody's business here.
+        keys = self._ports.open_keys(self._configuration.document().installation_id)
+        regenerate.remove_unused_keys(
+            keys, self._keeper, self._ports.coordinator, actor, among={journal.old_key_id}
         )
         done = events.node_recovered(
             actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
@@ -326,12 +320,7 @@ class RecoverService:
             self._ensure_keystore()
             self._rewrap_keys(opened, openable)
         self._ports.directory.repair()
-        installation_id = self._configuration.document().installation_id
-        keys = self._ports.open_keys(installation_id)
-        keys.repair()
-        # The journal of a regeneration in progress names a master key that was lost with the keystore: resuming it
-        # would fail for ever. The configuration key that it had added stays, and only decrypts.
-        self._drop(regenerate.JOURNAL)
+        self._ports.open_keys(self._configuration.document().installation_id).repair()
         alias = self._ports.directory.load().newest
         moved = [events.key_moved(actor, "configuration", one, place=alias) for one in opened.keys]
         self._keeper.event_log.append([events.key_generated(actor, "master", alias), *moved])
@@ -356,7 +345,7 @@ class RecoverService:
     def _openable(self, opened: Opened) -> dict[str, SecretBytes]:
         """The configuration keys that the identity opens, together with those that the keystore still opens."""
         found = dict(opened.keys)
-        for record in opened.records:
+        for record in opened.records.records:
             if record.id not in found:
                 with suppress(KeystoreError, KeyNotFoundError):
                     keys = self._ports.open_keys(self._configuration.document().installation_id)
@@ -372,7 +361,7 @@ class RecoverService:
         if self._keys_are_whole():
             return ()
         keys = self._openable(opened)
-        left = tuple(sorted(one.id for one in opened.records if one.id not in keys))
+        left = tuple(sorted(one for one in opened.records.ids if one not in keys))
         if needed := sorted(self._configuration.configuration_keys_in_use(keys) & set(left)):
             raise KeyNotFoundError(
                 f"the configuration needs {', '.join(needed)}, which these identities do not open;"
@@ -393,30 +382,55 @@ class RecoverService:
                 durable.write_file(kept, data, durable.PRIVATE)
 
     def _rewrap_keys(self, opened: Opened, opened_keys: dict[str, SecretBytes]) -> None:
-        keys = self._ports.open_keys(self._configuration.document().installation_id)
+        document = self._configuration.document()
+        keys = self._ports.open_keys(document.installation_id)
         alias = self._ports.directory.load().newest
-        keys.restore(
-            tuple(
-                record._replace(
-                    wraps=(
-                        *keys.new_record(
-                            opened_keys[record.id],
-                            key_id=record.id,
-                            created_at=record.created_at,
-                            alias=alias,
-                        ).wraps,
-                        *record.of_kind(WrapKind.RECIPIENT),
-                    )
+        records = tuple(
+            record._replace(
+                wraps=(
+                    *keys.new_record(
+                        opened_keys[record.id],
+                        key_id=record.id,
+                        created_at=record.created_at,
+                        alias=alias,
+                    ).wraps,
+                    *record.of_kind(WrapKind.RECIPIENT),
                 )
-                for record in opened.records
-                if record.id in opened_keys
             )
+            for record in opened.records.records
+            if record.id in opened_keys
         )
+        keys.restore(opened.records.replaced(records, document.configuration_key_id))
 
-    # ---- step 2: the KMS store -------------------------------------------------------------------
+    # ---- step 2: configuration key and KMS store -------------------------------------------------
+
+    def _add_key(self, journal: Journal, opened: Opened, actor: str) -> Journal:
+        """Add the configuration key of the journal to the records, wrapped for the recovery recipients too."""
+        document = self._configuration.document()
+        keys = self._ports.open_keys(document.installation_id)
+        if keys.present.next != journal.key_id:
+            if not journal.key_id or journal.key_id in keys.present.ids:
+                # If the records have the key: the keystore was lost once more after the key had been added, and the
+                # records that were made anew say nothing of a next key, so this one only decrypts.
+                journal = self._write(replace(journal, key_id=new_id()))
+            # The put of a regeneration may have been made or not: its key is active if the configuration names it, else
+            # it stays and only decrypts.
+            keys.settle(document.configuration_key_id)
+            key, alias = rng.new_key(), self._ports.directory.load().newest
+            now = self._ports.clock.now()
+            record = keys.new_record(key, key_id=journal.key_id, created_at=now, alias=alias)
+            keys.add_next(keys.for_recipients(record, key, opened.store.store.recipients))
+        self._keeper.event_log.append(
+            [events.key_generated(actor, "configuration", journal.key_id)]
+        )
+        # A regeneration that was under way is given up: its key is not `next` any more, and its master key may be lost.
+        # Its journal goes after the records were written, which are under the newest master key since then: without the
+        # journal, nothing would explain records under an older one.
+        self._drop(regenerate.JOURNAL)
+        return journal
 
     def _replace_store(
-        self, opened: Opened, identities: Identities, actor: str, report: Report
+        self, journal: Journal, opened: Opened, identities: Identities, actor: str, report: Report
     ) -> None:
         before = list[OpenStore]()
 
@@ -424,7 +438,7 @@ class RecoverService:
             store, _ = present.as_stored
             again, _wrap = self._ports.opener.open_store(store, identities)
             before.append(again)
-            root = self._ports.local_root(self._configuration.document().configuration_key_id)
+            root = self._ports.local_root(journal.key_id)
             others = self._others(store, report)
             return next_store.rotated(again, RootSet(LOCAL, root, others), self._keeper.clock.now())
 
@@ -437,7 +451,27 @@ class RecoverService:
                 *rotation_events(actor, old, new),
             ]
 
-        self._keeper.commit(build, events_of, lambda stored: stored)
+        def write(document: ConfigDocument, values: Mapping[str, bytes]) -> ConfigDocument:
+            open_key = self._configuration.open_key
+            return reseal.reseal_all(
+                document, open_key, open_key(journal.key_id), journal.key_id, values
+            )
+
+        with self._keeper.changing(), self._ports.renewing(journal.key_id):
+            self._keeper.commit_unsettled(build, events_of, write=write)
+
+    def _settle_key(self, journal: Journal, actor: str) -> None:
+        """Say in the records, too, that the key which the configuration names is active."""
+        document = self._configuration.document()
+        keys = self._ports.open_keys(document.installation_id)
+        if keys.present.next == document.configuration_key_id:
+            # The events come before the records: a run that died between the put and its events finds the key as the
+            # next one still, and tells of it.
+            told = regenerate.sealing_events(
+                actor, document.configuration_key_id, journal.old_key_id, document
+            )
+            self._keeper.event_log.append(told)
+        keys.settle(document.configuration_key_id)
 
     def _others(self, store: KmsStore, report: Report) -> tuple[RootProvider, ...]:
         """The recovery recipients, and those recovery roots that still answer."""

@@ -24,10 +24,12 @@ from strongroom.config.rotation import (
     serialize_kept,
     serialize_records,
 )
+from strongroom.coordination import floors
 from strongroom.coordination.base import Change, Coordinator, Versioned
 from strongroom.secrets import catalog, enc
 
 if TYPE_CHECKING:
+    from strongroom.config.document import ConfigDocument
     from strongroom.services.configuration.service import ConfigurationService
 
 MAX_AUTOMATIC_TRIES = 8
@@ -61,15 +63,16 @@ class RotationJournals:
 
         Raises:
             FormatError: The journal is damaged.
+            IntegrityError: The journal is of a rotation that is over, or of a later configuration.
         """
         entry = self._coordinator.get(PREFIX + min(parameters))
-        return _found(entry) if entry else None
+        return self._found(entry) if entry else None
 
     def all(self) -> list[StoredJournal]:
         """Every journal."""
         entries = self._coordinator.list(PREFIX)
         keys = [PREFIX + name for name in catalog.SECRETS]
-        return [_found(entries[key]) for key in keys if key in entries]
+        return [self._found(entries[key]) for key in keys if key in entries]
 
     def records(self) -> dict[str, RotationRecord]:
         """When each secret was last rotated; a secret that was never rotated is missing."""
@@ -85,12 +88,16 @@ class RotationJournals:
     def promote(self, found: StoredJournal) -> StoredJournal:
         """Make the new value the configured one, with journal and record, in one transaction (§2.2, §2.3)."""
         promoted = found.journal.promoted
-        record = RotationRecord(format_utc(self._clock.now()), promoted.run, promoted.consumer)
-        also = {
-            promoted.key: Change(promoted.serialize(), found.version),
-            RECORDS: self._with_records(dict.fromkeys(promoted.new, record)),
-        }
         values = {**promoted.new, **promoted.new_logins}
+
+        def also(document: "ConfigDocument") -> Mapping[str, Change]:
+            return {
+                promoted.key: Change(promoted.serialize(), found.version),
+                RECORDS: self._with_records(
+                    promoted.new, promoted.run, promoted.consumer, document
+                ),
+            }
+
         self._configuration.compare_and_put(
             lambda document: document.with_values(values), also=also
         )
@@ -98,10 +105,9 @@ class RotationJournals:
 
     def promote_unused(self, values: Mapping[str, str], run: str) -> None:
         """Set new values and their records in one transaction, for secrets that no component uses."""
-        record = RotationRecord(format_utc(self._clock.now()), run, "")
-        also = {RECORDS: self._with_records(dict.fromkeys(values, record))}
         self._configuration.compare_and_put(
-            lambda document: document.with_values(values), also=also
+            lambda document: document.with_values(values),
+            also=lambda document: {RECORDS: self._with_records(values, run, "", document)},
         )
 
     def failed(self, found: StoredJournal, problem: str) -> StoredJournal:
@@ -179,13 +185,22 @@ class RotationJournals:
         self._coordinator.put({journal.key: Change(journal.serialize(), found.version)})
         return StoredJournal(journal, found.version + 1)
 
-    def _with_records(self, changed: Mapping[str, RotationRecord]) -> Change:
+    def _with_records(
+        self, names: Iterable[str], run: str, consumer: str, document: "ConfigDocument"
+    ) -> Change:
+        """The records with one for each of these secrets, which this document is the first to say."""
+        now = format_utc(self._clock.now())
+        changed = dict.fromkeys(names, RotationRecord(now, run, consumer, document.version))
         records = serialize_records({**self.records(), **changed})
         return versions.set_entry(self._coordinator, RECORDS, records)
 
-
-def _found(entry: Versioned) -> StoredJournal:
-    return StoredJournal(RotationJournal.parse(entry.value), entry.version)
+    def _found(self, entry: Versioned) -> StoredJournal:
+        """A stored journal, refused if it is not of this time (entries.md 3.3)."""
+        journal = RotationJournal.parse(entry.value)
+        records = {name: record.point for name, record in self.records().items()}
+        version = self._configuration.document().version
+        floors.check_rotation(journal.point, records, document_version=version)
+        return StoredJournal(journal, entry.version)
 
 
 def is_promoted(found: StoredJournal) -> bool:

@@ -290,7 +290,11 @@ class SecretRotation:
         seal = self._configuration.seal_secret
         sealed = {name: seal(name, value.reveal()) for name, value in fresh.items()}
         self.journals.promote_unused(sealed, run)
-        rotated = [events.secret_rotated(actor, name, "", step="promoted") for name in sealed]
+        version = self._configuration.version
+        rotated = [
+            events.secret_rotated(actor, name, "", step="promoted", version=version)
+            for name in sealed
+        ]
         self._event_log.append([*encrypted(actor, sealed), *rotated])
         self._configuration.project()
 

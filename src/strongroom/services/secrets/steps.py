@@ -24,7 +24,7 @@ from strongroom.errors import (
 )
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
-from strongroom.secrets import enc
+from strongroom.secrets import committed
 from strongroom.services.secrets.journals import RotationJournals, StoredJournal, is_promoted
 from strongroom.services.secrets.scope import Accepts, Outcome
 
@@ -118,6 +118,7 @@ class RotationSteps:
         journal = RotationJournal(
             consumer=described.id,
             run=run,
+            document=self._configuration.document().version,
             new={
                 name: self._configuration.seal_secret(name, fresh[name].reveal())
                 for name in described.parameters
@@ -241,10 +242,10 @@ class RotationSteps:
         return _outcome(work, error, accepts)
 
     def _log_step(self, work: _Rotation, step: str) -> None:
-        described = work.consumer.describe()
+        described, version = work.consumer.describe(), self._configuration.version
         self._event_log.append(
             [
-                events.secret_rotated(work.actor, name, described.id, step=step)
+                events.secret_rotated(work.actor, name, described.id, step=step, version=version)
                 for name in described.parameters
             ]
         )
@@ -260,14 +261,14 @@ class RotationSteps:
 
     def open_text(self, name: str, text: str) -> SecretBytes:
         """Open a sealed text by the configuration key that the text names."""
-        key = self._configuration.open_key(enc.key_id_of(text))
-        return SecretBytes(enc.open_value(key, name, text))
+        return self._configuration.open_text(name, text)
 
 
 def encrypted(actor: str, sealed: Mapping[str, str]) -> list[Event]:
     """The events of newly encrypted values, one for each (C-23)."""
     return [
-        events.secret_encrypted(actor, name, enc.key_id_of(text)) for name, text in sealed.items()
+        events.secret_encrypted(actor, name, committed.key_id_of(text))
+        for name, text in sealed.items()
     ]
 
 

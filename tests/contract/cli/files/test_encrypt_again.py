@@ -1,6 +1,6 @@
 """Encrypting what is encrypted: said and refused, unless it is asked for (findings K19)."""
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from strongroom.cli import dispatch
 from strongroom.errors import FormatError
 from strongroom.extracts import model
 from strongroom.extracts.model import FileType
+from tests.support import forked
 from tests.support.servers import BIN
 
 CONTENT = b"the content of a file"
@@ -25,11 +26,9 @@ def _run(node_dir: Path, *words: str | Path) -> int:
     return dispatch.main("strongroom", [*map(str, words), "--data-dir", str(node_dir)])
 
 
-def _pipe(
-    node_dir: Path, source: bytes, *words: str | Path
-) -> "subprocess.CompletedProcess[bytes]":
+def _pipe(node_dir: Path, source: bytes, *words: str | Path) -> forked.Ended:
     command = [str(BIN / "strongroom"), *map(str, words), "--data-dir", str(node_dir)]
-    return subprocess.run(command, input=source, capture_output=True, check=False, timeout=60)
+    return forked.run(command, folder=Path.cwd(), environment=os.environ, stdin=source)
 
 
 def test_a_file_is_refused_and_nothing_is_written(

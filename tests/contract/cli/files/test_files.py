@@ -16,7 +16,7 @@ from strongroom.cli import dispatch
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope import header as headers
 from strongroom.envelope import pages
-from strongroom.envelope.header import Placement
+from strongroom.envelope.header import BLOCK_BYTES, MAX_HEADER_BYTES, Placement
 from strongroom.node import opening
 from tests.contract.cli.readers import read_a_little
 from tests.support import seen
@@ -191,21 +191,25 @@ def test_inspect_needs_no_node(tool: Tool, tmp_path: Path) -> None:
     other = Tool(tmp_path / "no node", tool.folder)
     shown = json.loads(other.run("inspect", path, "--json").stdout)
     assert shown["plaintext_bytes"] == 5
-    assert shown["body_offset"] == 4096
+    assert shown["body_offset"] == MAX_HEADER_BYTES
     assert shown["segment_bytes"] == 262144
-    assert len(bytes.fromhex(shown["context"])) == 32
+    context = bytes.fromhex(shown["context"])
+    assert context[:20] == b"strongroom/v2/stream"
+    assert len(context) == 20 + 32
     assert shown["mek_id"] == shown["slots"][0]["mek_id"]
     assert "data_key" not in shown
     said = other.run("inspect", path)
     assert b"unauthenticated" in said.stderr
     assert b"plaintext bytes 5" in said.stdout
-    assert b"key slot 1      empty" in said.stdout
+    # a slot that was never used is written as the other one
+    for number in (b"0", b"1"):
+        assert b"key slot %b      MEK %b" % (number, shown["mek_id"].encode()) in said.stdout
 
 
 def test_inspect_shows_damage(tool: Tool, capsys: pytest.CaptureFixture[str]) -> None:
     path = tool.sealed(data=b"hello")
     data = bytearray(path.read_bytes())
-    data[1024] ^= 1
+    data[BLOCK_BYTES + 100] ^= 1
     path.write_bytes(data[:-6])
     assert tool.inside("inspect", path) == 0
     said = capsys.readouterr().out
@@ -219,7 +223,7 @@ def test_a_revealed_data_key_is_an_event(tool: Tool, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert tool.inside("inspect", path, "--json", "--reveal-data-key") == 0
     shown = json.loads(capsys.readouterr().out)
-    header = pages.parse(path.read_bytes()[:4096])
+    header = pages.parse(path.read_bytes()[:MAX_HEADER_BYTES])
     headers.check_commitment(header.prelude, SecretBytes(bytes.fromhex(shown["data_key"])))
     last = tool.events()[-1]
     assert last["id"] == "DATA_KEY_REVEALED"
@@ -246,7 +250,7 @@ def test_an_event_that_cannot_be_written_refuses_the_key(tool: Tool) -> None:
 def test_rewrap_of_many_files(tool: Tool, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tool.sealed(f"file{number}", b"x" * number) for number in range(5)]
     os.link(paths[0], tool.folder / "second name")
-    bodies = [path.read_bytes()[4096:] for path in paths]
+    bodies = [path.read_bytes()[MAX_HEADER_BYTES:] for path in paths]
     active = tool.rotate()
     capsys.readouterr()
     names = [*paths, paths[0], tool.folder / "second name", tool.folder / "missing"]
@@ -255,9 +259,9 @@ def test_rewrap_of_many_files(tool: Tool, capsys: pytest.CaptureFixture[str]) ->
     assert "5 rewrapped, 2 had nothing to do, 1 failed" in said.err
     assert said.out.count(": rewrapped") == 5
     for path, body in zip(paths, bodies, strict=True):
-        header = pages.parse(path.read_bytes()[:4096])
+        header = pages.parse(path.read_bytes()[:MAX_HEADER_BYTES])
         assert header.mek_ids == {active}
-        assert path.read_bytes()[4096:] == body
+        assert path.read_bytes()[MAX_HEADER_BYTES:] == body
     changed = [event for event in tool.events() if event["id"] == "FILE_REWRAPPED"]
     assert len(changed) == 5
     assert {event["details"]["after"] for event in changed} == {active}
@@ -271,7 +275,7 @@ def test_rewrap_follows_a_link_that_one_names(tool: Tool) -> None:
     active = tool.rotate()
     (tool.folder / "link").symlink_to(path)
     assert tool.inside("rewrap", tool.folder / "link") == 0
-    assert pages.parse(path.read_bytes()[:4096]).mek_ids == {active}
+    assert pages.parse(path.read_bytes()[:MAX_HEADER_BYTES]).mek_ids == {active}
 
 
 def test_rewrap_leaves_other_files_alone(tool: Tool) -> None:

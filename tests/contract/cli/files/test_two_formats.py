@@ -45,9 +45,8 @@ def logged(tool: Tool) -> str:
     return (tool.node_dir / "tabsvc" / "events" / "node1.jsonl").read_text()
 
 
-def test_a_node_writes_format_1_until_it_is_told_otherwise(tool: Tool) -> None:
-    """The release before opens what this one writes."""
-    assert header_of(tool.sealed()).prelude.format == FORMAT_1
+def test_a_node_writes_format_2(tool: Tool) -> None:
+    assert header_of(tool.sealed()).prelude.format == FORMAT_2
 
 
 def test_files_and_pipes(tool: Tool, version: int) -> None:
@@ -56,7 +55,7 @@ def test_files_and_pipes(tool: Tool, version: int) -> None:
     assert tool.inside("verify", path) == 0
     assert tool.inside("decrypt", path, tool.folder / "back") == 0
     assert (tool.folder / "back").read_bytes() == DATA
-    # another process, which writes format 1, reads the one and the other
+    # another process, which writes format 2, reads the one and the other
     assert tool.run("decrypt", path, "-").stdout == DATA
     assert tool.run("decrypt", "-", "-", data=path.read_bytes()).stdout == DATA
     assert tool.run("decrypt", "-", "-", data=path.read_bytes()[:-1]).returncode == 20

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
+from strongroom.kms import store as kms_store
+from strongroom.kms.links import Known
 from strongroom.runtime.processes import SERVICES
 
 UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -67,12 +69,18 @@ def test_a_red_status_ends_with_1(node_dir: Path, capsys: pytest.CaptureFixture[
     from strongroom.node import opening
 
     node = opening.open_node(str(node_dir))
-    node._kms_ports.marks.write(9, "0" * 64)
+    node._kms_ports.marks.write(Known(9, "0" * 64, bytes(32)))
+    digest = kms_store.digest(node.kms_store.current()[1])
     node.close()
     assert run("tsm", node_dir, "security", "kms", "status") == 1
     assert capsys.readouterr().out.startswith("Status: ERROR\nProblem: the KMS store has epoch 1")
     assert run("tsm", node_dir, "status") == 1
-    assert run("strongroom", node_dir, "recover", "--accept-epoch", "1") == 0
+    assert run("tsm", node_dir, "security", "kms", "accept", "--epoch", "1", "--digest", "0") == 2
+    other = ("--epoch", "1", "--digest", "0" * 64)
+    assert run("tsm", node_dir, "security", "kms", "accept", *other) == 7
+    assert (
+        run("tsm", node_dir, "security", "kms", "accept", "--epoch", "1", "--digest", digest) == 0
+    )
     assert run("tsm", node_dir, "security", "kms", "status") == 0
 
 
@@ -155,7 +163,9 @@ def test_status_of_a_node_that_nobody_serves(
     node_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("tsm", node_dir, "status") == 0
-    assert capsys.readouterr().out == "Status: STOPPED\nKeys: OK\nAddress: -\n"  # findings F4
+    first, fingerprint = capsys.readouterr().out.split("Fingerprint: ")
+    assert first == "Status: STOPPED\nKeys: OK\nAddress: -\n"  # findings F4
+    fingerprint = fingerprint.removesuffix("\n")
     assert run("tsm", node_dir, "status", "-v") == 0
     assert "\tStatus: STOPPED\n" in capsys.readouterr().out
     status = run_json(capsys, "tsm", node_dir, "status")
@@ -164,6 +174,7 @@ def test_status_of_a_node_that_nobody_serves(
         "node": "node1",
         "url": None,
         "keys": "OK",
+        "fingerprint": fingerprint,
         "processes": {},
         "warnings": [],
         "ending": [],
@@ -279,11 +290,10 @@ def test_help_lists_every_command(tool: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_help_says_all_that_recover_does(capsys: pytest.CaptureFixture[str]) -> None:
-    """It said no more than what `--accept-epoch` does."""
+    """It said no more than what an option of it does."""
     assert dispatch.main("strongroom", ["--help"]) == 0
     line = next(row for row in capsys.readouterr().out.splitlines() if " recover " in row)
     assert "bring back a node whose root or keystore is gone" in line
-    assert "accept an old KMS store" in line
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.node import opening
 from tests.support.command_lines import Line, lines
 
+pytestmark = pytest.mark.table
+
 VALUE, LINES, OWN_FORMAT = "one value", "lines", "a format of its own"
 #: What is in the file of an option, by the name that the option has in the parsed result.
 KINDS: Mapping[str, str] = {
@@ -26,6 +28,8 @@ KINDS: Mapping[str, str] = {
     "secret_id_file": VALUE,
     "pin_file": VALUE,
     "auth_file": VALUE,
+    "zookeeper_password_file": VALUE,
+    "postgres_password_file": VALUE,
     "identity": LINES,
     "share": LINES,
     "root_credential_file": LINES,
@@ -36,11 +40,23 @@ KINDS: Mapping[str, str] = {
     "file": OWN_FORMAT,
     "files": OWN_FORMAT,
     "log": OWN_FORMAT,
+    "zookeeper_ca": OWN_FORMAT,
+    "zookeeper_certificate": OWN_FORMAT,
 }
 #: Not read from standard input.
 BY_NAME_ONLY = {"ca_file"}
+_SERVICES: Mapping[str, str] = {
+    "zookeeper": "zk.invalid:2281",
+    "zookeeper_ca": "settings.json",
+    "zookeeper_certificate": "settings.json",
+    "zookeeper_password_file": "token",
+    "postgres": "host=db.invalid",
+    "postgres_password_file": "token",
+}
 #: What else a command needs, so that it comes to read the file.
 NEEDS: Mapping[str, Mapping[str, str]] = {
+    "strongroom cluster check": _SERVICES,
+    "strongroom cluster enable": _SERVICES,
     "strongroom users set-password": {"name": "admin"},
     "tsm configuration set": {"key": "redis.password"},
     "tsm security secrets rotate": {"keys": "redis.password"},

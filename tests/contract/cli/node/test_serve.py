@@ -18,6 +18,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.cli.node.backgrounder_keeper import Backgrounder, Patience
 from strongroom.jobs.model import JobKind, JobState
+from strongroom.kms.links import Known
 from strongroom.node import opening
 from strongroom.repository.rows import SiteMode
 from strongroom.runtime import running
@@ -214,18 +215,18 @@ def test_a_node_is_served_once(node_dir: Path, capsys: pytest.CaptureFixture[str
         assert "'Strongroom Web Service 0' is running." in capsys.readouterr().out
 
 
-def test_a_start_with_red_keys_serves_and_says_so(
+def test_a_start_with_an_older_store_of_keys_serves_nothing(
     node_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What needs no key is served all the same; the status stays red."""
+    """Keys that do not open are served without (test_serve_degraded); keys that were put back are not (anchor.md 3.1)."""
     node = opening.open_node(str(node_dir))
-    node._kms_ports.marks.write(99, "0" * 64)
+    node._kms_ports.marks.write(Known(99, "0" * 64, bytes(32)))
     node.close()
-    with served(node_dir, "--no-backgrounder"):
-        assert dispatch.main("tsm", ["status", "--json", "--data-dir", str(node_dir)]) == 1
-        status = json.loads(capsys.readouterr().out)
-        assert status["status"] == "DEGRADED"
-        assert "rolled back" in status["keys"]
+    words = ["serve", "--port", "0", "--no-backgrounder", "--data-dir", str(node_dir)]
+    assert dispatch.main("strongroom", words) == 20
+    assert "is not served: the KMS store does not follow" in capsys.readouterr().err
+    assert dispatch.main("tsm", ["status", "--json", "--data-dir", str(node_dir)]) == 1
+    assert "rolled back" in json.loads(capsys.readouterr().out)["keys"]
 
 
 def test_a_start_with_a_changed_event_log_says_so(node_dir: Path) -> None:
@@ -241,7 +242,8 @@ def test_a_start_with_a_changed_event_log_says_so(node_dir: Path) -> None:
         assert one.stdout.readline().startswith("ready: ")
         one.terminate()
         told = one.communicate(timeout=LIMIT_S)[1]
-    assert "event log: it was changed: 1 of the " in told
+    assert "event log: it was changed: the event log had " in told
+    assert "signed lines, and does not go on from them: it was put back, or cut" in told
 
 
 def test_a_start_puts_the_yaml_files_right(node_dir: Path) -> None:

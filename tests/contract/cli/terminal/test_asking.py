@@ -8,13 +8,18 @@ import os
 import pty
 import re
 import shutil
-import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from strongroom.cli.terminal.asking import ASKED
 from strongroom.crypto import age
+from strongroom.kms.store import digest
+from strongroom.node.opening import Node
+from tests.support import forked, golden
+from tests.support.closed_keys import leave_keys_behind
 from tests.support.command_lines import Line, lines
 from tests.support.servers import BIN, TestNode, create_node
 
@@ -41,6 +46,7 @@ NEEDS_AN_ANSWER = {
     "strongroom sites set-mode",
     "tsm maintenance restore",
     "tsm pending-changes apply",
+    "tsm security kms former forget",
 }
 
 #: A rotation gives no recovery recipient up: it was agreed to, and is refused for that.
@@ -89,6 +95,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """A node that has something of all that can go; for each command of the list a line that takes it away."""
     made = create_node(tmp_path_factory.mktemp("filled"))
     run = made.run
+    with opened(made) as node:
+        leave_keys_behind(node)
     run("strongroom", "sites", "create", "Extra")
     run("strongroom", "sites", "set-mode", "Default", "enabled")
     publish_one(made)
@@ -106,6 +114,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     run("tsm", "maintenance", "backup", "-f", "b")
     run("tsm", "configuration", "set", "-k", "gateway.timeout", "-v", "100")
     password = str(made.password_file)
+    with opened(made) as node:
+        store, raw = node.kms_store.current()
     return {
         "home": [str(made.folder)],
         "strongroom backup restore": ["-f", "b"],
@@ -117,6 +127,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "tsm maintenance restore": ["-f", "b"],
         "tsm pending-changes apply": [],
         "tsm pending-changes discard": [],
+        "tsm security identity renew": [],
+        "tsm security kms accept": ["--epoch", str(store.epoch), "--digest", digest(raw)],
+        "tsm security kms former forget": [store.former[0].digest],
         "tsm security kms retire": [old],
         "tsm security kms roots remove": [wrap],
         "tsm security kms rotate": ["--drop-root", wrap],
@@ -127,12 +140,22 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 def publish_one(made: TestNode) -> None:
     """An encrypted extract, on the default site."""
-    from strongroom.node import opening
     from tests.support.backups import publish
 
+    with opened(made) as node:
+        publish(node, "one", b"1", encrypted=True)
+
+
+@contextmanager
+def opened(made: TestNode) -> Iterator[Node]:
+    """The node within this process."""
+    from strongroom.node import opening
+
     node = opening.open_node(str(made.home))
-    publish(node, "one", b"1", encrypted=True)
-    node.close()
+    try:
+        yield node
+    finally:
+        node.close()
 
 
 @pytest.fixture
@@ -148,22 +171,35 @@ def at_terminal(node: TestNode, line: list[str], typed: bytes) -> tuple[int, str
     ours, theirs = pty.openpty()
     try:
         os.write(ours, typed)
-        done = subprocess.run(
-            [str(BIN / line[0]), *line[1:]],
+        done = forked.run(
+            [str(BIN / line[0]), *map(str, line[1:])],
+            folder=Path.cwd(),
+            environment=node.variables(),
             stdin=theirs,
-            capture_output=True,
-            text=True,
-            env=node.variables(),
-            timeout=300,
-            check=False,
+            limit_s=300,
         )
     finally:
         os.close(ours)
         os.close(theirs)
-    return done.returncode, done.stderr
+    return done.returncode, done.stderr.decode()
 
 
-@pytest.mark.parametrize(("name", "word"), list(zip(ASKED, WORDS * len(ASKED), strict=False)))
+UPGRADE = "strongroom upgrade"
+TAKEN = [name for name in ASKED if name != UPGRADE]
+
+
+@pytest.mark.slow
+def test_a_person_is_asked_before_an_upgrade(tmp_path: Path) -> None:
+    node = TestNode(golden.unpack(golden.REVISIONS[-1], tmp_path))
+    line = [*UPGRADE.split(), "--no-backup"]
+    code, said = at_terminal(node, line, b"n\n")
+    assert (code, "go on? (y/n): " in said) == (7, True), said
+    assert "nothing was changed: the" in said
+    code, said = at_terminal(node, [*line, "--yes"], b"")
+    assert (code, "go on?" in said) == (0, False), said
+
+
+@pytest.mark.parametrize(("name", "word"), list(zip(TAKEN, WORDS * len(TAKEN), strict=False)))
 def test_a_person_is_asked_and_no_means_no(
     name: str, word: str, filled: dict[str, list[str]], fresh: TestNode
 ) -> None:
@@ -179,7 +215,7 @@ def test_a_person_is_asked_and_no_means_no(
     assert (code, "never asked" in said) == ((7, True) if name in REFUSED else (0, False)), said
 
 
-@pytest.mark.parametrize("name", list(ASKED))
+@pytest.mark.parametrize("name", TAKEN)
 def test_a_script_without_an_answer_loses_nothing_that_is_known_to_be_lost(
     name: str, filled: dict[str, list[str]], fresh: TestNode
 ) -> None:

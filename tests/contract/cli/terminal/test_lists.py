@@ -16,6 +16,7 @@ from strongroom.ids import is_id
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from tests.support.backups import publish
+from tests.support.closed_keys import leave_keys_behind
 from tests.support.command_lines import Line, lines
 
 Output = pytest.CaptureFixture[str]
@@ -56,6 +57,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fill(node: Node) -> None:
+    leave_keys_behind(node)
     publish(node, "📈 売上", b"x" * BIG, encrypted=True)
     node.meks.rotate("os:tester")
     publish(node, "Sales", b"y", encrypted=True)

@@ -15,6 +15,8 @@ from strongroom.node.opening import Node
 from tests.support.backups import publish
 from tests.support.command_lines import Line, lines
 
+pytestmark = pytest.mark.table
+
 Output = pytest.CaptureFixture[str]
 Run = Callable[..., int]
 LOCAL = Subject.local("os:tester")

@@ -24,6 +24,8 @@ from strongroom.cli.terminal import streams
 from tests.support.command_lines import Line, lines
 from tests.support.servers import BIN
 
+pytestmark = pytest.mark.table
+
 LINES = list(lines())
 #: Commands that go on until somebody ends them: shown as processes.
 _SERVES = {"strongroom serve"}

@@ -9,7 +9,9 @@ import contextlib
 import http.client
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -22,12 +24,15 @@ from strongroom.doors.http.settings import WebSettings
 from strongroom.node import create
 from tests.support.web_client import ADMIN, BOUNDARY, PASSWORD, Client, Served, multipart, serve
 
+pytestmark = pytest.mark.table
+
 HEAD = 63 * 1024  # what a head may have, with some room for its other lines
 OPEN_BODY = 32 * 1024
 BODY = 255 * 1024
-LOOP_UNITS, PROCESS_UNITS = 4, 16
+LOOP_UNITS, PROCESS_UNITS, TRIES = 4, 16, 3
 MARKS = "\u0301\u0316"  # of two classes: each of the second kind moves before all of the first
 CAPSULE = "<tsRequest>%s</tsRequest>"
+T = TypeVar("T")
 
 
 def unit_s() -> float:
@@ -191,20 +196,45 @@ def client(served: Served) -> Client:
     return served.client()
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Judges by CPU time what one request costs the server."""
+
+    served: Served
+
+    def of(self, send: Callable[[], T]) -> T:
+        """Send, and take the answer; the server answers others afterwards.
+
+        What an input costs, it costs each time: the least of some tries counts. One try alone may meet what the process
+        of the tests has to do for itself (it once took two seconds more, in eighteen thousand tests).
+
+        Raises:
+            AssertionError: Each try cost more than the budget.
+        """
+        over = ""
+        for _ in range(TRIES):
+            unit, loop, process = unit_s(), self.served.loop_cpu_s(), time.process_time()
+            answer = send()
+            self._still_answers()
+            loop, process = self.served.loop_cpu_s() - loop, time.process_time() - process
+            unit = max(unit, unit_s())  # the machine may have become slower meanwhile
+            if loop < LOOP_UNITS * unit and process < PROCESS_UNITS * unit:
+                return answer
+            over += (
+                f"\nthe event loop took {loop / unit:.1f} units, the process {process / unit:.1f}"
+            )
+        raise AssertionError(f"each of {TRIES} tries cost more than the budget:{over}")
+
+    def _still_answers(self) -> None:
+        after = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=60)
+        with contextlib.closing(after):
+            after.request("GET", INFO)
+            assert after.getresponse().status == 200
+
+
 @pytest.fixture
-def within_budget(served: Served) -> Iterator[None]:
-    """What happens meanwhile costs so much at most, and afterwards the server answers."""
-    unit = unit_s()
-    loop, process = served.loop_cpu_s(), time.process_time()
-    yield
-    after = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
-    with contextlib.closing(after):
-        after.request("GET", INFO)
-        assert after.getresponse().status == 200
-    loop, process = served.loop_cpu_s() - loop, time.process_time() - process
-    unit = max(unit, unit_s())  # the machine may have become slower meanwhile
-    assert loop < LOOP_UNITS * unit, f"the event loop took {loop / unit:.1f} units"
-    assert process < PROCESS_UNITS * unit, f"the process took {process / unit:.1f} units"
+def budget(served: Served) -> Budget:
+    return Budget(served)
 
 
 def statuses(served: Served, raw: bytes) -> list[int]:
@@ -218,56 +248,54 @@ def statuses(served: Served, raw: bytes) -> list[int]:
     return []
 
 
-@pytest.mark.usefixtures("within_budget")
 @pytest.mark.parametrize("raw", [*HEADS.values(), *BODIES.values()], ids=[*HEADS, *BODIES])
-def test_of_strangers(served: Served, raw: bytes) -> None:
+def test_of_strangers(served: Served, budget: Budget, raw: bytes) -> None:
     """findings S1: sixteen thousand headers took eight seconds of the event loop."""
-    assert all(status < 500 for status in statuses(served, raw))
+    assert all(status < 500 for status in budget.of(lambda: statuses(served, raw)))
 
 
-@pytest.mark.usefixtures("within_budget")
 @pytest.mark.parametrize("kind", in_xml(1))
-def test_of_sign_ins(served: Served, kind: str) -> None:
+def test_of_sign_ins(served: Served, budget: Budget, kind: str) -> None:
     """findings S1: a name of combining marks took seconds, with the interpreter's lock held."""
     body = in_xml(OPEN_BODY - 200)[kind].encode()
-    assert Client(served.port).send("POST", "/auth/signin", body).status in {400, 401}
+    reply = budget.of(lambda: Client(served.port).send("POST", "/auth/signin", body))
+    assert reply.status in {400, 401}
 
 
-@pytest.mark.usefixtures("within_budget")
 @pytest.mark.parametrize("kind", in_json(1))
 @pytest.mark.parametrize("size", [OPEN_BODY - 200, BODY])
-def test_of_json(served: Served, client: Client, kind: str, size: int) -> None:
+def test_of_json(served: Served, client: Client, budget: Budget, kind: str, size: int) -> None:
     """The same in the other form, from a stranger and from a user."""
     body, headers = in_json(size)[kind], {"content-type": "application/json"}
     asks, path = (client, "/sites") if size == BODY else (Client(served.port), "/auth/signin")
-    assert asks.send("POST", path, body, None, headers).status in {400, 401}
+    reply = budget.of(lambda: asks.send("POST", path, body, None, headers))
+    assert reply.status in {400, 401}
 
 
-@pytest.mark.usefixtures("within_budget")
 @pytest.mark.parametrize("kind", in_xml(1))
 @pytest.mark.parametrize("tag", ["site", "user", "group", "project"])
-def test_of_users(client: Client, tag: str, kind: str) -> None:
+def test_of_users(client: Client, budget: Budget, tag: str, kind: str) -> None:
     """The same at the length that users may send."""
     path = "/sites" if tag == "site" else f"/sites/{client.site_id}/{tag}s"
-    reply = client.send("POST", path, in_xml(BODY - 4000, tag)[kind].encode())
+    body = in_xml(BODY - 4000, tag)[kind].encode()
+    reply = budget.of(lambda: client.send("POST", path, body))
     assert 400 <= reply.status < 500
 
 
-@pytest.mark.usefixtures("within_budget")
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-def test_of_lists(client: Client, query: str) -> None:
+def test_of_lists(client: Client, budget: Budget, query: str) -> None:
     """Filters, orders and windows."""
     listing = f"/sites/{client.site_id}/users?{query}"
-    assert client.send("GET", listing).status < 500
+    assert budget.of(lambda: client.send("GET", listing)).status < 500
 
 
-@pytest.mark.usefixtures("within_budget")
 @pytest.mark.parametrize("body", PUBLISHED.values(), ids=PUBLISHED)
-def test_of_uploads(client: Client, body: bytes) -> None:
+def test_of_uploads(client: Client, budget: Budget, body: bytes) -> None:
     """Parts and their headers."""
     headers = {"content-type": f"multipart/mixed; boundary={BOUNDARY}"}
     query = {"datasourceType": "hyper"}
-    assert client.on_site("POST", "/datasources", body, query, headers).status == 400
+    reply = budget.of(lambda: client.on_site("POST", "/datasources", body, query, headers))
+    assert reply.status == 400
 
 
 def test_the_budget_is_one() -> None:

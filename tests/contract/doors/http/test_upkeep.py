@@ -181,4 +181,4 @@ def test_an_event_log_that_cannot_be_signed_stops_no_start(
 
     monkeypatch.setattr(node.events, "sign", full)
     upkeep.at_start(node)
-    assert "event log: it could not be compared with its checkpoint: no space" in caplog.text
+    assert "event log: it could not be verified: no space" in caplog.text

@@ -29,6 +29,8 @@ from tests.support.web_client import (
     serve,
 )
 
+pytestmark = pytest.mark.table
+
 SERVER, SITE_ADMIN, PUBLISHER, EXPLORER, VIEWER = (
     "server",
     "site",

@@ -36,6 +36,8 @@ from tests.support.web_client import (
     serve,
 )
 
+pytestmark = pytest.mark.table
+
 # what each role is, written down a second time
 STANDS_FOR = {
     "SiteAdministrator": SITE_ADMIN,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.envelope.header import MAX_HEADER_BYTES
 from strongroom.repository.rows import SiteMode
 from tests.support.web_client import HYPER, Client, Served
 
@@ -57,7 +58,7 @@ def test_damage_at_the_end_is_told_before_the_first_byte(served: Served) -> None
 def test_damage_at_the_beginning_is_told_as_well(served: Served) -> None:
     client = served.site("Site", SiteMode.ENFORCED)
     item = item_of(client, "data")
-    flip(served.stored[0], 5000)
+    flip(served.stored[0], MAX_HEADER_BYTES + 1000)
     reply = client.download(item)
     assert (reply.status, reply.code) == (422, "422020")
 

@@ -1,10 +1,11 @@
 """Whatever a request says is read, or refused with a sentence that names it: nothing is answered with success and not done.
 
 Generated over the table of routes (findings T3). The words are those that real clients send, and that the public reference
-documents, for any resource: what a route does not know is refused, and what it says that it reads, it reads.
+documents, for any resource: what a route does not know is refused, and what it says that it reads, it reads. Of the words
+that are nobody's, each place of each route is sent some, and all of them when everything is tortured.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from strongroom.doors.tableau.shape import Read, Shape
 from strongroom.doors.tableau.table import ROUTES
 from strongroom.node import create
 from strongroom.system.compat import override
+from tests.conftest import Torture
 from tests.contract.doors.tableau.test_authorisation import furnish
 from tests.support.web_client import (
     ADMIN,
@@ -28,6 +30,8 @@ from tests.support.web_client import (
     multipart,
     serve,
 )
+
+pytestmark = pytest.mark.table
 
 ATTRIBUTES = (
     *(
@@ -218,28 +222,32 @@ def nested(path: tuple[str, ...], attributes: Mapping[str, str], *children: Elem
     return written(made)
 
 
+def unread(words: Sequence[str], read: Mapping[str, object]) -> list[str]:
+    """Those of the words that are refused in any case."""
+    return [word for word in words if not isinstance(read.get(word), Read)]
+
+
+@pytest.mark.torture
 @pytest.mark.parametrize("route", MESSAGES, ids=name_of)
 def test_what_a_message_says_beyond_what_is_read_is_refused(
-    stage: tuple[Client, dict[str, Any]], route: Route
+    stage: tuple[Client, dict[str, Any]], route: Route, torture: Torture
 ) -> None:
     client, named = stage
     path = path_of(route, named)
     tried = 0
     for place, shape in places(route.takes):
-        for attribute in ATTRIBUTES:
-            rule = shape.attributes.get(attribute)
-            if isinstance(rule, Read) or shape.keeps_rest:
-                continue
+        where = f"{name_of(route)} {place}"
+        attributes = [] if shape.keeps_rest else unread(ATTRIBUTES, shape.attributes)
+        for attribute in torture.choose(attributes, where):
             reply = send(client, route, path, nested(place, {attribute: "something-else"}))
             assert (reply.status, attribute in reply.body.decode()) == (400, True), reply.body
             tried += 1
-        for child in CHILDREN:
-            if child not in shape.children:
-                reply = send(client, route, path, nested(place, {}, Element(child)))
-                assert (reply.status, f"&lt;{child}&gt;" in reply.body.decode()) == (400, True), (
-                    reply.body
-                )
-                tried += 1
+        for child in [child for child in CHILDREN if child not in shape.children]:
+            reply = send(client, route, path, nested(place, {}, Element(child)))
+            assert (reply.status, f"&lt;{child}&gt;" in reply.body.decode()) == (400, True), (
+                reply.body
+            )
+            tried += 1
     assert tried
 
 
@@ -253,16 +261,14 @@ def test_a_message_that_no_route_asked_for_is_refused(
     assert (reply.status, "nosuch" in reply.body.decode()) == (400, True), reply.body
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_parameters_that_no_route_reads_are_refused(
-    stage: tuple[Client, dict[str, Any]], route: Route
+    stage: tuple[Client, dict[str, Any]], route: Route, torture: Torture
 ) -> None:
     client, named = stage
     path = path_of(route, named)
-    for parameter in PARAMETERS:
-        rule = route.query.get(parameter)
-        if isinstance(rule, Read):
-            continue
+    for parameter in torture.choose(unread(PARAMETERS, route.query), name_of(route)):
         reply = client.send(
             route.method,
             path,

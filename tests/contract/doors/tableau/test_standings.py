@@ -12,6 +12,8 @@ from strongroom.repository.rows import Page, Query, SiteMode, UserRow
 from strongroom.services.content import standings as standings_service
 from tests.support.web_client import Client, Served
 
+pytestmark = pytest.mark.table
+
 
 def item_of(client: Client) -> str:
     return client.publish("data").find("datasource").get("id", "")

@@ -22,6 +22,7 @@ from strongroom.extracts.model import ContentKind
 from strongroom.filestore.blockfile import NewFile
 from strongroom.filestore.local import LocalFileStore
 from strongroom.node.opening import Node
+from strongroom.repository.reach import Reach
 from strongroom.repository.rows import ContentRow, SiteMode
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.content.credentials import Login
@@ -80,9 +81,9 @@ def _counted_transaction(calls: Calls, inner: Callable[..., Any]) -> Callable[..
     """Refused at its begin, before its commit (it is rolled back), and behind it (it is done all the same)."""
 
     @contextmanager
-    def outer(repository: Repository) -> Iterator[Transaction]:
+    def outer(repository: Repository, *reach: Reach) -> Iterator[Transaction]:
         calls.called("begin")
-        with inner(repository) as tx:
+        with inner(repository, *reach) as tx:
             yield tx
             calls.called("commit")
         calls.called("commit that is done")
@@ -292,10 +293,10 @@ def test_a_credential_is_not_lost_to_a_regeneration_that_runs_meanwhile(
         commit, transaction = node.publishing.commit, Repository.transaction
 
         def regenerated_between(*given: Any, **more: Any) -> ContentRow:
-            def first(repository: Repository) -> AbstractContextManager[Transaction]:
+            def first(repository: Repository, *reach: Reach) -> AbstractContextManager[Transaction]:
                 monkeypatch.setattr(Repository, "transaction", transaction)
                 node.regenerate.run("os:tester", lambda _: None, ["keys"])
-                return repository.transaction()
+                return repository.transaction(*reach)
 
             monkeypatch.setattr(Repository, "transaction", first)
             return commit(*given, **more)

@@ -11,6 +11,7 @@ import pytest
 from strongroom.access import passwords, sessions
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, PermissionDeniedError, StateError
+from strongroom.repository.reach import Reach
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.directory.sign_in import MAX_HASHES_AT_ONCE
 from strongroom.services.directory.sites import SiteChanges
@@ -172,9 +173,9 @@ def test_every_failure_writes_as_much(platform: Platform, monkeypatch: pytest.Mo
     begun: list[None] = []
     original = Repository.transaction
 
-    def counted(self: Repository) -> AbstractContextManager[Transaction]:
+    def counted(self: Repository, *reach: Reach) -> AbstractContextManager[Transaction]:
         begun.append(None)
-        return original(self)
+        return original(self, *reach)
 
     monkeypatch.setattr(Repository, "transaction", counted)
     for name in ["nobody", "tokenonly", *["admin"] * 10]:

@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.cli.named_files import sealing
 from strongroom.crypto import age
-from strongroom.errors import UsageError
+from strongroom.errors import ConflictError, UsageError
 
 
 def _parse_seal(*words: str) -> argparse.Namespace:
@@ -92,3 +92,53 @@ def test_a_tokens_plugin_asks_whoever_sits_at_the_terminal(
     assert prompts.confirm("sure?", "yes", None) is (True if is_there else None)
     assert prompts.request_public_string("name") == ("yes" if is_there else None)
     assert prompts.request_passphrase("PIN") == ("1234" if is_there else None)
+
+
+def test_a_short_passphrase_is_refused_before_anything_is_sealed(tmp_path: Path) -> None:
+    """X10: one character sealed an RMK. Opening takes any, since older files were sealed to such a one."""
+    file = tmp_path / "phrase"
+    file.write_bytes(b"a\n")
+    with pytest.raises(UsageError, match="at least 12 characters"):
+        sealing.seal_from(_parse_seal("--passphrase-file", str(file)))
+    opened_with = sealing.open_from(_parse_open("--passphrase-file", str(file)))
+    assert opened_with.passphrase is not None
+
+
+def test_a_new_passphrase_is_in_its_file_before_anything_is_sealed_to_it(tmp_path: Path) -> None:
+    file = tmp_path / "phrase"
+    sealed_to = sealing.seal_from(_parse_seal("--new-passphrase-file", str(file)))
+    assert file.stat().st_mode & 0o777 == 0o600
+    opened_with = sealing.open_from(_parse_open("--passphrase-file", str(file)))
+    assert sealed_to.passphrase == opened_with.passphrase
+
+
+def test_a_new_passphrase_replaces_no_other(tmp_path: Path) -> None:
+    file, link = tmp_path / "phrase", tmp_path / "link"
+    file.write_bytes(b"an older one, which an export needs\n")
+    link.symlink_to("nowhere")
+    with pytest.raises(ConflictError, match="exists already"):
+        sealing.seal_from(_parse_seal("--new-passphrase-file", str(file)))
+    with pytest.raises(UsageError):
+        sealing.seal_from(_parse_seal("--new-passphrase-file", str(link)))
+    assert file.read_bytes() == b"an older one, which an export needs\n"
+
+
+def test_a_new_passphrase_goes_with_nothing_else_to_seal_to(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    old.write_bytes(b"correct horse battery staple\n")
+    others = (("--passphrase-file", str(old)), ("--recipient", age.new_identity().recipient))
+    for other in others:
+        with pytest.raises(UsageError, match="goes with neither"):
+            sealing.seal_from(_parse_seal("--new-passphrase-file", str(new), *other))
+    assert not new.exists()
+
+
+def test_a_new_passphrase_goes_through_a_pipe(tmp_path: Path) -> None:
+    pipe, got = tmp_path / "pipe", bytearray()
+    os.mkfifo(pipe, 0o600)
+    reader = threading.Thread(target=lambda: got.extend(pipe.read_bytes()))
+    reader.start()
+    sealed_to = sealing.seal_from(_parse_seal("--new-passphrase-file", str(pipe)))
+    reader.join()
+    assert sealed_to.passphrase is not None
+    assert bytes(got) == sealed_to.passphrase.reveal() + b"\n"

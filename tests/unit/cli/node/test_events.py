@@ -231,6 +231,9 @@ def test_the_checkpoint_as_json_is_a_note(
         "breaks": [],
         "faults": [],
         "late": [],
+        "archives": [],
+        "unacknowledged": [],
+        "state": [],
     }
 
 
@@ -257,6 +260,38 @@ def test_verify_tells_of_a_cut_and_of_unsigned_lines(
     assert "events archive" in shown.err
 
 
+def test_lines_that_were_signed_late_are_acknowledged(
+    signed: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X1: `events verify` ended with 0 after the node had signed what somebody had added."""
+    forger = JsonlEventLog(signed.paths.events, "node1", SystemClock())
+    forger.append([events.key_generated("os:eve", "MEK", "m5")])
+    signed.events.append([events.key_generated("os:ada", "MEK", "m6")])
+    assert _run(signed, "verify") == 24
+    said = capsys.readouterr().err
+    assert "lines 5 to 5 were signed only with line 6: " in said
+    assert "nobody has acknowledged what it cannot prove: 5-5" in said
+    assert "strongroom events acknowledge --reason TEXT" in said
+    assert _run(signed, "verify", "--json") == 24
+    late = {"first": 5, "last": 5, "told": 6, "acknowledged": None}
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["late"], [one["name"] for one in shown["unacknowledged"]]) == ([late], ["5-5"])
+    assert _run(signed, "acknowledge") == 2
+    assert "the following arguments are required: --reason" in capsys.readouterr().err
+    assert _run(signed, "acknowledge", "--reason", "a power cut") == 0
+    said = "acknowledged 5-5: lines 5 to 5 were signed only with line 6: "
+    assert capsys.readouterr().out.startswith(said)
+    assert _run(signed, "verify") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("verified 8 events, 8 of them signed")
+    assert "(acknowledged in line 8)" in printed.err
+    assert _run(signed, "acknowledge", "--reason", "again") == 0
+    assert "nothing is to be acknowledged" in capsys.readouterr().err
+    signed.paths.events.write_bytes(signed.paths.events.read_bytes()[:-500])
+    assert _run(signed, "acknowledge", "--reason", "again") == 20
+    assert "the event log was changed" in capsys.readouterr().err
+
+
 def test_a_log_is_archived_with_a_reason(signed: Node, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(signed, "archive", "--reason", "it was cut") == 0
     assert "a new one has begun" in capsys.readouterr().out
@@ -264,6 +299,31 @@ def test_a_log_is_archived_with_a_reason(signed: Node, capsys: pytest.CaptureFix
         "EVENT_LOG_SIGNED",
         "EVENT_LOG_ARCHIVED",
     ]
+
+
+def test_archived_logs_are_verified_by_the_present_one(
+    signed: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S4: each archived log was verified alone, and only if somebody named it."""
+    assert _run(signed, "archive", "--reason", "long") == 0
+    assert _run(signed, "verify") == 0
+    assert ", and 1 archived log before them, last digest" in capsys.readouterr().out
+    [aside] = signed.paths.events.parent.glob("node1.jsonl.*Z")
+    kept = aside.read_bytes()
+    aside.write_bytes(kept.replace(b"m1", b"m7"))
+    assert _run(signed, "verify", "--json") == 20
+    shown = json.loads(capsys.readouterr().out)
+    says = f"the archived log {aside.name} is not the one that the next log names"
+    assert (shown["faults"], shown["archives"]) == ([says], [aside.name])
+    aside.unlink()
+    assert _run(signed, "verify") == 24
+    assert f"the archived log {aside.name} is not here" in capsys.readouterr().err
+    assert _run(signed, "acknowledge", "--reason", "moved to the vault") == 0
+    assert _run(signed, "verify") == 0
+    aside.write_bytes(kept)
+    assert _run(signed, "verify") == 0
+    aside.write_bytes(kept.replace(b"m1", b"m7"))
+    assert _run(signed, "verify") == 20, "no acknowledgement is for what comes in its place"
 
 
 def test_a_log_without_a_key_has_no_checkpoint(

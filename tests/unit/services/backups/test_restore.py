@@ -23,11 +23,12 @@ from strongroom.eventlog import events
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.ids import new_id
 from strongroom.kms import store as kms_store
+from strongroom.kms.links import Known
 from strongroom.node import backup as node_backups
 from strongroom.node.opening import Node
 from strongroom.services.backups import make as backup_service
 from strongroom.services.backups import restore as restore_service
-from strongroom.services.backups.keys import BackupKeys, WrapRequest
+from strongroom.services.backups.keys import BackupKeys, SealRequest, WrapRequest
 from strongroom.services.backups.make import BackupRequest
 from strongroom.services.backups.restore import Restored, RestoreRequest
 from strongroom.services.keys.stored import STORE
@@ -78,7 +79,7 @@ def _put_back(node: Node) -> None:
 
 
 def _marked_later(node: Node) -> None:
-    node._kms_ports.marks.write(99, "0" * 64)
+    node._kms_ports.marks.write(Known(99, "0" * 64, bytes(32)))
 
 
 @pytest.mark.parametrize("roll_back", [_put_back, _marked_later])
@@ -285,18 +286,20 @@ def test_the_configuration_goes_into_sealed_backups_only(source: Node, tmp_path:
 
 def test_keys_of_another_moment_do_not_go_into_a_backup(source: Node, tmp_path: Path) -> None:
     """findings M4: a ring that comes back different from the one that was asked for is refused."""
-    keys, backup_id = BackupKeys(source.kms_store, source.assets), new_id()
+    keys, backup_id = BackupKeys(source.kms_store, source.assets, source.identity), new_id()
     raw = source.kms_store.current()[1]
     wanted = WrapRequest(kms_store.digest(raw), ())
     assert keys.wrap(backup_id, wanted, SealTo()).sealed == b""
-    rmk_id = source.kms_store.status().rmk_id
+    rmk_id, public = source.kms_store.status().rmk_id, source.identity.key().identity.public.hex()
+    with pytest.raises(ConflictError, match="keys were changed"):
+        keys.seal(SealRequest(backup_id, rmk_id, "0" * 64, "00" * 32))
     with pytest.raises(ConflictError, match="keys were changed"):
         keys.wrap(backup_id, replace(wanted, asset_keys=(new_id(),)), SealTo())
     source.meks.rotate(ACTOR)
     with pytest.raises(ConflictError, match="keys were changed"):
         keys.wrap(backup_id, wanted, SealTo())
     with pytest.raises(ConflictError, match="keys were changed"):
-        keys.seal(backup_id, rmk_id, "0" * 64)
+        keys.seal(SealRequest(backup_id, rmk_id, "0" * 64, public))
 
 
 def test_a_rotation_between_keys_and_seal_begins_the_keys_anew(
@@ -307,13 +310,15 @@ def test_a_rotation_between_keys_and_seal_begins_the_keys_anew(
 
     class Rotating(BackupKeys):
         @override
-        def seal(self, backup_id: str, rmk_id: str, manifest_sha256: str) -> Seal:
+        def seal(self, wanted: SealRequest) -> Seal:
             if not rotated:
                 rotated.append(source.meks.rotate(ACTOR).store.rmk_id)
-            return super().seal(backup_id, rmk_id, manifest_sha256)
+            return super().seal(wanted)
 
     request = BackupRequest(tmp_path / "b.tsbak", ACTOR)
-    service = node_backups.backups(source, Rotating(source.kms_store, source.assets))
+    service = node_backups.backups(
+        source, Rotating(source.kms_store, source.assets, source.identity)
+    )
     made = service.make(request, backups.silent)
     assert [made.manifest.rmk_id] == rotated
     assert backups.restore(source, made.path).missing == {}

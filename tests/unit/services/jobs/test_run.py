@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from strongroom.envelope.header import MAX_HEADER_BYTES
 from strongroom.errors import StorageError
 from strongroom.jobs.model import JobKind
 from strongroom.repository.rows import ContentState
@@ -84,10 +85,10 @@ def test_rekey_gives_each_encrypted_extract_a_new_data_key_and_leaves_plain_ones
 
 def test_rewrap_changes_headers_only(lab: Lab) -> None:
     one = lab.publish(b"x" * 300_000, encrypted=True)
-    body = lab.path(one).read_bytes()[4096:]
+    body = lab.path(one).read_bytes()[MAX_HEADER_BYTES:]
     mek = lab.ring.rotate()
     job = run(lab, JobKind.REWRAP)
-    assert lab.path(one).read_bytes()[4096:] == body
+    assert lab.path(one).read_bytes()[MAX_HEADER_BYTES:] == body
     assert lab.vault.mek_ids(lab.row(one).storage_key) == {mek}
     assert lab.receipt(job).changed == 1
     lab.check_whole()

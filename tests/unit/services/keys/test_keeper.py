@@ -1,6 +1,8 @@
 """The keeper of the KMS store and roots that lie: nothing is put that was not proved (findings M2, M4; kms-store.md 4)."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -8,13 +10,20 @@ import pytest
 from strongroom.configuration_keys.records import ConfigurationKeyRecord
 from strongroom.crypto import rng
 from strongroom.envelope.header import Placement
-from strongroom.errors import ConflictError, IntegrityError, StateError, StrongroomError
+from strongroom.errors import (
+    ConflictError,
+    IntegrityError,
+    StateError,
+    StorageError,
+    StrongroomError,
+)
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
 from strongroom.ids import MekId, new_id
 from strongroom.kms import next_store
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
+from strongroom.kms.links import Known
 from strongroom.kms.next_store import NextStore, RootSet
 from strongroom.node.opening import Node
 from strongroom.services.keys import keeper, regenerate
@@ -51,6 +60,11 @@ def put_store(node: Node, raw: bytes) -> None:
     """As whoever can write into the coordination service would."""
     sealed = node.configuration.seal_secret(STORE, raw)
     node.configuration.compare_and_put(lambda old: old.with_values({STORE: sealed}))
+
+
+def stored(node: Node) -> bytes:
+    """The bytes of the present store."""
+    return node.configuration.open_secret(STORE).reveal()
 
 
 # ---- a root that lies --------------------------------------------------------------------------
@@ -165,17 +179,27 @@ def test_what_a_change_prepares_is_prepared_once_it_is_proved(whole: Node) -> No
     assert prepared == []
 
 
+def test_a_store_that_was_built_on_an_older_one_is_never_put(whole: Node) -> None:
+    """docs/format/kms-store.md 6: whoever knows the present store would refuse it, so the node would be red."""
+    old = whole.kms_cache.opened()
+    whole.meks.rotate(ACTOR)
+    before = whole.configuration.document()
+    with pytest.raises(StateError, match="does not follow from the present one"):
+        whole.kms_store.commit(
+            lambda _: next_store.verified(old, frozenset(), whole.clock.now()), events_of
+        )
+    assert whole.configuration.document() == before
+
+
 # ---- rollback ----------------------------------------------------------------------------------
 
 
 def test_a_store_of_the_same_epoch_and_other_bytes_is_refused(whole: Node) -> None:
     """findings M2: kms-store.md 4.3 says MUST for the same epoch with another digest, and `<` in place of `<=` survived."""
-    first, raw = whole.kms_store.current()
+    first, (_, raw) = whole.kms_cache.opened(), whole.kms_store.current()
     whole.meks.rotate(ACTOR)
-    twin = next_store.verified(whole.kms_cache.opened(), frozenset(), whole.clock.now()).store
-    opened = whole.kms_cache.opened()
-    same = replace(twin, epoch=opened.store.epoch, rmk_created_at=first.rmk_created_at)
-    forged = kms_store.serialize(kms_store.seal_ring(same, opened.ring, opened.rmk))
+    forged = next_store.verified(first, frozenset(), whole.clock.now()).raw
+    assert kms_store.parse(forged).epoch == whole.kms_store.current()[0].epoch
     present = whole.configuration.open_secret(STORE).reveal()
     assert forged != present
     mark, seen = whole._kms_ports.marks.read(), len(event_ids(whole))
@@ -195,32 +219,103 @@ def test_a_store_of_the_same_epoch_and_other_bytes_is_refused(whole: Node) -> No
     assert whole.kms_store.status().is_ok
 
 
-def test_a_newer_store_is_told_and_its_mark_kept(whole: Node) -> None:
+def _changed_store(node: Node) -> bytes:
+    return next_store.verified(node.kms_cache.opened(), frozenset(), node.clock.now()).raw
+
+
+def _announce(node: Node, raw: bytes) -> None:
+    epoch, digest = kms_store.parse(raw).epoch, kms_store.digest(raw)
+    node.events.append([events.kms_store_changing(ACTOR, epoch=epoch, digest=digest)])
+
+
+def test_a_newer_store_that_was_announced_is_told_and_its_mark_kept(whole: Node) -> None:
     """R19: whoever changed it was killed before it could tell."""
     marks, seen = whole._kms_ports.marks, len(event_ids(whole))
-    before = marks.read()
-    put_store(
-        whole, next_store.verified(whole.kms_cache.opened(), frozenset(), whole.clock.now()).raw
-    )
+    before, raw = marks.read(), _changed_store(whole)
+    _announce(whole, raw)
+    put_store(whole, raw)
     whole.kms_store.check_epoch()
+    known = kms_store.parse(raw).known(raw)
     assert before is not None
-    assert marks.read() == (
-        before[0] + 1,
-        kms_store.digest(whole.configuration.open_secret(STORE).reveal()),
-    )
-    assert event_ids(whole)[seen:] == [events.KMS_STORE_CHANGED]
+    assert (marks.read(), known.epoch) == (known, before.epoch + 1)
+    assert event_ids(whole)[seen:] == [events.KMS_STORE_CHANGING, events.KMS_STORE_CHANGED]
     whole.kms_store.check_epoch()
-    assert len(event_ids(whole)) == seen + 1
+    assert len(event_ids(whole)) == seen + 2
+    assert mark_again(whole, before) == known
+    assert len(event_ids(whole)) == seen + 2, "killed before the mark: the event is there already"
+
+
+def mark_again(node: Node, mark: Known) -> Known | None:
+    """The mark that a check makes where it finds this one."""
+    node._kms_ports.marks.write(mark)
+    node.kms_store.check_epoch()
+    return node._kms_ports.marks.read()
+
+
+def test_a_newer_store_that_nobody_announced_is_refused(whole: Node) -> None:
+    """X5: the configuration key alone put in a store of its own, and the node told of it as its own change."""
+    mark, genuine, raw = whole._kms_ports.marks.read(), stored(whole), _changed_store(whole)
+    whole.events.append([events.kms_store_changing(ACTOR, epoch=2, digest="0" * 64)])
+    put_store(whole, raw)
+    seen = len(event_ids(whole))
+    with pytest.raises(IntegrityError, match="epoch 2, and no event announced that change"):
+        whole.kms_store.check_epoch()
+    with pytest.raises(IntegrityError, match="somebody else put it there"):
+        whole.meks.rotate(ACTOR)
+    assert "no event announced" in whole.kms_store.status().problems[0]
+    assert (whole._kms_ports.marks.read(), len(event_ids(whole))) == (mark, seen)
+    put_store(whole, genuine)
+    assert whole.kms_store.status().is_ok
+    put_store(whole, raw)
+    whole.kms_store.accept_epoch(2, kms_store.digest(raw), ACTOR)
+    assert whole.kms_store.status().is_ok
+
+
+@pytest.mark.parametrize("archives", [0, 1])
+def test_a_store_that_was_put_back_together_with_the_repository_is_refused(
+    whole: Node, archives: int
+) -> None:
+    """S5: without the mark any store was the newest; the event log tells which one counts, also an archived one."""
+    genuine = stored(whole)
+    whole.meks.rotate(ACTOR)
+    newest = stored(whole)
+    for _ in range(archives):
+        whole.events.archive(ACTOR, "long")
+    put_store(whole, genuine)
+    with closing(sqlite3.connect(whole.paths.repository, isolation_level=None)) as database:
+        database.execute("DELETE FROM marks WHERE name = 'kms.epoch'")
+    with pytest.raises(IntegrityError, match="the event log tells of epoch 2: it was rolled back"):
+        whole.kms_store.check_epoch()
+    assert whole._kms_ports.marks.read() is None
+    put_store(whole, newest)
+    whole.kms_store.check_epoch()
+    assert whole._kms_ports.marks.read() == kms_store.parse(newest).known(newest)
+
+
+def test_no_store_is_put_that_could_not_be_announced(
+    whole: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk refuses the event before the put, not behind it."""
+    before = whole.configuration.document()
+
+    def full(_: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(whole.events, "append", full)
+    with pytest.raises(StorageError, match="no space"):
+        whole.meks.rotate(ACTOR)
+    assert whole.configuration.document() == before
 
 
 def test_another_epoch_than_the_present_one_is_not_accepted(whole: Node) -> None:
     marks = whole._kms_ports.marks
-    marks.write(7, "0" * 64)
-    for epoch in (7, 2, 0):
-        with pytest.raises(StateError, match=f"has epoch 1, not {epoch}"):
-            whole.kms_store.accept_epoch(epoch, ACTOR)
-    assert marks.read() == (7, "0" * 64)
-    whole.kms_store.accept_epoch(1, ACTOR)
+    marks.write(Known(7, "0" * 64, bytes(32)))
+    digest = kms_store.digest(whole.kms_store.current()[1])
+    for epoch, other in ((7, digest), (2, digest), (0, digest), (1, "0" * 64)):
+        with pytest.raises(StateError, match="nothing was accepted"):
+            whole.kms_store.accept_epoch(epoch, other, ACTOR)
+    assert marks.read() == Known(7, "0" * 64, bytes(32))
+    whole.kms_store.accept_epoch(1, digest, ACTOR)
     assert event_ids(whole)[-1] == events.KMS_EPOCH_ACCEPTED
     whole.kms_store.check_epoch()
 
@@ -254,20 +349,27 @@ def test_a_change_tells_its_events_then_the_new_epoch(whole: Node) -> None:
     write = marks.write
 
     class Watched:
-        def read(self) -> tuple[int, str] | None:
+        def read(self) -> Known | None:
             return marks.read()
 
-        def write(self, epoch: int, digest: str) -> None:
+        def accepted(self) -> Known | None:
+            return marks.accepted()
+
+        def accept(self, named: Known) -> None:
+            marks.accept(named)
+
+        def write(self, known: Known) -> None:
             marked.append(len(event_ids(whole)) - seen)
-            write(epoch, digest)
+            write(known)
 
     whole.kms_store._epochs._marks = Watched()
     whole.meks.rotate(ACTOR)
     assert event_ids(whole)[seen:] == [
+        events.KMS_STORE_CHANGING,
         events.KEY_GENERATED,
         events.KEY_GENERATED,
         events.KEY_REMOVED,
         events.KEY_CHANGED,
         events.KMS_STORE_CHANGED,
     ]
-    assert marked == [5]
+    assert marked == [6]

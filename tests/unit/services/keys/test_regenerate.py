@@ -1,17 +1,19 @@
 """Regeneration on a node of this process: what it may not remove, and in which order (A-22, A-23; findings M2, M4)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
 from strongroom.crypto import rng
-from strongroom.errors import FormatError, StateError
+from strongroom.errors import FormatError, IntegrityError, StateError
 from strongroom.eventlog import events
 from strongroom.ids import new_id
+from strongroom.kms.links import Known
 from strongroom.node.opening import Node
-from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 from strongroom.services.keys import regenerate
 from strongroom.services.keys.regenerate import JOURNAL, Journal, RegenerateService
 from tests.support.rotation_lab import REDIS, Lab
@@ -126,7 +128,7 @@ def test_the_old_configuration_key_stays_until_the_store_is_proved(
 
 def test_keys_that_are_not_in_order_are_not_regenerated(whole: Node) -> None:
     """Nothing is begun: there is no journal that every later run would have to finish."""
-    whole._kms_ports.marks.write(99, "0" * 64)
+    whole._kms_ports.marks.write(Known(99, "0" * 64, bytes(32)))
     before = whole.configuration.document()
     with pytest.raises(StateError, match="not in order"):
         whole.regenerate.run(ACTOR, quiet, ["keys"])
@@ -167,7 +169,7 @@ def test_a_killed_run_that_had_put_its_values_puts_no_others(
 
 
 def test_the_scope_of_a_journal_counts_not_what_is_asked_later(whole: Node) -> None:
-    journal = Journal(0, "", "", "", "", ("jdbc.password",))
+    journal = Journal(0, "", "", "", "", whole.kms_store.point(), ("jdbc.password",))
     whole.coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
     before = whole.kms_store.status().rmk_id
     done = whole.regenerate.run(ACTOR, quiet, ["keys"])
@@ -179,7 +181,7 @@ def test_the_scope_of_a_journal_counts_not_what_is_asked_later(whole: Node) -> N
 def test_a_damaged_journal_is_refused(whole: Node, raw: bytes) -> None:
     whole.coordinator.put({regenerate.JOURNAL: Change(raw, 0)})
     before = whole.configuration.document()
-    with pytest.raises(FormatError, match="journal of the regeneration"):
+    with pytest.raises(FormatError, match="journal of a change of keys"):
         whole.regenerate.run(ACTOR, quiet)
     assert whole.configuration.document() == before
 
@@ -188,16 +190,41 @@ def test_a_plan_changes_nothing_and_names_what_is_left(whole: Node) -> None:
     plan = whole.regenerate.plan(["keys"])
     assert (plan.resumes, plan.secrets, len(plan.steps)) == (False, (), 6)
     assert whole.coordinator.get(JOURNAL) is None
-    journal = Journal(4, "a", "k", "o", "", ("keys",))
+    key_id = whole.present_keys().present.active
+    journal = Journal(4, "a", key_id, "o", "", whole.kms_store.point(), ("keys",))
     whole.coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
     left = whole.regenerate.plan()
     assert (left.resumes, len(left.steps)) == (True, 2)
 
 
+def test_a_journal_of_another_time_is_refused(whole: Node) -> None:
+    """review X4 (f); entries.md 3.4: of another store, or of keys that are not the records'."""
+    present, active = whole.kms_store.point(), whole.present_keys().present.active
+    strange = {
+        "KMS store of epoch 9": Journal(1, "a", active, "o", "", present._replace(number=9)),
+        "the records have other keys": Journal(4, "a", new_id(), "o", "", present, ("keys",)),
+    }
+    for version, (why, journal) in enumerate(strange.items()):
+        whole.coordinator.put({JOURNAL: Change(journal.serialize(), version)})
+        with pytest.raises(IntegrityError, match=why):
+            whole.regenerate.run(ACTOR, quiet)
+
+
+def test_a_journal_goes_on_with_the_store(whole: Node) -> None:
+    """entries.md 3.4: a put that changes the store while a journal is there writes the journal anew."""
+    journal = Journal(0, "", "", "", "", whole.kms_store.point(), ("jdbc.password",))
+    whole.coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
+    whole.meks.rotate(ACTOR)
+    entry = whole.coordinator.get(JOURNAL)
+    assert entry
+    assert Journal.parse(entry.value) == replace(journal, store=whole.kms_store.point())
+    assert whole.regenerate.run(ACTOR, quiet).resumed
+
+
 def test_a_configuration_key_that_only_the_version_before_needs_is_in_use(whole: Node) -> None:
     """findings M3: the version that is kept is the way back, and has to open."""
     key_id = new_id()
-    text = enc.seal_value(rng.new_key(), key_id, REDIS, b"a value")
+    text = ValueKey(new_id(), key_id, rng.new_key()).seal(REDIS, b"a value")
     configuration = whole.configuration
     before = configuration.configuration_keys_in_use()
     configuration.compare_and_put(lambda old: old.with_values({REDIS: text}))

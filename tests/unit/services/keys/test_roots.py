@@ -17,6 +17,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.eventlog import events
+from strongroom.kms import closed_stores
 from strongroom.kms import store as kms_store
 from strongroom.kms.states import MekState
 from strongroom.node.opening import Node
@@ -153,13 +154,13 @@ def test_keys_that_were_left_behind_are_kept_and_taken_back(whole: Node, outside
     assert whole.configuration.open_secret(STORE).reveal() == raw
     done = _leave_behind(whole, outside)
     store = whole.kms_store.current()[0]
-    assert store.former == (raw,)
+    assert whole.kms_store.closed_stores() == {closed_stores.closed(raw, store.epoch - 1): raw}
     assert set(done.abandoned) == {mek.id for mek in kms_store.parse(raw).meks}
     states = {mek.id: mek.state for mek in whole.kms_store.status().meks}
     assert {states[mek_id] for mek_id in done.abandoned} == {MekState.UNAVAILABLE}
     assert whole.roots.adopt(ACTOR) == ()
     whole.meks.rotate(ACTOR)
-    assert whole.kms_store.current()[0].former == (raw,), "a rotation keeps it"
+    assert list(whole.kms_store.closed_stores().values()) == [raw], "a rotation keeps it"
     outside.failure = None
     assert set(whole.roots.adopt(ACTOR)) == set(done.abandoned)
     assert whole.envelope_keys.open_envelope(header, HERE).dek == dek

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.envelope import pages
-from strongroom.envelope.header import Placement
+from strongroom.envelope.header import MAX_HEADER_BYTES, Placement
 from strongroom.errors import NotFoundError
 from strongroom.ids import new_id
 from strongroom.repository.rows import IntentRow
@@ -45,7 +45,7 @@ def test_both_slots_of_a_header_count(lab: Lab) -> None:
     one = lab.publish(b"x", encrypted=True)
     new = lab.ring.rotate()
     path = lab.path(one)
-    page = pages.parse(path.read_bytes()[:4096])
+    page = pages.parse(path.read_bytes()[:MAX_HEADER_BYTES])
     slot = rewrapped(lab.ring, page, Placement(SITE, one))
     with path.open("r+b") as file:
         file.write(pages.serialize(with_slot(page, slot)))

@@ -11,16 +11,17 @@ from strongroom.ids import new_id
 from strongroom.services.recovery import kit as recovery_kit
 
 NOW = SystemClock().now()
+OWNER = recovery_kit.Owner(new_id(), "a2cd-ef34-gh56-jk72-mn23")
 
 
 def test_every_file_says_what_it_is_and_its_words_are_read_back() -> None:
-    installation_id = new_id()
-    kit = recovery_kit.make_kit(2, 3, installation_id, NOW)
+    kit = recovery_kit.make_kit(2, 3, OWNER, NOW)
     assert list(kit.texts) == [f"share-{number}-of-3.txt" for number in (1, 2, 3)]
     for number, text in enumerate(kit.texts.values(), 1):
         assert f"share {number} of 3" in text
         for part in (
-            installation_id,
+            OWNER.installation_id,
+            OWNER.fingerprint,
             kit.set_id,
             kit.recipient,
             "strongroom recover",
@@ -36,8 +37,8 @@ def test_every_file_says_what_it_is_and_its_words_are_read_back() -> None:
 
 
 def test_a_kit_whose_texts_give_another_identity_is_not_relied_on() -> None:
-    one = recovery_kit.make_kit(1, 1, new_id(), NOW)
-    other = recovery_kit.make_kit(1, 1, new_id(), NOW)
+    one = recovery_kit.make_kit(1, 1, OWNER, NOW)
+    other = recovery_kit.make_kit(1, 1, OWNER, NOW)
     recovery_kit.prove(one, list(one.texts.values()))
     with pytest.raises(IntegrityError):
         recovery_kit.prove(replace(one, recipient=other.recipient), list(one.texts.values()))
@@ -45,4 +46,4 @@ def test_a_kit_whose_texts_give_another_identity_is_not_relied_on() -> None:
 
 def test_impossible_kits_are_refused() -> None:
     with pytest.raises(UsageError, match="cannot be made"):
-        recovery_kit.make_kit(3, 2, new_id(), NOW)
+        recovery_kit.make_kit(3, 2, OWNER, NOW)

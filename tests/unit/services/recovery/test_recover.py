@@ -25,7 +25,7 @@ from strongroom.node import recover as recovering
 from strongroom.node.opening import Node
 from strongroom.roots import recipient
 from strongroom.services.keys.stored import STORE
-from strongroom.services.recovery import recover
+from strongroom.services.recovery import journal as recovery_journal
 from strongroom.services.recovery.opener import RecoveredKeys
 from strongroom.services.recovery.recover import RecoverService
 from tests.support.lying_roots import LIES, lie_about_new_wraps
@@ -103,17 +103,19 @@ def test_a_recovery_whose_new_root_lies_puts_nothing(
     header, dek = whole.envelope_keys.new_envelope(HERE)
     lose_keystore(whole)
     opened = service(whole)._ports.opener.open((identity,))
+    journal = service(whole)._begin(opened)
     service(whole)._renew_keystore(opened, ACTOR)
     open_anew(whole)
+    journal = service(whole)._add_key(journal, opened, ACTOR)
     before = whole.configuration.document()
     roots = lie_about_new_wraps(whole, LIES[name])
     with pytest.raises(StrongroomError):
-        service(whole)._replace_store(opened, (identity,), ACTOR, quiet)
+        service(whole)._replace_store(journal, opened, (identity,), ACTOR, quiet)
     assert roots.asked
     assert whole.configuration.document().values == before.values
     assert events.NODE_RECOVERED not in event_ids(whole)
     roots.honest_calls = 1000
-    service(whole)._replace_store(opened, (identity,), ACTOR, quiet)
+    service(whole)._replace_store(journal, opened, (identity,), ACTOR, quiet)
     assert whole.kms_store.status().is_ok
     assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
 
@@ -130,7 +132,7 @@ def test_a_lost_keystore_is_made_anew_and_everything_opens(whole: Node, identity
     told = event_ids(whole)
     assert told.count(events.NODE_RECOVERED) == 1
     assert events.RMK_UNWRAPPED in told
-    assert whole.coordinator.get(recover.JOURNAL) is None
+    assert whole.coordinator.get(recovery_journal.JOURNAL) is None
 
 
 def test_strangers_are_refused_before_anything_is_written(whole: Node, identity: Identity) -> None:
@@ -144,7 +146,7 @@ def test_strangers_are_refused_before_anything_is_written(whole: Node, identity:
         with pytest.raises(RootRefusedError, match="no recovery recipient"):
             ask()
     assert whole.configuration.document() == before
-    assert whole.coordinator.get(recover.JOURNAL) is None
+    assert whole.coordinator.get(recovery_journal.JOURNAL) is None
 
 
 def test_a_node_without_recipients_cannot_be_recovered(whole: Node) -> None:
@@ -155,7 +157,7 @@ def test_a_node_without_recipients_cannot_be_recovered(whole: Node) -> None:
 def test_a_store_that_was_changed_is_not_believed(whole: Node, identity: Identity) -> None:
     """findings M4; recovery.md 6.1: the MAC is checked before anything is written."""
     store, raw = whole.kms_store.current()
-    forged = kms_store.serialize(replace(store, epoch=store.epoch + 1))
+    forged = kms_store.serialize(replace(store, mac=bytes(32)))
     assert forged != raw
     sealed = whole.configuration.seal_secret(STORE, forged)
     whole.configuration.compare_and_put(lambda old: old.with_values({STORE: sealed}))
@@ -205,10 +207,10 @@ def test_a_key_that_was_not_opened_is_named() -> None:
         RecoveredKeys({}).open("some-key")
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"keystore":true,"rmk_id":"x","v":2}'])
+@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"keystore":true,"rmk_id":"x","v":1}'])
 def test_a_damaged_journal_is_refused(whole: Node, identity: Identity, raw: bytes) -> None:
-    whole.coordinator.put({recover.JOURNAL: Change(raw, 0)})
+    whole.coordinator.put({recovery_journal.JOURNAL: Change(raw, 0)})
     before = whole.configuration.document()
-    with pytest.raises(FormatError, match="journal of the recovery"):
+    with pytest.raises(FormatError, match="journal of a change of keys"):
         service(whole).recover((identity,), ACTOR, quiet)
     assert whole.configuration.document() == before

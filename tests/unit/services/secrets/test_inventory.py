@@ -15,10 +15,12 @@ from strongroom.consumers.base import (
     SecretCopy,
     file_copy,
 )
-from strongroom.crypto import certificates
+from strongroom.crypto import certificates, rng
 from strongroom.eventlog import events
 from strongroom.eventlog.jsonl import JsonlEventLog
+from strongroom.ids import new_id
 from strongroom.node.opening import Node
+from strongroom.secrets.committed import ValueKey
 from strongroom.services.secrets.inventory import (
     POLICY,
     Known,
@@ -215,8 +217,8 @@ def test_a_certificate_that_cannot_be_read_has_no_known_end(lab: Lab) -> None:
         True,
         "",
     )
-    lab.node.paths.keystore_password.unlink()
-    lab.node = Node(lab.node.paths, lab.node.clock)
+    lost = ValueKey(new_id(), new_id(), rng.new_key()).seal(CERTIFICATES[0], b"a certificate")
+    lab.node.configuration.compare_and_put(lambda old: old.with_values({CERTIFICATES[0]: lost}))
     assert lab.one(CERTIFICATES[0]).due_at == ""
     assert lab.inventory().ending() == ()
 

@@ -24,7 +24,7 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
-from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 from strongroom.secrets.generate import generated_names
 from strongroom.services.secrets.journals import MAX_AUTOMATIC_TRIES
 from tests.support.memory_consumer import MemoryComponent, MemoryConsumer
@@ -55,6 +55,7 @@ def test_with_no_consumer_every_generated_secret_is_renewed_in_one_put(node: Nod
     told = lab.told(events.SECRET_ROTATED)
     assert {one["parameter"] for one in told} == generated_names()
     assert {(one["consumer"], one["step"]) for one in told} == {("", "promoted")}
+    assert {one["version"] for one in told} == {version + 1}
 
 
 def test_a_scope_limits_what_is_renewed(node: Node) -> None:
@@ -113,7 +114,7 @@ def test_a_value_can_be_given_to_one_parameter(node: Node) -> None:
 @pytest.mark.parametrize("overlaps", [True, False])
 def test_a_rotation_goes_in_order_and_leaves_one_value(node: Node, *, overlaps: bool) -> None:
     lab, consumer = one(node, overlaps=overlaps)
-    before = lab.present(consumer)
+    before, version = lab.present(consumer), node.configuration.version
     (outcome,) = lab.service.rotate(ACTOR, [REDIS])
     assert consumer.faults.calls == ["admit", "login", "withdraw", "login", "login"]
     assert outcome.state == "rotated"
@@ -127,6 +128,7 @@ def test_a_rotation_goes_in_order_and_leaves_one_value(node: Node, *, overlaps: 
         (events.SECRET_ROTATED, "promoted"),
         (events.SECRET_ROTATED, "withdrawn"),
     ]
+    assert [one.get("version") for one in told] == [None, version + 1, version + 1]
     assert not differing_files(node.configuration)
 
 
@@ -310,7 +312,9 @@ def _harm_journal(lab: Lab, side: str, harm: str) -> None:
     assert found is not None
     text = lab.node.configuration.seal_secret(PGSQL, b"of another parameter")
     if harm == "key":
-        text = enc.seal_value(rng.new_key(), new_id(), REDIS, b"under a key that nobody has")
+        text = ValueKey(new_id(), new_id(), rng.new_key()).seal(
+            REDIS, b"under a key that nobody has"
+        )
     sealed = {REDIS: text}
     journal = found.journal
     journal = replace(journal, new=sealed) if side == "new" else replace(journal, old=sealed)

@@ -19,7 +19,7 @@ from strongroom.errors import (
 from strongroom.eventlog import events
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
-from strongroom.secrets import enc
+from strongroom.secrets.committed import ValueKey
 from strongroom.secrets.generate import generated_names
 from strongroom.system.compat import override
 from tests.support.memory_consumer import KilledError, MemoryComponent, MemoryConsumer
@@ -218,7 +218,7 @@ def test_candidates_are_new_then_old_then_configured(node: Node) -> None:
 def test_a_configuration_key_that_a_journal_names_is_in_use(node: Node) -> None:
     """format/rotation-journal.md §2.5: else its new value could never be opened."""
     key_id, text = new_id(), b"a value"
-    sealed = {REDIS: enc.seal_value(rng.new_key(), key_id, REDIS, text)}
+    sealed = {REDIS: ValueKey(new_id(), key_id, rng.new_key()).seal(REDIS, text)}
     before = node.configuration.configuration_keys_in_use()
     service = Lab(node).service
     found = service.journals.begin(RotationJournal("memory/one", new_id(), sealed, sealed))
@@ -280,7 +280,7 @@ def test_a_configuration_key_that_a_kept_value_names_is_in_use(node: Node) -> No
     """format/rotation-journal.md §4.3."""
     lab, _ = one(node)
     key_id = new_id()
-    text = enc.seal_value(rng.new_key(), key_id, REDIS, b"a value")
+    text = ValueKey(new_id(), key_id, rng.new_key()).seal(REDIS, b"a value")
     before = node.configuration.configuration_keys_in_use()
     node.coordinator.put({KEPT: Change(serialize_kept({REDIS: [text]}), 0)})
     assert node.configuration.configuration_keys_in_use() == before | {key_id}

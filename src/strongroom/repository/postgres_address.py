@@ -1,0 +1,164 @@
+"""The address of a PostgreSQL database: what may be in it, and the parameters of a connection that follow from it.
+
+A password is no part of an address: addresses are printed, logged and given on command lines. Whoever opens the
+repository brings the password by a function, which is asked for each new connection, so that a rotated one is used.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL
+
+from strongroom import foreign_words
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StorageError, UsageError
+from strongroom.system import postgres_conninfo
+from strongroom.system.extras import needed
+
+Password = Callable[[], SecretBytes]
+"""Returns the password of the repository's user as it is now."""
+LOCK_WAIT_S: Final = 35
+"""How long a statement waits for another transaction: longer than `IDLE_S`, so that it outlives a holder that hangs."""
+STATEMENT_S: Final = 60
+"""How long a statement may take, and wait."""
+IDLE_S: Final = 30
+"""How long a transaction may do nothing before PostgreSQL ends it: its process is stopped, or cut off."""
+GONE_S: Final = 2
+"""How soon PostgreSQL ends the statement, and lets go of the locks, of a client that is gone."""
+_DRIVER: Final = "postgresql+psycopg"
+_NEEDED: Final = ("host", "dbname", "user")
+"""Parameters that a stored address must have, so that it leads to the same place whoever runs the process."""
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
+_SECRETS: Final = ("password", "sslpassword")
+_USUAL: Final[Mapping[str, str]] = {
+    "connect_timeout": "5",
+    # of several hosts the one that can be written, so never a primary that was replaced
+    "target_session_attrs": "read-write",
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+
+
+def postgres_url(dsn: str) -> URL:
+    """The URL of a database, from an address in either form of libpq: `host=… dbname=…` or `postgresql://…`.
+
+    Raises:
+        UsageError: The text is no address, or holds a password, or does without proof of the server's name.
+        StorageError: The library for PostgreSQL is not installed.
+    """
+    with needed("the library for PostgreSQL is missing: psycopg", "postgres", StorageError):
+        import psycopg
+        from psycopg import conninfo
+    try:
+        given = {name: str(value) for name, value in conninfo.conninfo_to_dict(dsn).items()}
+    except psycopg.ProgrammingError as error:
+        # the library's words quote the address, in which somebody may have written a password
+        raise UsageError(
+            "this is no address of PostgreSQL", hint="write host=… port=… dbname=… user=…"
+        ) from foreign_words.cause(error, dsn)
+    check_address(given)
+    return URL.create(_DRIVER, query=given)
+
+
+def stored_form(dsn: str) -> dict[str, str]:
+    """The parameters of an address as they are stored: complete, and with the paths of files from the root on.
+
+    Raises:
+        UsageError: The text is no address, lacks host, database or user, or must not be an address.
+        StorageError: The library for PostgreSQL is not installed.
+    """
+    given = {name: str(value) for name, value in postgres_url(dsn).query.items()}
+    missing = [name for name in _NEEDED if not given.get(name)]
+    if missing:
+        raise UsageError(
+            f"the address of PostgreSQL does not say its {' and '.join(missing)}",
+            hint="write host=… port=… dbname=… user=… sslrootcert=FILE",
+        )
+    for name in _FILES:
+        if name in given and given[name] != "system":
+            given[name] = str(Path(given[name]).absolute())
+    return given
+
+
+def stored_url(given: Mapping[str, str]) -> URL:
+    """The URL of an address in its stored form.
+
+    Raises:
+        UsageError: The address holds a password, or does without proof of the server's name.
+    """
+    check_address(given)
+    return URL.create(_DRIVER, query=dict(given))
+
+
+def words(given: Mapping[str, str]) -> str:
+    """An address for people: hosts, port, database."""
+    port = f":{given['port']}" if given.get("port") else ""
+    return f"{given.get('host', '')}{port}/{given.get('dbname', '')}"
+
+
+def hosts_of(given: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the hosts that have one; folders of sockets and numeric addresses have none."""
+    if given.get("hostaddr"):
+        return ()
+    return tuple(
+        one for one in given.get("host", "").split(",") if one and not one.startswith(("/", "@"))
+    )
+
+
+def check_address(given: Mapping[str, str]) -> None:
+    """Refuse what must not be in an address.
+
+    Raises:
+        UsageError: The address holds a password, or does without proof of the server's name.
+    """
+    if any(given.get(name) for name in _SECRETS):
+        raise UsageError(
+            "a password does not belong into the address of PostgreSQL",
+            hint="put it into a file that only its owner can read",
+        )
+    if not _is_local(given) and given.get("sslmode", "verify-full") != "verify-full":
+        raise UsageError(
+            f"sslmode={given['sslmode']} does not prove which server answers",
+            hint="write sslmode=verify-full and sslrootcert=FILE",
+        )
+
+
+def parameters(given: Mapping[str, str], known: frozenset[str]) -> dict[str, str]:
+    """All parameters of a connection but the password; what is not given is set explicitly as well (K4).
+
+    Args:
+        given: The address.
+        known: The options of the installed libpq.
+    """
+    chosen = {name: value for name, value in _USUAL.items() if name in known}
+    chosen |= {"sslmode": "prefer" if _is_local(given) else "verify-full"}
+    if not _is_local(given):
+        chosen["sslrootcert"] = "system"
+    if _is_local(given) or "sslcert" in given:
+        # a peer is known by its user on this machine, or by its certificate: there may be no password at all
+        chosen |= {"require_auth": "", "sslcertmode": "allow"}
+    chosen |= given
+    chosen["options"] = f"{given.get('options', '')} {_limits()}".strip()
+    return postgres_conninfo.explicit(known, {"user": "", "password": "", **chosen})
+
+
+def _limits() -> str:
+    limits = {
+        "lock_timeout": LOCK_WAIT_S,
+        "statement_timeout": STATEMENT_S,
+        "idle_in_transaction_session_timeout": IDLE_S,
+        "client_connection_check_interval": GONE_S,
+    }
+    return " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
+
+
+def _is_local(given: Mapping[str, str]) -> bool:
+    """Whether every host is a folder of Unix sockets; without a host libpq takes the usual folder."""
+    hosts = given.get("host", "").split(",")
+    return not given.get("hostaddr") and all(
+        not host or host.startswith(("/", "@")) for host in hosts
+    )

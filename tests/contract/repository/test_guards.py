@@ -1,0 +1,75 @@
+"""What the repository itself refuses to a process that was cut off, and what it keeps for each node (b1, b7, b11)."""
+
+import pytest
+
+from strongroom.errors import CoordinationError, StateError
+from strongroom.repository.gateways.guards import MekState
+from strongroom.repository.reach import ROWS
+from strongroom.repository.unit_of_work import Repository
+
+
+def test_a_lock_that_was_lost_lets_nobody_write(repository: Repository) -> None:
+    """Matrix 6: the holder sleeps, another one takes over, the holder wakes."""
+    with repository.transaction(ROWS) as tx:
+        tx.fence.pass_under("kms", 4)
+        tx.fence.pass_under("kms", 4)
+        tx.marks.set("by", "first")
+    with repository.transaction(ROWS) as tx:
+        tx.fence.pass_under("kms", 5)
+        tx.marks.set("by", "second")
+
+    def wake() -> None:
+        with repository.transaction(ROWS) as tx:
+            tx.marks.set("by", "first again")
+            tx.fence.pass_under("kms", 4)
+
+    with pytest.raises(CoordinationError, match="'kms' was lost"):
+        wake()
+    with repository.transaction(ROWS) as tx:
+        assert tx.marks.find("by") == "second"
+        tx.fence.pass_under("another", 1)
+
+
+def test_nothing_is_written_under_a_key_that_is_being_retired(repository: Repository) -> None:
+    with repository.transaction(ROWS) as tx:
+        tx.meks.check_usable("m")  # nobody has said anything of it
+        assert tx.meks.set_state("m", MekState.RETIRING, 7)
+        with pytest.raises(StateError, match="being retired"):
+            tx.meks.check_usable("m")
+        tx.meks.check_usable("other")
+    with repository.transaction(ROWS) as tx:
+        assert tx.meks.set_state("m", MekState.USABLE, 7)  # something used it after all
+        tx.meks.check_usable("m")
+        assert not tx.meks.set_state("m", MekState.RETIRED, 6)  # of a process that was cut off
+        assert tx.meks.set_state("m", MekState.RETIRED, 8)
+        assert not tx.meks.set_state("m", MekState.USABLE, 9)
+        assert tx.meks.state("m") is MekState.RETIRED
+
+
+def test_each_node_keeps_its_own_proof(repository: Repository) -> None:
+    with repository.transaction(ROWS) as tx:
+        assert tx.nodes.find_proof("node1") is None
+        tx.nodes.set_proof("node1", "one")
+        tx.nodes.set_proof("node2", "two")
+        tx.nodes.set_proof("node1", "newer")
+    with repository.reading() as tx:
+        assert (tx.nodes.find_proof("node1"), tx.nodes.find_proof("node2")) == ("newer", "two")
+
+
+def test_a_log_that_ends_earlier_than_it_was_seen_is_noticed(repository: Repository) -> None:
+    with repository.transaction(ROWS) as tx:
+        assert tx.nodes.find_head("node1") is None
+        assert tx.nodes.see_head("node1", 10, "a")
+        assert tx.nodes.see_head("node1", 10, "a")
+        assert not tx.nodes.see_head("node1", 10, "b")  # a fork
+        assert not tx.nodes.see_head("node1", 9, "a")  # cut
+        assert tx.nodes.see_head("node1", 11, "c")
+        assert tx.nodes.find_head("node1") == (11, "c")
+
+
+def test_a_restored_database_has_another_life(repository: Repository) -> None:
+    with repository.transaction(ROWS) as tx:
+        assert tx.nodes.incarnation() is None
+        tx.nodes.set_incarnation("first")
+        tx.nodes.set_incarnation("second")
+        assert tx.nodes.incarnation() == "second"

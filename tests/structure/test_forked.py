@@ -1,0 +1,176 @@
+"""A forked command (`tests.support.forked`) is to its caller what a process of its own is, but for the time."""
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.canary import recorder
+from tests.support import forked
+from tests.support.servers import BIN, PASSWORD, TestNode
+
+_LINES = {
+    "version": ["strongroom", "--version"],
+    "help": ["tsm", "security", "--help"],
+    "unknown verb": ["tsm", "securety"],
+    "unknown option": ["strongroom", "status", "--colour"],
+    "no node": ["strongroom", "status", "--data-dir", "missing"],
+    "no arguments": ["initialize-tsm"],
+    "a name that is no text": ["strongroom", "--data-dir", "no\udcff", "status"],
+    "input": ["strongroom", "encrypt", "-", "-", "--data-dir", "missing"],
+}
+
+
+def _both(
+    folder: Path, line: list[str], *, stdin: bytes = b"", **more: str
+) -> list[tuple[int, bytes, bytes]]:
+    environment = {**os.environ, "HOME": str(folder), **more}
+    words = [str(BIN / line[0]), *line[1:]]
+    fork = forked.run(words, folder=folder, environment=environment, stdin=stdin)
+    process = subprocess.run(
+        words, cwd=folder, env=environment, input=stdin, capture_output=True, check=False
+    )
+    return [(done.returncode, done.stdout, done.stderr) for done in (fork, process)]
+
+
+@pytest.mark.parametrize("line", _LINES.values(), ids=_LINES.keys())
+def test_code_and_both_outputs_are_the_same(tmp_path: Path, line: list[str]) -> None:
+    fork, process = _both(tmp_path, line, stdin=b"x" * 200_000)
+    assert fork == process
+
+
+def _program(folder: Path, text: str) -> Path:
+    """A script of Python, in place of a command's."""
+    path = folder / "program"
+    if not path.exists():  # several threads run one
+        path.write_text(text)
+    return path
+
+
+def _run(folder: Path, text: str, *, stdin: bytes = b"", limit_s: float = 60) -> forked.Ended:
+    words = [str(_program(folder, text)), "one", "two"]
+    environment = {**os.environ, "TZ": "Asia/Tokyo", "OF_THE_TEST": "yes"}
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)
+    return forked.run(words, folder=folder, environment=environment, stdin=stdin, limit_s=limit_s)
+
+
+def test_a_fork_has_what_it_was_given_and_nothing_of_the_server(tmp_path: Path) -> None:
+    text = """
+import os, sys, time, threading
+print(sys.argv[1:], os.getcwd(), os.environ["OF_THE_TEST"], time.tzname[0], "PYTEST_CURRENT_TEST" in os.environ)
+print(sorted(int(n) for n in os.listdir("/proc/self/fd"))[:3], len(os.listdir("/proc/self/fd")) <= 5)
+print(len(sys.stdin.buffer.read()), sys.stdout.isatty(), threading.active_count(), oct(os.umask(0)))
+"""
+    before = os.umask(0o027)
+    try:
+        done = _run(tmp_path, text, stdin=b"y" * 300_000)
+    finally:
+        os.umask(before)
+    assert done.stderr == b""
+    assert done.stdout.decode().splitlines() == [
+        f"['one', 'two'] {tmp_path} yes JST True",
+        "[0, 1, 2] True",
+        "300000 False 1 0o27",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("import sys; sys.exit(41)", 41, b""),
+        ("import sys; sys.exit('words')", 1, b"words\n"),
+        ("print('out'); raise ValueError('whole')", 1, b"ValueError: whole\n"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, b""),
+        ("raise KeyboardInterrupt", -2, b"KeyboardInterrupt\n"),
+        ("import atexit, sys; atexit.register(sys.stderr.write, 'end'); sys.exit(3)", 3, b"end"),
+        ("import sys; print('x'); sys.stdout.close(); sys.exit(4)", 4, b""),
+    ],
+)
+def test_it_ends_as_a_process_does(tmp_path: Path, text: str, code: int, said: bytes) -> None:
+    done = _run(tmp_path, text)
+    assert done.returncode == code
+    assert done.stderr.endswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
+def test_who_looks_at_processes_sees_a_command_s_own_arguments(tmp_path: Path) -> None:
+    """A fork's arguments are its server's: what the recorder looked for could not be seen, however it leaked."""
+    line = [str(BIN / "tsm"), "securety", "of-the-test"]
+    for _ in range(5):  # one process is short
+        with recorder.arguments() as arguments:
+            forked.run(line, folder=tmp_path, environment=dict(os.environ))
+        if [one for one in arguments.seen if one.endswith("\0".join(["", *line, ""]).encode())]:
+            return
+    raise AssertionError("the command's arguments were not seen")
+
+
+def test_what_takes_too_long_is_killed(tmp_path: Path) -> None:
+    text = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+    with pytest.raises(subprocess.TimeoutExpired):
+        _run(tmp_path, text, limit_s=2)
+    process = Path("/proc", (tmp_path / "pid").read_text(), "cmdline")
+    assert not process.exists() or not process.read_bytes(), "it is gone, or a zombie"
+
+
+def test_a_test_that_is_broken_off_ends_its_command_and_nothing_else(tmp_path: Path) -> None:
+    """As pytest's time limit breaks one off: by an exception from a signal."""
+
+    def broken_off(*_: object) -> None:
+        raise KeyError("the time is over")
+
+    before = signal.signal(signal.SIGALRM, broken_off)
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    try:
+        text = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+        with pytest.raises(KeyError, match="the time is over"):
+            _run(tmp_path, text)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    process = Path("/proc", (tmp_path / "pid").read_text(), "cmdline")
+    assert not process.exists() or not process.read_bytes()
+    (tmp_path / "program").unlink()
+    assert _run(tmp_path, "print('goes on')").stdout == b"goes on\n"
+
+
+def test_runs_of_several_threads_go_on_at_once(tmp_path: Path) -> None:
+    """Each waits for a file that another writes."""
+    text = """
+import os, sys, time
+me = sys.stdin.read()
+open(f"{me}.here", "w").close()
+while len([n for n in os.listdir() if n.endswith(".here")]) < 4: time.sleep(0.01)
+"""
+    _program(tmp_path, text)
+    codes: list[int] = []
+
+    def run(name: str) -> None:
+        codes.append(_run(tmp_path, text, stdin=name.encode()).returncode)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 4
+
+
+def test_an_environment_that_counts_at_the_start_is_a_process_of_its_own(tmp_path: Path) -> None:
+    text = "import sys; print(sys.flags.utf8_mode)"
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    line = [str(_program(tmp_path, "#!/usr/bin/env python3\n" + text))]
+    Path(line[0]).chmod(0o755)
+    done = forked.run(line, folder=tmp_path, environment=environment)
+    assert done.stdout == b"1\n"
+
+
+def test_a_node_and_its_commands(tmp_path: Path) -> None:
+    node = TestNode(tmp_path)
+    node.password_file.write_text(PASSWORD + "\n")
+    node.password_file.chmod(0o600)
+    node.run("strongroom", "init", "--admin", "admin", "--admin-password-file", node.password_file)
+    assert node.run("tsm", "security", "kms", "status").out.startswith("Status: OK\n")
+    assert node.run("tsm", "configuration", "get", "-k", "redis.host", check=False).code == 7

@@ -1,0 +1,111 @@
+"""ZooKeeper and PostgreSQL for a node of a cluster, given by address as an operator gives them, and empty for each node."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.node.cluster import Given
+from tests.support.components.postgres import Postgres
+from tests.support.components.zookeeper_ensemble import PASSWORD, Ensemble
+
+ROLE_PASSWORD = "of the database's tests"
+
+
+@dataclass(frozen=True)
+class ClusterServices:
+    """A database of its own, and the ensemble of the session, in which each installation has a tree of its own.
+
+    Attributes:
+        ensemble: The servers of ZooKeeper.
+        postgres: The server of PostgreSQL.
+        database: The name of the database, and of the role that owns it.
+        folder: Where the files with passwords lie.
+        changed: Words of options that are to differ, by their names.
+    """
+
+    ensemble: Ensemble
+    postgres: Postgres
+    database: str
+    folder: Path
+    changed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dsn(self) -> str:
+        """The address of the database, by TLS."""
+        return (
+            f"host=127.0.0.1 port={self.postgres.port} dbname={self.database} user={self.database}"
+            f" sslrootcert={self.postgres.ca_file}"
+        )
+
+    @property
+    def options(self) -> list[str]:
+        """The options of `strongroom cluster check` and `enable`."""
+        usual = {
+            "--zookeeper": self.hosts,
+            "--zookeeper-ca": str(self.ensemble.folder / "ca.pem"),
+            "--zookeeper-certificate": str(self.ensemble.folder / "client.pem"),
+            "--zookeeper-password-file": str(self.folder / "zookeeper-password"),
+            "--postgres": self.dsn,
+            "--postgres-password-file": str(self.folder / "postgres-password"),
+        }
+        return [word for pair in {**usual, **self.changed}.items() for word in pair]
+
+    @property
+    def hosts(self) -> str:
+        """The servers of ZooKeeper, behind the links."""
+        return self.ensemble.hosts
+
+    @property
+    def given(self) -> Given:
+        """The same as a person names them, for calls within this process."""
+        return Given(
+            hosts=self.hosts,
+            ca=self.ensemble.folder / "ca.pem",
+            certificate=self.ensemble.folder / "client.pem",
+            user="tsm",
+            zookeeper_password=SecretBytes(PASSWORD.encode()),
+            postgres=self.dsn,
+            postgres_password=SecretBytes(ROLE_PASSWORD.encode()),
+        )
+
+    def with_changes(self, **changed: str) -> "ClusterServices":
+        """The same with other words behind some options: `postgres_password_file` is `--postgres-password-file`."""
+        named = {f"--{name.replace('_', '-')}": word for name, word in changed.items()}
+        return replace(self, changed={**self.changed, **named})
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement in the database, by a foreign client."""
+        import psycopg
+
+        where = f"host={self.postgres.sockets} port={self.postgres.port} user=postgres"
+        with psycopg.connect(f"{where} dbname={self.database}", autocommit=True) as client:
+            cursor = client.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self, installation_id: str) -> None:
+        """Remove what an installation has brought to either of them."""
+        with self.ensemble.judge() as client:
+            if client.exists(f"/strongroom/{installation_id}"):
+                client.delete(f"/strongroom/{installation_id}", recursive=True)
+        self.query(
+            "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS strongroom_jobs CASCADE;"
+            f" CREATE SCHEMA public AUTHORIZATION {self.database}"
+        )
+
+
+def make_cluster_services(ensemble: Ensemble, postgres: Postgres, folder: Path) -> ClusterServices:
+    """An empty database with a role of its own that owns it."""
+    name = f"node_{secrets.token_hex(6)}"
+    postgres.run(
+        f"CREATE ROLE {name} LOGIN PASSWORD '{postgres.verifier(ROLE_PASSWORD)}'",
+        f"CREATE DATABASE {name} TEMPLATE template0 OWNER {name}",
+    )
+    folder.mkdir(exist_ok=True)
+    for file, password in (("zookeeper", PASSWORD), ("postgres", ROLE_PASSWORD)):
+        path = folder / f"{file}-password"
+        path.write_text(f"{password}\n")
+        path.chmod(0o600)
+    return ClusterServices(ensemble, postgres, name, folder)

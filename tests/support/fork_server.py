@@ -1,0 +1,144 @@
+"""A process that has imported what commands need, and forks a child for each run: a start without the imports.
+
+`forked.py` starts it and speaks to it: `python -m tests.support.fork_server CHANNEL`. It imports nothing of the product by
+itself, never starts a thread and never runs a command in its own process: what one child does cannot reach the next.
+Several children run at once. Coverage measures them, and what is imported here for them.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import coverage
+
+from tests.support import fork_child
+
+# the measurement of this process, which began with it if its environment asks for one
+_MEASURED: coverage.Coverage | None = getattr(coverage.process_startup, "coverage", None)
+
+# a message is one packet, and a kernel takes 200 KiB; the list of all modules is 60
+MESSAGE = 180_000
+# what the server itself needs, and a command started by itself would not find first in its path
+_ROOT = sys.path[0]
+_DESCRIPTORS = 5
+_STANDARD = 2
+
+
+class Server:
+    """Takes requests until the channel is closed."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._awaited = selectors.DefaultSelector()
+        self._awaited.register(channel, selectors.EVENT_READ)
+
+    def serve(self) -> dict[str, Any] | None:
+        """Answer until the channel is closed; returns a request only in the child that is to run it."""
+        while True:
+            for key, _ in self._awaited.select():
+                if key.data is not None:
+                    key.data()
+                    continue
+                packet, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE, _DESCRIPTORS)
+                if not packet:
+                    return None
+                request: dict[str, Any] = json.loads(packet)
+                if "modules" in request:
+                    _load(request["modules"])
+                    threads = len(list(Path("/proc/self/task").iterdir()))
+                    self._channel.send(json.dumps({"threads": threads}).encode())
+                elif self._fork(descriptors):
+                    return {**request, "descriptors": descriptors}
+
+    def _fork(self, descriptors: list[int]) -> bool:
+        """Whether this is the child. The last descriptor is the socket on which its id and its end are told."""
+        gc.freeze()
+        child = os.fork()
+        if not child:
+            self._awaited.close()
+            self._channel.close()
+            return True
+        for descriptor in descriptors[:-1]:
+            os.close(descriptor)
+        told = socket.socket(fileno=descriptors[-1])
+        _tell(told, {"child": child})
+        ended = os.pidfd_open(child)
+        self._awaited.register(ended, selectors.EVENT_READ, self._attend(child, ended, told))
+        return False
+
+    def _attend(self, child: int, ended: int, told: socket.socket) -> Callable[[], None]:
+        def attend() -> None:
+            self._awaited.unregister(ended)
+            os.close(ended)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            with told:
+                _tell(told, {"code": code})
+
+        return attend
+
+
+def _tell(told: socket.socket, content: dict[str, int]) -> None:
+    """Send one packet; whoever asked may have given up, which must not end the server for all others."""
+    with contextlib.suppress(OSError):
+        told.send(json.dumps(content).encode())
+
+
+def _load(names: list[str]) -> None:
+    """Import modules. What their lines are, is measured and written down here, for no child has it again."""
+    if _MEASURED is None:
+        fork_child.load(names)
+        return
+    _MEASURED.start()
+    fork_child.load(names)
+    _MEASURED.stop()
+    _MEASURED.save()
+
+
+def become(request: dict[str, Any]) -> None:
+    """Make this child look as a new process does."""
+    stdin, out, err, report, told = request["descriptors"]
+    os.umask(request["umask"])
+    # all that the server had open: the channel and what belongs to other runs
+    kept = {stdin, out, err, report}
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) > _STANDARD and int(entry.name) not in kept:
+            _close(int(entry.name))
+    fork_child.settle(request["environment"], request["folder"], {0: stdin, 1: out, 2: err})
+    del told
+    if _MEASURED is not None:
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+            _MEASURED.start()
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    fork_child.report_modules_at_the_end(report)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        return  # the one through which the list was read
+
+
+def main() -> None:
+    """Serve; a child goes on from here as the command, and ends as every interpreter does."""
+    sys.path.remove(_ROOT)
+    if _MEASURED is not None:
+        _MEASURED.stop()
+        _MEASURED.save()
+    request = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
+    if request is not None:
+        become(request)
+        fork_child.run_and_end(request["words"])
+
+
+if __name__ == "__main__":
+    main()

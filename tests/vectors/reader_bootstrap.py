@@ -1,0 +1,52 @@
+"""Bootstrap files, read from docs/format/bootstrap-file.md (see `reader.py`)."""
+
+from typing import Any
+
+from tests.vectors.reader import (
+    Keys,
+    canonical,
+    check_equal,
+    check_members,
+    configuration_keys,
+    loaded,
+    mac,
+    raw,
+    subkey,
+    unbase64,
+)
+from tests.vectors.reader_format2 import check_signed
+from tests.vectors.reader_pkcs12 import RefusedError, open_keystore
+
+
+def bootstrap(data: bytes, keys: Keys | None = None) -> Any:
+    """The members of a bootstrap file, proved by the keys in it, or by keys that are given (1, 2)."""
+    members = loaded(data, escaped=True, end=b"\n")
+    signed = members["format"] == "strongroom-bootstrap-2"
+    if not signed and members["format"] != "strongroom-bootstrap-1":
+        raise RefusedError("another format")
+    check_members(
+        members,
+        "format installation_id node_id created_at expires_at server master_key configuration_key_id"
+        " keystore keystore_password configuration_keys credential mac"
+        + (" identity signature" if signed else ""),
+    )
+    if keys is None:
+        password = unbase64(members["keystore_password"])
+        masters = open_keystore(unbase64(members["keystore"]), password)
+        keys = configuration_keys(unbase64(members["configuration_keys"]), masters=masters)
+    key = keys[members["configuration_key_id"]]
+    body = {name: value for name, value in members.items() if name not in {"mac", "signature"}}
+    own = subkey(key, "strongroom/v1/bootstrap", raw(members["installation_id"]))
+    expected = mac(own, canonical(body, escaped=True, end=b"\n"))
+    check_equal(expected, bytes.fromhex(members["mac"]), "the MAC")
+    if signed:
+        body = {name: value for name, value in members.items() if name != "signature"}
+        _check_signature(members, canonical(body, escaped=True, end=b"\n"))
+    return members
+
+
+def _check_signature(members: Any, told: bytes) -> None:
+    """The signature of the identity that the file names (2.2)."""
+    head = b"bootstrap\0" + raw(members["installation_id"]) + bytes(16)
+    message = b"strongroom/v2/signed/" + head + len(told).to_bytes(4, "big") + told
+    check_signed(unbase64(members["identity"]), message, unbase64(members["signature"]))
