@@ -67,6 +67,7 @@ NODE_REFUSED = "NODE_REFUSED"
 NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
+EXTRACTS_MOVED = "EXTRACTS_MOVED"
 IDENTITY_RENEWED = "IDENTITY_RENEWED"
 BOOTSTRAP_FILE_MADE = "BOOTSTRAP_FILE_MADE"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
@@ -387,6 +388,12 @@ def format_upgraded(actor: str, run: str, backup: str) -> Event:
 def cluster_enabled(actor: str, *, run: str, zookeeper: str, postgres: str) -> Event:
     """A single node has its entries in ZooKeeper and its rows in PostgreSQL from now on."""
     return _event(CLUSTER_ENABLED, actor, run=run, zookeeper=zookeeper, postgres=postgres)
+
+
+def extracts_moved(actor: str, *, before: str, after: str, files: int, size: int) -> Event:
+    """The files of all extracts lie in another store from now on; `size` is what the last run copied, in bytes."""
+    details: dict[str, Detail] = {"before": before, "after": after}
+    return _event(EXTRACTS_MOVED, actor, **details, files=files, bytes=size)
 
 
 def bootstrap_file_made(
