@@ -39,6 +39,8 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
             "--zookeeper zk1.example:2281 --postgres 'host=db.example dbname=x user=x' --dry-run",
             "cluster",
         ),
+        ("strongroom cluster rotate-password", "postgres", "cluster"),
+        ("strongroom cluster set-password", "zookeeper --password-file new-password", "cluster"),
         ("strongroom events acknowledge", "--reason 'the power failed'", "event-log"),
         ("strongroom events archive", "--reason 'end of the year'", "event-log"),
         ("strongroom events checkpoint", "", "event-log"),

@@ -67,6 +67,9 @@ NODE_REFUSED = "NODE_REFUSED"
 NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
+SERVICE_PASSWORD_CHANGING = "SERVICE_PASSWORD_CHANGING"  # noqa: S105
+SERVICE_PASSWORD_CHANGED = "SERVICE_PASSWORD_CHANGED"  # noqa: S105
+SERVICE_PASSWORD_WITHDRAWN = "SERVICE_PASSWORD_WITHDRAWN"  # noqa: S105
 IDENTITY_RENEWED = "IDENTITY_RENEWED"
 BOOTSTRAP_FILE_MADE = "BOOTSTRAP_FILE_MADE"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
@@ -387,6 +390,21 @@ def format_upgraded(actor: str, run: str, backup: str) -> Event:
 def cluster_enabled(actor: str, *, run: str, zookeeper: str, postgres: str) -> Event:
     """A single node has its entries in ZooKeeper and its rows in PostgreSQL from now on."""
     return _event(CLUSTER_ENABLED, actor, run=run, zookeeper=zookeeper, postgres=postgres)
+
+
+def service_password_changing(actor: str, service: str, user: str) -> Event:
+    """A new password for a service of the cluster is sealed on the node, and the service hears of it next."""
+    return _event(SERVICE_PASSWORD_CHANGING, actor, service=service, user=user)
+
+
+def service_password_changed(actor: str, service: str, user: str, *, made_by: str) -> Event:
+    """A login proved the new password, which the node uses from now on; `made_by` is `strongroom` or `administrator`."""
+    return _event(SERVICE_PASSWORD_CHANGED, actor, service=service, user=user, made_by=made_by)
+
+
+def service_password_withdrawn(actor: str, service: str, user: str) -> Event:
+    """The service refuses the former password from now on, which a login proved."""
+    return _event(SERVICE_PASSWORD_WITHDRAWN, actor, service=service, user=user)
 
 
 def bootstrap_file_made(

@@ -31,7 +31,7 @@ from strongroom.repository.gateways.work import (
 )
 from strongroom.repository.marks_alone import IsWanted
 from strongroom.repository.portable import PortableRows
-from strongroom.repository.postgres_address import Password
+from strongroom.repository.postgres_address import Passwords
 from strongroom.repository.reach import EVERYTHING, ROWS, Reach
 from strongroom.repository.rows import NOBODY, Owner
 from strongroom.repository.tables import schema_version
@@ -107,7 +107,7 @@ class Repository:
         file_modes: durable.FileModes = durable.PRIVATE,
         before_commit: BeforeCommit = lambda _: None,
         *,
-        password: Password | None = None,
+        passwords: Passwords | None = None,
         owner: Owner = NOBODY,
     ) -> None:
         """Prepare; nothing is opened yet.
@@ -116,20 +116,20 @@ class Repository:
             url: The address of the database.
             file_modes: Mode and group of SQLite's files.
             before_commit: Called at the end of each transaction that may write, in it.
-            password: For PostgreSQL: returns the password for each new connection.
+            passwords: For PostgreSQL: returns the passwords to try for each new connection.
             owner: This process, as the owner of the jobs and intents that it writes.
         """
         self._owner = owner
         self._url = url
         self._before_commit = before_commit
         self._file_modes = file_modes
-        self._password = password
+        self._passwords = passwords
         self._schema_lock = threading.Lock()
         self._schema_checked = False
 
     @cached_property
     def _database(self) -> database.Database:
-        return database.open_database(self._url, self._password)
+        return database.open_database(self._url, self._passwords)
 
     @property
     def _engine(self) -> Engine:
