@@ -96,7 +96,9 @@ def test_the_kinds_that_the_core_knows_are_named_by_the_registry() -> None:
 NAMED_BY_PEOPLE = {
     "cli/node/cluster.py",
     "cli/node/cluster_passwords.py",
+    "cli/node/cluster_status.py",
     "cluster/services_file.py",
+    "services/nodes/standing.py",
 }
 REPOSITORY = {"repository/gateways/base.py", "repository/postgres.py"}
 

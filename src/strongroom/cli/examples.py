@@ -41,6 +41,7 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ),
         ("strongroom cluster rotate-password", "postgres", "cluster"),
         ("strongroom cluster set-password", "zookeeper --password-file new-password", "cluster"),
+        ("strongroom cluster status", "--json", "cluster"),
         ("strongroom events acknowledge", "--reason 'the power failed'", "event-log"),
         ("strongroom events archive", "--reason 'end of the year'", "event-log"),
         ("strongroom events checkpoint", "", "event-log"),

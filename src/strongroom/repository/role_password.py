@@ -66,7 +66,7 @@ class RolePassword:
                 quoted.exec_driver_sql(made.statement.as_string(driver))
                 quoted.commit()
             except SQLAlchemyError as error:
-                # its words may repeat the statement, and so the verifier
+                # the words may repeat the statement, and so the verifier
                 raise StorageError(
                     f"PostgreSQL did not change the password of {self._role!r}: {engine.translated(error).message}",
                     hint=f"run the command again; see {_HOWTO}",
@@ -87,7 +87,7 @@ class RolePassword:
     def _translated(self, error: SQLAlchemyError) -> StrongroomError:
         told = engine.translated(error)
         connection = getattr(error.orig if isinstance(error, DBAPIError) else None, "pgconn", None)
-        # who was asked for a password and is not in; the server says it in its own language
+        # a peer that was asked for a password and is not in; the server tells it in whichever language
         if connection is None or not connection.used_password:
             return told
         return StorageError(

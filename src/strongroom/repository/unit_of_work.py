@@ -189,7 +189,7 @@ class Repository:
             StorageError: The database cannot be read.
         """
         with self._begin(read_only=True) as connection:
-            return _revision(connection) is not None
+            return revision_of(connection) is not None
 
     def ensure_schema(self) -> None:
         """Create the database if it is missing, and bring its schema up to date, all or nothing.
@@ -205,7 +205,7 @@ class Repository:
         with self._begin(read_only=False, marked=False) as connection:
             self._database.check(connection)
             postgres.take_time(connection)
-            present = _revision(connection)
+            present = revision_of(connection)
             if present not in {None, *runner.revisions()}:
                 raise _foreign_schema(present)
             if present != REVISION:
@@ -246,7 +246,7 @@ class Repository:
                 )
             with self._begin(read_only=True) as connection:
                 self._database.check(connection)
-                revision = _revision(connection)
+                revision = revision_of(connection)
             if revision != REVISION:
                 self._upgrade(revision)
             self._schema_checked = True
@@ -260,7 +260,8 @@ class Repository:
         self.ensure_schema()
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """The revision of the tables of ours; None if there are none."""
     if not inspect(connection).has_table(schema_version.name):
         return None
     return connection.execute(select(schema_version.c.revision)).scalar_one_or_none()

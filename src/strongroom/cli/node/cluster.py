@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.cli.node import cluster_passwords
+from strongroom.cli.node import cluster_passwords, cluster_status
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import CoordinationError, StorageError, UsageError
 from strongroom.system.plural import counted
@@ -47,6 +47,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     )
     enabling.set_defaults(run=_enable)
     cluster_passwords.add_verbs(verbs)
+    cluster_status.add_verb(verbs)
     return parser
 
 

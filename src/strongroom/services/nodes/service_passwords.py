@@ -76,7 +76,7 @@ class PasswordFile(Protocol):
 
 @dataclass(frozen=True)
 class PasswordPorts:
-    """What a change works on.
+    """The ports of a change.
 
     Attributes:
         file: The node's file of services.
