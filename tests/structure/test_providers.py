@@ -93,7 +93,13 @@ def test_the_kinds_that_the_core_knows_are_named_by_the_registry() -> None:
     assert found - {"roots/registry.py"} == set(LOCAL_PEOPLE)
 
 
-NAMED_BY_PEOPLE = {"cli/node/cluster.py", "cluster/services_file.py"}
+NAMED_BY_PEOPLE = {
+    "cli/node/cluster.py",
+    "cli/node/cluster_passwords.py",
+    "cli/node/cluster_status.py",
+    "cluster/services_file.py",
+    "services/nodes/standing.py",
+}
 REPOSITORY = {"repository/gateways/base.py", "repository/postgres.py"}
 
 
@@ -161,10 +167,11 @@ def test_each_library_of_a_provider_has_one_door() -> None:
     # the HTTP library of two SDKs, and of the one door through which roots ask: a contract of its own; so has the library
     # of a consumer and of the repository
     doors.pop("requests")
-    # the coordination service beside the consumer of its users: a contract of its own, too
+    # the coordination service beside the consumer of its users, and the walk of both: a contract of its own, too
     assert doors.pop("kazoo") == {
         "strongroom.consumers.zookeeper",
         "strongroom.coordination.zookeeper.session",
+        "strongroom.service_users.zookeeper",
     }
     # the object store beside the root, both by one way to credentials
     assert doors.pop("boto3") == {"strongroom.roots.aws", "strongroom.roots.boto", _S3}

@@ -85,11 +85,23 @@ class ClusterServices:
             cursor = client.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def empty(self, installation_id: str) -> None:
-        """Remove what an installation has brought to either of them."""
-        with self.ensemble.judge() as client:
+    def empty(self, installation_id: str, *passwords: str) -> None:
+        """Remove what an installation has brought to either of them, and have both take the tests' passwords.
+
+        Args:
+            installation_id: The installation.
+            passwords: What it may have changed the password for ZooKeeper to.
+        """
+        from kazoo.security import make_digest_acl
+
+        users = [f"tsm:{one}" for one in (PASSWORD, *passwords)]
+        with self.ensemble.judge(*users) as client:
+            if passwords and client.exists("/strongroom"):
+                client.set_acls("/strongroom", [make_digest_acl("tsm", PASSWORD, all=True)])
             if client.exists(f"/strongroom/{installation_id}"):
                 client.delete(f"/strongroom/{installation_id}", recursive=True)
+        verifier = self.postgres.verifier(ROLE_PASSWORD)
+        self.query(f"ALTER ROLE {self.database} PASSWORD '{verifier}'")
         self.query(
             "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS strongroom_jobs CASCADE;"
             f" CREATE SCHEMA public AUTHORIZATION {self.database}"

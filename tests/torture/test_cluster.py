@@ -1,4 +1,7 @@
-"""The move into a cluster, killed at its mutating system calls: a single node or one of a cluster, never anything between."""
+"""The move into a cluster, and changes of its passwords, killed at their mutating system calls.
+
+A node is a single one or one of a cluster, never anything between, and opens its services after each kill.
+"""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +13,9 @@ from strongroom.eventlog import events
 from strongroom.node.opening import Node
 from strongroom.system.compat import override
 from tests.conftest import Torture
-from tests.support.cluster_services import ClusterServices, make_cluster_services
+from tests.support.cluster_services import ROLE_PASSWORD, ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
-from tests.support.components.zookeeper_ensemble import Ensemble
+from tests.support.components.zookeeper_ensemble import PASSWORD, Ensemble
 from tests.torture import harness, nodes
 from tests.torture.harness import FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
@@ -69,3 +72,56 @@ def test_a_move_that_was_interrupted_is_finished_by_the_next(
         assert found["ok"]
 
     harness.torture(lab, few.choose(lab.points(KILL, FULL)), check)
+
+
+@pytest.mark.parametrize("service", ["postgres", "zookeeper"])
+def test_a_change_of_a_password_that_was_interrupted_is_finished(
+    service: str, start: Path, services: ClusterServices, few: Torture
+) -> None:
+    """Whatever the kill leaves, the node opens both services at once; the next run ends with one password."""
+    home = start / "node"
+    with nodes.opened(home) as node:
+        installation = node.claimed_installation()
+    words = ("strongroom", "cluster", "rotate-password", service)
+
+    class _Enabled(Lab):
+        """Each run begins with a node that was just brought to empty services."""
+
+        @override
+        def _renew(self) -> None:
+            services.empty(installation, *known(self.place / "node"))
+            super()._renew()
+            run(self.place / "node", "strongroom", "cluster", "enable", *services.options)
+
+    lab = _Enabled(start, start.with_name("place"), words, {"STRONGROOM_HOME": "{place}/node"})
+    place = lab.place / "node"
+
+    def check(outcome: Outcome) -> None:
+        nodes.check_opens(place)
+        with nodes.opened(place) as node:
+            assert node.outside is not None
+            is_begun = node.outside.file.is_changing(service)
+        assert not (outcome.succeeded and is_begun)
+        if is_begun:
+            run(place, *words)
+        nodes.check_whole(place)
+        [present] = known(place, service)
+        assert outcome.succeeded or is_begun or present == OLD[service]
+        assert json.loads(run(place, "strongroom", "cluster", "check", "--json"))["ok"]
+
+    try:
+        harness.torture(lab, few.choose(lab.points(KILL, FULL)), check)
+    finally:
+        services.empty(installation, *known(place))
+
+
+OLD = {"postgres": ROLE_PASSWORD, "zookeeper": PASSWORD}
+
+
+def known(home: Path, service: str = "zookeeper") -> list[str]:
+    """The passwords that a service may take from a node; none if it is no node of a cluster."""
+    if not (home / "tabsvc" / "addresses.json").exists():
+        return []
+    with nodes.opened(home) as node:
+        assert node.outside is not None
+        return [one.reveal().decode() for one in node.outside.passwords(service).all]

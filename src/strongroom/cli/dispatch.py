@@ -43,7 +43,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "bring back a node whose root or keystore is gone",
         ),
         "upgrade": ("node.upgrade", "bring a node of an older format to those of this release"),
-        "cluster": ("node.cluster", "check the services of a cluster, bring this node to them"),
+        "cluster": (
+            "node.cluster",
+            "the services of a cluster: check, bring this node there, change passwords",
+        ),
         "events": ("node.events", "show and verify the event log"),
         "anchor": ("node.anchor", "compare the state of the node with what was kept of it"),
         "backup": ("node.backup", "make, verify, try and restore a backup"),

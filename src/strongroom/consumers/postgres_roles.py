@@ -25,6 +25,7 @@ from strongroom.consumers.postgres_server import (
 )
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConsumerRefusedError, UsageError
+from strongroom.service_users import postgres_verifiers
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 LOGIN_PARAMETER = "jdbc.username"
 _DOCUMENTED = ("rails", "readonly", "tableau")
-_MECHANISM = b"scram-sha-256"
 
 
 class PostgresRole:
@@ -215,9 +215,7 @@ def _run(connection: "Connection", statement: "Composed") -> None:
 
 
 class _Password:
-    """A role's password, set by a verifier that libpq makes in the session that sets it (RFC 5802, RFC 7677).
-
-    The verifier is hidden like a password: with it, an attacker can try passwords offline and pose as the server.
+    """A role's password, set by a verifier that libpq makes in the session that sets it.
 
     Attributes:
         hidden: The password, and the verifier once it is computed; no error message may show them.
@@ -231,16 +229,9 @@ class _Password:
 
     def set(self, connection: "Connection") -> None:
         """Compute the verifier, and run the statement that sets it."""
-        from psycopg import sql
-
-        made = connection.pgconn.encrypt_password(
-            self._password.reveal(), self._role.encode(), _MECHANISM
-        )
-        verifier = SecretBytes(made)
-        self.hidden.append(verifier)
-        text = "ALTER ROLE {} LOGIN PASSWORD {}" if self._login else "ALTER ROLE {} PASSWORD {}"
-        literal = sql.Literal(verifier.reveal().decode("ascii"))
-        _run(connection, sql.SQL(text).format(sql.Identifier(self._role), literal))
+        made = postgres_verifiers.setting(connection, self._role, self._password, login=self._login)
+        self.hidden.append(made.verifier)
+        _run(connection, made.statement)
 
 
 def _dismissal(role: str) -> "Composed":

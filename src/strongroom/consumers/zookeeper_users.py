@@ -1,14 +1,14 @@
 """Rotates the passwords of digest users of ZooKeeper, each of which has a subtree of its own.
 
 A digest user exists only in the ACLs that name a hash of its name and password. So a rotation changes every ACL of the
-subtree: first to name the old and the new hash, later to name only the new one. The walk goes from the top down, so
-that a client with the old password cannot create a znode where the walk has passed. ZooKeeper stores unsalted hashes,
-and a login sends the password itself, so the connection uses TLS or stays on this machine.
+subtree: first to name the old and the new hash, later to name only the new one (`service_users.zookeeper_acls`).
+ZooKeeper stores unsalted hashes, and a login sends the password itself, so the connection uses TLS or stays on this
+machine.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from strongroom.consumers.base import (
     Candidates,
@@ -17,7 +17,6 @@ from strongroom.consumers.base import (
     SecretCopy,
     UnprovenLoginError,
 )
-from strongroom.consumers.zookeeper_digests import algorithm_of, name_of
 from strongroom.consumers.zookeeper_server import (
     ZookeeperServer,
     ZookeeperSettings,
@@ -27,12 +26,12 @@ from strongroom.consumers.zookeeper_server import (
 )
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConsumerError, ConsumerRefusedError, ConsumerUnavailableError
+from strongroom.service_users.zookeeper_acls import AclWalk, Request
+from strongroom.service_users.zookeeper_digests import algorithm_of, name_of
 
 if TYPE_CHECKING:
     from kazoo.client import KazooClient
     from kazoo.security import ACL
-
-T = TypeVar("T")
 
 USERS = {
     "clustercontroller": "clustercontroller.zookeeper.password",
@@ -40,8 +39,6 @@ USERS = {
     "tsm": "zookeeper.tsm.password",
 }
 """The documented users, and the parameter of each one's password."""
-_CHUNK = 500
-"""The number of requests that are under way at a time, which is ten times as fast as one by one."""
 _PASSES = 4
 _ALL = 31
 _READ_CREATE = 5
@@ -88,7 +85,7 @@ class ZookeeperUser:
         with self._server.session(credential.only()) as client:
             self._see_the_newest(client)
             acl = self._server.acl(client, self._top)
-            if not any(map(self._is_own, acl)):
+            if not any(map(self._acls(client).is_own, acl)):
                 raise self._anybodys()
             if algorithm_of(_names(acl), self._user, [credential.only()]) is None:
                 raise self._refused(self._top)
@@ -147,60 +144,13 @@ class ZookeeperUser:
     def _walk(self, client: "KazooClient", valid: Sequence[str]) -> int:
         """Have every ACL name exactly the valid hashes; returns the number of ACLs that did not."""
         with self._server.translated():
-            return self._walk_down(client, valid)
+            return self._acls(client).name(valid)
 
-    def _walk_down(self, client: "KazooClient", valid: Sequence[str]) -> int:
-        from kazoo.exceptions import NoAuthError
+    def _acls(self, client: "KazooClient") -> AclWalk:
+        def ask(requests: Sequence[Request], *expected: type[Exception]) -> list[Any]:
+            return answers([request(client) for request in requests], *expected)
 
-        changed, level = 0, [self._top]
-        while level:
-            below: list[str] = []
-            for paths in _chunks(level):
-                changed += self._set_acls(client, paths, valid)
-                # listed only after the level's ACLs are set, so that no client with the old password can add a child
-                # later
-                listed = answers([client.get_children_async(path) for path in paths], NoAuthError)
-                for path, names in zip(paths, listed, strict=True):
-                    below += [f"{path}/{name}" for name in names or ()]
-            level = below
-        return changed
-
-    def _set_acls(self, client: "KazooClient", paths: Sequence[str], valid: Sequence[str]) -> int:
-        from kazoo.exceptions import BadVersionError, NoAuthError
-
-        found = answers([client.get_acls_async(path) for path in paths], NoAuthError)
-        sent = []
-        for path, told in zip(paths, found, strict=True):
-            if told is None and path == self._top:
-                raise self._refused(path)
-            if told is None:  # the znode was deleted during the walk, or belongs to another user
-                continue
-            present, stat = told
-            wanted = self._wanted(path, present, valid)
-            if set(wanted) != set(present):
-                sent.append(client.set_acls_async(path, wanted, version=stat.aversion))
-        # BadVersionError: the ACL was changed during the walk, and the next pass corrects it
-        answers(sent, BadVersionError)
-        return len(sent)
-
-    def _wanted(self, path: str, present: "Sequence[ACL]", valid: Sequence[str]) -> "list[ACL]":
-        """The ACL that gives the user's rights to the valid hashes only, and keeps the entries of other users."""
-        from kazoo.security import ACL, Id
-
-        own = [entry for entry in present if self._is_own(entry)]
-        if any(entry.id.id == f"{self._user}:x" for entry in own) or (
-            not own and path == self._top
-        ):
-            raise self._refused(path)
-        perms = 0
-        for entry in own:
-            perms |= entry.perms
-        others = [entry for entry in present if not self._is_own(entry)]
-        named = [ACL(perms, Id("digest", one)) for one in valid] if own else []
-        return others + named
-
-    def _is_own(self, entry: "ACL") -> bool:
-        return entry.id.scheme == "digest" and str(entry.id.id).startswith(f"{self._user}:")
+        return AclWalk(self._user, self._top, ask, self._refused, is_shared=True)
 
     def _create_top(self, valid: Sequence[SecretBytes]) -> None:
         """Create the subtree for the logged-in passwords, whose hashes ZooKeeper computes itself; all or nothing.
@@ -270,7 +220,3 @@ def consumers(settings: ZookeeperSettings, candidates: Candidates) -> tuple[Zook
 
 def _names(acl: "Sequence[ACL]") -> list[str]:
     return [str(entry.id.id) for entry in acl if entry.id.scheme == "digest"]
-
-
-def _chunks(paths: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))

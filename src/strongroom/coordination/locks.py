@@ -29,6 +29,7 @@ DECLARED: Final[Mapping[str, Scope]] = {
     "extracts": Scope.CLUSTER,
     "kms": Scope.CLUSTER,
     "secret-rotation": Scope.CLUSTER,
+    "services-file": Scope.NODE,
     "topology": Scope.CLUSTER,
 }
 """The scope of each lock with a fixed name."""

@@ -68,6 +68,9 @@ NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
 EXTRACTS_MOVED = "EXTRACTS_MOVED"
+SERVICE_PASSWORD_CHANGING = "SERVICE_PASSWORD_CHANGING"  # noqa: S105
+SERVICE_PASSWORD_CHANGED = "SERVICE_PASSWORD_CHANGED"  # noqa: S105
+SERVICE_PASSWORD_WITHDRAWN = "SERVICE_PASSWORD_WITHDRAWN"  # noqa: S105
 IDENTITY_RENEWED = "IDENTITY_RENEWED"
 BOOTSTRAP_FILE_MADE = "BOOTSTRAP_FILE_MADE"
 EVENT_LOG_TORN = "EVENT_LOG_TORN"
@@ -394,6 +397,21 @@ def extracts_moved(actor: str, *, before: str, after: str, files: int, size: int
     """The files of all extracts lie in another store from now on; `size` is what the last run copied, in bytes."""
     details: dict[str, Detail] = {"before": before, "after": after}
     return _event(EXTRACTS_MOVED, actor, **details, files=files, bytes=size)
+
+
+def service_password_changing(actor: str, service: str, user: str) -> Event:
+    """A new password for a service of the cluster is sealed on the node, and the service hears of it next."""
+    return _event(SERVICE_PASSWORD_CHANGING, actor, service=service, user=user)
+
+
+def service_password_changed(actor: str, service: str, user: str, *, made_by: str) -> Event:
+    """A login proved the new password, which the node uses from now on; `made_by` is `strongroom` or `administrator`."""
+    return _event(SERVICE_PASSWORD_CHANGED, actor, service=service, user=user, made_by=made_by)
+
+
+def service_password_withdrawn(actor: str, service: str, user: str) -> Event:
+    """The service refuses the former password from now on, which a login proved."""
+    return _event(SERVICE_PASSWORD_WITHDRAWN, actor, service=service, user=user)
 
 
 def bootstrap_file_made(

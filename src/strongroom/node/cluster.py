@@ -12,10 +12,17 @@ from typing import Final, NamedTuple
 
 from strongroom.clock import SystemClock
 from strongroom.cluster import enabling, services_file
-from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER, Services, ZookeeperPlace
+from strongroom.cluster.services_file import (
+    POSTGRES,
+    ZOOKEEPER,
+    Passwords,
+    Services,
+    ZookeeperPlace,
+)
 from strongroom.coordination.base import EntryStore
 from strongroom.coordination.proved import ProvedCoordinator
 from strongroom.coordination.zookeeper import probing as zookeeper_probing
+from strongroom.coordination.zookeeper.settings import ZookeeperSettings
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
 from strongroom.eventlog import events
@@ -82,6 +89,13 @@ class Given:
         )
         return Services(installation_id, run, place, postgres_address.stored_form(self.postgres))
 
+    def zookeeper_settings(
+        self, services: Services, paths: DataPaths, holder: str
+    ) -> ZookeeperSettings:
+        """The settings by which ZooKeeper is reached."""
+        passwords = Passwords(self.zookeeper_password)
+        return outside.zookeeper_settings(services, paths, holder, lambda: passwords)
+
 
 class Enabled(NamedTuple):
     """A move that is done.
@@ -115,16 +129,17 @@ def check(node: Node, given: Given | None) -> Iterator[Finding]:
             )
         services = node.outside.file.services
         settings = node.outside.zookeeper_settings()
-        password = node.outside.postgres_password()
+        passwords = node.outside.postgres_passwords
     else:
         services = given.services(node.claimed_installation(), new_id())
-        settings = outside.zookeeper_settings(
-            services, given.zookeeper_password, node.paths, "cluster check"
-        )
-        password = given.postgres_password
+        settings = given.zookeeper_settings(services, node.paths, "cluster check")
+
+        def passwords() -> tuple[SecretBytes, ...]:
+            return (given.postgres_password,)
+
     yield from zookeeper_probing.probe(settings, time.time)
     yield from postgres_probing.probe(
-        services.postgres, lambda: password, zookeeper_probing.clock, time.time
+        services.postgres, passwords, zookeeper_probing.clock, time.time
     )
 
 
@@ -188,14 +203,12 @@ class Move:
     def _service(self) -> Iterator[EnableService]:
         node, given = self._node, self._given
         services = given.services(node.claimed_installation(), self._run)
-        settings = outside.zookeeper_settings(
-            services, given.zookeeper_password, node.paths, "cluster enable"
-        )
+        settings = given.zookeeper_settings(services, node.paths, "cluster enable")
         with ExitStack() as stack:
             target = stack.enter_context(closing(outside.zookeeper(settings)))
             repository = Repository(
                 postgres_address.stored_url(services.postgres),
-                password=lambda: given.postgres_password,
+                passwords=lambda: (given.postgres_password,),
                 owner=Owner(node.paths.node_id, node.boot_id),
             )
             stack.callback(repository.close)

@@ -24,7 +24,7 @@ from strongroom.repository.dialects import postgres as postgres_codes
 from strongroom.repository.dialects import sqlite
 from strongroom.repository.dialects.causes import Cause
 from strongroom.repository.postgres import PostgresDatabase, is_postgres
-from strongroom.repository.postgres_address import Password
+from strongroom.repository.postgres_address import Passwords
 from strongroom.repository.reach import Reach
 from strongroom.system import disk, durable
 
@@ -116,18 +116,18 @@ class SqliteDatabase:
         self.engine.dispose()
 
 
-def open_database(url: str | URL, password: Password | None = None) -> Database:
+def open_database(url: str | URL, passwords: Passwords | None = None) -> Database:
     """The database that the URL names; nothing is opened yet.
 
     Args:
         url: The address.
-        password: For PostgreSQL: returns the password for each new connection.
+        passwords: For PostgreSQL: returns the passwords to try for each new connection.
 
     Raises:
         UsageError: The address is not allowed.
         StorageError: The library for the database is not installed.
     """
-    return PostgresDatabase(url, password) if is_postgres(url) else SqliteDatabase(url)
+    return PostgresDatabase(url, passwords) if is_postgres(url) else SqliteDatabase(url)
 
 
 def open_engine(url: str | URL) -> Engine:

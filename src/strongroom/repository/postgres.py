@@ -14,7 +14,7 @@ transaction can never be committed. PostgreSQL's `pg_xact_status` is not asked: 
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from strongroom.repository.cutter import Cutter
 from strongroom.repository.dialects import postgres as codes
 from strongroom.repository.postgres_address import (
     STATEMENT_S,
-    Password,
+    Passwords,
     check_address,
     parameters,
 )
@@ -91,19 +91,19 @@ def is_postgres(url: str | URL) -> bool:
 class PostgresDatabase:
     """A database of PostgreSQL: its connections and transactions, for all threads of a process."""
 
-    def __init__(self, url: str | URL, password: Password | None = None) -> None:
+    def __init__(self, url: str | URL, passwords: Passwords | None = None) -> None:
         """Prepare; nothing is connected yet.
 
         Args:
             url: The address, without a password.
-            password: Returns the password for each new connection; None if the server asks for none.
+            passwords: Returns the passwords to try for each new connection; None if the server asks for none.
 
         Raises:
             UsageError: The address holds a password, or does without proof of the server's name.
             StorageError: The library for PostgreSQL is not installed.
         """
         self._cutter = Cutter()
-        self._password = password
+        self._passwords = passwords
         self._committed = 0
         self.engine = self._open(make_url(url))
 
@@ -127,10 +127,13 @@ class PostgresDatabase:
         check_address(address)
         chosen = parameters(address, known)
 
-        def connect(_dialect: object, _record: object, _args: object, given: Any) -> None:
+        def connect(dialect: Any, _record: object, args: Any, given: Any) -> Any:
             given.update(chosen)
-            if self._password is not None:
-                given["password"] = self._password().reveal().decode("utf-8", "replace")
+            if self._passwords is None:
+                return None
+            return _admitted(
+                lambda one: dialect.connect(*args, **{**given, **one}), self._passwords
+            )
 
         event.listen(engine, "do_connect", connect)
         event.listen(engine, "before_cursor_execute", self._asked)
@@ -294,6 +297,31 @@ class PostgresDatabase:
         if context.connection is not None and not context.connection.invalidated:
             self._answered(context.connection)
         _forget_values(context)
+
+
+def _admitted(connect: Callable[[Mapping[str, str]], Any], passwords: Passwords) -> Any:
+    """A connection by the first password that the server takes.
+
+    What is to be tried is asked for again after a refusal: the password may have been changed in that moment.
+
+    Raises:
+        psycopg.Error: There is no connection; of a refusal the error of the last password.
+    """
+    import psycopg
+
+    refused = []
+    while True:
+        password = next((one for one in passwords() if one not in refused), None)
+        if password is None:
+            raise AssertionError  # pragma: no cover  the last refusal was raised
+        try:
+            return connect({"password": password.reveal().decode("utf-8", "replace")})
+        except psycopg.OperationalError as error:
+            refused.append(password)
+            # the words are in any language; who was asked for a password and is not in was refused for it, or will be again
+            asked = error.pgconn is not None and error.pgconn.used_password
+            if not asked or all(one in refused for one in passwords()):
+                raise
 
 
 def _descriptor_of(driver: Any) -> Any:

@@ -1,10 +1,10 @@
 """The address of a PostgreSQL database: what may be in it, and the parameters of a connection that follow from it.
 
 A password is no part of an address: addresses are printed, logged and given on command lines. Whoever opens the
-repository brings the password by a function, which is asked for each new connection, so that a rotated one is used.
+repository brings the password by a function, which is asked for each new connection, so that a changed one is used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,11 @@ from strongroom.errors import StorageError, UsageError
 from strongroom.system import postgres_conninfo
 from strongroom.system.extras import needed
 
-Password = Callable[[], SecretBytes]
-"""Returns the password of the repository's user as it is now."""
+Passwords = Callable[[], Sequence[SecretBytes]]
+"""Returns the passwords that the server may take from the repository's user now, the likeliest first.
+
+There is more than one only while the password is changed.
+"""
 LOCK_WAIT_S: Final = 35
 """How long a statement waits for another transaction: longer than `IDLE_S`, so that it outlives a holder that hangs."""
 STATEMENT_S: Final = 60

@@ -13,7 +13,7 @@ from strongroom.errors import StateError, StrongroomError
 from strongroom.ids import new_id
 from strongroom.repository import engine, postgres_address
 from strongroom.repository.postgres import PostgresDatabase
-from strongroom.repository.postgres_address import Password
+from strongroom.repository.postgres_address import Passwords
 from strongroom.system.findings import Finding, bad
 
 LINK: Final = "postgres"
@@ -42,7 +42,7 @@ Now = Callable[[], float]
 
 def probe(
     address: Mapping[str, str],
-    password: Password,
+    passwords: Passwords,
     clock: Callable[[str, float], Finding],
     now: Now = time.time,
 ) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def probe(
 
     Args:
         address: The address, in its stored form.
-        password: Returns the password.
+        passwords: Returns the passwords to try.
         clock: Makes the finding about a difference of clocks.
         now: This machine's clock, in seconds since the epoch.
     """
@@ -68,7 +68,7 @@ def probe(
         yield Finding(LINK, "name", f"{name} has an address")
     url = postgres_address.stored_url(address)
     try:
-        database = PostgresDatabase(url, password)
+        database = PostgresDatabase(url, passwords)
     except StrongroomError as error:
         yield bad(LINK, "library", error.message, error.hint)
         return

@@ -31,7 +31,7 @@ from strongroom.repository.gateways.work import (
 )
 from strongroom.repository.marks_alone import IsWanted
 from strongroom.repository.portable import PortableRows
-from strongroom.repository.postgres_address import Password
+from strongroom.repository.postgres_address import Passwords
 from strongroom.repository.reach import EVERYTHING, ROWS, Reach
 from strongroom.repository.rows import NOBODY, Owner
 from strongroom.repository.tables import schema_version
@@ -107,7 +107,7 @@ class Repository:
         file_modes: durable.FileModes = durable.PRIVATE,
         before_commit: BeforeCommit = lambda _: None,
         *,
-        password: Password | None = None,
+        passwords: Passwords | None = None,
         owner: Owner = NOBODY,
     ) -> None:
         """Prepare; nothing is opened yet.
@@ -116,20 +116,20 @@ class Repository:
             url: The address of the database.
             file_modes: Mode and group of SQLite's files.
             before_commit: Called at the end of each transaction that may write, in it.
-            password: For PostgreSQL: returns the password for each new connection.
+            passwords: For PostgreSQL: returns the passwords to try for each new connection.
             owner: This process, as the owner of the jobs and intents that it writes.
         """
         self._owner = owner
         self._url = url
         self._before_commit = before_commit
         self._file_modes = file_modes
-        self._password = password
+        self._passwords = passwords
         self._schema_lock = threading.Lock()
         self._schema_checked = False
 
     @cached_property
     def _database(self) -> database.Database:
-        return database.open_database(self._url, self._password)
+        return database.open_database(self._url, self._passwords)
 
     @property
     def _engine(self) -> Engine:
@@ -189,7 +189,7 @@ class Repository:
             StorageError: The database cannot be read.
         """
         with self._begin(read_only=True) as connection:
-            return _revision(connection) is not None
+            return revision_of(connection) is not None
 
     def ensure_schema(self) -> None:
         """Create the database if it is missing, and bring its schema up to date, all or nothing.
@@ -205,7 +205,7 @@ class Repository:
         with self._begin(read_only=False, marked=False) as connection:
             self._database.check(connection)
             postgres.take_time(connection)
-            present = _revision(connection)
+            present = revision_of(connection)
             if present not in {None, *runner.revisions()}:
                 raise _foreign_schema(present)
             if present != REVISION:
@@ -246,7 +246,7 @@ class Repository:
                 )
             with self._begin(read_only=True) as connection:
                 self._database.check(connection)
-                revision = _revision(connection)
+                revision = revision_of(connection)
             if revision != REVISION:
                 self._upgrade(revision)
             self._schema_checked = True
@@ -260,7 +260,8 @@ class Repository:
         self.ensure_schema()
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """The revision of the tables of ours; None if there are none."""
     if not inspect(connection).has_table(schema_version.name):
         return None
     return connection.execute(select(schema_version.c.revision)).scalar_one_or_none()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from strongroom.errors import StorageError, StrongroomError
 from strongroom.repository import engine
 from strongroom.repository.postgres import PostgresDatabase
-from strongroom.repository.postgres_address import Password
+from strongroom.repository.postgres_address import Passwords
 
 SCHEMA: Final = "strongroom_jobs"
 
@@ -21,16 +21,16 @@ SCHEMA: Final = "strongroom_jobs"
 class WorkflowSchema:
     """The engine's tables in PostgreSQL; implements `workflow_database.WorkflowDatabase`."""
 
-    def __init__(self, url: URL, password: Password) -> None:
-        """Keep address and password; nothing is connected yet.
+    def __init__(self, url: URL, passwords: Passwords) -> None:
+        """Keep address and passwords; nothing is connected yet.
 
         Args:
             url: The address of the repository's database.
-            password: Returns the password for each new connection.
+            passwords: Returns the passwords to try for each new connection.
         """
         self.schema: str | None = SCHEMA
         self._url = url
-        self._password = password
+        self._passwords = passwords
         self._opened: PostgresDatabase | None = None
 
     def open(self) -> Engine:
@@ -39,7 +39,7 @@ class WorkflowSchema:
         Raises:
             StorageError: The library for PostgreSQL is not installed.
         """
-        self._opened = PostgresDatabase(self._url, self._password)
+        self._opened = PostgresDatabase(self._url, self._passwords)
         return self._opened.engine
 
     def shrink(self) -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cluster.services_file import ZOOKEEPER
 from strongroom.node import opening
+from tests.contract.cluster.password_lab import passwords, root_of
+from tests.contract.cluster.test_enable import enable
 from tests.support.cluster_services import ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
@@ -22,3 +25,16 @@ def services(
     ensemble.mend()
     with closing(opening.open_node(str(pristine_node))) as node:
         made.empty(node.claimed_installation())
+
+
+@pytest.fixture
+def home(
+    node_dir: Path, services: ClusterServices, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Path]:
+    """The data directory of a node of a cluster, whose passwords are put back at the end."""
+    assert enable(node_dir, services) == 0
+    capsys.readouterr()
+    installation = root_of(node_dir).rpartition("/")[2]
+    yield node_dir
+    known = [one.reveal().decode() for one in passwords(node_dir, ZOOKEEPER).all]
+    services.empty(installation, *known, "by hand")

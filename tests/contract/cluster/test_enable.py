@@ -14,7 +14,7 @@ from strongroom.coordination.base import Change
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.errors import CoordinationError, StorageError
 from strongroom.eventlog import events
-from strongroom.node import cluster, opening, outside
+from strongroom.node import cluster, opening
 from strongroom.node.opening import Node
 from strongroom.repository.unit_of_work import Repository
 from tests.support import backups
@@ -111,9 +111,7 @@ def test_a_large_document_and_many_versions_arrive(node: Node, services: Cluster
     many = found | {"journal/rotation/often": often._replace(version=5000)}
     run = "6f9e0c52-6d0a-4f0c-9d83-3f8f7a3a2a11"
     given = services.given.services(node.claimed_installation(), run)
-    settings = outside.zookeeper_settings(
-        given, services.given.zookeeper_password, node.paths, "a test"
-    )
+    settings = services.given.zookeeper_settings(given, node.paths, "a test")
     with closing(ZookeeperCoordinator(settings)) as target:
         for _ in range(2):  # the same attempt may begin anew
             target.bring(run, many)

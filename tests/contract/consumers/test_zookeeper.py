@@ -12,7 +12,7 @@ import pytest
 from kazoo.exceptions import NoAuthError, NoNodeError
 from kazoo.security import ACL, Id, make_digest_acl, make_digest_acl_credential
 
-from strongroom.consumers import zookeeper_digests, zookeeper_server, zookeeper_users
+from strongroom.consumers import zookeeper_server, zookeeper_users
 from strongroom.consumers.base import Credential, UnprovenLoginError
 from strongroom.consumers.zookeeper_server import ZookeeperSettings
 from strongroom.consumers.zookeeper_users import USERS, ZookeeperUser
@@ -24,6 +24,8 @@ from strongroom.errors import (
     UsageError,
 )
 from strongroom.node.opening import Node
+from strongroom.service_users import zookeeper_digests
+from strongroom.service_users.zookeeper_acls import AclWalk
 from strongroom.system.compat import override
 from tests.contract.consumers.component_zookeeper import ZookeeperLab, digest, login
 from tests.contract.consumers.rotating import configure, configured, rotate
@@ -177,22 +179,23 @@ def test_a_request_that_zookeeper_does_not_understand_is_a_refusal(lab: Zookeepe
 
 
 @on_lab
-def test_znodes_that_go_meanwhile_are_passed_over(lab: ZookeeperLab, root: str) -> None:
+def test_znodes_that_go_meanwhile_are_passed_over(
+    lab: ZookeeperLab, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     consumer, present, new = user_of(lab, root), fresh(), fresh()
     consumer.admit(present, present)
     with lab.server.client() as client:
+        set_acls = AclWalk.set_acls
 
-        class Deleting(ZookeeperUser):
-            @override
-            def _set_acls(self, client_: Any, paths: Any, valid: Any) -> int:
-                for path in paths[1:]:
-                    client.delete(path)
-                return super()._set_acls(client_, paths, valid)
+        def deleting(self: AclWalk, paths: Any, valid: Any) -> int:
+            for path in paths[1:]:
+                client.delete(path)
+            return set_acls(self, paths, valid)
 
         for name in ("a", "b"):
             client.create(f"{root}/{USER}/{name}", b"", acl=[make_digest_acl("x", "y", all=True)])
-        settings = ZookeeperSettings(lab.server.hosts, root)
-        Deleting(settings, USER, USERS[USER], lambda _: ()).admit(new, present)
+        monkeypatch.setattr(AclWalk, "set_acls", deleting)
+        user_of(lab, root).admit(new, present)
         with pytest.raises(NoNodeError):
             client.get(f"{root}/{USER}/b")
     consumer.login(new)

@@ -14,6 +14,7 @@ import pytest
 
 from strongroom.coordination.base import Change, Versioned
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
+from strongroom.coordination.zookeeper.settings import Credentials
 from strongroom.coordination.zookeeper.tree import MAX_MULTI_BYTES, MAX_VALUE_BYTES
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import CoordinationError, UsageError
@@ -124,7 +125,9 @@ def test_nobody_else_may_read_or_write(lab: Lab) -> None:
 def test_a_wrong_password_is_named(lab: Lab) -> None:
     with lab.coordinator() as coordinator:
         coordinator.put({"config": Change(b"x", 0)})
-    wrong = lab.ensemble.settings(lab.root, lab.folder, password=SecretBytes(b"another"))
+    wrong = lab.ensemble.settings(
+        lab.root, lab.folder, credentials=lambda: Credentials.of(SecretBytes(b"another"))
+    )
     with contextlib.closing(ZookeeperCoordinator(wrong)) as coordinator:
         with pytest.raises(CoordinationError, match="refused 'tsm': NoAuth") as caught:
             coordinator.get("config")

@@ -31,8 +31,8 @@ def repository(postgres_databases: PostgresDatabases) -> Iterator[Repository]:
 
 def opened(url: Any, password: str = "") -> str:
     """The words of the error of the first use; empty if there is none."""
-    brought = (lambda: SecretBytes(password.encode())) if password else None
-    repository = Repository(url, password=brought)
+    brought = (lambda: (SecretBytes(password.encode()),)) if password else None
+    repository = Repository(url, passwords=brought)
     try:
         repository.ensure_schema()
     except StrongroomError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
-from strongroom.coordination.zookeeper.settings import Limits, ZookeeperSettings
+from strongroom.coordination.zookeeper.settings import Credentials, Limits, ZookeeperSettings
 from strongroom.crypto.secret import SecretBytes
 from tests.support.components.process import Component, own_folder
 from tests.support.emulators import free_port
@@ -75,7 +75,7 @@ class Ensemble:
             "ca_file": self.folder / "ca.pem",
             "certificate_file": self.folder / "client.pem",
             "root": root,
-            "password": SecretBytes(PASSWORD.encode()),
+            "credentials": lambda: Credentials.of(SecretBytes(PASSWORD.encode())),
             "node_id": "node1",
             "holder": "a test",
             "locks_dir": locks,
@@ -100,8 +100,12 @@ class Ensemble:
             made.close()
 
     @contextmanager
-    def judge(self, user: str = f"tsm:{PASSWORD}") -> Iterator[Any]:
-        """A client of kazoo, logged in, which goes by none of the links and knows nothing of the product."""
+    def judge(self, *users: str) -> Iterator[Any]:
+        """A client of kazoo, logged in, which goes by none of the links and knows nothing of the product.
+
+        Args:
+            users: User and password, `user:password`; several have the rights of each. By default the tests' user.
+        """
         from kazoo.client import KazooClient
 
         hosts = ",".join(f"localhost:{one.port}" for one in self.servers)
@@ -113,7 +117,7 @@ class Ensemble:
             certfile=own,
             keyfile=own,
             check_hostname=True,
-            auth_data=[("digest", user)],
+            auth_data=[("digest", one) for one in users or (f"tsm:{PASSWORD}",)],
         )
         client.start(30)
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from strongroom.cluster import enabling, services_file
-from strongroom.cluster.services_file import Services, ServicesFile, ZookeeperPlace
+from strongroom.cluster.services_file import Passwords, Services, ServicesFile, ZookeeperPlace
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, KeystoreError, StateError
 from strongroom.secrets.committed import ValueKey
@@ -40,7 +40,7 @@ def file() -> ServicesFile:
 
 
 def test_the_bytes_that_are_bound() -> None:
-    """2.2: SHA-256 of the document without its secrets; these bytes never change."""
+    """2.2: SHA-256 of the document of version 1 without its secrets; these bytes never change."""
     assert services_file.KIND.dumps(SERVICES.fields()) == (
         b'{"installation_id":"5b0f3f0c-3c0e-4f6e-9f7e-0c6a8a2f9d11",'
         b'"postgres":{"dbname":"strongroom","host":"db.example","user":"strongroom"},'
@@ -101,11 +101,67 @@ def test_another_key(file: ServicesFile) -> None:
     assert resealed.password("zookeeper", lambda _: new).reveal() == b"of zookeeper"
 
 
+def test_a_document_of_version_1_is_read_and_written_as_one_of_version_2(
+    file: ServicesFile,
+) -> None:
+    """1.1: its seals stay as they are."""
+    old = {**json.loads(file.serialize()), "v": 1}
+    found = services_file.parse(services_file.KIND.dumps(old))
+    assert found == file
+    assert json.loads(found.serialize())["v"] == 2
+    assert found.password("zookeeper", open_key) == PASSWORDS["zookeeper"]
+
+
+@pytest.mark.parametrize("name", ["zookeeper", "postgres"])
+def test_the_steps_of_a_change(name: str, file: ServicesFile) -> None:
+    """services-file.md 4.1: between any two of them each password that may be needed is in the file."""
+    key, old, new = ValueKey(INSTALLATION, KEY_ID, KEY), PASSWORDS[name], SecretBytes(b"new")
+
+    def found(one: ServicesFile) -> Passwords:
+        again = services_file.parse(one.serialize())
+        assert again == one
+        assert old.reveal() not in one.serialize()
+        return again.passwords(name, lambda who, text: one.open(who, text, open_key))
+
+    assert found(file) == Passwords(old)
+    begun = file.begun(name, new, key)
+    assert found(begun) == Passwords(old, next=new)
+    assert found(begun).all == found(begun).valid == (old, new)
+    in_force = begun.switched(name)
+    assert found(in_force) == Passwords(new, former=old)
+    assert (found(in_force).valid, found(in_force).all) == ((new,), (new, old))
+    assert [one.is_changing(name) for one in (file, begun, in_force)] == [False, True, True]
+    done = in_force.settled(name)
+    assert found(done) == Passwords(new)
+    assert found(begun.replaced(name, SecretBytes(b"other"), key)) == Passwords(
+        SecretBytes(b"other")
+    )
+    assert begun.settled(name) == file
+
+
+def test_a_regeneration_takes_every_password_along(file: ServicesFile) -> None:
+    key, new_id = ValueKey(INSTALLATION, KEY_ID, KEY), "1d6c1f0a-8c4b-4b53-8a51-9d4c7f6b2e33"
+    changing = file.begun("zookeeper", SecretBytes(b"new"), key).switched("zookeeper")
+    changing = changing.begun("postgres", SecretBytes(b"next"), key)
+    after = changing.resealed(ValueKey(INSTALLATION, new_id, SecretBytes(bytes(32))), open_key)
+    assert after.key_ids == {new_id}
+    assert changing._replace(secrets=after.secrets).key_ids == {new_id, KEY_ID}
+    for name in PASSWORDS:
+        before = changing.passwords(name, lambda who, text: changing.open(who, text, open_key))
+        now = after.passwords(
+            name, lambda who, text: after.open(who, text, lambda _: SecretBytes(bytes(32)))
+        )
+        assert before == now
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": 2},
+        {"v": 3},
+        {"v": 1, "next": {"zookeeper": "ENC()"}},
         {"more": 1},
+        {"next": {}},
+        {"former": {"redis": "ENC()"}},
         {"run": "no id"},
         {"postgres": {"host": 1}},
         {"secrets": {"zookeeper": "ENC()"}},

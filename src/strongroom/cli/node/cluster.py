@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.cli.node import cluster_passwords, cluster_status
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import CoordinationError, StorageError, UsageError
 from strongroom.system.plural import counted
@@ -23,7 +24,6 @@ _NEEDED = (
     "postgres",
     "postgres_password_file",
 )
-_LONGEST_PASSWORD = 1024
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -46,6 +46,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="check, and say how much there is; change nothing"
     )
     enabling.set_defaults(run=_enable)
+    cluster_passwords.add_verbs(verbs)
+    cluster_status.add_verb(verbs)
     return parser
 
 
@@ -92,7 +94,9 @@ def _given(arguments: argparse.Namespace) -> "Given | None":
         raise UsageError(f"{words} is needed", hint="name both services with all that they need")
 
     def password(file: str, what: str) -> SecretBytes:
-        return SecretBytes(small_files.read_value(file, what, limit=_LONGEST_PASSWORD))
+        return SecretBytes(
+            small_files.read_value(file, what, limit=cluster_passwords.LONGEST_PASSWORD)
+        )
 
     return Given(
         hosts=arguments.zookeeper,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import IntegrityError, StrongroomError
+from strongroom.eventlog import events
 
 if TYPE_CHECKING:
     from strongroom.cli.ports.keys import KeyCommands
@@ -24,6 +25,7 @@ def bring_in_order(session: Session) -> None:
 
     node = session.node
     _finish_move(session)
+    _finish_password_changes(session)
     node.ensure_schema()
     _check_state(session)
     for path in node.configuration.project():
@@ -49,6 +51,21 @@ def _finish_move(session: Session) -> None:
 
     if cluster.finish_at_start(session.whole_node):
         session.note("finished the move into the cluster")
+
+
+def _finish_password_changes(session: Session) -> None:
+    """Do what a killed `strongroom cluster rotate-password` left; a failure is told, since both passwords are kept."""
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import service_passwords
+
+    try:
+        finished = service_passwords.resume(session.whole_node, events.SYSTEM)
+    except StrongroomError as error:
+        session.note(f"a change of a service's password is still to be finished: {error.with_hint}")
+        return
+    for name in finished:
+        session.note(f"finished the change of the password for {name}")
 
 
 def _check_state(session: Session) -> None:

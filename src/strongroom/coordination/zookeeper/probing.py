@@ -36,7 +36,7 @@ SKEW_S: Final = 300.0
 """The difference of clocks from which on times of one machine mean nothing on another."""
 _ANSWER_S: Final = 3.0
 _MOST: Final = 64 << 10
-_VERSION = re.compile(r"Zookeeper version: (\d+)\.(\d+)([^,\s-]*)")
+_VERSION = re.compile(r"Zookeeper version: (\d+)\.(\d+)((?:\.[^,\s-]*)?)")
 _HOWTO: Final = "docs/howto/zookeeper.md"
 _ALL_RIGHTS: Final = 31
 
@@ -78,7 +78,7 @@ def _probe_server(server: Endpoint, context: ssl.SSLContext) -> Iterator[Finding
         return
     yield Finding(link, "name", "the name has an address")
     try:
-        said = _asked(server, context)
+        said = asked(server, context)
     except ssl.SSLError as error:
         yield bad(link, "tls", foreign_words.of(error), _hint_of(error))
         return
@@ -108,7 +108,7 @@ def _hint_of(error: ssl.SSLError) -> str:
     return f"see whether this is the server's port for TLS: {_HOWTO}"
 
 
-def _asked(server: Endpoint, context: ssl.SSLContext | None) -> bytes:
+def asked(server: Endpoint, context: ssl.SSLContext | None) -> bytes:
     """The answer of a server to `srvr`, over TLS or without."""
     said = b""
     with socket.create_connection((server.host, server.port), _ANSWER_S) as plain:
@@ -130,7 +130,7 @@ def _asked(server: Endpoint, context: ssl.SSLContext | None) -> bytes:
 
 def _version(link: str, said: bytes) -> Finding:
     text = said.decode("utf-8", "replace")
-    found = _VERSION.search(text)
+    number = version_in(text)
     if "not currently serving" in text:
         return bad(
             link,
@@ -138,17 +138,23 @@ def _version(link: str, said: bytes) -> Finding:
             "the server runs and is in no quorum",
             "see whether most of the servers run and reach each other",
         )
-    if found is None:
+    if number is None:
         return bad(
             link,
             "version",
             "the server does not tell its version",
             f"4lw.commands.whitelist=srvr is missing in its configuration: {_HOWTO}",
         )
-    number = f"{found[1]}.{found[2]}{found[3]}"
-    if (int(found[1]), int(found[2])) < OLDEST:
+    major, minor = number.split(".")[:2]
+    if (int(major), int(minor)) < OLDEST:
         return bad(link, "version", f"ZooKeeper {number} is too old", "3.8 or newer is needed")
     return Finding(link, "version", f"ZooKeeper {number}")
+
+
+def version_in(text: str) -> str | None:
+    """The version that an answer to `srvr` tells; None if it tells none."""
+    found = _VERSION.search(text)
+    return f"{found[1]}.{found[2]}{found[3]}" if found else None
 
 
 def _plain(link: str, server: Endpoint) -> Finding:
@@ -156,7 +162,7 @@ def _plain(link: str, server: Endpoint) -> Finding:
     for port in dict.fromkeys((server.port, PLAIN_PORT)):
         answer = b""
         with suppress(OSError):
-            answer = _asked(Endpoint(server.host, port), None)
+            answer = asked(Endpoint(server.host, port), None)
         if b"ookeeper" in answer or b"ZooKeeper" in answer:
             return bad(
                 link,

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from strongroom import foreign_words
-from strongroom.coordination.zookeeper.settings import Deadline, ZookeeperSettings
+from strongroom.coordination.zookeeper.settings import Credentials, Deadline, ZookeeperSettings
+from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import CoordinationError
 from strongroom.system.compat import override
 from strongroom.system.extras import needed
@@ -69,6 +70,7 @@ class Session:
         self._limits = settings.limits
         self._guard = threading.Lock()
         self._client: Any = None
+        self._credentials = Credentials((), ())
         self._connected = threading.Event()
         self._heard = _Heard()
         self.where = settings.hosts
@@ -112,7 +114,7 @@ class Session:
             CoordinationError: Always; it names the hosts and what was heard of them last.
         """
         heard = self._heard.last
-        said = f": {foreign_words.of(heard, self._settings.password)}" if heard else ""
+        said = f": {foreign_words.of(heard, *self._credentials.shown)}" if heard else ""
         raise CoordinationError(
             f"ZooKeeper at {self.where} does not answer within {deadline.seconds:g} s{said}",
             hint=f"see whether most of its servers run and can be reached: {_HOWTO}",
@@ -146,11 +148,34 @@ class Session:
                 self.fail(deadline)
             # kazoo says that it lost a connection a moment after it has
             time.sleep(_MOMENT_S)
+        self._follow_credentials(client)
         return client
+
+    def _follow_credentials(self, client: Any) -> None:
+        """Have a session that stands log in by passwords that came since, and name them in what it creates.
+
+        Locks and watches stay. A login is sent before the requests behind it, and kazoo repeats it for each connection.
+        """
+        found = self._settings.credentials()
+        if found == self._credentials:
+            return
+        with self._guard:
+            for one in found.shown:
+                if one not in self._credentials.shown:
+                    client.add_auth_async("digest", self._login(one))
+            client.default_acl = self._acl(found)
+            self._credentials = found
+
+    def _login(self, password: SecretBytes) -> str:
+        return f"{self._settings.user}:{password.reveal().decode()}"
+
+    def _acl(self, credentials: Credentials) -> list[Any]:
+        user = self._settings.user
+        return [make_digest_acl(user, one.reveal().decode(), all=True) for one in credentials.valid]
 
     def _started(self) -> Any:
         settings = self._settings
-        password = settings.password.reveal().decode()
+        self._credentials = found = settings.credentials()
         self._heard = _Heard()
         client = KazooClient(
             settings.hosts,
@@ -159,8 +184,8 @@ class Session:
             handler=_Handler(tls_context(settings), self._limits.connect_s, self._heard),
             logger=self._heard.logger,
             use_ssl=True,
-            auth_data=[("digest", f"{settings.user}:{password}")],
-            default_acl=[make_digest_acl(settings.user, password, all=True)],
+            auth_data=[("digest", self._login(one)) for one in found.shown],
+            default_acl=self._acl(found),
         )
         connected = self._connected = threading.Event()
 

@@ -1,6 +1,7 @@
 """Settings by which a node reaches an ensemble of ZooKeeper, and how long each kind of call may take."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,23 @@ class Limits(NamedTuple):
     connect_s: float = 2.0
 
 
+class Credentials(NamedTuple):
+    """The passwords of the digest user: more than one only while it is changed.
+
+    Attributes:
+        valid: The passwords that every new node of the tree names in its ACL.
+        shown: The passwords by which a session logs in, and so has the rights of each.
+    """
+
+    valid: tuple[SecretBytes, ...]
+    shown: tuple[SecretBytes, ...]
+
+    @classmethod
+    def of(cls, password: SecretBytes) -> "Credentials":
+        """The credentials of a user who has one password."""
+        return cls((password,), (password,))
+
+
 @dataclass(frozen=True)
 class ZookeeperSettings:
     """An ensemble, the credentials for it, and the place of this installation in its tree.
@@ -40,7 +58,7 @@ class ZookeeperSettings:
         certificate_file: This client's certificate and its key, in PEM.
         root: The path of the installation's tree, such as `/strongroom/<installation id>`.
         user: The digest user that owns the tree.
-        password: The user's password.
+        credentials: Returns the user's passwords as they are now; asked before each request, so it must be quick.
         node_id: This node, under which it is a member.
         holder: Words for the holder of our locks, shown to whoever waits for one.
         locks_dir: Folder of the locks of scope *node*.
@@ -51,7 +69,7 @@ class ZookeeperSettings:
     ca_file: Path
     certificate_file: Path
     root: str
-    password: SecretBytes
+    credentials: Callable[[], Credentials]
     node_id: str
     holder: str
     locks_dir: Path

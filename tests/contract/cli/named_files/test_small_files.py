@@ -57,6 +57,7 @@ _SERVICES: Mapping[str, str] = {
 NEEDS: Mapping[str, Mapping[str, str]] = {
     "strongroom cluster check": _SERVICES,
     "strongroom cluster enable": _SERVICES,
+    "strongroom cluster set-password": {"service": "postgres"},
     "strongroom users set-password": {"name": "admin"},
     "tsm configuration set": {"key": "redis.password"},
     "tsm security secrets rotate": {"keys": "redis.password"},
