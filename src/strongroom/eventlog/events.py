@@ -441,13 +441,16 @@ def node_prepared(
     return _event(NODE_PREPARED, actor, **details, server=server, fingerprint=fingerprint)
 
 
-def node_admitted(node_id: str, credential_id: str, *, again: bool, held_back: int) -> Event:
-    """A new node was admitted by its one-time credential, which is used up thereby.
+def node_admitted(
+    node_id: str, credential_id: str, *, fingerprint: str, again: bool, held_back: int
+) -> Event:
+    """A new node was admitted by its one-time credential, which is used up thereby; `fingerprint` is that of its keys.
 
     `again`: the node had been admitted before and repeated its request. At most ten repetitions a minute leave an
     event; `held_back` counts the repetitions since the last event that left none.
     """
     details: dict[str, Detail] = {"node_id": node_id, "credential_id": credential_id}
+    details["fingerprint"] = fingerprint
     return _event(NODE_ADMITTED, SYSTEM, **details, again=again, held_back=held_back)
 
 
