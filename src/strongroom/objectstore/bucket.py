@@ -42,8 +42,8 @@ class Object(NamedTuple):
     """An object that was read.
 
     Attributes:
-        data: Its bytes.
-        tag: Its ETag, by which it can be replaced.
+        data: The bytes of the object.
+        tag: The ETag, by which the object can be replaced.
     """
 
     data: bytes
@@ -54,9 +54,9 @@ class Listed(NamedTuple):
     """An object in a list.
 
     Attributes:
-        name: Its name below the prefix.
-        size: Its length in bytes.
-        changed: When it was written, by the store's clock.
+        name: The name of the object below the prefix.
+        size: The length of the object in bytes.
+        changed: The time of the last write, by the store's clock.
     """
 
     name: str
@@ -70,7 +70,7 @@ class OpenUpload(NamedTuple):
     Attributes:
         name: The name of the object that it would become, below the prefix.
         id: The store's id of the upload.
-        begun: When it was begun, by the store's clock.
+        begun: The time of its beginning, by the store's clock.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Bucket:
         """A small object, whole.
 
         Raises:
-            MissingError: There is none of this name.
+            MissingError: No object has this name.
             StorageError: The store refuses, or does not answer.
         """
 
@@ -105,7 +105,7 @@ class Bucket:
         """Bytes of an object from an offset on; the range must not be empty, and lie in the object.
 
         Raises:
-            MissingError: There is none of this name.
+            MissingError: No object has this name.
             StorageError: The store refuses, does not answer, or gives other bytes than those.
         """
 
@@ -123,7 +123,7 @@ class Bucket:
         """Length of an object in bytes.
 
         Raises:
-            MissingError: There is none of this name.
+            MissingError: No object has this name.
             StorageError: The store refuses, or does not answer.
         """
         return self._repeated(

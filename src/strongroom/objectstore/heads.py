@@ -10,7 +10,7 @@ from strongroom.objectstore.bucket import Bucket, ConditionError, MissingError, 
 from strongroom.objectstore.head import Head
 
 _TRIES: Final = 4
-_MOST_CHANGES: Final = 200  # of one head by others, while a change of ours is tried
+_MOST_CHANGES: Final = 200  # others may change the head so often while we try
 _PAUSE_S: Final = 0.2
 _SHORT_S: Final = 0.005
 
@@ -85,7 +85,7 @@ class Heads:
                 return
             if tag == replaced_tag:
                 raise IntegrityError
-            if tag == refused_tag:  # nobody changed it, and it was refused all the same
+            if tag == refused_tag:  # the head is as it was, and the write was refused all the same
                 vain += 1
                 if vain == _TRIES:
                     break
@@ -122,7 +122,7 @@ class Heads:
         """Whether the head is there as we wrote it; False if there is none.
 
         Raises:
-            ConflictError: It is another writer's.
+            ConflictError: The head is another writer's.
         """
         try:
             found = self._bucket.read(place(key)).data

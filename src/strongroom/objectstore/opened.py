@@ -19,7 +19,7 @@ class OpenedObject:
     Args:
         bucket: The objects of the store.
         key: The key of the file.
-        found: Its head when it was opened.
+        found: The head of the file when it was opened.
         pool: Runs the requests that read ahead.
     """
 

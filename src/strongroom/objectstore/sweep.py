@@ -54,7 +54,7 @@ def is_there(bucket: Bucket, name: str) -> bool:
 
 
 class _Sweep:
-    """One sweep of bodies and notes."""
+    """A sweep of bodies and notes."""
 
     def __init__(self, bucket: Bucket, before: datetime) -> None:
         self._bucket = bucket

@@ -57,7 +57,7 @@ class Moved(NamedTuple):
         before: The address of the store that was in force.
         after: The address of the store that is in force.
         files: The number of files that were copied by this run.
-        size: Their bytes.
+        size: The bytes of those files.
         present: The number of files that an earlier run had copied.
         removed: The number of files that were removed where they are not needed any longer.
     """
