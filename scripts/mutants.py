@@ -92,7 +92,8 @@ class Copies:
                 target = copy / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target)
-            (copy / ".venv").symlink_to(ROOT / ".venv")
+            for environment in ROOT.glob(".venv*"):  # that of the emulators as well
+                (copy / environment.name).symlink_to(environment)
             subprocess.run(["git", "init", "-q", str(copy)], check=True)
             self._free.put(copy)
 
