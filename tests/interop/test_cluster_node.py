@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER
+from tests.contract.cluster.password_lab import passwords, root_of
 from tests.support.cluster_services import ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
@@ -31,8 +33,11 @@ def node(services: ClusterServices, tmp_path_factory: pytest.TempPathFactory) ->
         made.login()
         made.tabcmd("publish", "before.hyper", "-n", "Before")
     made.run("strongroom", "cluster", "enable", *services.options)
+    installation = root_of(made.home).rpartition("/")[2]
     with serving(made):
         yield made
+    known = [one.reveal().decode() for one in passwords(made.home, ZOOKEEPER).all]
+    services.empty(installation, *known)
 
 
 def test_what_was_published_before_is_read(node: TestNode) -> None:
@@ -65,12 +70,32 @@ def test_keys_rotate_jobs_run_and_a_backup_is_made(
     assert node.run("strongroom", "events", "verify").code == 0
 
 
+def test_the_passwords_of_the_services_change_beside_the_server(
+    node: TestNode, services: ClusterServices
+) -> None:
+    """The web service, the backgrounder and its job engine go on, with the connections that they have and with new ones."""
+    for _ in range(2):
+        for name in ("postgres", "zookeeper"):
+            node.run("strongroom", "cluster", "rotate-password", name)
+    services.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE usename = '{services.database}'"
+    )
+    node.login()
+    (node.folder / "changed.hyper").write_bytes(HYPER)
+    node.tabcmd("publish", "changed.hyper", "-n", "Changed")
+    reencrypt = ("strongroom", "extracts", "reencrypt", "--site", "Default", "--wait", "--json")
+    assert node.run(*reencrypt).json["state"] == "succeeded"
+    found = node.run("strongroom", "cluster", "status", "--json").json
+    assert found["ok"]
+    assert found["nodes"] == [{"id": "node1", "serving": True}]
+
+
 def test_no_password_is_in_a_file_of_the_node(node: TestNode, services: ClusterServices) -> None:
     """E1, for the passwords of the services: files of the node, and what its processes were started with."""
-    secrets = [
-        (services.folder / f"{name}-password").read_bytes().strip()
-        for name in ("zookeeper", "postgres")
-    ]
+    names = (ZOOKEEPER, POSTGRES)
+    secrets = [(services.folder / f"{name}-password").read_bytes().strip() for name in names]
+    secrets += [passwords(node.home, name).present.reveal() for name in names]
     found = [
         path
         for path in node.home.rglob("*")

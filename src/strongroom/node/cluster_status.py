@@ -14,6 +14,7 @@ from strongroom.errors import StateError, StrongroomError
 from strongroom.node.opening import Node
 from strongroom.repository import looking as postgres_looking
 from strongroom.repository.looking import DatabaseState
+from strongroom.runtime import running
 from strongroom.services.nodes.service_passwords import NODES
 from strongroom.services.nodes.standing import NodeSeen, Own, Standing
 from strongroom.system import hosts, together
@@ -82,9 +83,10 @@ def _own(node: Node, *, with_faults: bool) -> Own:
     try:
         version = node.configuration.document().version
         registered = {key.removeprefix(NODES) for key in node.coordinator.list(NODES)}
-        serving = set(node.coordinator.members())
-        ids = sorted({*registered, *serving, node.paths.node_id})
+        nodes: dict[str, bool | None] = dict.fromkeys(registered)
+        nodes |= dict.fromkeys(node.coordinator.members(), True)
+        nodes[node.paths.node_id] = running.find(node.paths) is not None
         faults = node.state_faults() if with_faults else ()
     except StrongroomError as error:
         return Own(problem=error.message)
-    return Own(version, tuple(NodeSeen(one, one in serving) for one in ids), faults)
+    return Own(version, tuple(NodeSeen(*one) for one in sorted(nodes.items())), faults)

@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,6 +26,7 @@ from tests.contract.cluster.password_lab import (
     password_file,
     passwords,
     present,
+    root_of,
     told,
     works,
 )
@@ -109,6 +110,35 @@ def test_nodes_that_come_meanwhile_are_opened_by_the_new_password(
     assert failures == []
     assert admitted(home, services, ZOOKEEPER, present(home, ZOOKEEPER))
     assert not admitted(home, services, ZOOKEEPER, PASSWORD)
+
+
+def test_a_child_that_comes_while_its_parent_is_changed_is_met_by_the_same_walk(
+    home: Path, services: ClusterServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that knows the old password alone adds nothing behind the walk, which goes from the top down."""
+    from kazoo.security import make_digest_acl
+
+    parent = f"{root_of(home)}/kv"
+    set_acls, name, met = AclWalk.set_acls, AclWalk.name, list[int]()
+    with services.ensemble.judge() as client, opened(home) as node:
+
+        def adding(self: AclWalk, paths: Any, valid: Any) -> int:
+            if parent in paths and not client.exists(f"{parent}/late"):
+                old = make_digest_acl("tsm", PASSWORD, all=True)
+                client.create(f"{parent}/late", b"", acl=[old])
+            return set_acls(self, paths, valid)
+
+        def looked(self: AclWalk, valid: Any) -> int:
+            name(self, valid)
+            met.append(len(client.get_acls(f"{parent}/late")[0]))
+            client.delete(f"{parent}/late")
+            raise KilledError
+
+        monkeypatch.setattr(AclWalk, "set_acls", adding)
+        monkeypatch.setattr(AclWalk, "name", looked)
+        with pytest.raises(KilledError):
+            service_passwords.rotate(node, ZOOKEEPER, "os:tests", lambda _: None)
+    assert met == [2]
 
 
 class Point(NamedTuple):

@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from sqlalchemy import text
 
 from strongroom.coordination.base import Change
 from strongroom.coordination.zookeeper import probing
+from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.node import cluster_status
 from strongroom.repository import looking
 from strongroom.services.nodes.standing import SKEW_S
@@ -82,16 +85,23 @@ def test_for_people(home: Path, capsys: Said) -> None:
     assert "a quorum, 3 of 3 servers serve" in said.out
     assert ": leader, 3." in said.out
     assert "writable, schema 0003" in said.out
-    assert "Nodes: node1 does not serve" in said.out
+    assert "Nodes: node1 is not served" in said.out
     assert said.err == ""
 
 
 def test_nodes_are_those_of_the_registry_and_those_that_live(home: Path, capsys: Said) -> None:
     with opened(home) as node:
-        node.coordinator.put({"topology/nodes/node2": Change(b"{}", 0)})
-        with node.coordinator.alive():
+        for name in ("node2", "node3"):
+            node.coordinator.put({f"topology/nodes/{name}": Change(b"{}", 0)})
+        assert node.outside is not None
+        settings = replace(node.outside.zookeeper_settings(), node_id="node3")
+        with closing(ZookeeperCoordinator(settings)) as other, other.alive():
             _, found = status(home, capsys)
-    assert found["nodes"] == [{"id": "node1", "serving": True}, {"id": "node2", "serving": False}]
+    assert found["nodes"] == [
+        {"id": "node1", "serving": False},
+        {"id": "node2", "serving": None},
+        {"id": "node3", "serving": True},
+    ]
 
 
 def test_a_single_node_is_told_what_to_do(node_dir: Path, capsys: Said) -> None:

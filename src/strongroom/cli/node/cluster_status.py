@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from strongroom.services.nodes.standing import Standing
 
 _UNKNOWN = "not known now"
+_SERVED = {True: "is served", False: "is not served", None: "is not known here"}
 
 
 def add_verb(verbs: Any) -> None:
@@ -97,7 +98,7 @@ def _lines(found: "Standing", node_id: str) -> "Iterator[str]":
     if own.nodes is None:
         yield f"Nodes: {_UNKNOWN}"
         return
-    words = (f"{one.id} {'serves' if one.is_serving else 'does not serve'}" for one in own.nodes)
+    words = (f"{one.id} {_SERVED[one.is_serving]}" for one in own.nodes)
     yield f"Nodes: {', '.join(words)}"
 
 

@@ -144,8 +144,11 @@ class ServicePasswords:
         if not self.is_changing:
             return False
         with self._ports.file.changing():
-            self._finish(actor, report)
-        return True
+            # another process may have finished it while this one waited
+            is_left = self._ports.file.file.is_changing(self._service.name)
+            if is_left:
+                self._finish(actor, report)
+        return is_left
 
     def take_over(self, actor: str, password: SecretBytes) -> None:
         """Use a password that the administrator has set at the service; an interrupted change is given up.

@@ -20,11 +20,12 @@ class NodeSeen(NamedTuple):
 
     Attributes:
         id: The node's id.
-        is_serving: Whether a process of it has a session with ZooKeeper as the node's server.
+        is_serving: Whether a server serves the node; None if that is not known here: this node knows of itself, and of
+            others that announce themselves at ZooKeeper.
     """
 
     id: str
-    is_serving: bool
+    is_serving: bool | None
 
 
 class Own(NamedTuple):
