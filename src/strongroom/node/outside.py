@@ -1,7 +1,9 @@
 """Opens the services of a node in a cluster, ZooKeeper and PostgreSQL, as the node's file of services names them."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.cluster import services_file
 from strongroom.cluster.services_file import Services, ServicesFile
@@ -15,6 +17,12 @@ from strongroom.repository.workflow_schema import WorkflowSchema
 from strongroom.runtime.paths import DataPaths
 from strongroom.secrets.committed import ValueKey
 from strongroom.system.durable import FileModes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strongroom.joining.welcome import Welcome
+    from strongroom.system.findings import Finding
 
 OpenKey = Callable[[str], SecretBytes]
 
@@ -66,6 +74,19 @@ class OutsideServices:
         """The password for PostgreSQL."""
         return self._password(services_file.POSTGRES)
 
+    def probe(self) -> "Iterator[Finding]":
+        """Try every link to both; one finding after the other."""
+        settings, password = self.zookeeper_settings(), self.postgres_password()
+        yield from probe(self.file.services, settings, password)
+
+    def welcome(self) -> "Welcome":
+        """Addresses and passwords for another node that is to reach the same services; the paths are those of this node."""
+        from strongroom.joining.welcome import Welcome
+
+        services = self.file.services
+        passwords = {name: self._password(name) for name in self.file.secrets}
+        return Welcome(services.zookeeper._asdict(), services.postgres, passwords)
+
     def key_ids(self) -> frozenset[str]:
         """The ids of the configuration keys that the passwords need, by the file as it is now (services-file.md 2.4)."""
         present = services_file.find(self._paths.services)
@@ -89,6 +110,23 @@ class OutsideServices:
         if name not in self._passwords:
             self._passwords[name] = self.file.password(name, self._open_key)
         return self._passwords[name]
+
+
+def probe(
+    services: Services, settings: ZookeeperSettings, password: SecretBytes
+) -> "Iterator[Finding]":
+    """Try every link to the services of a cluster; one finding after the other.
+
+    Args:
+        services: The addresses.
+        settings: The settings by which ZooKeeper is reached.
+        password: The password for PostgreSQL.
+    """
+    from strongroom.coordination.zookeeper import probing as of_zookeeper
+    from strongroom.repository import probing as of_postgres
+
+    yield from of_zookeeper.probe(settings, time.time)
+    yield from of_postgres.probe(services.postgres, lambda: password, of_zookeeper.clock, time.time)
 
 
 def zookeeper(settings: ZookeeperSettings) -> ZookeeperCoordinator:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cli import dispatch
 from strongroom.node import opening
+from tests.contract.cluster.commands import Run
+from tests.contract.cluster.test_enable import enable
+from tests.contract.joining.commands import Said
 from tests.support.cluster_services import ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
@@ -22,3 +26,26 @@ def services(
     ensemble.mend()
     with closing(opening.open_node(str(pristine_node))) as node:
         made.empty(node.claimed_installation())
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command; the first word is the tool, the second the data directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(tool: str, home: Path, *words: str) -> Said:
+        capsys.readouterr()  # of a command that was killed
+        code = dispatch.main(tool, [*words, "--data-dir", str(home)])
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def cluster_home(
+    node_dir: Path, services: ClusterServices, capsys: pytest.CaptureFixture[str]
+) -> Path:
+    """The data directory of the first node of a cluster."""
+    assert enable(node_dir, services) == 0
+    capsys.readouterr()
+    return node_dir

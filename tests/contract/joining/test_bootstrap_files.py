@@ -233,3 +233,17 @@ def test_a_node_that_an_earlier_version_prepared_is_known(
     note = prepared.find(DataPaths(home))
     assert note is not None
     assert note.credential is None
+
+
+def test_a_prepared_node_of_a_single_one_may_ask_again(
+    served: Served, tsm: Tsm, tmp_path: Path
+) -> None:
+    """The answer is the same, and the node waits for a cluster."""
+    home, file = tmp_path / "two", make(served, tsm)
+    assert tsm("initialize-tsm", home, "-b", str(file)).code == 0
+    said = tsm("initialize-tsm", home, "-b", str(file))
+    assert said.code == 0, said.err
+    assert "it joins when the cluster comes" in said.err
+    assert [one["again"] for one in told(served.node, "NODE_ADMITTED")] == [False, True]
+    said = tsm("tsm", served.node.paths.root, "topology", "list-nodes", "-v")
+    assert said.out.startswith("node1\n  tabadmincontroller\n")
