@@ -132,8 +132,8 @@ def opened(
     fields = _KIND.loads(raw)
     fields.check_version("v", VERSION)
     fields.check_names(("v", "coordination", "repository", "passwords"))
-    texts = fields.text_map("passwords")
-    passwords = {name: SecretBytes(from_base64(text) or b"") for name, text in texts.items()}
+    inside = fields.inner("passwords")
+    passwords = {name: SecretBytes(inside.raw(name)) for name in inside.names}
     return Welcome(fields.text_map("coordination"), fields.text_map("repository"), passwords)
 
 

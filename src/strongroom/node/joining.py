@@ -3,7 +3,7 @@
 Beside the composition root, which opens nodes; what a node says of itself is `services.nodes.join`'s business.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +16,11 @@ from strongroom.joining.prepared import PreparedNode
 from strongroom.joining.registry import NodeState
 from strongroom.node.environment import installation_file_modes, local_actor
 from strongroom.node.opening import Node
+from strongroom.node.outside import OutsideServices
 from strongroom.runtime.paths import DataPaths
 from strongroom.secrets.committed import ValueKey
 from strongroom.services.nodes.join import JoinPorts, JoinService, OwnPaths, first_cause
 from strongroom.system import durable
-from strongroom.system.findings import Finding
 
 
 class Joined(NamedTuple):
@@ -68,7 +68,9 @@ def join(
         _point(node, paths)
     with closing(Node(found, SystemClock())) as node:
         report("trying ZooKeeper, PostgreSQL and the keys")
-        cause = first_cause(lambda: _links(node), lambda: tuple(node.kms_store.prove().problems))
+        cause = first_cause(
+            lambda: _outside(node).probe(), lambda: tuple(node.kms_store.prove().problems)
+        )
         try:
             state = service(node).tell(local_actor(), cause).state
         except StateError:
@@ -100,17 +102,15 @@ def ensure_registered(node: Node, actor: str) -> bool:
     return service(node).ensure_first(actor)
 
 
-def _links(node: Node) -> Iterable[Finding]:
+def _outside(node: Node) -> OutsideServices:
     if node.outside is None:
         raise StateError("this node was not told where its services are")
-    return node.outside.probe()
+    return node.outside
 
 
 def _point(node: Node, paths: OwnPaths) -> None:
     """Write the paths of this machine into the node's file of services, if they are others."""
-    outside = node.outside
-    if outside is None:
-        raise StateError("this node was not told where its services are")
+    outside = _outside(node)
     services = paths.applied(outside.file.services)
     if services == outside.file.services:
         return

@@ -84,6 +84,7 @@ def test_an_answer_that_is_none(answer: dict[str, object]) -> None:
         {"v": 1, "coordination": {}, "repository": {}},
         {"v": 1, "coordination": {}, "repository": {"a": 1}, "passwords": {}},
         {"v": 1, "coordination": [], "repository": {}, "passwords": {}},
+        {"v": 1, "coordination": {}, "repository": {}, "passwords": {"zookeeper": "?"}},
     ],
 )
 def test_a_content_of_another_form(members: dict[str, object]) -> None:
