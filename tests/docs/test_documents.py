@@ -118,6 +118,7 @@ def test_the_setups_are_known() -> None:
     assert {transcript.setup_of(path) for path in DOCUMENTS} <= {
         "empty",
         "cluster",
+        "clustered",
         "components",
         "objects",
         "node",
@@ -180,6 +181,9 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             _give_services(node, stack)
         elif setup == "objects":
             _give_a_bucket(node, stack)
+        elif setup == "clustered":
+            node.run("strongroom", "cluster", "enable", *_give_services(node, stack))
+            stack.enter_context(serving(node))
         elif setup != "node":
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
@@ -207,14 +211,19 @@ def _give_a_bucket(node: TestNode, stack: ExitStack) -> None:
     }
 
 
-def _give_services(node: TestNode, stack: ExitStack) -> None:
-    """What an operator of a cluster has at hand: certificates, files with passwords, and the addresses."""
+def _give_services(node: TestNode, stack: ExitStack) -> list[str]:
+    """What an operator of a cluster has at hand: certificates, files with passwords, and the addresses; as options."""
     services = make_cluster_services(
         stack.enter_context(running_ensemble()),
         stack.enter_context(running_postgres()),
         node.folder,
     )
     (node.folder / "tls").mkdir()
-    for source, target in (("ca.pem", "ca.pem"), ("client.pem", "node1.pem")):
+    for source, target in (
+        ("ca.pem", "ca.pem"),
+        ("client.pem", "node1.pem"),
+        ("client.pem", "node2.pem"),
+    ):
         shutil.copy(services.ensemble.folder / source, node.folder / "tls" / target)
     node.environment |= {"ZOOKEEPER": services.hosts, "POSTGRES": services.dsn}
+    return services.options

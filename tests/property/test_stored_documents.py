@@ -48,9 +48,11 @@ from strongroom.eventlog import anchored
 from strongroom.eventlog.anchored import Anchored
 from strongroom.eventlog.merkle import EMPTY
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
-from strongroom.joining import bootstrap_file, credentials
+from strongroom.joining import bootstrap_file, credentials, node_keys, registry
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, Issued, IssuedCredential
+from strongroom.joining.node_keys import NodeKeys
+from strongroom.joining.registry import NodeState, RegisteredNode, Report
 from strongroom.kms import proofs, store_1
 from strongroom.kms import store as kms_store
 from strongroom.kms.proofs import Proof, RootProof
@@ -123,6 +125,7 @@ ISSUED = IssuedCredential(
     A, "node2", bytes(32), NOW, Generation("master-key-1", B, bytes(32)), NOW, DIGEST, refusals=2
 )
 
+NODE_KEYS = NodeKeys((A, "node2"), *(SecretBytes(bytes([one]) * 32) for one in range(3)))
 KEY_RECORDS = KeyRecords(A, A, (RECORD,)).with_next(
     RECORD._replace(id=C, wraps=(KeyWrap(C, WrapKind.RECIPIENT, "age1x", b"x"),))
 )
@@ -232,6 +235,15 @@ CODECS = {
             Issued((ISSUED, ISSUED._replace(used_at=None, request=None, refusals=0)), ("node3",))
         ),
         lambda data: credentials.serialize(credentials.parse(data)),
+    ),
+    "keys of a node": Codec(
+        NODE_KEYS.serialize().reveal(), lambda data: node_keys.parse(data).serialize().reveal()
+    ),
+    "node in the registry": Codec(
+        RegisteredNode("node2", NODE_KEYS.public, NodeState.JOINING, AT)
+        .reported(A, NODE_KEYS, Report(AT, "postgres, tls: ü"))
+        .serialize(),
+        lambda data: registry.parse(data, A).serialize(),
     ),
     "proof": Codec(proofs.serialize(PROOF).encode(), _proof_again),
     "configuration": Codec(

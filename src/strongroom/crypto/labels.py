@@ -58,6 +58,7 @@ ANCHOR = b"strongroom/v2/anchor"
 LOG_ANCHOR = b"strongroom/v2/log-anchor"
 SIGNED = b"strongroom/v2/signed/"
 IDENTITY = b"strongroom/v2/identity"
+WELCOME = b"strongroom/v2/welcome"
 NODE_KEYS = b"strongroom/v2/node-keys"
 ADMISSION_REQUEST = b"strongroom/v2/admission-request"
 CHECKPOINT = b"strongroom/"
@@ -71,6 +72,7 @@ class Kind(StrEnum):
     AAD = "AES-GCM AAD"
     DIGEST = "SHA-256"
     SEALED = "in an age file"
+    HPKE = "HPKE info"
     SIGNED = "Ed25519"
 
 
@@ -325,6 +327,13 @@ OTHERS: tuple[Use, ...] = (
         "recipient",
         (*_OF_KEY_WRAP, Field("key", 32)),
         "recovery.md",
+    ),
+    Use(
+        WELCOME,
+        Kind.HPKE,
+        "the node's key to receive",
+        (_INSTALLATION, Field("digest of the request", 32)),
+        "nodes.md",
     ),
     Use(
         SIGNED,

@@ -53,6 +53,16 @@ def of_admission(
     return _node(node) + id_bytes(credential_id) + b"".join(map(_fixed, parts))
 
 
+def of_welcome(node: str, request_digest: bytes, sealed: bytes) -> bytes:
+    """The statement that an installation answers a node's request by this sealed message; signed by its identity."""
+    return _node(node) + _fixed(request_digest) + hashlib.sha256(sealed).digest()
+
+
+def of_preflight(node: str, report: bytes) -> bytes:
+    """The statement on what a node found when it tried its services and keys; signed by its own key."""
+    return _node(node) + report
+
+
 def _node(node: str) -> bytes:
     if not node.isascii() or "\0" in node or not node:
         raise UsageError(f"{node!r} is no id of a node")

@@ -32,6 +32,8 @@ class Purpose(StrEnum):
     IDENTITY = "identity"
     ADMISSION = "admission"
     NODE_KEYS = "node-keys"
+    WELCOME = "welcome"
+    PREFLIGHT = "preflight"
 
 
 class Origin(NamedTuple):

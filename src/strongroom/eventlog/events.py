@@ -65,6 +65,8 @@ NODE_PREPARED = "NODE_PREPARED"
 NODE_ADMITTED = "NODE_ADMITTED"
 NODE_REFUSED = "NODE_REFUSED"
 NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
+NODE_JOINED = "NODE_JOINED"
+NODE_LEFT_OUT = "NODE_LEFT_OUT"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
 EXTRACTS_MOVED = "EXTRACTS_MOVED"
@@ -468,6 +470,16 @@ def node_refused(node_id: str, credential_id: str, *, reason: str, held_back: in
 def node_credential_withdrawn(actor: str, node_id: str, credential_id: str) -> Event:
     """The one-time credential of a new node was withdrawn: its bootstrap file could not be handed over."""
     return _event(NODE_CREDENTIAL_WITHDRAWN, actor, node_id=node_id, credential_id=credential_id)
+
+
+def node_joined(actor: str, node_id: str, *, fingerprint: str) -> Event:
+    """A node has found its services and keys in order, and is active; `fingerprint` is that of its keys."""
+    return _event(NODE_JOINED, actor, node_id=node_id, fingerprint=fingerprint)
+
+
+def node_left_out(actor: str, node_id: str) -> Event:
+    """Keys are about to be changed without a node, which opens nothing any more by those that it has."""
+    return _event(NODE_LEFT_OUT, actor, node_id=node_id)
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:

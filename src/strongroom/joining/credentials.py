@@ -12,6 +12,7 @@ leave events, so the attack is noticed.
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -107,10 +108,10 @@ def request_digest(request: AdmissionRequest) -> str:
     return hashlib.sha256(labels.ADMISSION_REQUEST + b"".join(parts)).hexdigest()
 
 
-def next_node_id(issued: Issued, own: str, now: datetime) -> str:
-    """The lowest node id that is neither our own, nor that of an admitted node, nor in a valid bootstrap file."""
+def next_node_id(issued: Issued, known: Collection[str], now: datetime) -> str:
+    """The lowest node id that is neither known, nor that of an admitted node, nor in a valid bootstrap file."""
     live = (one.node_id for one in issued.credentials if one.used_at or now < one.expires_at)
-    taken = {own, *issued.admitted, *live}
+    taken = {*known, *issued.admitted, *live}
     number = 2
     while f"node{number}" in taken:
         number += 1

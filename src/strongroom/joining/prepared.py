@@ -5,7 +5,7 @@ cluster's.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class PreparedNode:
         is_admitted: Whether that server has admitted the node.
         expires_at: When the credential expires, for a node that is not admitted yet.
         credential: The credential of a node that is not admitted yet; None without one.
+        is_joining: Whether the node was told where the services of its cluster are.
+        cause: Why it has not joined as yet, in words; empty before the first attempt.
     """
 
     installation_id: str
@@ -43,17 +45,32 @@ class PreparedNode:
     is_admitted: bool
     expires_at: str
     credential: Credential | None = field(repr=False)
+    is_joining: bool = False
+    cause: str = ""
 
     def describe(self) -> str:
         """The state of the node, in words."""
         state = "admitted" if self.is_admitted else "not admitted yet"
+        if self.is_joining:
+            state = f"joining; {self.cause or 'it was interrupted'}"
         return (
             f"prepared as {self.node_id} of the installation {self.installation_id}, {state};"
-            " it joins when the cluster comes"
+            f" {self.next_step}"
         )
 
+    @property
+    def next_step(self) -> str:
+        """The next step by which the node joins, in words."""
+        if self.is_joining:
+            return "'initialize-tsm -b' with the same file goes on"
+        return "it joins when the cluster comes"
 
-def of_file(file: BootstrapFile, *, is_admitted: bool) -> PreparedNode:
+    def refused(self, cause: str) -> "PreparedNode":
+        """The record of a node that could not join, for this cause."""
+        return replace(self, cause=cause)
+
+
+def of_file(file: BootstrapFile, *, is_admitted: bool, is_joining: bool = False) -> PreparedNode:
     """The record of a node that was prepared by a bootstrap file."""
     credential = None if is_admitted else file.credential
     return PreparedNode(
@@ -63,6 +80,7 @@ def of_file(file: BootstrapFile, *, is_admitted: bool) -> PreparedNode:
         is_admitted,
         format_utc(file.expires_at),
         credential,
+        is_joining,
     )
 
 
@@ -89,8 +107,24 @@ def write(paths: DataPaths, node: PreparedNode, file_modes: durable.FileModes) -
         "is_admitted": node.is_admitted,
         "expires_at": node.expires_at,
         "credential": credential,
+        "is_joining": node.is_joining,
+        "cause": node.cause,
     }
     durable.write_file(note_path(paths), json.dumps(members).encode("ascii"), file_modes)
+
+
+def forget(paths: DataPaths) -> None:
+    """Remove the file of a node that has joined.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    path = note_path(paths)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk.problem(f"cannot remove {path}", error) from error
+    durable.sync_folder(path.parent)
 
 
 def find(paths: DataPaths) -> PreparedNode | None:
@@ -129,4 +163,6 @@ def _parse(members: dict[str, Any]) -> PreparedNode:
         is_admitted=members["is_admitted"],
         expires_at=members["expires_at"],
         credential=claimed and bootstrap_file.credential_of(claimed["id"], claimed["seed"]),
+        is_joining=members.get("is_joining", False),
+        cause=members.get("cause", ""),
     )

@@ -168,8 +168,14 @@ def alone(node: Node) -> AbstractContextManager[None]:
     """Keep server and backgrounder away for as long as a restore takes.
 
     Raises:
-        StateError: The node is served, or a command works on its jobs.
+        StateError: The node is served, or a command works on its jobs; or there are other nodes, which use the same rows
+            and have files that a backup of this node has not.
     """
+    if others := " and ".join(one.node_id for one in node.peers.others()):
+        raise StateError(
+            f"a restore replaces the rows that {others} uses as well, and not its files",
+            hint="restore on a single node; 'tsm topology list-nodes' shows the nodes",
+        )
     return sole_user(node, "a restore replaces what it works on")
 
 

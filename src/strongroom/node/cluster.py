@@ -3,7 +3,6 @@
 Beside the composition root, which opens nodes; what a move does is `services.nodes.enable`'s business.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -21,16 +20,14 @@ from strongroom.cluster.services_file import (
 )
 from strongroom.coordination.base import EntryStore
 from strongroom.coordination.proved import ProvedCoordinator
-from strongroom.coordination.zookeeper import probing as zookeeper_probing
 from strongroom.coordination.zookeeper.settings import ZookeeperSettings
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
 from strongroom.eventlog import events
 from strongroom.ids import new_id
-from strongroom.node import backup, outside
+from strongroom.node import backup, joining, outside
 from strongroom.node.opening import Node
 from strongroom.repository import postgres_address
-from strongroom.repository import probing as postgres_probing
 from strongroom.repository.rows import Owner
 from strongroom.repository.unit_of_work import Repository
 from strongroom.runtime.paths import DataPaths
@@ -127,20 +124,11 @@ def check(node: Node, given: Given | None) -> Iterator[Finding]:
                 "this node is a single one: its services are embedded",
                 hint="name the services to check, as for 'strongroom cluster enable'",
             )
-        services = node.outside.file.services
-        settings = node.outside.zookeeper_settings()
-        passwords = node.outside.postgres_passwords
-    else:
-        services = given.services(node.claimed_installation(), new_id())
-        settings = given.zookeeper_settings(services, node.paths, "cluster check")
-
-        def passwords() -> tuple[SecretBytes, ...]:
-            return (given.postgres_password,)
-
-    yield from zookeeper_probing.probe(settings, time.time)
-    yield from postgres_probing.probe(
-        services.postgres, passwords, zookeeper_probing.clock, time.time
-    )
+        yield from node.outside.probe()
+        return
+    services = given.services(node.claimed_installation(), new_id())
+    settings = given.zookeeper_settings(services, node.paths, "cluster check")
+    yield from outside.probe(services, settings, lambda: (given.postgres_password,))
 
 
 class Move:
@@ -284,6 +272,7 @@ def finish(paths: DataPaths, run: str, actor: str) -> tuple[Path, ...]:
                     )
                 ]
             )
+        joining.ensure_registered(node, actor)
         with node.repository.transaction() as tx:
             tx.marks.remove(MARK)
         with closing(node.outside.coordinator()) as target:

@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,6 +100,19 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
     node = _build(option, file.node_id, build, kept=own_keys.FOLDER)
     own_keys.forget(data_dir(option))
     return node
+
+
+def ask_again(root: Path, file: BootstrapFile, admit: Admit) -> PreparedNode:
+    """Repeat the request of a node that was prepared and could not be asked, or told, everything.
+
+    Raises:
+        AuthenticationError: The installation refuses it.
+        StorageError: The disk refuses.
+    """
+    with closing(Node(DataPaths(root, file.node_id), SystemClock())) as node:
+        ports = node.prepared_node_ports()
+        answer = admit(file, own_keys.read(node.paths))
+        return prepare.admitted(ports, file, answer)
 
 
 def _build(

@@ -39,6 +39,7 @@ def moves(node: Node) -> MoveService:
             node_id=node.paths.node_id,
             store=node.file_store,
             prove=prove,
+            others=lambda: tuple(one.node_id for one in node.peers.others()),
         )
     )
 

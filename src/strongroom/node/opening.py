@@ -94,9 +94,7 @@ def enter(option: str | None) -> DataPaths:
         with entering(root):
             owner = paths.owner()
     except FileNotFoundError as error:
-        waiting = prepared_node(option)
-        if waiting is not None:
-            raise StateError(f"the node in {root} is {waiting.describe()}") from error
+        _check_joined(option, root)
         hint = (
             f"create one with 'strongroom init', or name another with --data-dir or {HOME_VARIABLE}"
         )
@@ -111,7 +109,36 @@ def enter(option: str | None) -> DataPaths:
             f"{root} belongs to the user {os_users.user_name(owner)}, and this runs as {local_actor()}",
             hint=f"run this as the directory's owner: {os_users.as_user(owner)} ...",
         )
-    return paths
+    _check_joined(option, root)
+    return paths._replace(node_id=_node_id(paths))
+
+
+def _check_joined(option: str | None, root: Path) -> None:
+    """Refuse a node that was prepared and has not joined its cluster.
+
+    Raises:
+        StateError: The directory has the record of such a node.
+    """
+    if not (DataPaths(root).tabsvc / "prepared.json").exists():
+        return
+    waiting = prepared_node(option)
+    if waiting is not None:
+        raise StateError(f"the node in {root} is {waiting.describe()}")
+
+
+def _node_id(paths: DataPaths) -> str:
+    """The id of the node in a directory: a further one has keys of its own, which name it.
+
+    Raises:
+        FormatError: The file of its keys is damaged.
+        StorageError: The file of its keys cannot be read.
+    """
+    if not paths.node_keys.exists():
+        # the first node of an installation, until it is one of a cluster
+        return paths.node_id
+    from strongroom.joining import own_keys
+
+    return own_keys.read(paths).node_id
 
 
 def _check_format(paths: DataPaths) -> None:

@@ -1,9 +1,10 @@
 """Opens the services of a node in a cluster, ZooKeeper and PostgreSQL, as the node's file of services names them."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom.cluster import services_file
 from strongroom.cluster.services_file import Passwords, Services, ServicesFile
@@ -20,6 +21,12 @@ from strongroom.runtime.paths import DataPaths
 from strongroom.secrets import committed
 from strongroom.secrets.committed import ValueKey
 from strongroom.system.durable import FileModes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strongroom.joining.welcome import Welcome
+    from strongroom.system.findings import Finding
 
 FILE_LOCK = "services-file"
 FILE_LOCK_WAIT_S: Final = 10.0
@@ -105,6 +112,18 @@ class OutsideServices:
         """
         return self.file.passwords(name, self._open)
 
+    def probe(self) -> "Iterator[Finding]":
+        """Try every link to both; one finding after the other."""
+        yield from probe(self.file.services, self.zookeeper_settings(), self.postgres_passwords)
+
+    def welcome(self) -> "Welcome":
+        """Addresses and passwords for another node that is to reach the same services; the paths are those of this node."""
+        from strongroom.joining.welcome import Welcome
+
+        services = self.file.services
+        passwords = {name: self.passwords(name).present for name in self.file.secrets}
+        return Welcome(services.zookeeper._asdict(), services.postgres, passwords)
+
     def key_ids(self) -> frozenset[str]:
         """The ids of the configuration keys that the passwords need, by the file as it is now (services-file.md 2.4)."""
         return self.file.key_ids
@@ -160,6 +179,23 @@ def _state_of(path: Path) -> tuple[int, int, int]:
     except OSError:
         return 0, 0, 0
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def probe(
+    services: Services, settings: ZookeeperSettings, passwords: postgres_address.Passwords
+) -> "Iterator[Finding]":
+    """Try every link to the services of a cluster; one finding after the other.
+
+    Args:
+        services: The addresses.
+        settings: The settings by which ZooKeeper is reached.
+        passwords: Returns the passwords that PostgreSQL may take.
+    """
+    from strongroom.coordination.zookeeper import probing as of_zookeeper
+    from strongroom.repository import probing as of_postgres
+
+    yield from of_zookeeper.probe(settings, time.time)
+    yield from of_postgres.probe(services.postgres, passwords, of_zookeeper.clock, time.time)
 
 
 def zookeeper(settings: ZookeeperSettings) -> ZookeeperCoordinator:

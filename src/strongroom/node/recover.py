@@ -26,6 +26,9 @@ def recovery_of(node: Node) -> RecoverService:
             node.coordinator, lambda _: source, node.events, folders, node.file_modes
         )
 
+    def leave_out(actor: str) -> tuple[str, ...]:
+        return node.peers.leave_out(actor, [one.node_id for one in node.peers.others()])
+
     files = [paths.keystores(service) / FILE_NAME for service in SERVICES]
     opener = NodeOpener(
         OpenerPorts(
@@ -51,6 +54,7 @@ def recovery_of(node: Node) -> RecoverService:
             clock=node.clock,
             renewing=node.coordinator.renewing,
             as_it_is=node.state_anchor.taken_as_it_is,
+            leave_out=leave_out,
         )
     )
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cli import dispatch
 from strongroom.cluster.services_file import ZOOKEEPER
 from strongroom.node import opening
+from tests.contract.cluster.commands import Run
 from tests.contract.cluster.password_lab import passwords, root_of
 from tests.contract.cluster.test_enable import enable
+from tests.contract.joining.commands import Said
 from tests.support.cluster_services import ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
@@ -38,3 +41,26 @@ def home(
     yield node_dir
     known = [one.reveal().decode() for one in passwords(node_dir, ZOOKEEPER).all]
     services.empty(installation, *known, "by hand")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command; the first word is the tool, the second the data directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(tool: str, home: Path, *words: str) -> Said:
+        capsys.readouterr()  # of a command that was killed
+        code = dispatch.main(tool, [*words, "--data-dir", str(home)])
+        return Said(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def cluster_home(
+    node_dir: Path, services: ClusterServices, capsys: pytest.CaptureFixture[str]
+) -> Path:
+    """The data directory of the first node of a cluster."""
+    assert enable(node_dir, services) == 0
+    capsys.readouterr()
+    return node_dir

@@ -1,5 +1,7 @@
 """A node on ZooKeeper and PostgreSQL does what a single one does (issue 11 B)."""
 
+import shutil
+import subprocess
 import time
 from itertools import count
 from pathlib import Path
@@ -11,13 +13,13 @@ from strongroom.cli import dispatch
 from strongroom.cluster import services_file
 from strongroom.coordination.zookeeper.session import Request, Session
 from strongroom.coordination.zookeeper.settings import Deadline
-from strongroom.errors import CoordinationError, StateError, StorageError
+from strongroom.errors import ConflictError, CoordinationError, StateError, StorageError
 from strongroom.eventlog import events
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.repository.rows import SiteMode
 from strongroom.services.keys import stored
 from tests.contract.cluster.test_enable import CONTENT, command, enable, opened
-from tests.support import backups, web_client
+from tests.support import backups, servers, web_client
 from tests.support.cluster_services import ClusterServices
 from tests.support.links import Mode
 
@@ -257,3 +259,29 @@ def test_a_file_that_others_may_write_is_refused(home: Path) -> None:
     (home / "tabsvc" / "addresses.json").chmod(0o666)
     with opened(home) as node, pytest.raises(StateError, match="others on this machine"):
         node.configuration.document()
+
+
+def test_a_served_node_is_seen_and_a_copy_of_its_disk_is_not_served(
+    home: Path, tmp_path: Path
+) -> None:
+    """Matrix 41: two machines with one id."""
+    node, copy = servers.TestNode(home.parent / home.name), tmp_path / "copy"
+    shutil.copytree(home, copy, symlinks=True)
+    command = [str(servers.BIN / "strongroom"), "serve", "--port", "0", "--data-dir"]
+    with servers.ready([*command, str(home)], tmp_path / "err", tmp_path, node.variables()):
+        with opened(home) as other:
+            assert other.coordinator.members() == ["node1"]
+        refused = subprocess.run(
+            [*command, str(copy)],
+            cwd=tmp_path,
+            env=node.variables(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert refused.returncode == ConflictError.exit_code, refused.stderr
+    assert "another process is alive as node1" in refused.stderr
+    assert "whether a disk was copied" in refused.stderr
+    with opened(home) as other:
+        assert other.coordinator.members() == []

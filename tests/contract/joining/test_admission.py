@@ -29,6 +29,7 @@ from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes import admit as service
 from strongroom.services.nodes.admit import BootstrapRequest
+from strongroom.services.nodes.prepare import Admitted
 from tests.contract.joining.commands import ACTOR, Tsm, make, nothing_there, own, told, url
 from tests.support.web_client import Served
 
@@ -282,7 +283,7 @@ def test_a_node_whose_answers_are_lost_keeps_what_it_needs(
         note = prepared.find(DataPaths(home))
         assert note is not None
         assert note.credential == bootstrap.file.credential
-        assert asking.ask(bootstrap.file, own_keys.read(DataPaths(home)))
+        assert asking.ask(bootstrap.file, own_keys.read(DataPaths(home))).is_admitted
     assert [path.name for path in home.iterdir()] == ["tabsvc"]
 
 
@@ -293,8 +294,8 @@ def test_a_command_that_is_broken_off_behind_its_admission_runs_again(
     home, path = tmp_path / "two", make(served, tsm)
     file = bootstrap_file.parse(path.read_bytes()).claimed
 
-    def broken_off(file: BootstrapFile, own: NodeKeys) -> bool:
-        assert asking.ask(file, own)
+    def broken_off(file: BootstrapFile, own: NodeKeys) -> Admitted:
+        assert asking.ask(file, own).is_admitted
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -12,11 +12,13 @@ import pytest
 from strongroom.clock import SystemClock
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.crypto import age
+from strongroom.errors import StateError, StorageError
 from strongroom.joining import bootstrap_file, own_keys, prepared
-from strongroom.node import environment
+from strongroom.node import environment, joining
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes.admit import CREDENTIALS, BootstrapRequest
+from strongroom.services.nodes.join import OwnPaths
 from tests.contract.joining.commands import ACTOR, Tsm, make, told, url
 from tests.support.web_client import Served
 
@@ -233,3 +235,32 @@ def test_a_node_that_an_earlier_version_prepared_is_known(
     note = prepared.find(DataPaths(home))
     assert note is not None
     assert note.credential is None
+
+
+def test_a_prepared_node_of_a_single_one_may_ask_again(
+    served: Served, tsm: Tsm, tmp_path: Path
+) -> None:
+    """The answer is the same, and the node waits for a cluster."""
+    home, file = tmp_path / "two", make(served, tsm)
+    assert tsm("initialize-tsm", home, "-b", str(file)).code == 0
+    said = tsm("initialize-tsm", home, "-b", str(file))
+    assert said.code == 0, said.err
+    assert "it joins when the cluster comes" in said.err
+    assert [one["again"] for one in told(served.node, "NODE_ADMITTED")] == [False, True]
+    said = tsm("tsm", served.node.paths.root, "topology", "list-nodes", "-v")
+    assert said.out.startswith("node1\n  tabadmincontroller\n")
+
+
+def test_a_node_that_was_told_nothing_cannot_join(served: Served, tsm: Tsm, tmp_path: Path) -> None:
+    home = tmp_path / "two"
+    assert tsm("initialize-tsm", home, "-b", str(make(served, tsm))).code == 0
+    waiting = prepared.find(DataPaths(home))
+    assert waiting is not None
+    with pytest.raises(StateError, match="was not told where its services are"):
+        joining.join(home, waiting, OwnPaths(), lambda _: None)
+
+
+def test_a_record_that_cannot_be_removed_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tabsvc/prepared.json").mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot remove"):
+        prepared.forget(DataPaths(tmp_path))

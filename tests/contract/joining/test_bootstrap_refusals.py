@@ -164,9 +164,10 @@ def test_a_place_that_is_taken_empties_no_pipe(node: Node, tsm: Tsm, tmp_path: P
         (("--identity", "x"), "give it by -b"),
         (("--passphrase-file", "x"), "give it by -b"),
         (("--fingerprint", "x"), "give it by -b"),
+        (("--zookeeper-ca", "x"), "for a bootstrap file: give it by -b"),
         (("-b", "x", "--fingerprint", "x"), "no fingerprint of an installation"),
     ],
-    ids=["admin", "identity", "passphrase", "fingerprint", "no fingerprint"],
+    ids=["admin", "identity", "passphrase", "fingerprint", "path", "no fingerprint"],
 )
 def test_options_that_do_not_go_together(
     tsm: Tsm, tmp_path: Path, options: tuple[str, ...], words: str

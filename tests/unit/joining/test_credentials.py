@@ -173,7 +173,7 @@ def test_the_first_form_is_read_and_admits_nobody() -> None:
     found = credentials.parse(data)
     assert [one.is_earlier for one in found.credentials] == [True, True]
     assert credentials.parse(credentials.serialize(found)) == found
-    assert credentials.next_node_id(found, "node1", NOW) == "node4"
+    assert credentials.next_node_id(found, {"node1"}, NOW) == "node4"
     told = credentials.unwelcome(found.credentials[0], asked()).message
     assert told == f"the credential {OURS.id} was made by an earlier version"
 
@@ -193,10 +193,10 @@ def test_the_next_node() -> None:
     """Neither ours, nor promised, nor admitted; a promise that expired is free again."""
     late = NOW + timedelta(minutes=120)
     promised, admitted = issued(), issued(node_id="node3")._replace(used_at=NOW)
-    assert credentials.next_node_id(Issued(), "node1", NOW) == "node2"
-    assert credentials.next_node_id(listed(promised, admitted), "node1", NOW) == "node4"
-    assert credentials.next_node_id(listed(promised, admitted), "node1", late) == "node2"
-    assert credentials.next_node_id(listed(admitted=("node2", "node3")), "node1", NOW) == "node4"
+    assert credentials.next_node_id(Issued(), {"node1"}, NOW) == "node2"
+    assert credentials.next_node_id(listed(promised, admitted), {"node1"}, NOW) == "node4"
+    assert credentials.next_node_id(listed(promised, admitted), {"node1"}, late) == "node2"
+    assert credentials.next_node_id(listed(admitted=("node2", "node3")), {"node1"}, NOW) == "node4"
 
 
 def test_old_ones_go_and_their_nodes_stay() -> None:

@@ -7,10 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from strongroom.errors import AuthenticationError, StateError
-from strongroom.joining import admission_request
+from strongroom.joining import admission_request, welcome
 from strongroom.joining.admission_request import AdmissionRequest
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.node_keys import NodeKeys
+from strongroom.joining.welcome import Welcome
+from strongroom.services.nodes import join
+from strongroom.services.nodes.prepare import Admitted
 
 _WAIT_S = 10.0
 _ATTEMPTS = 2
@@ -19,8 +22,8 @@ _MOST_BYTES = 64 << 10
 _PATH = "/tsm/nodes"
 
 
-def ask(file: BootstrapFile, own: NodeKeys) -> bool:
-    """Have the node of a bootstrap file admitted; False if no server answers, or the file has no address or credential.
+def ask(file: BootstrapFile, own: NodeKeys) -> Admitted:
+    """Have the node of a bootstrap file admitted; not if no server answers, or the file has no address or credential.
 
     Args:
         file: A bootstrap file that was proved.
@@ -29,21 +32,31 @@ def ask(file: BootstrapFile, own: NodeKeys) -> bool:
     Raises:
         AuthenticationError: The node is refused: its credential is unknown, used, expired or outdated.
         StateError: The installation answers with something else, or its certificate is not trusted.
+        IntegrityError: The answer names services, and is not of the identity that signed the file.
     """
     if file.credential is None or not file.server:
-        return False
+        return Admitted(is_admitted=False)
     request = admission_request.make(own, file.credential, file.identity)
     answered = _answered(file.server, request)
     if answered is None:
-        return False
+        return Admitted(is_admitted=False)
     status, answer = answered
     if status == 200:
-        return True
+        return Admitted(is_admitted=True, welcome=_welcome(answer, request, own, file))
     message = f"{file.server} refuses the node: {answer.get('error', f'status {status}')}"
     hint = str(answer.get("hint", ""))
     if status == AuthenticationError.http_status:
         raise AuthenticationError(message, hint=hint)
     raise StateError(message, hint=hint or "look at the log of that server")
+
+
+def _welcome(
+    answer: dict[str, Any], request: AdmissionRequest, own: NodeKeys, file: BootstrapFile
+) -> Welcome | None:
+    sealed = welcome.find(answer)
+    if sealed is None or file.signer is None:
+        return None
+    return join.opened(sealed, request, own, file.signer)
 
 
 def _answered(server: str, request: AdmissionRequest) -> tuple[int, dict[str, Any]] | None:

@@ -2,12 +2,20 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.cli.named_files import identity, sealed_input, sealing
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import UsageError
 
-_OF_A_FILE = ("identity", "passphrase_file", "fingerprint")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.joining.bootstrap_file import BootstrapFile
+    from strongroom.joining.prepared import PreparedNode
+
+_PATHS = ("zookeeper_ca", "zookeeper_certificate", "postgres_ca")
+_OF_A_FILE = ("identity", "passphrase_file", "fingerprint", *_PATHS)
 _OF_A_FIRST_NODE = ("admin", "admin_password_file", "recovery_shares", "recovery_dir")
 
 
@@ -21,6 +29,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     sealing.add_open_options(parser)
     identity.add_option(parser)
+    parser.add_argument(
+        "--zookeeper-ca",
+        metavar="FILE",
+        help="-b: the authority of ZooKeeper's certificates; without it, the path of the first node",
+    )
+    parser.add_argument(
+        "--zookeeper-certificate",
+        metavar="FILE",
+        help="-b: this node's certificate and its key, PEM; without it, the path of the first node",
+    )
+    parser.add_argument(
+        "--postgres-ca",
+        metavar="FILE",
+        help="-b: the authority of PostgreSQL's certificate; without it, the path of the first node",
+    )
 
 
 def is_asked_for(arguments: argparse.Namespace) -> bool:
@@ -32,7 +55,8 @@ def is_asked_for(arguments: argparse.Namespace) -> bool:
     if getattr(arguments, "bootstrap", None) is None:
         if any(getattr(arguments, name, None) for name in _OF_A_FILE):
             raise UsageError(
-                "--identity, --passphrase-file and --fingerprint are for a bootstrap file: give it by -b"
+                "--identity, --passphrase-file, --fingerprint and the paths of services are for a"
+                " bootstrap file: give it by -b"
             )
         return False
     given = [name for name in _OF_A_FIRST_NODE if getattr(arguments, name, None)]
@@ -43,31 +67,85 @@ def is_asked_for(arguments: argparse.Namespace) -> bool:
 
 
 def run(arguments: argparse.Namespace, session: Session) -> int:
-    """Read the file once, prove it, build the node aside, have it admitted, and make it visible."""
+    """Read the file once, prove it, build the node aside, have it admitted, and have it join its cluster."""
     from strongroom.cli.node import admission
-    from strongroom.clock import SystemClock
-    from strongroom.joining import bootstrap_file
-    from strongroom.node import create
-    from strongroom.services.nodes import admit
+    from strongroom.node import create, environment, opening
 
     data_dir = arguments.data or session.options.data_dir
-    root = create.check_new(data_dir)  # before a pipe is emptied
-    by, wanted = sealing.open_from(arguments), identity.given(arguments)
-    found = sealed_input.read(Path(arguments.bootstrap), bootstrap_file.MAX_BYTES, by)
-    with sealed_input.counted(found.read):
-        file = admit.prove(found.data.reveal(), SystemClock())
-        identity.compare(wanted, file.fingerprint, "the bootstrap file")
-    made = create.prepare_node(data_dir, file, admission.ask)
+    waiting = opening.prepared_node(data_dir)
+    # before a pipe is emptied
+    root = create.check_new(data_dir) if waiting is None else environment.data_dir(data_dir)
+    file = _file(arguments, waiting)
+    if waiting is None:
+        made = create.prepare_node(data_dir, file, admission.ask)
+    elif waiting.is_joining:
+        made = waiting
+    else:
+        made = create.ask_again(root, file, admission.ask)
     session.out(f"The node was prepared in {root}.")
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Node: {made.node_id}")
     session.out(f"Fingerprint: {file.fingerprint or '-'}")
-    if not wanted:
+    if not identity.given(arguments):
         session.note(
             "whose file it was is not proved: whoever knows a recipient can make one for it; compare"
             " the fingerprint with that of the first node before anything is entrusted to this one, or"
             " prepare it with --fingerprint F"
         )
+    if made.is_joining:
+        return _join(arguments, session, root, made)
     by_whom = f"admitted by {made.server}" if made.is_admitted else "not admitted by anybody yet"
-    session.note(f"{by_whom}; it joins when the cluster comes")
+    session.note(f"{by_whom}; {made.next_step}")
     return 0
+
+
+def _file(arguments: argparse.Namespace, waiting: "PreparedNode | None") -> "BootstrapFile":
+    """The bootstrap file, proved, and of the node that was prepared here before.
+
+    Raises:
+        ConflictError: The file is of another node than the one that was prepared.
+        StrongroomError: The file is refused.
+    """
+    from strongroom.clock import SystemClock
+    from strongroom.errors import ConflictError
+    from strongroom.joining import bootstrap_file
+    from strongroom.services.nodes import admit
+
+    by, wanted = sealing.open_from(arguments), identity.given(arguments)
+    found = sealed_input.read(Path(arguments.bootstrap), bootstrap_file.MAX_BYTES, by)
+    # a node that was told where the services are needs no admission, and so no valid file
+    clock = None if waiting is not None and waiting.is_joining else SystemClock()
+    with sealed_input.counted(found.read):
+        file = admit.prove(found.data.reveal(), clock)
+        identity.compare(wanted, file.fingerprint, "the bootstrap file")
+        if waiting is not None and (file.installation_id, file.node_id) != (
+            waiting.installation_id,
+            waiting.node_id,
+        ):
+            raise ConflictError(
+                f"this directory is {waiting.describe()}, and the file is for {file.node_id}"
+                f" of {file.installation_id}",
+                hint="name an empty directory",
+            )
+    return file
+
+
+def _join(arguments: argparse.Namespace, session: Session, root: Path, made: "PreparedNode") -> int:
+    from strongroom.errors import StateError
+    from strongroom.node import joining
+    from strongroom.services.nodes.join import OwnPaths
+
+    given = (str(Path(one).absolute()) if one else "" for one in map(_option(arguments), _PATHS))
+    joined = joining.join(root, made, OwnPaths(*given), session.note)
+    if joined.cause:
+        raise StateError(
+            f"{made.node_id} is {joined.state.value} and not active: {joined.cause}",
+            hint="see to it, then run this command again: it goes on from here",
+        )
+    session.out(f"State: {joined.state.value}")
+    session.note(f"{made.node_id} has joined; start it: strongroom serve")
+    return 0
+
+
+def _option(arguments: argparse.Namespace) -> "Callable[[str], str | None]":
+    return lambda name: getattr(arguments, name, None)

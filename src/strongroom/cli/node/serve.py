@@ -56,6 +56,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         following = log_levels.followed(node.configuration, "vizportal")
         stack.enter_context(following)
         start_up.bring_in_order(session)
+        # the other nodes of a cluster see this one, and a copy of its disk is refused on another machine
+        stack.enter_context(node.announced())
         note = _Note(node)
         backgrounder = Backgrounder(
             node.paths.root, enabled=not arguments.no_backgrounder, changed=note.renew

@@ -28,6 +28,7 @@ def bring_in_order(session: Session) -> None:
     _finish_password_changes(session)
     node.ensure_schema()
     _check_state(session)
+    _check_registered(session)
     for path in node.configuration.project():
         session.note(f"rewrote {path}")
     if backup.tidy(session.whole_node):
@@ -66,6 +67,20 @@ def _finish_password_changes(session: Session) -> None:
         return
     for name in finished:
         session.note(f"finished the change of the password for {name}")
+
+
+def _check_registered(session: Session) -> None:
+    """Refuse a node that was left out; one that was in a cluster before there was a registry is registered.
+
+    Raises:
+        StateError: Keys were changed without this node, or it is not registered.
+    """
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import joining
+
+    if joining.ensure_registered(session.whole_node, session.actor):
+        session.note("registered this node in its cluster")
 
 
 def _check_state(session: Session) -> None:

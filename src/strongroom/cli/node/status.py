@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from strongroom.services.secrets.inventory import Ending
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
+_JOINING = "JOINING"
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -79,18 +80,20 @@ def _print_prepared(
     waiting: "PreparedNode", arguments: argparse.Namespace, session: Session
 ) -> int:
     """Of a node that has not joined: it has no service that could run."""
+    word = _JOINING if waiting.is_joining else _PREPARED
     if arguments.json:
         session.out_json(
             {
-                "status": _PREPARED,
+                "status": word,
                 "node": waiting.node_id,
                 "installation": waiting.installation_id,
                 "server": waiting.server or None,
                 "admitted": waiting.is_admitted,
+                "cause": waiting.cause or None,
             }
         )
     else:
-        session.out(f"Status: {_PREPARED}")
+        session.out(f"Status: {word}")
     session.note(f"this node is {waiting.describe()}")
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from strongroom.cli.named_files import output_file, sealing
 from strongroom.cli.terminal import columns
@@ -9,13 +10,18 @@ from strongroom.cli.terminal.session import Session
 from strongroom.clock import format_utc
 from strongroom.errors import FormatError, UsageError
 
+if TYPE_CHECKING:
+    from strongroom.joining.registry import RegisteredNode
+
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `topology`."""
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: the nodes")
     nouns = parser.add_subparsers(required=True, metavar="NOUN")
     listing = nouns.add_parser("list-nodes", help="the nodes of the installation")
-    listing.add_argument("-v", "--verbose", action="store_true", help="with their services")
+    listing.add_argument(
+        "-v", "--verbose", action="store_true", help="with state, keys and services"
+    )
     listing.add_argument("--json", action="store_true", help="print them as a JSON list")
     columns.add_option_of_names(listing)
     listing.set_defaults(run=_list)
@@ -51,14 +57,46 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 def _list(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.runtime.processes import SERVICES
 
-    node_id = session.node.paths.node_id
+    nodes = list(session.node.peers.all().values())
     if arguments.json:
-        session.out_json([{"node": node_id, "services": list(SERVICES)}])
+        session.out_json([_json(one) for one in nodes] or [_alone(session)])
         return 0
-    session.out(node_id)
-    for service in SERVICES if arguments.verbose else ():
-        session.out(f"  {service}")
+    for node_id, lines in {one.node_id: _lines(one) for one in nodes}.items() or [
+        (session.node.paths.node_id, ())
+    ]:
+        session.out(node_id)
+        for line in (*lines, *SERVICES) if arguments.verbose else ():
+            session.out(f"  {line}")
     return 0
+
+
+def _alone(session: Session) -> dict[str, object]:
+    from strongroom.runtime.processes import SERVICES
+
+    return {"node": session.node.paths.node_id, "services": list(SERVICES)}
+
+
+def _json(one: "RegisteredNode") -> dict[str, object]:
+    from strongroom.runtime.processes import SERVICES
+
+    return {
+        "node": one.node_id,
+        "services": list(SERVICES),
+        "state": one.state.value,
+        "since": one.since,
+        "fingerprint": one.keys.fingerprint,
+        "cause": one.cause,
+    }
+
+
+def _lines(one: "RegisteredNode") -> tuple[str, ...]:
+    cause = (f"Cause: {one.cause}",) if one.cause else ()
+    return (
+        f"State: {one.state.value}",
+        f"Since: {one.since}",
+        f"Fingerprint: {one.keys.fingerprint}",
+        *cause,
+    )
 
 
 def _make(arguments: argparse.Namespace, session: Session) -> int:

@@ -1,6 +1,7 @@
 """The services of a node that the commands about the node itself may use."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -80,6 +81,10 @@ class NodeCommands(Protocol):
 
     def anchor_event_log_anew(self) -> None:
         """Take the event log as it is, whatever its anchor says."""
+        ...
+
+    def announced(self) -> AbstractContextManager[None]:
+        """Be seen by the other nodes of a cluster until the end of the block."""
         ...
 
     @cached_property

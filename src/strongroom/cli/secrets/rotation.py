@@ -107,6 +107,13 @@ def add_regenerate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         help="keys, passwords, certs, or names of secret parameters",
     )
     again.add_argument(
+        "--without-node",
+        action="append",
+        default=[],
+        metavar="N",
+        help="leave this other node out: it opens nothing afterwards; may be given again",
+    )
+    again.add_argument(
         "--dry-run", action="store_true", help="show what would be done, and change nothing"
     )
     again.add_argument(
@@ -200,7 +207,7 @@ def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
 
 def _run(arguments: argparse.Namespace, session: Session) -> Any:
     report = session.note if arguments.json else session.out
-    asked = {"only": arguments.only}
+    asked = {"only": arguments.only, "without_node": arguments.without_node}
     if not arguments.offline:
         return session.perform("regenerate", asked, report)
     from strongroom.doors.control import verbs

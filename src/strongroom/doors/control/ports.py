@@ -10,6 +10,7 @@ from strongroom.services.keys.identity import IdentityService
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.meks import MeksService
 from strongroom.services.keys.modes import ModesService
+from strongroom.services.keys.peers import Peers
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.keys.roots import RootsService
 from strongroom.services.secrets.embedded import AssetService
@@ -46,6 +47,11 @@ class ControlServices(Protocol):
     @cached_property
     def regenerate(self) -> RegenerateService:
         """`regenerate-internal-tokens`."""
+        ...
+
+    @cached_property
+    def peers(self) -> Peers:
+        """The registry of the nodes."""
         ...
 
     @cached_property

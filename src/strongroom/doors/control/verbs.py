@@ -102,6 +102,9 @@ def _set_mode(
 def _regenerate(
     services: "ControlServices", actor: str, arguments: Arguments, report: Report
 ) -> object:
+    without = tuple(arguments.get("without_node", ()))
+    if without:
+        services.peers.leave_out(actor, without)
     return asdict(services.regenerate.run(actor, report, arguments.get("only", ())))
 
 

@@ -32,7 +32,9 @@ async def _admit(services: AdmissionServices, lane: Lane, request: Request) -> R
     try:
         body = await asyncio.wait_for(_body(request), _LATEST_S)
         asked = admission_request.parse(body)
-        await lane.run(tap.peer, partial(services.topology.admit, asked), lambda: tap.is_gone)
+        joins = await lane.run(
+            tap.peer, partial(services.topology.admit, asked), lambda: tap.is_gone
+        )
     except BusyError:
         answer = {"error": "too many nodes ask to be let in", "hint": "try again in some seconds"}
         return JSONResponse(answer, 429, {"retry-after": "5"})
@@ -43,7 +45,7 @@ async def _admit(services: AdmissionServices, lane: Lane, request: Request) -> R
         return _refusal(UsageError("the request did not arrive in time"))
     except StrongroomError as error:
         return _refusal(error)
-    return JSONResponse({"node_id": asked.node_id})
+    return JSONResponse({"node_id": asked.node_id, **(joins.fields() if joins else {})})
 
 
 async def _body(request: Request) -> bytes:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from strongroom.services.keys.identity import IdentityService
     from strongroom.services.keys.log_anchor import LogAnchor
     from strongroom.services.keys.node_anchor import NodeAnchor
+    from strongroom.services.keys.peers import Peers
     from strongroom.services.keys.state_anchor import StateAnchor
 
 _LOG_MARK = "anchor.logs"
@@ -212,6 +213,17 @@ class ConfigurationPart(Ports):
         from strongroom.services.keys.identity import IdentityService
 
         return IdentityService(self.configuration, self.coordinator, self.events)
+
+    @cached_property
+    def peers(self) -> "Peers":
+        """The registry of the installation's nodes."""
+        from strongroom.services.keys.peers import Peers
+
+        def installation_id() -> str:
+            return self.configuration.document().installation_id
+
+        node_id = self.paths.node_id
+        return Peers(self.coordinator, self.events, self.clock, node_id, installation_id)
 
     @cached_property
     def settings(self) -> "SettingsService":

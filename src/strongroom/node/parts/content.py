@@ -34,7 +34,12 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
         """Stores and reads the files of content."""
         from strongroom.services.content.stored_files import StoredFiles
 
-        return StoredFiles(self.repository, self.files, self.envelope_keys, self.clock)
+        def others() -> tuple[str, ...]:
+            if self.shares_files:
+                return ()
+            return tuple(name for name in self.peers.all() if name != self.paths.node_id)
+
+        return StoredFiles(self.repository, self.files, self.envelope_keys, self.clock, others)
 
     @cached_property
     def publishing(self) -> "PublishingService":

@@ -26,7 +26,22 @@ class KeyManagementPart(ContentPart):
         """The MEKs: rotation, usage, retirement."""
         from strongroom.services.keys.meks import MeksService
 
-        return MeksService(self.kms_store, self._count_use, self._count_outside)
+        return MeksService(
+            self.kms_store, self._count_use, self._count_outside, self._nodes_with_files
+        )
+
+    def _nodes_with_files(self) -> "tuple[str, ...]":
+        """Other nodes on whose disks there are, or may be, extracts that this one cannot look at."""
+        if self.shares_files:
+            return ()
+        known = [one for one in self.peers.all().values() if one.node_id != self.paths.node_id]
+        present = self.peers.others()
+        if known and not present:
+            with self.repository.reading() as tx:
+                # extracts of nodes that were left out, whose rows are still there
+                away = tx.contents.storage_keys() - set(self.files.list())
+            return tuple(one.node_id for one in known) if away else ()
+        return tuple(one.node_id for one in present)
 
     @cached_property
     def modes(self) -> "ModesService":
@@ -40,7 +55,7 @@ class KeyManagementPart(ContentPart):
         """The wraps of the RMK: recovery roots, closed stores."""
         from strongroom.services.keys.roots import RootsService
 
-        return RootsService(self.kms_store, self.present_keys)
+        return RootsService(self.kms_store, self.present_keys, self._check_alone)
 
     @cached_property
     def older_store(self) -> "OlderStore":
@@ -56,7 +71,8 @@ class KeyManagementPart(ContentPart):
 
         checkpoints, renewing = self.events.checkpoints, self.coordinator.renewing
         reseal = self._reseal_local
-        holders = KeyHolders(self.keystore, self.present_keys, checkpoints, renewing, reseal)
+        alone = self._check_alone
+        holders = KeyHolders(self.keystore, self.present_keys, checkpoints, renewing, reseal, alone)
         return RegenerateService(
             holders, self.kms_store, self.assets, self.rotation, self._kms_ports
         )
@@ -82,6 +98,9 @@ class KeyManagementPart(ContentPart):
         from strongroom.services.keys import history
 
         return history.outside(self.events.history(*history.IDS))
+
+    def _check_alone(self) -> None:
+        self.peers.check_alone("a change of the key files")
 
     def _count_use(self) -> "UseCount":
         from strongroom.services.keys import usage

@@ -8,6 +8,7 @@ from strongroom.node.parts.keys import KeysPart
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from strongroom.joining.welcome import Welcome
     from strongroom.services.files.data_key_desk import DataKeyDesk
     from strongroom.services.files.one import StandaloneFiles
     from strongroom.services.nodes.admit import TopologyService
@@ -26,7 +27,10 @@ class OperationsPart(KeysPart):
 
         node_id, keystore = self.paths.node_id, self.keystore
         ports = (self.configuration, keystore, self.coordinator, self.events, self.clock, node_id)
-        return TopologyService(TopologyPorts(*ports, self.identity))
+        return TopologyService(TopologyPorts(*ports, self.identity, self.peers, self._welcome))
+
+    def _welcome(self) -> "Welcome | None":
+        return None if self.outside is None else self.outside.welcome()
 
     @cached_property
     def readiness(self) -> "Readiness":

@@ -10,6 +10,7 @@ from strongroom.node.environment import installation_file_modes, local_actor
 from strongroom.system import durable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from strongroom.clock import Clock
@@ -180,6 +181,15 @@ class Ports:
 
         return regenerate.coming_alias(ProvingLoader(self.entry_store, keys))
 
+    def announced(self) -> "AbstractContextManager[None]":
+        """Be seen by the other nodes of a cluster until the end of the block; one process of a node at a time.
+
+        Raises:
+            ConflictError: Another process is seen under this node's id, on this machine or on another.
+            CoordinationError: The coordination service cannot be written.
+        """
+        return self.coordinator.alive()
+
     def create_coordinator(self) -> None:
         """Create the empty coordination database; an existing one stays as it is."""
         from strongroom.coordination.local import LocalCoordinator
@@ -198,6 +208,17 @@ class Ports:
         from strongroom.extracts import place
 
         return self.file_store(place.in_force(self.coordinator))
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether all nodes use one file store; else each has the files on its own disk.
+
+        Raises:
+            StateError: The files are being moved from one to the other.
+        """
+        from strongroom.extracts import place
+
+        return place.in_force(self.coordinator) != place.DISK
 
     def file_store(self, address: str) -> "NodeFiles":
         """The store of an address.

@@ -149,7 +149,7 @@ class ConnectionsService:
             )
 
     def _read(self, row: ContentRow) -> list[Connection]:
-        with self._files.open(row, placement_of(row)) as reader:
+        with self._files.open_here(row, placement_of(row)) as reader:
             return read_connections(FileType(row.file_type), reader)
 
 

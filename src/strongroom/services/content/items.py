@@ -266,7 +266,7 @@ class ContentService:
     def _open_named(self, row: ContentRow) -> VaultReader:
         """Open the file that a row names; if it is missing, the server has lost it, which is no "not found" of the client."""
         try:
-            return self._files.open(row, placement_of(row))
+            return self._files.open_here(row, placement_of(row))
         except NotFoundError as error:
             raise StorageError(
                 f"the file of {row.kind} {row.id} is lost: {error.message}"

@@ -40,6 +40,7 @@ class MovePorts:
         node_id: This node, which alone may be alive.
         store: Opens the store of an address.
         prove: Proves that the store of an address can be relied on.
+        others: Returns the ids of the installation's other nodes.
     """
 
     coordinator: Coordinator
@@ -48,6 +49,7 @@ class MovePorts:
     node_id: str
     store: Callable[[str], NodeFiles]
     prove: Callable[[str], None]
+    others: Callable[[], tuple[str, ...]]
 
 
 class Moved(NamedTuple):
@@ -132,6 +134,12 @@ class MoveService:
     def _checked(self, target: str) -> Place:
         present = place.read(self._ports.coordinator)[0]
         self._check_alone()
+        others = self._ports.others()
+        if target == place.DISK != present.address and others:
+            raise StateError(
+                f"{' and '.join(others)} could read nothing of what lies on the disk of {self._ports.node_id}",
+                hint="several nodes need one store; 'tsm topology list-nodes' shows them",
+            )
         if present.coming and target not in {present.coming, present.address}:
             raise StateError(
                 f"the files are being moved to {present.coming} already",

@@ -8,12 +8,12 @@ The rows of content themselves are written by the callers.
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
 from strongroom.envelope.keys import EnvelopeKeys
-from strongroom.errors import StrongroomError
+from strongroom.errors import NotFoundError, StateError, StrongroomError
 from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore
 from strongroom.repository.reach import ROWS
@@ -31,13 +31,28 @@ class StoredFiles:
     """The files of published content, each creation and deletion covered by an intent."""
 
     def __init__(
-        self, repository: Repository, files: FileStore, keys: EnvelopeKeys, clock: Clock
+        self,
+        repository: Repository,
+        files: FileStore,
+        keys: EnvelopeKeys,
+        clock: Clock,
+        other_nodes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
+        """Take the stores.
+
+        Args:
+            repository: The rows.
+            files: The files of this node.
+            keys: The keys of the envelopes.
+            clock: Gives the times of intents.
+            other_nodes: Returns the ids of nodes that have files of their own.
+        """
         self._repository = repository
         self._files = files
         self._vault = ExtractVault(files, keys)
         self._keys = keys
         self._clock = clock
+        self._other_nodes = other_nodes
         self._doubts: set[str] = set()
         self._doubts_lock = threading.Lock()
 
@@ -80,6 +95,25 @@ class StoredFiles:
     def open(self, stored: StoredFields, placement: Placement) -> VaultReader:
         """Open a stored file for reading."""
         return self._vault.open(stored_file(stored), placement)
+
+    def open_here(self, stored: StoredFields, placement: Placement) -> VaultReader:
+        """Open a stored file for reading; one that is missing here may lie on another node.
+
+        Raises:
+            StateError: The file is not on this node, and there are others.
+            NotFoundError: The file is not there.
+        """
+        try:
+            return self.open(stored, placement)
+        except NotFoundError:
+            others = self._other_nodes()
+            if not others:
+                raise
+            raise StateError(
+                "the file is not on this node: it lies on the disk of the node that took it,"
+                f" {' or '.join(others)}",
+                hint="ask that node: the nodes of a cluster do not share their files as yet",
+            ) from None
 
     def current(self, stored: StoredFile, placement: Placement) -> StoredFile:
         """Rewrap a finished file if its MEK was rotated while it was written, so that it is under the active MEK."""

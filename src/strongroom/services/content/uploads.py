@@ -100,7 +100,7 @@ class UploadsService:
         size = sum(part.plaintext_bytes for part in parts)
         with self._publishing.begin(identity, request, size) as publication:
             for part in parts:
-                with self._files.open(part, _placement(upload)) as reader:
+                with self._files.open_here(part, _placement(upload)) as reader:
                     for chunk in reader.iterate(0, reader.size):
                         publication.write(chunk)
             row = publication.finish()
@@ -227,7 +227,7 @@ class PartUpload:
         if last.plaintext_bytes != stored.plaintext_bytes:
             return False
         placement = _placement(self._upload)
-        with self._files.open(last, placement) as before:
+        with self._files.open_here(last, placement) as before:
             # most parts have the same length, and differ in their first bytes: compare those before decrypting all
             if b"".join(before.iterate(0, min(before.size, _BLOCK_BYTES))) != self._head:
                 return False

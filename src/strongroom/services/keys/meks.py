@@ -60,11 +60,16 @@ class MeksService:
     """The use cases of `tsm security kms` that leave the roots as they are: new MEKs, their use, and their end."""
 
     def __init__(
-        self, keeper: StoreKeeper, count_use: CountUse, count_outside: CountOutside
+        self,
+        keeper: StoreKeeper,
+        count_use: CountUse,
+        count_outside: CountOutside,
+        other_nodes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._keeper = keeper
         self._count_use = count_use
         self._count_outside = count_outside
+        self._other_nodes = other_nodes
 
     def rotate(self, actor: str, drop: Collection[str] = ()) -> NextStore:
         """New RMK, new active MEK; the MEKs before it only decrypt (K-11, Q-19).
@@ -171,6 +176,12 @@ class MeksService:
 
     def _check_not_in_store(self, mek_id: str) -> Outside:
         """Refuse a MEK that a file of the store needs, or may need; returns what needs it outside the store."""
+        if others := self._other_nodes():
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: the extracts of {' and '.join(others)} lie on their own disks,"
+                " and nobody here can tell which key they need",
+                hint="it stays and opens what it opened; 'tsm topology list-nodes' shows the nodes",
+            )
         report = self.usage()
         if report.unreadable:
             raise StateError(

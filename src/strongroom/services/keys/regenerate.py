@@ -122,7 +122,8 @@ class KeyHolders:
     """The key files of the node, and the checkpoint of its event log.
 
     `open_keys` reads the key files anew at each call, since the steps change them. `reseal_local` seals what the node
-    itself keeps under a configuration key, given by its id, and returns the names of what it sealed.
+    itself keeps under a configuration key, given by its id, and returns the names of what it sealed. `check_alone` refuses
+    new keys while other nodes have the present ones.
     """
 
     directory: KeystoreDirectory
@@ -130,6 +131,7 @@ class KeyHolders:
     checkpoints: CheckpointFile
     renewing: Renewing
     reseal_local: Callable[[str], Collection[str]] = lambda _: ()
+    check_alone: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -265,9 +267,11 @@ class RegenerateService:
 
     def _begin(self, only: tuple[str, ...]) -> tuple[Journal, bool]:
         found = self._found()
+        asked = found or Journal(0, "", "", "", new_id(), self._keeper.point(), only)
+        if asked.keys:
+            self._holders.check_alone()
         if found is not None:
             return found, True
-        asked = Journal(0, "", "", "", new_id(), self._keeper.point(), only)
         if asked.secrets is not None:
             # A wrong scope is refused before the journal is written: once stored, every later run would resume it and
             # fail.

@@ -77,15 +77,22 @@ class ClosedState:
 class RootsService:
     """The use cases of `kms roots` and `kms adopt`."""
 
-    def __init__(self, keeper: StoreKeeper, open_keys: Callable[[], ConfigurationKeys]) -> None:
+    def __init__(
+        self,
+        keeper: StoreKeeper,
+        open_keys: Callable[[], ConfigurationKeys],
+        check_alone: Callable[[], None] = lambda: None,
+    ) -> None:
         """Take the ports.
 
         Args:
             keeper: The KMS store.
             open_keys: The configuration keys, which recovery recipients have wraps of as well.
+            check_alone: Refuses a change of the key files while other nodes have the present ones.
         """
         self._keeper = keeper
         self._open_keys = open_keys
+        self._check_alone = check_alone
 
     def list(self) -> tuple[RootState, ...]:
         """Every wrap of the RMK, proved now where it can be."""
@@ -190,6 +197,8 @@ class RootsService:
             store, _ = self._keeper.current()
             keys = self._open_keys()
             found = keys.drift(store.recipients)
+            if found:
+                self._check_alone()
             if keys.set_recipients(store.recipients):
                 moves = [self._keys_moved(actor, one) for one in store.recipients]
                 self._keeper.event_log.append([event for moved in moves for event in moved])
@@ -267,6 +276,7 @@ class RootsService:
         # Runs before the commit. If we die in between, the configuration keys have a wrap for a recipient too many,
         # which is harmless: that recipient has no wrap of the RMK. The other order could leave a recipient who opens
         # the RMK and not the configuration, so that the kit that was handed out would not bring the node back.
+        self._check_alone()
         self._open_keys().set_recipients(change.store.recipients)
 
     def _unwrap_keys(self, change: NextStore) -> None:
@@ -275,6 +285,7 @@ class RootsService:
         keys = self._open_keys()
         stays = set(change.store.recipients)
         if any(wrap.name not in stays for wrap in recipients_in(keys.records)):
+            self._check_alone()
             keys.set_recipients(change.store.recipients)
 
     def _keys_moved(self, actor: str, recipient: str) -> tuple[Event, ...]:

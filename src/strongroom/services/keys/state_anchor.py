@@ -6,7 +6,7 @@ from typing import Protocol
 
 from strongroom.config import versions
 from strongroom.coordination import comparison
-from strongroom.coordination.anchor import LogPoint, StorePoint
+from strongroom.coordination.anchor import Anchor, LogPoint, StorePoint
 from strongroom.coordination.anchoring import Anchoring, AnchorPorts, Found, Stored, points
 from strongroom.coordination.comparison import Finding, LogState, Observed, Witness
 from strongroom.coordination.entries import EntryKeys, UnprovedEntry
@@ -190,7 +190,7 @@ class StateAnchor:
     def _found(self) -> tuple[EntryKeys, Stored, Found]:
         def read() -> tuple[EntryKeys, Stored, Found]:
             keys, row, stored = self._coordinator.state(self._anchoring)
-            return keys, stored, self._anchoring.found(stored, row, keys)
+            return keys, stored, self._own(self._anchoring.found(stored, row, keys))
 
         try:
             return read()
@@ -198,6 +198,17 @@ class StateAnchor:
             # a regeneration may have been between the reading of the entries and of their keys
             self._coordinator.authority.renew()
             return read()
+
+    def _own(self, found: Found) -> Found:
+        """The anchors without the logs of other nodes, which lie on their disks, and are compared there."""
+
+        def own(anchor: Anchor | None) -> Anchor | None:
+            if anchor is None:
+                return None
+            logs = {name: one for name, one in anchor.logs.items() if name == self._node_id}
+            return anchor._replace(logs=logs)
+
+        return found._replace(entry=own(found.entry), row=own(found.row))
 
     def _observed(self, keys: EntryKeys, stored: Stored) -> Observed:
         document, kms = self._described(keys, stored)

@@ -6,6 +6,7 @@ from before and after a change. The installation stores only the public key of t
 from strangers (S16).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,13 +27,16 @@ from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.throttled import Throttle
 from strongroom.ids import new_id
-from strongroom.joining import bootstrap_file, credentials
+from strongroom.joining import bootstrap_file, credentials, registry, welcome
 from strongroom.joining.admission_request import AdmissionRequest
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, Issued, IssuedCredential
+from strongroom.joining.registry import NodeState, RegisteredNode
+from strongroom.joining.welcome import Asked, Sealed, Welcome
 from strongroom.keystore import pkcs12
 from strongroom.keystore.master_key import Keystore
 from strongroom.services.keys.keeper import LOCK, LOCK_WAIT_S
+from strongroom.services.keys.peers import Peers
 from strongroom.system import guarded_files
 
 if TYPE_CHECKING:
@@ -65,6 +69,8 @@ class TopologyPorts:
         clock: Gives the present.
         node_id: Id of this node.
         identity: The identity of the installation, which signs the file.
+        peers: The registry of the nodes.
+        services: Returns what a new node needs to reach the services of the cluster; None if they are embedded here.
     """
 
     configuration: "ConfigurationService"
@@ -74,6 +80,8 @@ class TopologyPorts:
     clock: Clock
     node_id: str
     identity: "IdentityService"
+    peers: Peers
+    services: Callable[[], Welcome | None] = lambda: None
 
 
 class BootstrapRequest(NamedTuple):
@@ -163,8 +171,10 @@ class TopologyService:
             event = events.node_credential_withdrawn(actor, file.node_id, file.credential.id)
             ports.event_log.append([event])
 
-    def admit(self, request: AdmissionRequest) -> None:
+    def admit(self, request: AdmissionRequest) -> Sealed | None:
         """Admit a prepared node by its one-time credential; a repetition of the same request is admitted again (§3.5).
+
+        In a cluster the node is registered by the same put, and told what it needs to join; else None is returned.
 
         A stranger's request must cost little and delay nobody: an unknown or exhausted credential is refused before any
         lock is taken, and a wrong signature before the keystore is opened (format/bootstrap-file.md §3.6).
@@ -184,12 +194,16 @@ class TopologyService:
                 _check_installation(request.installation_id, document)
                 present = self._generation(document, ports.identity.key().identity)
                 admitted = credentials.admit(issued, request, present, now)
+                self._check_registered(request)
             except AuthenticationError as error:
                 self._put(credentials.with_refusal(issued, request), version)
                 self._log_refusal(request, error)
                 raise
+            joins = ports.services()
+            changes = {} if joins is None else self._registered(request)
             if admitted is not None:
-                self._put(admitted, version)
+                changes[CREDENTIALS] = Change(credentials.serialize(admitted), version)
+            ports.coordinator.put(changes)
             again = admitted is None
             held_back = self._repeated.turn() if again else 0
             if held_back is not None:
@@ -201,6 +215,7 @@ class TopologyService:
                     held_back=held_back,
                 )
                 ports.event_log.append([event])
+            return None if joins is None else self._answer(request, joins)
 
     def tell_held_back(self, *, last: bool = False) -> None:
         """Log how many refusals were only counted, since no further refusal may come whose event would say so."""
@@ -230,6 +245,29 @@ class TopologyService:
         )
         self._ports.event_log.append([refused])
 
+    def _check_registered(self, request: AdmissionRequest) -> None:
+        """Refuse a node that was left out since, or that is registered with other keys."""
+        known = self._ports.peers.all().get(request.node_id)
+        if known is None:
+            return
+        if known.keys != request.keys or known.state is NodeState.LEFT_OUT:
+            why = "left out" if known.keys == request.keys else "registered with other keys"
+            raise AuthenticationError(f"{request.node_id} is {why}", hint=_HINT)
+
+    def _registered(self, request: AdmissionRequest) -> dict[str, Change]:
+        """The change that registers a node; none if it is registered."""
+        name = registry.PREFIX + request.node_id
+        if request.node_id in self._ports.peers.all():
+            return {}
+        now = format_utc(self._ports.clock.now())
+        node = RegisteredNode(request.node_id, request.keys, NodeState.JOINING, now)
+        return {name: Change(node.serialize(), 0)}
+
+    def _answer(self, request: AdmissionRequest, joins: Welcome) -> Sealed:
+        digest = bytes.fromhex(credentials.request_digest(request))
+        asked = Asked(request.node_id, digest)
+        return welcome.seal(joins, asked, request.keys.sealing, self._ports.identity.key())
+
     def _put(self, issued: Issued, version: int) -> None:
         change = Change(credentials.serialize(issued), version)
         self._ports.coordinator.put({CREDENTIALS: change})
@@ -253,7 +291,7 @@ class TopologyService:
         password = guarded_files.read(directory.password_file, _PASSWORD_BYTES).removesuffix(b"\n")
         return BootstrapFile(
             installation_id=document.installation_id,
-            node_id=credentials.next_node_id(issued, ports.node_id, now),
+            node_id=credentials.next_node_id(issued, {ports.node_id, *ports.peers.all()}, now),
             created_at=now,
             expires_at=now + self._life(),
             server=bootstrap_file.check_server(wanted.server),
@@ -276,8 +314,10 @@ class TopologyService:
         return timedelta(minutes=minutes)
 
 
-def prove(data: bytes, clock: Clock) -> BootstrapFile:
+def prove(data: bytes, clock: Clock | None) -> BootstrapFile:
     """Parse a bootstrap file and prove it: intact, authenticated by the key inside it, and valid now; nothing is written.
+
+    Without a clock its time is not looked at, as for a node that was admitted by it before.
 
     Raises:
         FormatError: The bytes are no bootstrap file, or one that is damaged or expired.
@@ -285,12 +325,13 @@ def prove(data: bytes, clock: Clock) -> BootstrapFile:
         IntegrityError: The file was changed.
     """
     unproved = bootstrap_file.parse(data)
-    file = unproved.proved(_configuration_key(unproved.claimed))
-    file.check_time(clock.now())
+    file = unproved.proved(active_key(unproved.claimed))
+    if clock is not None:
+        file.check_time(clock.now())
     return file
 
 
-def _configuration_key(file: BootstrapFile) -> SecretBytes:
+def active_key(file: BootstrapFile) -> SecretBytes:
     """The active configuration key of a bootstrap file, opened in memory by the keystore in the same file."""
     keystore = Keystore(pkcs12.parse(file.keystore, file.keystore_password))
     records = generations.read(file.configuration_keys, file.installation_id, keystore).present

@@ -7,6 +7,7 @@ coordination database nor repository, since it will use those of the cluster.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from strongroom.cluster import services_file
 from strongroom.configuration_keys import keys
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
@@ -14,13 +15,30 @@ from strongroom.joining import own_keys, prepared
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.node_keys import NodeKeys
 from strongroom.joining.prepared import PreparedNode
+from strongroom.joining.welcome import Welcome
 from strongroom.keystore import replicas
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.runtime.paths import DataPaths
+from strongroom.secrets.committed import ValueKey
+from strongroom.services.nodes.admit import active_key
+from strongroom.services.nodes.join import file_of
 from strongroom.system import durable
 
-Admit = Callable[[BootstrapFile, NodeKeys], bool]
-"""Asks the installation to admit a node, given its file and its own keys; False if no server could be asked."""
+
+class Admitted(NamedTuple):
+    """The answer of the installation.
+
+    Attributes:
+        is_admitted: Whether the installation admitted the node; not if no server could be asked.
+        welcome: Where the services are, proved and opened; None from an installation whose services are embedded.
+    """
+
+    is_admitted: bool
+    welcome: Welcome | None = None
+
+
+Admit = Callable[[BootstrapFile, NodeKeys], Admitted]
+"""Asks the installation to admit a node, given its file and its own keys."""
 
 
 class PreparePorts(NamedTuple):
@@ -57,10 +75,8 @@ def prepare(
         directory.spread(replicas.FILE_NAME, file.keystore, lambda _: directory.load())
         directory.spread(keys.FILE_NAME, file.configuration_keys, lambda _: None)
     own_keys.write(ports.paths, own)
-    is_admitted = admit(file, own)
-    node = prepared.of_file(file, is_admitted=is_admitted)
-    prepared.write(ports.paths, node, ports.file_modes)
-    server = file.server if is_admitted else ""
+    node = admitted(ports, file, admit(file, own))
+    server = file.server if node.is_admitted else ""
     ports.event_log.append(
         [
             events.key_moved(actor, "master", file.master_key, place=file.node_id),
@@ -73,4 +89,21 @@ def prepare(
             ),
         ]
     )
+    return node
+
+
+def admitted(ports: PreparePorts, file: BootstrapFile, answer: Admitted) -> PreparedNode:
+    """Keep the answer of the installation in the node's files; may be repeated.
+
+    Raises:
+        FormatError: The answer does not name the services.
+        StorageError: The disk refuses.
+    """
+    if answer.welcome is not None:
+        key = ValueKey(file.installation_id, file.configuration_key_id, active_key(file))
+        services = file_of(answer.welcome, file.installation_id, key)
+        services_file.write(ports.paths.services, services, ports.file_modes)
+    is_joining = answer.welcome is not None
+    node = prepared.of_file(file, is_admitted=answer.is_admitted, is_joining=is_joining)
+    prepared.write(ports.paths, node, ports.file_modes)
     return node

@@ -71,6 +71,7 @@ class RecoverPorts:
         clock: Gives the times of records and file names.
         renewing: Lets the put within it write every entry anew under the next configuration key.
         as_it_is: Takes the state as it is, for an actor and a reason; the puts within it make the anchor anew.
+        leave_out: Leaves all other nodes out, which do not get the new keys, for an actor; returns their ids.
     """
 
     opener: NodeOpener
@@ -84,6 +85,7 @@ class RecoverPorts:
     clock: Clock
     renewing: Renewing
     as_it_is: Callable[[str, str], AbstractContextManager[None]]
+    leave_out: Callable[[str], tuple[str, ...]] = lambda _: ()
 
 
 class RecoverService:
@@ -119,17 +121,8 @@ class RecoverService:
         rmk_id, meks = opened.store.rmk.id, len(tuple(opened.store.ring))
         keys = tuple(sorted(opened.keys))
         closed = tuple(sorted(one for one in opened.records.ids if one not in opened.keys))
-        return Drilled(
-            wrap.kind,
-            wrap.root_key_id,
-            wrap.id,
-            rmk_id,
-            meks,
-            keys,
-            why,
-            closed,
-            opened.fingerprint,
-        )
+        parts = (wrap.kind, wrap.root_key_id, wrap.id, rmk_id, meks, keys, why, closed)
+        return Drilled(*parts, opened.fingerprint)
 
     def plan(self, identities: Identities, known: Known = NOTHING_KNOWN) -> tuple[str, ...]:
         """The steps of `recover` in words, after proving that the identities open the node.
@@ -215,7 +208,7 @@ class RecoverService:
         adopted = self._ports.roots.adopt(
             actor, lambda wrap: self._ports.opener.provider(wrap, identities)
         )
-        self._finish(journal, opened, actor, "renewed" if renews else "kept")
+        self._finish(journal, opened, actor, "renewed" if renews else "kept", report)
         present = self._keeper.cache.opened()
         return Recovered(
             True,
@@ -287,7 +280,9 @@ class RecoverService:
         self._ports.coordinator.put({JOURNAL: change})
         return journal
 
-    def _finish(self, journal: Journal, opened: Opened, actor: str, keystore: str) -> None:
+    def _finish(
+        self, journal: Journal, opened: Opened, actor: str, keystore: str, report: Report
+    ) -> None:
         self._configuration.project()
         self._keeper.prove().check(
             lambda problem: IntegrityError(
@@ -300,6 +295,8 @@ class RecoverService:
         regenerate.remove_unused_keys(
             keys, self._keeper, self._ports.coordinator, actor, among={journal.old_key_id}
         )
+        for node_id in self._ports.leave_out(actor):
+            report(f"{node_id} is left out: it does not have the new keys; bring it in anew")
         done = events.node_recovered(
             actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
         )

@@ -1,0 +1,28 @@
+"""Commands on the nodes of a cluster, in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.contract.joining.commands import Said, make
+from tests.support.web_client import Served
+
+Run = Callable[..., Said]
+
+
+def nodes(run: Run, home: Path) -> dict[str, dict[str, Any]]:
+    """What `list-nodes` of a node says, by node."""
+    said = run("tsm", home, "topology", "list-nodes", "--json")
+    assert said.code == 0, said.err
+    return {one["node"]: one for one in json.loads(said.out)}
+
+
+def joined(served: Served, run: Run, second: Path) -> Path:
+    """A second node that is active."""
+    file = make(served, run)
+    fingerprint = served.node.identity.fingerprint()
+    said = run("initialize-tsm", second, "-b", str(file), "--fingerprint", fingerprint)
+    assert said.code == 0, said.err
+    assert "State: active" in said.out
+    return second
