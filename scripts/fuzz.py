@@ -279,7 +279,7 @@ def bootstrap_file() -> Target:
 
     def seeds() -> list[bytes]:
         found = []
-        for name in ("bootstrap_file.json", "bootstrap_file_2.json"):
+        for name in ("bootstrap_file.json", "bootstrap_file_2.json", "bootstrap_file_3.json"):
             vectors = json.loads((ROOT / "tests" / "vectors" / name).read_text())
             found += vectors["good"] + [bad["file"] for bad in vectors["bad"]]
         return [one.encode() for one in found]

@@ -4,7 +4,7 @@ set -euo pipefail
 uv=$1
 options=(--quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11)
 # tpm is left to whoever has one: it is compiled on the spot and needs the TSS headers
-extras=(--extra aws --extra azure --extra gcp --extra hsm --extra openbao --extra postgres --extra redis --extra zookeeper)
+extras=(--extra aws --extra azure --extra gcp --extra hsm --extra openbao --extra postgres --extra redis --extra s3 --extra zookeeper)
 "$uv" pip compile "${options[@]}" pyproject.toml "${extras[@]}" -o requirements/product.txt
 "$uv" pip compile "${options[@]}" pyproject.toml --all-extras --group dev --group bench -o requirements/dev.txt
 "$uv" pip compile "${options[@]}" pyproject.toml requirements/demo.in --constraint requirements/dev.txt -o requirements/demo.txt

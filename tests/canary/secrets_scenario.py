@@ -232,7 +232,7 @@ def bring_a_node(story: Story) -> None:
         story.run(*_BOOTSTRAP, "pipe", *server)
     file = bootstrap_file.parse(got[0]).claimed
     assert file.credential is not None
-    story.planted["credential of a node"] = file.credential.secret.reveal()
+    story.planted["credential of a node"] = file.credential.seed.reveal()
     damaged = got[0].replace(b'"created_at":"2', b'"created_at":"3')
     for folder, data, code in (("second", got[0], 0), ("third", got[0], 3), ("third", damaged, 20)):
         with story.writer("pipe", data):

@@ -18,6 +18,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, IntegrityError, StrongroomError
 from strongroom.ids import new_id
 from strongroom.joining import credentials
+from strongroom.joining.credentials import Issued
 from strongroom.node import create, opening
 from strongroom.node.opening import Node
 from strongroom.services.nodes.admit import CREDENTIALS, BootstrapRequest
@@ -170,14 +171,18 @@ def test_the_journal_of_a_rotation_that_is_over_does_not_come_back(
 
 
 def test_a_credential_that_somebody_wrote_lets_nobody_in(node: Node, writer: Writer) -> None:
-    """X3: a digest of his own secret was admitted."""
+    """X3: a digest of his own secret was admitted; a public key of his own is not."""
     wanted = BootstrapRequest("node2", "https://node.example")
     node.topology.make_bootstrap_file(ACTOR, wanted)
     row = writer.rows()[CREDENTIALS]
     entry = node.coordinator.get(CREDENTIALS)
     assert entry
     forged = credentials.serialize(
-        [one._replace(digest="ab" * 32) for one in credentials.parse(entry.value)]
+        Issued(
+            tuple(
+                one._replace(public=bytes(32)) for one in credentials.parse(entry.value).credentials
+            )
+        )
     )
     mac = row.value[: -len(entry.value)]
     for value in (forged, mac + forged):

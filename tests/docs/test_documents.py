@@ -11,7 +11,7 @@ import pytest
 
 from scripts import links, reference
 from tests.docs import transcript
-from tests.support import clouds, forked_shell
+from tests.support import clouds, forked_shell, object_stores
 from tests.support.cluster_services import make_cluster_services
 from tests.support.components.postgres import running_postgres
 from tests.support.components.zookeeper import running_zookeeper
@@ -119,6 +119,7 @@ def test_the_setups_are_known() -> None:
         "empty",
         "cluster",
         "components",
+        "objects",
         "node",
         "served",
         "published",
@@ -177,6 +178,8 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             node.environment["ZOOKEEPER"] = ensemble.hosts
         elif setup == "cluster":
             _give_services(node, stack)
+        elif setup == "objects":
+            _give_a_bucket(node, stack)
         elif setup != "node":
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
@@ -188,6 +191,20 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             node.login(SITE.lower())
             node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
         yield node
+
+
+def _give_a_bucket(node: TestNode, stack: ExitStack) -> None:
+    """An extract on the disk, no server, and an empty bucket with its credentials."""
+    with serving(node):
+        node.login("")
+        node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="store-"))
+    server = stack.enter_context(object_stores.running("moto", Path(folder)))
+    node.environment |= {
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        "STORE": object_stores.bucket(server.url, "docs").address.text,
+    }
 
 
 def _give_services(node: TestNode, stack: ExitStack) -> None:

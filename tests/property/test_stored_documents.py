@@ -50,7 +50,7 @@ from strongroom.eventlog.merkle import EMPTY
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.joining import bootstrap_file, credentials
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
-from strongroom.joining.credentials import Generation, IssuedCredential
+from strongroom.joining.credentials import Generation, Issued, IssuedCredential
 from strongroom.kms import proofs, store_1
 from strongroom.kms import store as kms_store
 from strongroom.kms.proofs import Proof, RootProof
@@ -120,7 +120,7 @@ FILE = BootstrapFile(
 )
 IDENTITY = IdentityKey(Origin(A), SecretBytes(bytes(32)))
 ISSUED = IssuedCredential(
-    A, "node2", DIGEST, NOW, Generation("master-key-1", B), NOW, DIGEST, refusals=2
+    A, "node2", bytes(32), NOW, Generation("master-key-1", B, bytes(32)), NOW, DIGEST, refusals=2
 )
 
 KEY_RECORDS = KeyRecords(A, A, (RECORD,)).with_next(
@@ -228,7 +228,9 @@ CODECS = {
     ),
     "bootstrap file": Codec(bootstrap_file.serialize(FILE, KEY, IDENTITY).reveal(), _file_again),
     "credentials": Codec(
-        credentials.serialize([ISSUED, ISSUED._replace(used_at=None, request=None, refusals=0)]),
+        credentials.serialize(
+            Issued((ISSUED, ISSUED._replace(used_at=None, request=None, refusals=0)), ("node3",))
+        ),
         lambda data: credentials.serialize(credentials.parse(data)),
     ),
     "proof": Codec(proofs.serialize(PROOF).encode(), _proof_again),

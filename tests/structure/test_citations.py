@@ -40,6 +40,7 @@ _OTHER = frozenset(
     {
         "envelope.json",
         "configuration_keys.json",
+        "node.json",
         "control.path",
         "backup.key",
         "keystore.pkcs12.legacy",

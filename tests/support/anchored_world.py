@@ -64,6 +64,7 @@ KINDS = {
     "records of rotations": "rotation/records",
     "values from before": "rotation/previous",
     "credentials": "topology/credentials",
+    "the place of extracts": "extracts/store",
     "a regeneration under way": "journal/regenerate",
     "a recovery under way": "journal/recover",
     "KMS store": "kms/store",

@@ -197,7 +197,7 @@ class Lab:
             return b"".join(reader.iterate(0, reader.size))
 
     def path(self, content_id: str) -> Path:
-        return self.files.path(self.row(content_id).storage_key)
+        return Path(self.files.place_of(self.row(content_id).storage_key))
 
     def start(self, kind: JobKind, *ids: str, site_id: str = SITE, **options: object) -> JobRow:
         """A job as a worker has claimed it."""

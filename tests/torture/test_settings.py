@@ -13,9 +13,7 @@ from strongroom.clock import SystemClock
 from strongroom.config import versions
 from strongroom.config.pending import open_pending
 from strongroom.coordination.base import Change
-from strongroom.crypto import rng
-from strongroom.joining import prepared
-from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.joining import admission_request, node_keys, prepared
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes import admit
 from strongroom.services.nodes.admit import CREDENTIALS, BootstrapRequest
@@ -107,8 +105,8 @@ def test_making_a_bootstrap_file(start: Path, few: Torture, faults: tuple[str, .
             file = admit.prove(path.read_bytes(), SystemClock())
             assert file.credential is not None
             with nodes.opened(home) as node:
-                asked = (file.installation_id, file.node_id, file.credential, rng.new_key())
-                node.topology.admit(AdmissionRequest(*asked))
+                own = node_keys.make(file.installation_id, file.node_id)
+                node.topology.admit(admission_request.make(own, file.credential, file.identity))
         nodes.check_whole(home)
 
     harness.torture(lab, few.choose(lab.points(*faults)), check)

@@ -1,6 +1,6 @@
-"""Makes bootstrap_file_2.json, the published vectors of docs/format/bootstrap-file.md; the same bytes at every run.
+"""Makes bootstrap_file_3.json, the published vectors of docs/format/bootstrap-file.md; the same bytes at every run.
 
-`python -m tests.vectors.make_bootstrap_file > tests/vectors/bootstrap_file_2.json`
+`python -m tests.vectors.make_bootstrap_file > tests/vectors/bootstrap_file_3.json`
 """
 
 import json
@@ -12,9 +12,9 @@ from strongroom.canonical import to_base64
 from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.statements import Origin
-from strongroom.joining import bootstrap_file, credentials
-from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.joining import admission_request, bootstrap_file, credentials
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
+from strongroom.joining.node_keys import NodeKeys
 
 KEY = SecretBytes(bytes(range(32)))
 CREDENTIAL = Credential("00000000-0000-4000-8000-000000000003", SecretBytes(bytes(range(64, 96))))
@@ -34,9 +34,13 @@ FILE = BootstrapFile(
 SEED = SecretBytes(bytes(range(32, 64)))
 IDENTITY = IdentityKey(Origin(FILE.installation_id), SEED)
 
-REQUEST = AdmissionRequest(
-    FILE.installation_id, FILE.node_id, CREDENTIAL, SecretBytes(bytes(range(96, 128)))
+NODE_KEYS = NodeKeys(
+    (FILE.installation_id, FILE.node_id),
+    SecretBytes(bytes(range(128, 160))),
+    SecretBytes(bytes(range(160, 192))),
+    SecretBytes(bytes(range(96, 128))),
 )
+REQUEST = admission_request.make(NODE_KEYS, CREDENTIAL, IDENTITY.identity.public)
 
 
 def _text(file: BootstrapFile) -> str:
@@ -58,8 +62,10 @@ def main() -> None:
     bare = replace(FILE, credential=None, server="")
     vectors = {
         "configuration_key": KEY.reveal().hex(),
-        "credential_digest": credentials.digest(CREDENTIAL),
-        "request_key": REQUEST.request_key.reveal().hex(),
+        "credential_public": CREDENTIAL.key.public.hex(),
+        "node_keys": NODE_KEYS.serialize().reveal().decode(),
+        "node_fingerprint": NODE_KEYS.public.fingerprint,
+        "request": admission_request.serialize(REQUEST).decode(),
         "request_digest": credentials.request_digest(REQUEST),
         "identity_seed": SEED.reveal().hex(),
         "fingerprint": IDENTITY.fingerprint,
@@ -68,8 +74,9 @@ def main() -> None:
             {"why": "another node", "file": full.replace("node2", "node3")},
             {"why": "a later end", "file": full.replace("05:04:05", "06:04:05")},
             {"why": "another address", "file": full.replace("first.", "other.")},
-            {"why": "version 3", "file": full.replace("bootstrap-2", "bootstrap-3")},
-            {"why": "version 1", "file": full.replace("bootstrap-2", "bootstrap-1")},
+            {"why": "version 4", "file": full.replace("bootstrap-3", "bootstrap-4")},
+            {"why": "version 2", "file": full.replace("bootstrap-3", "bootstrap-2")},
+            {"why": "version 1", "file": full.replace("bootstrap-3", "bootstrap-1")},
             {"why": "another identity", "file": _with(full, identity=to_base64(bytes(32)))},
             {"why": "no identity", "file": _with(full, identity="")},
             {"why": "a signature of zeros", "file": _with(full, signature=to_base64(bytes(64)))},

@@ -207,14 +207,17 @@ def statements() -> dict[str, Any]:
     """A statement of each purpose by one key."""
     key = SigningKey(SecretBytes(bytes(range(32))))
     origin = Origin(INSTALLATION)
+    node_keys = (b"\1" * 32, b"\2" * 32)
+    asked = said.of_admission("node2", KEY_ID, key.public, node_keys, b"\3" * 32)
     payloads = {
         Purpose.WRAP_RMK: said.of_wrap(KEY_ID, NEXT_ID, b"wrap"),
         Purpose.WRAP_CONFIGURATION_KEY: said.of_wrap(KEY_ID, NEXT_ID, b"wrap"),
-        Purpose.BOOTSTRAP: b'{"format":"strongroom-bootstrap-2"}\n',
+        Purpose.BOOTSTRAP: b'{"format":"strongroom-bootstrap-3"}\n',
         Purpose.MANIFEST: said.of_manifest(b"manifest"),
         Purpose.LOG_KEY: said.of_log_key("node1", key.public, 41),
         Purpose.IDENTITY: said.of_identity(key.public, bytes(32)),
-        Purpose.ADMISSION: said.of_admission("node2", KEY_ID, b"request", bytes(32), bytes(32)),
+        Purpose.ADMISSION: asked,
+        Purpose.NODE_KEYS: asked,
     }
     made = [Statement(purpose, origin, payload) for purpose, payload in payloads.items()]
     raw = made[0].signed(key)

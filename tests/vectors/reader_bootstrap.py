@@ -21,15 +21,18 @@ from tests.vectors.reader_pkcs12 import RefusedError, open_keystore
 def bootstrap(data: bytes, keys: Keys | None = None) -> Any:
     """The members of a bootstrap file, proved by the keys in it, or by keys that are given (1, 2)."""
     members = loaded(data, escaped=True, end=b"\n")
-    signed = members["format"] == "strongroom-bootstrap-2"
-    if not signed and members["format"] != "strongroom-bootstrap-1":
+    form = members["format"].removeprefix("strongroom-bootstrap-")
+    if form not in {"1", "2", "3"}:
         raise RefusedError("another format")
+    signed = form != "1"
     check_members(
         members,
         "format installation_id node_id created_at expires_at server master_key configuration_key_id"
         " keystore keystore_password configuration_keys credential mac"
         + (" identity signature" if signed else ""),
     )
+    if members["credential"] is not None:
+        check_members(members["credential"], "id seed" if form == "3" else "id secret")
     if keys is None:
         password = unbase64(members["keystore_password"])
         masters = open_keystore(unbase64(members["keystore"]), password)
@@ -50,3 +53,22 @@ def _check_signature(members: Any, told: bytes) -> None:
     head = b"bootstrap\0" + raw(members["installation_id"]) + bytes(16)
     message = b"strongroom/v2/signed/" + head + len(told).to_bytes(4, "big") + told
     check_signed(unbase64(members["identity"]), message, unbase64(members["signature"]))
+
+
+def admission(request: Any, issued: Any) -> None:
+    """Check a request against the record of its credential: signatures of the credential and of the node (4)."""
+    check_members(
+        request,
+        "installation_id node_id credential_id signing_key sealing_key request_key signature proof",
+    )
+    keys = b"".join(unbase64(request[name]) for name in ("signing_key", "sealing_key"))
+    asked = request["node_id"].encode() + b"\0" + raw(request["credential_id"])
+    asked += unbase64(issued["identity"]) + keys + unbase64(request["request_key"])
+    by = {
+        b"admission": (issued["public"], request["signature"]),
+        b"node-keys": (request["signing_key"], request["proof"]),
+    }
+    for purpose, (public, signature) in by.items():
+        head = purpose + b"\0" + raw(request["installation_id"]) + bytes(16)
+        message = b"strongroom/v2/signed/" + head + len(asked).to_bytes(4, "big") + asked
+        check_signed(unbase64(public), message, unbase64(signature))

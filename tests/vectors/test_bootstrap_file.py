@@ -11,16 +11,18 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import StrongroomError
+from strongroom.errors import FormatError, StrongroomError
 from strongroom.joining import bootstrap_file
 from strongroom.joining.bootstrap_file import BootstrapFile
 from tests.vectors import make_bootstrap_file
 
 _HERE = Path(__file__).parent
-VECTORS: dict[str, Any] = json.loads((_HERE / "bootstrap_file_2.json").read_text())
+VECTORS: dict[str, Any] = json.loads((_HERE / "bootstrap_file_3.json").read_text())
+SECOND: dict[str, Any] = json.loads((_HERE / "bootstrap_file_2.json").read_text())
 FIRST: dict[str, Any] = json.loads((_HERE / "bootstrap_file.json").read_text())
 KEY = bytes.fromhex(VECTORS["configuration_key"])
 IDENTITY = make_bootstrap_file.IDENTITY
@@ -37,14 +39,21 @@ def test_a_good_vector_is_read_and_written(text: str) -> None:
     assert bootstrap_file.serialize(found, SecretBytes(KEY), IDENTITY).reveal().decode() == text
 
 
-@pytest.mark.parametrize("text", FIRST["good"], ids=["full", "bare"])
-def test_a_good_vector_of_the_first_form_is_read(text: str) -> None:
-    """§7: signed by nobody."""
-    found = proved(text)
+def test_an_earlier_vector_without_credential_is_read() -> None:
+    """§7: of the first form, which nobody signed, and of the second."""
+    found = proved(FIRST["good"][1])
     assert (found.identity, found.fingerprint, found.signer) == (b"", "", None)
+    assert proved(SECOND["good"][1]).fingerprint == VECTORS["fingerprint"]
 
 
-@pytest.mark.parametrize("text", VECTORS["good"], ids=["full", "bare"])
+@pytest.mark.parametrize("text", [FIRST["good"][0], SECOND["good"][0]], ids=["first", "second"])
+def test_an_earlier_vector_with_a_credential_is_refused(text: str) -> None:
+    """§7.1"""
+    with pytest.raises(FormatError, match="earlier version: its credential is a secret"):
+        proved(text)
+
+
+@pytest.mark.parametrize("text", [*VECTORS["good"], *SECOND["good"]])
 def test_the_signature_by_other_hands(text: str) -> None:
     """§2.2"""
     members = json.loads(text)
@@ -58,7 +67,7 @@ def test_the_signature_by_other_hands(text: str) -> None:
     assert key.public_key().public_bytes_raw() == base64.b64decode(members["identity"])
 
 
-@pytest.mark.parametrize("text", [*VECTORS["good"], *FIRST["good"]])
+@pytest.mark.parametrize("text", [*VECTORS["good"], *SECOND["good"], *FIRST["good"]])
 def test_the_mac_by_other_hands(text: str) -> None:
     """§2.1"""
     members = json.loads(text)
@@ -70,23 +79,43 @@ def test_the_mac_by_other_hands(text: str) -> None:
     assert hmac.new(key, body, hashlib.sha256).hexdigest() == mac
 
 
-def test_the_digest_of_a_credential_by_other_hands() -> None:
-    """§3.2"""
-    credential = json.loads(VECTORS["good"][0])["credential"]
-    raw = UUID(credential["id"]).bytes + base64.b64decode(credential["secret"])
-    digest = hashlib.sha256(b"strongroom/v1/bootstrap-credential" + raw).hexdigest()
-    assert digest == VECTORS["credential_digest"]
+def test_the_keys_of_a_node_by_other_hands() -> None:
+    """§4.1, nodes.md §1"""
+    keys, request = json.loads(VECTORS["node_keys"]), json.loads(VECTORS["request"])
+    signing = Ed25519PrivateKey.from_private_bytes(base64.b64decode(keys["signing_seed"]))
+    sealing = X25519PrivateKey.from_private_bytes(base64.b64decode(keys["sealing_key"]))
+    public = [one.public_key().public_bytes_raw() for one in (signing, sealing)]
+    assert [base64.b64decode(request[name]) for name in ("signing_key", "sealing_key")] == public
+    digest = hashlib.sha256(b"strongroom/v2/node-keys" + b"".join(public)).digest()
+    letters = base64.b32encode(digest).decode().lower()[:20]
+    assert "-".join(letters[at : at + 4] for at in range(0, 20, 4)) == VECTORS["node_fingerprint"]
 
 
-def test_the_digest_of_a_request_by_other_hands() -> None:
-    """§4.2"""
-    credential = json.loads(VECTORS["good"][0])["credential"]
-    raw = UUID(credential["id"]).bytes + bytes.fromhex(VECTORS["request_key"])
-    digest = hashlib.sha256(b"strongroom/v1/admission-request" + raw).hexdigest()
+def test_a_request_by_other_hands() -> None:
+    """§4.1, §4.2: both signatures, and the digest that is kept."""
+    file, request = json.loads(VECTORS["good"][0]), json.loads(VECTORS["request"])
+    credential = file["credential"]
+    names = ("signing_key", "sealing_key", "request_key", "signature", "proof")
+    signing, sealing, key, signature, proof = (base64.b64decode(request[name]) for name in names)
+    asked = UUID(credential["id"]).bytes + base64.b64decode(file["identity"])
+    asked = b"node2\0" + asked + signing + sealing + key
+    seeds = (credential["seed"], json.loads(VECTORS["node_keys"])["signing_seed"])
+    for purpose, made, seed in zip(
+        (b"admission", b"node-keys"), (signature, proof), seeds, strict=True
+    ):
+        told = purpose + b"\0" + UUID(file["installation_id"]).bytes + bytes(16)
+        told += len(asked).to_bytes(4, "big") + asked
+        by = Ed25519PrivateKey.from_private_bytes(base64.b64decode(seed))
+        assert by.sign(b"strongroom/v2/signed/" + told) == made
+    public = Ed25519PrivateKey.from_private_bytes(base64.b64decode(seeds[0])).public_key()
+    assert public.public_bytes_raw().hex() == VECTORS["credential_public"]
+    raw = UUID(credential["id"]).bytes + signing + sealing + key
+    digest = hashlib.sha256(b"strongroom/v2/admission-request" + raw).hexdigest()
     assert digest == VECTORS["request_digest"]
 
 
-BAD = [(form, one) for form, vectors in (("2", VECTORS), ("1", FIRST)) for one in vectors["bad"]]
+FORMS = (("3", VECTORS), ("2", SECOND), ("1", FIRST))
+BAD = [(form, one) for form, vectors in FORMS for one in vectors["bad"]]
 
 
 @pytest.mark.parametrize(

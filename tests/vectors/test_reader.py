@@ -17,6 +17,7 @@ from typing import Any
 
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from strongroom.config.rotation import RotationJournal
 from strongroom.crypto.secret import SecretBytes
@@ -57,8 +58,9 @@ GOOD, BAD = (
     for kind in ("good", "bad")
 )
 STORES = vectors("kms_store.json")
-BOOTSTRAPS, KEYSTORES = vectors("bootstrap_file_2.json"), vectors("keystore.json")
-GOOD_FILES = [*BOOTSTRAPS["good"], *vectors("bootstrap_file.json")["good"]]
+BOOTSTRAPS, KEYSTORES = vectors("bootstrap_file_3.json"), vectors("keystore.json")
+EARLIER = ("bootstrap_file.json", "bootstrap_file_2.json")
+GOOD_FILES = [*BOOTSTRAPS["good"], *(one for name in EARLIER for one in vectors(name)["good"])]
 FILES = [
     (one, any(value.endswith(WEAK) for value in one["properties"].values()))
     for one in KEYSTORES["files"]
@@ -133,9 +135,28 @@ def _bootstrap(text: str) -> Any:
     return reader_bootstrap.bootstrap(text.encode(), {told["configuration_key_id"]: key})
 
 
-@pytest.mark.parametrize("text", GOOD_FILES, ids=["full", "bare", "full 1", "bare 1"])
+@pytest.mark.parametrize(
+    "text", GOOD_FILES, ids=["full", "bare", "full 1", "bare 1", "full 2", "bare 2"]
+)
 def test_good_bootstrap_files_open(text: str) -> None:
     assert _bootstrap(text)["mac"] == json.loads(text)["mac"]
+
+
+def test_a_request_to_be_let_in_is_checked() -> None:
+    file = json.loads(BOOTSTRAPS["good"][0])
+    request = json.loads(BOOTSTRAPS["request"])
+    public = base64.b64encode(bytes.fromhex(BOOTSTRAPS["credential_public"])).decode()
+    issued = {"public": public, "identity": file["identity"]}
+    reader_bootstrap.admission(request, issued)
+    for name in ("node_id", "request_key", "signing_key", "signature", "proof"):
+        other = {
+            **request,
+            name: "node3"
+            if name == "node_id"
+            else base64.b64encode(bytes(64 if name in {"signature", "proof"} else 32)).decode(),
+        }
+        with pytest.raises(RefusedError):
+            reader_bootstrap.admission(other, issued)
 
 
 @pytest.mark.parametrize(("vector", "is_weak"), FILES)
@@ -395,12 +416,9 @@ def test_what_a_node_of_this_revision_hands_out_opens_by_the_pages(fresh: Fresh)
     assert members["installation_id"] == opened.document["installation_id"]
     records = reader.loaded(opened.entries["topology/credentials"], escaped=False)
     [issued] = [one for one in records["credentials"] if one["id"] == members["credential"]["id"]]
-    digest = hashlib.sha256(
-        b"strongroom/v1/bootstrap-credential"
-        + reader.raw(issued["id"])
-        + reader.unbase64(members["credential"]["secret"])
-    )
-    assert issued["digest"] == digest.hexdigest()
+    seed = reader.unbase64(members["credential"]["seed"])
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    assert (reader.unbase64(issued["public"]), issued["identity"]) == (public, members["identity"])
 
 
 @pytest.mark.slow

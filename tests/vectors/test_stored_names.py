@@ -5,6 +5,7 @@ They are written out here, and not taken from the code: a name that is changed i
 
 from strongroom.config import rotation, versions
 from strongroom.coordination import anchor, base
+from strongroom.extracts import place
 from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
@@ -37,6 +38,7 @@ def test_entries_of_the_coordination_service() -> None:
         regenerate.JOURNAL,
         recovery_journal.JOURNAL,
         admit.CREDENTIALS,
+        place.ENTRY,
         base.LOCKS,
     ] == [
         "config",
@@ -49,6 +51,7 @@ def test_entries_of_the_coordination_service() -> None:
         "journal/regenerate",
         "journal/recover",
         "topology/credentials",
+        "extracts/store",
         "locks/",
     ]
 

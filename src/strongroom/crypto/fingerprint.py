@@ -1,4 +1,4 @@
-"""The fingerprint of an identity, which people compare with what is printed (docs/format/statements.md 2); pure."""
+"""Fingerprints of an identity and of a node, which people compare with what is printed (docs/format/statements.md 2); pure."""
 
 import base64
 import hashlib
@@ -17,10 +17,16 @@ def of_identity(public: bytes) -> str:
     Raises:
         FormatError: The public key has another length.
     """
-    if len(public) != signing.PUBLIC_BYTES:
-        raise FormatError(f"a public key has {signing.PUBLIC_BYTES} bytes, not {len(public)}")
-    digest = hashlib.sha256(labels.IDENTITY + public).digest()
-    return _grouped(base64.b32encode(digest).decode("ascii")[:_LETTERS].lower())
+    return _of(labels.IDENTITY, public)
+
+
+def of_node(signing_key: bytes, sealing_key: bytes) -> str:
+    """The fingerprint of a node's two public keys (docs/format/nodes.md 1.3), in the same form.
+
+    Raises:
+        FormatError: A public key has another length.
+    """
+    return _of(labels.NODE_KEYS, signing_key, sealing_key)
 
 
 def parse(text: str) -> str:
@@ -36,6 +42,14 @@ def parse(text: str) -> str:
             hint="it has five groups of four letters and digits, as 'strongroom status' prints it",
         )
     return _grouped(letters)
+
+
+def _of(label: bytes, *keys: bytes) -> str:
+    for public in keys:
+        if len(public) != signing.PUBLIC_BYTES:
+            raise FormatError(f"a public key has {signing.PUBLIC_BYTES} bytes, not {len(public)}")
+    digest = hashlib.sha256(label + b"".join(keys)).digest()
+    return _grouped(base64.b32encode(digest).decode("ascii")[:_LETTERS].lower())
 
 
 def _grouped(letters: str) -> str:

@@ -12,8 +12,6 @@ from strongroom.system.compat import override
 ENC = b"strongroom/v1/enc"
 PENDING = b"strongroom/v1/pending"
 BOOTSTRAP = b"strongroom/v1/bootstrap"
-BOOTSTRAP_CREDENTIAL = b"strongroom/v1/bootstrap-credential"
-ADMISSION_REQUEST = b"strongroom/v1/admission-request"
 CONFIGURATION_KEY_WRAP = b"strongroom/v1/configuration-key-wrap"
 CONFIGURATION_KEY = b"strongroom/v1/configuration-key"
 RECOVERY_CONFIGURATION_KEY = b"strongroom/v1/recovery/configuration-key"
@@ -60,6 +58,8 @@ ANCHOR = b"strongroom/v2/anchor"
 LOG_ANCHOR = b"strongroom/v2/log-anchor"
 SIGNED = b"strongroom/v2/signed/"
 IDENTITY = b"strongroom/v2/identity"
+NODE_KEYS = b"strongroom/v2/node-keys"
+ADMISSION_REQUEST = b"strongroom/v2/admission-request"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
 
@@ -180,6 +180,7 @@ _SLOT_FIELDS = (
     Field("MEK id", 16),
     Field("placement", 32),
 )
+_NODE_KEYS = (Field("signing key", 32), Field("sealing key", 32))
 _BODY_FIELDS = (
     Field("format", 2),
     Field("suite", 2),
@@ -305,18 +306,12 @@ DIGESTS: tuple[Use, ...] = (
     Use(SESSION, Kind.DIGEST, "a session's token", (Field("token", 0),), "backup.md"),
     Use(IDENTITY, Kind.DIGEST, "an identity", (Field("public key", 32),), "statements.md"),
     Use(ACCESS_TOKEN, Kind.DIGEST, "an access token", (Field("secret", 0),), "backup.md"),
-    Use(
-        BOOTSTRAP_CREDENTIAL,
-        Kind.DIGEST,
-        "a credential",
-        (Field("credential id", 16), Field("secret", 32)),
-        "bootstrap-file.md",
-    ),
+    Use(NODE_KEYS, Kind.DIGEST, "the keys of a node", _NODE_KEYS, "nodes.md"),
     Use(
         ADMISSION_REQUEST,
         Kind.DIGEST,
         "a request",
-        (Field("credential id", 16), Field("request key", 32)),
+        (Field("credential id", 16), *_NODE_KEYS, Field("request key", 32)),
         "bootstrap-file.md",
     ),
 )

@@ -5,8 +5,7 @@ import hashlib
 from strongroom.errors import UsageError
 from strongroom.ids import id_bytes
 
-_DIGEST_BYTES = 32
-_NONCE_BYTES = 32
+_PART_BYTES = 32
 
 
 def of_wrap(key_id: str, wrap_id: str, wrap: bytes) -> bytes:
@@ -35,25 +34,23 @@ def of_identity(old: bytes, new: bytes) -> bytes:
 
 
 def of_admission(
-    node: str, credential_id: str, request: bytes, request_key: bytes, nonce: bytes
+    node: str,
+    credential_id: str,
+    identity: bytes,
+    node_keys: tuple[bytes, bytes],
+    request_key: bytes,
 ) -> bytes:
-    """The statement that a node asks to be admitted.
+    """The statement that a node asks to be admitted; signed by its credential, and by its own key.
 
     Args:
         node: The id of the node.
-        credential_id: The credential, whose key signs.
-        request: The request for a certificate.
+        credential_id: The credential.
+        identity: The public key of the installation's identity, 32 bytes.
+        node_keys: The node's public keys, one to sign and one to receive, 32 bytes each.
         request_key: The key of this request, 32 bytes.
-        nonce: The nonce of the server, 32 bytes.
     """
-    digest = hashlib.sha256(request).digest()
-    return (
-        _node(node)
-        + id_bytes(credential_id)
-        + digest
-        + _fixed(request_key)
-        + _fixed(nonce, _NONCE_BYTES)
-    )
+    parts = (identity, *node_keys, request_key)
+    return _node(node) + id_bytes(credential_id) + b"".join(map(_fixed, parts))
 
 
 def _node(node: str) -> bytes:
@@ -62,7 +59,7 @@ def _node(node: str) -> bytes:
     return node.encode("ascii") + b"\0"
 
 
-def _fixed(part: bytes, length: int = _DIGEST_BYTES) -> bytes:
-    if len(part) != length:
-        raise UsageError(f"a part of a statement has {len(part)} bytes, not {length}")
+def _fixed(part: bytes) -> bytes:
+    if len(part) != _PART_BYTES:
+        raise UsageError(f"a part of a statement has {len(part)} bytes, not {_PART_BYTES}")
     return part

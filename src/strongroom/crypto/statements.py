@@ -31,6 +31,7 @@ class Purpose(StrEnum):
     LOG_KEY = "log-key"
     IDENTITY = "identity"
     ADMISSION = "admission"
+    NODE_KEYS = "node-keys"
 
 
 class Origin(NamedTuple):

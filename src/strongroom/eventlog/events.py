@@ -67,6 +67,7 @@ NODE_REFUSED = "NODE_REFUSED"
 NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
+EXTRACTS_MOVED = "EXTRACTS_MOVED"
 SERVICE_PASSWORD_CHANGING = "SERVICE_PASSWORD_CHANGING"  # noqa: S105
 SERVICE_PASSWORD_CHANGED = "SERVICE_PASSWORD_CHANGED"  # noqa: S105
 SERVICE_PASSWORD_WITHDRAWN = "SERVICE_PASSWORD_WITHDRAWN"  # noqa: S105
@@ -392,6 +393,12 @@ def cluster_enabled(actor: str, *, run: str, zookeeper: str, postgres: str) -> E
     return _event(CLUSTER_ENABLED, actor, run=run, zookeeper=zookeeper, postgres=postgres)
 
 
+def extracts_moved(actor: str, *, before: str, after: str, files: int, size: int) -> Event:
+    """The files of all extracts lie in another store from now on; `size` is what the last run copied, in bytes."""
+    details: dict[str, Detail] = {"before": before, "after": after}
+    return _event(EXTRACTS_MOVED, actor, **details, files=files, bytes=size)
+
+
 def service_password_changing(actor: str, service: str, user: str) -> Event:
     """A new password for a service of the cluster is sealed on the node, and the service hears of it next."""
     return _event(SERVICE_PASSWORD_CHANGING, actor, service=service, user=user)
@@ -434,13 +441,16 @@ def node_prepared(
     return _event(NODE_PREPARED, actor, **details, server=server, fingerprint=fingerprint)
 
 
-def node_admitted(node_id: str, credential_id: str, *, again: bool, held_back: int) -> Event:
-    """A new node was admitted by its one-time credential, which is used up thereby.
+def node_admitted(
+    node_id: str, credential_id: str, *, fingerprint: str, again: bool, held_back: int
+) -> Event:
+    """A new node was admitted by its one-time credential, which is used up thereby; `fingerprint` is that of its keys.
 
     `again`: the node had been admitted before and repeated its request. At most ten repetitions a minute leave an
     event; `held_back` counts the repetitions since the last event that left none.
     """
     details: dict[str, Detail] = {"node_id": node_id, "credential_id": credential_id}
+    details["fingerprint"] = fingerprint
     return _event(NODE_ADMITTED, SYSTEM, **details, again=again, held_back=held_back)
 
 

@@ -124,10 +124,11 @@ class FileStore(Protocol):
         Args:
             key: The key of the file.
             change: Gets the first `HEADER_BYTES` of the stored file, or all of a shorter one; returns them as they are
-                after the next step, and the same bytes if nothing is left to do. A step changes a single block of 4096
-                bytes, so that a store that overwrites in place has, whenever it dies, the other block as it was; a
-                store that replaces whole files may take all steps at once. If it raises, the header stays as it was
-                after the last step.
+                after the next step, and the same bytes if nothing is left to do. The function goes by these bytes
+                alone, since a store that finds that somebody else changed them meanwhile asks anew with what is there.
+                A step changes a single block of 4096 bytes, so that a store that overwrites in place has, whenever it
+                dies, the other block as it was; a store that replaces whole files may take all steps at once. If it
+                raises, the header stays as it was after the last step.
 
         Raises:
             NotFoundError: The store has no file of this key.
@@ -157,4 +158,28 @@ class FileStore(Protocol):
 
     def free_bytes(self) -> int | None:
         """How many more bytes fit into the store; None if it knows no limit."""
+        ...
+
+
+class NodeFiles(FileStore, Protocol):
+    """A file store with what its node does for it."""
+
+    def place_of(self, key: str) -> str:
+        """Where the file of a key lies, for a person: a path, or the address of an object.
+
+        Raises:
+            UsageError: The text is no key.
+        """
+        ...
+
+    def remove_leftovers(self) -> int:
+        """Remove what dead processes of this node left, at its start; returns how many files went."""
+        ...
+
+    def sweep(self) -> int:
+        """Remove what nobody needs any longer, while processes work; returns how many files went."""
+        ...
+
+    def empty(self) -> int:
+        """Remove every file, and all that is left of others; returns how many there were. Nobody may use the store."""
         ...

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -123,10 +123,26 @@ class LocalFileStore:
             raise UsageError(f"not a storage key: {key!r}")
         return self._root / key
 
-    def remove_leftovers(self) -> Sequence[str]:
-        """Remove hidden files that dead processes left; called at a start."""
+    def place_of(self, key: str) -> str:
+        """Where the file of a key lies, for a person."""
+        return str(self.path(key))
+
+    def remove_leftovers(self) -> int:
+        """Remove hidden files that dead processes left, at a start; returns how many went."""
         folders = [Path(folder) for folder, _, _ in os.walk(self._root)]
-        return [name for folder in folders for name in remove_leftovers(folder)]
+        return sum(len(remove_leftovers(folder)) for folder in folders)
+
+    def sweep(self) -> int:
+        """Nothing is left behind by a process that lives."""
+        return 0
+
+    def empty(self) -> int:
+        """Remove every file; returns how many there were."""
+        keys = list(self.list())
+        for key in keys:
+            self.delete(key)
+        self.remove_leftovers()
+        return len(keys)
 
 
 def _changed(present: bytes, wanted: bytes) -> tuple[int, int]:

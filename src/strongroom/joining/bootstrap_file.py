@@ -18,14 +18,15 @@ from strongroom.clock import format_utc, parse_utc
 from strongroom.crypto import kdf, labels, signing
 from strongroom.crypto.installation_identity import IdentityKey, InstallationIdentity
 from strongroom.crypto.secret import SecretBytes
+from strongroom.crypto.signing import SigningKey
 from strongroom.crypto.statements import Origin, Purpose
 from strongroom.errors import FormatError, IntegrityError
 
-FORMAT = "strongroom-bootstrap-2"
+FORMAT = "strongroom-bootstrap-3"
+SECOND_FORMAT = "strongroom-bootstrap-2"
 FIRST_FORMAT = "strongroom-bootstrap-1"
-"""The format that nobody signed; read for ever, and written no more."""
+"""The format that nobody signed. Both earlier ones are read for ever, without a credential, and written no more."""
 MAX_BYTES = 8 << 20
-SECRET_BYTES = 32
 _MAC_BYTES = 32
 _MEMBERS = frozenset(
     {
@@ -57,11 +58,16 @@ class Credential:
 
     Attributes:
         id: UUID of the credential.
-        secret: 32 random bytes.
+        seed: 32 random bytes, from which its Ed25519 key follows.
     """
 
     id: str
-    secret: SecretBytes = field(repr=False)
+    seed: SecretBytes = field(repr=False)
+
+    @property
+    def key(self) -> SigningKey:
+        """The key, which signs the request of the node."""
+        return SigningKey(self.seed)
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ def _mac(key: SecretBytes, installation_id: str, body: bytes) -> bytes:
 def _members_of(file: BootstrapFile) -> dict[str, object]:
     credential = file.credential and {
         "id": file.credential.id,
-        "secret": to_base64(file.credential.secret.reveal()),
+        "seed": to_base64(file.credential.seed.reveal()),
     }
     return {
         "format": FORMAT,
@@ -216,7 +222,7 @@ def _fields_of(data: bytes) -> Fields:
     if named == FIRST_FORMAT:
         fields.check_names(_MEMBERS)
     else:
-        fields.check_version("format", FORMAT)
+        fields.check_version("format", SECOND_FORMAT if named == SECOND_FORMAT else FORMAT)
         fields.check_names(_SIGNED_MEMBERS)
     return fields
 
@@ -249,8 +255,13 @@ def _identity(fields: Fields) -> bytes:
 
 def _credential(fields: Fields, name: str) -> Credential:
     found = fields.inner(name)
-    found.check_names(("id", "secret"))
-    return credential_of(found.id("id"), found.text("secret"))
+    if fields.text("format") != FORMAT:
+        raise FormatError(
+            "the bootstrap file was made by an earlier version: its credential is a secret that"
+            " would be sent, which no installation takes any more"
+        )
+    found.check_names(("id", "seed"))
+    return credential_of(found.id("id"), found.text("seed"))
 
 
 def _bounded(text: str) -> str:
@@ -259,26 +270,17 @@ def _bounded(text: str) -> str:
     return text
 
 
-def credential_of(credential_id: str, secret: str) -> Credential:
-    """A credential, from its id and its secret as texts.
+def credential_of(credential_id: str, seed: str) -> Credential:
+    """A credential, from its id and its seed as texts.
 
     Raises:
         FormatError: A text is not of that form.
     """
     ids.id_bytes(credential_id)
-    return Credential(credential_id, secret_of(secret))
-
-
-def secret_of(text: str) -> SecretBytes:
-    """The 32 bytes of a text in base64.
-
-    Raises:
-        FormatError: The text is something else.
-    """
-    secret = from_base64(text)
-    if secret is None or len(secret) != SECRET_BYTES:
-        raise FormatError(f"a secret is no {SECRET_BYTES} bytes in base64")
-    return SecretBytes(secret)
+    found = from_base64(seed)
+    if found is None or len(found) != signing.SEED_BYTES:
+        raise FormatError(f"a seed is no {signing.SEED_BYTES} bytes in base64")
+    return Credential(credential_id, SecretBytes(found))
 
 
 def check_node_id(text: str) -> str:

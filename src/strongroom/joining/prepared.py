@@ -4,22 +4,23 @@ A prepared node has keystore and configuration keys, but no coordination databas
 cluster's.
 """
 
-import base64
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from strongroom import ids
+from strongroom.canonical import to_base64
 from strongroom.clock import format_utc
-from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
 from strongroom.joining import bootstrap_file
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential, check_node_id
 from strongroom.runtime.paths import DataPaths
 from strongroom.system import disk, durable
 
-FORMAT = "strongroom-prepared-1"
+FORMAT = "strongroom-prepared-2"
+_FIRST_FORMAT = "strongroom-prepared-1"
+"""Before nodes had keys of their own; its credential, if it has one, is taken nowhere any more."""
 MAX_BYTES = 64 << 10
 
 
@@ -34,8 +35,6 @@ class PreparedNode:
         is_admitted: Whether that server has admitted the node.
         expires_at: When the credential expires, for a node that is not admitted yet.
         credential: The credential of a node that is not admitted yet; None without one.
-        request_key: Key of the admission request, which may have been sent without getting an answer; None without
-            credential.
     """
 
     installation_id: str
@@ -44,7 +43,6 @@ class PreparedNode:
     is_admitted: bool
     expires_at: str
     credential: Credential | None = field(repr=False)
-    request_key: SecretBytes | None = field(default=None, repr=False)
 
     def describe(self) -> str:
         """The state of the node, in words."""
@@ -55,7 +53,7 @@ class PreparedNode:
         )
 
 
-def of_file(file: BootstrapFile, request_key: SecretBytes, *, is_admitted: bool) -> PreparedNode:
+def of_file(file: BootstrapFile, *, is_admitted: bool) -> PreparedNode:
     """The record of a node that was prepared by a bootstrap file."""
     credential = None if is_admitted else file.credential
     return PreparedNode(
@@ -65,7 +63,6 @@ def of_file(file: BootstrapFile, request_key: SecretBytes, *, is_admitted: bool)
         is_admitted,
         format_utc(file.expires_at),
         credential,
-        None if credential is None else request_key,
     )
 
 
@@ -82,7 +79,7 @@ def write(paths: DataPaths, node: PreparedNode, file_modes: durable.FileModes) -
     """
     credential = node.credential and {
         "id": node.credential.id,
-        "secret": _text(node.credential.secret),
+        "seed": to_base64(node.credential.seed.reveal()),
     }
     members: dict[str, object] = {
         "format": FORMAT,
@@ -92,7 +89,6 @@ def write(paths: DataPaths, node: PreparedNode, file_modes: durable.FileModes) -
         "is_admitted": node.is_admitted,
         "expires_at": node.expires_at,
         "credential": credential,
-        "request_key": node.request_key and _text(node.request_key),
     }
     durable.write_file(note_path(paths), json.dumps(members).encode("ascii"), file_modes)
 
@@ -122,20 +118,15 @@ def find(paths: DataPaths) -> PreparedNode | None:
 
 
 def _parse(members: dict[str, Any]) -> PreparedNode:
-    if members["format"] != FORMAT:
+    if members["format"] not in {FORMAT, _FIRST_FORMAT}:
         raise FormatError("this version is not known here")
     ids.id_bytes(members["installation_id"])
-    claimed, key = members["credential"], members.get("request_key")
+    claimed = members["credential"] if members["format"] == FORMAT else None
     return PreparedNode(
         installation_id=members["installation_id"],
         node_id=check_node_id(members["node_id"]),
         server=members["server"],
         is_admitted=members["is_admitted"],
         expires_at=members["expires_at"],
-        credential=claimed and bootstrap_file.credential_of(claimed["id"], claimed["secret"]),
-        request_key=key and bootstrap_file.secret_of(key),
+        credential=claimed and bootstrap_file.credential_of(claimed["id"], claimed["seed"]),
     )
-
-
-def _text(secret: SecretBytes) -> str:
-    return base64.b64encode(secret.reveal()).decode("ascii")

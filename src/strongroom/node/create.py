@@ -16,7 +16,7 @@ from strongroom.clock import SystemClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, ConflictError
 from strongroom.ids import new_id
-from strongroom.joining import request_key
+from strongroom.joining import own_keys
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.prepared import PreparedNode
 from strongroom.node.environment import data_dir, installation_file_modes, local_actor
@@ -76,7 +76,7 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
     """Prepare a further node: keystore replicas, configuration keys, its place; the cluster has the rest (C-22).
 
     It is built aside; `admit` is asked when everything else is done; then it appears by one rename. Whatever ends this
-    in between, the next attempt with the same file repeats the request: the key of it stays in the directory.
+    in between, the next attempt with the same file repeats the request: the keys of it stay in the directory.
 
     Args:
         option: The data directory.
@@ -91,14 +91,14 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
 
     def build(node: Node, root: Path) -> PreparedNode:
         try:
-            key = request_key.ensure(root)
-            return prepare.prepare(node.prepared_node_ports(), file, key, admit, local_actor())
+            keys = own_keys.ensure(root, file.installation_id, file.node_id)
+            return prepare.prepare(node.prepared_node_ports(), file, keys, admit, local_actor())
         except AuthenticationError:
-            request_key.forget(root)
+            own_keys.forget(root)
             raise
 
-    node = _build(option, file.node_id, build, kept=request_key.FOLDER)
-    request_key.forget(data_dir(option))
+    node = _build(option, file.node_id, build, kept=own_keys.FOLDER)
+    own_keys.forget(data_dir(option))
     return node
 
 

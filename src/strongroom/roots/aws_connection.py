@@ -1,4 +1,4 @@
-"""How AWS KMS is asked: boto3's default chain of credentials, and a client that learns no more of the environment than it may."""
+"""How AWS is asked: boto3's default chain of credentials, and clients that learn no more of the environment than they may."""
 
 import os
 import threading
@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from strongroom import foreign_words
-from strongroom.roots import addresses, outbound
+from strongroom.roots import addresses, boto_session, outbound
 
 ATTEMPTS = 4
 CONNECT_S = 3
 READ_S = 5
-METADATA_ATTEMPTS = 3
 #: The one variable that names another endpoint than the region's: of this service, and of no other.
 ENDPOINT = "AWS_ENDPOINT_URL_KMS"
 _EXAMPLE = "https://vpce-1a2b.kms.eu-west-1.vpce.amazonaws.com"
@@ -80,10 +79,7 @@ class DefaultChain:
 
     def secrets(self) -> tuple[foreign_words.Secret, ...]:
         """Secret key and session token, as they are now in memory; nobody is asked for new ones."""
-        # a credential that can be renewed would be, by its public attributes
-        known = getattr(self._credentials, "__dict__", {})
-        names = ("secret_key", "token", "_secret_key", "_token")
-        return (*(known.get(name) for name in names), *outbound.secrets())
+        return boto_session.secrets(self._credentials)
 
     def ends_at(self) -> datetime | None:
         """The end of session credentials that were set by hand: those of a role, a profile's or a process are renewed."""
@@ -116,16 +112,9 @@ class DefaultChain:
         )
 
     def _connect(self) -> None:
-        import boto3
         from botocore.config import Config
-        from botocore.session import get_session
 
-        core = get_session()
-        if core.get_config_variable("metadata_service_num_attempts") == 1:
-            # the default is a single try, so one lost packet would be reported as "no credentials" (7.2)
-            core.set_config_variable("metadata_service_num_attempts", METADATA_ATTEMPTS)
-        _keep_metadata_here(core)
-        session = boto3.Session(botocore_session=core, region_name=self._region)
+        session = boto_session.of_region(self._region)
         self._credentials = session.get_credentials()
         self._client = session.client(
             "kms",
@@ -140,16 +129,6 @@ class DefaultChain:
                 proxies=outbound.proxies_for(self._url),
             ),
         )
-
-
-def _keep_metadata_here(core: Any) -> None:
-    """Ask the instance's metadata service, which gives the role's credentials, never through a proxy."""
-    from botocore.httpsession import URLLib3Session
-
-    for provider in core.get_component("credential_provider").providers:
-        fetcher = getattr(provider, "_role_fetcher", None)
-        if fetcher is not None and hasattr(fetcher, "_session"):
-            fetcher._session = URLLib3Session(timeout=fetcher._timeout, proxies={})  # noqa: SLF001
 
 
 def _identity(credentials: Any) -> str:

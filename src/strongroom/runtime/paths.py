@@ -95,6 +95,11 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "addresses.json"
 
     @property
+    def node_keys(self) -> Path:
+        """The file with the node's own keys; a node that was never in a cluster, and never prepared for one, has none."""
+        return self.tabsvc / "node.json"
+
+    @property
     def enabling(self) -> Path:
         """The journal of the move of a single node into a cluster; there only until the move is done."""
         return self.tabsvc / "enabling.json"

@@ -268,12 +268,12 @@ def test_what_is_lost_and_what_is_damaged_is_told(
     lost = backups.publish(source, "lost", b"x")
     hurt = backups.publish(source, "hurt", b"y")
     torn = backups.publish(source, "torn", bytes(600_000))
-    lost_path = source.files.path(lost.storage_key)
+    lost_path = Path(source.files.place_of(lost.storage_key))
     saved = lost_path.rename(source.paths.root / "saved")
-    raw = bytearray(source.files.path(hurt.storage_key).read_bytes())
+    raw = bytearray(Path(source.files.place_of(hurt.storage_key)).read_bytes())
     raw[:MAX_HEADER_BYTES] = bytes(MAX_HEADER_BYTES)
-    source.files.path(hurt.storage_key).write_bytes(raw)
-    place = source.files.path(torn.storage_key)
+    Path(source.files.place_of(hurt.storage_key)).write_bytes(raw)
+    place = Path(source.files.place_of(torn.storage_key))
     place.write_bytes(place.read_bytes()[:-1] + b"\0")
     assert maintenance("backup", "-f", "x") == 1
     told = capsys.readouterr().err

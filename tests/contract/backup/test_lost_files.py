@@ -25,7 +25,7 @@ class Hidden:
     def __init__(self, node: Node, *, encrypted: bool = True) -> None:
         self.node = node
         self.row = backups.publish(node, "hidden", b"of the extract", encrypted=encrypted)
-        self.path = node.files.path(self.row.storage_key)
+        self.path = Path(node.files.place_of(self.row.storage_key))
         self.data = self.path.read_bytes()
 
     def backup(self, path: Path) -> BackupMade:
@@ -122,7 +122,7 @@ def test_what_is_not_the_rows_file_is_told_and_left(
         hidden.path.mkdir()
     else:
         other = backups.publish(source, "other", b"of the extract")
-        data = source.files.path(other.storage_key).read_bytes()
+        data = Path(source.files.place_of(other.storage_key)).read_bytes()
         hidden.path.write_bytes(data if what == "another extract's" else bytes(len(data)))
     done = backups.restore(source, made.path)
     assert (done.kept, done.lost, list(done.missing)) == ([], [], [hidden.row.id])

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from strongroom.joining import request_key
+from strongroom.crypto.secret import SecretBytes
+from strongroom.joining import own_keys
+from strongroom.joining.bootstrap_file import BootstrapFile
+from strongroom.joining.node_keys import NodeKeys
 from strongroom.node.opening import Node
 from tests.support.web_client import Served
 
@@ -47,5 +50,11 @@ def nothing_there(home: Path) -> bool:
 
 
 def only_a_request_left(home: Path) -> bool:
-    """Whether nothing is in a directory but the key of a request of which nobody knows whether it arrived."""
-    return [path.name for path in home.iterdir()] == [request_key.FOLDER]
+    """Whether nothing is in a directory but the keys of a request of which nobody knows whether it arrived."""
+    return [path.name for path in home.iterdir()] == [own_keys.FOLDER]
+
+
+def own(file: BootstrapFile, number: int = 0) -> NodeKeys:
+    """Keys of the node for which a file is; the same ones for the same number."""
+    secrets = [SecretBytes(bytes([number, at]) * 16) for at in range(3)]
+    return NodeKeys((file.installation_id, file.node_id), *secrets)

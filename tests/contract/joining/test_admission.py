@@ -1,6 +1,5 @@
 """Strangers at the door of new nodes, and nodes that ask twice (bootstrap-file.md §3.5, §3.6, §4; S16)."""
 
-import base64
 import http.client
 import json
 import socket
@@ -15,24 +14,23 @@ from typing import Any
 
 import pytest
 
-from strongroom import ids
+from strongroom import canonical, ids
 from strongroom.cli.node import admission as asking
 from strongroom.clock import FixedClock, SystemClock
+from strongroom.coordination.base import Change
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, StorageError
-from strongroom.joining import bootstrap_file, prepared, request_key
-from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.joining import admission_request, bootstrap_file, own_keys, prepared
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
+from strongroom.joining.node_keys import NodeKeys
 from strongroom.node import create
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes import admit as service
 from strongroom.services.nodes.admit import BootstrapRequest
-from tests.contract.joining.commands import ACTOR, Tsm, make, nothing_there, told, url
+from tests.contract.joining.commands import ACTOR, Tsm, make, nothing_there, own, told, url
 from tests.support.web_client import Served
-
-_KEY = rng.new_key()
 
 
 @pytest.fixture
@@ -57,10 +55,9 @@ def credential_of(file: BootstrapFile) -> Credential:
     return file.credential
 
 
-def ask(node: Node, file: BootstrapFile, credential: Credential, key: SecretBytes = _KEY) -> None:
+def ask(node: Node, file: BootstrapFile, credential: Credential, number: int = 0) -> None:
     """Ask to be let in, past the network."""
-    request = AdmissionRequest(file.installation_id, file.node_id, credential, key)
-    node.topology.admit(request)
+    node.topology.admit(admission_request.make(own(file, number), credential, file.identity))
 
 
 def refuse(node: Node, file: BootstrapFile, credential: Credential, words: str) -> None:
@@ -72,15 +69,9 @@ def stranger() -> Credential:
     return Credential(ids.new_id(), rng.new_key())
 
 
-def text_of(file: BootstrapFile, credential: Credential, key: SecretBytes = _KEY) -> bytes:
-    members = {
-        "installation_id": file.installation_id,
-        "node_id": file.node_id,
-        "credential_id": credential.id,
-        "secret": base64.b64encode(credential.secret.reveal()).decode(),
-        "request_key": base64.b64encode(key.reveal()).decode(),
-    }
-    return json.dumps(members).encode()
+def text_of(file: BootstrapFile, credential: Credential, number: int = 0) -> bytes:
+    request = admission_request.make(own(file, number), credential, file.identity)
+    return admission_request.serialize(request)
 
 
 def post(port: int, body: bytes) -> tuple[int, Any]:
@@ -115,12 +106,12 @@ def test_strangers_take_no_lock_and_open_no_key(served: Served) -> None:
 
 
 def test_a_lost_answer_is_given_again(served: Served) -> None:
-    """§3.5: the same request key gets the same admission; another one, and another credential, do not."""
+    """§3.5: the same request gets the same admission; one with other keys does not."""
     file = made(served.node)
     body = text_of(file, credential_of(file))
     assert post(served.port, body) == (200, {"node_id": "node2"})
     assert post(served.port, body) == (200, {"node_id": "node2"})
-    status, answer = post(served.port, text_of(file, credential_of(file), rng.new_key()))
+    status, answer = post(served.port, text_of(file, credential_of(file), 1))
     assert status == 401
     assert "it admits a node once" in answer["error"]
     assert [one["again"] for one in told(served.node, "NODE_ADMITTED")] == [False, True]
@@ -149,8 +140,8 @@ def test_a_clock_that_is_set_back_silences_nobody(timed: Node, clock: FixedClock
     assert len(told(timed, "NODE_REFUSED")) == 2
 
 
-def test_wrong_secrets_exhaust_a_credential(timed: Node, clock: FixedClock) -> None:
-    """§3.6: five events, then it is a stranger's; only who has the secret is told so."""
+def test_wrong_signatures_exhaust_a_credential(timed: Node, clock: FixedClock) -> None:
+    """§3.6: five events, then it is a stranger's; only who has its key is told so."""
     file = made(timed)
     ours = credential_of(file)
     for _ in range(5):
@@ -167,7 +158,7 @@ def test_wrong_secrets_exhaust_a_credential(timed: Node, clock: FixedClock) -> N
     ask(timed, other, credential_of(other))
 
 
-def test_a_few_wrong_secrets_void_nothing(timed: Node) -> None:
+def test_a_few_wrong_signatures_void_nothing(timed: Node) -> None:
     """§3.6: four are refused, the right one admits."""
     file = made(timed)
     for _ in range(4):
@@ -196,11 +187,8 @@ def test_an_exhausted_credential_repeats_no_admission(timed: Node) -> None:
     file = made(timed)
     ask(timed, file, credential_of(file))
     for _ in range(5):
-        request = AdmissionRequest(
-            file.installation_id, file.node_id, credential_of(file), rng.new_key()
-        )
         with pytest.raises(AuthenticationError, match="it admits a node once"):
-            timed.topology.admit(request)
+            ask(timed, file, credential_of(file), 1)
     refuse(timed, file, credential_of(file), "it is exhausted")
 
 
@@ -216,7 +204,7 @@ def test_an_admission_is_repeated_as_long_as_the_credential_lives(
     refuse(timed, file, credential_of(file), "expired at")
 
 
-def test_a_wrong_secret_opens_no_key(timed: Node) -> None:
+def test_a_wrong_signature_opens_no_key(timed: Node) -> None:
     """§3.6: it is refused before the keystore is needed."""
     file = made(timed)
     timed.keystore.primary.rename(timed.keystore.primary.with_name("away"))
@@ -284,7 +272,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(
 def test_a_node_whose_answers_are_lost_keeps_what_it_needs(
     served: Served, tsm: Tsm, tmp_path: Path
 ) -> None:
-    """It does not know that it was admitted: credential and request key stay, and are good for the same admission."""
+    """It does not know that it was admitted: credential and keys stay, and are good for the same admission."""
     home = tmp_path / "two"
     with losing(served.port, 2) as address:
         bootstrap = served.node.topology.make_bootstrap_file(ACTOR, BootstrapRequest("x", address))
@@ -293,21 +281,20 @@ def test_a_node_whose_answers_are_lost_keeps_what_it_needs(
         assert "not admitted by anybody yet" in said.err
         note = prepared.find(DataPaths(home))
         assert note is not None
-        assert note.request_key is not None
         assert note.credential == bootstrap.file.credential
-        assert asking.ask(bootstrap.file, note.request_key)
+        assert asking.ask(bootstrap.file, own_keys.read(DataPaths(home)))
     assert [path.name for path in home.iterdir()] == ["tabsvc"]
 
 
 def test_a_command_that_is_broken_off_behind_its_admission_runs_again(
     served: Served, tsm: Tsm, tmp_path: Path
 ) -> None:
-    """Its file used to be spent: the request key outlives what was built aside."""
+    """Its file used to be spent: the keys outlive what was built aside."""
     home, path = tmp_path / "two", make(served, tsm)
     file = bootstrap_file.parse(path.read_bytes()).claimed
 
-    def broken_off(file: BootstrapFile, key: SecretBytes) -> bool:
-        assert asking.ask(file, key)
+    def broken_off(file: BootstrapFile, own: NodeKeys) -> bool:
+        assert asking.ask(file, own)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -323,22 +310,117 @@ def test_a_command_that_is_broken_off_behind_its_admission_runs_again(
 
 
 @pytest.mark.parametrize("left", [b"", b"cut"], ids=["empty", "cut"])
-def test_a_damaged_request_key_is_made_anew(tmp_path: Path, left: bytes) -> None:
-    """It is on the disk before anybody is asked: a damaged one was never sent."""
-    key = request_key.ensure(tmp_path)
-    assert request_key.ensure(tmp_path) == key
-    path = tmp_path / request_key.FOLDER / "request.key"
+def test_damaged_keys_are_made_anew(tmp_path: Path, left: bytes) -> None:
+    """They are on the disk before anybody is asked: damaged ones were never sent."""
+    installation = ids.new_id()
+    keys = own_keys.ensure(tmp_path, installation, "node2").public
+    assert own_keys.ensure(tmp_path, installation, "node2").public == keys
+    path = tmp_path / own_keys.FOLDER / "node.json"
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(left)
-    assert request_key.ensure(tmp_path) != key
+    assert own_keys.ensure(tmp_path, installation, "node2").public != keys
     path.unlink()
     path.mkdir()
-    with pytest.raises(StorageError, match=r"cannot read .*request\.key"):
-        request_key.ensure(tmp_path)
+    with pytest.raises(StorageError, match=r"cannot read .*node\.json"):
+        own_keys.ensure(tmp_path, installation, "node2")
+
+
+def test_another_file_gets_other_keys(tmp_path: Path) -> None:
+    """A directory that was tried with one file may be used with one for another node, or of another installation."""
+    installation = ids.new_id()
+    first = own_keys.ensure(tmp_path, installation, "node2").public
+    second = own_keys.ensure(tmp_path, installation, "node3").public
+    third = own_keys.ensure(tmp_path, ids.new_id(), "node3").public
+    assert len({first, second, third}) == 3
+
+
+def test_a_node_without_its_keys_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"node\.json is not there"):
+        own_keys.read(DataPaths(tmp_path))
+
+
+# ---- the request is bound to what it asks for (X16) ------------------------------------------------
+
+
+def test_what_an_eavesdropper_has_admits_nobody_else(served: Served) -> None:
+    """X16: the credential's secret was on the wire, and whoever sat on the port was admitted in the node's place."""
+    file = made(served.node)
+    seen = json.loads(text_of(file, credential_of(file)))
+    seed = credential_of(file).seed.reveal()
+    assert seed not in json.dumps(seen).encode()
+    theirs = json.loads(text_of(file, stranger(), 1))
+    for name in ("signing_key", "sealing_key", "request_key"):
+        status, answer = post(served.port, json.dumps(seen | {name: theirs[name]}).encode())
+        assert (status, answer["error"]) == (401, "nobody knows this credential"), name
+    assert told(served.node, "NODE_ADMITTED") == []
+    assert post(served.port, json.dumps(seen).encode()) == (200, {"node_id": "node2"})
+    (admitted,) = told(served.node, "NODE_ADMITTED")
+    assert admitted["fingerprint"] == own(file).public.fingerprint
+
+
+def test_whoever_names_another_s_key_is_refused(timed: Node) -> None:
+    """The node shows that it has the private half: a credential's holder cannot bring in a key that is somebody else's."""
+    file = made(timed)
+    ours, credential = own(file), credential_of(file)
+    mixed = NodeKeys(
+        (file.installation_id, file.node_id),
+        SecretBytes(b"x" * 32),
+        SecretBytes(b"y" * 32),
+        SecretBytes(b"z" * 32),
+    )
+    mixed.public = ours.public
+    request = admission_request.make(mixed, credential, file.identity)
+    with pytest.raises(AuthenticationError, match="not signed by the node's own key"):
+        timed.topology.admit(request)
+    (refused,) = told(timed, "NODE_REFUSED")
+    assert "own key" in refused["reason"]
+
+
+def test_a_file_from_before_the_identity_was_renewed(timed: Node) -> None:
+    """The request is for the identity that the file names."""
+    file = made(timed)
+    timed.identity.renew(ACTOR)
+    refuse(timed, file, credential_of(file), "before the identity of the installation was renewed")
+    other = made(timed)
+    ask(timed, other, credential_of(other))
+
+
+def test_a_credential_of_an_earlier_version_is_refused_in_words(timed: Node) -> None:
+    """§5.2: it is known, but nothing that could be checked is known of it; and its entry is brought to the new form."""
+    file = made(timed)
+    credential = credential_of(file)
+    entry = timed.coordinator.get(service.CREDENTIALS)
+    assert entry is not None
+    row = json.loads(entry.value)["credentials"][0]
+    kept = {name: value for name, value in row.items() if name not in {"public", "identity"}}
+    used = kept | {"id": ids.new_id(), "node_id": "node3", "used_at": row["expires_at"]}
+    rows = [one | {"digest": "ab" * 32} for one in (kept, used)]
+    first = {"format": "strongroom-credentials-1", "credentials": rows}
+    change = Change(canonical.dumps(first), entry.version)
+    timed.coordinator.put({service.CREDENTIALS: change})
+    refuse(timed, file, credential, "was made by an earlier version")
+    assert [one["held_back"] for one in told(timed, "NODE_REFUSED")] == [0]
+    other = made(timed)
+    assert other.node_id == "node4"
+    ask(timed, other, credential_of(other))
+    entry = timed.coordinator.get(service.CREDENTIALS)
+    assert entry is not None
+    assert b"strongroom-credentials-2" in entry.value
+    assert b"digest" not in entry.value
+    refuse(timed, file, credential, "was made by an earlier version")
+
+
+def test_a_request_of_an_earlier_version_is_refused_in_words(served: Served) -> None:
+    members = {"installation_id": ids.new_id(), "node_id": "node2", "credential_id": ids.new_id()}
+    body = json.dumps(members | {"secret": "AAAA", "request_key": "AAAA"}).encode()
+    status, answer = post(served.port, body)
+    assert status == 400
+    assert "of an earlier version" in answer["error"]
+    assert "new bootstrap file" in answer["hint"]
 
 
 def test_a_first_node_may_take_the_place(tmp_path: Path) -> None:
     """What an attempt for a further node left is removed with all that was built aside."""
-    request_key.ensure(tmp_path)
+    own_keys.ensure(tmp_path, ids.new_id(), "node2")
     create.create_node(str(tmp_path), "admin", SecretBytes(b"correct horse battery"))
     assert [path.name for path in tmp_path.iterdir()] == ["tabsvc"]

@@ -12,7 +12,7 @@ import pytest
 from strongroom.clock import SystemClock
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.crypto import age
-from strongroom.joining import bootstrap_file, prepared
+from strongroom.joining import bootstrap_file, own_keys, prepared
 from strongroom.node import environment
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
@@ -57,7 +57,7 @@ def test_no_key_of_extracts_and_no_setting_is_in_it(node: Node, tsm: Tsm) -> Non
     raw += [value.encode() for value in document.values.values()]
     assert not [value for value in raw if value in text]
     assert made.file.credential is not None
-    secret = made.file.credential.secret.reveal()
+    secret = made.file.credential.seed.reveal()
     for path in node.paths.root.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
@@ -138,6 +138,7 @@ def test_a_node_is_prepared_and_admitted(served: Served, tsm: Tsm, tmp_path: Pat
         "events",
         "keystore",
         "logs",
+        "node.json",
         "prepared.json",
     }
     ids = [event["id"] for event in second.events.read()]
@@ -148,6 +149,8 @@ def test_a_node_is_prepared_and_admitted(served: Served, tsm: Tsm, tmp_path: Pat
     assert note is not None
     assert note.is_admitted
     assert note.credential is None
+    assert (home / "tabsvc/node.json").stat().st_mode & 0o777 == 0o600
+    assert admitted["fingerprint"] == own_keys.read(second.paths).public.fingerprint
 
 
 def test_a_prepared_node_says_so(served: Served, tsm: Tsm, tmp_path: Path) -> None:
@@ -210,5 +213,23 @@ def test_nobody_answers(node: Node, tsm: Tsm, tmp_path: Path) -> None:
     note = prepared.find(DataPaths(home))
     assert note is not None
     assert note.credential == made.file.credential
-    assert "secret" not in repr(note)
+    assert "seed" not in repr(note)
     assert "not admitted yet" in tsm("strongroom", home, "status").err
+
+
+def test_a_node_that_an_earlier_version_prepared_is_known(
+    node: Node, tsm: Tsm, tmp_path: Path
+) -> None:
+    """Its credential, a secret that would be sent, is taken nowhere any more; what it is, is still told."""
+    made = node.topology.make_bootstrap_file(ACTOR, BootstrapRequest("x"))
+    Path("file").write_bytes(made.text.reveal())
+    home = tmp_path / "two"
+    tsm("initialize-tsm", home, "-b", "file")
+    path = home / "tabsvc/prepared.json"
+    members = json.loads(path.read_bytes())
+    members["credential"] = {"id": members["credential"]["id"], "secret": "AAAA"}
+    path.write_text(json.dumps(members | {"format": "strongroom-prepared-1", "request_key": "AA"}))
+    assert "not admitted yet" in tsm("strongroom", home, "status").err
+    note = prepared.find(DataPaths(home))
+    assert note is not None
+    assert note.credential is None

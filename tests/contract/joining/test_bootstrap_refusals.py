@@ -1,6 +1,5 @@
 """Bootstrap files that prepare nothing, and requests that admit nobody (S16)."""
 
-import base64
 import http.client
 import json
 import os
@@ -17,9 +16,12 @@ from typing import Any
 import pytest
 
 from strongroom.clock import FixedClock, SystemClock
+from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import admission
 from strongroom.errors import StateError
+from strongroom.joining import admission_request, node_keys
+from strongroom.joining.bootstrap_file import Credential
 from strongroom.node import create, opening
 from strongroom.node.opening import Node
 from strongroom.services.nodes.admit import BootstrapRequest
@@ -241,15 +243,11 @@ def test_a_request_that_does_not_end(asked: Served, monkeypatch: pytest.MonkeyPa
 
 def test_a_credential_that_nobody_knows(asked: Served) -> None:
     document = asked.node.configuration.document()
-    body = {
-        "installation_id": document.installation_id,
-        "node_id": "node2",
-        "credential_id": document.configuration_key_id,
-        "secret": base64.b64encode(bytes(32)).decode(),
-        "request_key": base64.b64encode(bytes(32)).decode(),
-    }
+    credential = Credential(document.configuration_key_id, rng.new_key())
+    keys = node_keys.make(document.installation_id, "node2")
+    body = admission_request.serialize(admission_request.make(keys, credential, bytes(32)))
     before = len(told(asked.node, "NODE_REFUSED"))
-    status, answer = ask(asked.port, json.dumps(body).encode())
+    status, answer = ask(asked.port, body)
     assert (status, answer["error"]) == (401, "nobody knows this credential")
     (refused,) = told(asked.node, "NODE_REFUSED")[before:]
     assert refused["credential_id"] == document.configuration_key_id

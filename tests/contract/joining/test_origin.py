@@ -82,13 +82,13 @@ def test_the_maker_shows_the_fingerprint(node: Node, tsm: Tsm) -> None:
     said = tsm("tsm", node.paths.root, *words)
     assert said.code == 0
     assert f"fingerprint of the installation: {node.identity.fingerprint()};" in said.err
-    assert json.loads(Path("file").read_bytes())["format"] == "strongroom-bootstrap-2"
+    assert json.loads(Path("file").read_bytes())["format"] == "strongroom-bootstrap-3"
     assert told(node, "BOOTSTRAP_FILE_MADE")
 
 
 def test_a_file_that_nobody_signed_is_none_of_ours(node: Node, tsm: Tsm, tmp_path: Path) -> None:
     """§7: taking identity and signature away leads back to the first form, which a fingerprint refuses."""
-    made = node.topology.make_bootstrap_file(ACTOR, BootstrapRequest("x"))
+    made = node.topology.make_bootstrap_file(ACTOR, BootstrapRequest("x", credential=False))
     file = made.file
     members = json.loads(made.text.reveal())
     kept = {name: value for name, value in members.items() if name not in {"identity", "signature"}}
@@ -105,3 +105,21 @@ def test_a_file_that_nobody_signed_is_none_of_ours(node: Node, tsm: Tsm, tmp_pat
     said = tsm("initialize-tsm", home, "-b", "file")
     assert said.code == 0, said.err
     assert "whose file it was is not proved" in said.err
+
+
+@pytest.mark.parametrize("named", [bootstrap_file.FIRST_FORMAT, bootstrap_file.SECOND_FORMAT])
+def test_a_file_of_an_earlier_version_with_a_credential(
+    node: Node, tsm: Tsm, tmp_path: Path, named: str
+) -> None:
+    """§7.1: a clear sentence, before anything is written or asked."""
+    made = node.topology.make_bootstrap_file(ACTOR, BootstrapRequest("x"))
+    members = json.loads(made.text.reveal()) | {"format": named}
+    members["credential"] = {"id": members["credential"]["id"], "secret": "AAAA"}
+    if named == bootstrap_file.FIRST_FORMAT:
+        del members["identity"], members["signature"]
+    Path("file").write_bytes(dumps(members, ASCII_LINE))
+    said = tsm("initialize-tsm", tmp_path / "two", "-b", "file")
+    assert said.code == 21
+    assert "was made by an earlier version" in said.err
+    assert "make a new one with 'tsm topology nodes get-bootstrap-file'" in said.err
+    assert nothing_there(tmp_path / "two")

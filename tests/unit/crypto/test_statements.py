@@ -95,8 +95,10 @@ def test_what_is_said() -> None:
     assert said.of_manifest(b"manifest") == hashlib.sha256(b"manifest").digest()
     assert said.of_log_key("node1", KEY.public, 258) == b"node1\0" + KEY.public + bytes(6) + b"\1\2"
     assert said.of_identity(KEY.public, OTHER.public) == KEY.public + OTHER.public
-    admission = said.of_admission("node2", one, b"request", bytes(32), b"\1" * 32)
-    assert len(admission) == 6 + 16 + 32 + 32 + 32
+    keys = (b"\1" * 32, b"\2" * 32)
+    admission = said.of_admission("node2", one, KEY.public, keys, b"\3" * 32)
+    whole = bytes.fromhex(one.replace("-", "")) + KEY.public + b"".join(keys) + b"\3" * 32
+    assert admission == b"node2\0" + whole
 
 
 def test_parts_of_other_lengths_are_refused() -> None:
@@ -106,7 +108,7 @@ def test_parts_of_other_lengths_are_refused() -> None:
     with pytest.raises(UsageError, match="31 bytes, not 32"):
         said.of_identity(KEY.public, bytes(31))
     with pytest.raises(UsageError, match="16 bytes, not 32"):
-        said.of_admission("node2", new_id(), b"", bytes(32), bytes(16))
+        said.of_admission("node2", new_id(), KEY.public, (bytes(32), bytes(32)), bytes(16))
 
 
 # ---- fingerprint (2) ---------------------------------------------------------------------------------

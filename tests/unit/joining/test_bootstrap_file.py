@@ -58,7 +58,7 @@ REFUSED = {
     "too deep": (b"[" * 100_000, "no bootstrap file"),
     "settings": (b'{"configKeys":{}}\n', "no bootstrap file"),
     "a list": (b"[]\n", "no bootstrap file"),
-    "newer": (changed(format="strongroom-bootstrap-3"), "version that is not known here"),
+    "newer": (changed(format="strongroom-bootstrap-4"), "version that is not known here"),
     "another layout": (json.dumps(json.loads(DATA)).encode(), "not in canonical form"),
     "no last line break": (DATA[:-1], "not in canonical form"),
     "one member more": (changed(extra="x"), "a member is missing or not known"),
@@ -78,9 +78,17 @@ REFUSED = {
     "no hex": (changed(mac="xyz"), "'mac' is no 32 bytes"),
     "upper-case hex": (changed(mac="AB" * 32), "'mac' is no 32 bytes"),
     "no credential": (changed(credential={"id": ids.new_id()}), "a member is missing or not known"),
-    "short secret": (
-        changed(credential={"id": ids.new_id(), "secret": "AAAA"}),
+    "short seed": (
+        changed(credential={"id": ids.new_id(), "seed": "AAAA"}),
         "no 32 bytes in base64",
+    ),
+    "a secret of an earlier form": (
+        changed(credential={"id": ids.new_id(), "secret": "AAAA"}),
+        "a member is missing or not known",
+    ),
+    "a credential of the second form": (
+        changed(format="strongroom-bootstrap-2", credential={"id": ids.new_id(), "secret": "AAAA"}),
+        "made by an earlier version",
     ),
     "clear text over a network": (changed(server="http://example.test"), "reached by https"),
     "half a bracket": (changed(server="https://[::1"), "no address of a server"),

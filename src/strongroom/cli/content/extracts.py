@@ -6,13 +6,12 @@ What tabcmd cannot say (clients.md, section 0): counts, a receipt, and an exit c
 import argparse
 from typing import TYPE_CHECKING, TypedDict
 
+from strongroom.cli.content import extract_store
 from strongroom.cli.terminal import columns, parsing, short_ids, shown_paths, sizes
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from strongroom.repository.rows import ContentRow
 
 _VERBS = {
@@ -37,6 +36,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     listing.set_defaults(run=_list)
     for name, (kind, text) in _VERBS.items():
         _add_work(commands.add_parser(name, help=text, description=text), kind)
+    extract_store.add_commands(commands)
     return parser
 
 
@@ -66,7 +66,7 @@ def _add_work(command: argparse.ArgumentParser, kind: str) -> None:
 def _list(arguments: argparse.Namespace, session: Session) -> int:
     extracts = session.node.extract_list
     site = short_ids.site(session, arguments.site)
-    found = [_json(row, extracts.path(row)) for row in extracts.of_site(site.id)]
+    found = [_json(row, extracts.place(row)) for row in extracts.of_site(site.id)]
     if arguments.json:
         session.out_json(found)
         return 0
@@ -100,7 +100,7 @@ class _Extract(TypedDict):
     path: str
 
 
-def _json(row: "ContentRow", path: "Path") -> _Extract:
+def _json(row: "ContentRow", path: str) -> _Extract:
     from strongroom.repository.rows import ContentState
 
     return {
@@ -110,7 +110,7 @@ def _json(row: "ContentRow", path: "Path") -> _Extract:
         "state": ContentState(row.state).words,
         "mek_id": row.mek_id or None,
         "bytes": row.plaintext_bytes,
-        "path": str(path),
+        "path": path,
     }
 
 

@@ -6,11 +6,11 @@ import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
-from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, StateError
 from strongroom.joining import admission_request
 from strongroom.joining.admission_request import AdmissionRequest
 from strongroom.joining.bootstrap_file import BootstrapFile
+from strongroom.joining.node_keys import NodeKeys
 
 _WAIT_S = 10.0
 _ATTEMPTS = 2
@@ -19,12 +19,12 @@ _MOST_BYTES = 64 << 10
 _PATH = "/tsm/nodes"
 
 
-def ask(file: BootstrapFile, request_key: SecretBytes) -> bool:
+def ask(file: BootstrapFile, own: NodeKeys) -> bool:
     """Have the node of a bootstrap file admitted; False if no server answers, or the file has no address or credential.
 
     Args:
         file: A bootstrap file that was proved.
-        request_key: The node's own; with the same one a second call gets the same admission.
+        own: The node's own keys; with the same ones a second call gets the same admission.
 
     Raises:
         AuthenticationError: The node is refused: its credential is unknown, used, expired or outdated.
@@ -32,7 +32,7 @@ def ask(file: BootstrapFile, request_key: SecretBytes) -> bool:
     """
     if file.credential is None or not file.server:
         return False
-    request = AdmissionRequest(file.installation_id, file.node_id, file.credential, request_key)
+    request = admission_request.make(own, file.credential, file.identity)
     answered = _answered(file.server, request)
     if answered is None:
         return False
@@ -65,7 +65,7 @@ def _post(server: str, request: AdmissionRequest) -> tuple[int, dict[str, Any]]:
     parts = urlsplit(server)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_WAIT_S)
-    body = admission_request.serialize(request).reveal()
+    body = admission_request.serialize(request)
     try:
         connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -61,6 +61,10 @@ class KeptLog(Protocol):
 class UpkeepServices(Protocol):
     """The services behind the upkeep of a serving node."""
 
+    def sweep_files(self) -> int:
+        """Remove what nobody needs any longer from the file store, while processes work."""
+        ...
+
     def remove_unfinished(self) -> int:
         """Remove the stored files that dead processes had not made visible; returns how many went."""
         ...

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from strongroom.services.secrets.scope import Outcome
 
 INTERVAL_S = 600.0
+SWEEP_S = 86_400.0
+"""The time between two sweeps of the file store, which reads the names of all files."""
 _END_WAIT_S = 10.0
 """The time for a task to end; a task that hangs ends with the process, and is done at the next start."""
 _log = logging.getLogger("strongroom.web.upkeep")
@@ -112,7 +115,11 @@ def kept_up(node: UpkeepServices, interval_s: float = INTERVAL_S) -> Iterator[No
     def work() -> None:
         # not at_start: nobody waits for a hung component, or for a long log
         attempt(lambda: check_event_log(node), lambda: finish_rotations(node))
+        swept = time.monotonic()
         while not stopping.wait(interval_s):
+            if time.monotonic() - swept >= SWEEP_S:
+                swept = time.monotonic()
+                attempt(node.sweep_files)
             attempt(
                 lambda: regularly(node),
                 lambda: rotate_due(node),

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from strongroom.coordination.base import EntryStore
     from strongroom.coordination.entries import EntryKeys
     from strongroom.coordination.proved import ProvedCoordinator
-    from strongroom.filestore.local import LocalFileStore
+    from strongroom.filestore.base import NodeFiles
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.node.outside import OutsideServices
+    from strongroom.objectstore.bucket import Bucket
     from strongroom.repository.marks_alone import Marks
     from strongroom.repository.unit_of_work import Repository, Transaction
     from strongroom.repository.workflow_database import WorkflowDatabase
@@ -188,15 +189,53 @@ class Ports:
         LocalCoordinator.create(self.paths.coordination, self.paths.locks)
 
     @cached_property
-    def files(self) -> "LocalFileStore":
-        """The file store of this node."""
-        from strongroom.filestore.local import LocalFileStore
+    def files(self) -> "NodeFiles":
+        """The file store of this node: its disk, or the object store that all nodes share.
 
-        return LocalFileStore(self.paths.extracts, self.file_modes)
+        Raises:
+            StateError: The files are being moved from one to the other.
+        """
+        from strongroom.extracts import place
+
+        return self.file_store(place.in_force(self.coordinator))
+
+    def file_store(self, address: str) -> "NodeFiles":
+        """The store of an address.
+
+        Raises:
+            UsageError: The text is no address.
+        """
+        from strongroom.extracts import place
+
+        if address == place.DISK:
+            from strongroom.filestore.local import LocalFileStore
+
+            return LocalFileStore(self.paths.extracts, self.file_modes)
+        from strongroom.objectstore.store import ObjectFileStore
+
+        store = ObjectFileStore(self.bucket(address), self.paths.node_id)
+        self._closing.callback(store.close)
+        return store
+
+    def bucket(self, address: str) -> "Bucket":
+        """The objects of an address.
+
+        Raises:
+            UsageError: The text is no address.
+        """
+        from strongroom.objectstore import address as addresses
+        from strongroom.objectstore.bucket import Bucket
+        from strongroom.objectstore.connection import Connection
+
+        return Bucket(Connection(addresses.parse(address)))
 
     def remove_unfinished(self) -> int:
         """Remove the stored files that dead processes had not made visible; returns how many went."""
-        return len(self.files.remove_leftovers())
+        return self.files.remove_leftovers()
+
+    def sweep_files(self) -> int:
+        """Remove what nobody needs any longer from the file store, while processes work; returns how many files went."""
+        return self.files.sweep()
 
     def close(self) -> None:
         """Close the stores that were opened."""

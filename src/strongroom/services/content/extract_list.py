@@ -1,6 +1,5 @@
 """Lists and finds the extracts of a site for the command line."""
 
-from pathlib import Path
 from typing import Protocol
 
 from strongroom.errors import NotFoundError, UsageError
@@ -12,10 +11,10 @@ from strongroom.system.plural import counted
 
 
 class LocatesFiles(Protocol):
-    """A file store whose files lie in a folder."""
+    """A file store that says where its files lie."""
 
-    def path(self, key: str) -> Path:
-        """Where the file of a storage key lies."""
+    def place_of(self, key: str) -> str:
+        """Where the file of a storage key lies: a path, or the address of an object."""
         ...
 
 
@@ -59,9 +58,9 @@ class ExtractList:
             )
         return found[0]
 
-    def path(self, row: ContentRow) -> Path:
-        """Where the extract's file lies."""
-        return self._files.path(row.storage_key)
+    def place(self, row: ContentRow) -> str:
+        """Where the extract's file lies: a path, or the address of an object."""
+        return self._files.place_of(row.storage_key)
 
 
 def _is_extract(row: ContentRow) -> bool:

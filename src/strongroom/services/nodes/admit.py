@@ -2,8 +2,8 @@
 
 The bootstrap file holds keystore, configuration keys and a one-time credential; RMK, MEKs and values of the
 configuration are not in it. It is made under the lock of the key management, or its keystore and its records could come
-from before and after a change. The installation stores only a digest of the credential. Admission requests come from
-strangers (S16).
+from before and after a change. The installation stores only the public key of the credential. Admission requests come
+from strangers (S16).
 """
 
 from dataclasses import dataclass
@@ -167,7 +167,7 @@ class TopologyService:
         """Admit a prepared node by its one-time credential; a repetition of the same request is admitted again (§3.5).
 
         A stranger's request must cost little and delay nobody: an unknown or exhausted credential is refused before any
-        lock is taken, and a wrong secret before the keystore is opened (format/bootstrap-file.md §3.6).
+        lock is taken, and a wrong signature before the keystore is opened (format/bootstrap-file.md §3.6).
 
         Raises:
             AuthenticationError: The request is refused; an event gives the reason.
@@ -178,12 +178,12 @@ class TopologyService:
             issued, version = self._issued()
             # while we waited for the lock, other requests may have exhausted the credential
             found = self._welcome(issued, request)
-            credential = request.credential
             try:
-                credentials.check_secret(found, credential)
+                credentials.check_signatures(found, request)
                 document, now = ports.configuration.document(), ports.clock.now()
                 _check_installation(request.installation_id, document)
-                admitted = credentials.admit(issued, request, self._generation(document), now)
+                present = self._generation(document, ports.identity.key().identity)
+                admitted = credentials.admit(issued, request, present, now)
             except AuthenticationError as error:
                 self._put(credentials.with_refusal(issued, request), version)
                 self._log_refusal(request, error)
@@ -194,7 +194,11 @@ class TopologyService:
             held_back = self._repeated.turn() if again else 0
             if held_back is not None:
                 event = events.node_admitted(
-                    request.node_id, credential.id, again=again, held_back=held_back
+                    request.node_id,
+                    request.credential_id,
+                    fingerprint=request.keys.fingerprint,
+                    again=again,
+                    held_back=held_back,
                 )
                 ports.event_log.append([event])
 
@@ -207,10 +211,10 @@ class TopologyService:
     # ---- inside ----------------------------------------------------------------------------------
 
     def _welcome(self, issued: Issued, request: AdmissionRequest) -> IssuedCredential:
-        """The issued credential that a request names; raises if the credential is unknown or exhausted."""
-        found = credentials.find(issued, request.credential.id)
-        if found is None or found.is_exhausted:
-            refusal = credentials.unwelcome(found, request.credential)
+        """The issued credential that a request names; raises if it is unknown, of an earlier version, or exhausted."""
+        found = credentials.find(issued, request.credential_id)
+        if found is None or found.is_earlier or found.is_exhausted:
+            refusal = credentials.unwelcome(found, request)
             held_back = self._strangers.turn()
             if held_back is not None:
                 self._log_refusal(request, refusal, held_back)
@@ -220,7 +224,7 @@ class TopologyService:
     def _log_refusal(
         self, request: AdmissionRequest, error: AuthenticationError, held_back: int = 0
     ) -> None:
-        node_id, credential_id = request.node_id, request.credential.id
+        node_id, credential_id = request.node_id, request.credential_id
         refused = events.node_refused(
             node_id, credential_id, reason=error.message, held_back=held_back
         )
@@ -232,17 +236,18 @@ class TopologyService:
 
     def _issued(self) -> tuple[Issued, int]:
         entry = self._ports.coordinator.get(CREDENTIALS)
-        return (credentials.parse(entry.value), entry.version) if entry else ((), 0)
+        return (credentials.parse(entry.value), entry.version) if entry else (Issued(), 0)
 
-    def _generation(self, document: "ConfigDocument") -> Generation:
-        return Generation(self._ports.directory.load().newest, document.configuration_key_id)
+    def _generation(self, document: "ConfigDocument", identity: InstallationIdentity) -> Generation:
+        newest = self._ports.directory.load().newest
+        return Generation(newest, document.configuration_key_id, identity.public)
 
     def _new_file(
         self, wanted: BootstrapRequest, issued: Issued, identity: InstallationIdentity
     ) -> BootstrapFile:
         ports, directory = self._ports, self._ports.directory
         document = ports.configuration.document()
-        generation, now = self._generation(document), ports.clock.now()
+        generation, now = self._generation(document, identity), ports.clock.now()
         is_embedded = wanted.credential and self.embeds_credentials
         records = directory.primary.with_name(keys.FILE_NAME)
         password = guarded_files.read(directory.password_file, _PASSWORD_BYTES).removesuffix(b"\n")
@@ -310,6 +315,6 @@ def _check_installation(installation_id: str, document: "ConfigDocument") -> Non
 
 
 def _remembered(file: BootstrapFile, credential: Credential) -> IssuedCredential:
-    generation = Generation(file.master_key, file.configuration_key_id)
-    digest = credentials.digest(credential)
-    return IssuedCredential(credential.id, file.node_id, digest, file.expires_at, generation)
+    generation = Generation(file.master_key, file.configuration_key_id, file.identity)
+    public = credential.key.public
+    return IssuedCredential(credential.id, file.node_id, public, file.expires_at, generation)

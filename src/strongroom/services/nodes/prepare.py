@@ -1,4 +1,4 @@
-"""Prepares a further node before it joins: keystore replicas, configuration keys, and the record of its preparation (C-22).
+"""Prepares a further node before it joins: keystore, configuration keys, keys of its own, the record of its preparation (C-22).
 
 All is made in a folder that the caller gives and renames to its final name in one step. A prepared node has neither
 coordination database nor repository, since it will use those of the cluster.
@@ -8,19 +8,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from strongroom.configuration_keys import keys
-from strongroom.crypto.secret import SecretBytes
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
-from strongroom.joining import prepared
+from strongroom.joining import own_keys, prepared
 from strongroom.joining.bootstrap_file import BootstrapFile
+from strongroom.joining.node_keys import NodeKeys
 from strongroom.joining.prepared import PreparedNode
 from strongroom.keystore import replicas
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.runtime.paths import DataPaths
 from strongroom.system import durable
 
-Admit = Callable[[BootstrapFile, SecretBytes], bool]
-"""Asks the installation to admit a node, given its file and the key of its request; False if no server could be asked."""
+Admit = Callable[[BootstrapFile, NodeKeys], bool]
+"""Asks the installation to admit a node, given its file and its own keys; False if no server could be asked."""
 
 
 class PreparePorts(NamedTuple):
@@ -33,15 +33,15 @@ class PreparePorts(NamedTuple):
 
 
 def prepare(
-    ports: PreparePorts, file: BootstrapFile, request_key: SecretBytes, admit: Admit, actor: str
+    ports: PreparePorts, file: BootstrapFile, own: NodeKeys, admit: Admit, actor: str
 ) -> PreparedNode:
     """Write the node's files, read each key file back and open it, then ask for admission.
 
     Args:
         ports: The ports of the folder in which the node is prepared.
         file: A bootstrap file that was proved.
-        request_key: The key of the admission request. It is the same at every attempt, so that a repetition after a
-            crash is recognised as the same request and not refused as a second use of the credential.
+        own: The node's own keys. They are the same at every attempt, so that a repetition after a crash is recognised
+            as the same request and not refused as a second use of the credential.
         admit: Asks the installation.
         actor: The person or process that prepares the node, for the events.
 
@@ -56,8 +56,9 @@ def prepare(
     with directory.changing():
         directory.spread(replicas.FILE_NAME, file.keystore, lambda _: directory.load())
         directory.spread(keys.FILE_NAME, file.configuration_keys, lambda _: None)
-    is_admitted = admit(file, request_key)
-    node = prepared.of_file(file, request_key, is_admitted=is_admitted)
+    own_keys.write(ports.paths, own)
+    is_admitted = admit(file, own)
+    node = prepared.of_file(file, is_admitted=is_admitted)
     prepared.write(ports.paths, node, ports.file_modes)
     server = file.server if is_admitted else ""
     ports.event_log.append(

@@ -180,7 +180,7 @@ def test_a_job_that_leaves_something_behind_fails_and_names_it(
 ) -> None:
     good = publish(node, "good", b"good", encrypted=True)
     bad = publish(node, "bad", b"bad", encrypted=True)
-    path = node.files.path(bad.storage_key)
+    path = Path(node.files.place_of(bad.storage_key))
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     assert run("extracts", "reencrypt", "--site", "default", "--wait", "--json") == 1
     told = capsys.readouterr()

@@ -299,7 +299,7 @@ def test_an_extract_of_a_site_is_told(tool: Tool, capsys: pytest.CaptureFixture[
     with node.vault.create(Placement(site, extract), encrypted=True) as out:
         out.write(b"extract")
         stored = out.commit()
-    path = node.files.path(stored.storage_key)
+    path = Path(node.files.place_of(stored.storage_key))
     node.close()
     assert tool.inside("verify", path) == 0
     said = capsys.readouterr()

@@ -225,12 +225,14 @@ def test_stored_extracts_of_both_in_one_store(tool: Tool, version: int) -> None:
                 out.write(DATA)
                 stored.append(out.commit())
         for one in stored:
-            path = node.files.path(one.storage_key)
+            path = Path(node.files.place_of(one.storage_key))
             assert path.stat().st_size == one.stored_bytes
             assert node.vault.verify(one, place) == len(DATA)
             with pytest.raises(IntegrityError):
                 node.vault.verify(one, Placement(SITE, new_id()))
-        found = [header_of(node.files.path(one.storage_key)).prelude.format for one in stored]
+        found = [
+            header_of(Path(node.files.place_of(one.storage_key))).prelude.format for one in stored
+        ]
         assert found == [3 - version, version]
         node.meks.rotate("os:tester")
         active = node.envelope_keys.active_mek_id
@@ -238,7 +240,7 @@ def test_stored_extracts_of_both_in_one_store(tool: Tool, version: int) -> None:
             assert node.vault.rewrap(one, place).mek_id == active
             assert node.vault.mek_ids(one.storage_key) == {active}
             again = node.vault.reencrypt(one, place)
-            path = node.files.path(again.storage_key)
+            path = Path(node.files.place_of(again.storage_key))
             assert header_of(path).prelude.format == version
             assert path.stat().st_size == again.stored_bytes
             row = {"file_id": again.file_id, "site_id": SITE, "id": EXTRACT}

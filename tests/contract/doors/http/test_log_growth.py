@@ -1,8 +1,6 @@
 """Whoever has no account cannot make the event log grow: each route, asked as nobody (finding S8, ST)."""
 
-import base64
 import http.client
-import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,6 +16,8 @@ from strongroom.doors.http import upkeep
 from strongroom.doors.tableau.table import ROUTES
 from strongroom.errors import AuthenticationError
 from strongroom.ids import new_id
+from strongroom.joining import admission_request, node_keys
+from strongroom.joining.bootstrap_file import Credential
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from tests.contract.conftest import ADMIN, ADMIN_PASSWORD
@@ -34,14 +34,9 @@ def _sign_in(**credentials: str) -> str:
 
 
 def _admission(number: int) -> bytes:
-    members = {
-        "installation_id": new_id(),
-        "node_id": f"node{number + 2}",
-        "credential_id": new_id(),
-        "secret": base64.b64encode(bytes(32)).decode(),
-        "request_key": base64.b64encode(rng.new_key().reveal()).decode(),
-    }
-    return json.dumps(members).encode()
+    keys = node_keys.make(new_id(), f"node{number + 2}")
+    credential = Credential(new_id(), rng.new_key())
+    return admission_request.serialize(admission_request.make(keys, credential, bytes(32)))
 
 
 def _bodies(route: str, number: int) -> list[bytes | str]:

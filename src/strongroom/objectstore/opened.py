@@ -1,0 +1,106 @@
+"""An open file of an object store: its header from memory, its body by ranges, read ahead where they follow one another."""
+
+import threading
+from concurrent.futures import Executor, Future
+from typing import Final
+
+from strongroom.errors import NotFoundError
+from strongroom.objectstore import heads
+from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.head import Head
+
+BLOCK_BYTES: Final = 4 << 20
+_MOST_BLOCKS: Final = 3
+
+
+class OpenedObject:
+    """A file of which the head was read; threads may share it.
+
+    Args:
+        bucket: The objects of the store.
+        key: The key of the file.
+        found: The head of the file when it was opened.
+        pool: Runs the requests that read ahead.
+    """
+
+    def __init__(self, bucket: Bucket, key: str, found: Head, pool: Executor) -> None:
+        self._bucket, self._key, self._head, self._pool = bucket, key, found, pool
+        self._lock = threading.Lock()
+        self._blocks: dict[int, Future[bytes]] = {}
+        self._next = 0
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes."""
+        return self._head.size
+
+    def read_into_at(self, offset: int, target: memoryview) -> int:
+        """Fill the buffer from this offset on; less only at the end of the file.
+
+        Raises:
+            NotFoundError: The file was deleted long ago, and its body swept meanwhile.
+            StorageError: The store refuses, or does not answer.
+        """
+        target = target.cast("B")[: max(0, self.size - offset)]
+        done = 0
+        while done < len(target):
+            piece = self._piece(offset + done, len(target) - done)
+            target[done : done + len(piece)] = piece
+            done += len(piece)
+        return done
+
+    def close(self) -> None:
+        """Drop what was read ahead."""
+        with self._lock:
+            blocks, self._blocks = list(self._blocks.values()), {}
+        for block in blocks:
+            block.cancel()
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _piece(self, offset: int, most: int) -> bytes | memoryview:
+        header = self._head.header
+        if offset < len(header):
+            return header[offset : offset + most]
+        at = offset - len(header)
+        number = at // BLOCK_BYTES
+        block = self._block(number)
+        if block is None:
+            # somewhere else than where the last reader was: no more than what is asked for
+            return self._range(at, min(most, BLOCK_BYTES))
+        start = at - number * BLOCK_BYTES
+        return memoryview(block.result())[start : start + most]
+
+    def _block(self, number: int) -> "Future[bytes] | None":
+        """The block, if readers have come to it one after the other; the next one is then asked for as well."""
+        with self._lock:
+            if number in self._blocks:
+                found = self._blocks[number]
+            elif number == self._next:
+                found = self._fetch(number)
+            else:
+                self._next = number + 1
+                return None
+            if number + 1 not in self._blocks and number + 1 < self._count:
+                self._fetch(number + 1)
+            self._next = max(self._next, number + 1)
+            return found
+
+    def _fetch(self, number: int) -> "Future[bytes]":
+        while len(self._blocks) >= _MOST_BLOCKS:
+            del self._blocks[min(self._blocks)]
+        start = number * BLOCK_BYTES
+        count = min(BLOCK_BYTES, self._head.body_bytes - start)
+        self._blocks[number] = found = self._pool.submit(self._range, start, count)
+        return found
+
+    @property
+    def _count(self) -> int:
+        return -(-self._head.body_bytes // BLOCK_BYTES)
+
+    def _range(self, start: int, count: int) -> bytes:
+        name = heads.body_place(self._key, self._head.body_id)
+        try:
+            return self._bucket.read_range(name, start, count)
+        except MissingError:
+            raise NotFoundError(f"the file store has no file {self._key} any more") from None
