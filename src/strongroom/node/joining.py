@@ -11,6 +11,7 @@ from typing import NamedTuple
 from strongroom.clock import SystemClock
 from strongroom.cluster import services_file
 from strongroom.errors import StateError, StrongroomError
+from strongroom.eventlog import events
 from strongroom.joining import node_keys, own_keys, prepared
 from strongroom.joining.prepared import PreparedNode
 from strongroom.joining.registry import NodeState
@@ -72,6 +73,8 @@ def join(
             lambda: _outside(node).probe(), lambda: tuple(node.kms_store.prove().problems)
         )
         try:
+            if not cause:
+                _tell_prepared(node, waiting)
             state = service(node).tell(local_actor(), cause).state
         except StateError:
             raise
@@ -100,6 +103,27 @@ def ensure_registered(node: Node, actor: str) -> bool:
         installation_id = node.configuration.document().installation_id
         own_keys.write(paths, node_keys.make(installation_id, paths.node_id))
     return service(node).ensure_first(actor)
+
+
+def _tell_prepared(node: Node, waiting: PreparedNode) -> None:
+    """Write the events of the preparation, unless an earlier attempt has."""
+    if any(node.events.history(events.NODE_PREPARED)):
+        return
+    actor, node_id = local_actor(), waiting.node_id
+    fingerprint = node.identity.fingerprint()
+    master_key = node.keystore.load().newest
+    node.events.append(
+        [
+            events.key_moved(actor, "master", master_key, place=node_id),
+            events.node_prepared(
+                actor,
+                waiting.installation_id,
+                node_id,
+                server=waiting.server,
+                fingerprint=fingerprint,
+            ),
+        ]
+    )
 
 
 def _outside(node: Node) -> OutsideServices:

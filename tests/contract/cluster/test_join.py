@@ -59,9 +59,12 @@ def test_a_node_joins(cluster_home: Path, run: Run, tmp_path: Path) -> None:
     fingerprint = nodes(run, second)["node2"]["fingerprint"]
     with closing(opening.open_node(str(second))) as node:
         assert node.paths.node_id == "node2"
+        assert len(told(node, "NODE_PREPARED")) == 1
         [event] = told(node, "NODE_JOINED")
         assert event["fingerprint"] == fingerprint
         assert node.events.verify().is_whole
+    verified = run("strongroom", second, "events", "verify")
+    assert verified.code == 0, verified.err
     assert prepared.find(DataPaths(second)) is None
 
 
