@@ -77,7 +77,7 @@ def prepare(
     own_keys.write(ports.paths, own)
     node = admitted(ports, file, admit(file, own))
     if node.is_joining:
-        # its events come when it joins, by a log that can sign: earlier lines would be told as signed late
+        # the join writes the events, by a log that can sign: earlier lines would be told as signed late
         return node
     server = file.server if node.is_admitted else ""
     ports.event_log.append(
