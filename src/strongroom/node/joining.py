@@ -11,6 +11,7 @@ from typing import NamedTuple
 from strongroom.clock import SystemClock
 from strongroom.cluster import services_file
 from strongroom.errors import StateError, StrongroomError
+from strongroom.eventlog import events
 from strongroom.extracts import place
 from strongroom.joining import node_keys, own_keys, prepared
 from strongroom.joining.prepared import PreparedNode
@@ -72,6 +73,8 @@ def join(
         report("trying ZooKeeper, PostgreSQL, the keys and the store of extracts")
         cause = first_cause(lambda: _outside(node).probe(), lambda: _key_problems(node))
         try:
+            if not cause:
+                _tell_prepared(node, waiting)
             state = service(node).tell(local_actor(), cause).state
         except StateError:
             raise
@@ -112,6 +115,27 @@ def _key_problems(node: Node) -> tuple[str, ...]:
     if not problems and node.shares_files:
         proof.prove(node.bucket(place.in_force(node.coordinator)))
     return problems
+
+
+def _tell_prepared(node: Node, waiting: PreparedNode) -> None:
+    """Write the events of the preparation, unless an earlier attempt has."""
+    if any(node.events.history(events.NODE_PREPARED)):
+        return
+    actor, node_id = local_actor(), waiting.node_id
+    fingerprint = node.identity.fingerprint()
+    master_key = node.keystore.load().newest
+    node.events.append(
+        [
+            events.key_moved(actor, "master", master_key, place=node_id),
+            events.node_prepared(
+                actor,
+                waiting.installation_id,
+                node_id,
+                server=waiting.server,
+                fingerprint=fingerprint,
+            ),
+        ]
+    )
 
 
 def _outside(node: Node) -> OutsideServices:

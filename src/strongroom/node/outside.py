@@ -13,6 +13,7 @@ from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.coordination.zookeeper.settings import Credentials, ZookeeperSettings
 from strongroom.coordination.zookeeper.tree_user import TreeUser
 from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import StateError
 from strongroom.repository import postgres_address
 from strongroom.repository.rows import Owner
 from strongroom.repository.unit_of_work import BeforeCommit, Repository
@@ -117,10 +118,20 @@ class OutsideServices:
         yield from probe(self.file.services, self.zookeeper_settings(), self.postgres_passwords)
 
     def welcome(self) -> "Welcome":
-        """Addresses and passwords for another node that is to reach the same services; the paths are those of this node."""
+        """Addresses and passwords for another node that is to reach the same services; the paths are those of this node.
+
+        Raises:
+            StateError: A password is being changed: the new node could get the one that is about to be refused.
+        """
         from strongroom.joining.welcome import Welcome
 
         services = self.file.services
+        for name in self.file.secrets:
+            if self.file.is_changing(name):
+                raise StateError(
+                    f"the password for {name} is being changed: a new node could get the old one",
+                    hint=f"finish that first: 'strongroom cluster rotate-password {name}'",
+                )
         passwords = {name: self.passwords(name).present for name in self.file.secrets}
         return Welcome(services.zookeeper._asdict(), services.postgres, passwords)
 

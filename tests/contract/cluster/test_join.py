@@ -17,6 +17,7 @@ import pytest
 
 from strongroom.cli.node import admission
 from strongroom.clock import FixedClock, SystemClock
+from strongroom.cluster import services_file
 from strongroom.coordination.base import Change
 from strongroom.crypto import said
 from strongroom.crypto.installation_identity import IdentityKey
@@ -59,10 +60,34 @@ def test_a_node_joins(cluster_home: Path, run: Run, tmp_path: Path) -> None:
     fingerprint = nodes(run, second)["node2"]["fingerprint"]
     with closing(opening.open_node(str(second))) as node:
         assert node.paths.node_id == "node2"
+        assert len(told(node, "NODE_PREPARED")) == 1
         [event] = told(node, "NODE_JOINED")
         assert event["fingerprint"] == fingerprint
         assert node.events.verify().is_whole
+    verified = run("strongroom", second, "events", "verify")
+    assert verified.code == 0, verified.err
     assert prepared.find(DataPaths(second)) is None
+
+
+def test_nobody_is_told_a_password_that_is_being_changed(
+    cluster_home: Path, run: Run, tmp_path: Path
+) -> None:
+    """The node could get the one that is refused a moment later; its credential stays as it was."""
+    second = tmp_path / "two"
+    with web_client.serve(cluster_home) as served:
+        file, outside = make(served, run), served.node.outside
+        assert outside is not None
+        before = outside.file
+        key = outside.key_of(services_file.POSTGRES)
+        changing = before.begun(services_file.POSTGRES, SecretBytes(b"the next one"), key)
+        outside.write(changing, served.node.file_modes)
+        said = run("initialize-tsm", second, "-b", str(file))
+        assert "State: active" not in said.out
+        assert list(nodes(run, cluster_home)) == ["node1"]
+        outside.write(before, served.node.file_modes)
+        said = run("initialize-tsm", second, "-b", str(file))
+        assert said.code == 0, said.err
+        assert "State: active" in said.out
 
 
 # ---- interrupted, refused, altered ---------------------------------------------------------------

@@ -76,6 +76,9 @@ def prepare(
         directory.spread(keys.FILE_NAME, file.configuration_keys, lambda _: None)
     own_keys.write(ports.paths, own)
     node = admitted(ports, file, admit(file, own))
+    if node.is_joining:
+        # the join writes the events, by a log that can sign: earlier lines would be told as signed late
+        return node
     server = file.server if node.is_admitted else ""
     ports.event_log.append(
         [
