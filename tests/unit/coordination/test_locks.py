@@ -25,11 +25,15 @@ def named_locks() -> set[str]:
         node.value.value
         for _, module in modules()
         for node in module.body
-        if isinstance(node, ast.Assign)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
-        and any(isinstance(one, ast.Name) and one.id.endswith("LOCK") for one in node.targets)
+        and any(isinstance(one, ast.Name) and one.id.endswith("LOCK") for one in _targets(node))
     }
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def unnamed_locks() -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -425,6 +426,8 @@ def test_one_failing_thread_stops_the_others(work: str) -> None:
             reads.append(offset)
             if len(reads) == 1:
                 raise StorageError("input/output error")
+            # as a disk does: else one thread reads all before the other is let say that it failed
+            time.sleep(0.001)
             return len(target)
 
     source = _Zeros()

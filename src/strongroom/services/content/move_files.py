@@ -21,7 +21,7 @@ from strongroom.filestore.base import FileStore, NodeFiles, ReadableFile
 from strongroom.repository.unit_of_work import Repository
 from strongroom.system.plural import counted
 
-LOCK: Final = "extracts"
+LOCK = "extracts"
 _LOCK_WAIT_S: Final = 5.0
 _PIECE_BYTES: Final = 4 << 20
 _NAMED: Final = 5

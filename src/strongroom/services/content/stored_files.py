@@ -112,7 +112,7 @@ class StoredFiles:
             raise StateError(
                 "the file is not on this node: it lies on the disk of the node that took it,"
                 f" {' or '.join(others)}",
-                hint="ask that node: the nodes of a cluster do not share their files as yet",
+                hint="ask that node; nodes share their files in an object store: 'strongroom extracts move'",
             ) from None
 
     def current(self, stored: StoredFile, placement: Placement) -> StoredFile:
