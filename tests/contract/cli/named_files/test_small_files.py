@@ -42,6 +42,7 @@ KINDS: Mapping[str, str] = {
     "log": OWN_FORMAT,
     "zookeeper_ca": OWN_FORMAT,
     "zookeeper_certificate": OWN_FORMAT,
+    "postgres_ca": OWN_FORMAT,
 }
 #: Not read from standard input.
 BY_NAME_ONLY = {"ca_file"}
