@@ -218,6 +218,8 @@ def statements() -> dict[str, Any]:
         Purpose.IDENTITY: said.of_identity(key.public, bytes(32)),
         Purpose.ADMISSION: asked,
         Purpose.NODE_KEYS: asked,
+        Purpose.WELCOME: said.of_welcome("node2", b"\4" * 32, b"sealed answer"),
+        Purpose.PREFLIGHT: said.of_preflight("node2", b'{"at":"2026-11-30T06:00:00Z","cause":""}'),
     }
     made = [Statement(purpose, origin, payload) for purpose, payload in payloads.items()]
     raw = made[0].signed(key)
