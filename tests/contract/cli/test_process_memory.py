@@ -6,6 +6,7 @@ the node here is another user's.
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,9 +22,9 @@ Folder = Path
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """A node that another user made, with a file that it encrypted."""
-    place = tmp_path_factory.mktemp("stranger")
+def folder() -> Iterator[Folder]:
+    """A node that another user made, with a file that it encrypted; where that user comes to, as pytest's folders are not."""
+    place = Path(tempfile.mkdtemp(prefix="stranger-"))
     (place / "password").write_text("correct horse of a stranger\n")
     (place / "plain").write_bytes(bytes(4 << 20))
     for path in (place, *place.iterdir()):
@@ -33,9 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     )
     words = ["init", "--admin", "admin", "--admin-password-file", "password"]
     for line in (words, ["encrypt", "plain", "sealed"]):
-        done = subprocess.run(command(place, *line), cwd=place, capture_output=True, check=False)
+        done = subprocess.run(command(place, *line), capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
-    return place
+    yield place
+    privileges.do("rm", "-r", place, needs="a system that lets root remove files")
 
 
 def command(place: Folder, *words: str, program: Path = BIN / "strongroom") -> list[str]:
@@ -44,13 +46,13 @@ def command(place: Folder, *words: str, program: Path = BIN / "strongroom") -> l
         "HOME": str(place),
         "PATH": f"{BIN}:/usr/bin:/bin",
     }
-    return [*privileges.stranger(variables), str(program), *words]
+    return [*privileges.stranger(variables), "env", f"--chdir={place}", str(program), *words]
 
 
 @contextmanager
-def started(place: Folder, words: list[str]) -> Iterator[tuple[int, IO[bytes]]]:
+def started(words: list[str]) -> Iterator[tuple[int, IO[bytes]]]:
     process = subprocess.Popen(
-        words, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -101,7 +103,7 @@ def check_is_private(pid: int) -> None:
 def test_a_program_that_does_nothing_about_it_can_be_read(folder: Folder) -> None:
     """Else the others would prove nothing."""
     words = ["-c", "import time; print('ready', flush=True); time.sleep(600)"]
-    with started(folder, command(folder, *words, program=Path(sys.executable))) as (pid, out):
+    with started(command(folder, *words, program=Path(sys.executable))) as (pid, out):
         assert out.readline() == b"ready\n"
         [one] = programs(pid).values()
         assert owner_of_memory(one) == STRANGER
@@ -109,7 +111,7 @@ def test_a_program_that_does_nothing_about_it_can_be_read(folder: Folder) -> Non
 
 def test_server_and_backgrounder_keep_their_memory_to_themselves(folder: Folder) -> None:
     words = command(folder, "serve", "--host", "127.0.0.1", "--port", "0")
-    with started(folder, words) as (pid, out):
+    with started(words) as (pid, out):
         assert out.readline().startswith(b"ready: ")
         found = programs(pid)
         assert any("serve" in name for name in found)
@@ -125,7 +127,7 @@ def test_server_and_backgrounder_keep_their_memory_to_themselves(folder: Folder)
 
 def test_a_command_that_puts_out_plaintext_keeps_its_memory_to_itself(folder: Folder) -> None:
     """It waits, since nobody reads the rest: what it opened is in its memory."""
-    with started(folder, command(folder, "decrypt", "sealed", "-")) as (pid, out):
+    with started(command(folder, "decrypt", "sealed", "-")) as (pid, out):
         assert out.read(1) == b"\0"
         [one] = programs(pid).values()
         check_is_private(one)

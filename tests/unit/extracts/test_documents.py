@@ -32,6 +32,11 @@ def nested(depth: int, tag: bytes = b"connection") -> bytes:
 
 
 def peak_of(document: bytes) -> int:
+    """The least of some: other threads of the process allocate, too."""
+    return min(_peak_of(document) for _ in range(3))
+
+
+def _peak_of(document: bytes) -> int:
     tracemalloc.start()
     try:
         read(document)
