@@ -1,15 +1,33 @@
 """The port to the file store, which keeps the files of extracts, and to its handles for reading and writing at positions."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+from strongroom.errors import UsageError
 
 HEADER_BYTES: Final = 8192
 """Length of the part of a file that may change: the longest header of an envelope (format/envelope-2.md §1)."""
 BLOCK_BYTES: Final = 4096
 
+# The first character of a part is never a dot: this excludes "..", which would lead out of the store, and hidden files,
+# and so every temporary name.
+_KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,4}")
+
 Step = Callable[[bytes], bytes]
 """Returns the header after the next step, given the present one; the same if nothing is left to do."""
+
+
+def checked_key(key: str) -> str:
+    """A storage key as it is: 1 to 5 parts of safe names.
+
+    Raises:
+        UsageError: The text is no key.
+    """
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"not a storage key: {key!r}")
+    return key
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """The file store in a directory of this machine."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from strongroom.errors import IntegrityError, StorageError, UsageError
-from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, FileStat, Step
+from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, FileStat, Step, checked_key
 from strongroom.filestore.blockfile import (
     LockedHeader,
     NewFile,
@@ -21,9 +20,6 @@ from strongroom.system import durable
 from strongroom.system.durable import FileModes
 
 _SECTOR_BYTES = 512  # a sector that no step changes is not written: it may be the other slot
-# The first character of a part is never a dot: this excludes "..", which would lead out of the store, and hidden files,
-# and so every temporary name.
-_KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,4}")
 
 
 class LocalFileStore:
@@ -119,9 +115,7 @@ class LocalFileStore:
         Raises:
             UsageError: The text is no key.
         """
-        if not _KEY.fullmatch(key):
-            raise UsageError(f"not a storage key: {key!r}")
-        return self._root / key
+        return self._root / checked_key(key)
 
     def place_of(self, key: str) -> str:
         """Where the file of a key lies, for a person."""

@@ -291,10 +291,21 @@ class Bucket:
 
     def _once(self, what: str, ask: Callable[[Any], T]) -> T:
         client = self._connection.client()
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            NoCredentialsError,
+            PartialCredentialsError,
+        )
 
         try:
             return ask(client)
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise StorageError(
+                f"there are no credentials for the object store {self.address.shown}",
+                hint="attach a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of"
+                " 'strongroom serve' and of the command",
+            ) from self._connection.cause(error)
         except ClientError as error:
             raise self._of_answer(what, error) from self._connection.cause(error)
         except (BotoCoreError, OSError) as error:

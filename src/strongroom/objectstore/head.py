@@ -47,7 +47,8 @@ def parse(data: bytes) -> Head:
     body_bytes = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "big")
     is_one = (
         data.startswith(MAGIC)
-        and 0 < len(header) <= HEADER_BYTES
+        and len(data) >= FIXED_BYTES
+        and len(header) <= HEADER_BYTES
         and body_bytes <= _LONGEST_BODY
         and (body_bytes == 0 or len(header) == HEADER_BYTES)
     )

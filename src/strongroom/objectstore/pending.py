@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import Final
 
-from strongroom.errors import StateError, StorageError, StrongroomError
+from strongroom.errors import ConflictError, StateError, StorageError, StrongroomError
 from strongroom.filestore.base import HEADER_BYTES
 from strongroom.ids import new_id
 from strongroom.objectstore import heads
@@ -68,18 +68,24 @@ class PendingObject:
             if self._is_done:
                 raise StateError(f"the file {self._key} is finished already")
             header = self._whole_header()
-            if self._early or not header:
+            if self._early:
                 raise StateError(f"the file {self._key} has gaps")
             size = self._body.finish()
             complete = time.clock_gettime(time.CLOCK_BOOTTIME)
             self._check(size)
             if time.clock_gettime(time.CLOCK_BOOTTIME) - complete > FRESH_S:
                 raise StorageError(f"the file {self._key} was not finished in time")
-            heads.Heads(self._bucket).create(self._key, Head(header, size, self._id))
+            # From here on the head may be there, whatever is answered, and then it needs the body. Only another writer's head
+            # shows that ours is not: without one, the sweep removes the body.
             self._is_done = True
+            try:
+                heads.Heads(self._bucket).create(self._key, Head(header, size, self._id))
+            except ConflictError:
+                self._is_done = False
+                raise
 
     def abort(self) -> None:
-        """Remove what was written; does nothing after `commit`."""
+        """Remove what was written; does nothing after `commit`, also if nobody knows what became of that."""
         with self._lock:
             if self._is_done:
                 return

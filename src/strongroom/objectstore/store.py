@@ -1,13 +1,11 @@
 """The file store in a bucket, for any number of nodes (format/object-store.md)."""
 
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
 
-from strongroom.errors import UsageError
-from strongroom.filestore.base import FileStat, Step
+from strongroom.filestore.base import FileStat, Step, checked_key
 from strongroom.objectstore import heads, pins, sweep
 from strongroom.objectstore.bucket import Bucket
 from strongroom.objectstore.head import Head
@@ -15,7 +13,6 @@ from strongroom.objectstore.opened import OpenedObject
 from strongroom.objectstore.pending import PendingObject
 from strongroom.objectstore.pins import Pins
 
-_KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,4}")
 _REQUESTS_AT_ONCE: Final = 8
 _PIN: Final = b"{}"
 
@@ -36,15 +33,15 @@ class ObjectFileStore:
     def put(self, key: str, *, expected_bytes: int = 0) -> PendingObject:
         """Begin a new file."""
         del expected_bytes
-        return PendingObject(self._bucket, _checked(key), self._pool)
+        return PendingObject(self._bucket, checked_key(key), self._pool)
 
     def open(self, key: str) -> OpenedObject:
         """Open a file."""
-        return self._opened(key, self._heads.read(_checked(key)))
+        return self._opened(key, self._heads.read(checked_key(key)))
 
     def delete(self, key: str) -> None:
         """Delete a file; its body stays for readers until it is swept."""
-        self._heads.remove(_checked(key))
+        self._heads.remove(checked_key(key))
 
     def list(self) -> Iterator[str]:
         """Every key."""
@@ -53,15 +50,15 @@ class ObjectFileStore:
 
     def stat(self, key: str) -> FileStat:
         """The facts about a file."""
-        return FileStat(self._heads.read(_checked(key)).size)
+        return FileStat(self._heads.read(checked_key(key)).size)
 
     def swap_header(self, key: str, change: Step) -> None:
         """Replace the head by one with all steps, under its ETag."""
-        self._heads.change(_checked(key), change)
+        self._heads.change(checked_key(key), change)
 
     def keep(self, keys: Iterable[str] = ()) -> Pins:
         """Keep files by a pin of this node, which stops the sweeps of all nodes."""
-        wanted = [_checked(key) for key in keys]
+        wanted = [checked_key(key) for key in keys]
         self._bucket.write(self._pin, _PIN)
         kept = Pins(self._bucket, self._heads, self._opened)
         kept.add(wanted)
@@ -83,7 +80,7 @@ class ObjectFileStore:
     def place_of(self, key: str) -> str:
         """Where the file of a key lies, for a person."""
         address = self._bucket.address
-        return f"s3://{address.bucket}/{address.name(heads.place(_checked(key)))}"
+        return f"s3://{address.bucket}/{address.name(heads.place(checked_key(key)))}"
 
     def remove_leftovers(self) -> int:
         """As `sweep`: processes of other nodes may be writing what this one would take for left."""
@@ -108,9 +105,3 @@ class ObjectFileStore:
 
     def _opened(self, key: str, found: Head) -> OpenedObject:
         return OpenedObject(self._bucket, key, found, self._pool)
-
-
-def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
-        raise UsageError(f"not a storage key: {key!r}")
-    return key

@@ -99,6 +99,13 @@ def test_a_file_is_there_when_it_is_committed(store: FileStore) -> None:
     assert stored(store, "site/one") == _BODY
 
 
+def test_a_file_may_be_empty(store: FileStore) -> None:
+    store.put("one").commit()
+    assert store.stat("one").bytes == 0
+    assert stored(store, "one") == b""
+    assert list(store.list()) == ["one"]
+
+
 def test_what_is_given_up_leaves_nothing(store: FileStore) -> None:
     pending = store.put("one")
     pending.write_at(0, _BODY)

@@ -1,6 +1,7 @@
 """A write is what the store holds afterwards, whatever its answer says (format/object-store.md §3.2, §4; matrix 20, 21)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,30 @@ def test_a_store_that_is_silent_for_good_is_told(store: ObjectFileStore, between
         put(store, "one")
     between.faults.clear()
     assert list(store.list()) == []
+
+
+def test_a_body_stays_when_nobody_knows_whether_it_is_named(
+    store: ObjectFileStore, between: Between
+) -> None:
+    """The head was written, its answer lost, and the look at it refused: giving up must not take the body away."""
+    between.faults.append(Fault("PUT", "/head/", answer_lost=True))
+    between.faults.append(Fault("GET", "/head/", status=403, code="AccessDenied"))
+    with pytest.raises(StorageError):
+        put(store, "one")  # which gives up
+    assert stored(store, "one") == _BODY
+
+
+def test_without_credentials_it_says_so_at_once(
+    through: Bucket, between: Between, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(StorageError, match="no credentials") as caught:
+        through.read("head/one")
+    assert "attach a role" in caught.value.hint
+    assert not between.asked
 
 
 def test_a_store_that_refuses_every_condition_is_told(

@@ -110,6 +110,26 @@ def test_what_an_interrupted_run_copied_is_not_copied_again(
     all_is_well(root)
 
 
+@pytest.mark.parametrize("harm", ["body", "head"])
+def test_a_bad_copy_of_an_interrupted_run_is_made_anew(
+    root: Path, through: Bucket, between: Between, bucket: Bucket, harm: str
+) -> None:
+    """Its body is gone, or its head is another: what is only there by name is not relied on."""
+    target = through.address.text
+    between.dies_after = _requests(root, target, between) * 2 // 3
+    with pytest.raises(StorageError):
+        move(root, target)
+    between.dies_after = None
+    for one in bucket.list(harm):
+        if harm == "body":
+            bucket.delete(one.name)
+        else:
+            data = bucket.read(one.name).data
+            bucket.write(one.name, data[:-1] + bytes([data[-1] ^ 1]))
+    move(root, target)
+    all_is_well(root)
+
+
 def test_files_of_others_are_never_taken_over(root: Path, bucket: Bucket) -> None:
     with opened(root) as node:
         other = node.file_store(bucket.address.text).put("theirs")

@@ -99,7 +99,6 @@ def test_reads_from_anywhere(store: ObjectFileStore, between: Between) -> None:
 @pytest.mark.parametrize(
     "writes",
     [
-        [],
         [(1, b"x")],
         [(0, b"x"), (2, b"x")],
         [(0, bytes(HEADER_BYTES)), (HEADER_BYTES + 1, b"x")],

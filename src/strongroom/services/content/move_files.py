@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.errors import ConflictError, IntegrityError, StateError, StorageError
+from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StateError, StorageError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
 from strongroom.extracts import place
@@ -192,13 +192,22 @@ class MoveService:
     ) -> Moved:
         source, new = self._ports.store(before), self._ports.store(target)
         there = set(new.list())
-        left = sorted(keys - there)
-        size = sum(source.stat(key).bytes for key in left)
-        report = begin(size)
-        for key in left:
+        sizes = {key: source.stat(key).bytes for key in keys}
+        report = begin(sum(sizes.values()))
+        copied = list[str]()
+        for key in sorted(keys):
             with closing(source.open(key)) as file:
+                if key in there:
+                    # an interrupted run may have ended before it looked at its copy
+                    if _is_copy(file, new, key):
+                        if report is not None:
+                            report(sizes[key])
+                        continue
+                    new.delete(key)
                 _copy_one(file, new, key, report)
-        return Moved(before, target, len(left), size, len(keys & there))
+            copied.append(key)
+        size = sum(sizes[key] for key in copied)
+        return Moved(before, target, len(copied), size, len(keys) - len(copied))
 
     def _finish(self, present: Place) -> Moved:
         """Remove what is left of a move that is done, or that is undone."""
@@ -222,22 +231,32 @@ def _copy_one(file: ReadableFile, target: FileStore, key: str, report: Report | 
         IntegrityError: The copy has other bytes.
     """
     pending = target.put(key, expected_bytes=file.size)
-    sent = hashlib.sha256()
     try:
         for offset, piece in _pieces(file):
             pending.write_at(offset, piece)
-            sent.update(piece)
             if report is not None:
                 report(len(piece))
         pending.commit()
     finally:
         pending.abort()
-    back = hashlib.sha256()
-    with closing(target.open(key)) as copy:
-        for _, piece in _pieces(copy):
-            back.update(piece)
-    if back.digest() != sent.digest():
+    if not _is_copy(file, target, key):
         raise IntegrityError(f"the copy of {key} is not what was sent")
+
+
+def _is_copy(file: ReadableFile, target: FileStore, key: str) -> bool:
+    """Whether the target has the bytes of a file, read back; False as well if they are not all there."""
+    try:
+        with closing(target.open(key)) as copy:
+            return copy.size == file.size and _digest(copy) == _digest(file)
+    except NotFoundError:
+        return False
+
+
+def _digest(file: ReadableFile) -> bytes:
+    found = hashlib.sha256()
+    for _, piece in _pieces(file):
+        found.update(piece)
+    return found.digest()
 
 
 def _pieces(file: ReadableFile) -> Iterator[tuple[int, memoryview]]:
