@@ -303,7 +303,7 @@ class Bucket:
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise StorageError(
                 f"there are no credentials for the object store {self.address.shown}",
-                hint="attach a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of"
+                hint="attach a role to the machine, or set access key and secret key in the environment of"
                 " 'strongroom serve' and of the command",
             ) from self._connection.cause(error)
         except ClientError as error:
