@@ -1,6 +1,7 @@
 """Two nodes of one installation: what they share, what each leaves to the other, and keys that are not changed under one."""
 
 import json
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.joining import node_keys, own_keys
 from strongroom.joining.registry import NodeState
-from strongroom.node import joining, opening
+from strongroom.node import agent, joining, opening
 from strongroom.repository.rows import SiteMode
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.cluster.commands import Run, joined, nodes
@@ -240,3 +241,22 @@ def test_a_start_registers_a_node_of_before_the_registry(cluster_home: Path) -> 
     start_up.bring_in_order(session)
     assert session.whole_node.peers.all()["node1"].state is NodeState.ACTIVE
     session.whole_node.close()
+
+
+def test_the_files_of_a_service_follow_what_another_node_applies(
+    cluster_home: Path, run: Run, tmp_path: Path
+) -> None:
+    """C-20, matrix: a node that serves has its YAML files written anew within seconds, without a command of its own."""
+    second = tmp_path / "two"
+    with web_client.serve(cluster_home) as one:
+        joined(one, run, second)
+        with closing(opening.open_node(str(second))) as two, agent.at_work(two):
+            files = [*two.paths.tabsvc.rglob("*.yml")]
+            assert files
+            key = "gateway.https.port"
+            one.node.configuration.set(key, "9443", actor="os:tests")
+            one.node.configuration.apply(actor="os:tests")
+            end = time.monotonic() + 60
+            while not any("9443" in file.read_text() for file in files) and time.monotonic() < end:
+                time.sleep(0.1)
+            assert any("9443" in file.read_text() for file in files)

@@ -58,6 +58,10 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         start_up.bring_in_order(session)
         # the other nodes of a cluster see this one, and a copy of its disk is refused on another machine
         stack.enter_context(node.announced())
+        if node.paths.services.exists():
+            from strongroom.node import agent
+
+            stack.enter_context(agent.at_work(session.whole_node))
         note = _Note(node)
         backgrounder = Backgrounder(
             node.paths.root, enabled=not arguments.no_backgrounder, changed=note.renew
