@@ -6,7 +6,8 @@ set -euo pipefail
 bin=.venv/bin
 workers=${WORKERS:-3}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+again=$(mktemp)
+trap 'rm -f "$log" "$again"' EXIT
 
 section() { printf '\n== %s\n' "$1"; }
 
@@ -26,8 +27,14 @@ rm -f .coverage .coverage.*
 # called by hand shuffles
 # without a terminal there is one line per file, and the seed of every random choice stands in the header
 failed=0
-"$bin/coverage" run -m pytest -n "$workers" --dist loadscope --no-loadscope-reorder --randomly-dont-reorganize \
-  --hypothesis-profile=ci -m "not cluster" --color=no --durations=40 --durations-min=5 "$@" 2>&1 | tee "$log" || failed=1
+options=(--randomly-dont-reorganize --hypothesis-profile=ci -m "not cluster" --color=no)
+"$bin/coverage" run -m pytest --cache-clear -n "$workers" --dist loadscope --no-loadscope-reorder "${options[@]}" \
+  --durations=40 --durations-min=5 "$@" 2>&1 | tee "$log" || failed=1
+
+if ((failed)); then
+  section "what failed, once more and alone"
+  "$bin/python" -m scripts.second_try "${options[@]}" 2>&1 | tee "$again" && failed=0
+fi
 
 section "coverage of lines and branches, subprocesses included"
 "$bin/coverage" combine --quiet
@@ -38,5 +45,6 @@ section "crypto, envelope, kms and secrets: all of it"
 
 section "pytest said"
 grep -E '^(FAILED|ERROR) ' "$log" || true
+grep -E '^(passed only|no second try)' "$again" || true
 tail -n 1 "$log"
 exit "$failed"
