@@ -220,6 +220,7 @@ def statements() -> dict[str, Any]:
         Purpose.NODE_KEYS: asked,
         Purpose.WELCOME: said.of_welcome("node2", b"\4" * 32, b"sealed answer"),
         Purpose.PREFLIGHT: said.of_preflight("node2", b'{"at":"2026-11-30T06:00:00Z","cause":""}'),
+        Purpose.STAGE_DONE: said.of_stage_done("node2", KEY_ID, "in force"),
     }
     made = [Statement(purpose, origin, payload) for purpose, payload in payloads.items()]
     raw = made[0].signed(key)

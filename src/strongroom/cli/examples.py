@@ -127,6 +127,7 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("tsm status", "-v", "watch"),
         ("tsm stop", "", "systemd"),
         ("tsm topology list-nodes", "-v", "add-a-node"),
+        ("tsm topology remove-nodes", "-n node2 --force", "add-a-node"),
         ("tsm topology nodes get-bootstrap-file", "-f node2.age --recipient age1…", "add-a-node"),
         ("tsm version", "", "upgrade"),
     )

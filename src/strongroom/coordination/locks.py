@@ -29,6 +29,7 @@ DECLARED: Final[Mapping[str, Scope]] = {
     "extracts": Scope.CLUSTER,
     "kms": Scope.CLUSTER,
     "secret-rotation": Scope.CLUSTER,
+    "service-passwords": Scope.CLUSTER,
     "services-file": Scope.NODE,
     "topology": Scope.CLUSTER,
 }

@@ -63,6 +63,11 @@ def of_preflight(node: str, report: bytes) -> bytes:
     return _node(node) + report
 
 
+def of_stage_done(node: str, change_id: str, stage: str) -> bytes:
+    """The statement that a node has done a stage of the change of a password; signed by its own key."""
+    return _node(node) + id_bytes(change_id) + stage.encode("ascii")
+
+
 def _node(node: str) -> bytes:
     if not node.isascii() or "\0" in node or not node:
         raise UsageError(f"{node!r} is no id of a node")

@@ -34,6 +34,7 @@ class Purpose(StrEnum):
     NODE_KEYS = "node-keys"
     WELCOME = "welcome"
     PREFLIGHT = "preflight"
+    STAGE_DONE = "stage-done"
 
 
 class Origin(NamedTuple):

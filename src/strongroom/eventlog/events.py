@@ -67,6 +67,7 @@ NODE_REFUSED = "NODE_REFUSED"
 NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 NODE_JOINED = "NODE_JOINED"
 NODE_LEFT_OUT = "NODE_LEFT_OUT"
+NODE_REMOVED = "NODE_REMOVED"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
 EXTRACTS_MOVED = "EXTRACTS_MOVED"
@@ -480,6 +481,11 @@ def node_joined(actor: str, node_id: str, *, fingerprint: str) -> Event:
 def node_left_out(actor: str, node_id: str) -> Event:
     """Keys are about to be changed without a node, which opens nothing any more by those that it has."""
     return _event(NODE_LEFT_OUT, actor, node_id=node_id)
+
+
+def node_removed(actor: str, node_id: str) -> Event:
+    """An administrator takes a node out: the passwords of the services are changed without it."""
+    return _event(NODE_REMOVED, actor, node_id=node_id)
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:

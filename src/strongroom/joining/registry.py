@@ -34,6 +34,13 @@ class NodeState(StrEnum):
     ACTIVE = "active"
     #: Keys were changed without it: it opens nothing any more.
     LEFT_OUT = "left out"
+    #: An administrator took it out: the passwords of the services were changed without it.
+    REMOVED = "removed"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the node is no longer one of the installation; its id is given to no other."""
+        return self in {NodeState.LEFT_OUT, NodeState.REMOVED}
 
 
 class Report(NamedTuple):
@@ -98,6 +105,10 @@ class RegisteredNode:
     def left_out(self, at: str) -> "RegisteredNode":
         """The entry of a node without which keys are changed."""
         return replace(self, state=NodeState.LEFT_OUT, since=at)
+
+    def removed(self, at: str) -> "RegisteredNode":
+        """The entry of a node that an administrator takes out."""
+        return replace(self, state=NodeState.REMOVED, since=at)
 
     def serialize(self) -> bytes:
         """The canonical bytes."""

@@ -4,30 +4,67 @@ A duty looks when it is told that something changed, and every few seconds besid
 was cut off catches up by itself. A single node has no such duties.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from strongroom.cluster import services_file
+from strongroom.joining import password_change
+from strongroom.node import service_passwords
 from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
+from strongroom.services.keys.peers import PREFIX as NODES
 
 LOOK_S: Final = 15.0
 """Seconds between two looks at what other nodes changed, without news."""
-_CONFIGURATION: Final = "configuration"
+MEMBERSHIP_S: Final = 5.0
+"""Seconds between two looks at whether this node is one of its cluster still."""
+_CONFIGURATION, _PASSWORDS, _MEMBERSHIP = "configuration", "passwords", "membership"
+_log = logging.getLogger("strongroom.agent")
 
 
 @contextmanager
-def at_work(node: Node) -> Iterator[None]:
-    """Do the duties of a node until the end of the block; a single node has none."""
+def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Do the duties of a node until the end of the block; a single node has none.
+
+    Args:
+        node: The node.
+        leave: Ends the processes of this node: it was taken out of its cluster.
+    """
     if node.outside is None:
         yield
         return
+    follower = _Follower(node)
     with ExitStack() as stack:
-        follower = _Follower(node)
-        kept = stack.enter_context(duties.kept([Duty(_CONFIGURATION, LOOK_S, follower.follow)]))
+        kept = stack.enter_context(
+            duties.kept(
+                [
+                    Duty(_CONFIGURATION, LOOK_S, follower.follow),
+                    Duty(_PASSWORDS, LOOK_S, lambda: service_passwords.follow(node)),
+                    Duty(_MEMBERSHIP, MEMBERSHIP_S, lambda: _look_at_membership(node, leave)),
+                ]
+            )
+        )
         stack.callback(node.configuration.on_change(lambda: kept.hasten(_CONFIGURATION)))
+        for service in services_file.SERVICES:
+            stack.callback(
+                node.coordinator.watch(
+                    password_change.PREFIX + service, lambda _: kept.hasten(_PASSWORDS)
+                )
+            )
+        own = NODES + node.paths.node_id
+        stack.callback(node.coordinator.watch(own, lambda _: kept.hasten(_MEMBERSHIP)))
         yield
+
+
+def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
+    """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still."""
+    own = node.peers.all().get(node.paths.node_id)
+    if own is not None and own.state.is_gone:
+        _log.error("this node was taken out of its cluster at %s: it ends", own.since)
+        leave()
 
 
 class _Follower:

@@ -15,7 +15,7 @@ from strongroom.node.opening import Node
 from strongroom.repository import looking as postgres_looking
 from strongroom.repository.looking import DatabaseState
 from strongroom.runtime import running
-from strongroom.services.nodes.service_passwords import NODES
+from strongroom.services.keys.peers import PREFIX as NODES
 from strongroom.services.nodes.standing import NodeSeen, Own, Standing
 from strongroom.system import hosts, together
 

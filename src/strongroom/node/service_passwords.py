@@ -8,6 +8,7 @@ from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER, Passwords
 from strongroom.coordination.zookeeper.tree_user import TreeUser
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
+from strongroom.joining import own_keys
 from strongroom.node.opening import Node
 from strongroom.node.outside import OutsideServices
 from strongroom.repository.role_password import RolePassword
@@ -16,9 +17,12 @@ from strongroom.services.nodes.service_passwords import (
     PasswordPorts,
     ServicePasswords,
 )
+from strongroom.services.nodes.shared_passwords import WAIT_S, Follower, OtherNodes, SharedPorts
 
 
-def rotate(node: Node, name: str, actor: str, report: Callable[[str], None]) -> Changed:
+def rotate(
+    node: Node, name: str, actor: str, report: Callable[[str], None], *, wait_s: float = WAIT_S
+) -> Changed:
     """Give a service a new password; or finish a change that was interrupted.
 
     Args:
@@ -26,12 +30,13 @@ def rotate(node: Node, name: str, actor: str, report: Callable[[str], None]) -> 
         name: `zookeeper` or `postgres`.
         actor: The person or process that asks, for the events.
         report: Is told each step.
+        wait_s: How long the other nodes are waited for, in seconds.
 
     Raises:
         StateError: The node is a single one.
         StrongroomError: As `ServicePasswords.rotate`.
     """
-    with _passwords(node, name) as passwords:
+    with _passwords(node, name, wait_s) as passwords:
         return passwords.rotate(actor, report)
 
 
@@ -47,21 +52,44 @@ def take_over(node: Node, name: str, password: SecretBytes, actor: str) -> None:
 
 
 def resume(node: Node, actor: str) -> tuple[str, ...]:
-    """Finish the changes that were interrupted; returns the names of their services.
+    """Finish the changes that were interrupted, as far as other nodes did their part; returns the names of their services.
 
     Raises:
         StrongroomError: As `ServicePasswords.rotate`.
     """
     done = []
     for name in services_file.SERVICES if node.outside is not None else ():
-        with _passwords(node, name) as passwords:
+        with _passwords(node, name, wait_s=0) as passwords:
             if passwords.resume(actor, lambda _: None):
                 done.append(name)
     return tuple(done)
 
 
+def follow(node: Node) -> None:
+    """Do on this node what the changes ask for that other nodes make.
+
+    Raises:
+        StrongroomError: The file of services cannot be written, or the services do not answer.
+    """
+    for name in services_file.SERVICES:
+        with _passwords(node, name) as passwords:
+            Follower(_shared(node), node.paths.node_id).follow(passwords)
+
+
+def _shared(node: Node, wait_s: float = WAIT_S) -> SharedPorts:
+    return SharedPorts(
+        coordinator=node.coordinator,
+        peers=node.peers,
+        document=node.configuration.document,
+        open_key=node.configuration.open_key,
+        event_log=node.events,
+        keys=lambda: own_keys.read(node.paths),
+        wait_s=wait_s,
+    )
+
+
 @contextmanager
-def _passwords(node: Node, name: str) -> Iterator[ServicePasswords]:
+def _passwords(node: Node, name: str, wait_s: float = WAIT_S) -> Iterator[ServicePasswords]:
     outside = node.outside
     if outside is None:
         raise StateError(
@@ -72,9 +100,8 @@ def _passwords(node: Node, name: str) -> Iterator[ServicePasswords]:
         file=outside,
         write=lambda file: outside.write(file, node.file_modes),
         key=outside.key_of,
-        entries=node.coordinator,
+        others=OtherNodes(_shared(node, wait_s), node.paths.node_id),
         event_log=node.events,
-        node_id=node.paths.node_id,
     )
     if name == POSTGRES:
         yield ServicePasswords(ports, _Postgres(outside))

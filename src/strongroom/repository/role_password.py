@@ -20,6 +20,10 @@ from strongroom.service_users import postgres_verifiers
 
 _HOWTO = "docs/howto/cluster.md"
 _LOOK = text("SELECT session_user, pg_is_in_recovery()")
+_END = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE usename = session_user AND pid <> pg_backend_pid()"
+)
 
 
 class RolePassword:
@@ -71,6 +75,22 @@ class RolePassword:
                     f"PostgreSQL did not change the password of {self._role!r}: {engine.translated(error).message}",
                     hint=f"run the command again; see {_HOWTO}",
                 ) from None
+
+    def end_others(self, passwords: Passwords) -> int:
+        """End every session of the role but this one; returns how many there were.
+
+        The pools of other processes notice it, and log in anew by the present password; what a session was about to
+        commit is rolled back.
+
+        Args:
+            passwords: The passwords that the server may take now.
+
+        Raises:
+            StorageError: The server refuses, or cannot be reached.
+            StateError: The server asks for no password; or it only reads.
+        """
+        with self._connected(passwords) as connection:
+            return len(connection.execute(_END).all())
 
     @contextmanager
     def _connected(self, passwords: Passwords) -> Iterator[Connection]:

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import text
 
 from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER
-from strongroom.coordination.base import Change
 from strongroom.coordination.zookeeper.tree_user import TreeUser
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import CoordinationError, StateError, StorageError
@@ -78,15 +77,6 @@ def test_nodes_above_the_root_stay_open_to_other_installations(
             client.delete("/strongroom/another")
     with services.ensemble.judge(f"tsm:{present(home, ZOOKEEPER)}") as client:
         assert client.get_children("/strongroom")
-
-
-def test_other_nodes_would_be_locked_out(home: Path, capsys: Said) -> None:
-    with opened(home) as node:
-        node.coordinator.put({"topology/nodes/node2": Change(b"{}", 0)})
-    before = passwords(home, POSTGRES)
-    assert command(home, "cluster", "rotate-password", "postgres") == StateError.exit_code
-    assert "locked out: node2" in capsys.readouterr().err
-    assert passwords(home, POSTGRES) == before
 
 
 def test_a_server_that_lets_everybody_in_proves_nothing(

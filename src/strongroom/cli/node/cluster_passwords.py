@@ -3,12 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.cli.terminal import parsing
 from strongroom.cli.terminal.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_PASSWORD: Final = 1024
+_WAIT_S: Final = 30
 _SERVICES: Final = ("postgres", "zookeeper")
 
 
@@ -25,6 +27,13 @@ def add_verbs(verbs: Any) -> None:
         "--password-file", metavar="FILE", required=True, help="file with the password"
     )
     setting.set_defaults(run=_set)
+    rotating.add_argument(
+        "--wait",
+        type=parsing.number(0, parsing.LONGEST_WAIT_S),
+        default=_WAIT_S,
+        metavar="S",
+        help="seconds that the other nodes have to take part; default %(default)s",
+    )
     for one in (rotating, setting):
         one.add_argument("service", choices=_SERVICES, help="the service")
 
@@ -33,7 +42,9 @@ def _rotate(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.node import service_passwords
 
     note: Callable[[str], None] = session.note
-    done = service_passwords.rotate(session.whole_node, arguments.service, session.actor, note)
+    done = service_passwords.rotate(
+        session.whole_node, arguments.service, session.actor, note, wait_s=arguments.wait
+    )
     if done.resumed:
         session.note("an interrupted change was finished")
     session.out(f"The password for {arguments.service} is a new one.")

@@ -6,6 +6,7 @@
 import argparse
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,7 +62,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         if node.paths.services.exists():
             from strongroom.node import agent
 
-            stack.enter_context(agent.at_work(session.whole_node))
+            stack.enter_context(agent.at_work(session.whole_node, _leave))
         note = _Note(node)
         backgrounder = Backgrounder(
             node.paths.root, enabled=not arguments.no_backgrounder, changed=note.renew
@@ -72,6 +73,11 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         stack.enter_context(control.serving(node))
         _serve(arguments, session, note)
     return 0
+
+
+def _leave() -> None:
+    """End as by SIGTERM: what runs is finished within its bound."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Note:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.cli.named_files import output_file, sealing
+from strongroom.cli.secrets import rotation
 from strongroom.cli.terminal import columns
 from strongroom.cli.terminal.session import Session
 from strongroom.clock import format_utc
 from strongroom.errors import FormatError, UsageError
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from strongroom.joining.registry import RegisteredNode
@@ -25,6 +27,27 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="print them as a JSON list")
     columns.add_option_of_names(listing)
     listing.set_defaults(run=_list)
+    removing = nouns.add_parser(
+        "remove-nodes", help="take nodes out, with the passwords and keys that they know"
+    )
+    removing.add_argument(
+        "-n",
+        "--nodes",
+        required=True,
+        metavar="NODES",
+        help="ids of nodes, with commas between them",
+    )
+    removing.add_argument(
+        "--force",
+        action="store_true",
+        help="also a node that does not run, or whose disk holds extracts",
+    )
+    removing.add_argument(
+        "--keep-keys",
+        action="store_true",
+        help="do not regenerate the keys, which the removed machine knows",
+    )
+    removing.set_defaults(run=_remove)
     nodes = nouns.add_parser("nodes", help="nodes of the installation")
     verbs = nodes.add_subparsers(required=True, metavar="VERB")
     making = verbs.add_parser(
@@ -68,6 +91,39 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         for line in (*lines, *SERVICES) if arguments.verbose else ():
             session.out(f"  {line}")
     return 0
+
+
+def _remove(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.node import removing
+
+    names = [name.strip() for name in arguments.nodes.split(",") if name.strip()]
+    if not names:
+        raise UsageError("-n names no node", hint="such as: -n node2,node3")
+    done = removing.remove(
+        session.whole_node, session.actor, names, session.note, force=arguments.force
+    )
+    session.out(f"Removed: {', '.join(names)}.")
+    session.note(
+        "ZooKeeper and PostgreSQL refuse the passwords that they know;"
+        f" {counted(done.ended, 'session')} with PostgreSQL ended"
+    )
+    for name in done.running:
+        session.note(
+            f"warning: the processes of {name} run still, with keys in their memory: stop them there"
+        )
+    if arguments.keep_keys:
+        session.note(
+            "a removed machine knows the master key, the configuration keys and, from its memory, the RMK;"
+            " with a copy of the configuration it opens every secret until you run"
+            " 'tsm security regenerate-internal-tokens'"
+        )
+        return 1 if done.running else 0
+    code = rotation.regenerate_all(session)
+    session.note(
+        "keys and secrets were made anew; extracts stay under MEKs that a removed machine may know"
+        " until they are re-encrypted on every site: strongroom extracts reencrypt --site SITE --wait"
+    )
+    return code or (1 if done.running else 0)
 
 
 def _alone(session: Session) -> dict[str, object]:

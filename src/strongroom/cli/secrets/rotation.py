@@ -205,6 +205,12 @@ def _regenerate(arguments: argparse.Namespace, session: Session) -> int:
     return code
 
 
+def regenerate_all(session: Session) -> int:
+    """Make every key and generated secret anew, and tell what came of it; returns the exit code."""
+    done = session.perform("regenerate", {"only": [], "without_node": []}, session.note)
+    return _tell([one for one in done["rotated"] if one["consumer"]], session, quiet=False)
+
+
 def _run(arguments: argparse.Namespace, session: Session) -> Any:
     report = session.note if arguments.json else session.out
     asked = {"only": arguments.only, "without_node": arguments.without_node}

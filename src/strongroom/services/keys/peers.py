@@ -62,7 +62,7 @@ class Peers:
         return tuple(
             one
             for one in self.all().values()
-            if one.node_id != self._node_id and one.state.value != "left out"
+            if one.node_id != self._node_id and not one.state.is_gone
         )
 
     def check_alone(self, doing: str) -> None:
@@ -101,7 +101,7 @@ class Peers:
                         f"there is no other node {name[:80]!r}",
                         hint="'tsm topology list-nodes' shows them",
                     )
-            wanted = [known[name] for name in names if known[name].state.value != "left out"]
+            wanted = [known[name] for name in names if not known[name].state.is_gone]
             if not wanted:
                 return ()
             self._event_log.append([events.node_left_out(actor, one.node_id) for one in wanted])

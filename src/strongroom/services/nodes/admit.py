@@ -250,8 +250,8 @@ class TopologyService:
         known = self._ports.peers.all().get(request.node_id)
         if known is None:
             return
-        if known.keys != request.keys or known.state is NodeState.LEFT_OUT:
-            why = "left out" if known.keys == request.keys else "registered with other keys"
+        if known.keys != request.keys or known.state.is_gone:
+            why = known.state.value if known.keys == request.keys else "registered with other keys"
             raise AuthenticationError(f"{request.node_id} is {why}", hint=_HINT)
 
     def _registered(self, request: AdmissionRequest) -> dict[str, Change]:

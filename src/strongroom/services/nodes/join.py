@@ -111,7 +111,7 @@ class JoinService:
         """The entry of this node; None if it has none.
 
         Raises:
-            StateError: The entry is of a node with other keys, or this node was left out.
+            StateError: The entry is of a node with other keys, or this node was left out or removed.
         """
         found = self._ports.peers.all().get(self._keys.node_id)
         if found is None:
@@ -120,6 +120,11 @@ class JoinService:
             raise StateError(
                 f"{found.node_id} is registered with other keys than those of this directory",
                 hint="this is an older copy, or another node's: bring the node in anew",
+            )
+        if found.state is NodeState.REMOVED:
+            raise StateError(
+                f"{found.node_id} was removed at {found.since}",
+                hint="bring the machine in anew, by a new bootstrap file and in an empty directory",
             )
         if found.state is NodeState.LEFT_OUT:
             raise StateError(

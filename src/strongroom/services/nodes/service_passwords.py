@@ -6,23 +6,23 @@ file forgets one only when nothing needs it any more. So a process that is kille
 the next run goes on with the password that was made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from strongroom.cluster.services_file import Passwords, ServicesFile
-from strongroom.coordination.base import Coordinator
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import CoordinationError, StateError, StorageError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.joining.password_change import Stage
 from strongroom.secrets.committed import ValueKey
 
-NODES: Final = "topology/nodes/"
-"""The entries of the nodes that are part of the installation."""
 _REFUSALS = (CoordinationError, StorageError)
+_SOLE_WAIT_S: Final = 5.0
+"""How long a change waits for another one to end."""
 
 
 class Service(Protocol):
@@ -74,6 +74,30 @@ class PasswordFile(Protocol):
         ...
 
 
+class Others(Protocol):
+    """The other nodes of the cluster, which have the same password in files of their own."""
+
+    def sole(self, wait_s: float) -> AbstractContextManager[object]:
+        """Keep every other node from changing a password until the end of the block.
+
+        Raises:
+            ConflictError: Another node changes one, still after so many seconds.
+        """
+        ...
+
+    def tell(self, service: str, stage: Stage, password: SecretBytes) -> None:
+        """Tell them that a change has reached a stage."""
+        ...
+
+    def wait(self, service: str) -> None:
+        """Wait until each has done that stage.
+
+        Raises:
+            StateError: A node did not do it in time.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class PasswordPorts:
     """The ports of a change.
@@ -82,17 +106,15 @@ class PasswordPorts:
         file: The node's file of services.
         write: Writes the file, synced.
         key: Returns the configuration key under which the password of a service is sealed.
-        entries: The coordination service, which lists the nodes.
+        others: The other nodes.
         event_log: The node's event log.
-        node_id: This node.
     """
 
     file: PasswordFile
     write: Callable[[ServicesFile], None]
     key: Callable[[str], ValueKey]
-    entries: Coordinator
+    others: Others
     event_log: EventLog
-    node_id: str
 
 
 class Changed(NamedTuple):
@@ -114,6 +136,16 @@ class ServicePasswords:
         self._service = service
 
     @property
+    def name(self) -> str:
+        """The service's name in the file of services."""
+        return self._service.name
+
+    @property
+    def user(self) -> str:
+        """The name of the node's user in the service."""
+        return self._service.user
+
+    @property
     def is_changing(self) -> bool:
         """Whether a change was interrupted."""
         return self._ports.file.file.is_changing(self._service.name)
@@ -126,15 +158,14 @@ class ServicePasswords:
             report: Is told each step.
 
         Raises:
-            StateError: Other nodes use the same password, or the service asks for none.
+            StateError: Another node did not take part, or the service asks for no password.
             ConflictError: Another process changes a password.
             CoordinationError: ZooKeeper refuses or does not answer; the next run goes on from there.
             StorageError: PostgreSQL or the disk refuses; the next run goes on from there.
         """
-        with self._ports.file.changing():
+        with self._ports.others.sole(_SOLE_WAIT_S), self._ports.file.changing():
             resumed = self.is_changing
             if not resumed:
-                self._require_alone()
                 self._begin(actor, report)
             self._finish(actor, report)
         return Changed(resumed)
@@ -143,7 +174,7 @@ class ServicePasswords:
         """Finish a change that was interrupted; returns whether there was one. Raises as `rotate`."""
         if not self.is_changing:
             return False
-        with self._ports.file.changing():
+        with self._ports.others.sole(0), self._ports.file.changing():
             # another process may have finished it while this one waited
             is_left = self._ports.file.file.is_changing(self._service.name)
             if is_left:
@@ -175,6 +206,34 @@ class ServicePasswords:
                 self._log(events.service_password_withdrawn(actor, name, service.user))
             self._ports.write(file.replaced(name, password, self._ports.key(name)))
 
+    def followed(self, stage: Stage, password: SecretBytes) -> bool:
+        """Do in this node's file what a change asks for that another node makes; may be repeated.
+
+        Args:
+            stage: The stage that the change has reached.
+            password: The new password.
+
+        Returns:
+            Whether the new password came in force here by this call.
+
+        Raises:
+            ConflictError: Another process changes a password.
+            StorageError: The disk refuses.
+        """
+        name, came = self._service.name, False
+        with self._ports.file.changing():
+            found, file = self._ports.file.passwords(name), self._ports.file.file
+            if password not in (found.present, found.next):
+                file = file.begun(name, password, self._ports.key(name))
+            if stage is not Stage.SPREAD and found.present != password:
+                # the old one is the former one until the service refuses it
+                file, came = file.switched(name), True
+            if stage is Stage.DONE:
+                file = file.settled(name)
+            if file != self._ports.file.file:
+                self._ports.write(file)
+        return came
+
     def _begin(self, actor: str, report: Callable[[str], None]) -> None:
         name, service = self._service.name, self._service
         service.check(self._ports.file.passwords(name).present)
@@ -187,7 +246,10 @@ class ServicePasswords:
         """Go on from the step that the file tells."""
         name, service = self._service.name, self._service
         found = self._ports.file.passwords(name)
+        others = self._ports.others
         if found.next is not None:
+            others.tell(name, Stage.SPREAD, found.next)
+            others.wait(name)
             report(f"having {name} take the new password")
             service.admit(found, found.next)
             service.check(found.next)
@@ -196,6 +258,8 @@ class ServicePasswords:
             )
             self._ports.write(self._ports.file.file.switched(name))
             found = self._ports.file.passwords(name)
+        others.tell(name, Stage.IN_FORCE, found.present)
+        others.wait(name)
         report(f"having {name} refuse the old password")
         service.withdraw(found.present)
         if found.former is not None:
@@ -204,6 +268,7 @@ class ServicePasswords:
         service.check(found.present)
         self._log(events.service_password_withdrawn(actor, name, service.user))
         self._ports.write(self._ports.file.file.settled(name))
+        others.tell(name, Stage.DONE, found.present)
 
     def _require_refused(self, former: SecretBytes) -> None:
         try:
@@ -214,20 +279,6 @@ class ServicePasswords:
             f"{self._service.name} takes the old password still",
             hint="see who else sets it there, then run the command again",
         )
-
-    def _require_alone(self) -> None:
-        others = self._others()
-        if others:
-            raise StateError(
-                f"other nodes use the same password, and would be locked out: {', '.join(others)}",
-                hint="change it at the service, then run 'strongroom cluster set-password' on each node",
-            )
-
-    def _others(self) -> Sequence[str]:
-        found = {
-            key.removeprefix(NODES).partition("/")[0] for key in self._ports.entries.list(NODES)
-        }
-        return sorted(found - {self._ports.node_id})
 
     def _log(self, event: Event) -> None:
         self._ports.event_log.append([event])
