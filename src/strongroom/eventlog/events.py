@@ -80,6 +80,8 @@ EVENT_LOG_TORN = "EVENT_LOG_TORN"
 EVENT_LOG_SIGNED = "EVENT_LOG_SIGNED"
 EVENT_LOG_UNSIGNED = "EVENT_LOG_UNSIGNED"
 EVENT_LOG_REKEYED = "EVENT_LOG_REKEYED"
+EVENT_LOG_KEY_REGISTERED = "EVENT_LOG_KEY_REGISTERED"
+EVENT_LOG_KEY_RECOVERED = "EVENT_LOG_KEY_RECOVERED"
 EVENT_LOG_ACKNOWLEDGED = "EVENT_LOG_ACKNOWLEDGED"
 EVENT_LOG_ARCHIVED = "EVENT_LOG_ARCHIVED"
 STATE_ACCEPTED = "STATE_ACCEPTED"
@@ -504,8 +506,27 @@ def event_log_unsigned(*, first: int, last: int) -> Event:
 
 
 def event_log_rekeyed(key: str, former: str, lines: int) -> Event:
-    """Another key signs the log from now on; the checkpoint of this line is signed by the former one, too."""
+    """Another key signs the log from now on; the checkpoint of this line is signed by the former one, too, unless lost."""
     return _event(EVENT_LOG_REKEYED, SYSTEM, key=key, former=former, lines=lines)
+
+
+def event_log_key_registered(actor: str, node_id: str, *, key: str) -> Event:
+    """A node of a cluster signs its event log by a key that it alone has, and says so in the registry."""
+    return _event(EVENT_LOG_KEY_REGISTERED, actor, node_id=node_id, key=key)
+
+
+def event_log_key_recovered(
+    actor: str, *, key: str, former: str, lines: int, signature: str
+) -> Event:
+    """A node lost the keys that it alone had, and has new ones; `signature` is the identity's statement `log-key`."""
+    return _event(
+        EVENT_LOG_KEY_RECOVERED,
+        actor,
+        key=key,
+        former=former,
+        lines=lines,
+        signature=signature,
+    )
 
 
 def event_log_acknowledged(

@@ -67,8 +67,12 @@ class LogSigner:
         former: Name and public key of the key before, while that one is being replaced; None otherwise.
     """
 
-    def __init__(self, origin: str, key: SigningKey, former: SigningKey | None = None) -> None:
-        self._key, self._former = key, former
+    def __init__(
+        self, origin: str, key: SigningKey, former: SigningKey | Verifier | None = None
+    ) -> None:
+        """Take the keys; of a former key that was lost the public half is enough, and it signs nothing."""
+        self._key = key
+        self._former = former if isinstance(former, SigningKey) else None
         self.verifier = Verifier(origin, key.public)
         self.former = Verifier(origin, former.public) if former else None
 

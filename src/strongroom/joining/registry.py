@@ -23,6 +23,7 @@ _KIND = Kind("the entry of a node", UTF_8, most=16 << 10)
 _MEMBERS = frozenset(
     {"format", "node_id", "signing_key", "sealing_key", "state", "since", "report", "signature"}
 )
+_LOG_KEY = "log_key"
 
 
 class NodeState(StrEnum):
@@ -49,14 +50,23 @@ class Report(NamedTuple):
     Attributes:
         at: The time, as documents have it.
         cause: The first thing that was not in order, in words; empty if all was.
+        log_key: The public key by which the node alone signs its event log; empty while it has none, or of a release
+            before there were such keys.
     """
 
     at: str
     cause: str
+    log_key: bytes = b""
+
+    @property
+    def members(self) -> dict[str, str]:
+        """The members of the entry; without a key of the log, those of a release that knew none."""
+        found = {"at": self.at, "cause": self.cause}
+        return {**found, _LOG_KEY: to_base64(self.log_key)} if self.log_key else found
 
     def serialize(self) -> bytes:
         """The canonical bytes, which the node signs."""
-        return _KIND.dumps(self._asdict())
+        return _KIND.dumps(self.members)
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,11 @@ class RegisteredNode:
         """The reason why the node is not active, as far as it said so itself."""
         return self.report.cause if self.report is not None else ""
 
+    @property
+    def log_key(self) -> bytes:
+        """The public key by which the node alone signs its event log, as it said itself; empty if it has not."""
+        return self.report.log_key if self.report is not None else b""
+
     def reported(self, installation_id: str, keys: NodeKeys, report: Report) -> "RegisteredNode":
         """The entry after a report of the node itself, which is active if nothing was found.
 
@@ -92,7 +107,7 @@ class RegisteredNode:
             keys: The keys of the node.
             report: The findings.
         """
-        cut = report._replace(cause=report.cause[:MAX_CAUSE])
+        cut = report._replace(cause=report.cause[:MAX_CAUSE], log_key=keys.log_public)
         state = NodeState.JOINING if cut.cause else NodeState.ACTIVE
         return replace(
             self,
@@ -121,7 +136,7 @@ class RegisteredNode:
                 "sealing_key": to_base64(self.keys.sealing),
                 "state": self.state.value,
                 "since": self.since,
-                "report": None if report is None else report._asdict(),
+                "report": None if report is None else report.members,
                 "signature": to_base64(self.signature),
             }
         )
@@ -160,8 +175,9 @@ def _said(installation_id: str, node_id: str, report: Report) -> Statement:
 
 def _report(fields: Fields, name: str) -> Report:
     found = fields.inner(name)
-    found.check_names(Report._fields)
-    return Report(found.time("at"), found.text("cause"))
+    found.check_names(("at", "cause"), optional=(_LOG_KEY,))
+    log_key = _key(found, _LOG_KEY) if _LOG_KEY in found.names else b""
+    return Report(found.time("at"), found.text("cause"), log_key)
 
 
 def _key(fields: Fields, name: str) -> bytes:

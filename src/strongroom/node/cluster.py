@@ -273,6 +273,7 @@ def finish(paths: DataPaths, run: str, actor: str) -> tuple[Path, ...]:
                 ]
             )
         joining.ensure_registered(node, actor)
+        joining.ensure_log_key(node, actor)
         with node.repository.transaction() as tx:
             tx.marks.remove(MARK)
         with closing(node.outside.coordinator()) as target:

@@ -100,9 +100,25 @@ def ensure_registered(node: Node, actor: str) -> bool:
     """
     paths = node.paths
     if not paths.node_keys.exists():
+        if paths.node_id in node.peers.all():
+            raise StateError(
+                f"{paths.node_keys} is not there, and {paths.node_id} is registered with the keys in it",
+                hint="bring the file back, or have the node get new keys: strongroom recover",
+            )
         installation_id = node.configuration.document().installation_id
-        own_keys.write(paths, node_keys.make(installation_id, paths.node_id))
+        # its log is signed by the key in the configuration, until `ensure_log_key`
+        own_keys.write(paths, node_keys.make(installation_id, paths.node_id).with_log(None))
     return service(node).ensure_first(actor)
+
+
+def ensure_log_key(node: Node, actor: str) -> bool:
+    """Have a registered node sign its event log by a key of its own; returns whether it did not as yet.
+
+    Raises:
+        StateError: The log does not fit its checkpoint.
+        StrongroomError: A key, the registry or the log cannot be read or written.
+    """
+    return node.log_key.ensure(actor)
 
 
 def _key_problems(node: Node) -> tuple[str, ...]:

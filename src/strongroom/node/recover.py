@@ -3,8 +3,9 @@
 Beside the composition root, which opens nodes that are whole; the steps are `services.recovery.recover`'s business.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from strongroom.configuration_keys.keys import FILE_NAME
 from strongroom.errors import ConflictError, StateError
@@ -12,8 +13,11 @@ from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.processes import SERVICES
 from strongroom.services.configuration.service import ConfigurationKeySource, ConfigurationService
-from strongroom.services.recovery.opener import NodeOpener, OpenerPorts
+from strongroom.services.keys import log_signing
+from strongroom.services.recovery.opener import Identities, NodeOpener, OpenerPorts
+from strongroom.services.recovery.origin import Known
 from strongroom.services.recovery.recover import RecoverPorts, RecoverService
+from strongroom.services.recovery.results import Recovered
 
 
 def recovery_of(node: Node) -> RecoverService:
@@ -28,6 +32,14 @@ def recovery_of(node: Node) -> RecoverService:
 
     def leave_out(actor: str) -> tuple[str, ...]:
         return node.peers.leave_out(actor, [one.node_id for one in node.peers.others()])
+
+    @contextmanager
+    def as_it_is(actor: str, reason: str) -> Iterator[None]:
+        # the keys of its own come first: no event is signed without them
+        _regain(node)
+        with node.state_anchor.taken_as_it_is(actor, reason):
+            yield
+            _state_anew(node, actor)
 
     files = [paths.keystores(service) / FILE_NAME for service in SERVICES]
     opener = NodeOpener(
@@ -53,10 +65,65 @@ def recovery_of(node: Node) -> RecoverService:
             record_files=(*files, paths.recovery_records),
             clock=node.clock,
             renewing=node.coordinator.renewing,
-            as_it_is=node.state_anchor.taken_as_it_is,
+            as_it_is=as_it_is,
             leave_out=leave_out,
         )
     )
+
+
+def bring_back(
+    node: Node,
+    identities: Identities,
+    actor: str,
+    report: Callable[[str], None],
+    known: Known,
+) -> Recovered:
+    """Bring a node back, and give it new keys of its own if it lost the file with those.
+
+    Args:
+        node: The node, which is not served meanwhile.
+        identities: Identities from a file, or combined from shares.
+        actor: The person or process that asks, for the events.
+        report: Called with a sentence for each step.
+        known: The installation as far as the operator knows it.
+
+    Raises:
+        StrongroomError: The identities do not open the node, or something cannot be written.
+    """
+    had_lost = log_key_lost(node)
+    found = recovery_of(node).recover(identities, actor, report, known)
+    if not found.done:
+        _regain(node)
+        _state_anew(node, actor)
+    return replace(found, node_keys_renewed=had_lost and not log_key_lost(node))
+
+
+def log_key_lost(node: Node) -> bool:
+    """Whether a node of a cluster lost the keys that it alone had, and its new ones are not stated as yet."""
+    if node.outside is None:
+        return False
+    return not node.paths.node_keys.exists() or node.log_key.is_lost()
+
+
+def _regain(node: Node) -> None:
+    if not log_key_lost(node):
+        return
+    if not node.paths.events.exists():
+        raise StateError(
+            f"neither {node.paths.node_keys} nor {node.paths.events} is there: nothing says whose directory this is",
+            hint="bring back one of the two; bring a further node in anew, by a new bootstrap file",
+        )
+
+    def shared() -> bytes:
+        found = log_signing.find_signer(node.configuration, node.paths.node_id)
+        return b"" if found is None else found.verifier.public
+
+    node.log_key.regain(node.paths.node_id, node.claimed_installation(), shared)
+
+
+def _state_anew(node: Node, actor: str) -> None:
+    if log_key_lost(node):
+        node.log_key.state_anew(actor, node.identity.key())
 
 
 @contextmanager

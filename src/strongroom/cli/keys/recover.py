@@ -85,8 +85,9 @@ def _open(
             session.out(f"{number}. {step}")
         session.note("the keys were opened; nothing was changed (--dry-run)")
         return 0 if plan else _tell_nothing(session)
-    with recover.alone(session.whole_node):
-        done = service.recover(identities, session.actor, session.note, known)
+    node = session.whole_node
+    with recover.alone(node):
+        done = recover.bring_back(node, identities, session.actor, session.note, known)
     _tell_origin(done.fingerprint, known, session)
     return _tell_recovered(done, arguments, session)
 
@@ -228,8 +229,13 @@ def _tell_recovered(done: "Recovered", arguments: argparse.Namespace, session: S
     if arguments.json:
         session.out_json(asdict(done))
         return 0
+    if done.node_keys_renewed:
+        session.note(
+            "the keys that this node alone had were lost: it has new ones, and its event log says"
+            " which; compare the fingerprint in 'tsm topology list-nodes -v'"
+        )
     if not done.done:
-        return _tell_nothing(session)
+        return 0 if done.node_keys_renewed else _tell_nothing(session)
     session.out("The node was recovered; its KMS mode is local.")
     if done.keystore_renewed:
         session.out("A new keystore was made.")

@@ -67,7 +67,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="recompute chain and tree of the event log")
     verify.add_argument("--checkpoint", metavar="FILE", help="a checkpoint that was kept elsewhere")
     verify.add_argument("--log", metavar="FILE", help="a copy of a log, instead of this node's")
-    verify.add_argument("--key", metavar="KEY", help="what verifies the checkpoint, with --log")
+    by = verify.add_mutually_exclusive_group()
+    by.add_argument("--key", metavar="KEY", help="what verifies the checkpoint, with --log")
+    by.add_argument(
+        "--node", metavar="NODE", help="the node of the cluster whose log it is, instead of its key"
+    )
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.set_defaults(run=_verify, state=())
     newest = commands.add_parser("checkpoint", help="print the newest signed checkpoint")
@@ -248,9 +252,10 @@ def _unacknowledged(report: "Report") -> str:
 
 
 def _report(arguments: argparse.Namespace, session: Session) -> "Report":
-    if arguments.log is None and arguments.key is not None:
-        raise UsageError("--key goes with --log", hint="this node knows its own key")
     if arguments.log is None:
+        for option in ("key", "node"):
+            if vars(arguments)[option] is not None:
+                raise UsageError(f"--{option} goes with --log", hint="this node knows its own key")
         log = session.node.events
         kept = _kept(arguments, _verifiers(session))
         with Bar("verifying") as bar:
@@ -259,18 +264,32 @@ def _report(arguments: argparse.Namespace, session: Session) -> "Report":
         return report._replace(faults=(*report.faults, *_anchored(session)))
     from pathlib import Path
 
-    from strongroom.eventlog import notes
     from strongroom.node import opening
 
     copy = Path(arguments.log)
     if not copy.is_file():
         raise NotFoundError(f"there is no file {copy}")
-    verifier = notes.parse_verifier(arguments.key) if arguments.key is not None else None
+    verifier = _verifier(arguments, session)
     if verifier is not None and arguments.checkpoint is None:
         arguments.checkpoint = _beside(copy)
     kept = _kept(arguments, [verifier] if verifier else [])
     with Bar("verifying") as bar:
         return opening.verify_log_copy(copy, *kept, progress=bar.begin)
+
+
+def _verifier(arguments: argparse.Namespace, session: Session) -> "Verifier | None":
+    """The key of another log: as it is given, or as the node that writes the log has registered it."""
+    if arguments.node is not None:
+        from strongroom.services.nodes import log_key
+
+        node = session.node
+        installation_id = node.configuration.document().installation_id
+        return log_key.verifier_of(node.peers, installation_id, arguments.node)
+    if arguments.key is None:
+        return None
+    from strongroom.eventlog import notes
+
+    return notes.parse_verifier(arguments.key)
 
 
 def _anchored(session: Session) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ def bring_in_order(session: Session) -> None:
         session.note(f"event log: {words}")
     # a log that does not fit was told here, and the node is served all the same
     node.events.take_as_it_is()
+    _give_log_key(session)
     for problem in _key_problems(node):
         # the server starts all the same, for requests that need no key; `status` shows the problem
         session.note(f"keys: {problem}")
@@ -81,6 +82,23 @@ def _check_registered(session: Session) -> None:
 
     if joining.ensure_registered(session.whole_node, session.actor):
         session.note("registered this node in its cluster")
+
+
+def _give_log_key(session: Session) -> None:
+    """Have a node of a cluster sign its event log by a key of its own, if it does not as yet; a failure is told."""
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import joining
+
+    try:
+        is_new = joining.ensure_log_key(session.whole_node, session.actor)
+    except StrongroomError as error:
+        session.note(
+            f"event log: this node does not sign it by a key of its own: {error.with_hint}"
+        )
+        return
+    if is_new:
+        session.note("this node signs its event log by a key of its own from now on")
 
 
 def _check_state(session: Session) -> None:

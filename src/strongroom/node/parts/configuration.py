@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from strongroom.errors import StateError
 from strongroom.node.parts.ports import Ports
 from strongroom.system.compat import override
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from strongroom.services.keys.node_anchor import NodeAnchor
     from strongroom.services.keys.peers import Peers
     from strongroom.services.keys.state_anchor import StateAnchor
+    from strongroom.services.nodes.log_key import LogKeyService
 
 _LOG_MARK = "anchor.logs"
 """`services.keys.log_anchor.MARK`, whose module is loaded only if the mark is there."""
@@ -129,7 +131,55 @@ class ConfigurationPart(Ports):
     def _find_log_signer(self) -> "LogSigner | None":
         from strongroom.services.keys import log_signing
 
+        if self.paths.node_keys.exists():
+            from strongroom.joining import own_keys
+
+            keys = own_keys.read(self.paths)
+            if keys.log is not None:
+                return log_signing.own_signer(self.configuration, keys, keys.log)
+        if self.outside is not None:
+            self._check_no_log_key()
         return log_signing.find_signer(self.configuration, self.paths.node_id)
+
+    def _check_no_log_key(self) -> None:
+        """Refuse the key that all nodes have, for a node that has said that it signs by one of its own.
+
+        Raises:
+            StateError: The node's own key is not there.
+        """
+        node_id = self.paths.node_id
+        found = self.peers.all().get(node_id)
+        if found is not None and found.log_key:
+            raise StateError(
+                f"{node_id} signs its event log by a key of its own, and {self.paths.node_keys} has none",
+                hint="bring the file back, or have the node get new keys: strongroom recover",
+            )
+
+    @cached_property
+    def log_key(self) -> "LogKeyService":
+        """The key by which a node of a cluster alone signs its event log."""
+        from strongroom.joining import own_keys
+        from strongroom.services.nodes.join import JoinPorts, JoinService
+        from strongroom.services.nodes.log_key import KeyFile, LogKeyPorts, LogKeyService
+
+        paths, join = (
+            self.paths,
+            JoinPorts(self.coordinator, self.peers, self.events, self.clock),
+        )
+        file = KeyFile(
+            paths.node_keys.exists,
+            lambda: own_keys.read(paths),
+            lambda keys: own_keys.write(paths, keys),
+        )
+        return LogKeyService(
+            LogKeyPorts(
+                file,
+                self.events,
+                self.coordinator,
+                self.peers,
+                lambda keys: JoinService(join, keys),
+            )
+        )
 
     @cached_property
     def log_anchor(self) -> "LogAnchor":

@@ -71,8 +71,15 @@ class KeyManagementPart(ContentPart):
 
         checkpoints, renewing = self.events.checkpoints, self.coordinator.renewing
         reseal = self._reseal_local
-        alone = self._check_alone
-        holders = KeyHolders(self.keystore, self.present_keys, checkpoints, renewing, reseal, alone)
+        holders = KeyHolders(
+            self.keystore,
+            self.present_keys,
+            checkpoints,
+            renewing,
+            reseal,
+            self._check_alone,
+            self.log_key.renew,
+        )
         return RegenerateService(
             holders, self.kms_store, self.assets, self.rotation, self._kms_ports
         )

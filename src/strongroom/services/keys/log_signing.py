@@ -1,10 +1,19 @@
-"""Makes the signer of a node's event log from the signing key in the configuration (format/events.md §5.2), and renews it."""
+"""Makes the signer of a node's event log (format/events.md §5.2), and renews the key in the configuration.
+
+A node of a cluster signs by a key that it alone has, whose changes are the business of `services/nodes/log_key.py`.
+"""
+
+from typing import TYPE_CHECKING
 
 from strongroom.crypto import labels, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import NotFoundError, StateError
-from strongroom.eventlog.notes import LogSigner
+from strongroom.eventlog.notes import LogSigner, Verifier
 from strongroom.services.configuration.service import ConfigurationService
+
+if TYPE_CHECKING:
+    from strongroom.crypto.signing import SigningKey
+    from strongroom.joining.node_keys import LogKey, NodeKeys
 
 PARAMETER = "eventlog.signing_key"
 _SEED_BYTES = 32
@@ -21,10 +30,41 @@ def find_signer(configuration: ConfigurationService, node_id: str) -> LogSigner 
 
     seed, former = value[:_SEED_BYTES], value[_SEED_BYTES:]
     return LogSigner(
-        f"{labels.CHECKPOINT.decode()}{installation_id}/{node_id}",
+        origin(installation_id, node_id),
         SigningKey(SecretBytes(seed)),
         SigningKey(SecretBytes(former)) if former else None,
     )
+
+
+def own_signer(configuration: ConfigurationService, keys: "NodeKeys", log: "LogKey") -> LogSigner:
+    """The signer of a node that has a key of its own; the configuration is opened only while its key is the one before.
+
+    Raises:
+        StrongroomError: The configuration's key is the one before, and cannot be opened. Without it the present
+            checkpoint would look forged.
+    """
+    name = origin(keys.installation_id, keys.node_id)
+    return LogSigner(name, log.signing, _former(configuration, log, name))
+
+
+def _former(
+    configuration: ConfigurationService, log: "LogKey", name: str
+) -> "SigningKey | Verifier | None":
+    if log.former is None:
+        return None
+    from strongroom.crypto.signing import SigningKey
+
+    kind, key = log.former
+    if kind.value == "lost":
+        return Verifier(name, key.reveal())
+    if kind.value == "configuration":
+        key = SecretBytes(configuration.open_secret(PARAMETER).reveal()[:_SEED_BYTES])
+    return SigningKey(key)
+
+
+def origin(installation_id: str, node_id: str) -> str:
+    """The name of a node's log, and of the key that signs it."""
+    return f"{labels.CHECKPOINT.decode()}{installation_id}/{node_id}"
 
 
 def renewed(configuration: ConfigurationService) -> bytes:

@@ -123,7 +123,8 @@ class KeyHolders:
 
     `open_keys` reads the key files anew at each call, since the steps change them. `reseal_local` seals what the node
     itself keeps under a configuration key, given by its id, and returns the names of what it sealed. `check_alone` refuses
-    new keys while other nodes have the present ones.
+    new keys while other nodes have the present ones. `renew_log_key` gives the event log of a node that has a key of its
+    own for it another one.
     """
 
     directory: KeystoreDirectory
@@ -132,6 +133,7 @@ class KeyHolders:
     renewing: Renewing
     reseal_local: Callable[[str], Collection[str]] = lambda _: ()
     check_alone: Callable[[], None] = lambda: None
+    renew_log_key: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -410,6 +412,8 @@ class RegenerateService:
         # which nobody would take any more.
         self._holders.checkpoints.sync()
         log_signing.drop_former(self._configuration)
+        # a repetition of this step makes one more, which does no harm
+        self._holders.renew_log_key(actor)
 
     def _retire_configuration_key(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()

@@ -158,6 +158,37 @@ class JoinService:
                 self._tell_joined(actor)
         return after
 
+    def tell_log_key(self) -> None:
+        """Write the key by which the node alone signs its event log, if its entry names another one or none.
+
+        Raises:
+            StateError: The node was left out, or is registered with other keys.
+        """
+        if not self._has_other_log_key(self.find()):
+            return
+        ports = self._ports
+        with ports.coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            before = self.find()
+            if before is not None and before.report is not None:
+                report = Report(format_utc(ports.clock.now()), before.report.cause)
+                self._write(before.reported(self._keys.installation_id, self._keys, report))
+
+    def _has_other_log_key(self, node: RegisteredNode | None) -> bool:
+        # without a report the node is still joining: its first one names the key
+        return (
+            node is not None and node.report is not None and node.log_key != self._keys.log_public
+        )
+
+    def take_place(self, actor: str) -> None:
+        """Write an entry with the keys of this node in the place of the one with the keys that it lost.
+
+        The caller holds the lock of the registry.
+        """
+        now = format_utc(self._ports.clock.now())
+        node = RegisteredNode(self._keys.node_id, self._keys.public, NodeState.JOINING, now)
+        self._write(node.reported(self._keys.installation_id, self._keys, Report(now, "")))
+        self._tell_joined(actor)
+
     def ensure_first(self, actor: str) -> bool:
         """Register the node that was there before there was a registry; returns whether it was not registered.
 

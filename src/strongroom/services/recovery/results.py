@@ -43,6 +43,7 @@ class Recovered:
         left: Configuration keys that no identity and no keystore opened; their records are kept in `*.lost-<time>`.
         configuration_key_id: The configuration key from now on.
         fingerprint: Fingerprint of the identity in the data directory; empty without one.
+        node_keys_renewed: Whether the node had lost the keys that it alone has, and has new ones.
     """
 
     done: bool
@@ -53,3 +54,4 @@ class Recovered:
     left: tuple[str, ...] = ()
     configuration_key_id: str = ""
     fingerprint: str = ""
+    node_keys_renewed: bool = False

@@ -339,6 +339,8 @@ def test_a_log_without_a_key_has_no_checkpoint(
     ("words", "code", "says"),
     [
         (["--key", "k"], 2, "--key goes with --log"),
+        (["--node", "node2"], 2, "--node goes with --log"),
+        (["--log", "/etc/hostname", "--node", "node2"], 5, "there is no node 'node2'"),
         (["--log", "/nowhere"], 5, "there is no file /nowhere"),
         (["--log", "/dev/../etc/hostname", "--key", "k"], 2, "no key that verifies"),
         (["--checkpoint", "/nowhere"], 41, "cannot read the checkpoint from /nowhere"),
