@@ -51,7 +51,7 @@ from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.joining import bootstrap_file, credentials, node_keys, registry
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, Issued, IssuedCredential
-from strongroom.joining.node_keys import NodeKeys
+from strongroom.joining.node_keys import Former, FormerKind, LogKey, NodeKeys
 from strongroom.joining.registry import NodeState, RegisteredNode, Report
 from strongroom.kms import proofs, store_1
 from strongroom.kms import store as kms_store
@@ -126,6 +126,7 @@ ISSUED = IssuedCredential(
 )
 
 NODE_KEYS = NodeKeys((A, "node2"), *(SecretBytes(bytes([one]) * 32) for one in range(3)))
+LOG_KEY = LogKey(KEY, Former(FormerKind.NODE, KEY))
 KEY_RECORDS = KeyRecords(A, A, (RECORD,)).with_next(
     RECORD._replace(id=C, wraps=(KeyWrap(C, WrapKind.RECIPIENT, "age1x", b"x"),))
 )
@@ -236,8 +237,12 @@ CODECS = {
         ),
         lambda data: credentials.serialize(credentials.parse(data)),
     ),
-    "keys of a node": Codec(
+    "keys of a node of before": Codec(
         NODE_KEYS.serialize().reveal(), lambda data: node_keys.parse(data).serialize().reveal()
+    ),
+    "keys of a node": Codec(
+        NODE_KEYS.with_log(LOG_KEY).serialize().reveal(),
+        lambda data: node_keys.parse(data).serialize().reveal(),
     ),
     "node in the registry": Codec(
         RegisteredNode("node2", NODE_KEYS.public, NodeState.JOINING, AT)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.eventlog import events
+from strongroom.joining import own_keys
 from strongroom.node.opening import Node
 from strongroom.system.compat import override
 from tests.conftest import Torture
@@ -68,6 +69,12 @@ def test_a_move_that_was_interrupted_is_finished_by_the_next(
             assert node.outside is not None
             assert sites_of(node) == sites
             assert len(list(node.events.history(events.CLUSTER_ENABLED))) == 1
+            # by a key of its own, and the one that all nodes have is not taken any more
+            newest, keys = node.events.newest_checkpoint(), own_keys.read(node.paths)
+            assert newest is not None
+            assert newest.signer.verifier.public == keys.log_public
+            assert newest.signer.former is None
+            assert node.peers.all()["node1"].log_key == keys.log_public
         found = json.loads(run(place, "strongroom", "cluster", "check", "--json"))
         assert found["ok"]
 

@@ -30,7 +30,7 @@ class FormerKind(StrEnum):
     CONFIGURATION = "configuration"
     #: An earlier one of the node's own.
     NODE = "node"
-    #: One whose private half was lost.
+    #: A key whose private half was lost.
     LOST = "lost"
 
 

@@ -106,7 +106,7 @@ def ensure_registered(node: Node, actor: str) -> bool:
                 hint="bring the file back, or have the node get new keys: strongroom recover",
             )
         installation_id = node.configuration.document().installation_id
-        # its log is signed by the key in the configuration, until `ensure_log_key`
+        # the log is signed by the key in the configuration, until `ensure_log_key`
         own_keys.write(paths, node_keys.make(installation_id, paths.node_id).with_log(None))
     return service(node).ensure_first(actor)
 

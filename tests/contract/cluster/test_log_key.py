@@ -36,6 +36,7 @@ from tests.contract.cluster.test_enable import enable
 from tests.contract.joining.commands import told
 from tests.support import web_client
 from tests.support.cluster_services import ClusterServices
+from tests.vectors import reader_events
 
 ACTOR = "os:tests"
 ENTRY = registry.PREFIX + "node1"
@@ -212,6 +213,14 @@ def test_both_keys_sign_the_first_checkpoint(
         for verifier in (former.verifier, newest.signer.verifier):
             assert notes.open_note(newest.note, verifier) == newest.checkpoint
         assert newest.signer.verifier != former.verifier
+        # by other hands: each of the two seeds verifies the same log
+        log = own_keys.read(node.paths).log
+        assert log is not None
+        data = node.paths.events.read_bytes(), node.events.checkpoints.path.read_bytes()
+        for seed in (shared(node), log.seed.reveal()):
+            assert reader_events.checkpoint(*data, seed, former.verifier.name) == len(
+                data[0].splitlines()
+            )
 
 
 def of_before(home: Path) -> None:
@@ -312,17 +321,21 @@ def test_a_regeneration_renews_it(cluster_home: Path, run: Run) -> None:
 # ---- after a loss --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rekeys", [2, 1], ids=["its own key signed", "the key of all signed"])
 def test_a_recovery_states_the_key_of_a_node_that_lost_its_own(
-    cluster_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    cluster_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, rekeys: int
 ) -> None:
     """The lines up to then are proved by the registered key, and the identity says which one comes after."""
+    if rekeys == 1:
+        of_before(cluster_home)
     identity = age.new_identity()
     add = ("security", "kms", "roots", "add", "age", "--recipient", identity.recipient)
     assert run("tsm", cluster_home, *add).code == 0
     Path("identity").write_bytes(identity.text.reveal() + b"\n")
     with closing(opening.open_node(str(cluster_home))) as node:
-        lost, path = own_keys.read(node.paths), node.paths.node_keys
-        lines, _ = node.events.extent()
+        path, newest = node.paths.node_keys, node.events.newest_checkpoint()
+        assert newest is not None
+        lost, lines = newest.signer.verifier.public, newest.checkpoint.size
     path.unlink()
     recover = ("recover", "--identity", "identity")
     assert run("strongroom", cluster_home, "serve", "--port", "0").code == 7
@@ -335,15 +348,15 @@ def test_a_recovery_states_the_key_of_a_node_that_lost_its_own(
         assert log is not None
         assert log.former is not None
         assert log.former.kind is FormerKind.LOST
-        assert log.former.key.reveal() == lost.log_public
+        assert log.former.key.reveal() == lost
     assert run("strongroom", cluster_home, "serve", "--port", "0").code == 7
     found = run("strongroom", cluster_home, *recover)
     assert found.code == 0, found.err
     assert "the keys that this node alone had were lost" in found.err
-    check_own(cluster_home, run, rekeys=2)
+    check_own(cluster_home, run, rekeys=rekeys)
     with closing(opening.open_node(str(cluster_home))) as node:
         stated = told(node, events.EVENT_LOG_KEY_RECOVERED)[-1]
-        assert notes.parse_verifier(stated["former"]).public == lost.log_public
+        assert notes.parse_verifier(stated["former"]).public == lost
         public = notes.parse_verifier(stated["key"]).public
         assert public == own_keys.read(node.paths).log_public
         assert stated["lines"] == lines

@@ -209,6 +209,7 @@ def test_a_recovery_leaves_all_others_out(
     with closing(opening.open_node(str(cluster_home))) as node:
         assert [one["node_id"] for one in told(node, "NODE_LEFT_OUT")] == ["node2"]
         assert node.peers.all()["node2"].state is NodeState.LEFT_OUT
+        assert node.events.verify().is_whole
         assert node.kms_store.prove().problems == ()
         assert node.state_faults() == ()
 

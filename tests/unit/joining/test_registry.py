@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from strongroom import ids
+from strongroom.canonical import to_base64
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.joining import node_keys, registry
 from strongroom.joining.registry import NodeState, RegisteredNode, Report
@@ -42,9 +43,27 @@ def test_a_report_says_the_state() -> None:
     assert (out.state, out.since) == (NodeState.LEFT_OUT, "2026-11-30T04:00:00Z")
 
 
+def test_a_report_says_by_which_key_the_node_signs_its_log() -> None:
+    """X7; nodes.md 2.6: a change that is not over, and a node of before, say none."""
+    assert ACTIVE.log_key == KEYS.log_public != b""
+    assert JOINING.log_key == b""
+    assert KEYS.log is not None
+    for keys in (KEYS.with_log(None), KEYS.with_log(KEYS.log.renewed())):
+        none = JOINING.reported(INSTALLATION, keys, Report(NOW, ""))
+        assert registry.parse(none.serialize(), INSTALLATION).log_key == b""
+        assert json.loads(none.serialize())["report"] == {"at": NOW, "cause": ""}
+
+
+def log_key(node: RegisteredNode, key: str) -> bytes:
+    """The entry with another key of the log, as whoever has the key of the MACs can write it."""
+    return changed(node, report={**json.loads(node.serialize())["report"], "log_key": key})
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        log_key(ACTIVE, to_base64(OTHERS.log_public)),
+        changed(ACTIVE, report={"at": NOW, "cause": ""}),
         JOINING.reported(INSTALLATION, OTHERS, Report(NOW, "")).serialize(),
         changed(ACTIVE, node_id="node3"),
         changed(REFUSED, report={"at": NOW, "cause": ""}, state="active"),
@@ -53,7 +72,17 @@ def test_a_report_says_the_state() -> None:
         changed(ACTIVE, report=None, signature=""),
         replace(ACTIVE, keys=OTHERS.public).serialize(),
     ],
-    ids=["keys", "node", "cause", "refused", "none", "unsigned", "exchanged"],
+    ids=[
+        "log key",
+        "no log key",
+        "keys",
+        "node",
+        "cause",
+        "refused",
+        "none",
+        "unsigned",
+        "exchanged",
+    ],
 )
 def test_no_other_makes_a_node_active(data: bytes) -> None:
     """Who has the key of the entries' MAC, as each node has, does not have the key of another node."""
@@ -73,6 +102,8 @@ def test_a_report_is_of_its_installation() -> None:
         b"[]",
         JOINING.serialize() + b"\n",
         changed(JOINING, more=1),
+        log_key(ACTIVE, "AAAA"),
+        log_key(ACTIVE, ""),
         changed(JOINING, format="strongroom-registered-node-9"),
         changed(JOINING, node_id="x"),
         changed(JOINING, state="gone"),

@@ -244,7 +244,7 @@ def verifier_of(peers: Peers, installation_id: str, node_id: str) -> Verifier:
     """The key by which a node of the cluster says that it signs its event log.
 
     Raises:
-        NotFoundError: There is no such node, or it has no key of its own as yet.
+        NotFoundError: No node has this id, or the node has no key of its own as yet.
         IntegrityError: The entry says of the node what it did not say itself.
     """
     found = peers.all().get(node_id)
