@@ -30,7 +30,7 @@ from strongroom.joining.registry import NodeState
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.services.keys import log_signing
-from strongroom.services.nodes.join import JoinService
+from strongroom.services.nodes.join import JoinPorts, JoinService
 from tests.contract.cluster.commands import Run, joined, nodes
 from tests.contract.cluster.test_enable import enable
 from tests.contract.joining.commands import told
@@ -319,6 +319,21 @@ def test_a_regeneration_renews_it(cluster_home: Path, run: Run) -> None:
 
 
 # ---- after a loss --------------------------------------------------------------------------------
+
+
+def test_a_node_that_was_left_out_does_not_come_back_by_a_loss(cluster_home: Path) -> None:
+    with closing(opening.open_node(str(cluster_home))) as node:
+        out = node.peers.all()["node1"].left_out("2026-11-30T00:00:00Z")
+        node.coordinator.put({ENTRY: Change(out.serialize(), node.coordinator.version(ENTRY))})
+        keys = own_keys.read(node.paths)
+        node.paths.node_keys.unlink()
+        with pytest.raises(StateError, match="was left out"):
+            node.log_key.regain("node1", node.claimed_installation(), lambda: b"")
+        assert not node.paths.node_keys.exists()
+        with pytest.raises(StateError, match="was left out"):
+            JoinService(
+                JoinPorts(node.coordinator, node.peers, node.events, node.clock), keys
+            ).take_place(ACTOR)
 
 
 @pytest.mark.parametrize("rekeys", [2, 1], ids=["its own key signed", "the key of all signed"])

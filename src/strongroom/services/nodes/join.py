@@ -121,16 +121,7 @@ class JoinService:
                 f"{found.node_id} is registered with other keys than those of this directory",
                 hint="this is an older copy, or another node's: bring the node in anew",
             )
-        if found.state is NodeState.REMOVED:
-            raise StateError(
-                f"{found.node_id} was removed at {found.since}",
-                hint="bring the machine in anew, by a new bootstrap file and in an empty directory",
-            )
-        if found.state is NodeState.LEFT_OUT:
-            raise StateError(
-                f"{found.node_id} was left out at {found.since}: keys were changed without it",
-                hint="bring the machine in anew, by a new bootstrap file and in an empty directory",
-            )
+        check_not_taken_out(found)
         return found
 
     def tell(self, actor: str, cause: str) -> RegisteredNode:
@@ -183,7 +174,13 @@ class JoinService:
         """Write an entry with the keys of this node in the place of the one with the keys that it lost.
 
         The caller holds the lock of the registry.
+
+        Raises:
+            StateError: The node was left out.
         """
+        before = self._ports.peers.all().get(self._keys.node_id)
+        if before is not None:
+            check_not_taken_out(before)
         now = format_utc(self._ports.clock.now())
         node = RegisteredNode(self._keys.node_id, self._keys.public, NodeState.JOINING, now)
         self._write(node.reported(self._keys.installation_id, self._keys, Report(now, "")))
@@ -221,6 +218,24 @@ class JoinService:
         name = registry.PREFIX + node.node_id
         version = self._ports.coordinator.version(name)
         self._ports.coordinator.put({name: Change(node.serialize(), version)})
+
+
+def check_not_taken_out(node: RegisteredNode) -> None:
+    """Refuse a node that was left out or removed.
+
+    Raises:
+        StateError: Keys were changed without the node, or it was taken out of the cluster.
+    """
+    if node.state is NodeState.REMOVED:
+        raise StateError(
+            f"{node.node_id} was removed at {node.since}",
+            hint="bring the machine in anew, by a new bootstrap file and in an empty directory",
+        )
+    if node.state is NodeState.LEFT_OUT:
+        raise StateError(
+            f"{node.node_id} was left out at {node.since}: keys were changed without it",
+            hint="bring the machine in anew, by a new bootstrap file and in an empty directory",
+        )
 
 
 def first_cause(

@@ -22,7 +22,7 @@ from strongroom.joining import node_keys
 from strongroom.joining.node_keys import FormerKind, LogKey, NodeKeys
 from strongroom.services.keys import log_signing
 from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, Peers
-from strongroom.services.nodes.join import JoinService
+from strongroom.services.nodes.join import JoinService, check_not_taken_out
 
 KIND = "event log"
 """The word for the key of a log in the events of keys."""
@@ -130,6 +130,9 @@ class LogKeyService:
             node_id: The node.
             installation_id: The installation.
             shared: Gives the public key of the configuration's, which signed if the registry names no other.
+
+        Raises:
+            StateError: The node was left out or removed: a loss of its keys is no way back.
         """
         if self._file.is_there():
             return
@@ -137,6 +140,7 @@ class LogKeyService:
         if entry is None:
             # a single node, or one that its next start registers
             return
+        check_not_taken_out(entry)
         former = node_keys.succeeding(FormerKind.LOST, entry.log_key or shared())
         self._file.write(node_keys.make(installation_id, node_id).with_log(former))
         self._log.checkpoints.forget_signer()
