@@ -168,6 +168,18 @@ class StoredFiles:
         with self._doubts_lock:
             self._doubts.discard(storage_key)
 
+    def arrived(self, tx: Transaction, storage_key: str) -> None:
+        """Delete the intent of a new file, in the transaction that gives the file a row.
+
+        Raises:
+            StateError: The intent is gone, and the file with it: other nodes took this process for a dead one.
+        """
+        if not tx.intents.delete(storage_key):
+            raise StateError(
+                "this node was taken for a dead one meanwhile, and the file was removed",
+                hint="send it again",
+            )
+
     def discard_later(self, tx: Transaction, storage_key: str) -> None:
         """Write an intent to delete a file, in the transaction that removes its row."""
         if storage_key:

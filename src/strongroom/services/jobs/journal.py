@@ -34,6 +34,10 @@ class JobJournal:
         with self._repository.transaction(ROWS) as tx:
             tx.intents.insert(self._intent(planned))
 
+    def may_switch(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> bool:
+        """Whether the new file is still there: without its intent, others took this process for a dead one and removed it."""
+        return old.storage_key == new.storage_key or tx.intents.find(new.storage_key) is not None
+
     def switched(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> None:
         """Replace the new file's intent by one for the old file, in the transaction that switches the row."""
         if old.storage_key != new.storage_key:
