@@ -1,5 +1,6 @@
 """The jobs of a node that is gone are taken over by a living one (issue 12 B; matrix 32, 33; E9; real services, moto)."""
 
+import json
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from strongroom.jobs.model import JobKind, JobState, Receipt
 from strongroom.node.opening import Node
 from strongroom.repository.rows import JobRow, SiteMode
 from tests.conftest import Torture
-from tests.contract.cluster.commands import Run, joined
+from tests.contract.cluster.commands import Run, joined, nodes
 from tests.contract.cluster.takeover_lab import (
     ACTOR,
     EXTRACTS,
@@ -24,6 +25,7 @@ from tests.contract.cluster.takeover_lab import (
     wait_for,
     working,
 )
+from tests.contract.joining.commands import Said, told
 from tests.support import object_stores, web_client
 from tests.support.emulators import Aws
 from tests.support.web_client import ADMIN, PASSWORD, Client, Served
@@ -141,3 +143,41 @@ def test_a_worker_that_was_only_paused_changes_nothing_more(pair: Pair, torture:
             assert pair.two.node.jobs.show(job.id) == ended
             assert pair.site.rows() == rows
             check_taken_over(pair, ended, before)
+
+
+def test_a_job_follows_the_roles_of_the_nodes(pair: Pair, run: Run) -> None:
+    """E-16, matrix 35: it goes on where the role is, and says what it waits for while no node has it."""
+    one, two = (node.paths.root for node in pair.nodes)
+
+    def give(node: str, role: str) -> Said:
+        said = run("tsm", one, "topology", "set-node-role", "-n", node, "-r", role)
+        assert (said.code, said.out) == (0, f"{node}: {role}\n"), said.err
+        return said
+
+    before = {node: sum(1 for _ in node.events.read()) for node in pair.nodes}
+    with in_its_middle(pair, 5) as (_, job):
+        assert give("node2", "no-extract-refreshes").err == ""
+        said = give("node1", "no-extract-refreshes")
+        assert "no node works on jobs now" in said.err
+        wait_for(lambda: pair.two.node.jobs.show(job.id).state == "queued", "it is not given back")
+        shown = run("strongroom", two, "jobs", "show", job.id)
+        assert "Waits for: a node with the role extract-refreshes" in shown.out
+        (listed,) = json.loads(run("strongroom", two, "jobs", "list", "--json").out)
+        assert listed["waits_for"] == "a node with the role extract-refreshes"
+        found = nodes(run, two)
+        assert {one["role"] for one in found.values()} == {"no-extract-refreshes"}
+        give("node2", "extract-refreshes")
+        check_taken_over(pair, pair.ended(job), before)
+    refused = run("tsm", one, "topology", "set-node-role", "-n", "node2", "-r", "flows")
+    assert refused.code == 2
+    assert "all-jobs, extract-refreshes, no-extract-refreshes" in refused.err
+    assert run("tsm", one, "topology", "set-node-role", "-n", "node9", "-r", "all-jobs").code == 5
+    again = pair.site.encrypt()
+    shown = run("strongroom", one, "jobs", "show", again.id)
+    assert "Waits for: a backgrounder on node2" in shown.out
+    told_ = told(pair.one.node, "NODE_ROLE_SET")
+    assert [(event["node_id"], event["role"]) for event in told_] == [
+        ("node2", "no-extract-refreshes"),
+        ("node1", "no-extract-refreshes"),
+        ("node2", "extract-refreshes"),
+    ]

@@ -97,7 +97,7 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
 
         def nodes() -> tuple[str, ...]:
             known = self.peers.all().values()
-            return tuple(one.node_id for one in known if one.state.value != "left out") or (
+            return tuple(one.node_id for one in known if not one.state.is_gone) or (
                 self.paths.node_id,
             )
 

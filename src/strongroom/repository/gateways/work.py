@@ -343,6 +343,11 @@ class IntentsTable(TableGateway[IntentRow]):
         statement = select(self.table).where(_INTENT.node_id == node_id)
         return self._all(statement.order_by(_INTENT.created_at, _INTENT.storage_key))
 
+    def is_own(self, storage_key: str) -> bool:
+        """Whether the intent of a file is there, and still this process's."""
+        found = self.find(storage_key)
+        return found is not None and Owner(found.node_id, found.boot_id) == self._owner
+
     def nodes(self) -> set[str]:
         """The nodes that have intents."""
         return set(self._connection.execute(select(_INTENT.node_id).distinct()).scalars())

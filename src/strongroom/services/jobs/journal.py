@@ -35,8 +35,8 @@ class JobJournal:
             tx.intents.insert(self._intent(planned))
 
     def may_switch(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> bool:
-        """Whether the new file is still there: without its intent, others took this process for a dead one and removed it."""
-        return old.storage_key == new.storage_key or tx.intents.find(new.storage_key) is not None
+        """Whether the new file stays: if its intent is not this process's any more, others take that for dead and remove it."""
+        return old.storage_key == new.storage_key or tx.intents.is_own(new.storage_key)
 
     def switched(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> None:
         """Replace the new file's intent by one for the old file, in the transaction that switches the row."""

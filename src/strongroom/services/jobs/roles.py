@@ -1,4 +1,4 @@
-"""Which nodes work on jobs: the role of each (E-16), in one entry of the coordination service (format/nodes.md 5)."""
+"""Which nodes work on jobs: the role of each (E-16), in one entry of the coordination service (format/nodes.md 6)."""
 
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
@@ -28,6 +28,11 @@ class NodeRole(StrEnum):
     EXTRACTS = "extract-refreshes"
     #: No jobs on extracts, and so none.
     NO_EXTRACTS = "no-extract-refreshes"
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is the role of a node of which nothing is said."""
+        return self is NodeRole.ALL
 
     @property
     def works_on_extracts(self) -> bool:
