@@ -237,7 +237,7 @@ class Worker:
         stuck = [*elsewhere, *(job for job in running if job not in taking_room)]
         for job in startable(taking_room, self._queued(), before=stuck):
             if self._engine.is_alive(job.id):
-                # it was taken from this process, whose thread has not noticed: its writes would count as the new one's
+                # the job was taken from this process, whose thread has not noticed: its writes would count as the new one's
                 leaving = True
             elif self._claim(job, known):
                 _log.debug("job %s is taken: %s of site %s", job.id, job.kind, job.site_id)

@@ -39,7 +39,7 @@ class Lease(NamedTuple):
 
 
 class Group(StrEnum):
-    """What a node is a member of, as long as the process that says so lives; the values are names in the store."""
+    """The groups of which a node is a member as long as the process that says so lives; the values are names in the store."""
 
     #: A process serves the node.
     NODES = "live"

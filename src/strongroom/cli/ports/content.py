@@ -44,7 +44,7 @@ class ContentCommands(Protocol):
 
     @cached_property
     def job_waits(self) -> JobWaits:
-        """What jobs wait for."""
+        """Says of jobs that nobody works on why."""
         ...
 
     @cached_property

@@ -105,7 +105,7 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
 
     @cached_property
     def job_waits(self) -> "JobWaits":
-        """What jobs wait for."""
+        """Says of jobs that nobody works on why."""
         from strongroom.services.jobs.waiting import JobWaits
 
         return JobWaits(self.coordinator, self.job_roles, lambda: self.shares_files)

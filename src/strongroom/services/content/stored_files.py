@@ -169,7 +169,7 @@ class StoredFiles:
             self._doubts.discard(storage_key)
 
     def arrived(self, tx: Transaction, storage_key: str) -> None:
-        """Delete the intent of a new file, in the transaction that gives the file a row.
+        """Delete the intent of a new file, in the transaction that gives the file a row (format/repository.md 3).
 
         Raises:
             StateError: The intent is not this process's any more: other nodes took that for dead, and remove the file.

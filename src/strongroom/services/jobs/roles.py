@@ -1,4 +1,4 @@
-"""Which nodes work on jobs: the role of each (E-16), in one entry of the coordination service (format/nodes.md 6)."""
+"""The nodes that work on jobs: the role of each (E-16), in one entry of the coordination service (format/nodes.md 6)."""
 
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
@@ -20,7 +20,7 @@ _KIND: Final = Kind("the entry of roles", ASCII, 16 << 10)
 
 
 class NodeRole(StrEnum):
-    """What a node's backgrounder works on; the words are those of `tsm topology set-node-role`."""
+    """The sorts of jobs that a node's backgrounder works on; the words are those of `tsm topology set-node-role`."""
 
     #: Everything, which is the role of a node of which nothing is said.
     ALL = "all-jobs"
@@ -31,7 +31,7 @@ class NodeRole(StrEnum):
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is the role of a node of which nothing is said."""
+        """Whether the role is that of a node of which nothing is said."""
         return self is NodeRole.ALL
 
     @property

@@ -24,7 +24,7 @@ class Seen:
     shares_files: bool
 
     def waits_for(self, job: JobRow) -> str:
-        """What a job waits for, in words; empty if it is worked on, waits for its turn, or has ended."""
+        """The reason why nobody works on a job, in words; empty if it is worked on, waits for its turn, or has ended."""
         if JobState(job.state).is_final:
             return ""
         if job.state == JobState.RUNNING:
@@ -54,7 +54,7 @@ class JobWaits:
         self._shares_files = shares_files
 
     def of(self, jobs: Iterable[JobRow]) -> Mapping[str, str]:
-        """What jobs wait for, by the ids of those that do wait.
+        """The reasons why nobody works on jobs, by the ids of those that wait.
 
         Raises:
             CoordinationError: The coordination service cannot be asked.
