@@ -65,6 +65,7 @@ KINDS = {
     "values from before": "rotation/previous",
     "credentials": "topology/credentials",
     "the place of extracts": "extracts/store",
+    "the roles of nodes": "topology/roles",
     "a regeneration under way": "journal/regenerate",
     "a recovery under way": "journal/recover",
     "KMS store": "kms/store",

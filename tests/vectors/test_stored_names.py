@@ -10,7 +10,7 @@ from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
 from strongroom.services.content import stored_files
-from strongroom.services.jobs import journal
+from strongroom.services.jobs import journal, roles
 from strongroom.services.keys import (
     epochs,
     follows,
@@ -39,6 +39,7 @@ def test_entries_of_the_coordination_service() -> None:
         recovery_journal.JOURNAL,
         admit.CREDENTIALS,
         place.ENTRY,
+        roles.ENTRY,
         base.LOCKS,
     ] == [
         "config",
@@ -52,6 +53,7 @@ def test_entries_of_the_coordination_service() -> None:
         "journal/recover",
         "topology/credentials",
         "extracts/store",
+        "topology/roles",
         "locks/",
     ]
 

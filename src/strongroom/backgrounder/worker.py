@@ -20,6 +20,7 @@ from typing import Final
 
 from strongroom.backgrounder.order import startable
 from strongroom.backgrounder.rescue import Rescue
+from strongroom.backgrounder.takeover import Takeover
 from strongroom.backgrounder.workflows import WorkflowEngine
 from strongroom.clock import format_utc
 from strongroom.config import versions
@@ -30,9 +31,11 @@ from strongroom.node.opening import Node
 from strongroom.repository.reach import DISPATCH, ROWS
 from strongroom.repository.rows import JobRow
 from strongroom.repository.workflow_database import WorkflowDatabase
-from strongroom.services.jobs.heartbeat import Brake
+from strongroom.services.jobs.gone import GoneNodes
+from strongroom.services.jobs.heartbeat import Brake, WorkerStopping
 from strongroom.services.jobs.journal import JobJournal
 from strongroom.services.jobs.one import Ports
+from strongroom.services.jobs.others import Others
 from strongroom.services.jobs.queue import KEEP_DAYS, KEEP_MOST, JobsService
 from strongroom.services.jobs.run import ExtractJobs, Limits, Step
 from strongroom.services.jobs.turns import ItemTurns
@@ -79,11 +82,13 @@ class Advice:
     Attributes:
         limits: Returns the present concurrency and bytes per second; called repeatedly.
         retention: Returns for how many days ended jobs are kept, and how many of them at most.
+        may_work: Returns whether the node's role lets it work on jobs; called repeatedly.
         beat: Called repeatedly by the loop that takes jobs; when the calls stop, the loop hangs.
     """
 
     limits: Callable[[], tuple[int, int]]
     retention: Callable[[], tuple[int, int]] = lambda: (KEEP_DAYS, KEEP_MOST)
+    may_work: Callable[[], bool] = lambda: True
     beat: Callable[[], None] = lambda: None
 
 
@@ -96,6 +101,7 @@ class Worker:
         place: Place,
         stopping: threading.Event,
         advice: Advice,
+        others: Others | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -104,6 +110,7 @@ class Worker:
             place: The place of the engine's database.
             stopping: Set when the process is to end.
             advice: The settings that may change while the worker works.
+            others: The nodes of the installation; None if there is one only.
         """
         self._ports = ports
         self._advice = advice
@@ -123,12 +130,24 @@ class Worker:
             self._awake.set,
         )
         self._rescue = Rescue(self._engine, self._give_up)
+        self._jobs = JobsService(ports.repository, ports.event_log, ports.clock)
+        self._others = others
+        self._takeover: Takeover | None = None
+        if others is not None:
+            gone = GoneNodes(ports.repository, ports.files, self._jobs, ports.clock)
+            self._takeover = Takeover(others, gone)
 
     def run(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to stop, or until `until` says so.
 
         The caller holds the node's backgrounder lock: no other process works on jobs.
         """
+        with ExitStack() as stack:
+            if self._others is not None:
+                stack.enter_context(self._others.working())
+            self._run(until)
+
+    def _run(self, until: Callable[[], bool] | None) -> None:
         with _beaten_for(self._advice.beat):
             self._clear_away()
         try:
@@ -154,12 +173,23 @@ class Worker:
 
     def _look(self) -> None:
         self._refresh()
+        if self._takeover is not None:
+            self._takeover.look()
         running, elsewhere = self._running()
         self._engine.forget_finished({job.id for job in running})
-        self._dispatch(running, self._rescue.look_after(running), elsewhere)
+        if self._advice.may_work():
+            self._dispatch(running, self._rescue.look_after(running), elsewhere)
+        else:
+            self._hand_over(running)
         if time.monotonic() >= self._prune_at:
             self._prune_at = time.monotonic() + _PRUNE_S
             self._prune()
+
+    def _hand_over(self, running: list[JobRow]) -> None:
+        """Give back the jobs of a node that shall work on none any more; their threads end at the next look of theirs."""
+        for job in running:
+            if self._jobs.give_back(job):
+                _log.info("job %s is given back: this node's role is to run none", job.id)
 
     def _do(self, job_id: str, step: Step) -> str:
         _log.info("job %s runs", job_id)
@@ -173,7 +203,8 @@ class Worker:
     def _give_up(self, job_id: str, reason: str) -> None:
         # read again: the job may have ended between the two looks
         if job_id in {job.id for job in self._running()[0]}:
-            self._work().give_up(job_id, reason)
+            with suppress(WorkerStopping):  # another node was quicker
+                self._work().give_up(job_id, reason)
 
     def _refresh(self) -> None:
         try:
@@ -184,8 +215,7 @@ class Worker:
     def _prune(self) -> None:
         try:
             days, most = self._advice.retention()
-            jobs = JobsService(self._ports.repository, self._ports.event_log, self._ports.clock)
-            forgotten = jobs.forget_ended(days, most)
+            forgotten = self._jobs.forget_ended(days, most)
         except StrongroomError:
             _log.exception("ended jobs cannot be forgotten; it will be tried again")
             return
@@ -201,16 +231,25 @@ class Worker:
         seen = (mark, known, [job.id for job in taking_room])
         if not mark[0] or seen == self._fruitless:
             return  # nothing changed since the last look, when no job could begin
-        begun = False
+        begun = leaving = False
         # jobs that cannot be resumed now, and those of other nodes, do not count against the limits, but keep their
         # place in the order
         stuck = [*elsewhere, *(job for job in running if job not in taking_room)]
         for job in startable(taking_room, self._queued(), before=stuck):
-            if self._claim(job, known):
+            if self._engine.is_alive(job.id):
+                # the job was taken from this process, whose thread has not noticed: its writes would count as the new one's
+                leaving = True
+            elif self._claim(job, known):
                 _log.debug("job %s is taken: %s of site %s", job.id, job.kind, job.site_id)
-                self._engine.start(job.id)
+                self._take_up(job)
                 known, begun = {*known, job.id}, True
-        self._fruitless = None if begun else seen
+        self._fruitless = None if begun or leaving else seen
+
+    def _take_up(self, job: JobRow) -> None:
+        if job.owner_epoch:
+            self._engine.take_up(job.id)
+        else:
+            self._engine.start(job.id)
 
     def _claim(self, job: JobRow, known: set[str]) -> bool:
         """Take a job, unless another node has taken one since the order was decided: the next look decides anew."""
@@ -307,9 +346,8 @@ def _worker(
 ) -> Worker:
     place = Place(node.workflows, node.paths.node_id, node.file_modes)
     settings = _Settings(node)
-    return Worker(
-        node.job_ports, place, stopping, Advice(settings.limits, settings.retention, beat)
-    )
+    advice = Advice(settings.limits, settings.retention, node.job_roles.may_work, beat)
+    return Worker(node.job_ports, place, stopping, advice, node.other_workers)
 
 
 class _Settings:

@@ -87,6 +87,8 @@ class WorkflowEngine:
         self._work = work
         self._may_go_on = may_go_on
         self._running = _Running(ended)
+        # a database that nodes share: what one of them resumes must not be taken up by another
+        self._queue = f"of-{node_id}" if self._database.schema is not None else None
 
     @_guarded
     def launch(self) -> None:
@@ -123,7 +125,11 @@ class WorkflowEngine:
                 self._running.end(job_id)
 
         self._workflow = extract_job
+        if self._queue is not None:
+            DBOS.listen_queues([self._queue])
         DBOS.launch()
+        if self._queue is not None:
+            DBOS.register_queue(self._queue)
 
     @_guarded
     def start(self, job_id: str) -> None:
@@ -133,8 +139,20 @@ class WorkflowEngine:
 
     @_guarded
     def resume(self, job_id: str) -> None:
-        """Let a workflow that nobody works on go on from its last step; the engine's queue takes it up."""
-        DBOS.resume_workflow(job_id)
+        """Let a workflow that nobody works on go on from its last step; this node's queue takes it up.
+
+        A process that worked on it, on whichever node, can add nothing to its steps from here on.
+        """
+        DBOS.resume_workflow(job_id, queue_name=self._queue)
+
+    def take_up(self, job_id: str) -> None:
+        """Run the workflow of a job that another process may have begun, from its last step if that is known."""
+        if not self.is_known(job_id):
+            self.start(job_id)
+        elif self.broken(job_id) is None:
+            self.resume(job_id)
+        else:
+            self.start_anew(job_id)
 
     @_guarded
     def start_anew(self, job_id: str) -> None:

@@ -128,6 +128,7 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("tsm stop", "", "systemd"),
         ("tsm topology list-nodes", "-v", "add-a-node"),
         ("tsm topology remove-nodes", "-n node2 --force", "add-a-node"),
+        ("tsm topology set-node-role", "-n node2 -r no-extract-refreshes", "cluster"),
         ("tsm topology nodes get-bootstrap-file", "-f node2.age --recipient age1…", "add-a-node"),
         ("tsm version", "", "upgrade"),
     )

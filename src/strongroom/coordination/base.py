@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 
@@ -37,6 +38,15 @@ class Lease(NamedTuple):
     token: int
 
 
+class Group(StrEnum):
+    """The groups of which a node is a member as long as the process that says so lives; the values are names in the store."""
+
+    #: A process serves the node.
+    NODES = "live"
+    #: A process of the node works on jobs.
+    WORKERS = "workers"
+
+
 LOCKS = "locks/"
 """Prefix of keys that belong to the coordinator itself: the version of `locks/<name>` is the token of that lock."""
 
@@ -69,19 +79,22 @@ class Coordinator(Protocol):
         """
         ...
 
-    def members(self) -> list[str]:
-        """The ids of the nodes alive now, in their order.
+    def members(self, group: Group = Group.NODES) -> list[str]:
+        """The ids of the nodes alive now, in their order; or of those that are in another group.
 
         Raises:
             CoordinationError: The store cannot be read.
         """
         ...
 
-    def alive(self) -> AbstractContextManager[None]:
+    def alive(self, group: Group = Group.NODES) -> AbstractContextManager[None]:
         """Be a member, for this process's node, until the end of the block or of this process.
 
+        A node is served by one process, on one machine. Of its workers the lock of the node sees to that; one that
+        finds the place of a dead one before it still taken begins without, and is there a moment later.
+
         Raises:
-            ConflictError: Another process is a member under the same id.
+            ConflictError: Another process serves a node of the same id.
             CoordinationError: The store cannot be written.
         """
         ...

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 from strongroom.coordination import locks
-from strongroom.coordination.base import LOCKS, Change, Lease, Versioned
+from strongroom.coordination.base import LOCKS, Change, Group, Lease, Versioned
 from strongroom.coordination.kernel_locks import KernelLocks
 from strongroom.errors import (
     ConflictError,
@@ -99,11 +99,11 @@ class LocalCoordinator:
         with self._guard, _translated(self._path):
             return _read(self._open(), key)
 
-    def members(self) -> list[str]:
+    def members(self, group: Group = Group.NODES) -> list[str]:  # noqa: ARG002  it is in each of them
         """The id of this node, the only member."""
         return [self._node_id]
 
-    def alive(self) -> AbstractContextManager[None]:
+    def alive(self, group: Group = Group.NODES) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing is to be done: the only node is alive as long as anybody asks."""
         return nullcontext()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from strongroom.coordination.base import Change, Coordinator, Lease, Versioned
+from strongroom.coordination.base import Change, Coordinator, Group, Lease, Versioned
 from strongroom.coordination.entries import (
     Author,
     EntryKey,
@@ -72,13 +72,13 @@ class ProvedCoordinator:
         self._find_anchoring = find_anchoring
         self._renewing = _Renewing()
 
-    def members(self) -> list[str]:
-        """The ids of the nodes alive now."""
-        return self.store.members()
+    def members(self, group: Group = Group.NODES) -> list[str]:
+        """The ids of the nodes alive now, or of those that are in another group."""
+        return self.store.members(group)
 
-    def alive(self) -> AbstractContextManager[None]:
+    def alive(self, group: Group = Group.NODES) -> AbstractContextManager[None]:
         """Be a member, for this process's node, until the end of the block or of this process."""
-        return self.store.alive()
+        return self.store.alive(group)
 
     def outcome(self, change_id: str) -> bool:
         """Whether a put of unknown outcome was made; a put that was not made cannot be made any more afterwards."""

@@ -68,6 +68,7 @@ NODE_CREDENTIAL_WITHDRAWN = "NODE_CREDENTIAL_WITHDRAWN"
 NODE_JOINED = "NODE_JOINED"
 NODE_LEFT_OUT = "NODE_LEFT_OUT"
 NODE_REMOVED = "NODE_REMOVED"
+NODE_ROLE_SET = "NODE_ROLE_SET"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
 EXTRACTS_MOVED = "EXTRACTS_MOVED"
@@ -488,6 +489,11 @@ def node_left_out(actor: str, node_id: str) -> Event:
 def node_removed(actor: str, node_id: str) -> Event:
     """An administrator takes a node out: the passwords of the services are changed without it."""
     return _event(NODE_REMOVED, actor, node_id=node_id)
+
+
+def node_role_set(actor: str, node_id: str, role: str) -> Event:
+    """A node is about to get another role, by which its backgrounder works on jobs or leaves them to other nodes."""
+    return _event(NODE_ROLE_SET, actor, node_id=node_id, role=role)
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:

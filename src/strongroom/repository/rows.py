@@ -216,9 +216,9 @@ class JobRow:
 
     Attributes:
         bytes_total: Plaintext bytes that the job will change, as counted at its beginning.
-        owner_node: The node whose process works on it; empty until one does.
+        owner_node: The node whose process works on it; empty while it is queued.
         owner_boot: The id of the process.
-        owner_epoch: How often a process began to work on it.
+        owner_epoch: How often a process began to work on it, or it was given back.
     """
 
     id: str

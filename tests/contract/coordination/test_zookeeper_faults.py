@@ -209,7 +209,7 @@ def test_without_a_quorum_every_call_ends(lab: Lab) -> None:
         coordinator.put({"config": Change(b"before", 0)})
         for one in lab.ensemble.servers[:2]:
             one.component.kill()
-        calls = [
+        calls: list[Callable[[], object]] = [
             lambda: coordinator.get("config"),
             lambda: coordinator.version("config"),
             lambda: coordinator.list("journal/"),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from strongroom.coordination.base import Change, Versioned
+from strongroom.coordination.base import Change, Group, Versioned
 from strongroom.coordination.zookeeper import collecting, outcomes, requests
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.errors import ConflictError, CoordinationError, StorageError
@@ -31,6 +31,20 @@ def test_members_are_the_living(lab: Lab) -> None:
         assert second.members() == ["node2"]
         expire(lab, second)
         wait_for(lambda: first.members() == ["node2"])
+
+
+def test_workers_are_members_of_their_own(lab: Lab) -> None:
+    """Who works on jobs is not who serves; a second worker of a node takes the place of the first when that goes (b12)."""
+    with lab.coordinator(node_id="node2") as first, lab.coordinator(node_id="node2") as second:
+        with lab.ensemble.judge() as client:
+            client.delete(f"{lab.root}/workers")  # as a program left the tree that knew no workers
+        with first.alive(Group.WORKERS):
+            wait_for(lambda: first.members(Group.WORKERS) == ["node2"])
+            assert first.members() == []
+            with second.alive(Group.WORKERS):
+                expire(lab, first)
+                wait_for(lambda: second.members(Group.WORKERS) == ["node2"])
+        assert first.members(Group.WORKERS) == []
 
 
 def test_a_second_machine_with_one_node_id_is_refused(lab: Lab) -> None:

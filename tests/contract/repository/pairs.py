@@ -6,13 +6,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from strongroom.backgrounder.worker import Advice, Place, Worker
+from strongroom.clock import SystemClock
 from strongroom.errors import AuthenticationError, CoordinationError, StateError
 from strongroom.jobs.model import JobKind
 from strongroom.repository.gateways.guards import MekState
 from strongroom.repository.reach import ROWS, of_account
 from strongroom.repository.rows import IntentRow, SessionRow, UserRow
 from strongroom.services.directory.sign_in import Identity
-from strongroom.services.jobs.heartbeat import Brake, Heartbeat, Tally
+from strongroom.services.jobs.gone import GoneNodes
+from strongroom.services.jobs.heartbeat import Brake, Heartbeat, Tally, WorkerStopping
 from strongroom.services.jobs.one import ItemWork
 from tests.contract.repository.two_nodes import HEAD, Machine, Nodes
 from tests.support.interleaved import Ended
@@ -177,11 +179,12 @@ def a_job_that_was_taken_over(nodes: Nodes) -> Pair:
     job = nodes.one.start(JobKind.ENCRYPT, content_id)
 
     def take_over() -> bool:
-        with nodes.two.repository.transaction(ROWS) as tx:
-            return tx.jobs.take_over(job.id, nodes.one.owner)
+        with nodes.two.repository.transaction() as tx:
+            return tx.jobs.give_back(job.id, nodes.one.owner) and tx.jobs.claim(job.id, NOW)
 
     def work() -> object:
-        with suppress(Exception):  # it is told in one way or another that the job is not its own
+        # it is told in one way or another that the job is not its own
+        with suppress(Exception, WorkerStopping):
             settle(nodes.one, job.id, content_id)
         with nodes.one.repository.transaction(ROWS) as tx:
             tx.jobs.progress(job.id, done=1, total=1, bytes_done=1)
@@ -191,7 +194,7 @@ def a_job_that_was_taken_over(nodes: Nodes) -> Pair:
         assert taken.value is not finished_by_first.value
         row = nodes.one.jobs.show(job.id)
         if taken.value:
-            assert (row.state, row.owner, row.owner_epoch) == ("running", nodes.two.owner, 2)
+            assert (row.state, row.owner, row.owner_epoch) == ("running", nodes.two.owner, 3)
         assert nodes.one.read(content_id) == OLD
 
     return Pair(work, take_over, check)
@@ -240,6 +243,37 @@ def two_starts(nodes: Nodes) -> Pair:
         assert nodes.one.read(row.id).startswith(HEAD)
 
     return Pair(nodes.one.stored.recover, finished(publication), check)
+
+
+def a_publication_of_one_that_counts_as_gone(nodes: Nodes) -> Pair:
+    """It was paused or cut off, and its unfinished files are removed: no row names a file that went (b11, matrix 33)."""
+    publication = nodes.one.begun("sales")
+
+    def check(published: Ended, removed: Ended) -> None:
+        assert removed.done, removed.refused
+        assert published.done is (len(nodes.one.rows()) == 1)
+        assert published.done or isinstance(published.refused, StateError)
+
+    return Pair(finished(publication), removing(nodes.two, of_jobs=False), check)
+
+
+def a_switch_of_one_that_counts_as_gone(nodes: Nodes) -> Pair:
+    """The same of a job that it took at the last moment: the extract is written anew, or stays as it was."""
+    content_id = nodes.one.publish(OLD, encrypted=False)
+    job = nodes.one.start(JobKind.ENCRYPT, content_id)
+
+    def check(settled: Ended, removed: Ended) -> None:
+        assert removed.done, removed.refused
+        assert settled.done is bool(nodes.one.row(content_id).file_id)
+        assert nodes.one.read(content_id) == OLD
+
+    work = removing(nodes.two, of_jobs=True)
+    return Pair(lambda: settle(nodes.one, job.id, content_id), work, check)
+
+
+def removing(machine: Machine, *, of_jobs: bool) -> Action:
+    gone = GoneNodes(machine.repository, machine.files, machine.jobs, SystemClock())
+    return lambda: gone.remove_files("node1", of_jobs=of_jobs)
 
 
 def a_site_that_goes(nodes: Nodes) -> Pair:
@@ -391,6 +425,8 @@ PAIRS: tuple[Callable[[Nodes], Pair], ...] = (
     a_job_that_was_taken_over,
     a_dead_process_that_lives,
     two_starts,
+    a_publication_of_one_that_counts_as_gone,
+    a_switch_of_one_that_counts_as_gone,
     a_site_that_goes,
     two_failures,
     one_session_twice,

@@ -40,8 +40,9 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     node = session.node
     site_id = None if arguments.site is None else short_ids.site(session, arguments.site).id
     found = node.jobs.list(site_id)
+    waits = node.job_waits.of(found)
     if arguments.json:
-        session.out_json([waiting.job_json(job) for job in found])
+        session.out_json([waiting.job_json(job, waits.get(job.id)) for job in found])
         return 0
     heads = ["ID", "STATE", "DONE", "CREATED", "WHAT"]
     every = node.jobs.list
@@ -53,6 +54,8 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         for job in found
     ]
     columns.show(session, arguments, heads, rows)
+    for job_id, words in waits.items():
+        session.note(f"job {short(job_id)} waits for {words}")
     return 0
 
 
@@ -60,10 +63,13 @@ def _show(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.cli.content import waiting
 
     job = session.node.jobs.show(short_ids.job(session, arguments.id))
+    waits_for = session.node.job_waits.of([job]).get(job.id)
     if not arguments.json:
         waiting.show(session, arguments, job)
+        if waits_for:
+            session.out(f"Waits for: {waits_for}")
         return 0
-    session.out_json(waiting.job_json(job))
+    session.out_json(waiting.job_json(job, waits_for))
     if job.note:
         session.note(job.note)
     return 0

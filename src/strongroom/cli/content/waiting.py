@@ -20,9 +20,9 @@ _LOOK_AGAIN_S = 1.0
 """Seconds after which a waiting command looks again whether there is a backgrounder at all."""
 
 
-def job_json(job: "JobRow") -> dict[str, object]:
-    """A job as scripts see it."""
-    return {
+def job_json(job: "JobRow", waits_for: str | None = None) -> dict[str, object]:
+    """A job as scripts see it; `waits_for` is there only if the job waits for something else than its turn."""
+    shown: dict[str, object] = {
         "id": job.id,
         "kind": job.kind,
         "state": job.state,
@@ -32,6 +32,7 @@ def job_json(job: "JobRow") -> dict[str, object]:
         "bytes_total": job.bytes_total,
         "receipt": job.receipt,
     }
+    return {**shown, "waits_for": waits_for} if waits_for else shown
 
 
 def end_if_abandoned(session: Session, job_id: str) -> "JobRow":

@@ -1,4 +1,4 @@
-"""`tsm topology nodes`: the file that brings a new node the keys of the configuration (C-21)."""
+"""`tsm topology`: the nodes, their roles, and the file that brings a new one the keys of the configuration (C-21, E-16)."""
 
 import argparse
 from pathlib import Path
@@ -48,6 +48,16 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         help="do not regenerate the keys, which the removed machine knows",
     )
     removing.set_defaults(run=_remove)
+    role = nouns.add_parser("set-node-role", help="say which jobs a node works on")
+    role.add_argument("-n", "--nodes", required=True, metavar="NODE", help="the node's id")
+    role.add_argument(
+        "-r",
+        "--role",
+        required=True,
+        metavar="ROLE",
+        help="all-jobs, extract-refreshes, or no-extract-refreshes: no job that encrypts or decrypts",
+    )
+    role.set_defaults(run=_set_role)
     nodes = nouns.add_parser("nodes", help="nodes of the installation")
     verbs = nodes.add_subparsers(required=True, metavar="VERB")
     making = verbs.add_parser(
@@ -81,14 +91,18 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.runtime.processes import SERVICES
 
     nodes = list(session.node.peers.all().values())
+    roles = session.node.job_roles.all()
     if arguments.json:
-        session.out_json([_json(one) for one in nodes] or [_alone(session)])
+        shown = [_json(one) for one in nodes] or [_alone(session)]
+        session.out_json([{**one, "role": roles.get(str(one["node"]))} for one in shown])
         return 0
     for node_id, lines in {one.node_id: _lines(one) for one in nodes}.items() or [
         (session.node.paths.node_id, ())
     ]:
         session.out(node_id)
-        for line in (*lines, *SERVICES) if arguments.verbose else ():
+        role = roles.get(node_id)
+        special = () if role is None or role.is_usual else (f"Role: {role}",)
+        for line in (*lines, *special, *SERVICES) if arguments.verbose else ():
             session.out(f"  {line}")
     return 0
 
@@ -124,6 +138,23 @@ def _remove(arguments: argparse.Namespace, session: Session) -> int:
         " until they are re-encrypted on every site: strongroom extracts reencrypt --site SITE --wait"
     )
     return code or (1 if done.running else 0)
+
+
+def _set_role(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.services.jobs.roles import NodeRole
+
+    try:
+        role = NodeRole(arguments.role)
+    except ValueError:
+        raise UsageError(
+            f"{arguments.role[:80]!r} is no role of a node",
+            hint=f"one of: {', '.join(NodeRole)}",
+        ) from None
+    session.node.job_roles.set(session.actor, arguments.nodes, role)
+    session.out(f"{arguments.nodes}: {role}")
+    if not any(one.works_on_extracts for one in session.node.job_roles.all().values()):
+        session.note("no node works on jobs now: they wait for one with the role extract-refreshes")
+    return 0
 
 
 def _alone(session: Session) -> dict[str, object]:

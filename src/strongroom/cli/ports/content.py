@@ -9,7 +9,9 @@ from strongroom.services.directory.sites import SitesService
 from strongroom.services.directory.tokens import TokensService
 from strongroom.services.directory.users import UsersService
 from strongroom.services.jobs.queue import JobsService
+from strongroom.services.jobs.roles import JobRoles
 from strongroom.services.jobs.sole_worker import SoleWorker
+from strongroom.services.jobs.waiting import JobWaits
 
 
 class ContentCommands(Protocol):
@@ -33,6 +35,16 @@ class ContentCommands(Protocol):
     @cached_property
     def jobs(self) -> JobsService:
         """Jobs on extracts, of everybody."""
+        ...
+
+    @cached_property
+    def job_roles(self) -> JobRoles:
+        """The nodes that work on jobs."""
+        ...
+
+    @cached_property
+    def job_waits(self) -> JobWaits:
+        """Says of jobs that nobody works on why."""
         ...
 
     @cached_property

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 from strongroom.coordination import locks
-from strongroom.coordination.base import LOCKS, Change, Lease, Versioned
+from strongroom.coordination.base import LOCKS, Change, Group, Lease, Versioned
 from strongroom.coordination.kernel_locks import KernelLocks
 from strongroom.coordination.zookeeper import collecting, entries, requests
 from strongroom.coordination.zookeeper.arrival import Arrival
@@ -96,10 +96,10 @@ class ZookeeperCoordinator:
         with self._refusals():
             return self._entries.get(key)
 
-    def members(self) -> list[str]:
-        """The ids of the nodes alive now."""
+    def members(self, group: Group = Group.NODES) -> list[str]:
+        """The ids of the nodes alive now, or of those that are in another group."""
         with self._refusals():
-            return self._membership.members()
+            return self._membership.members(group)
 
     def list(self, prefix: str) -> Mapping[str, Versioned]:
         """The entries whose keys begin with a prefix, by key, as of one moment; without one, all."""
@@ -146,9 +146,9 @@ class ZookeeperCoordinator:
         return self._hold(name, wait_s)
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
+    def alive(self, group: Group = Group.NODES) -> Iterator[None]:
         """Be a member until the end of the block."""
-        with self._refusals(), self._membership.alive():
+        with self._refusals(), self._membership.alive(group):
             yield
 
     def watch(self, key: str, notice: Callable[[Versioned | None], None]) -> Callable[[], None]:

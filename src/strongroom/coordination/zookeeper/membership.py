@@ -1,11 +1,12 @@
-"""The nodes that are alive: each has a node of ZooKeeper that goes with the session of its process."""
+"""The nodes that are alive or work on jobs: each has a node of ZooKeeper that goes with the session of its process."""
 
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
+from strongroom.coordination.base import Group
 from strongroom.coordination.zookeeper import requests
 from strongroom.coordination.zookeeper.requests import Kind, Operation, Refused
 from strongroom.coordination.zookeeper.session import Lost, Session, exceptions
@@ -17,6 +18,18 @@ from strongroom.ids import new_id
 _LOOK_S: Final = 1.0
 
 
+class _Place(NamedTuple):
+    """The place of a process in a group.
+
+    Attributes:
+        group: The group.
+        mine: The value of its node; no other process writes the same.
+    """
+
+    group: Group
+    mine: bytes
+
+
 class Membership:
     """The members, and this process as one of them."""
 
@@ -26,36 +39,28 @@ class Membership:
         self._limits = limits
         self._node_id = node_id
 
-    def members(self) -> list[str]:
-        """The ids of the nodes alive now.
+    def members(self, group: Group) -> list[str]:
+        """The ids of the nodes that are in a group now.
 
         Raises:
             CoordinationError: No server answers in time.
         """
-        return requests.children(self._session, self._tree.live)
+        return requests.children(self._session, self._tree.group(group))
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
+    def alive(self, group: Group) -> Iterator[None]:
         """Be a member until the end of the block; a new session is announced anew.
 
         Raises:
-            ConflictError: Another process is a member under this id, and stays for longer than a session of a dead one.
+            ConflictError: Another process serves the node of this id, and stays for longer than a session of a dead one.
             CoordinationError: No server answers in time.
         """
-        mine = json.dumps({"boot": new_id()}).encode()
-        until = Deadline(self._limits.session_s + self._limits.read_s)
-        pause = threading.Event()
-        # after a crash the session of the process before us lives on for a while
-        while not self._announce(mine):
-            if until.is_over:
-                raise ConflictError(
-                    f"another process is alive as {self._node_id}",
-                    hint="two machines must not have one node id: see whether a disk was copied",
-                )
-            pause.wait(_LOOK_S / 4)
+        place = _Place(group, json.dumps({"boot": new_id()}).encode())
+        if group is Group.NODES:
+            self._take(place)
         ended = threading.Event()
         keeper = threading.Thread(
-            target=self._keep, args=(mine, ended), name="announce", daemon=True
+            target=self._keep, args=(place, ended), name="announce", daemon=True
         )
         keeper.start()
         try:
@@ -64,24 +69,38 @@ class Membership:
             ended.set()
             keeper.join()
             with suppress(CoordinationError):
-                self._leave(mine)
+                self._leave(place)
 
-    def _keep(self, mine: bytes, ended: threading.Event) -> None:
-        while not ended.wait(_LOOK_S):
+    def _take(self, place: _Place) -> None:
+        until = Deadline(self._limits.session_s + self._limits.read_s)
+        pause = threading.Event()
+        # after a crash the session of the process before us lives on for a while
+        while not self._announce(place):
+            if until.is_over:
+                raise ConflictError(
+                    f"another process is alive as {self._node_id}",
+                    hint="two machines must not have one node id: see whether a disk was copied",
+                )
+            pause.wait(_LOOK_S / 4)
+
+    def _keep(self, place: _Place, ended: threading.Event) -> None:
+        while True:
             # another process that took this node's place meanwhile keeps it: the members' list then shows that one
             with suppress(CoordinationError):
-                self._announce(mine)
+                self._announce(place)
+            if ended.wait(_LOOK_S):
+                return
 
-    def _announce(self, mine: bytes) -> bool:
+    def _announce(self, place: _Place) -> bool:
         """Create our node of ZooKeeper if it is not there; whether it is ours."""
-        path = self._tree.member(self._node_id)
+        path = self._tree.member(place.group, self._node_id)
         there = requests.read(self._session, path)
         if there is not None:
-            return there.value == mine
+            return there.value == place.mine
         try:
             requests.transact(
                 self._session,
-                [Operation(Kind.CREATE_EPHEMERAL, path, mine)],
+                [Operation(Kind.CREATE_EPHEMERAL, path, place.mine)],
                 Deadline(self._limits.read_s),
             )
         except Lost:
@@ -89,12 +108,16 @@ class Membership:
         except Refused as refused:
             if isinstance(refused.reason, exceptions.NodeExistsError):
                 return False
+            if isinstance(refused.reason, exceptions.NoNodeError):
+                # the tree is of a program that knew no such group
+                requests.create_missing(self._session, self._tree.group(place.group))
+                return False
             raise refused.reason from refused
         return True
 
-    def _leave(self, mine: bytes) -> None:
-        path = self._tree.member(self._node_id)
+    def _leave(self, place: _Place) -> None:
+        path = self._tree.member(place.group, self._node_id)
         there = requests.read(self._session, path)
-        if there is not None and there.value == mine:
+        if there is not None and there.value == place.mine:
             with suppress(exceptions.NoNodeError):
                 self._session.ask(lambda client: client.delete_async(path))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from strongroom.coordination.base import Group
 from strongroom.errors import CoordinationError, UsageError
 
 INLINE_BYTES: Final = 16 * 1024
@@ -54,14 +55,18 @@ class Tree:
         self.blobs = f"{root}/blob"
         self.markers = f"{root}/txn"
         self.locks = f"{root}/locks"
-        self.live = f"{root}/live"
         #: The node that is there while a node's entries are brought here, and names that attempt.
         self.arriving = f"{root}/arriving"
 
     @property
     def folders(self) -> tuple[str, ...]:
         """The nodes that are there from the beginning, each behind its parent."""
-        return (*self.above, self.entries, self.blobs, self.markers, self.locks, self.live)
+        return (*self.above, self.entries, self.blobs, self.markers, self.locks, *self.groups)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The parents of the members of each group."""
+        return tuple(self.group(one) for one in Group)
 
     @property
     def above(self) -> tuple[str, ...]:
@@ -109,9 +114,13 @@ class Tree:
         """The node that is there while somebody holds a lock."""
         return f"{self.lock(name)}/held"
 
-    def member(self, node_id: str) -> str:
-        """The node that is there while a node is alive."""
-        return f"{self.live}/{node_id}"
+    def group(self, group: Group) -> str:
+        """The parent of the members of a group."""
+        return f"{self.root}/{group}"
+
+    def member(self, group: Group, node_id: str) -> str:
+        """The node that is there while a node is a member of a group."""
+        return f"{self.group(group)}/{node_id}"
 
 
 def ref_to(value: bytes) -> BlobRef:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from strongroom.services.content.stored_files import StoredFiles
     from strongroom.services.content.uploads import UploadsService
     from strongroom.services.jobs.one import Ports as JobPorts
+    from strongroom.services.jobs.others import Others
+    from strongroom.services.jobs.roles import JobRoles
+    from strongroom.services.jobs.waiting import JobWaits
 
 
 class ContentPart(KeysPart, SecretsPart, DirectoryPart):
@@ -86,6 +89,42 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
         from strongroom.services.content.extract_list import ExtractList
 
         return ExtractList(self.repository, self.files)
+
+    @cached_property
+    def job_roles(self) -> "JobRoles":
+        """The nodes that work on jobs."""
+        from strongroom.services.jobs.roles import JobRoles
+
+        def nodes() -> tuple[str, ...]:
+            known = self.peers.all().values()
+            return tuple(one.node_id for one in known if not one.state.is_gone) or (
+                self.paths.node_id,
+            )
+
+        return JobRoles(self.coordinator, self.events, self.paths.node_id, nodes)
+
+    @cached_property
+    def job_waits(self) -> "JobWaits":
+        """Says of jobs that nobody works on why."""
+        from strongroom.services.jobs.waiting import JobWaits
+
+        return JobWaits(self.coordinator, self.job_roles, lambda: self.shares_files)
+
+    @cached_property
+    def other_workers(self) -> "Others | None":
+        """The other nodes, for the process that works on this one's jobs; None for a single node."""
+        if self.outside is None:
+            return None
+        from strongroom.coordination.base import Group
+        from strongroom.services.jobs.others import Others
+
+        return Others(
+            self.paths.node_id,
+            self.coordinator.members,
+            lambda: self.coordinator.alive(Group.WORKERS),
+            lambda: self.shares_files,
+            self.outside.zookeeper_settings().limits.session_s,
+        )
 
     @cached_property
     def job_ports(self) -> "JobPorts":

@@ -30,6 +30,7 @@ from strongroom.repository.gateways.base import (
 )
 from strongroom.repository.marks_alone import IsWanted
 from strongroom.repository.rows import (
+    NOBODY,
     IntentRow,
     JobRow,
     Owner,
@@ -199,9 +200,15 @@ class JobsTable(TableGateway[JobRow]):
         )
 
     def claim(self, job_id: str, started_at: str) -> bool:
-        """Set a queued job to running, for this process; False if it is not queued any more."""
+        """Set a queued job to running, for this process; False if it is not queued any more.
+
+        Args:
+            job_id: The job.
+            started_at: The present time; a job that was given back keeps the time of its first beginning.
+        """
         queued = (_JOB.id == job_id) & (_JOB.state == QUEUED)
-        return self._own(queued, {"state": RUNNING, "started_at": started_at}) == 1
+        first = func.coalesce(_JOB.started_at, started_at)
+        return self._own(queued, self._owner, {"state": RUNNING, "started_at": first}) == 1
 
     def adopt(self) -> int:
         """Take over the running jobs of the dead processes of this node; returns how many.
@@ -210,12 +217,20 @@ class JobsTable(TableGateway[JobRow]):
         """
         of_node = _JOB.owner_node.in_(["", self._owner.node_id])
         of_others = of_node & (_JOB.owner_boot != self._owner.boot_id)
-        return self._own((_JOB.state == RUNNING) & of_others, {})
+        return self._own((_JOB.state == RUNNING) & of_others, self._owner, {})
 
-    def take_over(self, job_id: str, before: Owner) -> bool:
-        """Take over a running job of another process; False if it has ended, or is not that process's any more."""
+    def give_back(self, job_id: str, before: Owner) -> bool:
+        """Queue a running job again for whichever process takes it; False if it has ended, or is not that owner's any more.
+
+        From here on the owner, if it lives after all, changes nothing of the job. What it has done stays done, and the
+        job its place in the order.
+
+        Args:
+            job_id: The job.
+            before: The process that has worked on it.
+        """
         this = (_JOB.id == job_id) & (_JOB.state == RUNNING) & _is_of(before)
-        return self._own(this, {}) == 1
+        return self._own(this, NOBODY, {"state": QUEUED}) == 1
 
     def is_held(self, job_id: str) -> bool:
         """Whether this process still works on a job; if so, nobody takes it over before the transaction's end."""
@@ -227,11 +242,11 @@ class JobsTable(TableGateway[JobRow]):
         """Whether a running job is worked on by this node."""
         return job.owner_node in {"", self._owner.node_id}
 
-    def _own(self, condition: ColumnElement[bool], changes: Mapping[str, Any]) -> int:
+    def _own(self, condition: ColumnElement[bool], owner: Owner, changes: Mapping[str, Any]) -> int:
         statement = update(self.table).where(condition)
         statement = statement.values(
-            owner_node=self._owner.node_id,
-            owner_boot=self._owner.boot_id,
+            owner_node=owner.node_id,
+            owner_boot=owner.boot_id,
             owner_epoch=_JOB.owner_epoch + 1,
             **changes,
         )
@@ -322,6 +337,20 @@ class IntentsTable(TableGateway[IntentRow]):
         """
         mine = {"node_id": self._owner.node_id, "boot_id": self._owner.boot_id}
         return super().insert(replace(row, **mine))
+
+    def list_of(self, node_id: str) -> "list[IntentRow]":
+        """The intents of one node's processes, oldest first."""
+        statement = select(self.table).where(_INTENT.node_id == node_id)
+        return self._all(statement.order_by(_INTENT.created_at, _INTENT.storage_key))
+
+    def is_own(self, storage_key: str) -> bool:
+        """Whether the intent of a file is there, and still this process's."""
+        found = self.find(storage_key)
+        return found is not None and Owner(found.node_id, found.boot_id) == self._owner
+
+    def nodes(self) -> set[str]:
+        """The nodes that have intents."""
+        return set(self._connection.execute(select(_INTENT.node_id).distinct()).scalars())
 
     def list_own(self) -> "list[IntentRow]":
         """The intents of this node's processes, oldest first; and those of an older program, which was alone."""

@@ -168,6 +168,19 @@ class StoredFiles:
         with self._doubts_lock:
             self._doubts.discard(storage_key)
 
+    def arrived(self, tx: Transaction, storage_key: str) -> None:
+        """Delete the intent of a new file, in the transaction that gives the file a row (format/repository.md 3).
+
+        Raises:
+            StateError: The intent is not this process's any more: other nodes took that for dead, and remove the file.
+        """
+        if not tx.intents.is_own(storage_key):
+            raise StateError(
+                "this node was taken for a dead one meanwhile, and the file was removed",
+                hint="send it again",
+            )
+        tx.intents.delete(storage_key)
+
     def discard_later(self, tx: Transaction, storage_key: str) -> None:
         """Write an intent to delete a file, in the transaction that removes its row."""
         if storage_key:

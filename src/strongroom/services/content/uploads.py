@@ -145,7 +145,7 @@ class UploadsService:
                 ),
                 format_utc(self._clock.now()),
             )
-            tx.intents.delete(part.storage_key)
+            self._files.arrived(tx, part.storage_key)
             return tx.uploads.get(upload.id)
 
     def _remove(self, upload: UploadRow) -> None:

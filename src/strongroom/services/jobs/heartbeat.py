@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from strongroom.jobs.model import JobState
 from strongroom.repository.reach import ROWS
-from strongroom.repository.unit_of_work import Repository
+from strongroom.repository.rows import JobRow
+from strongroom.repository.unit_of_work import Repository, Transaction
 
 WRITE_EVERY_S: Final = 0.5
 """Seconds between two writes of the progress; each one is a synced commit."""
@@ -25,10 +27,15 @@ class JobCancelledError(Exception):
 
 
 class WorkerStopping(BaseException):
-    """The process shall end; the job stays as it is, and the next process continues it.
+    """The process shall end, or is not the job's any more; the job stays as it is, and another process continues it.
 
     A `BaseException`, so that no handler of `Exception` on the way records it as the durable outcome of a step.
     """
+
+
+def is_lost(tx: Transaction, job: JobRow) -> bool:
+    """Whether a job goes on without this process, which was taken for a dead one, or gave the job back."""
+    return not JobState(job.state).is_final and not tx.jobs.is_held(job.id)
 
 
 @dataclass
@@ -96,15 +103,18 @@ class Heartbeat:
         self._moving: dict[str, int] = {}
         self._written_at = brake.monotonic()
         self._cancelled = False
+        self._lost = False
 
     def check(self) -> None:
         """Return if the work may continue.
 
         Raises:
-            WorkerStopping: The process shall end.
+            WorkerStopping: The process shall end, or the job is another's.
             JobCancelledError: The job was cancelled.
         """
         self._brake.check()
+        if self._lost:
+            raise WorkerStopping
         if self._cancelled:
             raise JobCancelledError
 
@@ -152,4 +162,5 @@ class Heartbeat:
                 total=max(self._total, self._done, job.total),
                 bytes_done=max(bytes_now, job.bytes_done),
             )
+            self._lost = not going and job is not None and is_lost(tx, job)
         self._cancelled = not going

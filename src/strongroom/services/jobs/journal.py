@@ -34,6 +34,10 @@ class JobJournal:
         with self._repository.transaction(ROWS) as tx:
             tx.intents.insert(self._intent(planned))
 
+    def may_switch(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> bool:
+        """Whether the new file stays: if its intent is not this process's any more, others take that for dead and remove it."""
+        return old.storage_key == new.storage_key or tx.intents.is_own(new.storage_key)
+
     def switched(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> None:
         """Replace the new file's intent by one for the old file, in the transaction that switches the row."""
         if old.storage_key != new.storage_key:

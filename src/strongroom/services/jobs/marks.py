@@ -37,7 +37,9 @@ class Scope:
     def of(cls, job: JobRow) -> Self:
         """The scope of a job, from its row."""
         only = frozenset(JobOptions.from_dict(job.options).content_ids)
-        return cls(JobKind(job.kind), job.site_id, only, job.state == JobState.RUNNING)
+        # a job that was given back to the queue has begun, too: its marks still say the truth
+        begun = job.state == JobState.RUNNING or job.total > 0
+        return cls(JobKind(job.kind), job.site_id, only, begun)
 
     @property
     def is_whole_site(self) -> bool:

@@ -191,6 +191,8 @@ class ItemWork:
             # a process that took over the job does this extract as well
             if not tx.jobs.is_held(self._job.id):
                 return False
+            if not self._journal.may_switch(tx, old=stored_file(row), new=new):
+                return False
             if not tx.contents.switch_file(row.id, row.storage_key, new, state):
                 return False
             self._journal.switched(tx, old=stored_file(row), new=new)

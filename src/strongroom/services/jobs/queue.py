@@ -173,23 +173,46 @@ class JobsService:
             return job
 
     def end_abandoned(self, job_id: str) -> JobRow:
-        """End a cancelled job whose process is dead; the caller must hold the lock that lets one process work on jobs.
+        """End a cancelled job of this node whose process is dead; that of another node stays as it is.
+
+        The caller must hold the lock that lets one process of the node work on jobs.
 
         Raises:
             NotFoundError: No job has that id.
         """
         with self._repository.transaction() as tx:
             job = tx.jobs.get(job_id)
-            if job.state == JobState.RUNNING and job.cancel_requested:
-                now = format_utc(self._clock.now())
-                note = "nobody worked on it when it was asked to stop"
-                tx.jobs.finish(job_id, JobState.CANCELLED, finished_at=now, note=note)
-                settle(tx, Scope.of(job))
-                left = max(job.total - job.done, 0)
-                self._event_log.append(
-                    [job_finished(job.actor, job_id, job.kind, state="cancelled", remaining=left)]
-                )
+            if job.state == JobState.RUNNING and job.cancel_requested and tx.jobs.is_mine(job):
+                self._end_cancelled(tx, job)
             return tx.jobs.get(job_id)
+
+    def give_back(self, job: JobRow) -> bool:
+        """Queue a job again of which the process is gone, or may not go on; end it if it was asked to stop.
+
+        Args:
+            job: The job as it was seen, with the process that worked on it.
+
+        Returns:
+            False if another process has it by now, or it has ended.
+        """
+        # not narrower: who decides on queued jobs, by site or by all nodes' turn, must not see half of it
+        with self._repository.transaction() as tx:
+            if not tx.jobs.give_back(job.id, job.owner):
+                return False
+            now = tx.jobs.get(job.id)
+            if now.cancel_requested:
+                self._end_cancelled(tx, now)
+            return True
+
+    def _end_cancelled(self, tx: Transaction, job: JobRow) -> None:
+        now = format_utc(self._clock.now())
+        note = "nobody worked on it when it was asked to stop"
+        tx.jobs.finish(job.id, JobState.CANCELLED, finished_at=now, note=note)
+        settle(tx, Scope.of(job))
+        left = max(job.total - job.done, 0)
+        self._event_log.append(
+            [job_finished(job.actor, job.id, job.kind, state="cancelled", remaining=left)]
+        )
 
     def forget_ended(self, keep_days: int, keep_most: int) -> int:
         """Delete the rows of jobs that ended long ago, and the oldest ended ones beyond a number; returns how many."""

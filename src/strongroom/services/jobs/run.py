@@ -30,7 +30,14 @@ from strongroom.repository.reach import of_site
 from strongroom.repository.rows import ContentRow, JobRow
 from strongroom.repository.unit_of_work import Transaction
 from strongroom.services.jobs import marks
-from strongroom.services.jobs.heartbeat import Brake, Heartbeat, JobCancelledError, Tally
+from strongroom.services.jobs.heartbeat import (
+    Brake,
+    Heartbeat,
+    JobCancelledError,
+    Tally,
+    WorkerStopping,
+    is_lost,
+)
 from strongroom.services.jobs.marks import Scope
 from strongroom.services.jobs.one import ItemWork, Ports
 from strongroom.services.jobs.turns import ItemTurns
@@ -195,6 +202,13 @@ class ExtractJobs:
         # time
         active = "" if scope.kind is JobKind.DECRYPT else self._ports.keys.active_mek_id
         with self._ports.repository.transaction(of_site(scope.site_id)) as tx:
+            job = tx.jobs.get(job_id)
+            if is_lost(tx, job):
+                raise WorkerStopping
+            if job.total:
+                # An earlier process began, and the engine's record of that is lost: marked anew, what that process has
+                # re-encrypted would be done once more.
+                return job.total
             marked = marks.mark_pending(tx, scope, only_settled=False, active_mek_id=active)
             tx.jobs.progress(
                 job_id,
@@ -305,6 +319,8 @@ class ExtractJobs:
                     )
                 ]
             )
+        elif is_lost(tx, tx.jobs.get(job_id)):
+            raise WorkerStopping  # nothing of it may be kept as the outcome: another process goes on with the steps
         return tx.jobs.get(job_id).state
 
     def _rows(self, scope: Scope, cursor: str) -> Iterator[ContentRow]:
