@@ -1,16 +1,20 @@
 """`tsm status`: whether the node is served, whether its keys are proved now, and which certificates and credentials end soon."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from strongroom.cli.keys import node_states
+from strongroom.cli.node import node_blocks
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from strongroom.cli.keys.node_states import Asked
     from strongroom.joining.prepared import PreparedNode
     from strongroom.runtime.running import Running
+    from strongroom.services.nodes.judging import Judged
     from strongroom.services.secrets.inventory import Ending
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
@@ -22,6 +26,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb} of the node and its services")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per service")
     parser.add_argument("--json", action="store_true", help="print the status as JSON")
+    node_states.add_option(parser)
     parser.set_defaults(run=_run)
     return parser
 
@@ -33,47 +38,118 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     waiting = opening.prepared_node(session.options.data_dir)
     if waiting is not None:
         return _print_prepared(waiting, arguments, session)
+    # first: without ZooKeeper nothing that this node remembers is shown as if it were now
+    asked = node_states.ask(arguments, session)
     node = session.node
     found = running.find(node.paths)
     problem, warnings = _keys(session)
+    whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found))
     fingerprint = _fingerprint(session)
     ending = _ending(session)
-    trouble = {
+    if arguments.json:
+        session.out_json(
+            {
+                "status": whole.word,
+                "node": node.paths.node_id,
+                "url": found.url if found else None,
+                "keys": whole.keys or "OK",
+                "fingerprint": fingerprint or None,
+                "processes": whole.trouble,
+                "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
+                "warnings": list(warnings),
+                **({"nodes": list(map(_node_json, asked.nodes))} if asked.nodes else {}),
+            }
+        )
+    elif arguments.verbose:
+        _print_services(session, whole)
+    else:
+        session.out(f"Status: {whole.word}")
+        session.out(f"Keys: {'ERROR' if whole.keys else 'OK'}")
+        session.out(f"Address: {found.url if found else '-'}")
+        session.out(f"Fingerprint: {fingerprint or '-'}")
+    for words in whole.problems:
+        session.note(words)
+    for warning in warnings:
+        session.note(f"keys: {warning}")
+    for one in ending:
+        session.note(f"{one.name} ends on {one.ends_at}; {_renewal(one)}")
+    return 1 if whole.problems else 0
+
+
+class _Whole(NamedTuple):
+    """The node, and the nodes around it.
+
+    Attributes:
+        node_id: The node.
+        asked: All nodes of its cluster.
+        found: Its server, if it is served.
+        problem: What is wrong with its keys, by this process.
+        trouble: What else is wrong with it, by name.
+    """
+
+    node_id: str
+    asked: "Asked"
+    found: "Running | None"
+    problem: str
+    trouble: "Mapping[str, str]"
+
+    @property
+    def others(self) -> "tuple[Judged, ...]":
+        """The other nodes."""
+        return tuple(one for one in self.asked.nodes if one.node_id != self.node_id)
+
+    @property
+    def own_keys(self) -> str:
+        """What is wrong with the keys of this node, by this process or by the one that serves it."""
+        told = (one for one in self.asked.nodes if one.node_id == self.node_id and self.found)
+        return self.problem or next((one.cause for one in told if one.is_bad), "")
+
+    @property
+    def keys(self) -> str:
+        """What is wrong with the keys of any node."""
+        return self.own_keys or next(iter(self.asked.problems), "")
+
+    @property
+    def own_word(self) -> str:
+        """The state of this node."""
+        if self.found is None:
+            return _STOPPED
+        return _DEGRADED if self.own_keys or self.trouble else _RUNNING
+
+    @property
+    def word(self) -> str:
+        """The state of all."""
+        # a node that is being brought in is none of those that should run
+        there = [one for one in self.others if one.is_bad or one.state != _JOINING]
+        words = {self.own_word, *map(node_blocks.word, there)}
+        return words.pop() if len(words) == 1 else _DEGRADED
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence on everything that is not as it should be."""
+        found = [f"keys: {self.problem}"] if self.problem else []
+        found += [f"{name}: {why}" for name, why in self.trouble.items()]
+        found += self.asked.problems
+        for one in self.others:
+            found += [f"{one.node_id}: {words}" for words in node_blocks.trouble(one).values()]
+        return found
+
+
+def _node_json(one: "Judged") -> dict[str, object]:
+    processes = one.report.processes if one.report else {}
+    word = {"status": node_blocks.word(one), "processes": dict(processes)}
+    return {**node_states.as_json(one), **word}
+
+
+def _trouble(session: Session, found: "Running | None") -> "Mapping[str, str]":
+    from strongroom.runtime import running
+
+    return {
         **(running.trouble(found) if found else {}),
         **_https_trouble(session),
         **_log_trouble(session),
         **_state_trouble(session),
     }
-    word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
-    if arguments.json:
-        session.out_json(
-            {
-                "status": word,
-                "node": node.paths.node_id,
-                "url": found.url if found else None,
-                "keys": problem or "OK",
-                "fingerprint": fingerprint or None,
-                "processes": trouble,
-                "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
-                "warnings": list(warnings),
-            }
-        )
-    elif arguments.verbose:
-        _print_services(session, found, trouble, problem)
-    else:
-        session.out(f"Status: {word}")
-        session.out(f"Keys: {'ERROR' if problem else 'OK'}")
-        session.out(f"Address: {found.url if found else '-'}")
-        session.out(f"Fingerprint: {fingerprint or '-'}")
-    if problem:
-        session.note(f"keys: {problem}")
-    for name, why in trouble.items():
-        session.note(f"{name}: {why}")
-    for warning in warnings:
-        session.note(f"keys: {warning}")
-    for one in ending:
-        session.note(f"{one.name} ends on {one.ends_at}; {_renewal(one)}")
-    return 1 if problem or trouble else 0
 
 
 def _print_prepared(
@@ -98,21 +174,23 @@ def _print_prepared(
     return 0
 
 
-def _print_services(
-    session: Session, found: "Running | None", trouble: "Mapping[str, str]", problem: str
-) -> None:
+def _print_services(session: Session, whole: _Whole) -> None:
     """The form that public parsers of `tsm status -v` read."""
-    session.out(f"{session.node.paths.node_id}: localhost")
-    word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
-    session.out(f"\tStatus: {word}")
+    found, keys = whole.found, whole.own_keys
+    blocks = {one.node_id: list(node_blocks.lines(one)) for one in whole.asked.nodes}
+    own = [f"{whole.node_id}: localhost", f"\tStatus: {whole.own_word}"]
     pids = (found.pid, found.backgrounder_pid) if found else (0, 0)
     for name, pid in zip(("Web Service", "Backgrounder"), pids, strict=True):
-        phrase = "is in an error state" if name.lower() in trouble else "is running"
+        phrase = node_blocks.IN_ERROR if name.lower() in whole.trouble else node_blocks.RUNNING
         # a server that is starting has not said its number yet; of the other there is none then
         there = found is not None and (pid or name == "Web Service")
-        session.out(f"\t'Strongroom {name} 0' {phrase if there else 'is stopped'}.")
-    keys = "is in an error state" if problem else "is running"
-    session.out(f"\t'Strongroom Key Management 0' {keys}.")
+        own.append(f"\t'Strongroom {name} 0' {phrase if there else node_blocks.STOPPED}.")
+    own.append(
+        f"\t'Strongroom Key Management 0' {node_blocks.IN_ERROR if keys else node_blocks.RUNNING}."
+    )
+    blocks[whole.node_id] = own
+    for lines in blocks.values():
+        session.out("\n".join(lines))
 
 
 def _ending(session: Session) -> "tuple[Ending, ...]":

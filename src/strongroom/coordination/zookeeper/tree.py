@@ -55,13 +55,23 @@ class Tree:
         self.markers = f"{root}/txn"
         self.locks = f"{root}/locks"
         self.live = f"{root}/live"
+        #: Parent of the notes, which are no entries.
+        self.notes = f"{root}/status"
         #: The node that is there while a node's entries are brought here, and names that attempt.
         self.arriving = f"{root}/arriving"
 
     @property
     def folders(self) -> tuple[str, ...]:
         """The nodes that are there from the beginning, each behind its parent."""
-        return (*self.above, self.entries, self.blobs, self.markers, self.locks, self.live)
+        return (
+            *self.above,
+            self.entries,
+            self.blobs,
+            self.markers,
+            self.locks,
+            self.live,
+            self.notes,
+        )
 
     @property
     def above(self) -> tuple[str, ...]:
@@ -112,6 +122,10 @@ class Tree:
     def member(self, node_id: str) -> str:
         """The node that is there while a node is alive."""
         return f"{self.live}/{node_id}"
+
+    def note(self, name: str) -> str:
+        """The node of a note, by which a node tells of itself."""
+        return f"{self.notes}/{name}"
 
 
 def ref_to(value: bytes) -> BlobRef:
