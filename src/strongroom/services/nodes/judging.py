@@ -17,6 +17,8 @@ BEAT_MS: Final = 5_000
 """Milliseconds between two reports of a node."""
 SILENT_MS: Final = 3 * BEAT_MS
 """The age from which on a report says nothing of now."""
+ABSENT_MS: Final = 3_000
+"""How long a reader waits for a node to announce itself again: a moment after it has its connection back, it does."""
 GRACE_MS: Final = 30_000
 """How long after a change of keys a node may still report the ones before."""
 
@@ -146,7 +148,8 @@ def _silence(seen: Seen, moment: Moment) -> Judged | None:
         node_id,
         State.STOPPED,
         f"it {words}: not reporting since {format_utc_ms(posted.at_ms)}",
-        is_settled=age_ms > SILENT_MS,
+        is_settled=age_ms > SILENT_MS
+        or (seen.boot_id is None and moment.now_ms - moment.asked_ms >= ABSENT_MS),
     )
 
 
