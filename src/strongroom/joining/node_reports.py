@@ -71,19 +71,19 @@ class NodeReport(NamedTuple):
 
     Attributes:
         node_id: The node.
-        boot_id: Its process.
+        boot_id: The process that serves it.
         born: The place of the note for which the report was made.
         version: The version of the note that it was made to be.
         at: The time, by the node's clock.
         software: The version of its software.
         host: The name of its machine.
         document: The version of the configuration that it read last; None if it could not.
-        keys: Its configuration keys; None if it has none that can be used.
+        keys: The configuration keys; None if it has none that can be used.
         store: The KMS store that it read last; None if it could not.
-        processes: What is said of each process: `running`, `stopped`, or what is wrong with it.
+        processes: The state of each process: `running`, `stopped`, or what is wrong with it.
         free_bytes: The room on the disk of its data directory; None if it is not known.
         cause: Why it cannot read what it needs, in words; empty if it can.
-        proof: Its last proof of the keys; None before the first.
+        proof: The last proof of the keys; None before the first.
     """
 
     node_id: str

@@ -1,4 +1,4 @@
-"""What a serving node of a cluster says of itself every few seconds, and proves when somebody asks (node-reports.md 2, 3)."""
+"""Reports of a serving node on itself, every few seconds, and its proofs of the keys when somebody asks (node-reports.md 2, 3)."""
 
 import logging
 import shutil

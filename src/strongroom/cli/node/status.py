@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     asked = node_states.ask(arguments, session)
     node = session.node
     found = running.find(node.paths)
-    # who serves a node of a cluster has just proved its keys, perhaps by an identity that this command does not have
+    # the server of a node in a cluster has just proved its keys, perhaps by an identity that this command does not have
     is_proved = found is not None and any(
         one.report for one in asked.nodes if one.node_id == node.paths.node_id
     )
@@ -86,9 +86,9 @@ class _Whole(NamedTuple):
     Attributes:
         node_id: The node.
         asked: All nodes of its cluster.
-        found: Its server, if it is served.
-        problem: What is wrong with its keys, by this process.
-        trouble: What else is wrong with it, by name.
+        found: The server of the node, if it is served.
+        problem: The problem with its keys, by this process; empty if there is none.
+        trouble: All else that is wrong with it, by name.
     """
 
     node_id: str
@@ -104,13 +104,13 @@ class _Whole(NamedTuple):
 
     @property
     def own_keys(self) -> str:
-        """What is wrong with the keys of this node, by this process or by the one that serves it."""
+        """The problem with the keys of this node, by this process or by the one that serves it."""
         told = (one for one in self.asked.nodes if one.node_id == self.node_id and self.found)
         return self.problem or next((one.cause for one in told if one.is_bad), "")
 
     @property
     def keys(self) -> str:
-        """What is wrong with the keys of any node."""
+        """The first problem with the keys of any node."""
         return self.own_keys or next(iter(self.asked.problems), "")
 
     @property

@@ -1,4 +1,4 @@
-"""The board of a cluster in ZooKeeper: nodes of the tree beside the entries (docs/format/coordination.md 4.8)."""
+"""The board of a cluster in ZooKeeper: nodes of the tree beside the entries (docs/format/node-reports.md 1)."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager

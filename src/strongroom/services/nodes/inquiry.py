@@ -119,7 +119,7 @@ def _asked(ports: InquiryPorts) -> _Asked:
         try:
             others = nonces_of(place, keys)
         except (FormatError, IntegrityError):
-            # whoever wrote that has no key; nobody answers it
+            # written without a key, so no node answers it
             others = ()
         payload = probes.serialize(probes.with_nonce(others, nonce))
         author = Author(keys.installation_id, keys.generation, keys.active)

@@ -39,7 +39,7 @@ class Head(NamedTuple):
     Attributes:
         store: The KMS store.
         keys: The configuration keys.
-        since_ms: When they were put, or later, by the clock of the board.
+        since_ms: The time when they were put, or later, by the clock of the board.
     """
 
     store: StoreSeen
@@ -48,11 +48,11 @@ class Head(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is known of a node.
+    """The signs of a node.
 
     Attributes:
-        node: Its entry in the registry.
-        posted: Its note; None if there is none.
+        node: The entry in the registry.
+        posted: The note; None if there is none.
         boot_id: The process that is alive for it; None if none is.
     """
 
