@@ -1,5 +1,6 @@
-"""Reports of a serving node on itself, every few seconds, and its proofs of the keys when somebody asks (node-reports.md 2, 3)."""
+"""Reports of a serving node on itself every few seconds, and its proofs of the keys when somebody asks (node-reports.md 2, 3)."""
 
+import gc
 import logging
 import shutil
 import socket
@@ -84,6 +85,8 @@ class Reporter:
             return
         self._began_s = now_s
         self._proof = self._proved(asked)
+        # clients of SDKs are in cycles, and keep their connections until these are found
+        gc.collect()
         self.hasten()
 
     def hear(self, posted: Posted | None) -> None:

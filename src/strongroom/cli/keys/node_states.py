@@ -49,12 +49,17 @@ def ask(arguments: "argparse.Namespace", session: Session) -> Asked:
     from strongroom.node import cluster_nodes
 
     try:
-        return Asked(cluster_nodes.ask(session.whole_node))
+        nodes = cluster_nodes.ask(session.whole_node)
     except CoordinationError:
         raise
     except StrongroomError as error:
         # the keys of this node do not open what the others are compared with, which its own status tells
         return Asked(problem=f"the nodes are not known: {error.message}")
+    if not nodes:
+        return Asked(
+            problem="no node is registered: the next start of the server registers this one"
+        )
+    return Asked(nodes)
 
 
 def as_json(one: "Judged") -> dict[str, object]:
