@@ -11,7 +11,7 @@ from strongroom.crypto import rng
 from strongroom.errors import ConflictError, CoordinationError, FormatError, IntegrityError
 from strongroom.ids import new_id
 from strongroom.joining import probes
-from strongroom.joining.registry import NodeState, RegisteredNode
+from strongroom.joining.registry import RegisteredNode
 from strongroom.services.nodes import judging
 from strongroom.services.nodes.judging import Head, Judged, Moment, Seen
 
@@ -105,7 +105,7 @@ def _judged(ports: InquiryPorts, asked: _Asked, head: Head, now_s: float) -> tup
     return tuple(
         judging.judge(Seen(node, notes.get(node_id), boots.get(node_id)), moment)
         for node_id, node in nodes.items()
-        if node.state is not NodeState.LEFT_OUT
+        if not node.state.is_gone
     )
 
 
