@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
 _JOINING = "JOINING"
+_UNPROVED = ("ERROR", "STALE")
+"""The states of nodes that are there, and have not proved their keys."""
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -105,20 +107,22 @@ class _Whole(NamedTuple):
     @property
     def own_keys(self) -> str:
         """The problem with the keys of this node, by this process or by the one that serves it."""
-        told = (one for one in self.asked.nodes if one.node_id == self.node_id and self.found)
-        return self.problem or next((one.cause for one in told if one.is_bad), "")
+        own = (one for one in self.asked.nodes if one.node_id == self.node_id)
+        return self.problem or next((one.cause for one in own if one.state in _UNPROVED), "")
 
     @property
     def keys(self) -> str:
         """The first problem with the keys of any node."""
-        return self.own_keys or next(iter(self.asked.problems), "")
+        bad = (f"{one.node_id}: {one.cause}" for one in self.others if one.state in _UNPROVED)
+        return self.own_keys or self.asked.problem or next(bad, "")
 
     @property
     def own_word(self) -> str:
         """The state of this node."""
         if self.found is None:
             return _STOPPED
-        return _DEGRADED if self.own_keys or self.trouble else _RUNNING
+        is_bad = any(one.is_bad for one in self.asked.nodes if one.node_id == self.node_id)
+        return _DEGRADED if is_bad or self.own_keys or self.trouble else _RUNNING
 
     @property
     def word(self) -> str:
