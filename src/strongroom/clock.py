@@ -49,6 +49,11 @@ def format_utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_FORM)
 
 
+def format_utc_ms(milliseconds: int) -> str:
+    """A moment in milliseconds since the epoch, as a server told it, in the same form."""
+    return format_utc(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
 def parse_utc(text: str) -> datetime:
     """The moment that `format_utc` wrote, and no other spelling (format/primitives.md 3.1).
 

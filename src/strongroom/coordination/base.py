@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from strongroom.coordination.board import Board
 
 
 class Versioned(NamedTuple):
@@ -174,6 +177,11 @@ class Coordinator(Protocol):
 
 class EntryStore(Coordinator, Protocol):
     """A coordination service as the composition root opens it."""
+
+    @property
+    def board(self) -> "Board | None":
+        """The board of the nodes; None where there is one node only."""
+        ...
 
     def close(self) -> None:
         """End what is open; the next use opens it again."""

@@ -69,6 +69,11 @@ class LocalCoordinator:
         self._held: dict[Lease, int] = {}
         """Leases that are held through this coordinator, and the thread that holds each."""
 
+    @property
+    def board(self) -> None:
+        """A single node has no board."""
+        return
+
     @staticmethod
     def create(path: Path, locks_dir: Path) -> None:
         """Make an empty database and the folder of locks; leaves a database that exists, so that a call may be repeated."""

@@ -68,6 +68,11 @@ def of_stage_done(node: str, change_id: str, stage: str) -> bytes:
     return _node(node) + id_bytes(change_id) + stage.encode("ascii")
 
 
+def of_report(node: str, report: bytes) -> bytes:
+    """The statement on how a node is now, which it makes every few seconds; signed by its own key."""
+    return _node(node) + report
+
+
 def _node(node: str) -> bytes:
     if not node.isascii() or "\0" in node or not node:
         raise UsageError(f"{node!r} is no id of a node")

@@ -35,6 +35,7 @@ class Purpose(StrEnum):
     WELCOME = "welcome"
     PREFLIGHT = "preflight"
     STAGE_DONE = "stage-done"
+    REPORT = "report"
 
 
 class Origin(NamedTuple):

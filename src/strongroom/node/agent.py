@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom.cluster import services_file
 from strongroom.joining import password_change
-from strongroom.node import service_passwords
+from strongroom.node import reporting, service_passwords
 from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
@@ -38,15 +38,18 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
         return
     follower = _Follower(node)
     with ExitStack() as stack:
+        reporter = stack.enter_context(reporting.listening(node))
         kept = stack.enter_context(
             duties.kept(
                 [
                     Duty(_CONFIGURATION, LOOK_S, follower.follow),
                     Duty(_PASSWORDS, LOOK_S, lambda: service_passwords.follow(node)),
                     Duty(_MEMBERSHIP, MEMBERSHIP_S, lambda: _look_at_membership(node, leave)),
+                    *reporter.duties(),
                 ]
             )
         )
+        reporter.hasten = lambda: kept.hasten(reporting.REPORT)
         stack.callback(node.configuration.on_change(lambda: kept.hasten(_CONFIGURATION)))
         for service in services_file.SERVICES:
             stack.callback(

@@ -278,7 +278,7 @@ def finish(paths: DataPaths, run: str, actor: str) -> tuple[Path, ...]:
             joining.ensure_log_key(node, actor)
         with node.repository.transaction() as tx:
             tx.marks.remove(MARK)
-        with closing(node.outside.coordinator()) as target:
+        with closing(node.outside.coordinator(node.boot_id)) as target:
             target.end_arrival(run)
     found = [
         frozen_sqlite.set_aside(path, ASIDE)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -69,9 +70,13 @@ class OutsideServices:
             self._seen = state
         return self._file
 
-    def coordinator(self) -> ZookeeperCoordinator:
-        """The coordination service."""
-        return zookeeper(self.zookeeper_settings())
+    def coordinator(self, boot_id: str) -> ZookeeperCoordinator:
+        """The coordination service.
+
+        Args:
+            boot_id: The id of this process.
+        """
+        return zookeeper(replace(self.zookeeper_settings(), boot_id=boot_id))
 
     def zookeeper_settings(self) -> ZookeeperSettings:
         """The settings by which ZooKeeper is reached."""

@@ -10,6 +10,7 @@ from strongroom.cli.keys import (
     kms_closed,
     kms_modes,
     kms_roots,
+    node_states,
 )
 from strongroom.cli.secrets import rotation, secret_inventory
 from strongroom.cli.terminal import asking, columns, parsing, short_ids, sizes
@@ -50,6 +51,7 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     status.add_argument(
         "--cached", action="store_true", help="show the last result and its time; asks no root"
     )
+    node_states.add_option(status)
     form = status.add_mutually_exclusive_group()
     form.add_argument(
         "--brief",
@@ -125,14 +127,23 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(arguments: argparse.Namespace, session: Session) -> int:
+    # first: without ZooKeeper nothing that this node remembers is shown as if it were all; a stored result asks nobody
+    asked = node_states.Asked() if arguments.cached else node_states.ask(arguments, session)
     status = session.perform("kms.status", {"cached": arguments.cached}, session.note)
+    told, bad = status["json"], asked.problems
+    is_ok = told["status"] == "OK" and not bad
     if arguments.json:
-        session.out_json(status["json"])
+        states = [node_states.as_json(one) for one in asked.nodes]
+        alone = [node_states.of_one(session.node.paths.node_id, told)]
+        word, problems = "OK" if is_ok else "ERROR", [*told["problems"], *bad]
+        whole = {"status": word, "problems": problems, "nodes": states or alone}
+        session.out_json({**told, **whole})
     else:
         form = "brief" if arguments.brief else "whole" if arguments.verbose else "text"
         # a server that was started before an upgrade says less
-        session.out(status.get(form, status["text"]))
-    return 0 if status["json"]["status"] == "OK" else 1
+        text, own = status.get(form, status["text"]), len(told["problems"])
+        session.out(node_states.with_nodes(text, own, asked, is_brief=arguments.brief))
+    return 0 if is_ok else 1
 
 
 def _set_mode(arguments: argparse.Namespace, session: Session) -> int:

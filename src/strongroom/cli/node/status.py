@@ -1,20 +1,26 @@
 """`tsm status`: whether the node is served, whether its keys are proved now, and which certificates and credentials end soon."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from strongroom.cli.keys import node_states
+from strongroom.cli.node import node_blocks
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from strongroom.cli.keys.node_states import Asked
     from strongroom.joining.prepared import PreparedNode
     from strongroom.runtime.running import Running
+    from strongroom.services.nodes.judging import Judged
     from strongroom.services.secrets.inventory import Ending
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
 _JOINING = "JOINING"
+_UNPROVED = ("ERROR", "STALE")
+"""The states of nodes that are there, and have not proved their keys."""
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -22,6 +28,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=f"{verb} of the node and its services")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per service")
     parser.add_argument("--json", action="store_true", help="print the status as JSON")
+    node_states.add_option(parser)
     parser.set_defaults(run=_run)
     return parser
 
@@ -33,47 +40,124 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     waiting = opening.prepared_node(session.options.data_dir)
     if waiting is not None:
         return _print_prepared(waiting, arguments, session)
+    # first: without ZooKeeper nothing that this node remembers is shown as if it were now
+    asked = node_states.ask(arguments, session)
     node = session.node
     found = running.find(node.paths)
-    problem, warnings = _keys(session)
+    # the server of a node in a cluster has just proved its keys, perhaps by an identity that this command does not have
+    is_proved = found is not None and any(
+        one.report for one in asked.nodes if one.node_id == node.paths.node_id
+    )
+    problem, warnings = _keys(session, is_proved=is_proved)
+    whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found))
     fingerprint = _fingerprint(session)
     ending = _ending(session)
-    trouble = {
+    if arguments.json:
+        session.out_json(
+            {
+                "status": whole.word,
+                "node": node.paths.node_id,
+                "url": found.url if found else None,
+                "keys": whole.keys or "OK",
+                "fingerprint": fingerprint or None,
+                "processes": whole.trouble,
+                "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
+                "warnings": list(warnings),
+                **({"nodes": list(map(_node_json, asked.nodes))} if asked.nodes else {}),
+            }
+        )
+    elif arguments.verbose:
+        _print_services(session, whole)
+    else:
+        session.out(f"Status: {whole.word}")
+        session.out(f"Keys: {'ERROR' if whole.keys else 'OK'}")
+        session.out(f"Address: {found.url if found else '-'}")
+        session.out(f"Fingerprint: {fingerprint or '-'}")
+    for words in whole.problems:
+        session.note(words)
+    for warning in warnings:
+        session.note(f"keys: {warning}")
+    for one in ending:
+        session.note(f"{one.name} ends on {one.ends_at}; {_renewal(one)}")
+    return 1 if whole.problems else 0
+
+
+class _Whole(NamedTuple):
+    """The node, and the nodes around it.
+
+    Attributes:
+        node_id: The node.
+        asked: All nodes of its cluster.
+        found: The server of the node, if it is served.
+        problem: The problem with its keys, by this process; empty if there is none.
+        trouble: All else that is wrong with it, by name.
+    """
+
+    node_id: str
+    asked: "Asked"
+    found: "Running | None"
+    problem: str
+    trouble: "Mapping[str, str]"
+
+    @property
+    def others(self) -> "tuple[Judged, ...]":
+        """The other nodes."""
+        return tuple(one for one in self.asked.nodes if one.node_id != self.node_id)
+
+    @property
+    def own_keys(self) -> str:
+        """The problem with the keys of this node, by this process or by the one that serves it."""
+        own = (one for one in self.asked.nodes if one.node_id == self.node_id)
+        return self.problem or next((one.cause for one in own if one.state in _UNPROVED), "")
+
+    @property
+    def keys(self) -> str:
+        """The first problem with the keys of any node."""
+        bad = (f"{one.node_id}: {one.cause}" for one in self.others if one.state in _UNPROVED)
+        return self.own_keys or self.asked.problem or next(bad, "")
+
+    @property
+    def own_word(self) -> str:
+        """The state of this node."""
+        if self.found is None:
+            return _STOPPED
+        is_bad = any(one.is_bad for one in self.asked.nodes if one.node_id == self.node_id)
+        return _DEGRADED if is_bad or self.own_keys or self.trouble else _RUNNING
+
+    @property
+    def word(self) -> str:
+        """The state of all."""
+        # a node that is being brought in is none of those that should run
+        there = [one for one in self.others if one.is_bad or one.state != _JOINING]
+        words = {self.own_word, *map(node_blocks.word, there)}
+        return words.pop() if len(words) == 1 else _DEGRADED
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence on everything that is not as it should be."""
+        found = [f"keys: {self.problem}"] if self.problem else []
+        found += [f"{name}: {why}" for name, why in self.trouble.items()]
+        found += self.asked.problems
+        for one in self.others:
+            found += [f"{one.node_id}: {words}" for words in node_blocks.trouble(one).values()]
+        return found
+
+
+def _node_json(one: "Judged") -> dict[str, object]:
+    processes = one.report.processes if one.report else {}
+    word = {"status": node_blocks.word(one), "processes": dict(processes)}
+    return {**node_states.as_json(one), **word}
+
+
+def _trouble(session: Session, found: "Running | None") -> "Mapping[str, str]":
+    from strongroom.runtime import running
+
+    return {
         **(running.trouble(found) if found else {}),
         **_https_trouble(session),
         **_log_trouble(session),
         **_state_trouble(session),
     }
-    word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
-    if arguments.json:
-        session.out_json(
-            {
-                "status": word,
-                "node": node.paths.node_id,
-                "url": found.url if found else None,
-                "keys": problem or "OK",
-                "fingerprint": fingerprint or None,
-                "processes": trouble,
-                "ending": [{"name": one.name, "ends_at": one.ends_at} for one in ending],
-                "warnings": list(warnings),
-            }
-        )
-    elif arguments.verbose:
-        _print_services(session, found, trouble, problem)
-    else:
-        session.out(f"Status: {word}")
-        session.out(f"Keys: {'ERROR' if problem else 'OK'}")
-        session.out(f"Address: {found.url if found else '-'}")
-        session.out(f"Fingerprint: {fingerprint or '-'}")
-    if problem:
-        session.note(f"keys: {problem}")
-    for name, why in trouble.items():
-        session.note(f"{name}: {why}")
-    for warning in warnings:
-        session.note(f"keys: {warning}")
-    for one in ending:
-        session.note(f"{one.name} ends on {one.ends_at}; {_renewal(one)}")
-    return 1 if problem or trouble else 0
 
 
 def _print_prepared(
@@ -98,21 +182,23 @@ def _print_prepared(
     return 0
 
 
-def _print_services(
-    session: Session, found: "Running | None", trouble: "Mapping[str, str]", problem: str
-) -> None:
+def _print_services(session: Session, whole: _Whole) -> None:
     """The form that public parsers of `tsm status -v` read."""
-    session.out(f"{session.node.paths.node_id}: localhost")
-    word = _STOPPED if found is None else _DEGRADED if problem or trouble else _RUNNING
-    session.out(f"\tStatus: {word}")
+    found, keys = whole.found, whole.own_keys
+    blocks = {one.node_id: list(node_blocks.lines(one)) for one in whole.asked.nodes}
+    own = [f"{whole.node_id}: localhost", f"\tStatus: {whole.own_word}"]
     pids = (found.pid, found.backgrounder_pid) if found else (0, 0)
     for name, pid in zip(("Web Service", "Backgrounder"), pids, strict=True):
-        phrase = "is in an error state" if name.lower() in trouble else "is running"
+        phrase = node_blocks.IN_ERROR if name.lower() in whole.trouble else node_blocks.RUNNING
         # a server that is starting has not said its number yet; of the other there is none then
         there = found is not None and (pid or name == "Web Service")
-        session.out(f"\t'Strongroom {name} 0' {phrase if there else 'is stopped'}.")
-    keys = "is in an error state" if problem else "is running"
-    session.out(f"\t'Strongroom Key Management 0' {keys}.")
+        own.append(f"\t'Strongroom {name} 0' {phrase if there else node_blocks.STOPPED}.")
+    own.append(
+        f"\t'Strongroom Key Management 0' {node_blocks.IN_ERROR if keys else node_blocks.RUNNING}."
+    )
+    blocks[whole.node_id] = own
+    for lines in blocks.values():
+        session.out("\n".join(lines))
 
 
 def _ending(session: Session) -> "tuple[Ending, ...]":
@@ -129,13 +215,19 @@ def _renewal(one: "Ending") -> str:
     return f"set a new one: tsm configuration set -k {one.name}"
 
 
-def _keys(session: Session) -> tuple[str, tuple[str, ...]]:
-    """The problems with the keys, and the credentials of their roots that end soon."""
+def _keys(session: Session, *, is_proved: bool) -> tuple[str, tuple[str, ...]]:
+    """The problems with the keys, and the credentials of their roots that end soon.
+
+    Args:
+        session: The session.
+        is_proved: Whether the node itself tells of its keys, so that no root is to be asked here.
+    """
+    store = session.node.kms_store
     try:
-        status = session.node.kms_store.status()
+        status = store.last_status() if is_proved else store.status()
     except StrongroomError as error:
         return error.message, ()
-    return "" if status.is_ok else status.problems[0], status.warnings
+    return "" if status.is_ok or is_proved else status.problems[0], status.warnings
 
 
 def _fingerprint(session: Session) -> str:

@@ -14,6 +14,7 @@ from strongroom.coordination.base import LOCKS, Change, Group, Lease, Versioned
 from strongroom.coordination.kernel_locks import KernelLocks
 from strongroom.coordination.zookeeper import collecting, entries, requests
 from strongroom.coordination.zookeeper.arrival import Arrival
+from strongroom.coordination.zookeeper.boards import ZookeeperBoard
 from strongroom.coordination.zookeeper.following import FollowedVersion
 from strongroom.coordination.zookeeper.locking import Held, SessionLocks
 from strongroom.coordination.zookeeper.membership import Membership
@@ -49,7 +50,8 @@ class ZookeeperCoordinator:
         self._arrival = Arrival(self._session, self._tree, settings.limits)
         self._locks = SessionLocks(self._session, self._tree, settings.limits, settings.holder)
         self._node_locks = KernelLocks(settings.locks_dir, settings.holder)
-        self._membership = Membership(self._session, self._tree, settings.limits, settings.node_id)
+        self._membership = Membership(self._session, self._tree, settings)
+        self.board = ZookeeperBoard(self._session, self._tree, settings, self._membership)
         self._guard = threading.Lock()
         self._held: dict[Lease, _Holding] = {}
         self._followed: dict[str, FollowedVersion] = {}

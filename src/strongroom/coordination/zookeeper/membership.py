@@ -2,18 +2,18 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from strongroom.canonical import peek
 from strongroom.coordination.base import Group
 from strongroom.coordination.zookeeper import requests
 from strongroom.coordination.zookeeper.requests import Kind, Operation, Refused
 from strongroom.coordination.zookeeper.session import Lost, Session, exceptions
-from strongroom.coordination.zookeeper.settings import Deadline, Limits
+from strongroom.coordination.zookeeper.settings import Deadline, ZookeeperSettings
 from strongroom.coordination.zookeeper.tree import Tree
 from strongroom.errors import ConflictError, CoordinationError
-from strongroom.ids import new_id
 
 _LOOK_S: Final = 1.0
 
@@ -33,11 +33,12 @@ class _Place(NamedTuple):
 class Membership:
     """The members, and this process as one of them."""
 
-    def __init__(self, session: Session, tree: Tree, limits: Limits, node_id: str) -> None:
+    def __init__(self, session: Session, tree: Tree, settings: ZookeeperSettings) -> None:
         self._session = session
         self._tree = tree
-        self._limits = limits
-        self._node_id = node_id
+        self._limits = settings.limits
+        self._node_id = settings.node_id
+        self._boot_id = settings.boot_id
 
     def members(self, group: Group) -> list[str]:
         """The ids of the nodes that are in a group now.
@@ -47,6 +48,22 @@ class Membership:
         """
         return requests.children(self._session, self._tree.group(group))
 
+    def boots(self) -> Mapping[str, str]:
+        """The id of the process that is alive for each node; empty where a node's says none.
+
+        Raises:
+            CoordinationError: No server answers in time.
+        """
+        ids = self.members(Group.NODES)
+        nodes = requests.read_together(
+            self._session, [self._tree.member(Group.NODES, one) for one in ids]
+        )
+        return {
+            node_id: _boot_of(node.value)
+            for node_id, node in zip(ids, nodes, strict=True)
+            if node is not None
+        }
+
     @contextmanager
     def alive(self, group: Group) -> Iterator[None]:
         """Be a member until the end of the block; a new session is announced anew.
@@ -55,7 +72,7 @@ class Membership:
             ConflictError: Another process serves the node of this id, and stays for longer than a session of a dead one.
             CoordinationError: No server answers in time.
         """
-        place = _Place(group, json.dumps({"boot": new_id()}).encode())
+        place = _Place(group, json.dumps({"boot": self._boot_id}).encode())
         if group is Group.NODES:
             self._take(place)
         ended = threading.Event()
@@ -121,3 +138,8 @@ class Membership:
         if there is not None and there.value == place.mine:
             with suppress(exceptions.NoNodeError):
                 self._session.ask(lambda client: client.delete_async(path))
+
+
+def _boot_of(value: bytes) -> str:
+    found = peek(value, "boot")
+    return found if isinstance(found, str) else ""

@@ -57,6 +57,7 @@ class Node(NamedTuple):
         changed: The transaction that changed it last; of two reads the same means the same node and value.
         age_ms: Milliseconds since the epoch at its creation, by ZooKeeper's leader.
         touched_ms: The same for its last change.
+        born: The transaction that created it.
     """
 
     value: bytes
@@ -64,6 +65,7 @@ class Node(NamedTuple):
     changed: int
     age_ms: int
     touched_ms: int
+    born: int
 
 
 class Refused(Exception):  # noqa: N818  an outcome, and never shown
@@ -250,7 +252,7 @@ def _reading(path: str) -> Request:
 
 
 def _node(value: bytes, stat: Any) -> Node:
-    return Node(value, stat.version, stat.mzxid, stat.ctime, stat.mtime)
+    return Node(value, stat.version, stat.mzxid, stat.ctime, stat.mtime, stat.czxid)
 
 
 def _sent(client: Any, operations: Sequence[Operation]) -> Any:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import UsageError
+from strongroom.ids import new_id
 from strongroom.system import hosts
 
 
@@ -63,6 +64,7 @@ class ZookeeperSettings:
         holder: Words for the holder of our locks, shown to whoever waits for one.
         locks_dir: Folder of the locks of scope *node*.
         limits: The limits of the calls.
+        boot_id: The id of this process, by which the member is known as this one.
     """
 
     hosts: str
@@ -75,6 +77,7 @@ class ZookeeperSettings:
     locks_dir: Path
     user: str = "tsm"
     limits: Limits = field(default_factory=Limits)
+    boot_id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
         """Refuse malformed hosts, and a root that is no path of ZooKeeper.

@@ -55,13 +55,23 @@ class Tree:
         self.blobs = f"{root}/blob"
         self.markers = f"{root}/txn"
         self.locks = f"{root}/locks"
+        #: Parent of the notes, which are no entries.
+        self.notes = f"{root}/status"
         #: The node that is there while a node's entries are brought here, and names that attempt.
         self.arriving = f"{root}/arriving"
 
     @property
     def folders(self) -> tuple[str, ...]:
         """The nodes that are there from the beginning, each behind its parent."""
-        return (*self.above, self.entries, self.blobs, self.markers, self.locks, *self.groups)
+        return (
+            *self.above,
+            self.entries,
+            self.blobs,
+            self.markers,
+            self.locks,
+            *self.groups,
+            self.notes,
+        )
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -121,6 +131,10 @@ class Tree:
     def member(self, group: Group, node_id: str) -> str:
         """The node that is there while a node is a member of a group."""
         return f"{self.group(group)}/{node_id}"
+
+    def note(self, name: str) -> str:
+        """The node of a note, by which a node tells of itself."""
+        return f"{self.notes}/{name}"
 
 
 def ref_to(value: bytes) -> BlobRef:

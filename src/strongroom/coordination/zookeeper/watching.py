@@ -7,8 +7,8 @@ thread looks by itself, too. The work of a notice is done in this thread: kazoo 
 import logging
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
-from strongroom.coordination.base import Versioned
 from strongroom.coordination.zookeeper import requests
 from strongroom.coordination.zookeeper.session import Session
 from strongroom.errors import CoordinationError, StrongroomError
@@ -16,8 +16,9 @@ from strongroom.errors import CoordinationError, StrongroomError
 _log = logging.getLogger(__name__)
 _SOON_S = 0.5
 
-Look = Callable[[], Versioned | None]
-Notice = Callable[[Versioned | None], None]
+T = TypeVar("T")
+Look = Callable[[], T | None]
+Notice = Callable[[T | None], None]
 Failed = Callable[[CoordinationError], None]
 
 
@@ -39,7 +40,7 @@ class Watch:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, look: Look, notice: Notice, failed: Failed = lambda _: None) -> None:
+    def start(self, look: Look[T], notice: Notice[T], failed: Failed = lambda _: None) -> None:
         """Begin with the present value, which is not told.
 
         Args:
@@ -66,7 +67,7 @@ class Watch:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _follow(self, look: Look, notice: Notice, failed: Failed, seen: Versioned | None) -> None:
+    def _follow(self, look: Look[T], notice: Notice[T], failed: Failed, seen: T | None) -> None:
         while not self._stopped.is_set():
             self._woken.clear()
             armed = False
@@ -83,7 +84,7 @@ class Watch:
             self._woken.wait(self._poll_s if armed else _SOON_S)
 
     @staticmethod
-    def _tell(notice: Notice, present: Versioned | None) -> None:
+    def _tell(notice: Notice[T], present: T | None) -> None:
         try:
             notice(present)
         except StrongroomError as error:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from strongroom.configuration_keys.authority import RecordsAuthority
     from strongroom.coordination.anchoring import Anchoring
     from strongroom.coordination.base import EntryStore
+    from strongroom.coordination.board import Board
     from strongroom.coordination.entries import EntryKeys
     from strongroom.coordination.proved import ProvedCoordinator
     from strongroom.filestore.base import NodeFiles
@@ -131,7 +132,7 @@ class Ports:
 
     def _entry_store(self) -> "EntryStore":
         if self.outside is not None:
-            return self.outside.coordinator()
+            return self.outside.coordinator(self.boot_id)
         from strongroom.coordination.local import LocalCoordinator
 
         return LocalCoordinator(
@@ -140,6 +141,11 @@ class Ports:
             node_id=self.paths.node_id,
             holder=self._holder,
         )
+
+    @property
+    def board(self) -> "Board | None":
+        """The board of the cluster's nodes; None for a single node."""
+        return self.entry_store.board
 
     @cached_property
     def authority(self) -> "RecordsAuthority":

@@ -1,0 +1,56 @@
+"""The block of each node in `tsm status -v`, in the form that public parsers read (A-19)."""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from strongroom.services.nodes.judging import Judged
+
+IN_ERROR: Final = "is in an error state"
+RUNNING: Final = "is running"
+STOPPED: Final = "is stopped"
+_UNKNOWN: Final = "status is unavailable"
+_NAMES: Final = ("Web Service", "Backgrounder")
+#: The states of `services.nodes.judging`, which a single node does not load.
+_NOT_SERVED: Final = ("STOPPED", "JOINING")
+_KEYS: Final = {
+    "OK": RUNNING,
+    "ERROR": IN_ERROR,
+    "STALE": _UNKNOWN,
+    "STOPPED": STOPPED,
+    "JOINING": STOPPED,
+}
+
+
+def trouble(one: "Judged") -> "Mapping[str, str]":
+    """The processes of another node that do not work, by name."""
+    told = one.report.processes if one.report else {}
+    return {name: words for name, words in told.items() if words not in {"running", "stopped"}}
+
+
+def word(one: "Judged") -> str:
+    """The state of a whole node, in the words of `tsm status`."""
+    if one.state == "OK":
+        return "DEGRADED" if trouble(one) else "RUNNING"
+    if one.state in _NOT_SERVED:
+        return one.state.value
+    return "DEGRADED" if one.report else "ERROR"
+
+
+def lines(one: "Judged") -> "Iterator[str]":
+    """The block of another node, by its report."""
+    yield f"{one.node_id}: {one.report.host if one.report else 'unknown'}"
+    yield f"\tStatus: {word(one)}"
+    for name in _NAMES:
+        yield f"\t'Strongroom {name} 0' {_phrase(one, name)}."
+    yield f"\t'Strongroom Key Management 0' {_KEYS[one.state.value]}."
+
+
+def _phrase(one: "Judged", name: str) -> str:
+    if one.state in _NOT_SERVED:
+        return STOPPED
+    if one.report is None:
+        return _UNKNOWN
+    told = one.report.processes.get(name.lower(), "stopped")
+    return {"running": RUNNING, "stopped": STOPPED}.get(told, IN_ERROR)
