@@ -35,6 +35,8 @@ class Purpose(StrEnum):
     WELCOME = "welcome"
     PREFLIGHT = "preflight"
     STAGE_DONE = "stage-done"
+    ACKNOWLEDGEMENT = "acknowledgement"
+    KEY_BUNDLE = "key-bundle"
 
 
 class Origin(NamedTuple):
