@@ -9,6 +9,7 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     ├── NotFoundError             5 / 404
     ├── ConflictError             6 / 409
     ├── StateError                7 / 409
+    │   └── NodesError            1 / 409   not every node of the installation could follow; nothing was changed
     ├── WaitTimeoutError          8 / 504   the work goes on
     ├── UpgradeNeededError        9 / 409   'strongroom upgrade' comes first
     ├── IntegrityError           20 / 422   one message: wrong tag, key and context are not told apart
@@ -105,6 +106,12 @@ class StateError(StrongroomError):
 
     exit_code = 7
     http_status = 409
+
+
+class NodesError(StateError):
+    """Not every node of the installation could follow a change, and so nothing was changed."""
+
+    exit_code = 1
 
 
 class WaitTimeoutError(StrongroomError):

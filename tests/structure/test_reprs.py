@@ -23,6 +23,7 @@ ALLOWED = {
     ("strongroom.backup.manifest", "Manifest", "sealed"): "names of entries",
     ("strongroom.envelope.reader", "_Scratch", "sealed"): "a view of ciphertext",
     ("strongroom.envelope.writer", "_Unit", "sealed"): "a view of ciphertext",
+    ("strongroom.kms.staged", "StagedStore", "sealed"): "a seal, as it lies in ZooKeeper",
     ("strongroom.services.secrets.inventory", "OwnPlaces", "password"): "a path",
     ("strongroom.services.nodes.admit", "BootstrapRequest", "sealed"): "yes or no",
     ("strongroom.config.views", "ListedKey", "secret"): "yes or no",

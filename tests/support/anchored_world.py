@@ -71,6 +71,9 @@ KINDS = {
     "KMS store": "kms/store",
     "KMS store before it": "kms/previous",
     "a staged KMS store": "kms/next",
+    "keys given to a node": "keystore/bundles/node2",
+    "a node's word on them": "keystore/acks/00000000-0000-4000-8000-000000000001/node2",
+    "a node's word on it": "kms/acks/00000000-0000-4000-8000-000000000001/node2",
     "a closed KMS store": "kms/former/" + "0" * 64,
     "anchor": anchors.ENTRY,
 }

@@ -11,7 +11,8 @@ from strongroom.kms.store import KmsStore
 from strongroom.node.opening import Node
 from strongroom.roots.base import Context, RootDescription, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
-from strongroom.services.keys.keeper import Providers, StoreKeeper
+from strongroom.services.keys.keeper import StoreKeeper
+from strongroom.services.keys.providers import Providers
 
 Lie = Callable[[SecretBytes], SecretBytes]
 
@@ -55,7 +56,7 @@ LIES: dict[str, Lie] = {
 
 @dataclass
 class LyingRoots:
-    """Implements `services.keys.keeper.Providers`.
+    """Implements `services.keys.providers.Providers`.
 
     Attributes:
         honest: Who knows the roots.

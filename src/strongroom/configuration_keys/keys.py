@@ -242,6 +242,17 @@ class ConfigurationKeys:
         with self._directory.changing():
             self._write(records)
 
+    def take(self, data: bytes) -> None:
+        """Replace the document of records by one that another node of the installation gave, byte for byte.
+
+        Raises:
+            KeystoreError: A record does not open by this keystore.
+            StorageError: A replica cannot be written.
+        """
+        with self._directory.changing():
+            before = self._load().present
+            self._replicate(data, self._check(data).present, before)
+
     def upgrade(self, active: str, upcoming: str | None) -> None:
         """Bring records of format 1 to format 2, each wrap by a master key made anew; later ones are only replicated again.
 

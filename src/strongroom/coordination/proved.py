@@ -31,6 +31,7 @@ _ATTEMPTS = 100
 
 class _Renewing(threading.local):
     key_id: str | None = None
+    is_for_all: bool = False
 
 
 class EntryAuthority(Protocol):
@@ -164,7 +165,11 @@ class ProvedCoordinator:
                 if name not in changes and name != ENTRY:
                     payloads[name] = UnprovedEntry(name, lies).prove(keys).payload
                     versions[name] = lies.version
-        author = Author(keys.installation_id, keys.generation, by)
+        generation = keys.generation
+        if self._renewing.is_for_all and stored:
+            found = (UnprovedEntry(name, lies).prove(keys) for name, lies in stored.items())
+            generation = min(one.generation for one in found)
+        author = Author(keys.installation_id, generation, by)
         return Put(keys, author, payloads, versions, new_id())
 
     @contextmanager
@@ -178,6 +183,18 @@ class ProvedCoordinator:
             yield
         finally:
             self._renewing.key_id = None
+
+    @contextmanager
+    def for_all(self) -> Iterator[None]:
+        """Let each put of this thread, within the block, be one that nodes read whose records are still those before.
+
+        The entries get the lowest generation of all that is there (docs/format/key-changes.md 4.4).
+        """
+        self._renewing.is_for_all = True
+        try:
+            yield
+        finally:
+            self._renewing.is_for_all = False
 
     def version(self, key: str) -> int:
         """The version of an entry, 0 if it does not exist; nothing is proved."""

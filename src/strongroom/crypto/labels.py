@@ -59,6 +59,7 @@ LOG_ANCHOR = b"strongroom/v2/log-anchor"
 SIGNED = b"strongroom/v2/signed/"
 IDENTITY = b"strongroom/v2/identity"
 WELCOME = b"strongroom/v2/welcome"
+KEY_BUNDLE = b"strongroom/v2/key-bundle"
 NODE_KEYS = b"strongroom/v2/node-keys"
 ADMISSION_REQUEST = b"strongroom/v2/admission-request"
 CHECKPOINT = b"strongroom/"
@@ -334,6 +335,20 @@ OTHERS: tuple[Use, ...] = (
         "the node's key to receive",
         (_INSTALLATION, Field("digest of the request", 32)),
         "nodes.md",
+    ),
+    Use(
+        KEY_BUNDLE,
+        Kind.HPKE,
+        "the node's key to receive",
+        (
+            _INSTALLATION,
+            Field("change id", 16),
+            Field("generation", 8),
+            Field("epoch of the KMS store", 8),
+            Field("digest of the KMS store", 32),
+            Field("SHA-256 of the node's public keys", 32),
+        ),
+        "key-changes.md",
     ),
     Use(
         SIGNED,

@@ -73,6 +73,17 @@ def of_report(node: str, report: bytes) -> bytes:
     return _node(node) + report
 
 
+def of_acknowledgement(node: str, word: bytes) -> bytes:
+    """The statement on what a node found when it tried a change of keys; signed by its own key."""
+    return _node(node) + word
+
+
+def of_key_bundle(by: str, to: str, change_id: str, generation: int, sealed: bytes) -> bytes:
+    """The statement that a node gives another the present keys, as this sealed message; signed by the one that gives."""
+    number = generation.to_bytes(8, "big")
+    return _node(by) + _node(to) + id_bytes(change_id) + number + hashlib.sha256(sealed).digest()
+
+
 def _node(node: str) -> bytes:
     if not node.isascii() or "\0" in node or not node:
         raise UsageError(f"{node!r} is no id of a node")

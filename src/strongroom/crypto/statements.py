@@ -36,6 +36,8 @@ class Purpose(StrEnum):
     PREFLIGHT = "preflight"
     STAGE_DONE = "stage-done"
     REPORT = "report"
+    ACKNOWLEDGEMENT = "acknowledgement"
+    KEY_BUNDLE = "key-bundle"
 
 
 class Origin(NamedTuple):

@@ -69,6 +69,10 @@ NODE_JOINED = "NODE_JOINED"
 NODE_LEFT_OUT = "NODE_LEFT_OUT"
 NODE_REMOVED = "NODE_REMOVED"
 NODE_ROLE_SET = "NODE_ROLE_SET"
+NODE_STALE = "NODE_STALE"
+KMS_CHANGE_STAGED = "KMS_CHANGE_STAGED"
+KMS_CHANGE_TRIED = "KMS_CHANGE_TRIED"
+KMS_CHANGE_WITHDRAWN = "KMS_CHANGE_WITHDRAWN"
 FORMAT_UPGRADED = "FORMAT_UPGRADED"
 CLUSTER_ENABLED = "CLUSTER_ENABLED"
 EXTRACTS_MOVED = "EXTRACTS_MOVED"
@@ -494,6 +498,26 @@ def node_removed(actor: str, node_id: str) -> Event:
 def node_role_set(actor: str, node_id: str, role: str) -> Event:
     """A node is about to get another role, by which its backgrounder works on jobs or leaves them to other nodes."""
     return _event(NODE_ROLE_SET, actor, node_id=node_id, role=role)
+
+
+def node_stale(actor: str, node_id: str) -> Event:
+    """The KMS store is about to be changed without a node, which must prove that it opens the store before it serves."""
+    return _event(NODE_STALE, actor, node_id=node_id)
+
+
+def kms_change_staged(actor: str, change_id: str, *, epoch: int, nodes: str) -> Event:
+    """A KMS store was staged, for `nodes` to open it by their own access to its root before it comes into force."""
+    return _event(KMS_CHANGE_STAGED, actor, change_id=change_id, epoch=epoch, nodes=nodes)
+
+
+def kms_change_tried(change_id: str, *, epoch: int, cause: str) -> Event:
+    """This node has tried a staged KMS store and said so; `cause` is empty if it opens the store."""
+    return _event(KMS_CHANGE_TRIED, SYSTEM, change_id=change_id, epoch=epoch, cause=cause)
+
+
+def kms_change_withdrawn(actor: str, change_id: str, *, epoch: int, cause: str) -> Event:
+    """A staged KMS store was withdrawn: the present one stays in force, and the epoch is used up."""
+    return _event(KMS_CHANGE_WITHDRAWN, actor, change_id=change_id, epoch=epoch, cause=cause)
 
 
 def event_log_torn(*, offset: int, size: int, sha256: str, file: str) -> Event:

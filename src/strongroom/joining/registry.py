@@ -33,6 +33,8 @@ class NodeState(StrEnum):
     JOINING = "joining"
     #: The preflight of the node itself has passed.
     ACTIVE = "active"
+    #: The KMS store was changed without it: it must prove that it opens the store before it serves again.
+    STALE = "stale"
     #: Keys were changed without it: it opens nothing any more.
     LEFT_OUT = "left out"
     #: An administrator took it out: the passwords of the services were changed without it.
@@ -108,7 +110,8 @@ class RegisteredNode:
             report: The findings.
         """
         cut = report._replace(cause=report.cause[:MAX_CAUSE], log_key=keys.log_public)
-        state = NodeState.JOINING if cut.cause else NodeState.ACTIVE
+        amiss = NodeState.STALE if self.state is NodeState.STALE else NodeState.JOINING
+        state = amiss if cut.cause else NodeState.ACTIVE
         return replace(
             self,
             state=state,
@@ -116,6 +119,10 @@ class RegisteredNode:
             report=cut,
             signature=_said(installation_id, self.node_id, cut).signature(keys.signing),
         )
+
+    def stale(self, at: str) -> "RegisteredNode":
+        """The entry of a node without which the KMS store is changed."""
+        return replace(self, state=NodeState.STALE, since=at)
 
     def left_out(self, at: str) -> "RegisteredNode":
         """The entry of a node without which keys are changed."""

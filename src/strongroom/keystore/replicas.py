@@ -139,6 +139,15 @@ class KeystoreDirectory:
         """
         return self._change(lambda old: old.without(alias))
 
+    def take(self, keystore: Keystore) -> None:
+        """Bring every replica to these master keys, which another node of the installation gave.
+
+        Raises:
+            KeystoreError: The keystore cannot be opened.
+            StorageError: A replica cannot be written.
+        """
+        self._change(lambda old: keystore if old.difference(keystore) else old)
+
     def replicate(self) -> None:
         """Bring every replica to the primary's bytes.
 

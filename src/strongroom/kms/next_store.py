@@ -273,6 +273,23 @@ def forgotten(opened: OpenStore, digest: str) -> NextStore:
     return _next(opened, replace(opened.store, former=left))
 
 
+def above(change: NextStore, before: Predecessor, epoch: int) -> NextStore:
+    """The same change with a later epoch, if its own is used up by one that was withdrawn (docs/format/key-changes.md 1.5).
+
+    Args:
+        change: The change.
+        before: The present store; its RMK is needed unless the change breaks with it.
+        epoch: The highest epoch that was used.
+    """
+    if change.store.epoch > epoch:
+        return change
+    reason = change.store.links[-1].reason
+    signer = None if change.is_break else before.rmk
+    after = Predecessor(epoch, before.raw, signer, before.links)
+    made = kms_store.succeeding(change.store, change.ring, change.rmk, after, reason)
+    return replace(change, store=made)
+
+
 def prove(change: NextStore, find_root: FindRoot) -> None:
     """Open the bytes of a next store by every wrap, compare every MEK, make a data key and open it (4.1).
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom.cluster import services_file
 from strongroom.joining import password_change
-from strongroom.node import reporting, service_passwords
+from strongroom.node import key_changes, reporting, service_passwords
 from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
@@ -22,6 +22,7 @@ LOOK_S: Final = 15.0
 MEMBERSHIP_S: Final = 5.0
 """Seconds between two looks at whether this node is one of its cluster still."""
 _CONFIGURATION, _PASSWORDS, _MEMBERSHIP = "configuration", "passwords", "membership"
+_KEYS: Final = "change of keys"
 _log = logging.getLogger("strongroom.agent")
 
 
@@ -46,6 +47,7 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
                     Duty(_PASSWORDS, LOOK_S, lambda: service_passwords.follow(node)),
                     Duty(_MEMBERSHIP, MEMBERSHIP_S, lambda: _look_at_membership(node, leave)),
                     *reporter.duties(),
+                    key_changes.duty(node, _KEYS),
                 ]
             )
         )
@@ -59,6 +61,7 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
             )
         own = NODES + node.paths.node_id
         stack.callback(node.coordinator.watch(own, lambda _: kept.hasten(_MEMBERSHIP)))
+        stack.callback(key_changes.on_news(node, lambda: kept.hasten(_KEYS)))
         yield
 
 

@@ -76,7 +76,7 @@ class Parts(Protocol):
 
 
 class RootProviders:
-    """The root providers of a node; implements `services.keys.keeper.Providers`."""
+    """The root providers of a node; implements `services.keys.providers.Providers`."""
 
     def __init__(self, node: Parts) -> None:
         self._node = node

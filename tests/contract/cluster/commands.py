@@ -1,10 +1,13 @@
 """Commands on the nodes of a cluster, in this process."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from strongroom.node import agent, opening
+from strongroom.node.opening import Node
 from tests.contract.joining.commands import Said, make
 from tests.support.web_client import Served
 
@@ -26,3 +29,17 @@ def joined(served: Served, run: Run, second: Path) -> Path:
     assert said.code == 0, said.err
     assert "State: active" in said.out
     return second
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Node]:
+    """A node whose data directory is given."""
+    with closing(opening.open_node(str(home))) as node:
+        yield node
+
+
+@contextmanager
+def at_work(home: Path) -> Iterator[Node]:
+    """A node that is alive and does its duties."""
+    with opened(home) as node, node.announced(), agent.at_work(node):
+        yield node

@@ -21,7 +21,7 @@ from strongroom.joining.registry import NodeState
 from strongroom.node import agent, joining, opening
 from strongroom.repository.rows import SiteMode
 from strongroom.services.recovery.recover import RecoverService
-from tests.contract.cluster.commands import Run, joined, nodes
+from tests.contract.cluster.commands import Run, at_work, joined, nodes
 from tests.contract.joining.commands import told
 from tests.support import web_client
 
@@ -88,23 +88,33 @@ def test_a_node_leaves_the_work_of_others_alone(
 def test_keys_are_not_changed_under_another_node(
     cluster_home: Path, run: Run, tmp_path: Path
 ) -> None:
+    """One that is not alive would be shut out; and without shared extracts no MEK is retired."""
     second = tmp_path / "two"
     with web_client.serve(cluster_home) as served:
         joined(served, run, second)
     regenerate = ("security", "regenerate-internal-tokens", "--only", "keys")
     said_ = run("tsm", cluster_home, *regenerate)
-    assert said_.code == 7
-    assert "would shut out node2 (active)" in said_.err
+    assert said_.code == 1
+    assert "node2 cannot be asked whether the new keys open there: not alive" in said_.err
     assert "--without-node node2" in said_.err
+    add = ("security", "kms", "roots", "add", "age", "--recipient")
     recipient = age.new_identity().recipient
-    said_ = run(
-        "tsm", cluster_home, "security", "kms", "roots", "add", "age", "--recipient", recipient
-    )
-    assert said_.code == 7
-    assert "would shut out node2" in said_.err
+    said_ = run("tsm", cluster_home, *add, recipient)
+    assert said_.code == 1
+    assert "node2 cannot be asked" in said_.err
     with closing(opening.open_node(str(cluster_home))) as node:
         mek = node.kms_cache.opened().ring.active.id
-        node.meks.rotate("os:tests")
+        with at_work(second) as two:
+            node.meks.rotate("os:tests")
+            # what is changed for a recipient reaches the other node as well
+            said_ = run("tsm", cluster_home, *add, recipient)
+            assert said_.code == 0, said_.err
+            assert two.present_keys().proved == node.present_keys().proved
+            [wrap] = [one.id for one in node.kms_store.current()[0].wraps if one.kind == "age"]
+            remove = ("security", "kms", "roots", "remove", wrap, "--yes")
+            assert run("tsm", cluster_home, *remove).code == 0
+            assert two.present_keys().drift(()) == ()
+            assert node.coordinator.list("keystore/") == {}
         with pytest.raises(StateError, match="the extracts of node2 lie on their own disks"):
             node.meks.retire(mek, "os:tests")
     with closing(opening.open_node(str(second))) as two:
@@ -225,7 +235,8 @@ def test_extracts_of_a_node_that_was_left_out_keep_their_keys(
         with web_client.serve(second) as two:
             item = two.client("Sales").publish("there", CONTENT).find("datasource").attrib["id"]
         mek = one.node.kms_cache.opened().ring.active.id
-        one.node.meks.rotate("os:tests")
+        with at_work(second):
+            one.node.meks.rotate("os:tests")
         one.node.peers.leave_out("os:tests", ["node2"])
         with pytest.raises(StateError, match="the extracts of node2 lie on their own disks"):
             one.node.meks.retire(mek, "os:tests")

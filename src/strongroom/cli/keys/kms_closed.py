@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from strongroom.cli.keys import other_nodes
 from strongroom.cli.terminal import asking, columns, parsing
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import UsageError
@@ -43,6 +44,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     forget.add_argument(
         "digest", metavar="DIGEST", help="its digest, or the first digits, from 'former list'"
     )
+    other_nodes.add_options(forget)
     asking.add_option(forget)
     forget.set_defaults(run=_forget)
 
@@ -95,6 +97,7 @@ def _forget(arguments: argparse.Namespace, session: Session) -> int:
         session,
         f"the closed KMS store {digest} will never be opened again, nor what only its MEKs open; go on?",
     )
-    session.perform("kms.former.forget", {"digest": digest}, session.note)
+    asked = {"digest": digest, **other_nodes.asked(arguments)}
+    session.perform("kms.former.forget", asked, session.note)
     session.out(f"The closed KMS store {digest} was given up.")
     return 0

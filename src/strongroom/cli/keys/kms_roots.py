@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from strongroom.cli.keys import kms_modes
+from strongroom.cli.keys import kms_modes, other_nodes
 from strongroom.cli.terminal import asking, columns, parsing, short_ids
 from strongroom.cli.terminal.session import Session
 from strongroom.roots import registry
@@ -26,12 +26,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
         columns.add_options(parser)
         short_ids.add_option(parser)
+        if name == "verify":
+            other_nodes.add_options(parser)
         parser.set_defaults(run=_show, verb=f"kms.roots.{name}")
     add = verbs.add_parser("add", help="wrap the RMK by one root more")
     kinds = add.add_subparsers(required=True, metavar="KIND", parser_class=parsing.LateParser)
     kms_modes.add_kinds(kinds, kms_modes.BESIDE, _add_run)
     remove = verbs.add_parser("remove", help="take a recovery root away")
     remove.add_argument("wrap_id", metavar="WRAP_ID", help="its id, from 'roots list'")
+    other_nodes.add_options(remove)
     asking.add_option(remove)
     remove.set_defaults(run=_remove)
     repair = verbs.add_parser(
@@ -39,10 +42,12 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     repair.set_defaults(run=_repair)
     adopt = commands.add_parser("adopt", help="take back MEKs left behind, if their root answers")
+    other_nodes.add_options(adopt)
     adopt.set_defaults(run=_adopt)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
+    other_nodes.add_options(parser)
     if parser.get_default("kind") == registry.SHARES:
         _add_kit(parser)
         parser.set_defaults(run=_add_shares)
@@ -65,7 +70,8 @@ def _add_kit(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(arguments: argparse.Namespace, session: Session) -> int:
-    roots = [_row(root) for root in session.perform(arguments.verb, {}, session.note)]
+    asked = {} if arguments.verb.endswith("list") else other_nodes.asked(arguments)
+    roots = [_row(root) for root in session.perform(arguments.verb, asked, session.note)]
     if arguments.json:
         session.out_json(roots)
     else:
@@ -90,7 +96,8 @@ def _row(root: dict[str, Any]) -> dict[str, Any]:
 def _add(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.doors.control.verbs import settings_to_plain
 
-    asked = {"settings": settings_to_plain(kms_modes.to_settings(arguments))}
+    settings = settings_to_plain(kms_modes.to_settings(arguments))
+    asked = {"settings": settings, **other_nodes.asked(arguments)}
     wrap_id = session.perform("kms.roots.add", asked, session.note)
     if wrap_id:
         session.out(f"The RMK is wrapped by one root more: {wrap_id}")
@@ -130,14 +137,14 @@ def _remove(arguments: argparse.Namespace, session: Session) -> int:
     asking.require_of_person(
         arguments, session, f"the wrap {wrap_id} will open the keys no more; go on?"
     )
-    session.perform("kms.roots.remove", {"wrap_id": wrap_id}, session.note)
+    asked = {"wrap_id": wrap_id, **other_nodes.asked(arguments)}
+    session.perform("kms.roots.remove", asked, session.note)
     session.out(f"The wrap {wrap_id} was removed.")
     return 0
 
 
 def _adopt(arguments: argparse.Namespace, session: Session) -> int:
-    del arguments
-    mek_ids = session.perform("kms.adopt", {}, session.note)
+    mek_ids = session.perform("kms.adopt", other_nodes.asked(arguments), session.note)
     for mek_id in mek_ids:
         session.out(f"available again: {mek_id}")
     if not mek_ids:

@@ -11,6 +11,7 @@ from strongroom.cli.keys import (
     kms_modes,
     kms_roots,
     node_states,
+    other_nodes,
 )
 from strongroom.cli.secrets import rotation, secret_inventory
 from strongroom.cli.terminal import asking, columns, parsing, short_ids, sizes
@@ -19,7 +20,7 @@ from strongroom.cli.terminal.session import Session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from strongroom.services.keys.keeper import MekUse
+    from strongroom.services.keys.mek_use import MekUse
     from strongroom.services.keys.meks import UsageReport
 
 
@@ -70,6 +71,7 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     kms_modes.add_kinds(modes, kms_modes.MODES, _add_change)
     rotate = commands.add_parser("rotate", help="new RMK and new active MEK")
     _add_drop_root(rotate)
+    other_nodes.add_options(rotate)
     asking.add_option(rotate, "do not ask before a root is given up")
     rotate.set_defaults(run=_rotate)
     usage = commands.add_parser("usage", help="extracts and bytes per MEK")
@@ -82,6 +84,7 @@ def _add_kms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     retire.add_argument(
         "mek_id", metavar="MEK_ID", help="its id, or its first digits, from 'kms usage'"
     )
+    other_nodes.add_options(retire)
     when = retire.add_mutually_exclusive_group()
     when.add_argument(
         "--after",
@@ -122,6 +125,7 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
         " unreadable until one of their roots answers again",
     )
     _add_drop_root(parser)
+    other_nodes.add_options(parser)
     asking.add_option(parser, "do not ask before keys or roots are given up")
     parser.set_defaults(run=_set_mode)
 
@@ -154,6 +158,7 @@ def _set_mode(arguments: argparse.Namespace, session: Session) -> int:
         "dry_run": arguments.dry_run,
         "abandon": arguments.abandon_external_keys,
         "drop_roots": _given_up(arguments, session),
+        **other_nodes.asked(arguments),
     }
     if arguments.abandon_external_keys and not arguments.dry_run:
         asking.require_of_person(
@@ -201,7 +206,7 @@ def _tell_left(change: "Mapping[str, Any]", session: Session) -> None:
 
 
 def _rotate(arguments: argparse.Namespace, session: Session) -> int:
-    asked = {"drop_roots": _given_up(arguments, session)}
+    asked = {"drop_roots": _given_up(arguments, session), **other_nodes.asked(arguments)}
     made = session.perform("kms.rotate", asked, session.note)
     session.out(f"New RMK: {made['rmk']}")
     session.out(f"New MEK that encrypts: {made['mek']}")
@@ -261,12 +266,14 @@ def _retire(arguments: argparse.Namespace, session: Session) -> int:
 
     report = session.node.meks.usage()
     mek_id = short_ids.whole(arguments.mek_id, lambda: report.by_mek, "MEK")
+    others = other_nodes.asked(arguments)
     if arguments.take_back:
-        session.perform("kms.retire", {"mek_id": mek_id, "take_back": True}, session.note)
+        asked: dict[str, object] = {"mek_id": mek_id, "take_back": True}
+        session.perform("kms.retire", {**asked, **others}, session.note)
         session.out(f"MEK {mek_id} opens again what it sealed.")
         return 0
     if arguments.after is not None:
-        asked: dict[str, object] = {"mek_id": mek_id, "after_days": arguments.after}
+        asked = {"mek_id": mek_id, "after_days": arguments.after, **others}
         at = session.perform("kms.retire", asked, session.note)
         session.out(f"MEK {mek_id} opens nothing from now on, and can be retired from {at} on.")
         session.note("if something still needs it: --take-back")
@@ -281,7 +288,7 @@ def _retire(arguments: argparse.Namespace, session: Session) -> int:
         else:
             question = f"the MEK {mek_id} will be removed for good; go on?"
             asking.require_of_person(arguments, session, question)
-    asked = {"mek_id": mek_id, "gives_up": asdict(found)}
+    asked = {"mek_id": mek_id, "gives_up": asdict(found), **others}
     session.perform("kms.retire", asked, session.note)
     session.out(f"MEK {mek_id} was removed from the KMS store.")
     return 0

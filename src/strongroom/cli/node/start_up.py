@@ -6,7 +6,7 @@ A state that was put back is not served: older passwords, keys and rights would 
 from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import IntegrityError, StrongroomError
+from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.eventlog import events
 
 if TYPE_CHECKING:
@@ -74,14 +74,19 @@ def _check_registered(session: Session) -> None:
     """Refuse a node that was left out; one that was in a cluster before there was a registry is registered.
 
     Raises:
-        StateError: Keys were changed without this node, or it is not registered.
+        StateError: Keys were changed without this node, and it does not open the present ones, or it is not registered.
     """
     if not session.node.paths.services.exists():
         return
-    from strongroom.node import joining
+    from strongroom.node import joining, key_changes
 
     if joining.ensure_registered(session.whole_node, session.actor):
         session.note("registered this node in its cluster")
+    if problem := key_changes.prove_if_stale(session.whole_node):
+        raise StateError(
+            f"keys were changed without this node, and it does not open them: {problem}",
+            hint="give it access to the root, then start it again",
+        )
 
 
 def _give_log_key(session: Session) -> None:

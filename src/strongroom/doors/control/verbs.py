@@ -273,4 +273,12 @@ def perform(
     """
     if verb not in VERBS:
         raise UsageError(f"unknown request {verb!r}", hint="the two programs differ in version")
-    return VERBS[verb](services, actor, arguments, report)
+    without = arguments.get("without_node", ())
+    if without and verb != "regenerate" and not arguments.get("dry_run", False):
+        services.peers.set_stale(actor, without)
+    if "wait_s" not in arguments:
+        return VERBS[verb](services, actor, arguments, report)
+    from strongroom.services.keys import words
+
+    with words.waiting(arguments["wait_s"]):
+        return VERBS[verb](services, actor, arguments, report)

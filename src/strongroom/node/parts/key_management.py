@@ -9,13 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from strongroom.services.keys.history import Outside
-    from strongroom.services.keys.keeper import UseCount
     from strongroom.services.keys.key_files import KeyFilesService
+    from strongroom.services.keys.mek_use import UseCount
     from strongroom.services.keys.meks import MeksService
     from strongroom.services.keys.modes import ModesService
     from strongroom.services.keys.older_store import OlderStore
+    from strongroom.services.keys.received_keys import ReceivedKeys
     from strongroom.services.keys.regenerate import RegenerateService
     from strongroom.services.keys.roots import RootsService
+    from strongroom.services.keys.spread_keys import PresentKeys, SpreadKeys
+    from strongroom.services.keys.trial_of_change import TrialOfChange
 
 
 class KeyManagementPart(ContentPart):
@@ -29,6 +32,22 @@ class KeyManagementPart(ContentPart):
         return MeksService(
             self.kms_store, self._count_use, self._count_outside, self._nodes_with_files
         )
+
+    @cached_property
+    def trial_of_change(self) -> "TrialOfChange":
+        """The part of this node in the changes of keys that others make; for a node of a cluster.
+
+        Raises:
+            StateError: The node is a single one.
+        """
+        from strongroom.errors import StateError
+        from strongroom.joining import own_keys
+        from strongroom.services.keys.trial_of_change import TrialOfChange
+
+        if self.spread is None:
+            raise StateError("this node is a single one: no other node changes its keys")
+        node = own_keys.read(self.paths), self.boot_id
+        return TrialOfChange(self.kms_store, self.spread, self._kms_ports, node)
 
     def _nodes_with_files(self) -> "tuple[str, ...]":
         """Other nodes on whose disks there are, or may be, extracts that this one cannot look at."""
@@ -55,7 +74,7 @@ class KeyManagementPart(ContentPart):
         """The wraps of the RMK: recovery roots, closed stores."""
         from strongroom.services.keys.roots import RootsService
 
-        return RootsService(self.kms_store, self.present_keys, self._check_alone)
+        return RootsService(self.kms_store, self.present_keys, self._other_nodes())
 
     @cached_property
     def older_store(self) -> "OlderStore":
@@ -67,17 +86,18 @@ class KeyManagementPart(ContentPart):
     @cached_property
     def regenerate(self) -> "RegenerateService":
         """`regenerate-internal-tokens`."""
-        from strongroom.services.keys.regenerate import KeyHolders, RegenerateService
+        from strongroom.services.keys.key_holders import KeyHolders
+        from strongroom.services.keys.regenerate import RegenerateService
 
         checkpoints, renewing = self.events.checkpoints, self.coordinator.renewing
-        reseal = self._reseal_local
+        reseal, others = self._reseal_local, self._other_nodes()
         holders = KeyHolders(
             self.keystore,
             self.present_keys,
             checkpoints,
             renewing,
             reseal,
-            self._check_alone,
+            others,
             self.log_key.renew,
         )
         return RegenerateService(
@@ -98,6 +118,41 @@ class KeyManagementPart(ContentPart):
             self.claimed_installation,
         )
 
+    def _other_nodes(self) -> "SpreadKeys | None":
+        if self.outside is None:
+            return None
+        from strongroom.joining import own_keys
+        from strongroom.services.keys.spread_keys import SpreadKeys
+
+        return SpreadKeys(
+            self.spread_ports,
+            self._keys_to_give,
+            self.kms_store.point,
+            lambda: own_keys.read(self.paths),
+            self.coordinator.for_all,
+        )
+
+    def _keys_to_give(self) -> "PresentKeys":
+        from strongroom.joining.key_bundles import KeyBundle
+        from strongroom.services.keys.spread_keys import PresentKeys
+
+        keys, directory = self.present_keys(), self.keystore
+        records, present = keys.path.read_bytes(), keys.present
+        bundle = KeyBundle(directory.primary.read_bytes(), directory.password(), records)
+        newest = directory.load().newest
+        return PresentKeys(bundle, present.installation_id, present.generation, newest)
+
+    @cached_property
+    def received_keys(self) -> "ReceivedKeys":
+        """The part of this node in a regeneration that another one makes; for a node of a cluster."""
+        from strongroom.joining import own_keys
+        from strongroom.services.keys.received_keys import NodeFiles, ReceivedKeys
+
+        checkpoints = self.events.checkpoints
+        files = NodeFiles(self.keystore, self.present_keys, self._reseal_local, checkpoints)
+        node = own_keys.read(self.paths), self.boot_id
+        return ReceivedKeys(self.kms_store, self.peers, self._kms_ports, files, node)
+
     def _reseal_local(self, key_id: str) -> "Collection[str]":
         return () if self.outside is None else self.outside.reseal(key_id, self.file_modes)
 
@@ -105,9 +160,6 @@ class KeyManagementPart(ContentPart):
         from strongroom.services.keys import history
 
         return history.outside(self.events.history(*history.IDS))
-
-    def _check_alone(self) -> None:
-        self.peers.check_alone("a change of the key files")
 
     def _count_use(self) -> "UseCount":
         from strongroom.services.keys import usage

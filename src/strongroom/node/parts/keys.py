@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from strongroom.node.roots import RootProviders
     from strongroom.roots.base import RootProvider, WrapRecord
     from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
+    from strongroom.services.keys.spreading import Spread
+    from strongroom.services.keys.words import SpreadPorts
 
 
 class KeysPart(ConfigurationPart):
@@ -119,4 +121,29 @@ class KeysPart(ConfigurationPart):
         """The keeper of the KMS store."""
         from strongroom.services.keys.keeper import StoreKeeper
 
-        return StoreKeeper(self.configuration, self.kms_cache, self._providers, self._kms_ports)
+        ports = self._kms_ports
+        return StoreKeeper(self.configuration, self.kms_cache, self._providers, ports, self.spread)
+
+    @cached_property
+    def spread(self) -> "Spread | None":
+        """The other nodes, which open a new KMS store before it comes into force; None for a single node."""
+        if self.outside is None:
+            return None
+        from strongroom.services.keys.spreading import Spread
+
+        return Spread(self.paths.node_id, self.spread_ports)
+
+    @cached_property
+    def spread_ports(self) -> "SpreadPorts":
+        """The ports by which changes of keys reach the other nodes of a cluster."""
+        from strongroom.services.keys.words import SpreadPorts
+
+        return SpreadPorts(
+            self.coordinator,
+            self.peers,
+            self.events,
+            self.clock,
+            self.configuration.open_key,
+            time.monotonic,
+            time.sleep,
+        )

@@ -43,7 +43,8 @@ from strongroom.roots.settings import RootSettings
 from strongroom.secrets.asset_ring import AssetRing
 from strongroom.services.backups.make import Stage
 from strongroom.services.content.stored_files import PUBLISH, StoredFiles
-from strongroom.services.keys.keeper import Present, StoreKeeper, rotation_events
+from strongroom.services.keys.keeper import Present, StoreKeeper
+from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.secrets.embedded import AssetService
 from strongroom.system.plural import counted, sized
 

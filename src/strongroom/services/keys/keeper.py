@@ -14,10 +14,10 @@ A process killed before the put leaves the old store in force; one killed later 
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from strongroom.clock import Clock, format_utc
 from strongroom.config import versions
@@ -33,13 +33,12 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.any_store import HeldKeys
 from strongroom.kms.cache import StoreCache
 from strongroom.kms.closed_stores import ClosedStore
-from strongroom.kms.next_store import NextStore, RootSet
+from strongroom.kms.next_store import NextStore
 from strongroom.kms.opening import OpenStore
 from strongroom.kms.prover import KeptProof, Prover
 from strongroom.kms.ring_keys import RingKeys
-from strongroom.kms.states import MekState
 from strongroom.kms.status import InMemory, KmsStatus, Shown
-from strongroom.kms.store import KmsStore
+from strongroom.kms.store import KmsStore, Predecessor
 from strongroom.roots import matching
 from strongroom.roots import settings as root_settings
 from strongroom.roots.base import KeepsCredentials, RootProvider, WrapRecord
@@ -47,8 +46,12 @@ from strongroom.roots.settings import RootSettings
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.keys import store_journals
 from strongroom.services.keys.closed import ClosedStores
+from strongroom.services.keys.providers import Providers
 from strongroom.services.keys.rollback import EpochGuard, EpochMarks
 from strongroom.services.keys.stored import STORE
+
+if TYPE_CHECKING:
+    from strongroom.services.keys.spreading import Spread
 
 PREVIOUS_STORE = "kms.previous_store"
 ROOTS = "kms.roots"
@@ -63,32 +66,6 @@ Build = Callable[["Present"], NextStore]
 EventsOf = Callable[["Present", NextStore], list[Event]]
 #: Seals named plain values, and returns the document with the sealed ones.
 Write = Callable[[ConfigDocument, Mapping[str, bytes]], ConfigDocument]
-
-
-class Providers(Protocol):
-    """Finds and builds the providers of roots."""
-
-    def all_for(self, store: KmsStore, mode: str, key_id: str | None = None) -> RootSet:
-        """The roots of the next store: that of the mode, and the recovery roots of this store.
-
-        Args:
-            store: The present store.
-            mode: The KMS mode of the next one.
-            key_id: The configuration key that the local root wraps by; None is the active one.
-        """
-        ...
-
-    def find(self, wrap: WrapRecord) -> RootProvider:
-        """The provider that opens a wrap.
-
-        Raises:
-            RootError: The node has no settings for the wrap's root.
-        """
-        ...
-
-    def build(self, settings: RootSettings) -> RootProvider:
-        """The provider of settings that are not stored yet."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -133,7 +110,9 @@ class StoreKeeper:
         cache: StoreCache,
         providers: Providers,
         ports: KmsPorts,
+        spread: "Spread | None" = None,
     ) -> None:
+        """Take the ports; `spread` are the other nodes of a cluster, None for a single node."""
         self.configuration = configuration
         self.cache = cache
         self.providers = providers
@@ -142,6 +121,7 @@ class StoreKeeper:
         self._coordinator = ports.coordinator
         self._closed = ClosedStores(ports.coordinator, configuration.open_key)
         self._epochs = EpochGuard(self.current, ports.marks, ports.event_log)
+        self._spread = spread
         self._prover = Prover(providers.find, ports.kept, ports.clock, ports.monotonic)
 
     # ---- reading ---------------------------------------------------------------------------------
@@ -315,6 +295,7 @@ class StoreKeeper:
         *,
         prepare: Callable[[NextStore], None] | None = None,
         write: Write | None = None,
+        putting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[ConfigDocument, NextStore]:
         """As `commit`, for a caller that holds the lock of keys and calls `settle` when its other steps are done.
 
@@ -324,6 +305,7 @@ class StoreKeeper:
             settings: As for `commit`.
             prepare: As for `commit`.
             write: Writes the values into the document; None seals them under the active configuration key.
+            putting: Returns what is held around the put, and around no other.
 
         Returns:
             The document that was put, and the store in it.
@@ -333,25 +315,66 @@ class StoreKeeper:
         present = Present(self)
         stored = settings(self.root_settings()) if settings else None
         store, raw = present.as_stored
-        change = build(present)
-        next_store.prove(change, self._find_among(stored))
+        change = self._built(build, present)
+        next_store.prove(change, self.find_among(stored))
         next_store.check_follows(change, store.known(raw))
-        if prepare is not None:
-            prepare(change)
-        after = self._next_document(document, change, stored, write or self._with_sealed)
-        active = after.configuration_key_id
-        reseals = active != document.configuration_key_id
-        also = self._closed.changes(store, change, active, reseals=reseals)
         why = events_of(present, change)
-        if change.is_break:
-            self._epochs.foretell(change)
-        self._epochs.announce(change, why)
-        self.put(document, after, change, also)
+        written = self._next_document(document, change, stored, write or self._with_sealed)
+        with self._acknowledged(written.configuration_key_id, change, stored, why) as words:
+            if prepare is not None:
+                prepare(change)
+            if words:
+                # other settings may have changed while the nodes were waited for
+                document = self.configuration.document()
+                written = self._next_document(document, change, stored, write or self._with_sealed)
+            active = written.configuration_key_id
+            reseals = active != document.configuration_key_id
+            also = {**self._closed.changes(store, change, active, reseals=reseals), **words}
+            if change.is_break:
+                self._epochs.foretell(change)
+            self._epochs.announce(change, why)
+            with putting():
+                self.put(document, written, change, also)
         # If we die between the put and `advance`, the mark is older than the store, and the next `check_epoch` writes
         # event and mark. The put comes first: an event of a change that never happened could not be taken back.
         self.cache.remember(OpenStore(change.store, change.rmk, change.ring))
         self._epochs.advance(change, why)
-        return after, change
+        return written, change
+
+    def _built(self, build: Build, present: Present) -> NextStore:
+        """The next store; its epoch is above that of every change that was withdrawn (key-changes.md 1.5)."""
+        used = self._spread.settle(events.SYSTEM) if self._spread else 0
+        change = build(present)
+        store, raw = present.as_stored
+        if change.store.epoch > used:
+            return change
+        rmk = None if change.is_break else present.opened.rmk
+        return next_store.above(change, Predecessor(store.epoch, raw, rmk, store.links), used)
+
+    def _acknowledged(
+        self,
+        key_id: str,
+        change: NextStore,
+        settings: tuple[RootSettings, ...] | None,
+        why: list[Event],
+    ) -> AbstractContextManager[Mapping[str, Change]]:
+        """Within it, every other active node has opened the store (docs/format/key-changes.md)."""
+        if self._spread is None:
+            return nullcontext({})
+        # a single node imports nothing for what it has not
+        from strongroom.kms.staged import Content
+        from strongroom.services.keys.spreading import Draft
+
+        raw_settings = None if settings is None else root_settings.serialize(settings)
+        draft = Draft(
+            why[0].actor,
+            change.store.installation_id,
+            change.store.epoch,
+            self.point(),
+            key_id,
+            Content(change.raw, raw_settings),
+        )
+        return self._spread.acknowledged(draft)
 
     def replace_settings(self, resettle: SettingsChange, event: Event) -> None:
         """Reach the same roots in another way: a new token, PIN or address; no key changes."""
@@ -463,7 +486,7 @@ class StoreKeeper:
         former = [wrap for one in closed for wrap in one.wraps]
         return tuple(root for root in settings if root in chosen or any(map(root.opens, former)))
 
-    def _find_among(
+    def find_among(
         self, settings: tuple[RootSettings, ...] | None
     ) -> Callable[[WrapRecord], RootProvider]:
         """Providers of the settings that come with a change, else those that are stored."""
@@ -473,26 +496,3 @@ class StoreKeeper:
             return self.providers.build(chosen) if chosen else self.providers.find(wrap)
 
         return find
-
-
-def rotation_events(actor: str, old: OpenStore, new: NextStore) -> list[Event]:
-    """The events of a rotation: RMK and MEK generated, the old RMK removed, the old MEK decrypt-only (C-23)."""
-    return [
-        events.key_generated(actor, "rmk", new.store.rmk_id),
-        events.key_generated(actor, "mek", new.ring.active.id),
-        events.key_removed(actor, "rmk", old.store.rmk_id),
-        events.key_changed(actor, "mek", old.ring.active.id, state=MekState.DECRYPT_ONLY.value),
-    ]
-
-
-@dataclass(frozen=True)
-class MekUse:
-    """How much a MEK protects: the number of extracts (and upload parts), and their stored bytes."""
-
-    extracts: int
-    bytes: int
-
-
-#: Use by MEK id, and the files that cannot be read.
-UseCount = tuple[Mapping[str, MekUse], tuple[str, ...]]
-CountUse = Callable[[], UseCount]

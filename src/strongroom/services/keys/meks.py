@@ -18,7 +18,9 @@ from strongroom.kms import next_store, recovery_wraps
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.states import MekState
 from strongroom.services.keys.history import ANY, Outside
-from strongroom.services.keys.keeper import CountUse, MekUse, Present, StoreKeeper, rotation_events
+from strongroom.services.keys.keeper import Present, StoreKeeper
+from strongroom.services.keys.mek_use import CountUse, MekUse
+from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.system.plural import counted, sized
 
 CountOutside = Callable[[], Mapping[str, Outside]]

@@ -22,7 +22,8 @@ from strongroom.roots.base import RootProvider
 from strongroom.roots.registry import LOCAL, RECIPIENT_KINDS
 from strongroom.roots.settings import RootSettings
 from strongroom.services.keys import trials
-from strongroom.services.keys.keeper import PREVIOUS_STORE, Present, StoreKeeper, rotation_events
+from strongroom.services.keys.keeper import PREVIOUS_STORE, Present, StoreKeeper
+from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.system.plural import counted
 
 

@@ -1,7 +1,7 @@
 """The nodes of the installation, and what may not be done to keys while others have the present ones (format/nodes.md 2, 4).
 
-A node opens the configuration by its own keystore. A change that replaces the keys in the keystore of one node shuts
-the others out; so it is refused while there are others, unless they are left out by name.
+A node opens the configuration by its own keystore. A change of the keys in the keystore reaches the
+nodes that are active (format/key-changes.md 4); one that has not said that it is in order would be shut out.
 """
 
 from collections.abc import Collection, Mapping
@@ -65,16 +65,20 @@ class Peers:
             if one.node_id != self._node_id and not one.state.is_gone
         )
 
-    def check_alone(self, doing: str) -> None:
-        """Refuse what would shut other nodes out.
+    def active_others(self) -> "tuple[RegisteredNode, ...]":
+        """The other nodes that serve, or will at their next start without a further proof."""
+        return tuple(one for one in self.others() if one.state.value == "active")
+
+    def check_can_follow(self, doing: str) -> None:
+        """Refuse what a node could not follow that has not said as yet that it is in order.
 
         Args:
             doing: The command, in words for the sentence.
 
         Raises:
-            StateError: There are other nodes.
+            StateError: There is a node that is joining or stale.
         """
-        others = self.others()
+        others = [one for one in self.others() if one.state.value != "active"]
         if others:
             names = " and ".join(f"{one.node_id} ({one.state.value})" for one in others)
             options = " ".join(f"--without-node {one.node_id}" for one in others)
@@ -94,25 +98,59 @@ class Peers:
             NotFoundError: There is no other node of that id.
         """
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            known = self.all()
-            for name in names:
-                if name not in known or name == self._node_id:
-                    raise NotFoundError(
-                        f"there is no other node {name[:80]!r}",
-                        hint="'tsm topology list-nodes' shows them",
-                    )
-            wanted = [known[name] for name in names if not known[name].state.is_gone]
-            if not wanted:
-                return ()
-            self._event_log.append([events.node_left_out(actor, one.node_id) for one in wanted])
-            now = format_utc(self._clock.now())
-            self._coordinator.put(
-                {
-                    PREFIX + one.node_id: Change(
-                        one.left_out(now).serialize(),
-                        self._coordinator.version(PREFIX + one.node_id),
-                    )
-                    for one in wanted
-                }
-            )
+            named = self._named(names)
+            wanted = [one for one in named if not one.state.is_gone]
+            if wanted:
+                self._event_log.append([events.node_left_out(actor, one.node_id) for one in wanted])
+                now = format_utc(self._clock.now())
+                self._put([one.left_out(now) for one in wanted])
         return tuple(one.node_id for one in wanted)
+
+    def set_stale(self, actor: str, names: Collection[str]) -> tuple[str, ...]:
+        """Have nodes prove the KMS store before they serve again, before it is changed without them.
+
+        Args:
+            actor: The person or process that asks, for the events.
+            names: Ids of nodes.
+
+        Returns:
+            The ids of those that were active.
+
+        Raises:
+            NotFoundError: There is no other node of that id.
+            StateError: The node is alive, and can be asked.
+        """
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            wanted = [one for one in self._named(names) if one.state.value == "active"]
+            alive = {*self._coordinator.members()}
+            for one in wanted:
+                if one.node_id in alive:
+                    raise StateError(
+                        f"{one.node_id} is alive: keys are not changed without a node that serves",
+                        hint=f"leave out --without-node {one.node_id}, or stop that node first",
+                    )
+            if wanted:
+                self._event_log.append([events.node_stale(actor, one.node_id) for one in wanted])
+                now = format_utc(self._clock.now())
+                self._put([one.stale(now) for one in wanted])
+        return tuple(one.node_id for one in wanted)
+
+    def _named(self, names: Collection[str]) -> "list[RegisteredNode]":
+        known = self.all()
+        for name in names:
+            if name not in known or name == self._node_id:
+                raise NotFoundError(
+                    f"there is no other node {name[:80]!r}",
+                    hint="'tsm topology list-nodes' shows them",
+                )
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def _put(self, nodes: "Collection[RegisteredNode]") -> None:
+        self._coordinator.put(
+            {
+                PREFIX + one.node_id: Change(
+                    one.serialize(), self._coordinator.version(PREFIX + one.node_id)
+                )
+                for one in nodes
+            }
+        )

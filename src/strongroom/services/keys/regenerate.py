@@ -9,7 +9,6 @@ keep their values and are encrypted under the new keys.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from strongroom.config import reseal
@@ -23,10 +22,8 @@ from strongroom.crypto import rng
 from strongroom.errors import StateError
 from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
-from strongroom.eventlog.checkpoints import CheckpointFile
 from strongroom.ids import new_id
 from strongroom.keystore import master_key
-from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.kms import next_store
 from strongroom.kms.next_store import NextStore
 from strongroom.secrets import asset_ring, enc
@@ -37,8 +34,9 @@ from strongroom.services.keys.keeper import (
     KmsPorts,
     Present,
     StoreKeeper,
-    rotation_events,
 )
+from strongroom.services.keys.key_holders import KeyHolders
+from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.secrets import embedded
 from strongroom.services.secrets import rotate as secret_rotation
 from strongroom.services.secrets.embedded import AssetService
@@ -111,29 +109,6 @@ class Journal:
             store_journals.point_of(found),
             found.texts("only"),
         )
-
-
-Renewing = Callable[[str], AbstractContextManager[None]]
-"""While it is held, each put writes every entry anew under the next configuration key, of this id."""
-
-
-@dataclass(frozen=True)
-class KeyHolders:
-    """The key files of the node, and the checkpoint of its event log.
-
-    `open_keys` reads the key files anew at each call, since the steps change them. `reseal_local` seals what the node
-    itself keeps under a configuration key, given by its id, and returns the names of what it sealed. `check_alone` refuses
-    new keys while other nodes have the present ones. `renew_log_key` gives the event log of a node that has a key of its
-    own for it another one.
-    """
-
-    directory: KeystoreDirectory
-    open_keys: Callable[[], ConfigurationKeys]
-    checkpoints: CheckpointFile
-    renewing: Renewing
-    reseal_local: Callable[[str], Collection[str]] = lambda _: ()
-    check_alone: Callable[[], None] = lambda: None
-    renew_log_key: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -271,7 +246,7 @@ class RegenerateService:
         found = self._found()
         asked = found or Journal(0, "", "", "", new_id(), self._keeper.point(), only)
         if asked.keys:
-            self._holders.check_alone()
+            self._holders.check_others()
         if found is not None:
             return found, True
         if asked.secrets is not None:
@@ -358,6 +333,8 @@ class RegenerateService:
             present = keys.for_recipients(made, key, self._keeper.current()[0].recipients)
         keys.add_next(present)
         self._event_log.append([events.key_generated(actor, "configuration", journal.key_id)])
+        # every node has the new keys on its disk before anything is sealed under them
+        self._holders.give(actor)
 
     def _replace_values(self, journal: Journal, actor: str) -> None:
         before = self._configuration.document()
@@ -388,10 +365,12 @@ class RegenerateService:
                 document, self._configuration.open_key, new_key, journal.key_id, more
             )
 
-        with self._holders.renewing(journal.key_id):
-            after, _ = self._keeper.commit_unsettled(
-                build, lambda old, new: rotation_events(actor, old.opened, new), write=write
-            )
+        after, _ = self._keeper.commit_unsettled(
+            build,
+            lambda old, new: rotation_events(actor, old.opened, new),
+            write=write,
+            putting=lambda: self._holders.renewing(journal.key_id),
+        )
         # the next events are signed by the new key, and begin with the event that says so
         self._holders.checkpoints.forget_signer()
         asset = events.key_generated(actor, "asset", ring.active_id)
@@ -400,6 +379,11 @@ class RegenerateService:
         )
 
     def _project(self, journal: Journal, actor: str) -> None:
+        if self._holders.others is not None and self._holders.others.is_needed:
+            # Other nodes read the puts behind this point by records that call the new key active. They also seal anew
+            # what they keep themselves, and sign their logs by the new key, before the former one goes.
+            self._holders.open_keys().settle(journal.key_id)
+            self._holders.give(actor)
         # the node itself opens its coordination service by these, so they go before the old key does
         names = self._holders.reseal_local(journal.key_id)
         self._event_log.append(
@@ -420,6 +404,7 @@ class RegenerateService:
         keys.settle(journal.key_id)
         self._keeper.settle()
         remove_unused_keys(keys, self._keeper, self._coordinator, actor)
+        self._holders.give(actor)
 
     def _retire_master_keys(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
@@ -432,6 +417,7 @@ class RegenerateService:
                 # the event comes first, as for the configuration keys
                 self._event_log.append([events.key_removed(actor, "master", alias)])
                 directory.remove_alias(alias)
+        self._holders.give(actor)
 
     def _drop_old_asset_keys(self) -> None:
         ring = self._assets.ring()

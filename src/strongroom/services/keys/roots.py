@@ -7,6 +7,7 @@ wrap the same RMK for emergencies.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.configuration_keys.recovery_copy import RecipientDrift, recipients_in
@@ -26,6 +27,9 @@ from strongroom.roots.registry import AGE, RECIPIENT_KINDS
 from strongroom.roots.settings import RootSettings
 from strongroom.services.keys import trials
 from strongroom.services.keys.keeper import Present, StoreKeeper
+
+if TYPE_CHECKING:
+    from strongroom.services.keys.spread_keys import SpreadKeys
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,18 @@ class RootsService:
         self,
         keeper: StoreKeeper,
         open_keys: Callable[[], ConfigurationKeys],
-        check_alone: Callable[[], None] = lambda: None,
+        others: "SpreadKeys | None" = None,
     ) -> None:
         """Take the ports.
 
         Args:
             keeper: The KMS store.
             open_keys: The configuration keys, which recovery recipients have wraps of as well.
-            check_alone: Refuses a change of the key files while other nodes have the present ones.
+            others: The other nodes of a cluster, which get the changed key files; None for a single node.
         """
         self._keeper = keeper
         self._open_keys = open_keys
-        self._check_alone = check_alone
+        self._others = others
 
     def list(self) -> tuple[RootState, ...]:
         """Every wrap of the RMK, proved now where it can be."""
@@ -131,6 +135,8 @@ class RootsService:
 
         def build(present: Present) -> NextStore:
             opened = present.opened
+            if is_recipient:
+                self._check_others()
             _check_new(opened.store, found)
             found.check_apart(opened.store.wraps, self._keeper.root_settings())
             apart = same_key.renamed(opened, settings, self._keeper.providers.find)
@@ -146,7 +152,7 @@ class RootsService:
             # A key's replica in another region opens the same wraps. It was added as a root of its own, so its settings
             # must not replace those of the key it mirrors.
             replace(found, opened=()).settle,
-            prepare=self._wrap_keys if is_recipient else None,
+            prepare=(lambda change: self._wrap_keys(change, actor)) if is_recipient else None,
         )
         return added.store.wraps[-1].id
 
@@ -181,10 +187,17 @@ class RootsService:
             NotFoundError: The store has no wrap of this id.
             StateError: The wrap is that of the mode's root, without which the node would not open.
         """
+
+        def build(present: Present) -> NextStore:
+            change = next_store.without_wrap(present.opened, wrap_id)
+            if self._keys_left_to(change):
+                self._check_others()
+            return change
+
         self._keeper.commit(
-            lambda present: next_store.without_wrap(present.opened, wrap_id),
+            build,
             lambda old, _: [events.root_removed(actor, *_named(old.opened, wrap_id))],
-            prepare=self._unwrap_keys,
+            prepare=lambda change: self._unwrap_keys(change, actor),
         )
 
     def repair(self, actor: str) -> tuple[str, ...]:
@@ -198,10 +211,12 @@ class RootsService:
             keys = self._open_keys()
             found = keys.drift(store.recipients)
             if found:
-                self._check_alone()
+                self._check_others()
             if keys.set_recipients(store.recipients):
                 moves = [self._keys_moved(actor, one) for one in store.recipients]
                 self._keeper.event_log.append([event for moved in moves for event in moved])
+            # also what a command that was killed has left to this node alone
+            self._give(actor)
         return tuple(f"{one.recipient}: {one.problem}" for one in found)
 
     def adopt(self, actor: str, find: FindRoot | None = None) -> tuple[str, ...]:
@@ -272,21 +287,34 @@ class RootsService:
             details,
         )
 
-    def _wrap_keys(self, change: NextStore) -> None:
+    def _check_others(self) -> None:
+        """Refuse a change of the key files that another node could not follow."""
+        if self._others is not None:
+            self._others.check()
+
+    def _give(self, actor: str) -> None:
+        """Give the other nodes the key files as they are now."""
+        if self._others is not None:
+            self._others.give(actor)
+
+    def _wrap_keys(self, change: NextStore, actor: str) -> None:
         # Runs before the commit. If we die in between, the configuration keys have a wrap for a recipient too many,
         # which is harmless: that recipient has no wrap of the RMK. The other order could leave a recipient who opens
         # the RMK and not the configuration, so that the kit that was handed out would not bring the node back.
-        self._check_alone()
         self._open_keys().set_recipients(change.store.recipients)
+        self._give(actor)
 
-    def _unwrap_keys(self, change: NextStore) -> None:
+    def _unwrap_keys(self, change: NextStore, actor: str) -> None:
         # Runs before the commit. If we die in between, the RMK's wrap still names the recipient, so the command can be
         # repeated. The other order could leave a removed recipient who still opens the configuration keys, unseen.
-        keys = self._open_keys()
+        if self._keys_left_to(change):
+            self._open_keys().set_recipients(change.store.recipients)
+            self._give(actor)
+
+    def _keys_left_to(self, change: NextStore) -> bool:
+        """Whether the configuration keys are wrapped for a recipient for whom the RMK will not be."""
         stays = set(change.store.recipients)
-        if any(wrap.name not in stays for wrap in recipients_in(keys.records)):
-            self._check_alone()
-            keys.set_recipients(change.store.recipients)
+        return any(wrap.name not in stays for wrap in recipients_in(self._open_keys().records))
 
     def _keys_moved(self, actor: str, recipient: str) -> tuple[Event, ...]:
         ids = [record.id for record in self._open_keys().records]

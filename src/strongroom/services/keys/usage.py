@@ -12,7 +12,7 @@ from strongroom.errors import NotFoundError, StrongroomError
 from strongroom.extracts.vault import ExtractVault
 from strongroom.filestore.base import FileStore
 from strongroom.repository.unit_of_work import Repository
-from strongroom.services.keys.keeper import MekUse, UseCount
+from strongroom.services.keys.mek_use import MekUse, UseCount
 
 
 def scan(repository: Repository, files: FileStore, vault: ExtractVault) -> UseCount:

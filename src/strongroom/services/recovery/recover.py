@@ -40,9 +40,10 @@ from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.registry import LOCAL, RECIPIENT_KINDS
 from strongroom.services.keys import regenerate
-from strongroom.services.keys.keeper import Present, StoreKeeper, rotation_events
-from strongroom.services.keys.regenerate import Renewing
+from strongroom.services.keys.keeper import Present, StoreKeeper
+from strongroom.services.keys.key_holders import Renewing
 from strongroom.services.keys.roots import RootsService
+from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.recovery.journal import JOURNAL, Journal
 from strongroom.services.recovery.opener import Identities, NodeOpener, Opened
 from strongroom.services.recovery.origin import NOTHING_KNOWN, Known
@@ -208,7 +209,7 @@ class RecoverService:
         adopted = self._ports.roots.adopt(
             actor, lambda wrap: self._ports.opener.provider(wrap, identities)
         )
-        self._finish(journal, opened, actor, "renewed" if renews else "kept", report)
+        self._finish(journal, opened, actor, "renewed" if renews else "kept")
         present = self._keeper.cache.opened()
         return Recovered(
             True,
@@ -280,9 +281,7 @@ class RecoverService:
         self._ports.coordinator.put({JOURNAL: change})
         return journal
 
-    def _finish(
-        self, journal: Journal, opened: Opened, actor: str, keystore: str, report: Report
-    ) -> None:
+    def _finish(self, journal: Journal, opened: Opened, actor: str, keystore: str) -> None:
         self._configuration.project()
         self._keeper.prove().check(
             lambda problem: IntegrityError(
@@ -295,8 +294,6 @@ class RecoverService:
         regenerate.remove_unused_keys(
             keys, self._keeper, self._ports.coordinator, actor, among={journal.old_key_id}
         )
-        for node_id in self._ports.leave_out(actor):
-            report(f"{node_id} is left out: it does not have the new keys; bring it in anew")
         done = events.node_recovered(
             actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
         )
@@ -430,6 +427,9 @@ class RecoverService:
         self, journal: Journal, opened: Opened, identities: Identities, actor: str, report: Report
     ) -> None:
         before = list[OpenStore]()
+        # before the keys change: a node that does not get the new ones is not asked whether they open there either
+        for node_id in self._ports.leave_out(actor):
+            report(f"{node_id} is left out: it does not have the new keys; bring it in anew")
 
         def build(present: Present) -> NextStore:
             store, _ = present.as_stored
@@ -454,8 +454,10 @@ class RecoverService:
                 document, open_key, open_key(journal.key_id), journal.key_id, values
             )
 
-        with self._keeper.changing(), self._ports.renewing(journal.key_id):
-            self._keeper.commit_unsettled(build, events_of, write=write)
+        with self._keeper.changing():
+            self._keeper.commit_unsettled(
+                build, events_of, write=write, putting=lambda: self._ports.renewing(journal.key_id)
+            )
 
     def _settle_key(self, journal: Journal, actor: str) -> None:
         """Say in the records, too, that the key which the configuration names is active."""

@@ -1,0 +1,181 @@
+"""Takes the keys that another node gives while it regenerates them (docs/format/key-changes.md 4).
+
+Keystore and records are written into every folder of this node, read back and opened. Master keys that go stay until the
+records are under the new one.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from strongroom.clock import format_utc
+from strongroom.configuration_keys import generations
+from strongroom.configuration_keys.generations import ReadRecords
+from strongroom.configuration_keys.keys import ConfigurationKeys
+from strongroom.coordination.base import Change
+from strongroom.errors import IntegrityError, KeystoreError, StrongroomError
+from strongroom.eventlog import events
+from strongroom.eventlog.checkpoints import CheckpointFile
+from strongroom.joining import acknowledgements, key_bundles
+from strongroom.joining.acknowledgements import MAX_CAUSE, Acknowledgement
+from strongroom.joining.key_bundles import KeyBundle, SealedBundle
+from strongroom.joining.node_keys import NodeKeys
+from strongroom.joining.registry import NodeState
+from strongroom.keystore import pkcs12
+from strongroom.keystore.master_key import Keystore
+from strongroom.keystore.replicas import KeystoreDirectory
+from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
+from strongroom.services.keys.peers import Peers
+
+
+class NodeFiles(NamedTuple):
+    """All that holds keys, or is sealed by them, on this node alone.
+
+    Attributes:
+        directory: The folders of the keystore.
+        open_keys: Reads the key files anew.
+        reseal_local: Seals what this node keeps itself under a configuration key; returns the names of what it sealed.
+        checkpoints: The checkpoint of the event log.
+    """
+
+    directory: KeystoreDirectory
+    open_keys: Callable[[], ConfigurationKeys]
+    reseal_local: Callable[[str], Collection[str]]
+    checkpoints: CheckpointFile
+
+
+class ReceivedKeys:
+    """The part of a node in a regeneration that another one makes."""
+
+    def __init__(
+        self,
+        keeper: StoreKeeper,
+        peers: Peers,
+        ports: KmsPorts,
+        files: NodeFiles,
+        node: tuple[NodeKeys, str],
+    ) -> None:
+        """Take the ports.
+
+        Args:
+            keeper: The KMS store.
+            peers: The registry.
+            ports: The ports of key management.
+            files: The files of this node.
+            node: The node's own keys, and the id of this process.
+        """
+        self._keeper = keeper
+        self._peers = peers
+        self._ports = ports
+        self._files = files
+        self._keys, self._boot = node
+
+    def look(self) -> None:
+        """Take the keys that are there for this node, unless it has said already what became of them.
+
+        Raises:
+            StrongroomError: Nothing could be read or written; the next look tries again.
+        """
+        coordinator = self._ports.coordinator
+        entry = coordinator.get(key_bundles.entry(self._keys.node_id))
+        if entry is None:
+            return
+        sealed = key_bundles.parse(entry.value)
+        change_id, prefix = sealed.occasion.change_id, acknowledgements.KEYS_PREFIX
+        name = acknowledgements.entry(change_id, self._keys.node_id, prefix)
+        if coordinator.version(name):
+            return
+        try:
+            self._take(sealed)
+            cause = ""
+        except StrongroomError as error:
+            cause = error.with_hint
+        word = Acknowledgement(
+            change_id=change_id,
+            staged=hashlib.sha256(entry.value).hexdigest(),
+            present=sealed.occasion.present,
+            boot=self._boot,
+            wrap="",
+            cause=cause[:MAX_CAUSE],
+            at=format_utc(self._ports.clock.now()),
+        )
+        coordinator.put({name: Change(word.signed(self._keys), 0)})
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _take(self, sealed: SealedBundle) -> None:
+        signer = self._peers.all().get(sealed.by)
+        if signer is None or signer.state is not NodeState.ACTIVE:
+            raise IntegrityError(f"keys were given by {sealed.by}, which is no active node")
+        bundle = sealed.opened(self._keys, signer.keys)
+        keystore = Keystore(tuple(pkcs12.parse(bundle.keystore, bundle.password)))
+        document = self._keeper.configuration.document()
+        found = generations.read(bundle.records, document.installation_id, keystore)
+        self._check(sealed, found, keystore)
+        self._check_opens(found, keystore, document.configuration_key_id)
+        before = self._files.directory.load()
+        self._write(before, keystore, bundle)
+        self._follow(before, keystore, found.present.active, document.configuration_key_id)
+
+    def _check(self, sealed: SealedBundle, found: ReadRecords, keystore: Keystore) -> None:
+        """Refuse keys that are not those of this moment.
+
+        Raises:
+            IntegrityError: The keys are older than those that are here, or for another state of the installation.
+        """
+        own = self._files.open_keys().proved
+        generation = found.present.generation
+        is_other = generation == own.present.generation and found.digest != own.digest
+        if generation < own.present.generation or is_other or found.alias != keystore.newest:
+            raise IntegrityError("the keys that were given do not follow on those of this node")
+        wanted = (sealed.occasion.generation, sealed.occasion.present)
+        if (generation, self._keeper.point()) != wanted:
+            raise IntegrityError("the keys were given for another state of the installation")
+
+    def _check_opens(self, found: ReadRecords, keystore: Keystore, key_id: str) -> None:
+        """Refuse keys that do not open the present configuration.
+
+        Raises:
+            IntegrityError: The keys have another configuration key, or none, under the id that the configuration names.
+        """
+        opened = [
+            key
+            for record in found.present.records
+            for wrap in record.wraps
+            if record.id == key_id
+            and (key := generations.unwrap(found.present, record, wrap, keystore)) is not None
+        ]
+        if opened[:1] != [self._keeper.configuration.open_key(key_id)]:
+            raise IntegrityError("the keys that were given do not open the configuration")
+
+    def _write(self, before: Keystore, keystore: Keystore, bundle: KeyBundle) -> None:
+        """Write keystore and records, each read back and opened; a kill in between leaves a pair that fits."""
+        both = before
+        for one in keystore.entries:
+            both = both.with_entry(one)
+        self._files.directory.take(both)
+        self._files.open_keys().take(bundle.records)
+        self._files.directory.take(keystore)
+        if self._files.directory.load().difference(keystore):
+            raise KeystoreError("the keystore that was written reads back as another one")
+        self._files.open_keys().verify()
+
+    def _follow(self, before: Keystore, keystore: Keystore, active: str, named: str) -> None:
+        """Seal what this node keeps itself under the key in force, and sign its log by the one in force."""
+        told = [
+            events.key_moved(events.SYSTEM, "master", alias, place=self._keys.node_id)
+            for alias in keystore.aliases
+            if before.find(alias) is None
+        ]
+        if named == active:
+            names = self._files.reseal_local(active)
+            told += [events.secret_encrypted(events.SYSTEM, name, active) for name in names]
+            self._files.checkpoints.forget_signer()
+        told += [
+            events.key_removed(events.SYSTEM, "master", alias)
+            for alias in before.aliases
+            if keystore.find(alias) is None
+        ]
+        if told:
+            self._ports.event_log.append(told)
+            self._files.checkpoints.sync()
