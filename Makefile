@@ -24,7 +24,7 @@ WORKERS ?= 3
 # a job that is tortured mostly waits
 TORTURE_WORKERS ?= 4
 
-.PHONY: help venv dev product-packages packages platforms demo test torture quick check lint types pyright dist fix mutants pressure bench fuzz interop docs cluster lock clean
+.PHONY: help venv dev product-packages packages platforms demo demo-cluster test torture quick check lint types pyright dist fix mutants pressure bench fuzz interop docs cluster lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
@@ -87,6 +87,10 @@ clean:  ## remove the environments and every cache
 demo: venv  ## a node in a temporary directory, driven by the real tabcmd and TSC
 	@$(BIN)/python -m demo.run
 
+# the tests' own servers: three of ZooKeeper, PostgreSQL, an AWS that enforces policies, an object store
+demo-cluster: dev  ## three nodes on this machine, from nothing: a key that each proves, a node without its role, a machine that dies
+	@$(BIN)/python -m demo.cluster
+
 # ---------------------------------------------------------------- prove
 
 test: dev  ## everything: lint, types, layers, all tests with real tools, a sample of the faults, coverage
@@ -135,7 +139,7 @@ interop: dev  ## only the tests with other people's tools
 
 cluster: dev  ## nodes on three real ZooKeeper servers and PostgreSQL, and extracts in an object store, with every fault
 	@$(BIN)/pytest -q -m "not interop" --torture whole --timeout 3600 tests/contract/test_coordinator.py tests/contract/coordination tests/contract/cluster tests/contract/objectstore tests/contract/filestore
-	@echo "tested: joining, two nodes, their services and their extracts; staged key changes, agents and failover do not exist yet"
+	@echo "tested: joining and leaving, keys that each node proves, status of all nodes, jobs taken over, their services and extracts"
 
 # emulators of AWS and a real OpenBao: ministack pins the SDK, so they live apart
 .venv-emulators/.synced: requirements/emulators.txt .venv-uv/.synced | packages

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,16 @@ _NOISE = ("logging:", "=====", "Tabcmd ", "Tableau Server Site:", "Connecting to
 class Clients:
     """Runs commands in the demo's folder and prints them with their answers."""
 
-    def __init__(self, folder: Path, story: Story) -> None:
+    def __init__(
+        self, folder: Path, story: Story, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.home = folder / "node"
         self.password = folder / "password"
         self.url = ""
+        self.process: subprocess.Popen[str] | None = None
         self._story = story
+        self._variables = dict(variables or {})
 
     def run(self, *words: str, expect: int = 0, show: int = 40, quiet: bool = False) -> str:
         """Run one command; returns what it said. Another exit code ends the demo."""
@@ -75,6 +79,7 @@ class Clients:
                 stderr=log,
                 text=True,
             )
+        self.process = process
         try:
             ready = process.stdout.readline() if process.stdout else ""
             self._story.answer(ready)
@@ -85,7 +90,8 @@ class Clients:
             self.url = ready.removeprefix("ready: ").strip()
             yield self.url
         finally:
-            process.send_signal(signal.SIGTERM)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
             process.wait(_LIMIT_S)
 
     def log_in(self, site: str) -> None:
@@ -116,7 +122,7 @@ class Clients:
     def _environment(self) -> dict[str, str]:
         mine = {"STRONGROOM_HOME": str(self.home), "HOME": str(self.folder), "NO_COLOR": "1"}
         # TSC warns of options of its own that it has renamed
-        return {**os.environ, **mine, "PYTHONWARNINGS": "ignore"}
+        return {**os.environ, **mine, "PYTHONWARNINGS": "ignore", **self._variables}
 
 
 def pause_until_idle(clients: Clients, known: set[str]) -> list[str]:

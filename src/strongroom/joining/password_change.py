@@ -56,7 +56,7 @@ class PasswordChange(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a node says: it has done a stage.
+    """The word of a node that it has done a stage.
 
     Attributes:
         change_id: UUID of the change.
@@ -103,7 +103,7 @@ def answered(installation_id: str, change: PasswordChange, node_id: str, key: Si
         installation_id: The installation.
         change: The change, at the stage that was done.
         node_id: The node.
-        key: Its own key.
+        key: The key of that node.
     """
     answer = Answer(change.change_id, change.stage, node_id, b"")
     return answer._replace(signature=_said(installation_id, answer).signature(key))

@@ -59,7 +59,7 @@ def remove(
             # the password of an interrupted change may be known to a node that was removed since
             service_passwords.rotate(node, name, actor, report)
         if name == POSTGRES and node.outside is not None:
-            # who is in stays in, whatever becomes of the password
+            # a session that stands goes on, whatever becomes of the password
             ended = RolePassword(node.outside.file.services.postgres).end_others(
                 node.outside.postgres_passwords
             )
