@@ -225,8 +225,11 @@ def test_a_node_with_older_keys_is_red(
 ) -> None:
     """b10.4: by the time of the board, after a grace in which news may come."""
     one, two = homes
-    with at_work(one) as first, alive(two) as second:
+    with at_work(one) as first, ExitStack() as stack:
+        # changed while the other one was not there
+        first.peers.set_stale("os:tests", ["node2"])
         first.meks.rotate("os:tests")
+        second = stack.enter_context(alive(two))
 
         def state(**changed: Any) -> Judged:
             report, place = a_report(second, **changed)

@@ -130,7 +130,7 @@ def judge(seen: Seen, moment: Moment) -> Judged:
     except (FormatError, IntegrityError) as error:
         words = f"its report is not believed: {error.message}"
         return Judged(node.node_id, State.ERROR, words)
-    return _of_report(report, moment)
+    return _unless_stale(_of_report(report, moment), node)
 
 
 def _silence(seen: Seen, moment: Moment) -> Judged | None:
@@ -201,6 +201,14 @@ def _of_report(report: NodeReport, moment: Moment) -> Judged:
     if proof.cause:
         return judged(State.ERROR, proof.cause, is_settled=True)
     return judged(State.OK, "", is_settled=True)
+
+
+def _unless_stale(found: Judged, node: RegisteredNode) -> Judged:
+    """The same, but for a node without which keys were changed: it serves when its own word on them is registered."""
+    if node.state is not NodeState.STALE or found.state is not State.OK:
+        return found
+    cause = "keys were changed without it, and it has not said yet that it opens them"
+    return found._replace(state=State.STALE, cause=cause)
 
 
 def _behind(report: NodeReport, head: Head) -> str:

@@ -66,6 +66,17 @@ def judge(
     return judging.judge(Seen(node or entry(), posted, boot_id), moment)
 
 
+def test_a_node_without_which_keys_were_changed_is_not_well_before_it_says_so() -> None:
+    """A stale node serves nobody yet; what is amiss beside that is told first."""
+    found = judge(node=entry(NodeState.STALE))
+    assert (found.state, found.is_bad) == (State.STALE, True)
+    assert "keys were changed without it" in found.cause
+    assert (
+        judge(GOOD._replace(cause="no keystore"), node=entry(NodeState.STALE)).cause
+        == "no keystore"
+    )
+
+
 def test_a_node_that_proves_its_keys_is_well() -> None:
     found = judge()
     assert (found.state, found.cause, found.is_bad, found.is_settled) == (
