@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from strongroom.services.keys.history import Outside
-    from strongroom.services.keys.keeper import UseCount
     from strongroom.services.keys.key_files import KeyFilesService
+    from strongroom.services.keys.mek_use import UseCount
     from strongroom.services.keys.meks import MeksService
     from strongroom.services.keys.modes import ModesService
     from strongroom.services.keys.older_store import OlderStore

@@ -483,16 +483,3 @@ def rotation_events(actor: str, old: OpenStore, new: NextStore) -> list[Event]:
         events.key_removed(actor, "rmk", old.store.rmk_id),
         events.key_changed(actor, "mek", old.ring.active.id, state=MekState.DECRYPT_ONLY.value),
     ]
-
-
-@dataclass(frozen=True)
-class MekUse:
-    """How much a MEK protects: the number of extracts (and upload parts), and their stored bytes."""
-
-    extracts: int
-    bytes: int
-
-
-#: Use by MEK id, and the files that cannot be read.
-UseCount = tuple[Mapping[str, MekUse], tuple[str, ...]]
-CountUse = Callable[[], UseCount]

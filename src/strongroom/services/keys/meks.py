@@ -18,7 +18,8 @@ from strongroom.kms import next_store, recovery_wraps
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.states import MekState
 from strongroom.services.keys.history import ANY, Outside
-from strongroom.services.keys.keeper import CountUse, MekUse, Present, StoreKeeper, rotation_events
+from strongroom.services.keys.keeper import Present, StoreKeeper, rotation_events
+from strongroom.services.keys.mek_use import CountUse, MekUse
 from strongroom.system.plural import counted, sized
 
 CountOutside = Callable[[], Mapping[str, Outside]]
@@ -52,7 +53,7 @@ class UsageReport:
         return tuple(
             mek
             for mek, use in self.by_mek.items()
-            if not use.extracts and mek != self.active and mek not in self.outside
+            if not use.is_needed and mek != self.active and mek not in self.outside
         )
 
 
@@ -195,6 +196,12 @@ class MeksService:
                 f"MEK {mek_id} cannot be retired: it is the key of {counted(use.extracts, 'extract')}"
                 f" ({sized(use.bytes)})",
                 hint="bring them to the active key: strongroom extracts rewrap --site SITE --wait",
+            )
+        if use.services:
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: it seals"
+                f" {counted(use.services, 'version')} of service keys and secrets",
+                hint="bring them to the active key: strongroom keys reseal",
             )
         return report.outside.get(mek_id, NOTHING)
 

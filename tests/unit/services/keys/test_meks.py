@@ -6,7 +6,7 @@ from strongroom.errors import KeyNotFoundError, StateError
 from strongroom.eventlog import events
 from strongroom.node.opening import Node
 from strongroom.services.keys.history import Outside
-from strongroom.services.keys.keeper import MekUse
+from strongroom.services.keys.mek_use import MekUse
 from strongroom.services.keys.meks import MeksService, what_is_outside
 
 ACTOR = "os:tester"

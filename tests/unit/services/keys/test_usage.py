@@ -11,7 +11,7 @@ from strongroom.errors import NotFoundError
 from strongroom.ids import new_id
 from strongroom.repository.rows import IntentRow
 from strongroom.services.keys import usage
-from strongroom.services.keys.keeper import MekUse, UseCount
+from strongroom.services.keys.mek_use import MekUse, UseCount
 from tests.support.jobs_lab import NOW, SITE, Lab, open_lab
 from tests.support.stored_forms import rewrapped, with_slot
 
