@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Capability(StrEnum):
-    """What a rule may allow at a path."""
+    """Capabilities: all that a rule may allow at a path."""
 
     CREATE = "create"
     READ = "read"
@@ -81,7 +81,7 @@ class Acl:
         return cls(joined, is_root)
 
     def capabilities(self, path: str) -> frozenset[Capability]:
-        """What the caller may do at a path; empty, or `deny` alone, is nothing."""
+        """The capabilities of the caller at a path; empty, or `deny` alone, is nothing."""
         if self.is_root:
             return frozenset(Capability) - {Capability.DENY}
         found = self.rules.get(path)

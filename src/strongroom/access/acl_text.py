@@ -1,4 +1,4 @@
-"""Reads the text of a policy, in HCL or JSON, as far as it can be kept; pure.
+"""Reads the text of a policy, in HCL or JSON, as far as it can be kept (service-keys.md 4.3); pure.
 
 What is written is what is in force: a constraint that nobody here checks, such as `allowed_parameters`, is refused by its
 name, and not left out, since the rule without it would allow more than its author meant. Of HCL only what a policy needs

@@ -1,6 +1,7 @@
 """The catalogue of events about service keys, secrets of services, and the programs that use them (C-23).
 
-As in `eventlog.events`: an event is made by its function only, and never carries a key, a value or a token. A call through
+As in `eventlog.events`: an event is made by its function only, and never carries a key, a value or a token
+(service-keys.md 5.3). A call through
 a door leaves exactly one of these events; a caller without a valid token is only counted between two of them.
 """
 
@@ -86,7 +87,7 @@ def service_access_changed(actor: str, what: str, operation: str, *, accessor: s
 
 
 def service_access_read(actor: str, what: str, operation: str, *, accessor: str) -> Event:
-    """Somebody looked at tokens, roles, policies or mounts."""
+    """A caller looked at tokens, roles, policies or mounts."""
     return _event(SERVICE_ACCESS_READ, actor, what=what, operation=operation, accessor=accessor)
 
 
@@ -105,7 +106,7 @@ def service_call_refused(
 
 
 def service_stranger_refused(*, reason: str, peer: str, held_back: int) -> Event:
-    """Somebody without a valid token, or with a wrong secret id, was refused.
+    """A caller without a valid token, or with a wrong secret id, was refused.
 
     `held_back` counts the refusals since the last such event, which strangers cannot make more often than once a minute.
     """

@@ -12,7 +12,7 @@ class ServiceMountRow:
 
     Attributes:
         path: Without slashes at the ends.
-        id: What keys, values and their seals name; another mount at the same path has another one.
+        id: The id that keys, values and their seals name; another mount at the same path has another one.
         kind: `transit`, `kv-v1` or `kv-v2`.
     """
 
@@ -99,7 +99,7 @@ class ServiceTokenRow:
     """A token of a service; only the hash of its secret is stored.
 
     Attributes:
-        id: What is told of the token to others: its accessor.
+        id: The accessor, which tells of the token to others.
         parent_id: The token that made it, with which it ends; empty without one.
         origin: The path by which it was made.
         uses_left: 0 for any number.

@@ -1,4 +1,4 @@
-"""The texts in which versions of service keys give what they made: `vault:v1:…`; pure and strict."""
+"""The texts in which versions of service keys give what they made: `vault:v1:…`; pure and strict (service-keys.md 2.2)."""
 
 import base64
 import binascii

@@ -12,7 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9_-])?")
 
 
 class KeyKind(StrEnum):
-    """What a key is made for."""
+    """The purpose of a key."""
 
     AES256_GCM = "aes256-gcm"
     HMAC = "hmac"
@@ -21,17 +21,17 @@ class KeyKind(StrEnum):
 
     @property
     def encrypts(self) -> bool:
-        """Whether it encrypts and decrypts."""
+        """Whether a key of this kind encrypts and decrypts."""
         return self is KeyKind.AES256_GCM
 
     @property
     def signs(self) -> bool:
-        """Whether it signs, and has a public part."""
+        """Whether a key of this kind signs, and has a public part."""
         return self in {KeyKind.ED25519, KeyKind.ECDSA_P256}
 
 
 class KeyState(StrEnum):
-    """What may be done with a key."""
+    """The states of a key."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
@@ -61,7 +61,7 @@ class Versions:
             wanted: The version that the caller asks for; 0 is the latest.
 
         Raises:
-            UsageError: That version makes nothing new.
+            UsageError: A version that makes nothing new is asked for.
         """
         if wanted == 0:
             return self.latest

@@ -117,9 +117,8 @@ def _serve(arguments: argparse.Namespace, session: Session, note: _Note, stack: 
 
     def ready(url: str) -> None:
         note.publish(url)
-        session.out(f"ready: {url}")
-        for one in vault:
-            session.out(f"ready vault: {one}")
+        # in one piece, so that whoever waits for the first line has the second one as well
+        session.out_lines([f"ready: {url}", *(f"ready vault: {one}" for one in vault)])
 
     server.run(session.whole_node, arguments.host, arguments.port, ready)
 

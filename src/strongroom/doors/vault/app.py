@@ -92,7 +92,7 @@ class Door:
                 await self._recorder.write(done.event)
             answer = done.answer
         except ClientGoneError:
-            answer = errors(408)  # nobody reads it
+            answer = errors(408)  # the client has left, so this answer is never sent
         except BusyError:
             answer = errors(429, "too many calls at once; come again in some seconds")
             headers = [(b"retry-after", _RETRY)]

@@ -31,7 +31,7 @@ def names(call: Call) -> Answer:
 
 
 def read(call: Call) -> Answer:
-    """What is said of a role."""
+    """Show a role."""
     return Answer(dict(call.services.service_roles.read(call.by, _name(call)).options))
 
 
@@ -91,13 +91,13 @@ def secret_ids(call: Call) -> Answer:
 
 
 def look_up(call: Call) -> Answer:
-    """What is known of a secret id."""
+    """Show a secret id, without its secret."""
     found = call.services.service_roles.look_up(call.by, _name(call), secret=_secret(call))
     return Answer() if found is None else Answer(_known(found))
 
 
 def look_up_accessor(call: Call) -> Answer:
-    """What is known of a secret id, by its accessor."""
+    """Show a secret id, by its accessor."""
     accessor = call.fields.text("secret_id_accessor")
     found = call.services.service_roles.look_up(call.by, _name(call), accessor=accessor)
     if found is None:

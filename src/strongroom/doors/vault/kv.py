@@ -63,12 +63,12 @@ def destroy(call: Call) -> Answer:
 
 
 def details(call: Call) -> Answer:
-    """What is known of a secret."""
+    """Show all about a secret but its values."""
     return Answer(_of_secret(call.services.service_secrets.details(call.by, _at(call))))
 
 
 def names(call: Call) -> Answer:
-    """What lies below a path."""
+    """List a path."""
     try:
         return Answer({"keys": call.services.service_secrets.names(call.by, _at(call))})
     except NotFoundError:

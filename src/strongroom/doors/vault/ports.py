@@ -48,7 +48,7 @@ class VaultServices(ListenerServices, Protocol):
 
     @cached_property
     def service_key_use(self) -> KeyUse:
-        """What service keys do with values."""
+        """Values under service keys."""
         ...
 
     @cached_property

@@ -8,7 +8,7 @@ from strongroom.doors.http.protocol import BoundedProtocol
 from strongroom.system.compat import override
 
 LIST = "LINK"
-"""What the application sees in place of LIST."""
+"""The method that the application sees in place of LIST."""
 _SENT, _PARSED = b"LIST ", b"LINK "
 
 

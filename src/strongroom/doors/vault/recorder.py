@@ -35,7 +35,7 @@ class Recorder:
         """Return when the event is durable.
 
         Raises:
-            StorageError: It could not be written, or nobody can know whether it was.
+            StorageError: The event could not be written, or nobody can know whether it was.
         """
         if not self._started:
             self._started = True

@@ -30,7 +30,7 @@ class Call:
     Attributes:
         by: The caller, for the services and their events.
         known: The caller with its token; None on a route that is open to all.
-        parts: What stands in the path for each name of the route's pattern.
+        parts: The segments of the path, by the names of the route's pattern.
         mount: The mount below which the path lies; None for the system's own paths.
     """
 
@@ -47,7 +47,7 @@ class Call:
         """The caller of a route that is not open.
 
         Raises:
-            PermissionDeniedError: There is none.
+            PermissionDeniedError: The call has none.
         """
         if self.known is None:
             raise PermissionDeniedError("permission denied")
@@ -58,7 +58,7 @@ class Call:
         """The mount of a route below one.
 
         Raises:
-            PermissionDeniedError: There is none.
+            PermissionDeniedError: The call has none.
         """
         if self.mount is None:
             raise PermissionDeniedError("permission denied")
@@ -71,13 +71,13 @@ Exists = Callable[[Call], bool]
 
 @dataclass(frozen=True)
 class Route:
-    """One route.
+    """A route of the door.
 
     Attributes:
         engine: `sys` for paths of the system, or the kind of the mount below which the pattern begins.
         operation: The operation.
         pattern: Segments; `{name}` is one of any text, `{name*}` at the end is any rest.
-        is_open: Whether it needs no token.
+        is_open: Whether a call needs no token.
         sudo: Whether the caller needs the capability `sudo` as well.
         exists: For writes that may make something: whether it is there; then the caller needs `update`, else `create`.
     """
@@ -117,7 +117,7 @@ class Route:
         """Refuse a caller whose policies do not allow the call.
 
         Raises:
-            PermissionDeniedError: They do not.
+            PermissionDeniedError: The policies do not allow the call.
         """
         path, needed = call.request.path, _BY_OPERATION[self.operation]
         if self.operation == "list":

@@ -10,8 +10,8 @@ from strongroom.doors.http.https import HttpsListener
 from strongroom.doors.http.protocol import Connections
 from strongroom.doors.http.settings import WebSettings
 from strongroom.doors.vault.app import create_app
-from strongroom.doors.vault.protocol import VaultProtocol
 from strongroom.doors.vault.ports import VaultServices
+from strongroom.doors.vault.protocol import VaultProtocol
 from strongroom.errors import ConflictError, NotFoundError, StateError
 from strongroom.services.configuration import https_material
 from strongroom.system import disk, hosts

@@ -94,7 +94,7 @@ def sign_ins(call: Call) -> Answer:
 
 
 def read_mount(call: Call) -> Answer:
-    """One mount, or its settings."""
+    """Show a mount, or its settings."""
     path = call.parts["path"]
     mount = call.services.service_mounts.read(call.by, path.removesuffix(_TUNE))
     if path.endswith(_TUNE):
@@ -231,7 +231,7 @@ def delete_policy(call: Call) -> Answer:
 
 
 def capabilities(call: Call) -> Answer:
-    """What the caller may do at some paths."""
+    """List the capabilities of the caller at some paths."""
     paths = call.fields.texts("paths") or call.fields.texts("path")
     if not paths:
         raise UsageError("missing paths")
@@ -262,7 +262,7 @@ def unwrap(call: Call) -> Answer:
 
 
 def look_up_wrapped(call: Call) -> Answer:
-    """What is known of a wrapped answer."""
+    """Show a wrapped answer without opening it."""
     token = call.services.service_wrapping.look_up(call.by, _wrapping_token(call))
     return Answer(
         {

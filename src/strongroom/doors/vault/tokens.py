@@ -54,18 +54,18 @@ def _create(call: Call, *, is_orphan: bool) -> Answer:
 
 
 def look_up(call: Call) -> Answer:
-    """What is known of a token."""
+    """Show a token."""
     token = call.services.service_tokens.of_secret(_token(call))
     return _known(call, token, _token(call))
 
 
 def look_up_self(call: Call) -> Answer:
-    """What is known of the caller's token."""
+    """Show the caller's token."""
     return _known(call, call.caller.token, call.request.token)
 
 
 def look_up_accessor(call: Call) -> Answer:
-    """What is known of a token, by its accessor."""
+    """Show a token, by its accessor."""
     token = call.services.service_tokens.of_accessor(call.fields.text("accessor"))
     return _known(call, token, SecretBytes(b""))
 

@@ -67,7 +67,7 @@ def create(call: Call) -> Answer:
 
 
 def read(call: Call) -> Answer:
-    """What is known of a key."""
+    """Show a key."""
     shown = call.services.service_keys.show(_at(call), call.by)
     return _described(shown, shown.key)
 

@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler gives.
+    """The result of a handler.
 
     Attributes:
         data: The member `data`; None for none, and with nothing else the answer is empty (204).

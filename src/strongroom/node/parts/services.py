@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ServicesPart(KeysPart):
-    """What other people's programs use through a door."""
+    """All that other people's programs use through a door."""
 
     @cached_property
     def _service_material(self) -> "Material":
@@ -35,7 +35,7 @@ class ServicesPart(KeysPart):
 
     @cached_property
     def service_key_use(self) -> "KeyUse":
-        """What service keys do with values."""
+        """Values under service keys."""
         from strongroom.services.service_keys.use import KeyUse
 
         return KeyUse(self.repository, self._service_material, self.clock)

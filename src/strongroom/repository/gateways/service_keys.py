@@ -153,7 +153,7 @@ class Sealed(NamedTuple):
 
     Attributes:
         versions: Versions of keys and of secrets.
-        size: Their bytes as they are stored.
+        size: Bytes of all of them as they are stored.
     """
 
     versions: int

@@ -1,4 +1,4 @@
-"""Who uses service keys and values: policies, tokens, roles and their secret ids."""
+"""Programs that use service keys and values: policies, tokens, roles and their secret ids."""
 
 from collections.abc import Collection, Sequence
 
@@ -30,7 +30,7 @@ class ServicePoliciesTable(TableGateway[ServicePolicyRow]):
         return self._all(select(self.table).order_by(self.table.c.name))
 
     def named(self, names: Collection[str]) -> Sequence[ServicePolicyRow]:
-        """Those of some names that exist."""
+        """The policies of some names that exist."""
         return self._all(select(self.table).where(self.table.c.name.in_(names)))
 
 
@@ -76,7 +76,7 @@ class ServiceRolesTable(TableGateway[ServiceRoleRow]):
         return self._find(self.table.c.role_id == role_id)
 
     def list(self, prefix: str) -> list[ServiceRoleRow]:
-        """Those whose names begin with a text, by name."""
+        """The roles whose names begin with a text, by name."""
         named = self.table.c.name.startswith(prefix, autoescape=True)
         found = self._all(select(self.table).where(named).order_by(self.table.c.name))
         return [row for row in found if row.name.startswith(prefix)]

@@ -10,7 +10,7 @@ class MekUse:
 
     Attributes:
         extracts: Extracts and parts of uploads.
-        bytes: Their stored bytes, and those of service keys and secrets.
+        bytes: Stored bytes of these, and of service keys and secrets.
         services: Versions of service keys and of secrets.
     """
 

@@ -58,7 +58,7 @@ def scan(repository: Repository, files: FileStore, vault: ExtractVault) -> UseCo
 
 
 def _of_services(repository: Repository) -> dict[str, Sealed]:
-    """What service keys and secrets need of each MEK.
+    """The versions of service keys and secrets under each MEK (service-keys.md 3.3).
 
     This waits for every writer that has begun: one that took the MEK before a rotation would be seen by nobody, and could
     write under it after it was found unused. A writer that begins later takes the active MEK of that time.

@@ -1,4 +1,4 @@
-"""Who asks, and how what happens is recorded."""
+"""The caller of a use case, and how its event is recorded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

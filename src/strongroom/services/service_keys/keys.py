@@ -52,7 +52,7 @@ def own(name: str) -> KeyAt:
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be set of a key; None leaves it as it is."""
+    """The settings of a key that may change; None leaves it as it is."""
 
     to_decrypt: int | None = None
     to_encrypt: int | None = None
@@ -136,7 +136,7 @@ class ServiceKeysService:
         """A key with its versions.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
         """
         with self._repository.reading() as tx:
             row = find(tx, at, self._now())
@@ -151,7 +151,7 @@ class ServiceKeysService:
         """Give a key a new version, which is from now on the one that makes new things.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled, or has too many versions.
         """
         with self._repository.transaction() as tx:
@@ -168,7 +168,7 @@ class ServiceKeysService:
         """Set what may be set of a key.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             UsageError: The minima contradict each other; or a permission would be taken back, which cannot be.
         """
         with self._repository.transaction() as tx:
@@ -201,7 +201,7 @@ class ServiceKeysService:
         """Remove the versions before one, for good.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             UsageError: A version that is needed would go.
         """
         with self._repository.transaction() as tx:
@@ -216,7 +216,7 @@ class ServiceKeysService:
         """Let a key be used, or by nobody.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key waits for its deletion.
         """
         with self._repository.transaction() as tx:
@@ -234,8 +234,8 @@ class ServiceKeysService:
         """Remove a key at once, whose owner allowed that.
 
         Raises:
-            NotFoundError: There is no such key.
-            UsageError: Its deletion is not allowed.
+            NotFoundError: No key has that name.
+            UsageError: The deletion is not allowed.
         """
         with self._repository.transaction() as tx:
             row = find(tx, at, self._now())
@@ -248,7 +248,7 @@ class ServiceKeysService:
         """Let nobody use a key for some days, after which it is gone for good; returns that time.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             UsageError: The days are too few or too many.
         """
         if not MIN_WAITING_DAYS <= days <= MAX_WAITING_DAYS:
@@ -265,7 +265,7 @@ class ServiceKeysService:
         """Keep a key that waits for its deletion; it stays disabled until it is enabled.
 
         Raises:
-            NotFoundError: There is no such key, or no longer.
+            NotFoundError: No key has that name, or no longer.
             StateError: The key does not wait for its deletion.
         """
         with self._repository.transaction() as tx:
@@ -333,7 +333,7 @@ def find(tx: Transaction, at: KeyAt, now: str) -> ServiceKeyRow:
     """The row of a key.
 
     Raises:
-        NotFoundError: There is no such key, or its waiting time has ended.
+        NotFoundError: No key has that name, or its waiting time has ended.
     """
     row = tx.service_keys.find_by_name(at.mount.id, at.name)
     if row is None or is_gone(row, now):

@@ -67,7 +67,7 @@ class MountsService:
         return found
 
     def read(self, by: By, path: str) -> ServiceMountRow:
-        """One mount.
+        """Give a mount.
 
         Raises:
             NotFoundError: No mount is at that path.

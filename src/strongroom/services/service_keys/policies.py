@@ -42,7 +42,7 @@ class PoliciesService:
         """The text of a policy.
 
         Raises:
-            NotFoundError: There is no such policy.
+            NotFoundError: No policy has that name.
         """
         clean = name.lower()
         with self._repository.reading() as tx:
@@ -80,7 +80,7 @@ class PoliciesService:
 
 
 def acl_of(tx: Transaction, names: Collection[str]) -> Acl:
-    """What some policies allow together; one that does not exist allows nothing."""
+    """The rules of some policies together; one that does not exist allows nothing."""
     if acl.ROOT in names:
         return Acl({}, is_root=True)
     rows = {row.name: row for row in tx.service_policies.named(names)}

@@ -33,7 +33,7 @@ DEFAULTS: Mapping[str, object] = {
     "token_ttl": 0,
     "token_type": "default",
 }
-"""What a role says, with the values that stand where nothing was said."""
+"""The options of a role, with the values that stand where nothing was said."""
 OWN = "auth/approle"
 """The mount of roles that is there from the start. A role's name has its mount before it: `auth/approle/web`."""
 _REFUSED = "invalid role or secret ID"
@@ -81,7 +81,7 @@ class ServiceRolesService:
         """Give a role an id of somebody's choice.
 
         Raises:
-            NotFoundError: There is no such role.
+            NotFoundError: No role has that name.
             UsageError: The id is not possible.
             ConflictError: Another role has it.
         """
@@ -96,7 +96,7 @@ class ServiceRolesService:
         """A role.
 
         Raises:
-            NotFoundError: There is no such role.
+            NotFoundError: No role has that name.
         """
         with self._repository.reading() as tx:
             row = self._found(tx, name)
@@ -132,12 +132,12 @@ class ServiceRolesService:
         Args:
             by: The caller.
             name: The role.
-            metadata: What is told of the tokens that it gives.
+            metadata: Texts that the tokens of the secret id carry.
             cidrs: The networks from which it signs in; empty for any.
             own: A secret of the caller's choice; None makes one.
 
         Raises:
-            NotFoundError: There is no such role.
+            NotFoundError: No role has that name.
             UsageError: The caller's own secret, or a network, is not possible.
         """
         if own is not None and not 0 < len(own) <= MAX_OWN_ID:
@@ -166,7 +166,7 @@ class ServiceRolesService:
         """The accessors of a role's secret ids.
 
         Raises:
-            NotFoundError: There is no such role, or it has none.
+            NotFoundError: No role has that name, or it has no secret id.
         """
         with self._repository.reading() as tx:
             found = tx.service_secret_ids.list(self._found(tx, name).name)
@@ -181,7 +181,7 @@ class ServiceRolesService:
         """A secret id of a role, by its accessor or by itself; None if the role has no such one.
 
         Raises:
-            NotFoundError: There is no such role.
+            NotFoundError: No role has that name.
         """
         with self._repository.reading() as tx:
             row = self._secret_id(tx, name, accessor, secret)
@@ -194,7 +194,7 @@ class ServiceRolesService:
         """End a secret id, by its accessor or by itself.
 
         Raises:
-            NotFoundError: There is no such role.
+            NotFoundError: No role has that name.
         """
         with self._repository.transaction() as tx:
             row = self._secret_id(tx, name, accessor, secret)
@@ -215,7 +215,7 @@ class ServiceRolesService:
             peer: The address of the caller.
 
         Raises:
-            AuthenticationError: They are not those of a role; the error does not say which is wrong.
+            AuthenticationError: The ids are not those of a role; the error does not say which is wrong.
         """
         with self._repository.transaction() as tx:
             role = tx.service_roles.find_by_role_id(role_id)

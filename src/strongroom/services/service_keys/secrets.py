@@ -43,7 +43,7 @@ class SecretAt(NamedTuple):
 
 @dataclass(frozen=True)
 class Given:
-    """What a reader gets of a version; without data if it was deleted or destroyed."""
+    """A version as a reader gets it; without data if it was deleted or destroyed."""
 
     secret: ServiceSecretRow
     value: ServiceValueRow
@@ -51,7 +51,7 @@ class Given:
 
 
 class Detailed(NamedTuple):
-    """What is known of a secret."""
+    """A secret without its values."""
 
     secret: ServiceSecretRow
     values: list[ServiceValueRow]
@@ -76,7 +76,7 @@ class ServiceSecretsService:
         """A version of a secret; 0 is the latest.
 
         Raises:
-            NotFoundError: There is no such secret or version.
+            NotFoundError: No secret of that version has that path.
         """
         with self._repository.reading() as tx:
             found = self._given(tx, at, version)
@@ -153,7 +153,7 @@ class ServiceSecretsService:
     # ---- what is known of them -------------------------------------------------------------------
 
     def names(self, by: By, at: SecretAt) -> list[str]:
-        """What lies directly below a path; a folder ends with a slash.
+        """The names directly below a path; a folder ends with a slash.
 
         Raises:
             NotFoundError: Nothing lies there.
@@ -168,10 +168,10 @@ class ServiceSecretsService:
         return sorted({head + slash for head, slash, _ in below})
 
     def details(self, by: By, at: SecretAt) -> Detailed:
-        """What is known of a secret, without a value.
+        """All about a secret but its values.
 
         Raises:
-            NotFoundError: There is no such secret.
+            NotFoundError: No secret has that path.
         """
         with self._repository.reading() as tx:
             found = Detailed(
@@ -187,7 +187,7 @@ class ServiceSecretsService:
             by: The caller.
             at: The secret.
             options: `max_versions`, `cas_required`, `delete_after_s`; those that are left out stay.
-            metadata: What its owner says of it, as a whole; None leaves it.
+            metadata: The owner's texts about it, as a whole; None leaves it.
         """
         now = format_utc(self._clock.now())
         with self._repository.transaction() as tx:

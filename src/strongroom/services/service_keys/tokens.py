@@ -46,10 +46,10 @@ class Wanted:
         policies: Names; empty takes those of the maker.
         ttl_s: How long it lives, and by how much a renewal prolongs it; 0 is the default.
         max_ttl_s: The longest it lives with all renewals; 0 is the installation's.
-        period_s: It lives for this after each renewal, with no end; 0 without one.
+        period_s: The token lives for this after each renewal, with no end; 0 without one.
         uses: How often it can be used; 0 is any number.
-        is_orphan: Whether it stays when its maker ends.
-        with_default: Whether it has the policy `default` as well.
+        is_orphan: Whether the token stays when its maker ends.
+        with_default: Whether the token has the policy `default` as well.
     """
 
     name: str = "token"
@@ -86,7 +86,7 @@ class ServiceTokensService:
         """The caller of a token.
 
         Raises:
-            AuthenticationError: Nobody has that token, or its time or uses have ended.
+            AuthenticationError: No valid token has that secret.
         """
         if not 0 < len(secret) <= service_tokens.MAX_CHARACTERS:
             raise AuthenticationError("permission denied")
@@ -184,7 +184,7 @@ class ServiceTokensService:
         """The token of a secret.
 
         Raises:
-            PermissionDeniedError: Nobody has that token.
+            PermissionDeniedError: No valid token has that secret.
         """
         with self._repository.reading() as tx:
             token = tx.service_tokens.find_by_hash(service_tokens.hash_of(secret))
@@ -241,7 +241,7 @@ class ServiceTokensService:
         Args:
             by: The caller.
             token: The token.
-            alone: What it made stays, and belongs to nobody.
+            alone: The tokens that it made stay, and belong to nobody.
         """
         with self._repository.transaction() as tx:
             if alone:

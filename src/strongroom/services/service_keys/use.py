@@ -1,4 +1,4 @@
-"""What service keys do with values: encrypt, decrypt, authenticate, sign. Nothing here writes a row."""
+"""Use cases of a key and values: encrypt, decrypt, authenticate, sign. Nothing here writes a row."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -47,7 +47,7 @@ class ToSign(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of one item: its text or bytes, and the version; or why not."""
+    """The outcome of one item: its text or bytes, and the version; or why not."""
 
     text: str = ""
     version: int = 0
@@ -79,7 +79,7 @@ class KeyUse:
         """Encrypt values.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key does not encrypt.
         """
@@ -93,7 +93,7 @@ class KeyUse:
         """Decrypt values.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key does not decrypt.
         """
@@ -110,7 +110,7 @@ class KeyUse:
         """Encrypt values anew by the latest version, without giving them out.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key does not decrypt.
         """
@@ -125,7 +125,7 @@ class KeyUse:
         """A fresh key and its ciphertext; the key itself only where it shall be revealed.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key does not encrypt, or the size is none of a key.
         """
@@ -146,7 +146,7 @@ class KeyUse:
         """Authenticate messages.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key authenticates nothing.
         """
@@ -162,7 +162,7 @@ class KeyUse:
         """Say of messages whether the key authenticated them.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key authenticates nothing.
         """
@@ -179,7 +179,7 @@ class KeyUse:
         """Sign messages.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key does not sign.
         """
@@ -195,7 +195,7 @@ class KeyUse:
         """Say of messages whether the key signed them.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             StateError: The key is not enabled.
             UsageError: The key does not sign.
         """
@@ -227,7 +227,7 @@ class KeyUse:
             version: A number, `latest`, or empty for all that still decrypt.
 
         Raises:
-            NotFoundError: There is no such key.
+            NotFoundError: No key has that name.
             UsageError: The key may not be exported, or is of another kind.
         """
         with self._repository.reading() as tx:
@@ -357,7 +357,7 @@ def _decrypted(key: _Opened, item: ToDecrypt) -> tuple[int, SecretBytes]:
     try:
         plain = seals.open_(material, place, given.data)
     except IntegrityError:
-        raise IntegrityError from None  # one message: another key, another context, other bytes
+        raise IntegrityError from None  # all of one message: another key, another context, other bytes
     return given.version, SecretBytes(plain)
 
 

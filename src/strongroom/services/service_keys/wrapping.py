@@ -72,7 +72,7 @@ class ServiceWrapping:
         return Wrapped(token, secret)
 
     def look_up(self, by: By, secret: SecretBytes) -> ServiceTokenRow:
-        """What is known of a wrapped answer.
+        """The token of a wrapped answer, which stays as it is.
 
         Raises:
             UsageError: The token is none of a wrapped answer, or was used.
