@@ -31,7 +31,6 @@ OWN = {registry.LOCAL, registry.AGE, registry.SHARES}
 ASKED = sorted(row.kind for row in registry.ROWS if row.kind not in OWN)
 #: A kind's word where it is no root's name.
 ELSEWHERE = {
-    "doors/vault/system.py": "a member of Vault's answers, with this meaning there",
     "system/redaction.py": "tokens that show by their own shape what they are",
 }
 #: "local" as the domain of people who sign in with a password of this installation, a word of the wire.

@@ -38,7 +38,7 @@ class VaultDoor:
 
     node: TestNode
     url: str
-    process: "subprocess.Popen[str]"
+    process: subprocess.Popen[str]
     root: str = ""
 
     def call(

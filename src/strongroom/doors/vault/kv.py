@@ -147,7 +147,12 @@ def _data(call: Call) -> dict[str, Any]:
 
 
 def _cas(call: Call) -> int | None:
-    return Fields(call.fields.mapping("options")).number_if("cas")
+    options = call.fields.mapping("options")
+    found = options.get("cas")
+    # no version has a negative number: that is refused as another one than the latest
+    if isinstance(found, int) and not isinstance(found, bool) and found < 0:
+        return found
+    return Fields(options).number_if("cas")
 
 
 def _versions(call: Call) -> list[int]:

@@ -175,7 +175,6 @@ def _described(mount: ServiceMountRow) -> dict[str, object]:
         "config": _settings(mount),
         "description": mount.description,
         "external_entropy_access": False,
-        "local": False,
         "options": _options(mount),
         "seal_wrap": False,
         "type": kind,

@@ -136,15 +136,16 @@ def parsed_body(request: Request) -> dict[str, Any]:
     """
     if not request.body.strip():
         return {}
-    if request.content_type.partition(";")[0].strip().lower() == _FORM:
+    # curl says that JSON is a form unless it is told otherwise, and everybody lets it
+    is_json = request.body.lstrip().startswith(b"{")
+    if request.content_type.partition(";")[0].strip().lower() == _FORM and not is_json:
         try:
             pairs = parse_qsl(
                 request.body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS
             )
         except ValueError:
             raise FormatError("error parsing the form") from None
-        if pairs or not request.body.lstrip().startswith(b"{"):
-            return dict(pairs)
+        return dict(pairs)
     try:
         found = json.loads(request.body, parse_constant=_no_number)
     except (ValueError, RecursionError):

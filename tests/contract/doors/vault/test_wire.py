@@ -172,7 +172,7 @@ def test_a_batch_says_of_each_item_what_came_of_it_and_is_one_event(door: VaultD
 
 
 def test_forms_are_understood_and_what_is_not_kept_is_refused_by_name(door: VaultDoor) -> None:
-    """Arrow's sample client posts forms (doors.md A3)."""
+    """Arrow's sample client posts forms."""
     door.call("POST", "transit/keys/form")
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     made = door.call("POST", "transit/encrypt/form", f"plaintext={b64(b'x')}", headers=form)
