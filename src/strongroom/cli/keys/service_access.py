@@ -31,6 +31,8 @@ def _add_policies(parser: argparse.ArgumentParser) -> None:
     write.add_argument("file", metavar="FILE", help="its text, in HCL or JSON; - is standard input")
     write.set_defaults(run=_write_policy)
     show = commands.add_parser("list", help="show the names of all policies")
+    show.add_argument("--json", action="store_true", help="print them as a JSON list")
+    columns.add_options(show)
     show.set_defaults(run=_list_policies)
     one = commands.add_parser("show", help="show the text of a policy")
     one.add_argument("name", metavar="NAME", help="the policy")
@@ -95,8 +97,11 @@ def _write_policy(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _list_policies(arguments: argparse.Namespace, session: Session) -> int:
-    del arguments
-    session.out_lines(session.node.service_policies.names(_by(session)))
+    names = session.node.service_policies.names(_by(session))
+    if arguments.json:
+        session.out_json(names)
+    else:
+        session.out_lines(names)
     return 0
 
 
