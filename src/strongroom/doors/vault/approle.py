@@ -126,7 +126,7 @@ def login(call: Call) -> Answer:
     made = call.services.service_roles.login(
         call.by, call.at.path, role_id, _secret(call), peer=call.request.peer
     )
-    return tokens.signed_in(call.services.service_tokens, made)
+    return tokens.signed_in(made)
 
 
 # ---- parts ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from strongroom.doors.vault.routing import Call, Route
 from strongroom.doors.vault.wire import Answer
 from strongroom.errors import UsageError
 from strongroom.repository.service_rows import ServiceTokenRow
-from strongroom.services.service_keys.tokens import Made, ServiceTokensService, Wanted
+from strongroom.services.service_keys.tokens import Made, Wanted
 
 _UNDERSTOOD = frozenset(
     {"policies", "meta", "no_parent", "no_default_policy", "renewable", "ttl", "lease", "type"}
@@ -50,7 +50,7 @@ def _create(call: Call, *, is_orphan: bool) -> Answer:
         metadata=metadata,
     )
     made = call.services.service_tokens.create(call.by, wanted, call.caller)
-    return signed_in(call.services.service_tokens, made)
+    return signed_in(made)
 
 
 def look_up(call: Call) -> Answer:
@@ -115,9 +115,9 @@ def revoke_accessor(call: Call) -> Answer:
     return _revoked(call, call.services.service_tokens.of_accessor(call.fields.text("accessor")))
 
 
-def signed_in(tokens: ServiceTokensService, made: Made) -> Answer:
+def signed_in(made: Made) -> Answer:
     """The answer of whoever gave a token out."""
-    return _auth(tokens, made.token, made.secret)
+    return _auth(made.token, made.secret, made.token.ttl_s)
 
 
 # ---- parts ---------------------------------------------------------------------------------------
@@ -133,7 +133,8 @@ def _seconds(call: Call, name: str) -> int:
 
 def _renewed(call: Call, token: ServiceTokenRow, secret: SecretBytes) -> Answer:
     tokens = call.services.service_tokens
-    return _auth(tokens, tokens.renew(call.by, token, _seconds(call, "increment")), secret)
+    renewed = tokens.renew(call.by, token, _seconds(call, "increment"))
+    return _auth(renewed, secret, tokens.left_s(renewed))
 
 
 def _revoked(call: Call, token: ServiceTokenRow) -> Answer:
@@ -141,7 +142,7 @@ def _revoked(call: Call, token: ServiceTokenRow) -> Answer:
     return Answer()
 
 
-def _auth(tokens: ServiceTokensService, token: ServiceTokenRow, secret: SecretBytes) -> Answer:
+def _auth(token: ServiceTokenRow, secret: SecretBytes, left_s: int) -> Answer:
     return Answer(
         auth={
             "client_token": secret.reveal().decode(),
@@ -149,7 +150,7 @@ def _auth(tokens: ServiceTokensService, token: ServiceTokenRow, secret: SecretBy
             "policies": list(token.policies),
             "token_policies": list(token.policies),
             "metadata": dict(token.metadata) or None,
-            "lease_duration": tokens.left_s(token),
+            "lease_duration": left_s,
             "renewable": token.renewable,
             "entity_id": "",
             "token_type": "service",
