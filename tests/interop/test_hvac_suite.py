@@ -14,7 +14,8 @@ import pytest
 from tests.support.servers import ROOT
 
 VENV = ROOT / ".venv-vault"
-API = "tests/integration_tests/api"
+_TESTS = "tests"
+API = f"{_TESTS}/integration_tests/api"
 FILES = {
     f"{API}/secrets_engines/test_transit.py": 57,
     f"{API}/secrets_engines/test_kv_v2.py": 56,
@@ -48,7 +49,7 @@ def test_hvacs_own_tests_pass_but_those_that_are_left_out_by_name(tmp_path: Path
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path, filter="data")
     (suite,) = tmp_path.glob("hvac-*")
-    (suite / "tests/config_files/generated").mkdir(exist_ok=True)
+    (suite / _TESTS / "config_files" / "generated").mkdir(exist_ok=True)
     vault = tmp_path / "bin" / "vault"
     vault.parent.mkdir()
     vault.write_text(

@@ -19,8 +19,7 @@ from strongroom.errors import (
 )
 from strongroom.node.environment import HOME_VARIABLE, data_dir, local_actor
 from strongroom.node.parts.key_management import KeyManagementPart
-from strongroom.node.parts.operations import OperationsPart
-from strongroom.node.parts.services import ServicesPart
+from strongroom.node.parts.operations import OperationsPart, ServicesPart
 from strongroom.runtime.paths import DataPaths
 from strongroom.system import guarded_files, os_users
 

@@ -52,7 +52,9 @@ def _add_tokens(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--ttl", metavar="D", default="", help="how long it lives, as 1h or 30d; default 32d"
     )
-    create.add_argument("--name", metavar="NAME", default="token", help="its name in the event log")
+    create.add_argument(
+        "--name", metavar="NAME", default="token", help="its name in events; default %(default)s"
+    )
     create.set_defaults(run=_create_token)
     show = commands.add_parser("list", help="show all tokens, without their secrets")
     show.add_argument("--json", action="store_true", help="print them as a JSON list")
