@@ -34,7 +34,7 @@ help:  ## this list
 venv: product-packages .venv/.installed  ## set up what the product and its tour need: Python's venv, the product, tabcmd, TSC, pantab
 	@echo "ready: .venv/bin holds strongroom, tsm, initialize-tsm and tabcmd"
 
-dev: packages .venv/.dev .venv-tsc042/.synced .venv-clients/.synced .venv-emulators/.synced  ## set up all that the tests need: other people's servers and tools, too
+dev: packages .venv/.dev .venv-tsc042/.synced .venv-clients/.synced .venv-vault/.synced .venv-emulators/.synced  ## set up all that the tests need: other people's servers and tools, too
 
 product-packages:
 	@bash scripts/system.sh requirements/debian-product.txt
@@ -76,11 +76,19 @@ packages: product-packages
 	@$(UV) pip sync --quiet --python .venv-clients/bin/python --require-hashes --compile-bytecode requirements/clients.txt
 	@touch $@
 
+# hvac, and beside it the source distribution with its own tests, by the same hashes
+.venv-vault/.synced: requirements/vault-clients.txt .venv-uv/.synced | packages
+	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-vault
+	@$(UV) pip sync --quiet --python .venv-vault/bin/python --require-hashes --compile-bytecode requirements/vault-clients.txt
+	@awk '/^hvac==/ { on = 1 } on && /^ *#/ { exit } on' requirements/vault-clients.txt >.venv-vault/hvac.txt
+	@.venv-uv/bin/pip --python .venv-vault/bin/python --quiet download --no-deps --no-binary hvac --no-build-isolation --require-hashes --dest .venv-vault/sdist --requirement .venv-vault/hvac.txt
+	@touch $@
+
 lock: .venv-uv/.synced  ## compile the locks anew (hashes, and no registry's address)
 	@bash scripts/lock.sh $(UV)
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-uv .venv-tsc042 .venv-clients .venv-emulators .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf .venv .venv-uv .venv-tsc042 .venv-clients .venv-vault .venv-emulators .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
 
 # ---------------------------------------------------------------- show
 

@@ -11,6 +11,7 @@ extras=(--extra aws --extra azure --extra gcp --extra hsm --extra openbao --extr
 "$uv" pip compile "${options[@]}" requirements/tsc042.in -o requirements/tsc042.txt
 "$uv" pip compile "${options[@]}" requirements/clients.in -o requirements/clients.txt
 "$uv" pip compile "${options[@]}" requirements/emulators.in -o requirements/emulators.txt
+"$uv" pip compile "${options[@]}" requirements/vault-clients.in -o requirements/vault-clients.txt
 "$uv" pip compile "${options[@]}" requirements/uv.in -o requirements/uv.txt
 if grep -nE 'https?://' requirements/*.txt; then
   echo "make lock: a lock holds an address" >&2

@@ -16,7 +16,7 @@ from strongroom.cli import dispatch
 from strongroom.cli.terminal import parsing
 from strongroom.config import catalog
 from strongroom.crypto import labels
-from strongroom.eventlog import events
+from strongroom.eventlog import events, events_of_service_keys
 from strongroom.eventlog.base import Event
 from strongroom.secrets import catalog as secrets
 
@@ -306,8 +306,8 @@ def _first_line(kind: type) -> str:
 
 
 def _event_rows() -> Iterator[str]:
-    """Each factory of `eventlog/events.py`: the id and the details of what it makes, its docstring's first line."""
-    for name, factory in vars(events).items():
+    """Each factory of the catalogues of events: the id and the details of what it makes, its docstring's first line."""
+    for name, factory in (*vars(events).items(), *vars(events_of_service_keys).items()):
         if not inspect.isfunction(factory) or name.startswith("_"):
             continue
         given = inspect.get_annotations(factory).items()

@@ -177,6 +177,8 @@ class OpenBackup:
         """
         entry = self._entries.get(f"{manifest.REPOSITORY}{table}.jsonl")
         if entry is None:
+            if table in portable.ADDED and self.manifest.schema < portable.ADDED_BY:
+                return iter(())
             raise FormatError(f"the backup has no table {table}", hint=_HINT)
         return portable.split_lines(table, archive.checked(self._file, entry))
 

@@ -32,6 +32,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "inspect": ("files.commands", "show the header of an encrypted file, without a key"),
         "rewrap": ("files.commands", "bring the data key of encrypted files under the active MEK"),
         "verify": ("files.commands", "authenticate every byte of encrypted files"),
+        "keys": ("keys.service_keys", "service keys, which programs use through a door"),
+        "access": ("keys.service_access", "which programs may use keys: policies, tokens, roles"),
         "sites": ("content.sites", "list, create and set the encryption mode of sites"),
         "users": ("content.users", "list and create users, set passwords and roles"),
         "tokens": ("content.tokens", "personal access tokens"),

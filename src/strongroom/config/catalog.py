@@ -140,6 +140,20 @@ def _node() -> list[ConfigKey]:
             False,
             "port of HTTPS, read when serve starts; none: no HTTPS",
         ),
+        ConfigKey(
+            "vault.host",
+            "127.0.0.1",
+            values.address,
+            False,
+            "address of the Vault door, read when serve starts; others than loopback need a certificate",
+        ),
+        ConfigKey(
+            "vault.port",
+            None,
+            values.port,
+            False,
+            "port of the Vault door, read when serve starts; none: no such door",
+        ),
     ]
 
 

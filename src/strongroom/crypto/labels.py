@@ -48,6 +48,11 @@ SEAL_MEK = b"strongroom/v2/seal/mek"
 SEAL_ASSET = b"strongroom/v2/seal/asset"
 SEAL_BACKUP_ASSETS = b"strongroom/v2/seal/backup-assets"
 SEAL_BACKUP_RMK = b"strongroom/v2/seal/backup-rmk"
+SEAL_BY_SERVICE_KEY = b"strongroom/v2/seal/by-service-key"
+SERVICE_KEY = b"strongroom/v2/service-key"
+SERVICE_VALUE = b"strongroom/v2/service-value"
+SERVICE_HMAC = b"strongroom/v2/service-hmac"
+SERVICE_TOKEN = b"strongroom/v2/service-token\0"
 ENTRY_MAC = b"strongroom/v2/entry-mac"
 RECORDS_MAC = b"strongroom/v2/records-mac"
 KMS_MAC_2 = b"strongroom/v2/kms/mac"
@@ -163,6 +168,7 @@ MEK = "MEK"
 DEK = "DEK"
 ASSET_KEY = "asset key"
 DATA_KEY = "data key of a root"
+OF_SERVICES = "service key"
 
 SEAL_BYTES = 44
 """Of a subkey that seals once: AES-256 key (32) and nonce (12)."""
@@ -184,6 +190,7 @@ _SLOT_FIELDS = (
     Field("placement", 32),
 )
 _NODE_KEYS = (Field("signing key", 32), Field("sealing key", 32))
+_OF_SERVICE_KEY = (Field("key id", 16), Field("version", 4))
 _BODY_FIELDS = (
     Field("format", 2),
     Field("suite", 2),
@@ -225,6 +232,27 @@ SUBKEYS: tuple[Use, ...] = (
         size=SEAL_BYTES,
         framed=True,
     ),
+    Use(
+        SERVICE_KEY,
+        Kind.INFO,
+        MEK,
+        (Field("MEK id", 16), *_OF_SERVICE_KEY, Field("kind", 0)),
+        "service-keys.md",
+        salted=True,
+        size=SEAL_BYTES,
+        framed=True,
+    ),
+    Use(
+        SERVICE_VALUE,
+        Kind.INFO,
+        MEK,
+        (Field("MEK id", 16), Field("mount id", 16), Field("version", 4), Field("path", 0)),
+        "service-keys.md",
+        salted=True,
+        size=SEAL_BYTES,
+        framed=True,
+    ),
+    Use(SERVICE_HMAC, Kind.INFO, OF_SERVICES, _OF_SERVICE_KEY, "service-keys.md", framed=True),
     Use(COMMIT_2, Kind.INFO, DEK, (Field("file id", 16),), "envelope-2.md"),
     Use(
         STREAM_2,
@@ -300,6 +328,7 @@ SEALS: tuple[Use, ...] = (
     ),
     _seal(SEAL_BACKUP_ASSETS, RMK, *_OF_BACKUP),
     _seal(SEAL_BACKUP_RMK, MEK, *_OF_BACKUP, Field("MEK id", 16)),
+    _seal(SEAL_BY_SERVICE_KEY, OF_SERVICES, *_OF_SERVICE_KEY, Field("associated data", 0)),
 )
 
 #: Digests of something behind a label, with no key.
@@ -309,6 +338,7 @@ DIGESTS: tuple[Use, ...] = (
     Use(SESSION, Kind.DIGEST, "a session's token", (Field("token", 0),), "backup.md"),
     Use(IDENTITY, Kind.DIGEST, "an identity", (Field("public key", 32),), "statements.md"),
     Use(ACCESS_TOKEN, Kind.DIGEST, "an access token", (Field("secret", 0),), "backup.md"),
+    Use(SERVICE_TOKEN, Kind.DIGEST, "a service's token", (Field("secret", 0),), "service-keys.md"),
     Use(NODE_KEYS, Kind.DIGEST, "the keys of a node", _NODE_KEYS, "nodes.md"),
     Use(
         ADMISSION_REQUEST,

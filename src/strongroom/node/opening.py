@@ -19,7 +19,7 @@ from strongroom.errors import (
 )
 from strongroom.node.environment import HOME_VARIABLE, data_dir, local_actor
 from strongroom.node.parts.key_management import KeyManagementPart
-from strongroom.node.parts.operations import OperationsPart
+from strongroom.node.parts.operations import OperationsPart, ServicesPart
 from strongroom.runtime.paths import DataPaths
 from strongroom.system import guarded_files, os_users
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from strongroom.joining.prepared import PreparedNode
 
 
-class Node(KeyManagementPart, OperationsPart):
+class Node(KeyManagementPart, OperationsPart, ServicesPart):
     """A whole node: all parts of `node/parts`, over the same data directory.
 
     Code that works for a remote user takes a Protocol with only the parts that the user may reach, never a whole node.

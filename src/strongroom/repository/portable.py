@@ -44,14 +44,26 @@ PORTABLE = (
     tables.credentials,
     tables.tokens,
     tables.jobs,
+    tables.service_mounts,
+    tables.service_keys,
+    tables.service_key_versions,
+    tables.service_secrets,
+    tables.service_values,
+    tables.service_policies,
+    tables.service_roles,
+    tables.service_secret_ids,
 )
-READABLE = frozenset({"0001", "0002", "0003"})
+READABLE = frozenset({"0001", "0002", "0003", "0004"})
 """Schemas whose rows can be imported: that of this program, and earlier ones, whose missing columns have a default."""
 NAMES = tuple(table.name for table in PORTABLE)
+ADDED = frozenset(name for name in NAMES if name.startswith("service_"))
+"""Tables that a backup of an earlier schema lacks."""
+ADDED_BY = "0004"
+"""The schema that added them."""
 #: Columns that say who works on a row now, and so are no data.
 _OF_THE_MOMENT = frozenset({"owner_node", "owner_boot", "owner_epoch"})
 #: Tables that a restore empties and does not fill again, since their rows refer to the replaced data.
-EMPTIED = (tables.sessions, tables.upload_parts, tables.uploads)
+EMPTIED = (tables.sessions, tables.service_tokens, tables.upload_parts, tables.uploads)
 
 Row = dict[str, Any]
 

@@ -334,3 +334,137 @@ event_heads = Table(
     _number("seq"),
     _text("hash"),
 )
+
+# ---- service keys, values, and who uses them (docs/format/service-keys.md) -----------------------
+
+service_mounts = Table(
+    "service_mounts",
+    metadata,
+    Column("path", Text, primary_key=True),
+    _text("id"),
+    _text("kind"),
+    _text("description"),
+    Column("options", JSON, nullable=False),
+    _text("created_at"),
+    UniqueConstraint("id"),
+)
+
+service_keys = Table(
+    "service_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("mount_id"),
+    _text("name"),
+    _text("kind"),
+    _text("state"),
+    _flag("exportable"),
+    _flag("deletion_allowed"),
+    _flag("backup_allowed"),
+    _number("latest"),
+    _number("available"),
+    _number("to_decrypt"),
+    _number("to_encrypt"),
+    Column("delete_at", Text),
+    _text("created_at"),
+    _text("updated_at"),
+    UniqueConstraint("mount_id", "name"),
+    Index(None, "delete_at"),
+)
+
+service_key_versions = Table(
+    "service_key_versions",
+    metadata,
+    _reference("key_id", "service_keys.id"),
+    _number("version"),
+    _text("mek_id"),
+    _text("sealed"),
+    _text("public"),
+    _text("created_at"),
+    PrimaryKeyConstraint("key_id", "version"),
+    Index(None, "mek_id"),
+)
+
+# a secret of a KV mount; its values are versions
+service_secrets = Table(
+    "service_secrets",
+    metadata,
+    _text("mount_id"),
+    _text("path"),
+    _number("latest"),
+    _number("oldest"),
+    Column("options", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    _text("created_at"),
+    _text("updated_at"),
+    PrimaryKeyConstraint("mount_id", "path"),
+)
+
+service_values = Table(
+    "service_values",
+    metadata,
+    _text("mount_id"),
+    _text("path"),
+    _number("version"),
+    _text("mek_id"),
+    _text("sealed"),
+    _text("created_at"),
+    Column("deleted_at", Text),
+    _flag("destroyed"),
+    PrimaryKeyConstraint("mount_id", "path", "version"),
+    Index(None, "mek_id"),
+)
+
+service_policies = Table(
+    "service_policies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("text"),
+    _text("updated_at"),
+)
+
+service_tokens = Table(
+    "service_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("secret_hash"),
+    _text("parent_id"),
+    _text("name"),
+    _text("origin"),
+    Column("policies", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    _text("created_at"),
+    Column("expires_at", Text),
+    _number("ttl_s"),
+    _number("max_ttl_s"),
+    _number("period_s"),
+    _number("uses_left"),
+    _flag("renewable"),
+    UniqueConstraint("secret_hash"),
+    Index(None, "parent_id"),
+    Index(None, "expires_at"),
+)
+
+service_roles = Table(
+    "service_roles",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("role_id"),
+    Column("options", JSON, nullable=False),
+    _text("created_at"),
+    UniqueConstraint("role_id"),
+)
+
+service_secret_ids = Table(
+    "service_secret_ids",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("secret_hash"),
+    _reference("role", "service_roles.name"),
+    Column("metadata", JSON, nullable=False),
+    Column("cidrs", JSON, nullable=False),
+    _text("created_at"),
+    Column("expires_at", Text),
+    _number("uses_left"),
+    UniqueConstraint("secret_hash"),
+    Index(None, "role"),
+)

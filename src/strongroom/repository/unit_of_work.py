@@ -22,6 +22,18 @@ from strongroom.repository.gateways.content import (
 )
 from strongroom.repository.gateways.directory import GroupsTable, SitesTable, UsersTable
 from strongroom.repository.gateways.guards import FenceTable, MekGuards, NodesTable
+from strongroom.repository.gateways.service_keys import (
+    ServiceKeysTable,
+    ServiceMaterial,
+    ServiceMountsTable,
+    ServiceSecretsTable,
+)
+from strongroom.repository.gateways.service_users import (
+    ServicePoliciesTable,
+    ServiceRolesTable,
+    ServiceSecretIdsTable,
+    ServiceTokensTable,
+)
 from strongroom.repository.gateways.signin import SessionsTable, TokensTable
 from strongroom.repository.gateways.work import (
     IntentsTable,
@@ -38,7 +50,7 @@ from strongroom.repository.tables import schema_version
 from strongroom.repository.whole_rows import WholeRows
 from strongroom.system import durable
 
-REVISION = "0003"
+REVISION = "0004"
 
 
 class Transaction:
@@ -61,6 +73,14 @@ class Transaction:
         self.fence = FenceTable(connection)
         self.meks = MekGuards(connection)
         self.nodes = NodesTable(connection)
+        self.service_mounts = ServiceMountsTable(connection)
+        self.service_keys = ServiceKeysTable(connection)
+        self.service_secrets = ServiceSecretsTable(connection)
+        self.service_material = ServiceMaterial(connection)
+        self.service_policies = ServicePoliciesTable(connection)
+        self.service_tokens = ServiceTokensTable(connection)
+        self.service_roles = ServiceRolesTable(connection)
+        self.service_secret_ids = ServiceSecretIdsTable(connection)
         self.rows = PortableRows(connection)
         self.whole = WholeRows(connection)
 

@@ -24,6 +24,13 @@ from strongroom.repository.rows import (
     UploadRow,
     UserRow,
 )
+from strongroom.repository.service_rows import (
+    ServiceKeyRow,
+    ServiceMountRow,
+    ServiceRoleRow,
+    ServiceSecretIdRow,
+    ServiceTokenRow,
+)
 from strongroom.repository.unit_of_work import Repository, Transaction
 from tests.support.rows import NOW, content, project
 
@@ -59,6 +66,11 @@ TWINS: dict[str, Callable[[Transaction], object]] = {
     "an item's content URL": lambda tx: tx.contents.insert(named("c2", "x", "C1")),
     "a token's name": lambda tx: tx.tokens.insert(token("t2", "MINE", "other")),
     "a token's secret": lambda tx: tx.tokens.insert(token("t2", "x", "hash")),
+    "a service key's name": lambda tx: tx.service_keys.insert(service_key("k2")),
+    "a mount's id": lambda tx: tx.service_mounts.insert(mount("other")),
+    "a service's token": lambda tx: tx.service_tokens.insert(service_token("s2")),
+    "a role's id": lambda tx: tx.service_roles.insert(ServiceRoleRow("other", "id", NOW)),
+    "a secret id": lambda tx: tx.service_secret_ids.insert(secret_id("i2")),
     "a job's id": lambda tx: tx.jobs.insert(job("job")),
 }
 
@@ -77,8 +89,29 @@ def job(key: str, created_at: str = NOW) -> JobRow:
     )
 
 
+def service_key(key: str) -> ServiceKeyRow:
+    return ServiceKeyRow(key, "m", "name", "hmac", NOW, NOW)
+
+
+def mount(path: str) -> ServiceMountRow:
+    return ServiceMountRow(path, "m", "transit", "", NOW)
+
+
+def service_token(key: str) -> ServiceTokenRow:
+    return ServiceTokenRow(key, "hash", "", "name", "origin", NOW, None)
+
+
+def secret_id(key: str) -> ServiceSecretIdRow:
+    return ServiceSecretIdRow(key, "hash", "role", NOW, None)
+
+
 def furnish(repository: Repository) -> None:
     with repository.transaction() as tx:
+        tx.service_keys.insert(service_key("k1"))
+        tx.service_mounts.insert(mount("path"))
+        tx.service_tokens.insert(service_token("s1"))
+        tx.service_roles.insert(ServiceRoleRow("role", "id", NOW))
+        tx.service_secret_ids.insert(secret_id("i1"))
         tx.groups.insert(GroupRow("g1", "site", "Staff", NOW))
         tx.contents.insert(content("c1"))
         tx.tokens.insert(token("t1", "mine", "hash"))
@@ -115,6 +148,11 @@ def test_every_unique_rule_of_the_schema_has_a_twin() -> None:
         ("contents", ("kind", "name_folded", "project_id")),
         ("groups", ("name_folded", "site_id")),
         ("projects", ("name_folded", "parent_key", "site_id")),
+        ("service_keys", ("mount_id", "name")),
+        ("service_mounts", ("id",)),
+        ("service_roles", ("role_id",)),
+        ("service_secret_ids", ("secret_hash",)),
+        ("service_tokens", ("secret_hash",)),
         ("sites", ("content_url_folded",)),
         ("sites", ("name_folded",)),
         ("tokens", ("name_folded", "user_id")),

@@ -16,6 +16,7 @@ from strongroom.cli.keys import (
 from strongroom.cli.secrets import rotation, secret_inventory
 from strongroom.cli.terminal import asking, columns, parsing, short_ids, sizes
 from strongroom.cli.terminal.session import Session
+from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -247,6 +248,11 @@ def _print_usage(session: Session, arguments: argparse.Namespace, report: "Usage
     rows = [row(mek, use, _state(report, mek)) for mek, use in report.by_mek.items()]
     rows += [row(mek, use, "KEY MISSING") for mek, use in report.missing.items()]
     columns.show(session, arguments, ("MEK", "EXTRACTS", sizes.heading(arguments), "STATE"), rows)
+    for mek, use in every.items():
+        if use.services:
+            session.note(
+                f"MEK {mek}: {counted(use.services, 'version')} of service keys and secrets"
+            )
     for mek, found in report.outside.items():
         session.note(f"MEK {mek}: {what_is_outside(found)}")
     for path in report.unreadable:
@@ -258,7 +264,7 @@ def _state(report: "UsageReport", mek: str) -> str:
         return "encrypts"
     if mek in report.unused:
         return "unused"
-    return "in use" if report.by_mek[mek].extracts or report.unreadable else "unused here"
+    return "in use" if report.by_mek[mek].is_needed or report.unreadable else "unused here"
 
 
 def _retire(arguments: argparse.Namespace, session: Session) -> int:
@@ -279,7 +285,7 @@ def _retire(arguments: argparse.Namespace, session: Session) -> int:
         session.note("if something still needs it: --take-back")
         return 0
     found = report.outside.get(mek_id, NOTHING)
-    is_free = mek_id in report.by_mek and not report.by_mek[mek_id].extracts
+    is_free = mek_id in report.by_mek and not report.by_mek[mek_id].is_needed
     if is_free and mek_id != report.active and not report.unreadable:
         if found:
             session.note(f"MEK {mek_id}: {what_is_outside(found)}; {OUTSIDE_HINT}")

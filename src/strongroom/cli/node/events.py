@@ -107,11 +107,12 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _query(arguments: argparse.Namespace, session: Session) -> "Query":
-    from strongroom.eventlog import events
+    from strongroom.eventlog import events, events_of_service_keys
     from strongroom.eventlog.base import Query
 
-    if arguments.id is not None and getattr(events, arguments.id, None) != arguments.id:
-        known = sorted(name for name, value in vars(events).items() if name == value)
+    every = {**vars(events), **vars(events_of_service_keys)}
+    if arguments.id is not None and every.get(arguments.id) != arguments.id:
+        known = sorted(name for name, value in every.items() if name == value)
         raise UsageError(f"unknown event id {arguments.id!r}", hint=f"known are {', '.join(known)}")
     if arguments.follow and arguments.until:
         raise UsageError("--follow goes on for ever, and --until ends: give one of the two")

@@ -39,6 +39,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         help="0 picks a free one; default %(default)s",
     )
     parser.add_argument(
+        "--vault-port",
+        type=parsing.number(0, 65535),
+        help="a port for clients of Vault as well; 0 picks a free one; default: the setting vault.port",
+    )
+    parser.add_argument(
         "--no-backgrounder", action="store_true", help="serve only; jobs stay queued"
     )
     parser.set_defaults(run=_run)
@@ -71,7 +76,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         stack.enter_context(backgrounder.kept_running())
         stack.enter_context(_reloading(node, backgrounder))
         stack.enter_context(control.serving(node))
-        _serve(arguments, session, note)
+        _serve(arguments, session, note, stack)
     return 0
 
 
@@ -108,14 +113,30 @@ class _Note:
                     _log.exception("serve.json cannot be written")
 
 
-def _serve(arguments: argparse.Namespace, session: Session, note: _Note) -> None:
+def _serve(arguments: argparse.Namespace, session: Session, note: _Note, stack: ExitStack) -> None:
     from strongroom.doors.http import server
+
+    port = arguments.vault_port
+    if port is None:
+        port = session.node.configuration.effective("vault.port")
+    vault = [] if port is None else [_open_vault(session, int(port), stack)]
 
     def ready(url: str) -> None:
         note.publish(url)
-        session.out(f"ready: {url}")
+        # in one piece, so that whoever waits for the first line has the second one as well
+        session.out_lines([f"ready: {url}", *(f"ready vault: {one}" for one in vault)])
 
     server.run(session.whole_node, arguments.host, arguments.port, ready)
+
+
+def _open_vault(session: Session, port: int, stack: ExitStack) -> str:
+    """Open the door for clients of Vault, until the stack ends; returns its URL."""
+    from strongroom.config import catalog
+    from strongroom.doors.vault import server
+
+    key = "vault.host"
+    host = catalog.check_held(key, session.node.configuration.effective(key)) or ""
+    return stack.enter_context(server.serving(session.whole_node, host, port))
 
 
 @contextmanager

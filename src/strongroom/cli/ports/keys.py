@@ -9,6 +9,10 @@ from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.key_files import KeyFilesService
 from strongroom.services.keys.meks import MeksService
 from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.service_keys.keys import ServiceKeysService
+from strongroom.services.service_keys.policies import PoliciesService
+from strongroom.services.service_keys.roles import ServiceRolesService
+from strongroom.services.service_keys.tokens import ServiceTokensService
 
 
 class OpenedKeys(Protocol):
@@ -59,4 +63,24 @@ class KeyCommands(Protocol):
     @cached_property
     def key_files(self) -> KeyFilesService:
         """Every file of the keys, judged by what it opens."""
+        ...
+
+    @cached_property
+    def service_keys(self) -> ServiceKeysService:
+        """Service keys: made, changed, removed."""
+        ...
+
+    @cached_property
+    def service_policies(self) -> PoliciesService:
+        """Policies of services."""
+        ...
+
+    @cached_property
+    def service_tokens(self) -> ServiceTokensService:
+        """Tokens of services."""
+        ...
+
+    @cached_property
+    def service_roles(self) -> ServiceRolesService:
+        """Roles by which services sign in."""
         ...

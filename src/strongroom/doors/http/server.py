@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from strongroom.doors.http import descriptors, https, upkeep
 from strongroom.doors.http.app import create_app
@@ -63,12 +64,20 @@ def build(
 ) -> uvicorn.Server:
     """A server that is not yet running; its `should_exit` stops it."""
     settings = settings or WebSettings()
+    config = config_of(create_app(node, settings), settings)
+    return BoundedServer(config, on_ready, tls, settings.connections)
+
+
+def config_of(
+    app: ASGIApp, settings: WebSettings, protocol: type[BoundedProtocol] = BoundedProtocol
+) -> uvicorn.Config:
+    """How an application of ours is served."""
     # uvicorn calls what it is given, class or not
     make_protocol: Any = partial(
-        BoundedProtocol, patience=settings.patience, all_open=settings.connections
+        protocol, patience=settings.patience, all_open=settings.connections
     )
-    config = uvicorn.Config(
-        create_app(node, settings),
+    return uvicorn.Config(
+        app,
         http=make_protocol,
         loop="uvloop",
         lifespan="off",
@@ -81,7 +90,6 @@ def build(
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )
-    return _Server(config, on_ready, tls, settings.connections)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -110,7 +118,9 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
+class BoundedServer(uvicorn.Server):
+    """A server whose signals, connections and HTTPS listener are ours."""
+
     def __init__(
         self,
         config: uvicorn.Config,
@@ -125,6 +135,7 @@ class _Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections."""
         await super().startup(sockets=sockets)
         if self._tls is not None:
             await self._tls.begin(self._offer)

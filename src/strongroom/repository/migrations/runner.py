@@ -8,12 +8,18 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from strongroom.repository.migrations.versions import v0001_first, v0002_growth, v0003_nodes
+from strongroom.repository.migrations.versions import (
+    v0001_first,
+    v0002_growth,
+    v0003_nodes,
+    v0004_services,
+)
 
 STEPS = (
     v0001_first,
     v0002_growth,
     v0003_nodes,
+    v0004_services,
 )  # oldest first; each has a `revision` and an `upgrade`
 
 

@@ -349,14 +349,16 @@ class RestoreService:
         return gone
 
     def _tokens_to_keep(self, tx: Transaction, work: "_Restore") -> frozenset[str] | None:
-        """The access tokens that may come back; None for all.
+        """The access tokens, and secret ids of services, that may come back; None for all.
 
         On the installation that made the backup only tokens that still exist come back: otherwise a restore would make
         a token valid again that was revoked since, perhaps because it was stolen.
         """
         own = self._ports.keeper.current()[0].installation_id
         same = own == work.backup.manifest.installation
-        return frozenset(tx.rows.ids("tokens")) if same else None
+        if not same:
+            return None
+        return frozenset(tx.rows.ids("tokens") | tx.rows.ids("service_secret_ids"))
 
     def _remove(self, gone: list[str]) -> None:
         """Delete the files of the replaced rows; a file that cannot be deleted now is deleted at the next start."""
@@ -369,6 +371,9 @@ class RestoreService:
 
     def _now(self) -> datetime:
         return self._ports.clock.now()
+
+
+_REVOCABLE = frozenset({"tokens", "service_secret_ids"})
 
 
 @dataclass
@@ -406,7 +411,7 @@ class _Restore:
                 yield {**row, "storage_key": self.names.get(key, key)}
             elif table == "credentials":
                 yield from self._credential(row, ring, dropped)
-            elif table == "tokens" and tokens is not None and row["id"] not in tokens:
+            elif table in _REVOCABLE and tokens is not None and row["id"] not in tokens:
                 dropped.tokens += 1
             else:
                 yield row

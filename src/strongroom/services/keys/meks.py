@@ -54,7 +54,7 @@ class UsageReport:
         return tuple(
             mek
             for mek, use in self.by_mek.items()
-            if not use.extracts and mek != self.active and mek not in self.outside
+            if not use.is_needed and mek != self.active and mek not in self.outside
         )
 
 
@@ -197,6 +197,12 @@ class MeksService:
                 f"MEK {mek_id} cannot be retired: it is the key of {counted(use.extracts, 'extract')}"
                 f" ({sized(use.bytes)})",
                 hint="bring them to the active key: strongroom extracts rewrap --site SITE --wait",
+            )
+        if use.services:
+            raise StateError(
+                f"MEK {mek_id} cannot be retired: it seals"
+                f" {counted(use.services, 'version')} of service keys and secrets",
+                hint="bring them to the active key: strongroom keys reseal",
             )
         return report.outside.get(mek_id, NOTHING)
 

@@ -3,7 +3,7 @@
 The rows of the repository are not trusted for this, since a wrong one would cost an extract. The header page of every
 file in the store is read, upload parts and files that no row names included. Both key slots of a header count: after a
 crash in the middle of a rewrap only the older slot may be whole. A file that is being written is not in the store yet,
-and its intent in the repository counts for it.
+and its intent in the repository counts for it. Service keys and secrets are in rows, which are their only place.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from collections import Counter
 from strongroom.errors import NotFoundError, StrongroomError
 from strongroom.extracts.vault import ExtractVault
 from strongroom.filestore.base import FileStore
+from strongroom.repository.gateways.service_keys import Sealed
 from strongroom.repository.unit_of_work import Repository
 from strongroom.services.keys.mek_use import MekUse, UseCount
 
@@ -44,4 +45,23 @@ def scan(repository: Repository, files: FileStore, vault: ExtractVault) -> UseCo
     for storage_key, mek_id in intents.items():
         if mek_id and storage_key not in present:
             count[mek_id] += 1
-    return {mek_id: MekUse(count[mek_id], size[mek_id]) for mek_id in count}, tuple(unreadable)
+    services = _of_services(repository)
+    for mek_id, sealed in services.items():
+        size[mek_id] += sealed.size
+    found = {
+        mek_id: MekUse(
+            count[mek_id], size[mek_id], services[mek_id].versions if mek_id in services else 0
+        )
+        for mek_id in {**count, **services}
+    }
+    return found, tuple(unreadable)
+
+
+def _of_services(repository: Repository) -> dict[str, Sealed]:
+    """The versions of service keys and secrets under each MEK (service-keys.md 3.3).
+
+    This waits for every writer that has begun: one that took the MEK before a rotation would be seen by nobody, and could
+    write under it after it was found unused. A writer that begins later takes the active MEK of that time.
+    """
+    with repository.transaction() as tx:
+        return tx.service_material.use()

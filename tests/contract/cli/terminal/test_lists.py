@@ -26,7 +26,11 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 """A verification notes its time, and another one is another time."""
 CALLED_LISTS = {"list", "list-nodes", "list-dynamic-keys", "inventory", "usage"}
 #: One name a line, as a shell's `for` takes it: these have no heading.
-NAMES_ONLY = {"tsm topology list-nodes", "tsm configuration list-dynamic-keys"}
+NAMES_ONLY = {
+    "tsm topology list-nodes",
+    "tsm configuration list-dynamic-keys",
+    "strongroom access policy list",
+}
 #: Their rows are printed as they are read, so a long cell moves what stands behind it.
 UNALIGNED = {"strongroom events list"}
 ALL = list(lines())
@@ -63,6 +67,13 @@ def fill(node: Node) -> None:
     publish(node, "Sales", b"y", encrypted=True)
     admin = node.users.find("admin")
     node.tokens.create(LOCAL, admin.id, "nightly")
+    from strongroom.service_keys.model import KeyKind
+    from strongroom.services.service_keys.by import By
+    from strongroom.services.service_keys.keys import own
+    from strongroom.services.service_keys.tokens import Wanted
+
+    node.service_keys.create(By("os:tester"), own("orders"), KeyKind.AES256_GCM)
+    node.service_tokens.create(By("os:tester"), Wanted(policies=["app"]))
     node.configuration.set("gateway.timeout", "100", actor="os:tester")
     from strongroom.jobs.model import JobKind
 

@@ -166,7 +166,7 @@ def test_the_server_s_parts() -> None:
         assert hasattr(made, name), name
     for name, parameters in SERVER_OVERRIDDEN.items():
         assert tuple(inspect.signature(getattr(uvicorn.Server, name)).parameters) == parameters
-    found = class_of(server, "_Server")
+    found = class_of(server, "BoundedServer")
     mine = own_names(found) | set_privately(found)
     assert used_names(found) - mine - {"__init__"} | {"should_exit"} == SERVER_READ
 

@@ -1,0 +1,276 @@
+"""The application of the door: reads a request, admits its caller, runs its route, and answers when its event is durable.
+
+There is no framework between the server and the routes. Each call with a valid token leaves exactly one event; what is
+noted of a call without one is bounded.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from strongroom.access.service_tokens import seconds
+from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.http import feed
+from strongroom.doors.http.lanes import BusyError, ClientGoneError, Lane, LaneLimits
+from strongroom.doors.http.outer import Drain, Outer
+from strongroom.doors.http.protocol import EXTENSION, BodyTap
+from strongroom.doors.vault import approle, kv, protocol, system, tokens, transit
+from strongroom.doors.vault.ports import VaultServices
+from strongroom.doors.vault.recorder import Recorder
+from strongroom.doors.vault.routing import Call, Route, Table
+from strongroom.doors.vault.wire import (
+    MAX_BODY_BYTES,
+    Answer,
+    Fields,
+    Request,
+    errors,
+    parsed_body,
+    refusal,
+)
+from strongroom.errors import (
+    AuthenticationError,
+    FormatError,
+    NotFoundError,
+    StrongroomError,
+    UsageError,
+)
+from strongroom.eventlog import events_of_service_keys as events
+from strongroom.eventlog.base import Event
+from strongroom.eventlog.throttled import Throttle
+from strongroom.services.service_keys.by import By
+from strongroom.services.service_keys.tokens import Caller
+
+_log = logging.getLogger("strongroom.web.vault")
+
+TABLE = Table((*system.ROUTES, *tokens.ROUTES, *approle.ROUTES, *transit.ROUTES, *kv.ROUTES))
+"""All routes; the tests go through them."""
+_PREFIX = "/v1/"
+_OPERATIONS = {"GET": "read", "HEAD": "read", "POST": "write", "PUT": "write"} | {
+    protocol.LIST: "list",
+    "DELETE": "delete",
+    "PATCH": "patch",
+}
+_OWN = ("sys", "auth/token")
+_MAX_PATH = 1024
+_MAX_PARAMETERS = 20
+_RETRY = b"5"
+
+
+class _Done(NamedTuple):
+    """An answer, and the event that must be durable before it is sent."""
+
+    answer: Answer
+    event: Event | None
+
+
+class Door:
+    """The application.
+
+    Args:
+        services: The node.
+        limits: How many calls are worked on at once, and wait.
+    """
+
+    def __init__(self, services: VaultServices, limits: LaneLimits | None = None) -> None:
+        self._services = services
+        self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048))
+        self._body = feed.BodyLimits(idle_s=30.0, least_bytes=0, whole_s=30.0)
+        self._recorder = Recorder(services.events.append)
+        self._strangers = Throttle(services.clock)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request."""
+        tap: BodyTap = scope["extensions"][EXTENSION]["tap"]
+        headers: list[tuple[bytes, bytes]] = []
+        try:
+            request = await self._read(scope, receive, tap)
+            done = await self._lane.run(tap.peer, partial(self._do, request), lambda: tap.is_gone)
+            if done.event is not None:
+                await self._recorder.write(done.event)
+            answer = done.answer
+        except ClientGoneError:
+            answer = errors(408)  # the client has left, so this answer is never sent
+        except BusyError:
+            answer = errors(429, "too many calls at once; come again in some seconds")
+            headers = [(b"retry-after", _RETRY)]
+        except StrongroomError as error:
+            answer = _refused(error)
+        await _send(send, answer, headers, with_body=scope["method"] != "HEAD")
+
+    async def _read(self, scope: Mapping[str, Any], receive: Any, tap: BodyTap) -> Request:
+        headers = dict(scope["headers"])
+        operation = _OPERATIONS.get(scope["method"], "")
+        query = _query(scope["query_string"])
+        if operation == "read" and query.get("list", "").lower() == "true":
+            operation = "list"
+        path = scope["path"]
+        if not operation or not path.startswith(_PREFIX) or len(path) > _MAX_PATH:
+            raise NotFoundError("no such path")
+        namespace = headers.get(b"x-vault-namespace", b"").strip(b"/ ")
+        if namespace not in {b"", b"root"}:
+            raise UsageError("there are no namespaces")
+        body = await feed.BodyFeed(receive, self._body, tap).collect(MAX_BODY_BYTES)
+        return Request(
+            operation,
+            path.removeprefix(_PREFIX).strip("/"),
+            query,
+            body,
+            headers.get(b"content-type", b"").decode("latin-1"),
+            _token_of(headers),
+            headers.get(b"x-vault-wrap-ttl", b"").decode("latin-1").strip(),
+            str((scope.get("client") or ("",))[0]),
+        )
+
+    # ---- in a thread -----------------------------------------------------------------------------
+
+    def _do(self, request: Request) -> _Done:
+        noted: list[Event] = []
+        written: list[Event] = []
+
+        def record(event: Event) -> None:
+            self._services.events.append([event])
+            written.append(event)
+
+        by = By("service:nobody", "", record, noted.append)
+        try:
+            caller = self._caller(request)
+            if caller is not None:
+                by = replace(by, actor=caller.actor, accessor=caller.token.id)
+            answer = self._answer(request, by, caller)
+        except StrongroomError as error:
+            return _Done(_refused(error), self._told(request, by, error, [*written, *noted]))
+        except Exception:  # noqa: BLE001 whatever it is, the call has its event and the client an answer
+            _log.exception("unexpected error")
+            failed = StrongroomError("unexpected")
+            event = self._told(request, by, failed, [*written, *noted], status=500)
+            return _Done(errors(500, "internal error"), event)
+        return _Done(answer, noted[0] if noted and not written else None)
+
+    def _told(
+        self,
+        request: Request,
+        by: By,
+        error: StrongroomError,
+        there: list[Event],
+        *,
+        status: int = 0,
+    ) -> Event | None:
+        """The event of a call that was refused, unless it has one."""
+        if there:
+            return there[0] if there[0].id in _NOTED else None
+        if by.accessor:
+            return events.service_call_refused(
+                by.actor,
+                request.path[:_MAX_PATH],
+                request.operation,
+                status=status or _refused(error).code(),
+                accessor=by.accessor,
+            )
+        if not isinstance(error, AuthenticationError):
+            return None
+        held_back = self._strangers.turn()
+        if held_back is None:
+            return None
+        return events.service_stranger_refused(
+            reason=error.message, peer=request.peer, held_back=held_back
+        )
+
+    def _caller(self, request: Request) -> Caller | None:
+        """The caller; None on a path that is open to all, and that never looks at a token."""
+        if self._is_open(request):
+            return None
+        return self._services.service_tokens.admit(request.token)
+
+    def _is_open(self, request: Request) -> bool:
+        found = TABLE.find("sys", request.operation, request.path)
+        if found is not None:
+            return found[0].is_open
+        return request.path.startswith("auth/") and request.path.endswith("/login")
+
+    def _answer(self, request: Request, by: By, caller: Caller | None) -> Answer:
+        route, call = self._routed(request, by, caller)
+        if not route.is_open:
+            route.check(call.caller, call)
+        answer = route.handle(call)
+        if (request.wrap_ttl and not route.is_open) or (
+            request.wrap_ttl and route.pattern == "login"
+        ):
+            ttl_s = seconds(request.wrap_ttl, "X-Vault-Wrap-TTL")
+            if ttl_s and answer.code() < 300:
+                return system.wrapped(answer, call, ttl_s)
+        return answer
+
+    def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
+        mount, rest, engine = None, request.path, "sys"
+        if not any(f"{request.path}/".startswith(f"{own}/") for own in _OWN):
+            mount, rest = self._services.service_mounts.find(request.path)
+            engine = mount.kind
+        found = TABLE.find(engine, request.operation, rest)
+        if found is None:
+            if TABLE.knows(engine, rest):
+                raise _NotSupportedError("unsupported operation")
+            raise NotFoundError(f"unsupported path {request.path[:128]!r}")
+        route, parts = found
+        fields = Fields(parsed_body(request))
+        return route, Call(self._services, request, by, caller, parts, fields, mount)
+
+
+class _NotSupportedError(StrongroomError):
+    """The path is known, and not for this method."""
+
+
+_NOTED = frozenset(
+    {events.SERVICE_KEY_USED, events.SERVICE_SECRET_READ, events.SERVICE_ACCESS_READ}
+)
+
+
+def create_app(services: VaultServices, limits: LaneLimits | None = None) -> Outer:
+    """The application over one node's services, with the layer that all answers of the house go through."""
+    return Outer(Door(services, limits), Drain(seconds=5.0, most_bytes=64 * 1024 * 1024))
+
+
+def _refused(error: StrongroomError) -> Answer:
+    if isinstance(error, _NotSupportedError):
+        return errors(405, "1 error occurred:\n\t* unsupported operation\n\n")
+    answer = refusal(error)
+    if answer.code() == 503:
+        _log.error("refused: %s", error)
+    return answer
+
+
+def _token_of(headers: Mapping[bytes, bytes]) -> SecretBytes:
+    token = headers.get(b"x-vault-token", b"")
+    if not token:
+        scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+        token = rest.strip() if scheme.lower() == b"bearer" else b""
+    return SecretBytes(token)
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            raw.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS
+        )
+    except ValueError:
+        raise FormatError(f"a query has at most {_MAX_PARAMETERS} parameters") from None
+    return dict(pairs)
+
+
+async def _send(
+    send: Any, answer: Answer, headers: list[tuple[bytes, bytes]], *, with_body: bool
+) -> None:
+    body = answer.body()
+    start = {
+        "type": "http.response.start",
+        "status": answer.code(),
+        "headers": [
+            *([(b"content-type", b"application/json")] if body else []),
+            *([(b"content-length", str(len(body)).encode())] if answer.code() != 204 else []),
+            *headers,
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body if with_body else b""})

@@ -1,0 +1,151 @@
+"""Routes of the door: what a call of an operation at a path does, and what its caller must be allowed."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom.access.acl import Capability
+from strongroom.doors.vault.wire import Answer, Fields, Request
+from strongroom.errors import PermissionDeniedError
+from strongroom.repository.service_rows import ServiceMountRow
+from strongroom.services.service_keys.by import By
+from strongroom.services.service_keys.tokens import Caller
+
+if TYPE_CHECKING:
+    from strongroom.doors.vault.ports import VaultServices
+
+_BY_OPERATION = {
+    "read": Capability.READ,
+    "list": Capability.LIST,
+    "write": Capability.UPDATE,
+    "patch": Capability.PATCH,
+    "delete": Capability.DELETE,
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call on its way to its handler.
+
+    Attributes:
+        by: The caller, for the services and their events.
+        known: The caller with its token; None on a route that is open to all.
+        parts: The segments of the path, by the names of the route's pattern.
+        mount: The mount below which the path lies; None for the system's own paths.
+    """
+
+    services: "VaultServices"
+    request: Request
+    by: By
+    known: Caller | None
+    parts: Mapping[str, str]
+    fields: Fields
+    mount: ServiceMountRow | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """The caller of a route that is not open.
+
+        Raises:
+            PermissionDeniedError: The call has none.
+        """
+        if self.known is None:
+            raise PermissionDeniedError("permission denied")
+        return self.known
+
+    @property
+    def at(self) -> ServiceMountRow:
+        """The mount of a route below one.
+
+        Raises:
+            PermissionDeniedError: The call has none.
+        """
+        if self.mount is None:
+            raise PermissionDeniedError("permission denied")
+        return self.mount
+
+
+Handle = Callable[[Call], Answer]
+Exists = Callable[[Call], bool]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the door.
+
+    Attributes:
+        engine: `sys` for paths of the system, or the kind of the mount below which the pattern begins.
+        operation: The operation.
+        pattern: Segments; `{name}` is one of any text, `{name*}` at the end is any rest.
+        is_open: Whether a call needs no token.
+        sudo: Whether the caller needs the capability `sudo` as well.
+        exists: For writes that may make something: whether it is there; then the caller needs `update`, else `create`.
+    """
+
+    engine: str
+    operation: str
+    pattern: str
+    handle: Handle
+    is_open: bool = False
+    sudo: bool = False
+    exists: Exists | None = None
+
+    @property
+    def name(self) -> str:
+        """How the route is called in tests and events."""
+        return f"{self.engine} {self.operation} {self.pattern}"
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The parts of a path that fits; None if it does not."""
+        wanted, given = self.pattern.split("/"), path.split("/")
+        is_long = wanted[-1].endswith("*}")
+        if len(given) < len(wanted) or (len(given) > len(wanted) and not is_long):
+            return None
+        if is_long:
+            given = [*given[: len(wanted) - 1], "/".join(given[len(wanted) - 1 :])]
+        parts: dict[str, str] = {}
+        for one, other in zip(wanted, given, strict=True):
+            if one.startswith("{"):
+                if not other and not one.endswith("*}"):
+                    return None
+                parts[one[1:-1].rstrip("*")] = other
+            elif one != other:
+                return None
+        return parts
+
+    def check(self, caller: Caller, call: Call) -> None:
+        """Refuse a caller whose policies do not allow the call.
+
+        Raises:
+            PermissionDeniedError: The policies do not allow the call.
+        """
+        path, needed = call.request.path, _BY_OPERATION[self.operation]
+        if self.operation == "list":
+            path = f"{path}/"
+        if self.exists is not None and not self.exists(call):
+            needed = Capability.CREATE
+        may = caller.acl.capabilities(path)
+        if self.operation == "list" and Capability.DENY not in may:
+            may |= caller.acl.capabilities(call.request.path)
+        if needed not in may or (self.sudo and Capability.SUDO not in may):
+            raise PermissionDeniedError("1 error occurred:\n\t* permission denied\n\n")
+
+
+class Table:
+    """All routes, found by engine, operation and path."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+
+    def find(self, engine: str, operation: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        """The first route that fits, and the parts of the path."""
+        for route in self.routes:
+            if route.engine == engine and route.operation == operation:
+                parts = route.match(path)
+                if parts is not None:
+                    return route, parts
+        return None
+
+    def knows(self, engine: str, path: str) -> bool:
+        """Whether the path has a route of any operation."""
+        return any(one.engine == engine and one.match(path) is not None for one in self.routes)

@@ -1,0 +1,131 @@
+"""Serves the Vault door from a thread of its own: HTTPS where a certificate is configured, plain HTTP on loopback only."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from strongroom.doors.http import server as http
+from strongroom.doors.http.https import HttpsListener
+from strongroom.doors.http.protocol import Connections
+from strongroom.doors.http.settings import WebSettings
+from strongroom.doors.vault.app import create_app
+from strongroom.doors.vault.ports import VaultServices
+from strongroom.doors.vault.protocol import VaultProtocol
+from strongroom.errors import ConflictError, NotFoundError, StateError
+from strongroom.services.configuration import https_material
+from strongroom.system import disk, hosts
+from strongroom.system.compat import override
+
+STARTED_S = 30.0
+STOPPED_S = 15.0
+MOST_CONNECTIONS = 1000
+
+
+@contextmanager
+def serving(node: VaultServices, host: str, port: int) -> Iterator[str]:
+    """Serve until the end of the block; gives the base URL, at which connections are accepted.
+
+    Args:
+        node: The node.
+        host: An address; without a certificate one of loopback.
+        port: 0 picks a free one.
+
+    Raises:
+        UsageError: There is no certificate, and the host is not loopback.
+        ConflictError: The port is taken.
+        StateError: The certificate cannot be used, or the host is none.
+    """
+    if _has_certificate(node):
+        bound = _bound(host, port)
+        tls = HttpsListener(node, bound)
+        stop = node.configuration.on_restart(tls.reload)
+    else:
+        bound, tls, stop = http.listen(host, port), None, _nothing
+    try:
+        with bound, _running(node, bound, tls) as url:
+            yield url
+    finally:
+        stop()
+
+
+@contextmanager
+def _running(node: VaultServices, bound: socket.socket, tls: HttpsListener | None) -> Iterator[str]:
+    server = _Server(node, bound, tls)
+    thread = threading.Thread(target=server.serve_until_told, name="vault", daemon=True)
+    thread.start()
+    try:
+        yield server.url_when_ready()
+    finally:
+        server.should_exit = True
+        thread.join(STOPPED_S)
+
+
+class _Server(http.BoundedServer):
+    def __init__(
+        self, node: VaultServices, bound: socket.socket, tls: HttpsListener | None
+    ) -> None:
+        settings = WebSettings(connections=Connections(MOST_CONNECTIONS))
+        config = http.config_of(create_app(node), settings, VaultProtocol)
+        super().__init__(config, lambda _: None, tls, settings.connections)
+        self._bound, self._is_https = bound, tls is not None
+        self._settled = threading.Event()
+        self._fault: BaseException | None = None
+
+    def serve_until_told(self) -> None:
+        """Run in a thread."""
+        try:
+            self.run(sockets=[] if self._is_https else [self._bound])
+        except BaseException as error:  # noqa: BLE001 told by the thread that waits for it
+            self._fault = error
+        finally:
+            self._settled.set()
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.servers:
+            self.should_exit = True
+        self._settled.set()
+
+    def url_when_ready(self) -> str:
+        """The base URL, when connections are accepted.
+
+        Raises:
+            StateError: The door could not be opened.
+        """
+        self._settled.wait(STARTED_S)
+        if self._fault is not None or self.should_exit or not self.started:
+            raise StateError(
+                "the Vault door could not be opened", hint="the log says more"
+            ) from self._fault
+        address, port = self._bound.getsockname()[:2]
+        scheme = "https" if self._is_https else "http"
+        return f"{scheme}://{hosts.bracketed(address)}:{port}"
+
+
+def _has_certificate(node: VaultServices) -> bool:
+    try:
+        node.configuration.open_secret(https_material.CERTIFICATE)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConflictError(
+            f"cannot listen on {hosts.bracketed(host)}:{port}: {disk.reason(error)}",
+            hint=disk.hint_for(error, "choose another --vault-port"),
+        ) from error
+    return bound
+
+
+def _nothing() -> None:
+    """Stop nothing."""

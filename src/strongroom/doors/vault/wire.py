@@ -1,0 +1,297 @@
+"""Requests and answers of Vault's interface as values: bodies, durations, errors and their status codes."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    AuthenticationError,
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    PermissionDeniedError,
+    StateError,
+    StrongroomError,
+    UsageError,
+)
+from strongroom.ids import new_id
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 32
+MAX_FIELDS = 1000
+_FORM = "application/x-www-form-urlencoded"
+_INSIDE = "the installation cannot do this now; its log says more"
+_STATUS: tuple[tuple[type[StrongroomError], int], ...] = (
+    (NotFoundError, 404),
+    (AuthenticationError, 403),
+    (PermissionDeniedError, 403),
+    (UsageError, 400),
+    (ConflictError, 400),
+    (StateError, 400),
+    (IntegrityError, 400),
+    (FormatError, 400),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request whose body was read.
+
+    Attributes:
+        operation: `read`, `list`, `write`, `patch` or `delete`.
+        path: The path behind `/v1/`, without slashes at its ends.
+        token: The caller's token; empty without one.
+        wrap_ttl: For how long the answer shall wait for another reader, as the client wrote it; empty for no such wish.
+    """
+
+    operation: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes = field(repr=False)
+    content_type: str
+    token: SecretBytes
+    wrap_ttl: str = ""
+    peer: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of a handler.
+
+    Attributes:
+        data: The member `data`; None for none, and with nothing else the answer is empty (204).
+        auth: The member `auth`, of sign-ins.
+        whole: A whole body in place of the usual members.
+        status: Another status than 200 or 204.
+        beside: Members of the body beside `data`, which older clients read there.
+    """
+
+    data: Mapping[str, object] | None = field(default=None, repr=False)
+    auth: Mapping[str, object] | None = field(default=None, repr=False)
+    wrap_info: Mapping[str, object] | None = field(default=None, repr=False)
+    whole: Mapping[str, object] | bytes | None = field(default=None, repr=False)
+    status: int = 0
+    warnings: tuple[str, ...] = ()
+    beside: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    def code(self) -> int:
+        """The status of the answer."""
+        if self.status:
+            return self.status
+        empty = self.data is None and self.auth is None and self.whole is None
+        return 204 if empty and self.wrap_info is None and not self.warnings else 200
+
+    def body(self) -> bytes:
+        """The bytes of the answer; empty with 204."""
+        if self.code() == 204:
+            return b""
+        if isinstance(self.whole, bytes):
+            return self.whole
+        if self.whole is not None:
+            return rendered(self.whole)
+        return rendered(
+            {
+                **self.beside,
+                "request_id": new_id(),
+                "lease_id": "",
+                "renewable": False,
+                "lease_duration": 0,
+                "data": self.data,
+                "wrap_info": self.wrap_info,
+                "warnings": list(self.warnings) or None,
+                "auth": self.auth,
+            }
+        )
+
+
+def rendered(value: object) -> bytes:
+    """A value as JSON."""
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def refusal(error: StrongroomError) -> Answer:
+    """The answer for an error; what is wrong inside the installation is nobody's business outside."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return errors(status, error.with_hint if kind is StateError else error.message)
+    return errors(503, _INSIDE)
+
+
+def errors(status: int, *messages: str) -> Answer:
+    """An answer with messages."""
+    return Answer(whole={"errors": list(messages)}, status=status)
+
+
+def parsed_body(request: Request) -> dict[str, Any]:
+    """The members of a request's body: JSON, or the form that older clients post.
+
+    Raises:
+        FormatError: The body is neither, or too deep or too wide.
+    """
+    if not request.body.strip():
+        return {}
+    # curl says that JSON is a form unless it is told otherwise, and everybody lets it
+    is_json = request.body.lstrip().startswith(b"{")
+    if request.content_type.partition(";")[0].strip().lower() == _FORM and not is_json:
+        try:
+            pairs = parse_qsl(
+                request.body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS
+            )
+        except ValueError:
+            raise FormatError("error parsing the form") from None
+        return dict(pairs)
+    try:
+        found = json.loads(request.body, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise FormatError("error parsing JSON") from None
+    if not isinstance(found, dict):
+        raise FormatError("error parsing JSON: no object")
+    _check_depth(found)
+    return found
+
+
+def _no_number(_: str) -> None:
+    raise ValueError
+
+
+def _check_depth(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise FormatError("error parsing JSON: too deep")
+
+
+class Fields:
+    """The members of a body, each taken by its type; forms have texts only, so a text may stand for a number or a truth."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self.members = members
+
+    def __contains__(self, name: str) -> bool:
+        return self.members.get(name) is not None
+
+    def text(self, name: str, default: str = "") -> str:
+        """A text.
+
+        Raises:
+            UsageError: The member is no text.
+        """
+        found = self.members.get(name)
+        if found is None:
+            return default
+        if isinstance(found, bool) or not isinstance(found, str | int):
+            raise UsageError(f"{name} should be a text")
+        return str(found)
+
+    def number(self, name: str, default: int = 0) -> int:
+        """A whole number.
+
+        Raises:
+            UsageError: The member is no whole number from 0.
+        """
+        found = self.members.get(name)
+        if found is None or found == "":
+            return default
+        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 16:
+            return int(found)
+        if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < 2**53:
+            raise UsageError(f"{name} should be a whole number")
+        return found
+
+    def number_if(self, name: str) -> int | None:
+        """A whole number; None where the member is missing."""
+        return self.number(name) if name in self else None
+
+    def truth(self, name: str, *, default: bool = False) -> bool:
+        """True or false.
+
+        Raises:
+            UsageError: The member is neither.
+        """
+        found = self.members.get(name)
+        if found is None or found == "":
+            return default
+        words = {"true": True, "1": True, "false": False, "0": False}
+        if isinstance(found, str) and found.lower() in words:
+            return words[found.lower()]
+        if not isinstance(found, bool):
+            raise UsageError(f"{name} should be true or false")
+        return found
+
+    def truth_if(self, name: str) -> bool | None:
+        """True or false; None where the member is missing."""
+        return self.truth(name) if name in self else None
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts, or a text with commas.
+
+        Raises:
+            UsageError: The member is neither.
+        """
+        found = self.members.get(name)
+        if found is None:
+            return []
+        if isinstance(found, str):
+            return [one.strip() for one in found.split(",") if one.strip()]
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise UsageError(f"{name} should be a list of texts")
+        return found
+
+    def numbers(self, name: str) -> list[int]:
+        """A list of whole numbers, or a text with commas.
+
+        Raises:
+            UsageError: The member is neither.
+        """
+        found = self.members.get(name)
+        listed = found.split(",") if isinstance(found, str) else found if found is not None else []
+        if not isinstance(listed, list):
+            raise UsageError(f"{name} should be a list of whole numbers")
+        return [Fields({name: one}).number(name) for one in listed]
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """An object, or the text of one in JSON.
+
+        Raises:
+            UsageError: The member is neither.
+        """
+        found = self.members.get(name)
+        if isinstance(found, str):
+            try:
+                found = json.loads(found)
+            except (ValueError, RecursionError):
+                raise UsageError(f"{name} should be an object") from None
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            raise UsageError(f"{name} should be an object")
+        return found
+
+    def data(self, name: str) -> bytes:
+        """Bytes, from base64; empty where the member is missing.
+
+        Raises:
+            UsageError: The member is no base64.
+        """
+        found = self.members.get(name)
+        if found is None:
+            return b""
+        if not isinstance(found, str):
+            raise UsageError(f"{name} should be a text in base64")
+        try:
+            return base64.b64decode(found, validate=True)
+        except (binascii.Error, ValueError):
+            raise UsageError(f"failed to base64-decode {name}") from None

@@ -1,0 +1,121 @@
+"""The catalogue of events about service keys, secrets of services, and the programs that use them (C-23).
+
+As in `eventlog.events`: an event is made by its function only, and never carries a key, a value or a token
+(service-keys.md 5.3). A call through
+a door leaves exactly one of these events; a caller without a valid token is only counted between two of them.
+"""
+
+from strongroom.eventlog import fitting
+from strongroom.eventlog.base import Detail, Event
+
+SERVICE_KEY_CHANGED = "SERVICE_KEY_CHANGED"
+SERVICE_KEY_USED = "SERVICE_KEY_USED"
+SERVICE_KEYS_RESEALED = "SERVICE_KEYS_RESEALED"
+SERVICE_SECRET_CHANGED = "SERVICE_SECRET_CHANGED"  # noqa: S105 the name of an event, as all below
+SERVICE_SECRET_READ = "SERVICE_SECRET_READ"  # noqa: S105
+SERVICE_ACCESS_CHANGED = "SERVICE_ACCESS_CHANGED"
+SERVICE_ACCESS_READ = "SERVICE_ACCESS_READ"
+SERVICE_CALL_REFUSED = "SERVICE_CALL_REFUSED"
+SERVICE_STRANGER_REFUSED = "SERVICE_STRANGER_REFUSED"
+
+
+def service_key_changed(
+    actor: str, key: str, operation: str, *, version: int, accessor: str
+) -> Event:
+    """A service key was made, rotated, disabled, scheduled for deletion or the like; `version` is its latest."""
+    return _event(
+        SERVICE_KEY_CHANGED,
+        actor,
+        key=key,
+        operation=operation,
+        version=version,
+        accessor=accessor,
+    )
+
+
+def service_key_used(
+    actor: str, key: str, operation: str, *, version: int, count: int, accessor: str
+) -> Event:
+    """A service key encrypted, decrypted, signed or the like `count` values; `version` is the newest that did."""
+    return _event(
+        SERVICE_KEY_USED,
+        actor,
+        key=key,
+        operation=operation,
+        version=version,
+        count=count,
+        accessor=accessor,
+    )
+
+
+def service_keys_resealed(actor: str, *, keys: int, values: int, mek_id: str) -> Event:
+    """Service keys and secrets were brought under the active MEK; both are counts of versions."""
+    return _event(SERVICE_KEYS_RESEALED, actor, keys=keys, values=values, mek_id=mek_id)
+
+
+def service_secret_changed(
+    actor: str, path: str, operation: str, *, version: int, accessor: str
+) -> Event:
+    """A secret of a service was written, deleted, destroyed or the like; `version` is the one concerned, 0 for all."""
+    return _event(
+        SERVICE_SECRET_CHANGED,
+        actor,
+        path=path,
+        operation=operation,
+        version=version,
+        accessor=accessor,
+    )
+
+
+def service_secret_read(
+    actor: str, path: str, operation: str, *, version: int, accessor: str
+) -> Event:
+    """A secret of a service, or what is known of it, was given out; `version` is 0 where there was no value."""
+    return _event(
+        SERVICE_SECRET_READ,
+        actor,
+        path=path,
+        operation=operation,
+        version=version,
+        accessor=accessor,
+    )
+
+
+def service_access_changed(actor: str, what: str, operation: str, *, accessor: str) -> Event:
+    """A token, role, secret id, policy or mount was made, changed or ended; `what` names it."""
+    return _event(SERVICE_ACCESS_CHANGED, actor, what=what, operation=operation, accessor=accessor)
+
+
+def service_access_read(actor: str, what: str, operation: str, *, accessor: str) -> Event:
+    """A caller looked at tokens, roles, policies or mounts."""
+    return _event(SERVICE_ACCESS_READ, actor, what=what, operation=operation, accessor=accessor)
+
+
+def service_call_refused(
+    actor: str, what: str, operation: str, *, status: int, accessor: str
+) -> Event:
+    """A call with a valid token did not do what it asked for; `status` is that of the answer."""
+    return _event(
+        SERVICE_CALL_REFUSED,
+        actor,
+        what=what,
+        operation=operation,
+        status=status,
+        accessor=accessor,
+    )
+
+
+def service_stranger_refused(*, reason: str, peer: str, held_back: int) -> Event:
+    """A caller without a valid token, or with a wrong secret id, was refused.
+
+    `held_back` counts the refusals since the last such event, which strangers cannot make more often than once a minute.
+    """
+    return _event(SERVICE_STRANGER_REFUSED, "system", reason=reason, peer=peer, held_back=held_back)
+
+
+def _event(event_id: str, actor: str, **details: Detail) -> Event:
+    fitted = {
+        name: fitting.text(value) if isinstance(value, str) else value
+        for name, value in details.items()
+    }
+    return Event(event_id, fitting.text(actor), fitted)

@@ -1,0 +1,285 @@
+"""Tokens of services: made, checked, renewed, revoked; a token's secret is returned once, and only its hash stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from strongroom.access import acl, service_tokens
+from strongroom.access.acl import Acl, Capability
+from strongroom.clock import Clock, format_utc, parse_utc
+from strongroom.crypto.secret import SecretBytes
+from strongroom.errors import (
+    AuthenticationError,
+    PermissionDeniedError,
+    UsageError,
+)
+from strongroom.ids import new_id
+from strongroom.repository.service_rows import ServiceTokenRow
+from strongroom.repository.unit_of_work import Repository, Transaction
+from strongroom.service_keys.model import check_name
+from strongroom.services.service_keys import policies
+from strongroom.services.service_keys.by import By
+
+_SWEEP = 500
+MAX_POLICIES = 100
+MAX_METADATA = 64
+
+
+class Caller(NamedTuple):
+    """A program with a valid token, and what it may do."""
+
+    token: ServiceTokenRow
+    acl: Acl
+
+    @property
+    def actor(self) -> str:
+        """The name in events."""
+        return f"service:{self.token.name}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A token as its maker wants it.
+
+    Attributes:
+        policies: Names; empty takes those of the maker.
+        ttl_s: How long it lives, and by how much a renewal prolongs it; 0 is the default.
+        max_ttl_s: The longest it lives with all renewals; 0 is the installation's.
+        period_s: The token lives for this after each renewal, with no end; 0 without one.
+        uses: How often it can be used; 0 is any number.
+        is_orphan: Whether the token stays when its maker ends.
+        with_default: Whether the token has the policy `default` as well.
+    """
+
+    name: str = "token"
+    policies: Sequence[str] = ()
+    ttl_s: int = 0
+    max_ttl_s: int = 0
+    period_s: int = 0
+    uses: int = 0
+    renewable: bool = True
+    is_orphan: bool = False
+    with_default: bool = True
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    origin: str = "auth/token/create"
+    never_expires: bool = False
+
+
+class Made(NamedTuple):
+    """A new token, with its secret."""
+
+    token: ServiceTokenRow
+    secret: SecretBytes
+
+
+class ServiceTokensService:
+    """The use cases of tokens."""
+
+    def __init__(self, repository: Repository, clock: Clock) -> None:
+        self._repository = repository
+        self._clock = clock
+
+    # ---- who asks --------------------------------------------------------------------------------
+
+    def admit(self, secret: SecretBytes) -> Caller:
+        """The caller of a token.
+
+        Raises:
+            AuthenticationError: No valid token has that secret.
+        """
+        if not 0 < len(secret) <= service_tokens.MAX_CHARACTERS:
+            raise AuthenticationError("permission denied")
+        with self._repository.reading() as tx:
+            token = tx.service_tokens.find_by_hash(service_tokens.hash_of(secret))
+            if token is None or self._has_ended(token):
+                raise AuthenticationError("permission denied")
+            caller = Caller(token, policies.acl_of(tx, token.policies))
+        if token.uses_left:
+            self._use_once(token)
+        return caller
+
+    def _use_once(self, token: ServiceTokenRow) -> None:
+        with self._repository.transaction() as tx:
+            if not tx.service_tokens.use_once(token):
+                raise AuthenticationError("permission denied")
+            if token.uses_left == 1:
+                self._end(tx, token)
+
+    # ---- making ----------------------------------------------------------------------------------
+
+    def create(self, by: By, wanted: Wanted, maker: Caller | None = None) -> Made:
+        """Make a token.
+
+        Args:
+            by: The caller.
+            wanted: The token.
+            maker: The token that makes it; None for a command or a sign-in.
+
+        Raises:
+            PermissionDeniedError: The maker has not all of the wanted policies.
+            UsageError: A name, a time or a number is not possible.
+        """
+        secret = service_tokens.new_token()
+        row = self._new(wanted, maker, service_tokens.hash_of(secret))
+        with self._repository.transaction() as tx:
+            for old in tx.service_tokens.expired(format_utc(self._clock.now()), _SWEEP):
+                self._end(tx, old)
+            tx.service_tokens.insert(row)
+            by.access_changed(f"{wanted.origin} {row.id}", "create a token")
+        return Made(row, secret)
+
+    def _new(self, wanted: Wanted, maker: Caller | None, secret_hash: str) -> ServiceTokenRow:
+        names = self._policies(wanted, maker)
+        now = self._clock.now()
+        expires = self._first_end(wanted, names, now)
+        return ServiceTokenRow(
+            id=new_id(),
+            secret_hash=secret_hash,
+            parent_id="" if maker is None or wanted.is_orphan else maker.token.id,
+            name=_shown_name(wanted.name),
+            origin=wanted.origin,
+            created_at=format_utc(now),
+            expires_at=None if expires is None else format_utc(expires),
+            policies=names,
+            metadata=_checked_metadata(wanted.metadata),
+            ttl_s=0 if expires is None else int((expires - now).total_seconds()),
+            max_ttl_s=wanted.max_ttl_s,
+            period_s=wanted.period_s,
+            uses_left=wanted.uses,
+            renewable=wanted.renewable and expires is not None,
+        )
+
+    def _policies(self, wanted: Wanted, maker: Caller | None) -> list[str]:
+        names = [check_name(one.lower()) for one in wanted.policies]
+        if not names and maker is not None:
+            names = list(maker.token.policies)
+        if acl.ROOT in names:
+            if maker is not None and not maker.acl.is_root:
+                raise PermissionDeniedError(
+                    "root tokens may not be created without parent token being root"
+                )
+            return [acl.ROOT]
+        if wanted.with_default:
+            names.append(acl.DEFAULT)
+        if maker is not None and not _may_give(maker, names):
+            raise PermissionDeniedError("child policies must be subset of parent")
+        if len(names) > MAX_POLICIES:
+            raise UsageError(f"a token has at most {MAX_POLICIES} policies")
+        return sorted(set(names))
+
+    def _first_end(self, wanted: Wanted, names: list[str], now: datetime) -> datetime | None:
+        if wanted.period_s:
+            return now + timedelta(seconds=wanted.period_s)
+        if wanted.never_expires or (
+            acl.ROOT in names and not wanted.ttl_s and not wanted.max_ttl_s
+        ):
+            return None
+        most = [service_tokens.MAX_TTL, *_spans(wanted.max_ttl_s)]
+        return now + min([*(_spans(wanted.ttl_s) or [service_tokens.DEFAULT_TTL]), *most])
+
+    # ---- looking ---------------------------------------------------------------------------------
+
+    def of_secret(self, secret: SecretBytes) -> ServiceTokenRow:
+        """The token of a secret.
+
+        Raises:
+            PermissionDeniedError: No valid token has that secret.
+        """
+        with self._repository.reading() as tx:
+            token = tx.service_tokens.find_by_hash(service_tokens.hash_of(secret))
+        if token is None or self._has_ended(token):
+            raise PermissionDeniedError("bad token")
+        return token
+
+    def of_accessor(self, accessor: str) -> ServiceTokenRow:
+        """The token of an accessor.
+
+        Raises:
+            UsageError: No token has it; Vault answers so.
+        """
+        with self._repository.reading() as tx:
+            token = tx.service_tokens.find(accessor)
+        if token is None or self._has_ended(token):
+            raise UsageError("invalid accessor")
+        return token
+
+    def list(self) -> list[ServiceTokenRow]:
+        """All tokens that are valid, without their secrets and without an event."""
+        with self._repository.reading() as tx:
+            return [one for one in tx.service_tokens.list() if not self._has_ended(one)]
+
+    def left_s(self, token: ServiceTokenRow) -> int:
+        """For how many seconds a token is valid still; 0 for one without an end."""
+        if token.expires_at is None:
+            return 0
+        return max(0, int((parse_utc(token.expires_at) - self._clock.now()).total_seconds()))
+
+    # ---- changing --------------------------------------------------------------------------------
+
+    def renew(self, by: By, token: ServiceTokenRow, increment_s: int = 0) -> ServiceTokenRow:
+        """Prolong a token, as far as its maker allowed that.
+
+        Raises:
+            UsageError: The token cannot be renewed.
+        """
+        if not token.renewable:
+            raise UsageError("lease is not renewable")
+        now = self._clock.now()
+        end = now + timedelta(seconds=token.period_s or increment_s or token.ttl_s)
+        if not token.period_s:
+            longest = min([service_tokens.MAX_TTL, *_spans(token.max_ttl_s)])
+            end = min(end, parse_utc(token.created_at) + longest)
+        with self._repository.transaction() as tx:
+            changed = tx.service_tokens.update(token.id, expires_at=format_utc(end))
+            by.access_changed(f"auth/token {token.id}", "renew a token")
+        return changed
+
+    def revoke(self, by: By, token: ServiceTokenRow, *, alone: bool = False) -> None:
+        """End a token, and all that it made.
+
+        Args:
+            by: The caller.
+            token: The token.
+            alone: The tokens that it made stay, and belong to nobody.
+        """
+        with self._repository.transaction() as tx:
+            if alone:
+                for child in tx.service_tokens.children(token.id):
+                    tx.service_tokens.update(child.id, parent_id="")
+            self._end(tx, token)
+            by.access_changed(f"auth/token {token.id}", "revoke a token")
+
+    def _end(self, tx: Transaction, token: ServiceTokenRow) -> None:
+        waiting = [token]
+        while waiting:
+            one = waiting.pop()
+            waiting += tx.service_tokens.children(one.id)
+            tx.service_tokens.delete(one.id)
+
+    def _has_ended(self, token: ServiceTokenRow) -> bool:
+        return token.expires_at is not None and token.expires_at <= format_utc(self._clock.now())
+
+
+def _may_give(maker: Caller, names: list[str]) -> bool:
+    """Whether a maker may give these policies: its own, or any with sudo at the path where tokens are made."""
+    if maker.acl.is_root or maker.acl.allows("auth/token/create", Capability.SUDO):
+        return True
+    return set(names) <= {*maker.token.policies, acl.DEFAULT}
+
+
+def _spans(seconds: int) -> list[timedelta]:
+    return [timedelta(seconds=seconds)] if seconds else []
+
+
+def _shown_name(name: str) -> str:
+    clean = "".join(one if one.isalnum() or one in "._-" else "-" for one in name)[:64]
+    return clean or "token"
+
+
+def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    if len(metadata) > MAX_METADATA or any(
+        len(one) > 512 for pair in metadata.items() for one in pair
+    ):
+        raise UsageError(f"metadata has at most {MAX_METADATA} pairs of at most 512 characters")
+    return dict(metadata)

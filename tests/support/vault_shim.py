@@ -1,0 +1,119 @@
+"""A program named `vault` for other people's tests: `server -config`, init and unseal on a node, and nothing else.
+
+The program makes a node in a temporary folder, opens its Vault door in this process, which those tests kill, and passes
+every request on as it came. The beginning of a Vault, which a node has not, is played here: keys and a root token that are
+handed out, three of five keys that are waited for.
+"""
+
+import http.client
+import json
+import ssl
+import sys
+import tempfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.vault import server as vault
+from strongroom.node import create, opening
+from strongroom.services.service_keys.by import By
+from strongroom.services.service_keys.tokens import Wanted
+from strongroom.system.compat import override
+
+VERSION = "Vault v1.15.6"
+_SHARES = [f"{number:064x}" for number in range(5)]
+_HOP = {"transfer-encoding", "connection", "content-length", "date"}
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    url = root = ""
+    is_initialized = False
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the base class's name
+        """Say nothing."""
+
+    def pass_on(self) -> None:
+        """Answer init and unseal, and pass all else on."""
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        path = urlsplit(self.path).path
+        if path == "/v1/sys/init":
+            self._initialize(body)
+        elif path in {"/v1/sys/unseal", "/v1/sys/seal-status"}:
+            self._say({"sealed": False, "t": 3, "n": 5, "progress": 0, "initialized": True})
+        else:
+            self._forward(body)
+
+    def __getattr__(self, name: str) -> Any:
+        """Serve every method alike; the base class looks for `do_` and the method's name."""
+        if name.startswith("do_"):
+            return self.pass_on
+        raise AttributeError(name)
+
+    def _initialize(self, body: bytes) -> None:
+        if not body:
+            self._say({"initialized": type(self).is_initialized})
+            return
+        type(self).is_initialized = True
+        keys = {"keys": _SHARES, "keys_base64": _SHARES, "root_token": self.root}
+        self._say(keys)
+
+    def _forward(self, body: bytes) -> None:
+        to = urlsplit(self.url)
+        connection = http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
+        connection.request(self.command, self.path, body or None, kept)
+        found = connection.getresponse()
+        content = found.read()
+        self.send_response(found.status)
+        for name, value in found.getheaders():
+            if name.lower() not in _HOP:
+                self.send_header(name, value)
+        self._end(content)
+
+    def _say(self, members: object) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self._end(json.dumps(members).encode())
+
+    def _end(self, content: bytes) -> None:
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+def serve(config: Path) -> None:
+    """Serve by a configuration of Vault's in JSON, until the process is killed."""
+    listener = json.loads(config.read_text())["listener"]["tcp"]
+    host, port = listener["address"].split(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(listener["tls_cert_file"], listener["tls_key_file"])
+    with tempfile.TemporaryDirectory() as folder:
+        create.create_node(folder, "admin", SecretBytes(b"correct horse battery"))
+        node = opening.open_node(folder)
+        made = node.service_tokens.create(By("os:tester"), Wanted(policies=["root"]))
+        _Proxy.root = made.secret.reveal().decode()
+        with vault.serving(node, "127.0.0.1", 0) as _Proxy.url:
+            server = ThreadingHTTPServer((host, int(port)), _Proxy)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.serve_forever()
+
+
+def main() -> int:
+    """Run as `vault`."""
+    if sys.argv[1:] in (["-version"], ["--version"]):
+        sys.stdout.write(f"{VERSION}\n")
+        return 0
+    if sys.argv[1:2] == ["server"] and sys.argv[2].startswith("-config="):
+        serve(Path(sys.argv[2].removeprefix("-config=")))
+        return 0
+    sys.stderr.write("this vault serves, and says its version\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
