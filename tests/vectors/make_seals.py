@@ -27,7 +27,7 @@ PLACES: dict[str, Place] = {
     "asset": places.of_asset(INSTALLATION, SECOND, THIRD),
     "backup-assets": places.of_backup_assets(INSTALLATION, SECOND, THIRD),
     "backup-rmk": places.of_backup_rmk(INSTALLATION, SECOND, THIRD, FOURTH),
-    "by-service-key": places.by_service_key(SECOND, 3, b"orders/17"),
+    "by-service-key": places.of_service_value(SECOND, 3, b"orders/17"),
 }
 KEY = SecretBytes(bytes(range(32)))
 

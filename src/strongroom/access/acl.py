@@ -120,9 +120,8 @@ def _is_segment(wanted: str, given: str) -> bool:
 def _precedence(pattern: str) -> tuple[int, bool, int, int, str]:
     """The rank of a pattern, the highest decides: a later first wildcard, no `*`, fewer `+`, a longer text."""
     plus = [i for i, one in enumerate(pattern) if one == "+" and _is_whole_segment(pattern, i)]
-    first = min(
-        [*plus[:1], *([len(pattern) - 1] if pattern.endswith("*") else [])], default=1 << 30
-    )
+    ends: list[int] = [len(pattern) - 1] if pattern.endswith("*") else []
+    first = min([*plus[:1], *ends], default=1 << 30)
     return first, not pattern.endswith("*"), -len(plus), len(pattern), pattern
 
 

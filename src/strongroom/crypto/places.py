@@ -71,7 +71,7 @@ def of_backup_rmk(installation_id: str, rmk_id: str, backup_id: str, mek_id: str
     return Place(labels.SEAL_BACKUP_RMK, _ids(installation_id, rmk_id, backup_id, mek_id))
 
 
-def by_service_key(key_id: str, version: int, associated: bytes) -> Place:
+def of_service_value(key_id: str, version: int, associated: bytes) -> Place:
     """The place of a value that a service gave, under a version of a service key."""
     return Place(
         labels.SEAL_BY_SERVICE_KEY, (id_bytes(key_id), version.to_bytes(4, "big"), associated)

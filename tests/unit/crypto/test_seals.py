@@ -30,10 +30,12 @@ def makers() -> dict[str, Callable[..., Place]]:
 
 
 def argument(name: str, which: str) -> object:
-    if name in {"base_version", "number"}:
+    if name in {"base_version", "number", "version"}:
         return {"one": 7, "other": 8}[which]
     if name == "sha256":
         return {"one": bytes(32), "other": b"\1" * 32}[which]
+    if name == "associated":
+        return which.encode()
     return which if name == "parameter" else TEXTS[which]
 
 

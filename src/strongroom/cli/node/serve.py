@@ -20,6 +20,7 @@ from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.ports.commands import CommandServices
+    from strongroom.services.configuration.service import ConfigurationService
 
 _log = logging.getLogger("vizportal.Serve")
 
@@ -116,10 +117,9 @@ class _Note:
 def _serve(arguments: argparse.Namespace, session: Session, note: _Note, stack: ExitStack) -> None:
     from strongroom.doors.http import server
 
-    port = arguments.vault_port
-    if port is None:
-        port = session.node.configuration.effective("vault.port")
-    vault = [] if port is None else [_open_vault(session, int(port), stack)]
+    host, held = vault_place(session.node.configuration)
+    port = held if arguments.vault_port is None else arguments.vault_port
+    vault = [] if port is None else [_open_vault(session, host, port, stack)]
 
     def ready(url: str) -> None:
         note.publish(url)
@@ -129,13 +129,25 @@ def _serve(arguments: argparse.Namespace, session: Session, note: _Note, stack: 
     server.run(session.whole_node, arguments.host, arguments.port, ready)
 
 
-def _open_vault(session: Session, port: int, stack: ExitStack) -> str:
-    """Open the door for clients of Vault, until the stack ends; returns its URL."""
+def vault_place(configuration: "ConfigurationService") -> tuple[str, int | None]:
+    """The address and the port of the door for clients of Vault, by the settings; None if there is no such door.
+
+    Raises:
+        StateError: The configuration holds a value that its setting cannot have.
+    """
     from strongroom.config import catalog
+
+    host, port = (
+        catalog.check_held(key, configuration.effective(key))
+        for key in ("vault.host", "vault.port")
+    )
+    return host or "", None if port is None else int(port)
+
+
+def _open_vault(session: Session, host: str, port: int, stack: ExitStack) -> str:
+    """Open the door for clients of Vault, until the stack ends; returns its URL."""
     from strongroom.doors.vault import server
 
-    key = "vault.host"
-    host = catalog.check_held(key, session.node.configuration.effective(key)) or ""
     return stack.enter_context(server.serving(session.whole_node, host, port))
 
 

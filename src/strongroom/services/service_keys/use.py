@@ -342,7 +342,7 @@ def _outcome(use: Callable[[_Opened, _Item], Outcome], key: _Opened, item: _Item
 
 def _encrypted(key: _Opened, item: ToEncrypt) -> Outcome:
     version = versions_of(key.row).for_new(item.version)
-    place = places.by_service_key(key.row.id, version, item.associated)
+    place = places.of_service_value(key.row.id, version, item.associated)
     sealed = seals.seal(key.material(version), place, item.plain.reveal())
     return Outcome(ciphertext.render(version, sealed), version)
 
@@ -350,7 +350,7 @@ def _encrypted(key: _Opened, item: ToEncrypt) -> Outcome:
 def _decrypted(key: _Opened, item: ToDecrypt) -> tuple[int, SecretBytes]:
     given = ciphertext.parse(item.text)
     versions_of(key.row).check_old(given.version)
-    place = places.by_service_key(key.row.id, given.version, item.associated)
+    place = places.of_service_value(key.row.id, given.version, item.associated)
     if len(given.data) < seals.OVERHEAD_BYTES:
         raise UsageError("invalid ciphertext: it is too short")
     material = key.material(given.version)
