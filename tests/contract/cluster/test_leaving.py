@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cli.terminal import streams
+from strongroom.cli.terminal.session import Session
 from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER
 from strongroom.coordination.base import Change
 from strongroom.errors import CoordinationError, StateError
@@ -248,6 +250,19 @@ def test_a_node_that_runs_ends_when_it_is_removed(home: Path, second: Path, run:
             with pytest.raises(CoordinationError, match="NoAuth"):
                 joining.ensure_registered(other, "os:tests")
         assert node.peers.others() == ()
+
+
+def test_a_person_is_asked_first(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings F4: before anything is looked up; whoever says no has changed nothing."""
+    monkeypatch.setattr(streams, "can_ask", lambda: True)
+    asked: list[str] = []
+    monkeypatch.setattr(Session, "confirm", lambda _, question: bool(asked.append(question)))
+    words = ("topology", "remove-nodes", "-n", "node2")
+    said = run("tsm", home, *words)
+    assert said.code == StateError.exit_code
+    assert "nothing was changed" in said.err
+    assert asked == ["node2 will be taken out for good, with the keys that they know; go on?"]
+    assert "no node of that id" in run("tsm", home, *words, "--yes").err
 
 
 def test_nodes_that_cannot_be_removed(home: Path, run: Run) -> None:

@@ -16,6 +16,7 @@ from strongroom.coordination.zookeeper import probing
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.node import cluster_status
 from strongroom.repository import looking
+from strongroom.repository.unit_of_work import REVISION
 from strongroom.services.nodes.standing import SKEW_S
 from strongroom.system.hosts import Endpoint
 from tests.contract.cluster.test_enable import command, opened
@@ -67,7 +68,7 @@ def test_all_is_well(home: Path, services: ClusterServices, capsys: Said) -> Non
     }
     assert database["reachable"]
     assert database["writable"]
-    assert database["schema"] == "0003"
+    assert database["schema"] == REVISION
     assert 0 < database["connections"]["used"] < database["connections"]["limit"]
     assert abs(database["clock_skew_s"]) < 5
     with opened(home) as node:
@@ -84,7 +85,7 @@ def test_for_people(home: Path, capsys: Said) -> None:
     said = capsys.readouterr()
     assert "a quorum, 3 of 3 servers serve" in said.out
     assert ": leader, 3." in said.out
-    assert "writable, schema 0003" in said.out
+    assert f"writable, schema {REVISION}" in said.out
     assert "Nodes: node1 is not served" in said.out
     assert said.err == ""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.named_files import output_file, sealing
 from strongroom.cli.secrets import rotation
-from strongroom.cli.terminal import columns
+from strongroom.cli.terminal import asking, columns
 from strongroom.cli.terminal.session import Session
 from strongroom.clock import format_utc
 from strongroom.errors import FormatError, UsageError
@@ -47,6 +47,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         action="store_true",
         help="do not regenerate the keys, which the removed machine knows",
     )
+    asking.add_option(removing)
     removing.set_defaults(run=_remove)
     role = nouns.add_parser("set-node-role", help="say which jobs a node works on")
     role.add_argument("-n", "--nodes", required=True, metavar="NODE", help="the node's id")
@@ -113,6 +114,10 @@ def _remove(arguments: argparse.Namespace, session: Session) -> int:
     names = [name.strip() for name in arguments.nodes.split(",") if name.strip()]
     if not names:
         raise UsageError("-n names no node", hint="such as: -n node2,node3")
+    known = ", with the keys that they know" if not arguments.keep_keys else ""
+    asking.require_of_person(
+        arguments, session, f"{', '.join(names)} will be taken out for good{known}; go on?"
+    )
     done = removing.remove(
         session.whole_node, session.actor, names, session.note, force=arguments.force
     )

@@ -14,7 +14,10 @@ from strongroom.cli.terminal.session import Session
 from strongroom.errors import StateError
 
 ASKED: Final[Mapping[str, str]] = {
+    "strongroom access policy delete": "a policy",
+    "strongroom access token revoke": "a token of a service, with all that it made",
     "strongroom backup restore": "all sites, users and extracts of the node",
+    "strongroom keys schedule-deletion": "a service key, after some days",
     "strongroom sites delete": "a site with everything on it",
     "strongroom sites set-mode": "the encryption of a site's extracts",
     "strongroom tokens revoke": "an access token",
@@ -32,6 +35,7 @@ ASKED: Final[Mapping[str, str]] = {
     "tsm security kms rotate": "with --drop-root, a way to open the keys",
     "tsm security kms set-mode": "with --abandon-external-keys, the present keys; with --drop-root, a way to open them",
     "tsm security secrets rotate": "with --forget-unfinished, what a rotation had begun",
+    "tsm topology remove-nodes": "a node",
 }
 """Every command that asks, and what goes; `set-mode` stands for all its modes. A test looks for those that are missing."""
 

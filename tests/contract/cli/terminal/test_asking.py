@@ -106,6 +106,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     old = run("tsm", "security", "kms", "usage", "--json").json["active"]
     run("tsm", "security", "kms", "rotate")
     run("strongroom", "extracts", "rewrap", "--site", "Default", "--wait")
+    policy = made.folder / "policy.hcl"
+    policy.write_text('path "secret/*" { capabilities = ["read"] }')
+    run("strongroom", "access", "policy", "write", "p", str(policy))
+    run("strongroom", "access", "token", "create", "--policy", "p")
+    [token] = run("strongroom", "access", "token", "list", "--json").json
+    run("strongroom", "keys", "create", "k")
     recipient = age.new_identity().recipient
     kms = ("tsm", "security", "kms")
     run(*kms, "roots", "add", "age", "--recipient", recipient)
@@ -118,7 +124,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         store, raw = node.kms_store.current()
     return {
         "home": [str(made.folder)],
+        "strongroom access policy delete": ["p"],
+        "strongroom access token revoke": [token["accessor"]],
         "strongroom backup restore": ["-f", "b"],
+        "strongroom keys schedule-deletion": ["k"],
         "strongroom sites delete": ["Extra"],
         "strongroom sites set-mode": ["Default", "disabled"],
         "strongroom tokens revoke": ["t", "--user", "admin"],
@@ -185,7 +194,9 @@ def at_terminal(node: TestNode, line: list[str], typed: bytes) -> tuple[int, str
 
 
 UPGRADE = "strongroom upgrade"
-TAKEN = [name for name in ASKED if name != UPGRADE]
+#: Needs a cluster: tests/contract/cluster/test_leaving.py.
+REMOVAL = "tsm topology remove-nodes"
+TAKEN = [name for name in ASKED if name not in {UPGRADE, REMOVAL}]
 
 
 @pytest.mark.slow
