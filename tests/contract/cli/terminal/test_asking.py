@@ -245,6 +245,7 @@ def test_a_mek_that_something_outside_still_needs_is_not_retired_by_a_script(
     usage = fresh.run("tsm", "security", "kms", "usage", "--json").json
     fresh.run("tsm", "security", "kms", "rotate")
     fresh.run("strongroom", "extracts", "rewrap", "--site", "Default", "--wait")
+    fresh.run("strongroom", "keys", "reseal")
     refused = fresh.run("tsm", "security", "kms", "retire", usage["active"], check=False)
     assert refused.code == 7
     assert "at least 1 file outside the store" in refused.err
