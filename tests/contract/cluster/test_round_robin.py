@@ -40,10 +40,18 @@ def proxy(
         yield stack.enter_context(round_robin(*urls))
 
 
-def test_tsc_uploads_its_chunks_to_all_nodes(
+def test_the_real_clients_do_not_notice_that_there_are_several_nodes(
     proxy: RoundRobin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Signed in on one, chunks on each, published on one of them, read on another: the same bytes."""
+    """Signed in on one, published on another, read on the third; chunks of one upload on each: the same bytes."""
+    tsc_uploads_its_chunks_to_all_nodes(proxy, tmp_path, monkeypatch)
+    proxy.handed.clear()
+    tabcmd_signs_in_publishes_and_reads_on_different_nodes(proxy, tmp_path)
+
+
+def tsc_uploads_its_chunks_to_all_nodes(
+    proxy: RoundRobin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TSC_FILESIZE_LIMIT_MB", "1")
     monkeypatch.setenv("TSC_CHUNK_SIZE_MB", "1")
     path = tmp_path / "big.hyper"
@@ -61,7 +69,7 @@ def test_tsc_uploads_its_chunks_to_all_nodes(
     assert set(proxy.nodes_of("GET", "/content")) == {0, 1, 2}
 
 
-def test_tabcmd_signs_in_publishes_and_reads_on_different_nodes(
+def tabcmd_signs_in_publishes_and_reads_on_different_nodes(
     proxy: RoundRobin, tmp_path: Path
 ) -> None:
     (tmp_path / "sales.hyper").write_bytes(HYPER)

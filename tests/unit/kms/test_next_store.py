@@ -370,3 +370,16 @@ def test_a_root_that_is_kept_apart_is_not_asked_for_a_proof() -> None:
     change = first(BOTH)
     apart = _Offline(LIES["refuses"])
     next_store.prove(change, lambda wrap: ROOT if find(wrap) is ROOT else apart)  # type: ignore[arg-type,return-value]  # as above
+
+
+def test_an_epoch_that_was_withdrawn_is_not_used_again() -> None:
+    """docs/format/key-changes.md 1.5: the change is made anew above it, and follows as before; else it stays as it is."""
+    before = first()
+    change = next_store.rotated(opened(before), LOCAL, LATER)
+    predecessor = before.store.known(before.raw)
+    known = kms_store.Predecessor(before.store.epoch, before.raw, before.rmk, before.store.links)
+    assert next_store.above(change, known, change.store.epoch - 1) is change
+    raised = next_store.above(change, known, change.store.epoch + 4)
+    assert raised.store.epoch == change.store.epoch + 5
+    next_store.check_follows(raised, predecessor)
+    next_store.prove(raised, find)
