@@ -256,7 +256,12 @@ def test_a_person_is_asked_first(home: Path, run: Run, monkeypatch: pytest.Monke
     """Findings F4: before anything is looked up; whoever says no has changed nothing."""
     monkeypatch.setattr(streams, "can_ask", lambda: True)
     asked: list[str] = []
-    monkeypatch.setattr(Session, "confirm", lambda _, question: bool(asked.append(question)))
+
+    def no(_: Session, question: str) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr(Session, "confirm", no)
     words = ("topology", "remove-nodes", "-n", "node2")
     said = run("tsm", home, *words)
     assert said.code == StateError.exit_code

@@ -10,11 +10,13 @@ import pytest
 from strongroom.coordination.base import Change, Group, Versioned
 from strongroom.coordination.zookeeper import collecting, outcomes, requests
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
+from strongroom.coordination.zookeeper.settings import Credentials
+from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, CoordinationError, StorageError
 from strongroom.ids import new_ordered_id
 from tests.contract.coordination.calls import expire, wait_for
 from tests.contract.coordination.conftest import Lab
-from tests.support.components.zookeeper_ensemble import LIMITS, SESSION_S
+from tests.support.components.zookeeper_ensemble import LIMITS, PASSWORD, SESSION_S
 
 # ---------------------------------------------------------------- members
 
@@ -264,3 +266,38 @@ def test_a_lock_is_waited_for_as_long_as_a_session(lab: Lab) -> None:
         began = time.monotonic()
         with waiter.lock("kms", wait_s=SESSION_S):
             assert time.monotonic() - began < SESSION_S
+
+
+# ---------------------------------------------------------------- logins
+
+
+def test_a_login_on_a_session_that_works_takes_no_answer_of_another_request(lab: Lab) -> None:
+    """a2-19: kazoo gives each answer to whoever has waited longest, and ZooKeeper answers a login before what came earlier."""
+    known = [SecretBytes(PASSWORD.encode())]
+    keys = {f"key/{number}": str(number).encode() for number in range(4)}
+    ended = threading.Event()
+    found: list[object] = []
+    with lab.coordinator(credentials=lambda: Credentials((known[0],), tuple(known))) as coordinator:
+        coordinator.put({key: Change(value, 0) for key, value in keys.items()})
+
+        def read(key: str) -> None:
+            try:
+                while not ended.is_set():
+                    entry = coordinator.get(key)
+                    if entry is None or entry.value != keys[key]:
+                        found.append((key, entry))
+            except BaseException as error:  # noqa: BLE001  told by the test
+                found.append(error)
+
+        threads = [threading.Thread(target=read, args=(key,)) for key in keys]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(40):
+                known.append(SecretBytes(f"another one {number}".encode()))
+                coordinator.get("key/0")
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join(60)
+    assert found == []

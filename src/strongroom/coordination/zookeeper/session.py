@@ -69,6 +69,7 @@ class Session:
         self._settings = settings
         self._limits = settings.limits
         self._guard = threading.Lock()
+        self._sending = threading.Lock()
         self._client: Any = None
         self._credentials = Credentials((), ())
         self._connected = threading.Event()
@@ -105,7 +106,9 @@ class Session:
         """
         client = self.reach(deadline)
         with translated():
-            return request(client).get(timeout=deadline.left)
+            with self._submitting(deadline):
+                answer = request(client)
+            return answer.get(timeout=deadline.left)
 
     def fail(self, deadline: Deadline, cause: BaseException | None = None) -> NoReturn:
         """End a call whose time is over.
@@ -148,23 +151,50 @@ class Session:
                 self.fail(deadline)
             # kazoo says that it lost a connection a moment after it has
             time.sleep(_MOMENT_S)
-        self._follow_credentials(client)
+        self._follow_credentials(client, deadline)
         return client
 
-    def _follow_credentials(self, client: Any) -> None:
+    def _follow_credentials(self, client: Any, deadline: Deadline) -> None:
         """Have a session that stands log in by passwords that came since, and name them in what it creates.
 
-        Locks and watches stay. A login is sent before the requests behind it, and kazoo repeats it for each connection.
+        Locks and watches stay, and kazoo repeats a login for each connection. ZooKeeper answers a login at once, before
+        the requests that came earlier, and kazoo gives each answer to the request that has waited longest. So a login is
+        sent alone: else a read would get the answer of the login, and each one after it that of another.
+
+        Raises:
+            CoordinationError: The requests under way, or the login, are not answered in time.
         """
-        found = self._settings.credentials()
-        if found == self._credentials:
+        if self._settings.credentials() == self._credentials:
             return
-        with self._guard:
-            for one in found.shown:
-                if one not in self._credentials.shown:
-                    client.add_auth_async("digest", self._login(one))
+        with self._submitting(deadline):
+            found = self._settings.credentials()
+            new = [one for one in found.shown if one not in self._credentials.shown]
+            # kazoo has no other way to tell whether a request is under way
+            while new and (client._queue or client._pending):  # noqa: SLF001
+                if deadline.is_over:
+                    self.fail(deadline)
+                time.sleep(_MOMENT_S)
+            for one in new:
+                try:
+                    client.add_auth_async("digest", self._login(one)).get(timeout=deadline.left)
+                except (*_LOST, exceptions.AuthFailedError) as error:
+                    self.fail(deadline, error)
             client.default_acl = self._acl(found)
             self._credentials = found
+
+    @contextmanager
+    def _submitting(self, deadline: Deadline) -> Iterator[None]:
+        """Keep other threads from sending anything until the end of the block, which waits for no answer to a request.
+
+        Raises:
+            CoordinationError: Another thread logs in, and is not done in time.
+        """
+        if not self._sending.acquire(timeout=max(deadline.left, 0.0)):
+            self.fail(deadline)
+        try:
+            yield
+        finally:
+            self._sending.release()
 
     def _login(self, password: SecretBytes) -> str:
         return f"{self._settings.user}:{password.reveal().decode()}"
