@@ -86,6 +86,23 @@ def test_each_node_has_the_new_password_before_the_service_hears_of_it(
     works(home)
 
 
+def test_a_password_changes_again_after_the_keys(
+    home: Path, second: Path, services: ClusterServices, run: Run
+) -> None:
+    """The word on a change that is done lies under a configuration key that a regeneration removes."""
+    with at_work(second):
+        assert run("strongroom", home, "cluster", "rotate-password", POSTGRES).code == 0
+        settled(second, POSTGRES)
+        said = run("tsm", home, "security", "regenerate-internal-tokens")
+        assert said.code == 0, said.err
+        before = present(home, POSTGRES)
+        said = run("strongroom", home, "cluster", "rotate-password", POSTGRES)
+        assert said.code == 0, said.err
+        settled(second, POSTGRES)
+    assert not admitted(home, services, POSTGRES, before)
+    assert present(home, POSTGRES) == present(second, POSTGRES)
+
+
 @pytest.mark.parametrize("name", BOTH)
 def test_a_node_that_does_not_take_part_is_named_and_not_locked_out(
     name: str, home: Path, second: Path, services: ClusterServices, run: Run

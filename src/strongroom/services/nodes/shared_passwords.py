@@ -89,7 +89,11 @@ class OtherNodes:
         if found is None and not self._ports.peers.others():
             return
         known = None if found is None else password_change.parse_change(found.value)
-        goes_on = known is not None and _opened(self._ports, service, known) == password
+        # the key of a change that is done may be gone by a regeneration, which waits for one that is not
+        goes_on = known is not None and (
+            stage is Stage.DONE
+            or (known.stage is not Stage.DONE and _opened(self._ports, service, known) == password)
+        )
         change_id = known.change_id if known is not None and goes_on else new_id()
         change = PasswordChange(
             change_id, stage, self._node_id, self._sealed(service, change_id, password)
@@ -174,8 +178,11 @@ class Follower:
         change = password_change.parse_change(found.value)
         if change.by == self._node_id or self._has_answered(service, change):
             return False
-        came = passwords.followed(change.stage, _opened(self._ports, service, change))
-        if came:
+        # nothing is left to do of a change that is done, and its key may be gone
+        is_settled = change.stage is Stage.DONE and not passwords.is_changing
+        if not is_settled and passwords.followed(
+            change.stage, _opened(self._ports, service, change)
+        ):
             self._ports.event_log.append(
                 [
                     events.service_password_changed(
