@@ -21,7 +21,7 @@ from strongroom.doors.http.protocol import BoundedProtocol, Connections
 from strongroom.doors.http.settings import WebSettings
 from strongroom.doors.http.tls_door import Handshakes, TlsServer
 from strongroom.errors import ConflictError, UsageError
-from strongroom.system import disk
+from strongroom.system import disk, hosts
 from strongroom.system.compat import override
 
 SHUTDOWN_S = 10
@@ -92,8 +92,18 @@ def config_of(
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket on loopback."""
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A bound socket on loopback.
+
+    Args:
+        host: The address, or `localhost`.
+        port: 0 picks a free one.
+        option: The option that names the port, for the hint.
+
+    Raises:
+        UsageError: The host is no address, or none of loopback.
+        ConflictError: The port is taken.
+    """
     literal = "127.0.0.1" if host == "localhost" else host
     try:
         address = ipaddress.ip_address(literal)
@@ -104,16 +114,25 @@ def listen(host: str, port: int) -> socket.socket:
             f"plain HTTP is served on loopback only, not on {host}",
             hint="put a TLS-terminating proxy in front, and serve on 127.0.0.1",
         )
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return bound(literal, port, option)
+
+
+def bound(address: str, port: int, option: str) -> socket.socket:
+    """A bound socket on any address of this machine; for `listen` and for listeners with TLS.
+
+    Raises:
+        ConflictError: The port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((literal, port))
+        listener.bind((address, port))
     except OSError as error:
         listener.close()
         raise ConflictError(
-            f"cannot listen on {host}:{port}: {disk.reason(error)}",
-            hint=disk.hint_for(error, "choose another --port"),
+            f"cannot listen on {hosts.bracketed(address)}:{port}: {disk.reason(error)}",
+            hint=disk.hint_for(error, f"choose another {option}"),
         ) from error
     return listener
 

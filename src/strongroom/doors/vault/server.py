@@ -12,14 +12,15 @@ from strongroom.doors.http.settings import WebSettings
 from strongroom.doors.vault.app import create_app
 from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.protocol import VaultProtocol
-from strongroom.errors import ConflictError, NotFoundError, StateError
+from strongroom.errors import NotFoundError, StateError
 from strongroom.services.configuration import https_material
-from strongroom.system import disk, hosts
+from strongroom.system import hosts
 from strongroom.system.compat import override
 
 STARTED_S = 30.0
 STOPPED_S = 15.0
 MOST_CONNECTIONS = 1000
+_OPTION = "--vault-port"
 
 
 @contextmanager
@@ -37,11 +38,11 @@ def serving(node: VaultServices, host: str, port: int) -> Iterator[str]:
         StateError: The certificate cannot be used, or the host is none.
     """
     if _has_certificate(node):
-        bound = _bound(host, port)
+        bound = http.bound(host, port, _OPTION)
         tls = HttpsListener(node, bound)
         stop = node.configuration.on_restart(tls.reload)
     else:
-        bound, tls, stop = http.listen(host, port), None, _nothing
+        bound, tls, stop = http.listen(host, port, _OPTION), None, _nothing
     try:
         with bound, _running(node, bound, tls) as url:
             yield url
@@ -110,21 +111,6 @@ def _has_certificate(node: VaultServices) -> bool:
     except NotFoundError:
         return False
     return True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise ConflictError(
-            f"cannot listen on {hosts.bracketed(host)}:{port}: {disk.reason(error)}",
-            hint=disk.hint_for(error, "choose another --vault-port"),
-        ) from error
-    return bound
 
 
 def _nothing() -> None:

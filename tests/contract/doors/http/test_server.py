@@ -25,8 +25,12 @@ def test_plain_http_is_for_loopback(host: str) -> None:
 def test_a_taken_port_is_a_conflict(host: str) -> None:
     with listen(host, 0) as first:
         first.listen()
-        with pytest.raises(ConflictError, match="cannot listen"):
+        with pytest.raises(ConflictError, match="cannot listen") as caught:
             listen(host, first.getsockname()[1])
+        assert "another --port" in caught.value.hint
+        with pytest.raises(ConflictError) as caught:
+            listen(host, first.getsockname()[1], "--vault-port")
+        assert "another --vault-port" in caught.value.hint
 
 
 def test_every_answer_has_security_headers(served: Served) -> None:
