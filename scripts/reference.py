@@ -16,8 +16,8 @@ from strongroom.cli import dispatch
 from strongroom.cli.terminal import parsing
 from strongroom.config import catalog
 from strongroom.crypto import labels
-from strongroom.eventlog import events, events_of_service_keys
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import catalogue
 from strongroom.secrets import catalog as secrets
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -307,9 +307,7 @@ def _first_line(kind: type) -> str:
 
 def _event_rows() -> Iterator[str]:
     """Each factory of the catalogues of events: the id and the details of what it makes, its docstring's first line."""
-    for name, factory in (*vars(events).items(), *vars(events_of_service_keys).items()):
-        if not inspect.isfunction(factory) or name.startswith("_"):
-            continue
+    for factory in catalogue.factories().values():
         given = inspect.get_annotations(factory).items()
         made = factory(**{name: _example(kind) for name, kind in given if name != "return"})
         event = made if isinstance(made, Event) else made[0]

@@ -21,7 +21,7 @@ from strongroom.coordination.anchoring import Anchoring, Made
 from strongroom.coordination.base import Change
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, IntegrityError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import log_events, secret_events
 from strongroom.node import create, opening
 from strongroom.node.opening import Node
 from strongroom.repository import marks_alone
@@ -68,7 +68,7 @@ def lived(node: Node, value: str) -> None:
     node.log_anchor._renewed_at = None
     with node.repository.transaction() as tx:
         tx.marks.set("ready", value)
-    node.events.append([events.secret_revealed(ACTOR, "one")] * 3)
+    node.events.append([secret_events.secret_revealed(ACTOR, "one")] * 3)
     applied(node, f"{value} and more")
 
 
@@ -109,7 +109,7 @@ def test_a_rotated_secret_that_is_put_back_with_the_repository_is_noticed(
     """3.5: neither a pending change nor another KMS store tells it; the event of the rotation names the document."""
     with opened(home) as node:
         assert [one.state for one in node.rotation.rotate(ACTOR, [REDIS])] == ["rotated"]
-        [record] = list(node.events.history(events.SECRET_ROTATED))
+        [record] = list(node.events.history(secret_events.SECRET_ROTATED))
         assert record["details"]["version"] == node.configuration.version  # type: ignore[index]
     put_back(made, home, "coordination", "repository")
     assert told(home) == "the configuration document is older than it was (as the event log says)"
@@ -165,13 +165,13 @@ def test_an_administrator_takes_the_state_as_it_is(
     """It is told by an event, which names what did not fit; from then on it is the state from which all goes on."""
     with opened(home) as node:
         applied(node, "second")
-        node.events.append([events.secret_revealed(ACTOR, "two")])
+        node.events.append([secret_events.secret_revealed(ACTOR, "two")])
     put_back(made, home, "coordination", "events")
     assert run(home, "anchor", "accept", "--reason", "the copy of Monday") == 0
     shown = capsys.readouterr().out
     assert "accepted: the anchor is older than it was (as the repository says)" in shown
     with opened(home) as node:
-        [record] = node.events.history(events.STATE_ACCEPTED)
+        [record] = node.events.history(log_events.STATE_ACCEPTED)
         details = record["details"]
         assert isinstance(details, dict)
         assert details["reason"] == "the copy of Monday"
@@ -379,14 +379,14 @@ def test_the_first_append_compares_with_the_newer_anchor(made: Path, home: Path)
         lived(node, "second")
     put_back(made, home, "repository", "events")
     with opened(home) as node, pytest.raises(IntegrityError, match="put back, or cut"):
-        node.events.append([events.secret_revealed(ACTOR, "one")])
+        node.events.append([secret_events.secret_revealed(ACTOR, "one")])
     with opened(home) as node:
         node.events.take_as_it_is()
-        node.events.append([events.secret_revealed(ACTOR, "one")])
+        node.events.append([secret_events.secret_revealed(ACTOR, "one")])
 
 
 def test_a_row_of_the_log_that_is_not_ours_refuses_an_append(home: Path) -> None:
     with closing(sqlite3.connect(home / "tabsvc/repository/repository.db")) as database, database:
         database.execute("UPDATE marks SET value = '?' WHERE name = ?", (log_anchor.MARK,))
     with opened(home) as node, pytest.raises(IntegrityError, match="is damaged"):
-        node.events.append([events.secret_revealed(ACTOR, "one")])
+        node.events.append([secret_events.secret_revealed(ACTOR, "one")])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
-from strongroom.eventlog import events
+from strongroom.eventlog.events import secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.keystore.pkcs12 import SecretKeyEntry
 from strongroom.keystore.replicas import KeystoreDirectory
@@ -15,7 +15,7 @@ from strongroom.keystore.replicas import KeystoreDirectory
 NOW = datetime(2026, 11, 21, 20, 0, 0, tzinfo=UTC)
 KEY_1 = SecretBytes(b"the first key of torture tests !")
 KEY_2 = SecretBytes(b"the second key of torture tests!")
-BATCH = [events.secret_revealed("os:ada", f"parameter.{number}") for number in range(3)]
+BATCH = [secret_events.secret_revealed("os:ada", f"parameter.{number}") for number in range(3)]
 
 
 def keystore(folder: Path) -> KeystoreDirectory:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.eventlog import events
+from strongroom.eventlog.events import node_events
 from strongroom.joining import own_keys
 from strongroom.node.opening import Node
 from strongroom.system.compat import override
@@ -68,7 +68,7 @@ def test_a_move_that_was_interrupted_is_finished_by_the_next(
         with nodes.opened(place) as node:
             assert node.outside is not None
             assert sites_of(node) == sites
-            assert len(list(node.events.history(events.CLUSTER_ENABLED))) == 1
+            assert len(list(node.events.history(node_events.CLUSTER_ENABLED))) == 1
             # by a key of its own, and the one that all nodes have is not taken any more
             newest, keys = node.events.newest_checkpoint(), own_keys.read(node.paths)
             assert newest is not None

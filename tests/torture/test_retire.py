@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import KeyNotFoundError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.kms.states import MekState
 from strongroom.node.opening import Node
 from strongroom.services.keys.keeper import PREVIOUS_STORE
@@ -115,5 +115,5 @@ def check_gone(home: Path, before: Before) -> None:
         assert contents(node) == DATA
         assert node.meks.usage().missing == {}
         store, _ = node.kms_store.current()
-        changed = _told(node, events.KMS_STORE_CHANGED)
+        changed = _told(node, key_events.KMS_STORE_CHANGED)
         assert [one for one in changed if one["epoch"] == store.epoch], changed  # type: ignore[index]

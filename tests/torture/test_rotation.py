@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.consumers.base import Consumer, ConsumerDescription, Credential, SecretCopy
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 from strongroom.node.opening import Node
 from strongroom.services.secrets.rotate import RotationPorts, SecretRotation
 from strongroom.system.compat import override
@@ -132,7 +132,7 @@ def check_finished(
 ) -> None:
     with nodes.opened(home) as node:
         known, logins = check_reachable(whole, node, parameter)
-        outcomes = node.rotation.resume(events.SYSTEM)
+        outcomes = node.rotation.resume(SYSTEM)
         assert [one.state for one in outcomes] in ([], ["rotated"]), outcomes
         assert node.rotation.journals.all() == []
         after = node.configuration.open_secret(parameter).reveal().decode()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import UpgradeNeededError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import node_events
 from tests.conftest import Torture
 from tests.support import golden
 from tests.torture import harness, nodes
@@ -47,7 +47,7 @@ def test_an_upgrade_that_was_interrupted_is_finished_by_the_next(
             assert found[name] == value.encode()
         run(home, "strongroom", "decrypt", lab.place / "loose.sealed", lab.place / "loose")
         with nodes.opened(home) as node:
-            assert list(node.events.history(events.FORMAT_UPGRADED))
+            assert list(node.events.history(node_events.FORMAT_UPGRADED))
             assert node.coordinator.get("journal/upgrade") is None
 
     harness.torture(lab, few.choose(lab.points(KILL, FULL, BROKEN)), check)

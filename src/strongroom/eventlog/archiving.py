@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from strongroom.errors import FormatError, StrongroomError
-from strongroom.eventlog import chain, checkpoints, events
+from strongroom.eventlog import chain, checkpoints
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.logfile import BLOCK_BYTES, LogFile
 from strongroom.system import durable
 
@@ -155,7 +156,7 @@ class Archive:
             with suppress(FormatError):
                 record = chain.parse_line(line)
                 details = record["details"]
-                if record["id"] == events.EVENT_LOG_ARCHIVED and isinstance(details, dict):
+                if record["id"] == log_events.EVENT_LOG_ARCHIVED and isinstance(details, dict):
                     name, own = str(details["file"]), self._log.path.name
                     if name.startswith(own) and _STAMP.fullmatch(name.removeprefix(own)):
                         return self._log.path.with_name(name)

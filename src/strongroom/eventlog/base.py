@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 
 Detail = str | int | bool | None
 
+SYSTEM = "system"  # the actor of events that the server causes itself, without a request
+
 
 class Event(NamedTuple):
     """Something that happened: its name, who did it, and the ids concerned.

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from strongroom import canonical
 from strongroom.errors import FormatError, IntegrityError, NotFoundError, StrongroomError
-from strongroom.eventlog import chain, events, notes
+from strongroom.eventlog import chain, notes
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import Checkpoint, LogSigner
 from strongroom.system import disk, durable
@@ -250,7 +251,7 @@ def _grown(tree: Frontier, lines: Iterable[bytes]) -> Frontier:
 
 
 def _began(signer: LogSigner, head: Head) -> tuple[Event, ...]:
-    return (events.event_log_signed(signer.verifier.text, head.seq),)
+    return (log_events.event_log_signed(signer.verifier.text, head.seq),)
 
 
 def _rekeyed(signing: Signing, stored: Stored, head: Head) -> Signing:
@@ -259,7 +260,7 @@ def _rekeyed(signing: Signing, stored: Stored, head: Head) -> Signing:
     ids = notes.key_ids(stored.note, signer.verifier.name)
     if signer.former is None or signer.verifier.key_id in ids:
         return signing
-    event = events.event_log_rekeyed(signer.verifier.text, signer.former.text, head.seq)
+    event = log_events.event_log_rekeyed(signer.verifier.text, signer.former.text, head.seq)
     return signing._replace(remarks=(*signing.remarks, event), rekeys=True)
 
 
@@ -282,7 +283,9 @@ def _caught_up(signer: LogSigner, stored: Stored, head: Head, log: Reading) -> S
             return None
     else:
         tree = _grown(stored.frontier, behind)
-    late = (events.event_log_unsigned(first=size + 1, last=tree.size),) if tree.size > size else ()
+    late = (
+        (log_events.event_log_unsigned(first=size + 1, last=tree.size),) if tree.size > size else ()
+    )
     return Signing(signer, tree, late)
 
 

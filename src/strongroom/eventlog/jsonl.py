@@ -24,7 +24,6 @@ from strongroom.eventlog import (
     chain,
     checkpoints,
     counting,
-    events,
     lineage,
     logfile,
     reading,
@@ -32,6 +31,7 @@ from strongroom.eventlog import (
 from strongroom.eventlog.archiving import Archive
 from strongroom.eventlog.base import ALL, Event, Query
 from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner, Newest, Reading
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.groups import Append, Groups, Take
 from strongroom.eventlog.logfile import LogFile, Progress, Snapshot, Tail
 from strongroom.eventlog.merkle import EMPTY, Frontier
@@ -213,7 +213,7 @@ class JsonlEventLog:
         report = self.verify(progress=progress)
         if report.unacknowledged and not report.is_changed:
             names = [one.name for one in report.unacknowledged]
-            self.append(events.event_log_acknowledged(actor, acknowledged=names, reason=reason))
+            self.append(log_events.event_log_acknowledged(actor, acknowledged=names, reason=reason))
         return report
 
     def signed_since(self, before: Frontier) -> Frontier:
@@ -281,7 +281,7 @@ class JsonlEventLog:
                 tree = counting.go_on(counted, now)
             stamp = format_utc(self._clock.now()).replace(":", "").replace("-", "")
             aside = self.path.with_name(f"{self.path.name}.{stamp}")
-            archived = events.event_log_archived(
+            archived = log_events.event_log_archived(
                 actor,
                 file=aside.name,
                 seq=last.seq,
@@ -427,7 +427,7 @@ class JsonlEventLog:
         if end is None:
             return
         signing = self.checkpoints.begin(end.head, self._reading(handle, end))
-        if signing and {one.id for one in signing.remarks} & {events.EVENT_LOG_UNSIGNED}:
+        if signing and {one.id for one in signing.remarks} & {log_events.EVENT_LOG_UNSIGNED}:
             self._append(handle, ())
 
     def _reading(self, handle: int, end: Tail) -> Reading:
@@ -468,7 +468,9 @@ class JsonlEventLog:
         digest = hashlib.sha256(torn).hexdigest()
         aside = self.path.with_name(f"{self.path.name}.torn-{offset}-{digest[:8]}")
         durable.write_file(aside, torn, self._file_modes)
-        return events.event_log_torn(offset=offset, size=len(torn), sha256=digest, file=aside.name)
+        return log_events.event_log_torn(
+            offset=offset, size=len(torn), sha256=digest, file=aside.name
+        )
 
     def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> list[bytes]:
         time = format_utc(self._clock.now())

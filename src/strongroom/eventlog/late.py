@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from strongroom.errors import FormatError
-from strongroom.eventlog import chain, events
+from strongroom.eventlog import chain
+from strongroom.eventlog.events import log_events
 
 
 class Doubt(NamedTuple):
@@ -38,7 +39,7 @@ class Late(NamedTuple):
     first: int
     last: int
     told: int
-    event: str = events.EVENT_LOG_UNSIGNED
+    event: str = log_events.EVENT_LOG_UNSIGNED
     acknowledged: int = 0
 
     @property
@@ -50,7 +51,7 @@ class Late(NamedTuple):
     def text(self) -> str:
         """A sentence about these lines."""
         lines = f"lines {self.first} to {self.last} were signed only with line {self.told}"
-        if self.event == events.EVENT_LOG_SIGNED:
+        if self.event == log_events.EVENT_LOG_SIGNED:
             why = "there was no checkpoint of them any more"
         else:
             why = "their writer was killed, the power failed, or it was not us"
@@ -83,12 +84,12 @@ class Remarks:
         if not isinstance(details, Mapping):
             return
         match record["id"]:
-            case events.EVENT_LOG_UNSIGNED:
+            case log_events.EVENT_LOG_UNSIGNED:
                 first, last = (_number(details, name, number) for name in ("first", "last"))
                 self._late.append(Late(first, last, number))
-            case events.EVENT_LOG_SIGNED if before := _number(details, "lines", number):
-                self._late.append(Late(1, before, number, events.EVENT_LOG_SIGNED))
-            case events.EVENT_LOG_ACKNOWLEDGED:
+            case log_events.EVENT_LOG_SIGNED if before := _number(details, "lines", number):
+                self._late.append(Late(1, before, number, log_events.EVENT_LOG_SIGNED))
+            case log_events.EVENT_LOG_ACKNOWLEDGED:
                 names = str(details.get("acknowledged", "")).split()
                 self._acknowledged.append((number, frozenset(names)))
             case _:

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from strongroom.errors import FormatError, IntegrityError
-from strongroom.eventlog import anchored, audit, chain, events
+from strongroom.eventlog import anchored, audit, chain
 from strongroom.eventlog.chain import Head
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.late import Doubt
 from strongroom.eventlog.logfile import Progress, Snapshot
 from strongroom.eventlog.merkle import HASH_BYTES, Frontier
@@ -69,7 +70,7 @@ def link_of(lines: Iterable[bytes]) -> Link | None:
         try:
             record = chain.parse_line(line)
             details = record["details"]
-            if record["id"] == events.EVENT_LOG_ARCHIVED and isinstance(details, dict):
+            if record["id"] == log_events.EVENT_LOG_ARCHIVED and isinstance(details, dict):
                 return _link(details)
         except (FormatError, KeyError, TypeError, ValueError):
             continue

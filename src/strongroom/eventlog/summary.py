@@ -13,14 +13,19 @@ from typing import NamedTuple
 
 from strongroom import canonical
 from strongroom.errors import FormatError, IntegrityError
-from strongroom.eventlog import chain, events
+from strongroom.eventlog import chain
+from strongroom.eventlog.events import secret_events
 from strongroom.eventlog.logfile import BLOCK_BYTES, Snapshot
 from strongroom.eventlog.notes import LogSigner
 
 _VERSION = 1
 _MARKS = tuple(
     f'"id":"{name}"'.encode()
-    for name in (events.SECRET_ENCRYPTED, events.SECRET_REVEALED, events.CONFIGURATION_APPLIED)
+    for name in (
+        secret_events.SECRET_ENCRYPTED,
+        secret_events.SECRET_REVEALED,
+        secret_events.CONFIGURATION_APPLIED,
+    )
 )
 
 
@@ -47,12 +52,12 @@ class SecretTimes(NamedTuple):
         details, time = record["details"], str(record["time"])
         if not isinstance(details, dict):
             return
-        if record["id"] == events.SECRET_ENCRYPTED:
+        if record["id"] == secret_events.SECRET_ENCRYPTED:
             # only the first SECRET_ENCRYPTED tells of a new value: later ones may encrypt the same value by another key
             self.changed.setdefault(str(details["parameter"]), time)
-        elif record["id"] == events.CONFIGURATION_APPLIED:
+        elif record["id"] == secret_events.CONFIGURATION_APPLIED:
             self.changed.update(dict.fromkeys(str(details.get("secrets", "")).split(), time))
-        elif record["id"] == events.SECRET_REVEALED:
+        elif record["id"] == secret_events.SECRET_REVEALED:
             self.revealed[str(details["parameter"])] = time
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import NotFoundError, RootError, StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.kms.next_store import WrapsKeys
 from strongroom.kms.opening import FindRoot, OpenStore
 from strongroom.kms.store import KmsStore
@@ -47,7 +47,7 @@ def without(store: KmsStore, drop: Collection[str]) -> KmsStore:
 def removed(actor: str, opened: OpenStore, drop: Collection[str]) -> list[Event]:
     """The events of wraps that were given up."""
     gone = [wrap for wrap in opened.store.wraps if wrap.id in drop]
-    return [events.root_removed(actor, wrap.kind, wrap.root_key_id) for wrap in gone]
+    return [key_events.root_removed(actor, wrap.kind, wrap.root_key_id) for wrap in gone]
 
 
 def recovery_roots(wraps: Iterable[WrapRecord], find_root: FindRoot) -> tuple[WrapsKeys, ...]:

@@ -23,7 +23,8 @@ from strongroom.coordination.proved import ProvedCoordinator
 from strongroom.coordination.zookeeper.settings import ZookeeperSettings
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
+from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
 from strongroom.node import backup, joining, outside
 from strongroom.node.opening import Node
@@ -264,7 +265,7 @@ def finish(paths: DataPaths, run: str, actor: str) -> tuple[Path, ...]:
         if not _is_told(node, run):
             node.events.append(
                 [
-                    events.cluster_enabled(
+                    node_events.cluster_enabled(
                         actor,
                         run=run,
                         zookeeper=services.zookeeper.hosts,
@@ -297,13 +298,13 @@ def finish_at_start(node: Node) -> bool:
     run = enabling.find(node.paths.enabling)
     if run is None or node.outside is None or node.outside.file.services.run != run:
         return False
-    finish(node.paths, run, events.SYSTEM)
+    finish(node.paths, run, SYSTEM)
     return True
 
 
 def _is_told(node: Node, run: str) -> bool:
     """Whether the event of a move is in the log."""
-    told = (record["details"] for record in node.events.history(events.CLUSTER_ENABLED))
+    told = (record["details"] for record in node.events.history(node_events.CLUSTER_ENABLED))
     return any(isinstance(details, dict) and details.get("run") == run for details in told)
 
 

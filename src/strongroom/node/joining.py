@@ -11,7 +11,7 @@ from typing import NamedTuple
 from strongroom.clock import SystemClock
 from strongroom.cluster import services_file
 from strongroom.errors import StateError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events, node_events
 from strongroom.extracts import place
 from strongroom.joining import node_keys, own_keys, prepared
 from strongroom.joining.prepared import PreparedNode
@@ -135,15 +135,15 @@ def _key_problems(node: Node) -> tuple[str, ...]:
 
 def _tell_prepared(node: Node, waiting: PreparedNode) -> None:
     """Write the events of the preparation, unless an earlier attempt has."""
-    if any(node.events.history(events.NODE_PREPARED)):
+    if any(node.events.history(node_events.NODE_PREPARED)):
         return
     actor, node_id = local_actor(), waiting.node_id
     fingerprint = node.identity.fingerprint()
     master_key = node.keystore.load().newest
     node.events.append(
         [
-            events.key_moved(actor, "master", master_key, place=node_id),
-            events.node_prepared(
+            key_events.key_moved(actor, "master", master_key, place=node_id),
+            node_events.node_prepared(
                 actor,
                 waiting.installation_id,
                 node_id,

@@ -6,7 +6,7 @@ The agent does it regularly, and at once when something is staged.
 from collections.abc import Callable
 from typing import Final
 
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 from strongroom.joining import key_bundles
 from strongroom.joining.registry import NodeState
 from strongroom.kms import staged
@@ -47,7 +47,7 @@ def prove_if_stale(node: Node) -> str:
         return ""
     node.kms_cache.forget()
     problems = tuple(node.kms_store.prove().problems)
-    return registered.tell(events.SYSTEM, problems[0] if problems else "").cause
+    return registered.tell(SYSTEM, problems[0] if problems else "").cause
 
 
 def on_news(node: Node, notice: Callable[[], None]) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from strongroom.crypto import age
 from strongroom.crypto.age import OpenWith
 from strongroom.envelope.header import MAX_HEADER_BYTES
 from strongroom.errors import ConflictError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import backup_events
 from strongroom.filestore.blockfile import NewFile
 from strongroom.ids import new_id
 from strongroom.kms import store as kms_store
@@ -215,7 +215,7 @@ def test_a_drill_ends_with_a_receipt(
     assert receipt["by_mek"] == {source.kms_store.status().meks[0].id: 2}
     after = State.of(source)
     assert after.events == before.events + 1
-    assert list(source.events.read())[-1]["id"] == events.BACKUP_VERIFIED
+    assert list(source.events.read())[-1]["id"] == backup_events.BACKUP_VERIFIED
     after.events = before.events
     assert after == before
     assert not source.paths.repository.parent.joinpath(".drill").exists()

@@ -18,7 +18,7 @@ from strongroom.errors import (
     StateError,
     UsageError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import backup_events
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.kms.states import MekState
 from strongroom.node import backup
@@ -51,8 +51,8 @@ def test_a_backup_comes_back_on_the_same_node(source: Node, tmp_path: Path) -> N
     assert source.configuration.open_secret("jdbc.password").reveal() == parameter
     assert done.missing == {}
     told = [str(record["id"]) for record in source.events.read()]
-    assert events.BACKUP_MADE in told
-    assert events.RESTORE in told
+    assert backup_events.BACKUP_MADE in told
+    assert backup_events.RESTORE in told
     with source.repository.reading() as tx:
         assert tx.intents.list() == []
         assert backups.files(source) == tx.contents.storage_keys()

@@ -6,7 +6,7 @@ from typing import Any
 
 from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER, Passwords
 from strongroom.coordination.base import Change
-from strongroom.eventlog import events
+from strongroom.eventlog.events import node_events
 from strongroom.system import postgres_conninfo
 from tests.contract.cluster.test_enable import opened
 from tests.support.cluster_services import ROLE_PASSWORD, ClusterServices
@@ -97,9 +97,9 @@ def works(home: Path) -> None:
 
 def told(home: Path, name: str) -> list[str]:
     ids = (
-        events.SERVICE_PASSWORD_CHANGING,
-        events.SERVICE_PASSWORD_CHANGED,
-        events.SERVICE_PASSWORD_WITHDRAWN,
+        node_events.SERVICE_PASSWORD_CHANGING,
+        node_events.SERVICE_PASSWORD_CHANGED,
+        node_events.SERVICE_PASSWORD_WITHDRAWN,
     )
     with opened(home) as node:
         return [

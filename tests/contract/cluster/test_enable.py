@@ -13,7 +13,7 @@ from strongroom.cluster import enabling, services_file
 from strongroom.coordination.base import Change
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.errors import CoordinationError, StorageError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import node_events
 from strongroom.node import cluster, opening
 from strongroom.node.opening import Node
 from strongroom.repository.unit_of_work import Repository
@@ -84,7 +84,7 @@ def test_everything_arrives_as_it_was(
         assert moved.configuration.open_secret("redis.password").reveal() == secret
         assert moved.kms_store.prove().problems == ()
         assert backups.contents(moved) == {"one": CONTENT}
-        [told] = list(moved.events.history(events.CLUSTER_ENABLED))
+        [told] = list(moved.events.history(node_events.CLUSTER_ENABLED))
         assert told["details"]["zookeeper"] == services.hosts  # type: ignore[index]
         assert moved.events.verify().is_whole
         assert moved.event_log_faults() == ()
@@ -231,7 +231,7 @@ def test_what_fails_on_the_way_is_in_force_not_at_all_or_wholly(
         found["marks"] = [row for row in found["marks"] if row["name"] != "a test's"]
         assert found == {name: rows[name] for name in found}
         assert backups.contents(node) == {"one": CONTENT}
-        assert len(list(node.events.history(events.CLUSTER_ENABLED))) == 1
+        assert len(list(node.events.history(node_events.CLUSTER_ENABLED))) == 1
         node.coordinator.put({})
         assert (*node.state_faults(), *node.event_log_faults()) == ()
     assert not (node_dir / "tabsvc" / "enabling.json").exists()
@@ -250,7 +250,7 @@ def test_the_next_start_of_the_server_does_what_is_left(
         assert enable(node_dir, services) == 40
     with opened(node_dir) as node:
         assert cluster.finish_at_start(node)
-        assert len(list(node.events.history(events.CLUSTER_ENABLED))) == 1
+        assert len(list(node.events.history(node_events.CLUSTER_ENABLED))) == 1
         assert not cluster.finish_at_start(node)
     assert not (node_dir / "tabsvc" / "coordination" / "coordination.db").exists()
 

@@ -12,7 +12,7 @@ from strongroom.cli.terminal.session import Session
 from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER
 from strongroom.coordination.base import Change
 from strongroom.errors import CoordinationError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import node_events
 from strongroom.joining import own_keys, password_change
 from strongroom.joining.password_change import PREFIX, Stage
 from strongroom.node import agent, joining, opening, service_passwords
@@ -226,12 +226,12 @@ def test_a_removed_node_opens_nothing_any_more(
         for name in BOTH:
             assert not admitted(home, services, name, known[name])
         assert nodes(run, home)["node2"]["state"] == "removed"
-        found = [one["details"] for one in served.node.events.history(events.NODE_REMOVED)]
+        found = [one["details"] for one in served.node.events.history(node_events.NODE_REMOVED)]
         assert found == [{"node_id": "node2"}]
         # again: nothing is missing, and nothing is done twice
         said = run("tsm", home, "topology", "remove-nodes", "-n", "node2", "--keep-keys")
         assert said.code == 0, said.err
-        assert len([*served.node.events.history(events.NODE_REMOVED)]) == 1
+        assert len([*served.node.events.history(node_events.NODE_REMOVED)]) == 1
         document = served.node.configuration.document()
         with closing(opening.open_node(str(second))) as other:
             with pytest.raises(Exception, match=r"key|refuse|ZooKeeper"):

@@ -19,8 +19,9 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.crypto.statements import Origin, Purpose, Statement
 from strongroom.errors import StateError
-from strongroom.eventlog import chain, checkpoints, events, notes
+from strongroom.eventlog import chain, checkpoints, notes
 from strongroom.eventlog.checkpoints import CheckpointFile, Signing
+from strongroom.eventlog.events import key_events, log_events, node_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import LogSigner
@@ -65,7 +66,7 @@ def forge(of: Path, node_id: str, seed: bytes) -> str:
     assert path.name == f"{node_id}.jsonl"
     shutil.copytree(path.parent, of.with_name(f"{of.name}.events"), dirs_exist_ok=True)
     signer = LogSigner(log_signing.origin(installation, node_id), SigningKey(SecretBytes(seed)))
-    JsonlEventLog(path, node_id, SystemClock()).append([events.mek_retired("os:eve", "m1")])
+    JsonlEventLog(path, node_id, SystemClock()).append([key_events.mek_retired("os:eve", "m1")])
     lines = path.read_bytes().splitlines()
     # signed as a whole, so that no line says that anything was signed late
     note = checkpoints.signed(Signing(signer, Frontier(), ()), lines, chain.head_of(lines[-1]))
@@ -79,7 +80,7 @@ def put_back(of: Path) -> None:
 
 
 def rekeyed(node: Node) -> list[dict[str, Any]]:
-    return told(node, events.EVENT_LOG_REKEYED)
+    return told(node, log_events.EVENT_LOG_REKEYED)
 
 
 def check_own(home: Path, run: Run, *, rekeys: int) -> None:
@@ -189,7 +190,7 @@ def test_what_the_former_key_proved_stays_proved(
     with closing(opening.open_node(str(node_dir))) as node:
         [details] = rekeyed(node)
         assert details["former"] == former
-        [registered] = told(node, events.EVENT_LOG_KEY_REGISTERED)
+        [registered] = told(node, log_events.EVENT_LOG_KEY_REGISTERED)
         assert (registered["node_id"], registered["key"]) == ("node1", details["key"])
         [archived] = node.paths.events.parent.glob("node1.jsonl.*Z")
     words = ("events", "verify", "--log", str(archived), "--key", former)
@@ -237,7 +238,7 @@ def of_before(home: Path) -> None:
         own_keys.write(node.paths, keys)
     with closing(opening.open_node(str(home))) as node:
         node.events.take_as_it_is()
-        node.events.append([events.node_joined(ACTOR, "node1", fingerprint="f")])
+        node.events.append([node_events.node_joined(ACTOR, "node1", fingerprint="f")])
         node.anchor_event_log_anew()
         newest = node.events.newest_checkpoint()
         assert newest is not None
@@ -370,7 +371,7 @@ def test_a_recovery_states_the_key_of_a_node_that_lost_its_own(
     assert "the keys that this node alone had were lost" in found.err
     check_own(cluster_home, run, rekeys=rekeys)
     with closing(opening.open_node(str(cluster_home))) as node:
-        stated = told(node, events.EVENT_LOG_KEY_RECOVERED)[-1]
+        stated = told(node, log_events.EVENT_LOG_KEY_RECOVERED)[-1]
         assert notes.parse_verifier(stated["former"]).public == lost
         public = notes.parse_verifier(stated["key"]).public
         assert public == own_keys.read(node.paths).log_public

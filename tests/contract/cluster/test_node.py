@@ -14,7 +14,7 @@ from strongroom.cluster import services_file
 from strongroom.coordination.zookeeper.session import Request, Session
 from strongroom.coordination.zookeeper.settings import Deadline
 from strongroom.errors import ConflictError, CoordinationError, StateError, StorageError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import secret_events
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.repository.rows import SiteMode
 from strongroom.services.keys import stored
@@ -76,7 +76,7 @@ def test_its_passwords_follow_the_configuration_key(home: Path, services: Cluste
         node.regenerate.run("os:tests", lambda _: None, ["keys"])
         sealed = [
             record["details"]
-            for record in node.events.history(events.SECRET_ENCRYPTED)
+            for record in node.events.history(secret_events.SECRET_ENCRYPTED)
             if str(record["details"]["parameter"]).startswith("services.")  # type: ignore[index]
         ]
     with opened(home) as node:

@@ -12,7 +12,7 @@ from strongroom.cluster.services_file import POSTGRES, ZOOKEEPER, ServicesFile
 from strongroom.coordination.base import Change
 from strongroom.coordination.zookeeper.tree_user import TreeUser
 from strongroom.errors import StorageError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 from strongroom.node import service_passwords
 from strongroom.repository.role_password import RolePassword
 from strongroom.service_users.zookeeper_acls import AclWalk
@@ -181,7 +181,7 @@ def test_a_killed_change_leaves_a_node_that_opens_and_is_finished(
     is_begun = begun.next is not None or begun.former is not None
     assert is_begun or admitted(home, services, name, OLD[name])
     with opened(home) as node:
-        assert service_passwords.resume(node, events.SYSTEM) == ((name,) if is_begun else ())
+        assert service_passwords.resume(node, SYSTEM) == ((name,) if is_begun else ())
     if not is_begun:
         assert command(home, "cluster", "rotate-password", name) == 0
     new = present(home, name)

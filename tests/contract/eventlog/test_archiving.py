@@ -9,7 +9,8 @@ import pytest
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import ConflictError, NotFoundError, StateError, StorageError
-from strongroom.eventlog import archiving, events, jsonl, notes
+from strongroom.eventlog import archiving, jsonl, notes
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
 from strongroom.system import durable
@@ -63,7 +64,7 @@ def test_a_file_system_without_hard_links(
 def test_a_copy_that_was_cut_is_taken_back(log: JsonlEventLog, length: int | None) -> None:
     """R3, where there are no hard links: a killed command left a part of the copy, or all of it."""
     before = log.path.read_bytes()
-    told = events.event_log_archived(
+    told = log_events.event_log_archived(
         "os:ada",
         file=_ASIDE,
         seq=4,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from strongroom.clock import SystemClock
-from strongroom.eventlog import audit, chain, events, logfile
+from strongroom.eventlog import audit, chain, logfile
 from strongroom.eventlog.base import Query
+from strongroom.eventlog.events import key_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from tests.contract.eventlog.test_checkpoints import make, some
 
@@ -143,6 +144,6 @@ def test_catching_up_reads_what_is_behind_the_checkpoint_only(
 
     monkeypatch.setattr(logfile, "lines_backwards", counted)
     monkeypatch.setattr(logfile, "lines_up_to", lambda *_: pytest.fail("all was read"))
-    log.append([events.mek_retired("os:ada", "m")])
+    log.append([key_events.mek_retired("os:ada", "m")])
     assert len(read) == 4
     assert log.verify().is_whole

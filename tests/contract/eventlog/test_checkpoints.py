@@ -13,9 +13,10 @@ from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StateError, StorageError
-from strongroom.eventlog import audit, chain, events
+from strongroom.eventlog import audit, chain
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
+from strongroom.eventlog.events import secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import Checkpoint, LogSigner
@@ -36,7 +37,7 @@ def log(tmp_path: Path) -> JsonlEventLog:
 
 
 def some(count: int = 1, first: int = 0) -> list[Event]:
-    return [events.secret_revealed("os:ada", f"parameter.{first + n}") for n in range(count)]
+    return [secret_events.secret_revealed("os:ada", f"parameter.{first + n}") for n in range(count)]
 
 
 def ids(log: JsonlEventLog) -> list[object]:
@@ -278,7 +279,7 @@ def test_a_place_that_cannot_be_changed_is_told(
 def _long(count: int) -> tuple[list[bytes], Checkpoint]:
     head, lines, tree = Head(), [], Frontier()
     for number in range(count):
-        event = events.secret_revealed("os:ada", f"parameter.{number}")
+        event = secret_events.secret_revealed("os:ada", f"parameter.{number}")
         line = chain.make_line(event, head, time="2026-11-21T20:00:00Z", node="node1")
         lines.append(line)
         head, tree = chain.head_of(line), tree.grown(line)

@@ -12,8 +12,9 @@ import pytest
 
 from strongroom.clock import FixedClock
 from strongroom.errors import FormatError, StorageError
-from strongroom.eventlog import chain, events
+from strongroom.eventlog import chain
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.system import durable
 
@@ -22,11 +23,11 @@ _WRITER = """
 import sys
 from pathlib import Path
 from strongroom.clock import SystemClock
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 log = JsonlEventLog(Path(sys.argv[1]), "node1", SystemClock())
 for number in range(25):
-    log.append([events.secret_revealed(sys.argv[2], str(number))] * 2)
+    log.append([secret_events.secret_revealed(sys.argv[2], str(number))] * 2)
 """
 
 
@@ -36,7 +37,9 @@ def log(tmp_path: Path) -> JsonlEventLog:
 
 
 def _some(count: int = 1) -> list[Event]:
-    return [events.secret_revealed("os:ada", f"parameter.{number}") for number in range(count)]
+    return [
+        secret_events.secret_revealed("os:ada", f"parameter.{number}") for number in range(count)
+    ]
 
 
 def _ids(log: JsonlEventLog) -> list[object]:
@@ -45,7 +48,7 @@ def _ids(log: JsonlEventLog) -> list[object]:
 
 def test_events_come_back_in_their_order(log: JsonlEventLog) -> None:
     log.append(_some(3))
-    log.append([events.mek_retired("os:ada", "m")])
+    log.append([key_events.mek_retired("os:ada", "m")])
     log.append([])
     assert _ids(log) == ["SECRET_REVEALED"] * 3 + ["MEK_RETIRED"]
     assert [record["seq"] for record in log.read()] == [1, 2, 3, 4]
@@ -91,7 +94,7 @@ def test_a_line_torn_at_any_byte_is_set_aside_and_recorded(log: JsonlEventLog) -
             old.unlink()
         log.path.write_bytes(whole[:length])
         assert len(_ids(log)) == 1
-        log.append([events.mek_retired("os:ada", "m")])
+        log.append([key_events.mek_retired("os:ada", "m")])
         assert _ids(log) == ["SECRET_REVEALED", "EVENT_LOG_TORN", "MEK_RETIRED"]
         assert log.verify().breaks == ()
         torn = whole[second:length]
@@ -119,7 +122,7 @@ def test_garbage_at_the_end_is_set_aside_whole(log: JsonlEventLog, end: bytes) -
     log.append(_some())
     with log.path.open("ab") as file:
         file.write(end)
-    log.append([events.mek_retired("os:ada", "m")])
+    log.append([key_events.mek_retired("os:ada", "m")])
     assert _ids(log) == ["SECRET_REVEALED", "EVENT_LOG_TORN", "MEK_RETIRED"]
     assert log.verify().breaks == ()
     (aside,) = log.path.parent.glob("*.torn-*")
@@ -136,7 +139,7 @@ def test_a_torn_first_line_is_set_aside(log: JsonlEventLog) -> None:
 def test_only_the_end_of_a_long_log_is_read(log: JsonlEventLog) -> None:
     log.append(_some(2000))
     assert log.path.stat().st_size > 65_536 * 3
-    log.append([events.mek_retired("os:ada", "m")])
+    log.append([key_events.mek_retired("os:ada", "m")])
     report = log.verify()
     assert (report.head.seq, report.breaks) == (2001, ())
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from strongroom.clock import FixedClock
-from strongroom.eventlog import archiving, chain, checkpoints, events, lineage, notes
+from strongroom.eventlog import archiving, chain, checkpoints, lineage, notes
 from strongroom.eventlog.base import Detail, Event
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.merkle import Frontier
 from tests.contract.eventlog.test_checkpoints import CLOCK, SIGNER, some
@@ -183,11 +184,11 @@ def test_lines_that_come_while_the_log_is_read_are_counted(
 
 def _as_before(logs: Logs) -> None:
     """The present log as an earlier release began it, without size and root of the one before."""
-    [record] = [one for one in logs.log.read() if one["id"] == events.EVENT_LOG_ARCHIVED]
+    [record] = [one for one in logs.log.read() if one["id"] == log_events.EVENT_LOG_ARCHIVED]
     details: dict[str, Detail] = dict(record["details"])  # type: ignore[call-overload]
     for name in ("size", "root", "whole"):
         del details[name]
-    event = Event(events.EVENT_LOG_ARCHIVED, "os:ada", details)
+    event = Event(log_events.EVENT_LOG_ARCHIVED, "os:ada", details)
     logs.log.path.unlink()
     logs.log.checkpoints.path.unlink()
     logs.log.append([event])
@@ -215,7 +216,7 @@ def test_a_log_that_names_itself_ends_the_way(logs: Logs) -> None:
     lines = logs.second.read_bytes().splitlines()
     last = chain.head_of(lines[-1])
     event = Event(
-        events.EVENT_LOG_ARCHIVED,
+        log_events.EVENT_LOG_ARCHIVED,
         "os:ada",
         {"file": logs.second.name, "last": last.seq, "sha256": last.digest, "reason": ""},
     )
@@ -238,7 +239,7 @@ def test_a_log_that_names_itself_ends_the_way(logs: Logs) -> None:
     ],
 )
 def test_a_line_that_is_not_ours_names_no_log(details: dict[str, object]) -> None:
-    event = Event(events.EVENT_LOG_ARCHIVED, "os:eve", details)  # type: ignore[arg-type]
+    event = Event(log_events.EVENT_LOG_ARCHIVED, "os:eve", details)  # type: ignore[arg-type]
     line = chain.make_line(event, chain.Head(), time="2026-11-21T20:00:00Z", node="node1")
     assert lineage.link_of([line]) is None
     assert lineage.link_of([b"none", line, line]) is None

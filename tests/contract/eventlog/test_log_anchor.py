@@ -14,7 +14,8 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.doors.http import upkeep
 from strongroom.errors import IntegrityError, StorageError
-from strongroom.eventlog import anchored, events
+from strongroom.eventlog import anchored
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.node.opening import Node
 from strongroom.services.keys import log_anchor
 from strongroom.services.keys.log_signing import PARAMETER
@@ -25,7 +26,9 @@ GONE = "does not go on from them: it was put back, or cut"
 
 
 def _told(node: Node, count: int = 1) -> None:
-    node.events.append([events.secret_revealed(ACTOR, f"parameter.{n}") for n in range(count)])
+    node.events.append(
+        [secret_events.secret_revealed(ACTOR, f"parameter.{n}") for n in range(count)]
+    )
 
 
 def _transaction(node: Node) -> None:
@@ -93,7 +96,7 @@ def test_a_tail_that_was_written_anew_is_not_taken_by_the_anchor(node: Node) -> 
     old = _copied(node)
     _anchored_events(node, 5)
     _put_back(node, old)
-    make(node.paths.events.parent, None).append([events.mek_retired("os:eve", "m1")] * 9)
+    make(node.paths.events.parent, None).append([key_events.mek_retired("os:eve", "m1")] * 9)
     lines, named = node.paths.events.read_bytes(), _named(node)
     assert any(GONE in words for words in upkeep.event_log_problems(node))
     assert node.paths.events.read_bytes() == lines, "a start signs nothing of it"
@@ -124,7 +127,7 @@ def _new_log(node: Node) -> None:
     _no_log(node)
     with closing(Node(node.paths, node.clock)) as fresh:
         fresh.events.take_as_it_is()
-        fresh.events.append([events.mek_retired("os:eve", "m1")] * 99)
+        fresh.events.append([key_events.mek_retired("os:eve", "m1")] * 99)
 
 
 def _no_key(node: Node) -> None:

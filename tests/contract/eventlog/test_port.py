@@ -16,8 +16,8 @@ import pytest
 
 from strongroom.clock import FixedClock
 from strongroom.errors import FormatError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog, Query
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from tests.contract.eventlog.test_checkpoints import SIGNER
 
@@ -46,13 +46,13 @@ def log(opener: Opener, tmp_path: Path) -> EventLog:
 
 
 def shown(actor: str, *names: str) -> list[Event]:
-    return [events.secret_revealed(actor, name) for name in names]
+    return [secret_events.secret_revealed(actor, name) for name in names]
 
 
 def seen(log: EventLog) -> list[tuple[str, str]]:
     """Who showed what, in the order of the log."""
     found = []
-    for record in log.read(Query(ids=frozenset({events.SECRET_REVEALED}))):
+    for record in log.read(Query(ids=frozenset({secret_events.SECRET_REVEALED}))):
         details = record["details"]
         assert isinstance(details, dict)
         found.append((str(record["actor"]), str(details["parameter"])))
@@ -88,7 +88,7 @@ def run_threads(works: Sequence[Callable[[], None]]) -> None:
 def test_nothing_was_appended(log: EventLog) -> None:
     log.append([])
     assert list(log.read()) == []
-    assert list(log.history(events.SECRET_REVEALED)) == []
+    assert list(log.history(secret_events.SECRET_REVEALED)) == []
 
 
 def test_another_reader_sees_what_was_appended(opener: Opener, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_what_one_does_wrong_is_told_to_that_one_only(log: EventLog) -> None:
     """An event that is too long, among those of others that may be written together with it."""
     too_long = [
         *shown("os:eve", "first"),
-        Event(events.SECRET_REVEALED, "os:eve", {"parameter": "x" * 20_000}),
+        Event(secret_events.SECRET_REVEALED, "os:eve", {"parameter": "x" * 20_000}),
     ]
     refused: list[FormatError] = []
 
@@ -139,20 +139,23 @@ def test_what_one_does_wrong_is_told_to_that_one_only(log: EventLog) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (Query(ids=frozenset({events.MEK_RETIRED})), ["m"]),
-        (Query(ids=frozenset({events.MEK_RETIRED, events.SECRET_REVEALED})), ["a", "b", "m", "c"]),
-        (Query(ids=frozenset({events.MEK_RETIRED}), actor="os:ada"), []),
+        (Query(ids=frozenset({key_events.MEK_RETIRED})), ["m"]),
+        (
+            Query(ids=frozenset({key_events.MEK_RETIRED, secret_events.SECRET_REVEALED})),
+            ["a", "b", "m", "c"],
+        ),
+        (Query(ids=frozenset({key_events.MEK_RETIRED}), actor="os:ada"), []),
         (Query(actor="os:ada"), ["a", "b", "c"]),
         (Query(actor="os:ada", limit=2), ["b", "c"]),
-        (Query(ids=frozenset({events.SECRET_REVEALED}), limit=1), ["c"]),
-        (Query(ids=frozenset({events.MEK_RETIRED}), until="2026-11-21T19:59:59Z"), []),
-        (Query(ids=frozenset({events.MEK_RETIRED}), since="2026-11-21T20:00:00Z"), ["m"]),
+        (Query(ids=frozenset({secret_events.SECRET_REVEALED}), limit=1), ["c"]),
+        (Query(ids=frozenset({key_events.MEK_RETIRED}), until="2026-11-21T19:59:59Z"), []),
+        (Query(ids=frozenset({key_events.MEK_RETIRED}), since="2026-11-21T20:00:00Z"), ["m"]),
         (Query(ids=frozenset({"NO_SUCH_EVENT"})), []),
     ],
 )
 def test_filters(log: EventLog, query: Query, expected: list[str]) -> None:
     log.append(shown("os:ada", "a", "b"))
-    log.append([events.mek_retired("os:bob", "m")])
+    log.append([key_events.mek_retired("os:bob", "m")])
     log.append(shown("os:ada", "c"))
     found = [dict(one["details"]) for one in log.read(query)]  # type: ignore[call-overload]
     names = [one.get("parameter", one.get("mek_id")) for one in found]
@@ -163,8 +166,8 @@ def test_filters(log: EventLog, query: Query, expected: list[str]) -> None:
 
 def test_a_history_is_that_of_some_ids(log: EventLog) -> None:
     log.append(shown("os:ada", "a"))
-    log.append([events.mek_retired("os:bob", "m")])
-    assert [one["id"] for one in log.history(events.MEK_RETIRED)] == [events.MEK_RETIRED]
+    log.append([key_events.mek_retired("os:bob", "m")])
+    assert [one["id"] for one in log.history(key_events.MEK_RETIRED)] == [key_events.MEK_RETIRED]
 
 
 def _race(opener: Opener, folder: Path, actors: Sequence[str]) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from strongroom.clock import FixedClock
 from strongroom.errors import FormatError
-from strongroom.eventlog import chain, events, logfile
+from strongroom.eventlog import chain, logfile
 from strongroom.eventlog.base import Query
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from tests.contract.eventlog.test_checkpoints import SIGNER
 
@@ -36,9 +37,9 @@ def _fill(log: JsonlEventLog, count: int) -> None:
         reason = chance.choice(["", '},"id":"KEY_GENERATED","node":"x', "a\nb", "x" * 2000])
         log.append(
             [
-                events.secret_revealed(actor, f"p.{number}", reason=reason)
+                secret_events.secret_revealed(actor, f"p.{number}", reason=reason)
                 if chance.random() < 0.7
-                else events.key_generated(actor, "MEK", f"m{number}")
+                else key_events.key_generated(actor, "MEK", f"m{number}")
             ]
         )
 
@@ -73,7 +74,7 @@ def test_every_choice_is_that_of_reading_all(log: JsonlEventLog) -> None:
 def test_the_newest_are_read_from_the_end(
     log: JsonlEventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log.append([events.secret_revealed("os:ada", f"p.{n}") for n in range(5000)])
+    log.append([secret_events.secret_revealed("os:ada", f"p.{n}") for n in range(5000)])
     read: list[int] = []
     pread = logfile.os.pread  # type: ignore[attr-defined]
 
@@ -90,7 +91,7 @@ def test_the_newest_are_read_from_the_end(
 def test_no_more_than_one_record_is_held(
     log: JsonlEventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log.append([events.secret_revealed("os:ada", f"p.{n}") for n in range(300)])
+    log.append([secret_events.secret_revealed("os:ada", f"p.{n}") for n in range(300)])
     parsed: list[bytes] = []
     parse_line = chain.parse_line
 
@@ -108,7 +109,7 @@ def test_no_more_than_one_record_is_held(
 @pytest.mark.parametrize("limit", [None, 2])
 def test_a_damaged_line_is_told_and_not_passed_over(log: JsonlEventLog, limit: int | None) -> None:
     """What does not look like a line might have been one that is asked for."""
-    log.append([events.secret_revealed("os:ada", f"p.{n}") for n in range(3)])
+    log.append([secret_events.secret_revealed("os:ada", f"p.{n}") for n in range(3)])
     lines = log.path.read_bytes().splitlines(keepends=True)
     log.path.write_bytes(b"".join([*lines[:2], lines[2].replace(b'"v":1', b'"v":2'), *lines[3:]]))
     with pytest.raises(FormatError, match=r"line \d .*of the event log .* is damaged"):
@@ -138,7 +139,7 @@ def _following(log: JsonlEventLog, query: Query, *steps: Any) -> list[str]:
 
 def test_following_goes_on_with_what_comes(log: JsonlEventLog) -> None:
     def append(name: str, actor: str = "os:ada") -> Any:
-        return lambda: log.append([events.secret_revealed(actor, name)])
+        return lambda: log.append([secret_events.secret_revealed(actor, name)])
 
     def archive() -> None:
         log._clock.moment += timedelta(seconds=1)  # type: ignore[attr-defined]
@@ -173,7 +174,7 @@ def test_following_goes_on_with_what_comes(log: JsonlEventLog) -> None:
 
 def test_following_waits_for_a_log_that_is_not_there(log: JsonlEventLog) -> None:
     def begin() -> None:
-        log.append([events.secret_revealed("os:ada", "a")])
+        log.append([secret_events.secret_revealed("os:ada", "a")])
 
     assert _following(log, Query(), lambda: None, begin) == ["EVENT_LOG_SIGNED", "a"]
 
@@ -181,12 +182,12 @@ def test_following_waits_for_a_log_that_is_not_there(log: JsonlEventLog) -> None
 def test_a_log_that_was_put_in_anothers_place_is_followed_from_its_beginning(
     log: JsonlEventLog, tmp_path: Path
 ) -> None:
-    log.append([events.secret_revealed("os:ada", "a")])
+    log.append([secret_events.secret_revealed("os:ada", "a")])
 
     def put() -> None:
         log.path.rename(tmp_path / "gone")
         log.checkpoints.path.unlink()
-        log.append([events.secret_revealed("os:ada", "b")])
+        log.append([secret_events.secret_revealed("os:ada", "b")])
 
     assert _following(log, Query(), put) == ["EVENT_LOG_SIGNED", "a", "EVENT_LOG_SIGNED", "b"]
 

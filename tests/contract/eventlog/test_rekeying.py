@@ -8,7 +8,8 @@ import pytest
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import IntegrityError
-from strongroom.eventlog import events, notes
+from strongroom.eventlog import notes
+from strongroom.eventlog.events import key_events, log_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
 from tests.contract.eventlog.test_checkpoints import CLOCK, ids, some
@@ -59,8 +60,8 @@ def test_a_new_key_begins_with_an_event_and_two_signatures(log: JsonlEventLog, k
     fresh = _again(log, key)
     assert fresh.verify().is_whole, "the former key's checkpoint is good until the next append"
     fresh.append(some(1))
-    assert ids(log)[-2:] == [events.EVENT_LOG_REKEYED, events.SECRET_REVEALED]
-    told = next(one for one in log.read() if one["id"] == events.EVENT_LOG_REKEYED)
+    assert ids(log)[-2:] == [log_events.EVENT_LOG_REKEYED, secret_events.SECRET_REVEALED]
+    told = next(one for one in log.read() if one["id"] == log_events.EVENT_LOG_REKEYED)
     assert told["details"] == {
         "former": OLD.verifier.text,
         "key": NEW.verifier.text,
@@ -70,7 +71,7 @@ def test_a_new_key_begins_with_an_event_and_two_signatures(log: JsonlEventLog, k
         assert notes.open_note(_note(log), verifier).size == 6
     fresh.append(some(1))
     assert set(_signers(log)) == {NEW.verifier.key_id}
-    assert ids(log).count(events.EVENT_LOG_REKEYED) == 1
+    assert ids(log).count(log_events.EVENT_LOG_REKEYED) == 1
     report = fresh.verify()
     assert (report.is_whole, report.late) == (True, ())
 
@@ -79,7 +80,7 @@ def test_lines_that_nobody_signed_are_told_before_the_new_key(log: JsonlEventLog
     JsonlEventLog(log.path, "node1", CLOCK).append(some(2))
     key.signer = BOTH
     assert _again(log, key).sign() == ()
-    assert ids(log)[-2:] == [events.EVENT_LOG_UNSIGNED, events.EVENT_LOG_REKEYED]
+    assert ids(log)[-2:] == [log_events.EVENT_LOG_UNSIGNED, log_events.EVENT_LOG_REKEYED]
     assert [one.name for one in _again(log, key).verify().late] == ["5-6"]
 
 
@@ -101,7 +102,7 @@ def test_a_process_with_the_old_key_in_memory_learns_of_the_new_one(
     assert newest is not None
     assert newest.signer is NEW
     assert (log.verify().is_whole, log.verify().late) == (True, ())
-    assert ids(log).count(events.EVENT_LOG_REKEYED) == 1
+    assert ids(log).count(log_events.EVENT_LOG_REKEYED) == 1
 
 
 def test_a_reader_with_the_old_key_in_memory_learns_of_it_too(log: JsonlEventLog, key: Key) -> None:
@@ -120,7 +121,7 @@ def test_a_key_that_leaked_signs_nothing_more(log: JsonlEventLog, key: Key) -> N
     key.signer = NEW
     forger = JsonlEventLog(log.path, "node1", CLOCK, find_signer=lambda: OLD)
     log.checkpoints.path.unlink()
-    forger.append([events.mek_retired("os:eve", "m1")])
+    forger.append([key_events.mek_retired("os:eve", "m1")])
     report = _again(log, key).verify()
     assert report.faults == (f"the checkpoint is not signed by {ORIGIN}",)
 

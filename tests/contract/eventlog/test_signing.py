@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import log_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
 from tests.contract.eventlog.test_checkpoints import CLOCK, ids, make, some
@@ -40,7 +40,7 @@ def test_an_unsigned_tail_is_no_change_and_is_signed(log: JsonlEventLog, count: 
     words = f"lines 302 to {301 + count} were signed only with line {302 + count}: "
     assert late.text.startswith(words)
     last = ids(fresh)[-1]
-    assert last == events.EVENT_LOG_UNSIGNED
+    assert last == log_events.EVENT_LOG_UNSIGNED
     assert fresh.sign() == ()
     assert fresh.verify() == report, "signing what is signed changes nothing"
 
@@ -103,7 +103,10 @@ def test_what_was_signed_late_is_acknowledged_once(log: JsonlEventLog) -> None:
     before = ids(log)
     report = log.acknowledge("os:ada", "the power failed")
     assert [one.name for one in report.unacknowledged] == ["302-303", "306-306"]
-    assert ids(log)[len(before) :] == [events.EVENT_LOG_UNSIGNED, events.EVENT_LOG_ACKNOWLEDGED]
+    assert ids(log)[len(before) :] == [
+        log_events.EVENT_LOG_UNSIGNED,
+        log_events.EVENT_LOG_ACKNOWLEDGED,
+    ]
     assert list(log.read())[-1]["details"] == {
         "acknowledged": "302-303 306-306",
         "reason": "the power failed",
@@ -122,10 +125,14 @@ def test_a_forged_acknowledgement_counts_for_nothing(log: JsonlEventLog) -> None
     """X1: whoever forges lines could forge the administrator's word behind them."""
     forger = make(log.path.parent, None)
     forger.append(some(1, 999))
-    forger.append(events.event_log_acknowledged("os:ada", acknowledged=["302-303"], reason="good"))
+    forger.append(
+        log_events.event_log_acknowledged("os:ada", acknowledged=["302-303"], reason="good")
+    )
     log.append(some(1))
     assert [one.name for one in log.verify().unacknowledged] == ["302-303"]
-    forger.append(events.event_log_acknowledged("os:ada", acknowledged=["302-303"], reason="good"))
+    forger.append(
+        log_events.event_log_acknowledged("os:ada", acknowledged=["302-303"], reason="good")
+    )
     log.append(some(1))
     assert [one.name for one in log.verify().unacknowledged] == ["302-303", "306-306"]
 

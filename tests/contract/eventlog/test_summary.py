@@ -13,8 +13,9 @@ import pytest
 from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
-from strongroom.eventlog import events, logfile
+from strongroom.eventlog import logfile
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
 from strongroom.eventlog.summary import SecretTimes
@@ -48,10 +49,12 @@ class Logs:
         name = f"p.{self.chance.randrange(40)}"
         return self.chance.choice(
             [
-                (events.secret_revealed("os:ada", name),),
-                (events.secret_encrypted("os:ada", name, "k"),),
-                (events.key_generated("os:ada", "MEK", name),),
-                events.configuration_applied("os:ada", version=1, keys=1, secrets=[name, "q"]),
+                (secret_events.secret_revealed("os:ada", name),),
+                (secret_events.secret_encrypted("os:ada", name, "k"),),
+                (key_events.key_generated("os:ada", "MEK", name),),
+                secret_events.configuration_applied(
+                    "os:ada", version=1, keys=1, secrets=[name, "q"]
+                ),
             ]
         )
 

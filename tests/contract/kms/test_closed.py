@@ -11,7 +11,7 @@ from strongroom.cli import dispatch
 from strongroom.coordination.base import Change
 from strongroom.envelope.header import Placement
 from strongroom.errors import IntegrityError, NotFoundError, RootRefusedError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.kms import any_store
 from strongroom.kms.closed_stores import PREFIX
 from strongroom.kms.states import MekState
@@ -119,7 +119,7 @@ def test_the_commands_show_them_and_give_one_up(
     assert run("former", "forget", one.digest[:8]) == 7
     assert run("former", "forget", one.digest[:8], "--ignore-prompt") == 0
     assert entries(node) == []
-    last = [r for r in node.events.read() if r["id"] == events.KEY_REMOVED][-1]
+    last = [r for r in node.events.read() if r["id"] == key_events.KEY_REMOVED][-1]
     assert last["details"] == {"kind": "closed store", "key_id": one.digest}
 
 

@@ -9,7 +9,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.envelope.header import Placement
 from strongroom.errors import IntegrityError, RootRefusedError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import InstallationId, new_id
 from strongroom.kms import next_store
 from strongroom.kms import store as kms_store
@@ -124,7 +124,7 @@ def test_an_administrator_may_accept_it_by_epoch_and_digest(node: Node) -> None:
     again.kms_store.accept_epoch(made.store.epoch, digest, ACTOR)
     last = list(again.events.read())[-1]
     wanted = {"epoch": made.store.epoch, "sha256": digest}
-    assert (last["id"], last["details"]) == (events.KMS_EPOCH_ACCEPTED, wanted)
+    assert (last["id"], last["details"]) == (key_events.KMS_EPOCH_ACCEPTED, wanted)
     assert again.kms_store.status().is_ok
     again.close()
     node.envelope_keys.new_envelope(HERE)
@@ -168,7 +168,7 @@ def test_a_store_left_behind_is_said_openly_and_the_node_goes_on(
     outside.failure = RootRefusedError("the key was deleted")
     node.modes.set_mode(None, ACTOR, abandon=True)
     store, raw = node.kms_store.current()
-    (told,) = [r for r in node.events.read() if r["id"] == events.KMS_STORE_ABANDONED]
+    (told,) = [r for r in node.events.read() if r["id"] == key_events.KMS_STORE_ABANDONED]
     wanted = {"epoch": store.epoch, "before": before, "after": kms_store.digest(raw)}
     assert told["details"] == wanted
     assert store.links[-1].reason is Reason.ABANDONED

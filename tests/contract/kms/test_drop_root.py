@@ -14,7 +14,7 @@ from strongroom.errors import (
     StateError,
     StrongroomError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
 from strongroom.roots import recipient
@@ -43,7 +43,7 @@ def test_a_recovery_root_that_fails_stops_a_rotation_before_any_change(
     ]
     assert node.kms_store.root_settings() == ((wanted,) if wanted else ())
     assert node.kms_store.status().is_ok
-    assert events.ROOT_REMOVED in [record["id"] for record in node.events.read()]
+    assert key_events.ROOT_REMOVED in [record["id"] for record in node.events.read()]
 
 
 def change(node: Node, wanted: RootSettings | None, *drop: str) -> None:

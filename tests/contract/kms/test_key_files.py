@@ -15,7 +15,7 @@ from strongroom.configuration_keys.keys import FILE_NAME as RECORDS
 from strongroom.crypto import age, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import KeystoreError, StorageError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.keystore import kept, pkcs12
 from strongroom.keystore.pkcs12 import SecretKeyEntry
 from strongroom.keystore.replicas import FILE_NAME as KEYSTORE
@@ -94,7 +94,7 @@ def _check_repaired(node: Node, harmed: Path, data: bytes | None, good: bytes) -
         assert contents_of(copy) == data
         assert copy.stat().st_mode & 0o077 == 0
     last = list(node.events.read())[-1]
-    assert last["id"] == events.KEYSTORE_REPAIRED
+    assert last["id"] == key_events.KEYSTORE_REPAIRED
     _check_whole(node)
     assert node.key_files.repair(ACTOR).written == ()
 

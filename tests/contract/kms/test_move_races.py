@@ -23,7 +23,7 @@ from strongroom.errors import (
     StateError,
     StrongroomError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
 from strongroom.node import opening
@@ -261,10 +261,10 @@ def test_keys_that_are_made_and_left_behind_are_told(node: Node, outside: Outsid
     told = [(record["id"], record["details"]) for record in list(node.events.read())[seen:]]
     opened = node.kms_cache.opened()
     for kind, key_id in (("rmk", opened.rmk.id), ("mek", opened.ring.active.id)):
-        assert (events.KEY_GENERATED, {"kind": kind, "key_id": key_id}) in told
+        assert (key_events.KEY_GENERATED, {"kind": kind, "key_id": key_id}) in told
     for mek_id in left:
         lost = {"kind": "mek", "key_id": mek_id, "state": "unavailable"}
-        assert (events.KEY_CHANGED, lost) in told
+        assert (key_events.KEY_CHANGED, lost) in told
 
 
 def test_a_store_that_was_rolled_back_is_not_left_behind(

@@ -11,7 +11,7 @@ from strongroom.cli import dispatch
 from strongroom.crypto import age
 from strongroom.crypto.age import SealTo
 from strongroom.errors import StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import backup_events, extract_events, key_events
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.services.backups import make as backup_service
@@ -127,7 +127,7 @@ def test_every_way_of_sealing_counts(
     elif way == "client":
         node.data_key_desk.generate(Subject.local(ACTOR))
     else:
-        node.events.append([events.file_encrypted(ACTOR, "ab" * 16, old, size=1)])
+        node.events.append([extract_events.file_encrypted(ACTOR, "ab" * 16, old, size=1)])
     if archived:
         node.events.archive(ACTOR, "the tests")
     node.meks.rotate(ACTOR)
@@ -153,34 +153,37 @@ def test_backups_of_local_mode_that_open_by_the_mek_alone_count(node: Node, tmp_
 
 def test_a_damaged_line_and_events_of_others_are_passed_over() -> None:
     history: list[dict[str, object]] = [
-        {"id": events.FILE_ENCRYPTED, "details": None},
-        {"id": events.KEY_GENERATED, "details": {"kind": "rmk", "key_id": "r"}},
-        {"id": events.KEY_GENERATED, "details": {"kind": "mek", "key_id": "m"}},
-        {"id": events.KMS_MODE_CHANGED, "details": {"after": "aws"}},
-        {"id": events.KEY_GENERATED, "details": {"kind": "mek", "key_id": "without an rmk"}},
-        {"id": events.BACKUP_MADE, "details": {"rmk_id": "unknown", "sealed": ""}},
-        {"id": events.FILE_REWRAPPED, "details": {"file_id": "f", "before": "x", "after": "m"}},
-        {"id": events.KMS_MODE_CHANGED, "details": {"after": "local"}},
-        {"id": events.BACKUP_MADE, "details": {"rmk_id": "r", "sealed": "age"}},
-        {"id": events.BACKUP_MADE, "details": {"rmk_id": "r", "sealed": ""}},
+        {"id": extract_events.FILE_ENCRYPTED, "details": None},
+        {"id": key_events.KEY_GENERATED, "details": {"kind": "rmk", "key_id": "r"}},
+        {"id": key_events.KEY_GENERATED, "details": {"kind": "mek", "key_id": "m"}},
+        {"id": key_events.KMS_MODE_CHANGED, "details": {"after": "aws"}},
+        {"id": key_events.KEY_GENERATED, "details": {"kind": "mek", "key_id": "without an rmk"}},
+        {"id": backup_events.BACKUP_MADE, "details": {"rmk_id": "unknown", "sealed": ""}},
+        {
+            "id": extract_events.FILE_REWRAPPED,
+            "details": {"file_id": "f", "before": "x", "after": "m"},
+        },
+        {"id": key_events.KMS_MODE_CHANGED, "details": {"after": "local"}},
+        {"id": backup_events.BACKUP_MADE, "details": {"rmk_id": "r", "sealed": "age"}},
+        {"id": backup_events.BACKUP_MADE, "details": {"rmk_id": "r", "sealed": ""}},
     ]
     assert mek_history.outside(history) == {"m": Outside(1, 1)}
 
 
 def _generated(number: int) -> list[dict[str, object]]:
     return [
-        {"id": events.KEY_GENERATED, "details": {"kind": kind, "key_id": f"{kind}{number}"}}
+        {"id": key_events.KEY_GENERATED, "details": {"kind": kind, "key_id": f"{kind}{number}"}}
         for kind in ("rmk", "mek")
     ]
 
 
 def _made(**details: str) -> dict[str, object]:
-    return {"id": events.BACKUP_MADE, "details": {"sealed": "", **details}}
+    return {"id": backup_events.BACKUP_MADE, "details": {"sealed": "", **details}}
 
 
 def test_a_backup_counts_for_the_mek_that_its_event_names_in_either_way() -> None:
     """findings D5: older events name the RMK alone, and both may be told after a rotation or a change of the mode."""
-    aws: dict[str, object] = {"id": events.KMS_MODE_CHANGED, "details": {"after": "aws"}}
+    aws: dict[str, object] = {"id": key_events.KMS_MODE_CHANGED, "details": {"after": "aws"}}
     start = [*_generated(1), *_generated(2)]
     assert mek_history.outside([*start, _made(rmk_id="rmk1")]) == {"mek1": Outside(0, 1)}
     after = [*_generated(1), aws, *_generated(2)]

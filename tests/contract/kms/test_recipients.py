@@ -14,7 +14,7 @@ from strongroom.errors import (
     StateError,
     StorageError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.node.opening import Node
 from strongroom.services.keys.keeper import ROOTS
 from tests.contract.kms.recovery_lab import (
@@ -47,8 +47,8 @@ def test_a_recipient_is_wrapped_into_both_hierarchies(node: Node, identity: Iden
     assert status.is_ok
     assert [root.last_success for root in status.roots if root.kind == "age"] == [""]
     assert node.paths.recovery_records.exists()
-    assert event_ids(node).count(events.ROOT_ADDED) == 1
-    assert events.KEY_MOVED in event_ids(node)
+    assert event_ids(node).count(key_events.ROOT_ADDED) == 1
+    assert key_events.KEY_MOVED in event_ids(node)
     service(node).drill((identity,), ACTOR)
 
 

@@ -25,7 +25,7 @@ from strongroom.errors import (
     StorageError,
     StrongroomError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.node import opening
 from strongroom.node import recover as recovering
@@ -75,8 +75,8 @@ def test_a_copy_of_the_data_directory_and_an_identity_are_enough(
         assert [root.kind for root in again.kms_store.root_settings()] == ["age"]
         service(again).drill((identity,), ACTOR)
         if done.done:
-            assert event_ids(again).count(events.NODE_RECOVERED) == 1
-            assert events.RMK_UNWRAPPED in event_ids(again)
+            assert event_ids(again).count(key_events.NODE_RECOVERED) == 1
+            assert key_events.RMK_UNWRAPPED in event_ids(again)
 
 
 @pytest.mark.parametrize(("threshold", "count"), [(2, 3), (1, 2), (3, 3)])
@@ -136,7 +136,7 @@ def test_the_drill_changes_nothing_but_its_date(node: Node, identity: Identity) 
     assert after.rmk_id == before.rmk_id
     assert after.epoch == before.epoch + 1
     assert state_of(node, identity).last_verified
-    assert events.RECOVERY_DRILLED in event_ids(node)
+    assert key_events.RECOVERY_DRILLED in event_ids(node)
 
 
 def test_a_drill_without_the_keystore_says_what_it_could_not_note(
@@ -421,7 +421,7 @@ def test_a_recovery_that_does_not_prove_is_not_reported(
             patch.setattr(type(again.kms_store), "prove", lambda _: bad)
             with pytest.raises(IntegrityError, match="does not prove: a MEK"):
                 service(again).recover((identity,), ACTOR, quiet)
-        assert events.NODE_RECOVERED not in event_ids(again)
+        assert key_events.NODE_RECOVERED not in event_ids(again)
         assert again.coordinator.get(recovery_journal.JOURNAL) is not None
         assert service(again).recover((identity,), ACTOR, quiet).done
 

@@ -8,7 +8,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.envelope.header import Placement
 from strongroom.errors import ConflictError, KeyNotFoundError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events, log_events, secret_events
 from strongroom.ids import new_id
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory
@@ -110,13 +110,13 @@ def test_the_event_log_tells_of_every_key_and_of_no_value(node: Node) -> None:
     records = list(node.events.read())
     told = {(record["id"], details(record).get("kind")) for record in records}
     for kind in ("master", "configuration", "rmk", "mek", "asset"):
-        assert (events.KEY_GENERATED, kind) in told
+        assert (key_events.KEY_GENERATED, kind) in told
     for kind in ("master", "configuration"):
-        assert (events.KEY_REMOVED, kind) in told
+        assert (key_events.KEY_REMOVED, kind) in told
     named = {
         details(record)["parameter"]
         for record in records
-        if record["id"] == events.SECRET_ENCRYPTED
+        if record["id"] == secret_events.SECRET_ENCRYPTED
         and details(record)["key_id"] == done.configuration_key_id
     }
     assert generated_names() <= named
@@ -134,8 +134,8 @@ def test_the_event_log_gets_a_new_key_and_checkpoints_from_before_stay_good(
     kept.write_text(capsys.readouterr().out)
     node.regenerate.run("os:tester", quiet)
     ids = [record["id"] for record in node.events.read()]
-    assert ids.count(events.EVENT_LOG_REKEYED) == 1
-    assert ids.index(events.EVENT_LOG_REKEYED) > ids.index(events.KMS_STORE_CHANGED)
+    assert ids.count(log_events.EVENT_LOG_REKEYED) == 1
+    assert ids.index(log_events.EVENT_LOG_REKEYED) > ids.index(key_events.KMS_STORE_CHANGED)
     assert dispatch.main("strongroom", [*words, "verify", "--checkpoint", str(kept)]) == 0
     report = node.events.verify()
     assert (report.is_whole, report.unacknowledged) == (True, ())

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import ConflictError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import extract_events
 from strongroom.filestore.blockfile import LockedHeader
 from strongroom.node import opening
 from strongroom.node.opening import Node
@@ -103,7 +103,7 @@ def test_a_file_whose_key_went_is_not_made(
         other.meks.rotate(ACTOR)
         other.meks.retire(old, ACTOR)
 
-    _before_the_event(node, monkeypatch, retire, events.FILE_ENCRYPTED)
+    _before_the_event(node, monkeypatch, retire, extract_events.FILE_ENCRYPTED)
     error = WAYS[way](node, folder)
     assert isinstance(error, ConflictError)
     assert error.message.startswith(f"MEK {old} was retired while ")
@@ -119,7 +119,7 @@ def test_a_file_whose_key_only_decrypts_by_then_is_counted(
 ) -> None:
     """findings D5: a rotation alone harms nobody, and the retirement behind it is asked about."""
     old = node.envelope_keys.active_mek_id
-    _before_the_event(node, monkeypatch, lambda: _rotate(other), events.FILE_ENCRYPTED)
+    _before_the_event(node, monkeypatch, lambda: _rotate(other), extract_events.FILE_ENCRYPTED)
     assert WAYS[way](node, folder) is None
     node.standalone_files.verify(str(folder / "a.sealed"))
     with pytest.raises(StrongroomError, match="outside the store"):
@@ -143,7 +143,7 @@ def test_a_file_that_is_rewrapped_under_a_key_that_went_stays_as_it_was(
         other.meks.rotate(ACTOR)
         other.meks.retire(new, ACTOR)
 
-    _before_the_event(node, monkeypatch, retire, events.FILE_REWRAPPED)
+    _before_the_event(node, monkeypatch, retire, extract_events.FILE_REWRAPPED)
     sealed = str(folder / "a.sealed")
     (done,) = node.standalone_files.rewrap([sealed], actor=ACTOR)
     assert not done.changed
@@ -174,7 +174,9 @@ def test_what_the_log_says_of_a_rewrap_is_the_key_in_the_file(
     monkeypatch.setattr(LockedHeader, "sync", rotate_then_sync)
     (done,) = node.standalone_files.rewrap([str(folder / "a.sealed")], actor=ACTOR)
     assert done.changed
-    (told,) = [one["details"] for one in node.events.read() if one["id"] == events.FILE_REWRAPPED]
+    (told,) = [
+        one["details"] for one in node.events.read() if one["id"] == extract_events.FILE_REWRAPPED
+    ]
     assert told["after"] == new  # type: ignore[index]
     with pytest.raises(StrongroomError, match="outside the store"):
         other.meks.retire(new, ACTOR)
@@ -189,7 +191,7 @@ def test_a_rewrap_that_is_cut_has_told_before_the_old_key_is_overwritten(
     sealed = folder / "a.sealed"
     seen: list[bytes] = []
     _before_the_event(
-        node, monkeypatch, lambda: seen.append(sealed.read_bytes()), events.FILE_REWRAPPED
+        node, monkeypatch, lambda: seen.append(sealed.read_bytes()), extract_events.FILE_REWRAPPED
     )
     node.standalone_files.rewrap([str(sealed)], actor=ACTOR)
     sealed.write_bytes(seen[0])  # as a kill at the event would have left it

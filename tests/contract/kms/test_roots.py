@@ -21,7 +21,7 @@ from strongroom.errors import (
     StateError,
     StrongroomError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.kms.states import MekState
 from strongroom.node import opening
@@ -63,8 +63,8 @@ def test_a_move_makes_new_keys_and_old_files_still_open(node: Node, outside: Out
         MekState.ENCRYPT_OR_DECRYPT,
     ]
     assert node.envelope_keys.open_envelope(header, HERE).dek == dek
-    assert events.KMS_MODE_CHANGED in event_ids(node)
-    assert events.KEY_MOVED in event_ids(node)
+    assert key_events.KMS_MODE_CHANGED in event_ids(node)
+    assert key_events.KEY_MOVED in event_ids(node)
     assert node.kms_store.root_settings() == (BAO,)
 
 
@@ -141,7 +141,7 @@ def test_a_new_credential_for_the_same_root_replaces_the_old_one(
     assert node.modes.set_mode(renewed, "os:tester").done
     assert node.kms_store.root_settings() == (renewed,)
     assert node.kms_store.status().epoch == epoch
-    assert event_ids(node)[-1] == events.ROOT_REACHED_ANEW
+    assert event_ids(node)[-1] == key_events.ROOT_REACHED_ANEW
 
 
 def test_a_root_that_refuses_is_refused_at_preflight(node: Node, outside: Outside) -> None:
@@ -207,7 +207,7 @@ def test_keys_left_behind_come_back_with_their_root(node: Node, outside: Outside
     assert node.kms_store.status().is_ok
     assert MekState.UNAVAILABLE not in [mek.state for mek in node.kms_store.status().meks]
     assert node.kms_store.root_settings() == ()
-    assert event_ids(node).count(events.MEK_ADOPTED) == 2
+    assert event_ids(node).count(key_events.MEK_ADOPTED) == 2
 
 
 def test_regeneration_keeps_the_outside_root(node: Node, outside: Outside) -> None:
@@ -266,7 +266,7 @@ def test_a_recovery_root_is_added_once_and_can_be_removed(node: Node, outside: O
     node.roots.remove(wrap_id, "os:tester")
     assert len(node.roots.list()) == 1
     assert node.kms_store.root_settings() == ()
-    assert event_ids(node)[-2:] == [events.ROOT_REMOVED, events.KMS_STORE_CHANGED]
+    assert event_ids(node)[-2:] == [key_events.ROOT_REMOVED, key_events.KMS_STORE_CHANGED]
 
 
 def test_verify_remembers_what_opened(node: Node, outside: Outside) -> None:

@@ -9,7 +9,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.clock import FixedClock
 from strongroom.errors import KeyNotFoundError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.kms import status as kms_status
 from strongroom.node.opening import Node
 
@@ -60,7 +60,7 @@ def test_what_still_needs_it_shows_before_it_is_gone(
     states = [
         str(record["details"])
         for record in node.events.read()
-        if record["id"] == events.KEY_CHANGED and mek_id in str(record["details"])
+        if record["id"] == key_events.KEY_CHANGED and mek_id in str(record["details"])
     ][-2:]
     assert "to be retired from" in states[0]
     assert "decrypt-only" in states[1]

@@ -17,8 +17,8 @@ from strongroom.errors import (
     KeystoreError,
     StateError,
 )
-from strongroom.eventlog import events
-from strongroom.eventlog.base import Event
+from strongroom.eventlog.base import SYSTEM, Event
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.kms import store as kms_store
 from strongroom.kms.states import MekState
@@ -61,11 +61,11 @@ def test_a_rotation_makes_a_new_rmk_and_a_new_active_mek(node: Node) -> None:
     assert after.epoch == before.epoch + 1
     assert node.envelope_keys.open_envelope(header, HERE).dek == dek
     assert event_ids(node)[-5:] == [
-        events.KEY_GENERATED,
-        events.KEY_GENERATED,
-        events.KEY_REMOVED,
-        events.KEY_CHANGED,
-        events.KMS_STORE_CHANGED,
+        key_events.KEY_GENERATED,
+        key_events.KEY_GENERATED,
+        key_events.KEY_REMOVED,
+        key_events.KEY_CHANGED,
+        key_events.KMS_STORE_CHANGED,
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_store_that_was_put_back_is_refused_until_it_is_accepted(
             again.kms_store.accept_epoch(epoch, other, "os:tester")
     again.kms_store.accept_epoch(1, digest, "os:tester")
     assert again.kms_store.status().is_ok
-    assert event_ids(again)[-1] == events.KMS_EPOCH_ACCEPTED
+    assert event_ids(again)[-1] == key_events.KMS_EPOCH_ACCEPTED
     again.close()
 
 
@@ -157,7 +157,7 @@ def test_a_change_whose_maker_was_killed_is_told_later(node: Node) -> None:
     append = node.events.append
 
     def killed(new: Sequence[Event]) -> None:
-        if new[-1].id == events.KMS_STORE_CHANGED:
+        if new[-1].id == key_events.KMS_STORE_CHANGED:
             raise KeyboardInterrupt
         append(new)
 
@@ -168,7 +168,7 @@ def test_a_change_whose_maker_was_killed_is_told_later(node: Node) -> None:
     assert marks.read() == after
     node.kms_store.check_epoch()
     last = list(node.events.read())[-1]
-    assert (last["id"], last["actor"]) == (events.KMS_STORE_CHANGED, events.SYSTEM)
+    assert (last["id"], last["actor"]) == (key_events.KMS_STORE_CHANGED, SYSTEM)
     assert marks.read() != after
 
 

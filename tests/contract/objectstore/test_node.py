@@ -9,7 +9,7 @@ import pytest
 from strongroom.coordination.base import Change
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import extract_events
 from strongroom.extracts import place
 from strongroom.node import create, file_moves, opening
 from strongroom.node.opening import Node
@@ -110,7 +110,7 @@ def test_there_and_back_again(root: Path, target: str, node: Node, bucket: Bucke
         assert file_moves.present(moved) == place.Place(target)
         assert list(moved.file_store(place.DISK).list()) == []
         assert backups.contents(moved) == wanted
-        [told] = list(moved.events.history(events.EXTRACTS_MOVED))
+        [told] = list(moved.events.history(extract_events.EXTRACTS_MOVED))
         details = told["details"]
         assert isinstance(details, dict)
         assert details["files"] == 3

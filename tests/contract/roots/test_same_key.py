@@ -9,7 +9,7 @@ import pytest
 from strongroom.backup import opening
 from strongroom.backup.open_backup import OpenBackup
 from strongroom.errors import RootError, StateError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.node import backup
 from strongroom.node import opening as bootstrap
@@ -87,7 +87,7 @@ def test_a_key_that_moved_opens_by_its_new_way(
     assert (status.is_ok, status.rmk_id) == (True, rmk_id), status.problems
     assert status.root_key_id == move.after.root_key_id
     assert backups.contents(reopened)[row.name] == b"content"
-    told = [one for one in reopened.events.read() if events.ROOT_REACHED_ANEW in str(one)]
+    told = [one for one in reopened.events.read() if key_events.ROOT_REACHED_ANEW in str(one)]
     assert len(told) == 1
     assert move.after.root_key_id in str(told[0])
     assert not reopened.modes.set_mode(move.after, ACTOR).done

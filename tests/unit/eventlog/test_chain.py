@@ -6,15 +6,16 @@ import json
 import pytest
 
 from strongroom.errors import FormatError
-from strongroom.eventlog import chain, events
+from strongroom.eventlog import chain
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
+from strongroom.eventlog.events import directory_events, key_events, secret_events
 
 
 def _lines(count: int) -> list[bytes]:
     head, lines = Head(), []
     for number in range(count):
-        event = events.secret_revealed("os:ada", f"parameter.{number}")
+        event = secret_events.secret_revealed("os:ada", f"parameter.{number}")
         line = chain.make_line(event, head, time="2026-11-21T20:00:00Z", node="node1")
         lines.append(line)
         head = chain.head_of(line)
@@ -23,7 +24,7 @@ def _lines(count: int) -> list[bytes]:
 
 def test_a_line_says_who_did_what_to_which_key_when_and_where() -> None:
     """C-23."""
-    event = events.key_generated("os:ada", "MEK", "8ddd70df-be67-4dbf-9c35-1f0aa2421521")
+    event = key_events.key_generated("os:ada", "MEK", "8ddd70df-be67-4dbf-9c35-1f0aa2421521")
     line = chain.make_line(event, Head(), time="2026-11-21T20:00:00Z", node="node1")
     assert json.loads(line) == {
         "v": 1,
@@ -38,7 +39,7 @@ def test_a_line_says_who_did_what_to_which_key_when_and_where() -> None:
 
 
 def test_lines_are_ascii_and_hold_no_line_break() -> None:
-    event = events.user_created("user:ada", "1", "Zoë\u2028\n☃")
+    event = directory_events.user_created("user:ada", "1", "Zoë\u2028\n☃")
     line = chain.make_line(event, Head(), time="2026-11-21T20:00:00Z", node="node1")
     assert line.isascii()
     assert b"\n" not in line

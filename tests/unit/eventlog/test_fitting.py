@@ -8,17 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.eventlog import chain, events, fitting
+from strongroom.eventlog import chain, fitting
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import catalogue, secret_events
 
 pytestmark = pytest.mark.table
 
 _NAMES = [f"a.parameter.with.a.long.name.{number}" for number in range(2000)]
-_FACTORIES: dict[str, Callable[..., Any]] = {
-    name: value
-    for name, value in vars(events).items()
-    if inspect.isfunction(value) and not name.startswith("_")
-}
+_FACTORIES: dict[str, Callable[..., Any]] = {**catalogue.factories()}
 LISTS = {
     "configuration_applied": "secrets",
     "event_log_acknowledged": "acknowledged",
@@ -85,7 +82,7 @@ def test_a_list_is_told_whole(name: str) -> None:
 def test_recipients_of_any_kind_are_told_whole() -> None:
     """One for a post-quantum key has nearly 2,000 characters: of two of them one was cut."""
     recipients = [f"age1pq{number}" + "q" * 1950 for number in range(9)]
-    found = events.exported_sealed("os:ada", target="x", keys=1, recipients=recipients)
+    found = secret_events.exported_sealed("os:ada", target="x", keys=1, recipients=recipients)
     assert " ".join(str(event.details["recipients"]) for event in found).split() == recipients
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from strongroom.errors import FormatError, StorageError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import secret_events
 from strongroom.eventlog.groups import MOST_EVENTS, Append, Groups, Take
 
 _LIMIT_S = 60
@@ -64,7 +64,7 @@ class Caller:
 
 
 def _shown(*names: str) -> list[Event]:
-    return [events.secret_revealed("os:ada", name) for name in names]
+    return [secret_events.secret_revealed("os:ada", name) for name in names]
 
 
 def _refuse_the_bad(one: Append) -> None:

@@ -14,7 +14,7 @@ from strongroom.errors import (
     RootUnavailableError,
     StateError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import InstallationId, new_id
 from strongroom.kms import next_store, recovery_wraps
 from strongroom.kms.next_store import RootSet
@@ -45,7 +45,7 @@ def test_only_the_named_wraps_are_left_out_and_told(opened: OpenStore) -> None:
     assert recovery_wraps.without(opened.store, [first.id]).wraps == (mode, second)
     assert recovery_wraps.without(opened.store, []) == opened.store
     [event] = recovery_wraps.removed("os:ada", opened, [first.id])
-    assert event == events.root_removed("os:ada", first.kind, first.root_key_id)
+    assert event == key_events.root_removed("os:ada", first.kind, first.root_key_id)
 
 
 def test_the_mode_s_root_and_what_is_not_there_are_not_left_out(opened: OpenStore) -> None:

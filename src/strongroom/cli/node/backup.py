@@ -152,11 +152,11 @@ def _drill(
 
 def _leave_event(receipt: "Receipt", node: "Node | None", session: Session) -> None:
     """Keys were opened: the node's log is told, if there is one."""
-    from strongroom.eventlog import events
+    from strongroom.eventlog.events import backup_events
 
     if node is not None:
         missing = len(receipt.unreadable) + len(receipt.lost)
-        event = events.backup_verified(
+        event = backup_events.backup_verified(
             session.actor, receipt.backup, opened=receipt.opened, missing=missing
         )
         session.node.events.append([event])

@@ -107,13 +107,12 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _query(arguments: argparse.Namespace, session: Session) -> "Query":
-    from strongroom.eventlog import events, events_of_service_keys
     from strongroom.eventlog.base import Query
+    from strongroom.eventlog.events import catalogue
 
-    every = {**vars(events), **vars(events_of_service_keys)}
-    if arguments.id is not None and every.get(arguments.id) != arguments.id:
-        known = sorted(name for name, value in every.items() if name == value)
-        raise UsageError(f"unknown event id {arguments.id!r}", hint=f"known are {', '.join(known)}")
+    if arguments.id is not None and arguments.id not in catalogue.ids():
+        known = ", ".join(sorted(catalogue.ids()))
+        raise UsageError(f"unknown event id {arguments.id!r}", hint=f"known are {known}")
     if arguments.follow and arguments.until:
         raise UsageError("--follow goes on for ever, and --until ends: give one of the two")
     clock = session.node.clock
@@ -325,14 +324,15 @@ def _beside(log: "Path") -> str:
 
 def _verifiers(session: Session) -> "list[Verifier]":
     """The key that signs this node's log, and those that did before, as the log tells: a kept note may be of any."""
-    from strongroom.eventlog import events, notes
+    from strongroom.eventlog import notes
+    from strongroom.eventlog.events import log_events
 
     log = session.node.events
     signer = log.checkpoints.signer()
     if signer is None:
         return []
     found = [signer.verifier]
-    for record in log.history(events.EVENT_LOG_REKEYED):
+    for record in log.history(log_events.EVENT_LOG_REKEYED):
         details = record["details"]
         if isinstance(details, dict):
             found.append(notes.parse_verifier(str(details["former"])))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import IntegrityError, StateError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 
 if TYPE_CHECKING:
     from strongroom.cli.ports.keys import KeyCommands
@@ -62,7 +62,7 @@ def _finish_password_changes(session: Session) -> None:
     from strongroom.node import service_passwords
 
     try:
-        finished = service_passwords.resume(session.whole_node, events.SYSTEM)
+        finished = service_passwords.resume(session.whole_node, SYSTEM)
     except StrongroomError as error:
         session.note(f"a change of a service's password is still to be finished: {error.with_hint}")
         return

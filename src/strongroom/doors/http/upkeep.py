@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.doors.http.ports import UpkeepServices
 from strongroom.errors import StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 
 if TYPE_CHECKING:
     from strongroom.services.secrets.scope import Outcome
@@ -75,7 +75,7 @@ def tell_held_back(node: UpkeepServices, *, last: bool = False) -> None:
 
 def finish_rotations(node: UpkeepServices) -> None:
     """Go on with rotations of secrets that were cut, as far as they are due (R7); their components may be slow."""
-    _tell(node.rotation.resume(events.SYSTEM))
+    _tell(node.rotation.resume(SYSTEM))
 
 
 def rotate_due(node: UpkeepServices) -> None:
@@ -85,7 +85,7 @@ def rotate_due(node: UpkeepServices) -> None:
     due = [one.name for one in node.secret_inventory.due() if one.origin == "generated"]
     if due:
         _log.info("due: %s", ", ".join(due))
-        _tell(node.rotation.rotate(events.SYSTEM, due))
+        _tell(node.rotation.rotate(SYSTEM, due))
 
 
 def _tell(outcomes: Sequence["Outcome"]) -> None:

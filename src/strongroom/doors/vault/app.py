@@ -37,8 +37,8 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.eventlog import events_of_service_keys as events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import service_key_events
 from strongroom.eventlog.throttled import Throttle
 from strongroom.services.service_keys.by import By
 from strongroom.services.service_keys.tokens import Caller
@@ -162,7 +162,7 @@ class Door:
         if there:
             return there[0] if there[0].id in _NOTED else None
         if by.accessor:
-            return events.service_call_refused(
+            return service_key_events.service_call_refused(
                 by.actor,
                 request.path[:_MAX_PATH],
                 request.operation,
@@ -174,7 +174,7 @@ class Door:
         held_back = self._strangers.turn()
         if held_back is None:
             return None
-        return events.service_stranger_refused(
+        return service_key_events.service_stranger_refused(
             reason=error.message, peer=request.peer, held_back=held_back
         )
 
@@ -223,7 +223,11 @@ class _NotSupportedError(StrongroomError):
 
 
 _NOTED = frozenset(
-    {events.SERVICE_KEY_USED, events.SERVICE_SECRET_READ, events.SERVICE_ACCESS_READ}
+    {
+        service_key_events.SERVICE_KEY_USED,
+        service_key_events.SERVICE_SECRET_READ,
+        service_key_events.SERVICE_ACCESS_READ,
+    }
 )
 
 

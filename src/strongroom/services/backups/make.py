@@ -33,8 +33,8 @@ from strongroom.errors import (
     StorageError,
     UsageError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import backup_events
 from strongroom.filestore.base import FileStore, Kept, ReadableFile
 from strongroom.filestore.blockfile import NewFile, OpenedFile, storage_errors
 from strongroom.ids import new_id
@@ -174,7 +174,7 @@ class BackupService:
             made = self._write(request, backup_id, snapshot, stage)
             if request.verify:
                 _verify(made.path, stage)
-            event = events.backup_made(
+            event = backup_events.backup_made(
                 request.actor,
                 backup_id,
                 name=made.path.name,

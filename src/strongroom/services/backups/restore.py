@@ -25,8 +25,8 @@ from strongroom.errors import (
     StorageError,
     StrongroomError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import backup_events, key_events
 from strongroom.extracts.stored import StoredFile
 from strongroom.filestore.base import FileStore
 from strongroom.ids import new_id
@@ -285,9 +285,13 @@ class RestoreService:
         def events_of(before: Present, new: NextStore) -> list[Event]:
             if work.keys is None:
                 rmk_id = work.backup.store.rmk_id
-                return [events.key_moved(request.actor, "closed store", rmk_id, place="kms store")]
+                return [
+                    key_events.key_moved(request.actor, "closed store", rmk_id, place="kms store")
+                ]
             work.done.rmk_id, work.done.mek_id = new.store.rmk_id, new.ring.active.id
-            adopted = [events.meks_adopted(request.actor, mek_id) for mek_id in work.done.adopted]
+            adopted = [
+                key_events.meks_adopted(request.actor, mek_id) for mek_id in work.done.adopted
+            ]
             return [*adopted, *rotation_events(request.actor, before.opened, new)]
 
         def resettle(present: tuple[RootSettings, ...]) -> tuple[RootSettings, ...]:
@@ -337,7 +341,7 @@ class RestoreService:
             # which misleads nobody for long; a restore without event would go unnoticed.
             self._ports.event_log.append(
                 [
-                    events.restored(
+                    backup_events.restored(
                         request.actor,
                         source=request.source,
                         backup_id=done.backup_id,

@@ -13,8 +13,8 @@ from strongroom.coordination import floors
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import secret_events
 from strongroom.secrets import catalog as secrets
 from strongroom.secrets.committed import ValueKey
 
@@ -140,7 +140,7 @@ class PendingStore:
         check_length(data, "the pending transaction")
         check_length(pending.promote(document).serialize(), "the configuration")
         encrypted = [
-            events.secret_encrypted(actor, name, key_id)
+            secret_events.secret_encrypted(actor, name, key_id)
             for name, value in decided.values.items()
             if value is not None and secrets.is_secret(name)
         ]

@@ -23,8 +23,8 @@ from strongroom.errors import (
     StorageError,
     UsageError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import secret_events
 from strongroom.secrets import catalog as secrets
 from strongroom.secrets import committed, enc
 from strongroom.secrets.committed import ValueKey
@@ -127,7 +127,7 @@ class ConfigurationService:
                 f"{key!r} is key material", hint="add --reveal-key-material if you must see it"
             )
         value = self._open_value(document, key, text)
-        self._event_log.append([events.secret_revealed(actor, key, reason=reason)])
+        self._event_log.append([secret_events.secret_revealed(actor, key, reason=reason)])
         return texts.as_text(key, value.reveal())
 
     def effective(self, key: str) -> str | None:
@@ -256,7 +256,7 @@ class ConfigurationService:
                 pending.promote, lambda new: self._promotion(pending, loaded.version, new)
             )
             named = sorted(filter(secrets.is_secret, pending.changes))
-            applied = events.configuration_applied(
+            applied = secret_events.configuration_applied(
                 actor, version=document.version, keys=len(pending.changes), secrets=named
             )
             self._event_log.append(applied)

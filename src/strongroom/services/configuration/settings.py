@@ -14,8 +14,8 @@ from strongroom.config.document import ConfigDocument
 from strongroom.config.import_rules import Outcome, Rules, Verdict
 from strongroom.config.transfer import Settings
 from strongroom.crypto.secret import SecretBytes
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import secret_events
 from strongroom.secrets import catalog as secrets
 from strongroom.services.configuration.pending_store import Decided
 
@@ -112,14 +112,16 @@ class SettingsService:
         found = self.collect(actor, f"settings export to {target}", with_secrets=with_secrets)
         exported: Sequence[Event]
         if not with_secrets:
-            exported = [events.exported_without_secrets(actor, target=target, keys=found.keys)]
+            exported = [
+                secret_events.exported_without_secrets(actor, target=target, keys=found.keys)
+            ]
         elif to.is_empty:
-            exported = [events.exported_plaintext(actor, target=target, keys=found.keys)]
+            exported = [secret_events.exported_plaintext(actor, target=target, keys=found.keys)]
         else:
             found = Collected(
                 SecretBytes(age.seal(found.text.reveal(), to)), found.keys, found.secrets
             )
-            exported = events.exported_sealed(
+            exported = secret_events.exported_sealed(
                 actor, target=target, keys=found.keys, recipients=to.recipients
             )
         self._event_log.append(exported)
@@ -146,7 +148,7 @@ class SettingsService:
         keys = {name: self._shown(document, name) for name in names}
         text = transfer.serialize(Settings(keys, import_rules.entities(), self._topology))
         self._event_log.append(
-            [events.secret_revealed(actor, name, reason=reason) for name in opened]
+            [secret_events.secret_revealed(actor, name, reason=reason) for name in opened]
         )
         return Collected(SecretBytes(text), len(names), len(opened))
 
@@ -176,7 +178,7 @@ class SettingsService:
             accepted = {one.key: one.value for one in verdicts if one.outcome is Outcome.ACCEPTED}
             kept = len(pending.changes.keys() - accepted.keys())
             return Decided(
-                accepted, list(events.imported(actor, source=source, names=list(accepted)))
+                accepted, list(secret_events.imported(actor, source=source, names=list(accepted)))
             )
 
         pending = self._configuration.stage(decide, actor=actor)

@@ -14,8 +14,8 @@ from strongroom.access.permissions import Action, Resource
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
 from strongroom.errors import NotFoundError, StateError, StorageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.extracts import policy
 from strongroom.extracts.model import ContentKind
 from strongroom.extracts.vault import VaultReader
@@ -251,7 +251,7 @@ class ContentService:
             self._files.discard_later(tx, row.storage_key)
             self._event_log.append(
                 [
-                    events.extract_deleted(
+                    extract_events.extract_deleted(
                         identity.subject.actor, row.site_id, row.id, file_id=row.file_id
                     )
                 ]

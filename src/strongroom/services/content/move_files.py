@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StateError, StorageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.extracts import place
 from strongroom.extracts.place import Place
 from strongroom.filestore.base import FileStore, NodeFiles, ReadableFile
@@ -121,7 +121,7 @@ class MoveService:
             self._put(present._replace(coming=target))
             done = self._copy(present.address, target, keys, begin)
             self._check_alone()
-            event = events.extracts_moved(
+            event = extract_events.extracts_moved(
                 actor, before=present.address, after=target, files=len(keys), size=done.size
             )
             self._ports.event_log.append([event])

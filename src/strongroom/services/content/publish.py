@@ -25,8 +25,8 @@ from strongroom.errors import (
     StorageError,
     UsageError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.extracts import documents, model, policy
 from strongroom.extracts.documents import Connection
 from strongroom.extracts.model import ContentKind, FileType
@@ -195,7 +195,7 @@ class PublishingService:
     def _log_event(self, plan: _Plan, stored: StoredFile) -> None:
         if stored.encrypted:
             actor, size = plan.identity.subject.actor, stored.plaintext_bytes
-            event = events.extract_encrypted(
+            event = extract_events.extract_encrypted(
                 actor, plan.site.id, plan.content_id, stored.mek_id, size=size
             )
             self._event_log.append([event])

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import directory_events
 from strongroom.ids import new_id
 from strongroom.repository.rows import SiteMode, SiteRow, UserRow
 from strongroom.repository.unit_of_work import Repository
@@ -54,8 +54,8 @@ def create_platform(
         mode = SiteMode.DISABLED.word
         event_log.append(
             [
-                events.user_created(actor, administrator.id, administrator.name),
-                events.site_created(actor, site.id, site.name, mode=mode),
+                directory_events.user_created(actor, administrator.id, administrator.name),
+                directory_events.site_created(actor, site.id, site.name, mode=mode),
             ]
         )
     return Platform(site, administrator)

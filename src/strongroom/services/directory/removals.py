@@ -6,8 +6,8 @@ intents, by which the next start deletes the files.
 
 from collections.abc import Collection, Iterable
 
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import extract_events
 from strongroom.repository.rows import DELETE_INTENT, ContentRow, IntentRow
 from strongroom.repository.unit_of_work import Transaction
 
@@ -27,5 +27,6 @@ def note(tx: Transaction, files: Collection[str], now: str) -> list[str]:
 def events_of(actor: str, content: Iterable[ContentRow]) -> list[Event]:
     """The events of deleted content, since with an encrypted file the only wrapped copy of its data key is deleted."""
     return [
-        events.extract_deleted(actor, row.site_id, row.id, file_id=row.file_id) for row in content
+        extract_events.extract_deleted(actor, row.site_id, row.id, file_id=row.file_id)
+        for row in content
     ]

@@ -17,8 +17,8 @@ from strongroom.access.permissions import SERVER_ADMINISTRATOR, UNLICENSED, Subj
 from strongroom.clock import SKEW, Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, PermissionDeniedError, StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import directory_events
 from strongroom.eventlog.throttled import Throttle
 from strongroom.repository.folding import fold
 from strongroom.repository.reach import ROWS, of_account
@@ -132,7 +132,7 @@ class AuthService:
         """
         with self._repository.transaction() as tx:
             tx.users.update(user_id, failed_logins=0, locked_until=None)
-            self._event_log.append([events.sign_in_unlocked(actor, user_id)])
+            self._event_log.append([directory_events.sign_in_unlocked(actor, user_id)])
         self._throttle.forget(user_id)
 
     def sign_in_with_token(
@@ -256,7 +256,7 @@ class AuthService:
             SessionRow(sessions.hash_token(token), user_id, site_id, token_id, stamp, stamp)
         )
         actor = identity.subject.actor
-        self._event_log.append([events.signed_in(actor, user_id, site_id, method=method)])
+        self._event_log.append([directory_events.signed_in(actor, user_id, site_id, method=method)])
         return token.reveal().decode("ascii")
 
     def _has_ended(self, tx: Transaction, session: SessionRow) -> bool:
@@ -330,7 +330,9 @@ class AuthService:
         )
 
     def _log_failure(self, name: str, method: str, reason: str, held_back: int) -> None:
-        event = events.sign_in_failed(name, method=method, reason=reason, held_back=held_back)
+        event = directory_events.sign_in_failed(
+            name, method=method, reason=reason, held_back=held_back
+        )
         self._event_log.append([event])
 
 

@@ -13,8 +13,8 @@ from strongroom.access import names, permissions
 from strongroom.access.permissions import Action, Resource, Subject
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import ConflictError, NotFoundError, StateError, UsageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import directory_events
 from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind
 from strongroom.repository.rows import (
@@ -196,7 +196,9 @@ class SitesService:
             site = dataclasses.replace(site, **_plain_changes(site, fresh))
             insert_site(tx, site, owner_for(tx, subject))
             mode = SiteMode(site.mode).word
-            self._event_log.append([events.site_created(subject.actor, site.id, form, mode=mode)])
+            self._event_log.append(
+                [directory_events.site_created(subject.actor, site.id, form, mode=mode)]
+            )
         return site
 
     def update(self, subject: Subject, site_id: str, changes: SiteChanges) -> SiteChange:
@@ -269,7 +271,9 @@ class SitesService:
             self._event_log.append(
                 [
                     *removals.events_of(subject.actor, content),
-                    events.site_deleted(subject.actor, site_id, site.name, files=len(files)),
+                    directory_events.site_deleted(
+                        subject.actor, site_id, site.name, files=len(files)
+                    ),
                 ]
             )
         return noted
@@ -299,7 +303,7 @@ class SitesService:
         marks.settle(tx, Scope(kind, site.id, frozenset()))
 
     def _log_mode(self, subject: Subject, site_id: str, before: SiteMode, after: SiteMode) -> None:
-        event = events.site_mode_changed(
+        event = directory_events.site_mode_changed(
             subject.actor, site_id, before=before.word, after=after.word
         )
         self._event_log.append([event])

@@ -7,8 +7,8 @@ from strongroom.access.permissions import Action, Resource, Subject
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import NotFoundError, UsageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import directory_events
 from strongroom.ids import new_id
 from strongroom.repository.rows import TokenRow
 from strongroom.repository.unit_of_work import Repository
@@ -62,7 +62,9 @@ class TokensService:
                 expires_at=None if lifetime is None else format_utc(now + lifetime),
             )
             tx.tokens.insert(token)
-            self._event_log.append([events.token_created(subject.actor, token.id, user_id)])
+            self._event_log.append(
+                [directory_events.token_created(subject.actor, token.id, user_id)]
+            )
         return token, secret
 
     def list(self, subject: Subject, user_id: str | None = None) -> list[TokenRow]:
@@ -89,4 +91,6 @@ class TokensService:
             if token is None:
                 raise NotFoundError(f"there is no access token {token_id!r}")
             tx.tokens.delete(token_id)
-            self._event_log.append([events.token_revoked(subject.actor, token_id, token.user_id)])
+            self._event_log.append(
+                [directory_events.token_revoked(subject.actor, token_id, token.user_id)]
+            )

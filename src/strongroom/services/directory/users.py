@@ -14,8 +14,8 @@ from strongroom.access.permissions import (
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, NotFoundError, StateError, UsageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import directory_events
 from strongroom.ids import new_id
 from strongroom.repository.rows import Page, Query, UserRow
 from strongroom.repository.unit_of_work import Repository, Transaction
@@ -119,7 +119,9 @@ class UsersService:
         )
         with self._repository.transaction() as tx:
             tx.users.insert(user)
-            self._event_log.append([events.user_created(subject.actor, user.id, user.name)])
+            self._event_log.append(
+                [directory_events.user_created(subject.actor, user.id, user.name)]
+            )
         return user
 
     def add_to_site(self, subject: Subject, site_id: str, name: str, role: str) -> SiteUser:
@@ -137,7 +139,9 @@ class UsersService:
             user = tx.users.find_by_name(name.strip())
             if user is None:
                 user = tx.users.insert(new_user(name, None, clock=self._clock))
-                self._event_log.append([events.user_created(subject.actor, user.id, user.name)])
+                self._event_log.append(
+                    [directory_events.user_created(subject.actor, user.id, user.name)]
+                )
             if tx.users.site_role(site_id, user.id) is not None:
                 raise ConflictError(f"the user {user.name!r} is on the site {site.name!r} already")
             self._check_quota(tx, site_id, site.user_quota)
@@ -252,12 +256,14 @@ class UsersService:
             sites = [site.id for site in tx.sites.list()]
             self._give_away(tx, user, give_to, sites)
             tx.users.delete(user_id)
-            self._event_log.append([events.user_deleted(subject.actor, user_id, user.name)])
+            self._event_log.append(
+                [directory_events.user_deleted(subject.actor, user_id, user.name)]
+            )
 
     def _new_password(self, tx: Transaction, subject: Subject, user_id: str, stored: str) -> None:
         tx.users.update(user_id, password_hash=stored, failed_logins=0, locked_until=None)
         tx.sessions.delete_of_user(user_id)
-        self._event_log.append([events.password_changed(subject.actor, user_id)])
+        self._event_log.append([directory_events.password_changed(subject.actor, user_id)])
 
     def _new_role(
         self, tx: Transaction, subject: Subject, site_id: str, user: UserRow, role: str
@@ -316,7 +322,9 @@ class UsersService:
             tx.projects.change_owner(user.id, heir.id, site)
 
     def _log_role(self, subject: Subject, user_id: str, site_id: str, role: str) -> None:
-        event = events.user_role_changed(subject.actor, user_id, site_id=site_id, role=role)
+        event = directory_events.user_role_changed(
+            subject.actor, user_id, site_id=site_id, role=role
+        )
         self._event_log.append([event])
 
 

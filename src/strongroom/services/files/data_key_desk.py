@@ -13,8 +13,8 @@ from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.pages import parse_alone, serialize
 from strongroom.errors import PermissionDeniedError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.services.files.sealed_outside import Changing, SealedOutside
 
 
@@ -52,7 +52,9 @@ class DataKeyDesk:
         self._check(subject)
         header, dek = self._keys.new_envelope(Placement.standalone(), segment_bytes=segment_bytes)
         mek_id, file_id = header.newest.mek_id, header.prelude.file_id.hex()
-        self._outside.tell_one(mek_id, events.data_key_generated(subject.actor, file_id, mek_id))
+        self._outside.tell_one(
+            mek_id, extract_events.data_key_generated(subject.actor, file_id, mek_id)
+        )
         return serialize(header), dek
 
     def unwrap(self, subject: Subject, page: bytes) -> SecretBytes:
@@ -68,7 +70,7 @@ class DataKeyDesk:
         header = parse_alone(page)
         opened = self._keys.open_envelope(header, Placement.standalone())
         file_id, mek_id = header.prelude.file_id.hex(), opened.slot.mek_id
-        told = events.data_key_unwrapped(subject.actor, file_id, mek_id)
+        told = extract_events.data_key_unwrapped(subject.actor, file_id, mek_id)
         self._event_log.append([told])
         return opened.dek
 

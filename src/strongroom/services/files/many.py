@@ -17,8 +17,8 @@ from strongroom.envelope.header import Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys, OpenedKey
 from strongroom.envelope.reader import EnvelopeReader, read_header
 from strongroom.errors import ConflictError, FormatError, StorageError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.filestore.blockfile import NewFile, OpenedFile, sync_file_system
 from strongroom.services.files.cut import cut_if_it_fails
 from strongroom.services.files.pairs import Folders, Pair
@@ -233,7 +233,7 @@ class BatchEncryption(_Batches):
         source.check_unchanged()
         file_id, mek_id = header.prelude.file_id.hex(), header.newest.mek_id
         result.plaintext_bytes, result.mek_id = count, mek_id
-        return file, events.file_encrypted(self._actor, file_id, mek_id, size=count)
+        return file, extract_events.file_encrypted(self._actor, file_id, mek_id, size=count)
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ class BatchDecryption(_Batches):
 
     def _event(self, one: _Opened) -> Event:
         file_id = one.header.prelude.file_id.hex()
-        return events.file_decrypted(self._actor, file_id, one.key.slot.mek_id)
+        return extract_events.file_decrypted(self._actor, file_id, one.key.slot.mek_id)
 
     def _write(self, one: _Opened, files: ExitStack) -> NewFile:
         with cut_if_it_fails():

@@ -19,8 +19,8 @@ from strongroom.envelope.keys import EnvelopeKeys, OpenedKey
 from strongroom.envelope.pages import is_envelope
 from strongroom.envelope.reader import EnvelopeReader, StreamReader, read_header
 from strongroom.errors import ConflictError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.filestore import targets
 from strongroom.filestore.blockfile import NewFile, OpenedFile
 from strongroom.filestore.pipes import PipeSink, PipeSource
@@ -213,7 +213,7 @@ class StandaloneFiles:
             header = read_header(file)
         opened = self._keys.open_envelope(header, None)
         file_id, mek_id = header.prelude.file_id.hex(), opened.slot.mek_id
-        self._event_log.append([events.data_key_revealed(actor, file_id, mek_id)])
+        self._event_log.append([extract_events.data_key_revealed(actor, file_id, mek_id)])
         return opened
 
     def rewrap(
@@ -311,13 +311,13 @@ class StandaloneFiles:
 
     def _log_encrypted(self, header: Header, actor: str, size: int) -> None:
         file_id, mek_id = header.prelude.file_id.hex(), header.newest.mek_id
-        event = events.file_encrypted(actor, file_id, mek_id, size=size)
+        event = extract_events.file_encrypted(actor, file_id, mek_id, size=size)
         self._outside.tell_one(mek_id, event)
 
     def _log_decrypted(self, header: Header, slot: KeySlot, actor: str) -> None:
         """Append the event of a decryption, before the first byte of plaintext leaves this process."""
         file_id = header.prelude.file_id.hex()
-        self._event_log.append([events.file_decrypted(actor, file_id, slot.mek_id)])
+        self._event_log.append([extract_events.file_decrypted(actor, file_id, slot.mek_id)])
 
 
 def inspect_file(source: str) -> "Inspection":

@@ -12,8 +12,8 @@ from pathlib import Path
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.envelope.rewrap import Rewrap, rewrap_batch
 from strongroom.errors import StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import extract_events
 from strongroom.filestore.blockfile import LockedHeader, storage_errors
 from strongroom.services.files import sealed_outside
 from strongroom.services.files.sealed_outside import SealedOutside
@@ -121,4 +121,4 @@ def _log_all(
 def _event(work: Rewrap[SharesSync], actor: str, *, is_undone: bool = False) -> Event:
     before, after = (work.after, work.before) if is_undone else (work.before, work.after)
     file_id = work.header.prelude.file_id.hex()
-    return events.file_rewrapped(actor, file_id, before=before, after=after)
+    return extract_events.file_rewrapped(actor, file_id, before=before, after=after)

@@ -15,8 +15,8 @@ from strongroom.clock import Clock
 from strongroom.envelope.header import Placement
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.errors import NotFoundError, StateError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import extract_events
 from strongroom.extracts.vault import ExtractVault, StoredFile, Throttle
 from strongroom.filestore.base import FileStore
 from strongroom.jobs import plan
@@ -269,13 +269,17 @@ def _event(actor: str, row: ContentRow, action: Action, new: StoredFile) -> Even
     size = row.plaintext_bytes
     match action:
         case Action.ENCRYPT:
-            return events.extract_encrypted(actor, row.site_id, row.id, new.mek_id, size=size)
+            return extract_events.extract_encrypted(
+                actor, row.site_id, row.id, new.mek_id, size=size
+            )
         case Action.DECRYPT:
-            return events.extract_decrypted(actor, row.site_id, row.id, size=size)
+            return extract_events.extract_decrypted(actor, row.site_id, row.id, size=size)
         case Action.REENCRYPT:
-            return events.extract_reencrypted(actor, row.site_id, row.id, new.mek_id, size=size)
+            return extract_events.extract_reencrypted(
+                actor, row.site_id, row.id, new.mek_id, size=size
+            )
         case Action.REWRAP | Action.LEAVE:
-            return events.extract_rewrapped(
+            return extract_events.extract_rewrapped(
                 actor, row.site_id, row.id, before=row.mek_id, after=new.mek_id
             )
 

@@ -13,7 +13,7 @@ from typing import Final
 from strongroom.clock import Clock, format_utc, parse_utc
 from strongroom.errors import NotFoundError, UsageError, WaitTimeoutError
 from strongroom.eventlog.base import EventLog
-from strongroom.eventlog.events import job_cancelled, job_finished, job_queued
+from strongroom.eventlog.events import job_events
 from strongroom.extracts import policy
 from strongroom.ids import new_ordered_id
 from strongroom.jobs.model import JobKind, JobOptions, JobState, Receipt
@@ -126,7 +126,7 @@ class JobsService:
             # While a running job covers these rows, their states show that job's progress and must stay. The rows are
             # marked for the new job when the running one ends.
             mark_pending(tx, scope, only_settled=True)
-        self._event_log.append([job_queued(actor, job.id, kind, site.id)])
+        self._event_log.append([job_events.job_queued(actor, job.id, kind, site.id)])
         return job
 
     def _running(self, tx: Transaction, site_id: str) -> Iterable[Scope]:
@@ -169,7 +169,7 @@ class JobsService:
                 return job
             if job.state == JobState.CANCELLED:
                 settle(tx, Scope.of(job))
-            self._event_log.append([job_cancelled(actor, job_id, job.kind)])
+            self._event_log.append([job_events.job_cancelled(actor, job_id, job.kind)])
             return job
 
     def end_abandoned(self, job_id: str) -> JobRow:
@@ -211,7 +211,11 @@ class JobsService:
         settle(tx, Scope.of(job))
         left = max(job.total - job.done, 0)
         self._event_log.append(
-            [job_finished(job.actor, job.id, job.kind, state="cancelled", remaining=left)]
+            [
+                job_events.job_finished(
+                    job.actor, job.id, job.kind, state="cancelled", remaining=left
+                )
+            ]
         )
 
     def forget_ended(self, keep_days: int, keep_most: int) -> int:

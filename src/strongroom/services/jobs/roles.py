@@ -7,8 +7,8 @@ from typing import Final
 from strongroom.canonical import ASCII, Kind
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import CoordinationError, FormatError, NotFoundError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import node_events
 
 ENTRY: Final = "topology/roles"
 LOCK: Final = "topology"
@@ -106,7 +106,7 @@ class JobRoles:
             if set_.get(node_id, NodeRole.ALL) is role:
                 return
             wanted = {name: str(one) for name, one in {**set_, node_id: role}.items()}
-            self._event_log.append([events.node_role_set(actor, node_id, role)])
+            self._event_log.append([node_events.node_role_set(actor, node_id, role)])
             value = _KIND.dumps({"roles": wanted, "v": _VERSION})
             self._coordinator.put({ENTRY: Change(value, version)})
 

@@ -23,7 +23,7 @@ from typing import Final, Protocol, TypedDict, TypeVar
 
 from strongroom.clock import format_utc
 from strongroom.errors import StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import job_events
 from strongroom.jobs.model import JobKind, JobState, Receipt
 from strongroom.jobs.plan import Action
 from strongroom.repository.reach import of_site
@@ -314,7 +314,7 @@ class ExtractJobs:
             marks.settle(tx, Scope.of(job))
             self._ports.event_log.append(
                 [
-                    events.job_finished(
+                    job_events.job_finished(
                         job.actor, job_id, job.kind, state=ending.state, remaining=ending.left
                     )
                 ]

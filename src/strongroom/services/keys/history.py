@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from strongroom.eventlog import events
+from strongroom.eventlog.events import backup_events, extract_events, key_events
 from strongroom.roots.registry import LOCAL
 
 #: The ids of the events from which the counts are made.
 IDS = (
-    events.FILE_ENCRYPTED,
-    events.DATA_KEY_GENERATED,
-    events.FILE_REWRAPPED,
-    events.BACKUP_MADE,
-    events.KEY_GENERATED,
-    events.KMS_MODE_CHANGED,
+    extract_events.FILE_ENCRYPTED,
+    extract_events.DATA_KEY_GENERATED,
+    extract_events.FILE_REWRAPPED,
+    backup_events.BACKUP_MADE,
+    key_events.KEY_GENERATED,
+    key_events.KMS_MODE_CHANGED,
 )
 #: Stands for every MEK that the log never names: a backup whose event names no MEK may need any of them.
 ANY = ""
@@ -104,15 +104,15 @@ def outside(history: Iterable[Mapping[str, object]]) -> Mapping[str, Outside]:
         if not isinstance(details, Mapping):
             continue
         match record.get("id"):
-            case events.FILE_ENCRYPTED | events.DATA_KEY_GENERATED:
+            case extract_events.FILE_ENCRYPTED | extract_events.DATA_KEY_GENERATED:
                 of_file[details.get("file_id")] = details.get("mek_id")
-            case events.FILE_REWRAPPED:
+            case extract_events.FILE_REWRAPPED:
                 of_file[details.get("file_id")] = details.get("after")
-            case events.KEY_GENERATED:
+            case key_events.KEY_GENERATED:
                 backups.generated(details)
-            case events.KMS_MODE_CHANGED:
+            case key_events.KMS_MODE_CHANGED:
                 backups.mode_changed(details)
-            case events.BACKUP_MADE:
+            case backup_events.BACKUP_MADE:
                 backups.made(details)
             case _:  # a record whose id is damaged counts for nothing
                 pass

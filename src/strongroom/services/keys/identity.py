@@ -12,8 +12,8 @@ from strongroom.crypto import rng, said
 from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.statements import Origin, Purpose
 from strongroom.errors import StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import key_events
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.keys.keeper import LOCK, LOCK_WAIT_S
 
@@ -73,7 +73,7 @@ class IdentityService:
                 lambda document: document.with_values({PARAMETER: sealed})
             )
         # said again by an upgrade that goes on: the run before may have died between the two
-        self._event_log.append([events.key_generated(actor, KIND, self.key().fingerprint)])
+        self._event_log.append([key_events.key_generated(actor, KIND, self.key().fingerprint)])
 
     def renew(self, actor: str) -> Renewed:
         """Make another identity, which the old one signs in the event of the change (docs/format/statements.md 3.4).
@@ -92,7 +92,7 @@ class IdentityService:
             # makes another one; the other order could lose the only statement by which the new one is known.
             self._event_log.append(
                 [
-                    events.identity_renewed(
+                    key_events.identity_renewed(
                         actor,
                         old=old.fingerprint,
                         new=new.fingerprint,

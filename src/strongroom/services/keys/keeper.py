@@ -25,8 +25,7 @@ from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.coordination.floors import Point
 from strongroom.errors import IntegrityError, RootError
-from strongroom.eventlog import events
-from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.base import SYSTEM, Event, EventLog
 from strongroom.kms import any_store, canary, next_store
 from strongroom.kms import status as kms_status
 from strongroom.kms import store as kms_store
@@ -343,7 +342,7 @@ class StoreKeeper:
 
     def _built(self, build: Build, present: Present) -> NextStore:
         """The next store; its epoch is above that of every change that was withdrawn (key-changes.md 1.5)."""
-        used = self._spread.settle(events.SYSTEM) if self._spread else 0
+        used = self._spread.settle(SYSTEM) if self._spread else 0
         change = build(present)
         store, raw = present.as_stored
         if change.store.epoch > used:

@@ -11,8 +11,8 @@ from pathlib import Path
 from strongroom.configuration_keys.key_files import KeyFiles, Named, OpenKey, Repaired
 from strongroom.coordination.base import Coordinator
 from strongroom.errors import KeystoreError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import key_events
 from strongroom.keystore.replicas import KeystoreDirectory, ReplicaState
 from strongroom.kms import store as kms_store
 from strongroom.secrets import committed
@@ -94,7 +94,7 @@ class KeyFilesService:
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
             repaired = self._files().repair()
             if repaired.written:
-                event = events.keystore_repaired(
+                event = key_events.keystore_repaired(
                     actor, files=len(repaired.written), kept=len(repaired.kept)
                 )
                 self._event_log.append([event])

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from strongroom.clock import format_utc
 from strongroom.errors import StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.kms import next_store, recovery_wraps
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.states import MekState
@@ -126,7 +126,7 @@ class MeksService:
             self._check_unused(mek_id, gives_up)
             return smaller
 
-        self._keeper.commit(build, lambda _, __: [events.mek_retired(actor, mek_id)])
+        self._keeper.commit(build, lambda _, __: [key_events.mek_retired(actor, mek_id)])
 
     def schedule(self, mek_id: str, days: int, actor: str) -> str:
         """Let a decrypt-only MEK open nothing for some days, after which it may be retired; returns that time (findings D5).
@@ -151,7 +151,7 @@ class MeksService:
 
         state = f"to be retired from {format_utc(at)} on"
         self._keeper.commit(
-            build, lambda _, __: [events.key_changed(actor, "mek", mek_id, state=state)]
+            build, lambda _, __: [key_events.key_changed(actor, "mek", mek_id, state=state)]
         )
         return format_utc(at)
 
@@ -165,7 +165,7 @@ class MeksService:
         state = MekState.DECRYPT_ONLY.value
         self._keeper.commit(
             lambda present: next_store.with_retirement(present.opened, mek_id, None),
-            lambda _, __: [events.key_changed(actor, "mek", mek_id, state=state)],
+            lambda _, __: [key_events.key_changed(actor, "mek", mek_id, state=state)],
         )
 
     def _check_unused(self, mek_id: str, gives_up: Outside) -> None:

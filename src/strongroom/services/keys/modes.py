@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from strongroom.errors import ConflictError, RootError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.kms import next_store, recovery_wraps, same_key
 from strongroom.kms import store as kms_store
 from strongroom.kms.keyring import KeyRing
@@ -133,7 +133,7 @@ class ModesService:
         found.check_apart(store.wraps, stored)
         if not dry_run:
             self._keeper.replace_settings(
-                found.settle, events.root_reached_anew(actor, after, wanted.root_key_id)
+                found.settle, key_events.root_reached_anew(actor, after, wanted.root_key_id)
             )
         same = matching.key_of(wrap) == wanted.root_key_id
         moved = "" if same else f"; it was reached as {matching.key_of(wrap)}"
@@ -156,8 +156,8 @@ class ModesService:
 
         def events_of(present: Present, new: NextStore) -> list[Event]:
             old = present.opened
-            changed = events.kms_mode_changed(actor, before=old.store.mode, after=after)
-            moved = events.key_moved(actor, "rmk", new.store.rmk_id, place=after)
+            changed = key_events.kms_mode_changed(actor, before=old.store.mode, after=after)
+            moved = key_events.key_moved(actor, "rmk", new.store.rmk_id, place=after)
             gone = recovery_wraps.removed(actor, old, drop)
             return [changed, moved, *rotation_events(actor, old, new), *gone]
 
@@ -185,11 +185,11 @@ class ModesService:
             lost, raw = MekState.UNAVAILABLE.value, present.as_stored[1]
             digests = {"before": kms_store.digest(raw), "after": kms_store.digest(new.raw)}
             return [
-                events.kms_store_abandoned(actor, epoch=new.store.epoch, **digests),
-                events.kms_mode_changed(actor, before=before.mode, after=after),
-                events.key_generated(actor, "rmk", new.store.rmk_id),
-                events.key_generated(actor, "mek", new.ring.active.id),
-                *(events.key_changed(actor, "mek", mek_id, state=lost) for mek_id in left),
+                key_events.kms_store_abandoned(actor, epoch=new.store.epoch, **digests),
+                key_events.kms_mode_changed(actor, before=before.mode, after=after),
+                key_events.key_generated(actor, "rmk", new.store.rmk_id),
+                key_events.key_generated(actor, "mek", new.ring.active.id),
+                *(key_events.key_changed(actor, "mek", mek_id, state=lost) for mek_id in left),
             ]
 
         self._keeper.commit(build, events_of, found.settle if found else _as_they_are)

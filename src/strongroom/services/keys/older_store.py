@@ -7,7 +7,8 @@ began.
 from collections.abc import Mapping
 
 from strongroom.errors import IntegrityError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
+from strongroom.eventlog.events import key_events
 from strongroom.kms import any_store, from_format_1, next_store
 from strongroom.kms import store as kms_store
 from strongroom.kms.any_store import HeldKeys
@@ -98,7 +99,7 @@ class OlderStore:
             change.store, change, before.configuration_key_id, reseals=False
         )
         epoch, digest = change.store.epoch, kms_store.digest(change.raw)
-        changing = events.kms_store_changing(actor, epoch=epoch, digest=digest)
+        changing = key_events.kms_store_changing(actor, epoch=epoch, digest=digest)
         self._ports.event_log.append([changing])
         self._keeper.put(before, before.with_values(sealed), change, closed)
 
@@ -111,7 +112,7 @@ class OlderStore:
         link = store.links[-1]
         if mark is not None and (mark.epoch, mark.digest) != (link.epoch - 1, link.digest):
             raise _replaced(store.epoch, mark.epoch)
-        changed = events.kms_store_changed(actor, epoch=seen.epoch, digest=seen.digest)
+        changed = key_events.kms_store_changed(actor, epoch=seen.epoch, digest=seen.digest)
         self._ports.event_log.append([changed])
         self._ports.marks.write(seen)
 
@@ -133,7 +134,7 @@ class OlderStore:
         if mark is not None and store.epoch <= mark.epoch:
             raise _replaced(store.epoch, mark.epoch)
         # the process that committed this store died before it wrote the event and the mark: both are written now
-        changed = events.kms_store_changed(events.SYSTEM, epoch=store.epoch, digest=digest)
+        changed = key_events.kms_store_changed(SYSTEM, epoch=store.epoch, digest=digest)
         self._ports.event_log.append([changed])
         self._ports.marks.write(Known(store.epoch, digest, b""))
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import NotFoundError, StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import node_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,9 @@ class Peers:
             named = self._named(names)
             wanted = [one for one in named if not one.state.is_gone]
             if wanted:
-                self._event_log.append([events.node_left_out(actor, one.node_id) for one in wanted])
+                self._event_log.append(
+                    [node_events.node_left_out(actor, one.node_id) for one in wanted]
+                )
                 now = format_utc(self._clock.now())
                 self._put([one.left_out(now) for one in wanted])
         return tuple(one.node_id for one in wanted)
@@ -130,7 +132,9 @@ class Peers:
                         hint=f"leave out --without-node {one.node_id}, or stop that node first",
                     )
             if wanted:
-                self._event_log.append([events.node_stale(actor, one.node_id) for one in wanted])
+                self._event_log.append(
+                    [node_events.node_stale(actor, one.node_id) for one in wanted]
+                )
                 now = format_utc(self._clock.now())
                 self._put([one.stale(now) for one in wanted])
         return tuple(one.node_id for one in wanted)

@@ -14,8 +14,9 @@ from strongroom.configuration_keys.generations import ReadRecords
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
 from strongroom.errors import IntegrityError, KeystoreError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 from strongroom.eventlog.checkpoints import CheckpointFile
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.joining import acknowledgements, key_bundles
 from strongroom.joining.acknowledgements import MAX_CAUSE, Acknowledgement
 from strongroom.joining.key_bundles import KeyBundle, SealedBundle
@@ -163,16 +164,16 @@ class ReceivedKeys:
     def _follow(self, before: Keystore, keystore: Keystore, active: str, named: str) -> None:
         """Seal what this node keeps itself under the key in force, and sign its log by the one in force."""
         told = [
-            events.key_moved(events.SYSTEM, "master", alias, place=self._keys.node_id)
+            key_events.key_moved(SYSTEM, "master", alias, place=self._keys.node_id)
             for alias in keystore.aliases
             if before.find(alias) is None
         ]
         if named == active:
             names = self._files.reseal_local(active)
-            told += [events.secret_encrypted(events.SYSTEM, name, active) for name in names]
+            told += [secret_events.secret_encrypted(SYSTEM, name, active) for name in names]
             self._files.checkpoints.forget_signer()
         told += [
-            events.key_removed(events.SYSTEM, "master", alias)
+            key_events.key_removed(SYSTEM, "master", alias)
             for alias in before.aliases
             if keystore.find(alias) is None
         ]

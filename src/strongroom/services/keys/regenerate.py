@@ -20,8 +20,8 @@ from strongroom.coordination.floors import Point
 from strongroom.coordination.proving import ProvingLoader
 from strongroom.crypto import rng
 from strongroom.errors import StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.ids import new_id
 from strongroom.keystore import master_key
 from strongroom.kms import next_store
@@ -318,7 +318,7 @@ class RegenerateService:
             directory.add_alias(journal.alias, rng.new_key(), created_at=self._clock.now())
         else:
             directory.replicate()
-        self._event_log.append([events.key_generated(actor, "master", journal.alias)])
+        self._event_log.append([key_events.key_generated(actor, "master", journal.alias)])
 
     def _add_configuration_key(self, journal: Journal, actor: str) -> None:
         keys = self._holders.open_keys()
@@ -332,7 +332,7 @@ class RegenerateService:
             # one, the node would depend on a key that no recovery kit opens (M1).
             present = keys.for_recipients(made, key, self._keeper.current()[0].recipients)
         keys.add_next(present)
-        self._event_log.append([events.key_generated(actor, "configuration", journal.key_id)])
+        self._event_log.append([key_events.key_generated(actor, "configuration", journal.key_id)])
         # every node has the new keys on its disk before anything is sealed under them
         self._holders.give(actor)
 
@@ -373,7 +373,7 @@ class RegenerateService:
         )
         # the next events are signed by the new key, and begin with the event that says so
         self._holders.checkpoints.forget_signer()
-        asset = events.key_generated(actor, "asset", ring.active_id)
+        asset = key_events.key_generated(actor, "asset", ring.active_id)
         self._event_log.append(
             [asset, *sealing_events(actor, journal.key_id, journal.old_key_id, after)]
         )
@@ -387,7 +387,7 @@ class RegenerateService:
         # the node itself opens its coordination service by these, so they go before the old key does
         names = self._holders.reseal_local(journal.key_id)
         self._event_log.append(
-            [events.secret_encrypted(actor, name, journal.key_id) for name in names]
+            [secret_events.secret_encrypted(actor, name, journal.key_id) for name in names]
         )
         self._configuration.project()
         self._assets.reseal_all()
@@ -415,7 +415,7 @@ class RegenerateService:
         for alias in directory.load().aliases:
             if alias not in keys.used_aliases:
                 # the event comes first, as for the configuration keys
-                self._event_log.append([events.key_removed(actor, "master", alias)])
+                self._event_log.append([key_events.key_removed(actor, "master", alias)])
                 directory.remove_alias(alias)
         self._holders.give(actor)
 
@@ -456,7 +456,7 @@ def remove_unused_keys(
             if record.id not in in_use and (among is None or record.id in among):
                 # The event comes before the removal: if we died after a removal without event, the resumed run would no
                 # longer see the key, and the log would never say that it is gone.
-                keeper.event_log.append([events.key_removed(actor, "configuration", record.id)])
+                keeper.event_log.append([key_events.key_removed(actor, "configuration", record.id)])
                 keys.remove(record.id)
 
 
@@ -465,11 +465,11 @@ def sealing_events(
 ) -> list[Event]:
     """The events of a configuration whose secrets were all sealed under another key."""
     changed = [
-        events.key_changed(actor, "configuration", key_id, state="active"),
-        events.key_changed(actor, "configuration", old_key_id, state="decrypt-only"),
+        key_events.key_changed(actor, "configuration", key_id, state="active"),
+        key_events.key_changed(actor, "configuration", old_key_id, state="decrypt-only"),
     ]
     secrets = [
-        events.secret_encrypted(actor, name, key_id)
+        secret_events.secret_encrypted(actor, name, key_id)
         for name, text in sorted(document.values.items())
         if enc.is_enc(text)
     ]

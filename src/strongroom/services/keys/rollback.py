@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from strongroom.errors import StateError
-from strongroom.eventlog import events
-from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.base import SYSTEM, Event, EventLog
+from strongroom.eventlog.events import key_events
 from strongroom.kms.links import Known
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.store import KmsStore
@@ -73,7 +73,7 @@ class EpochGuard:
         told = witness.read(self._event_log.history(*witness.IDS)).check(present)
         if told is not Told.DONE:
             self._event_log.append(
-                [events.kms_store_changed(events.SYSTEM, epoch=seen.epoch, digest=seen.digest)]
+                [key_events.kms_store_changed(SYSTEM, epoch=seen.epoch, digest=seen.digest)]
             )
         self._marks.write(seen)
 
@@ -90,7 +90,7 @@ class EpochGuard:
                 f"the KMS store has epoch {seen.epoch} and digest {seen.digest}: nothing was accepted"
             )
         self._event_log.append(
-            [events.kms_epoch_accepted(actor, epoch=seen.epoch, digest=seen.digest)]
+            [key_events.kms_epoch_accepted(actor, epoch=seen.epoch, digest=seen.digest)]
         )
         self._marks.write(seen)
 
@@ -110,12 +110,12 @@ class EpochGuard:
         """
         seen = to.store.known(to.raw)
         self._event_log.append(
-            [events.kms_store_changing(why[0].actor, epoch=seen.epoch, digest=seen.digest)]
+            [key_events.kms_store_changing(why[0].actor, epoch=seen.epoch, digest=seen.digest)]
         )
 
     def advance(self, to: NextStore, why: Sequence[Event]) -> None:
         """Log the events of a committed change, then move the mark to its store."""
         seen = to.store.known(to.raw)
-        changed = events.kms_store_changed(why[0].actor, epoch=seen.epoch, digest=seen.digest)
+        changed = key_events.kms_store_changed(why[0].actor, epoch=seen.epoch, digest=seen.digest)
         self._event_log.append([*why, changed])
         self._marks.write(seen)

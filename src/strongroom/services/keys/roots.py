@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.configuration_keys.recovery_copy import RecipientDrift, recipients_in
 from strongroom.errors import StateError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.kms import any_store, next_store, same_key
 from strongroom.kms import store as kms_store
 from strongroom.kms.closed_stores import ClosedStore
@@ -115,7 +115,7 @@ class RootsService:
         def build(present: Present) -> NextStore:
             return next_store.verified(present.opened, opened, self._keeper.clock.now())
 
-        self._keeper.commit(build, lambda _, __: [events.roots_verified(actor, len(opened))])
+        self._keeper.commit(build, lambda _, __: [key_events.roots_verified(actor, len(opened))])
         return self.list() if any(s.problem for s in states) else states
 
     def add(self, settings: RootSettings, actor: str) -> str:
@@ -143,7 +143,7 @@ class RootsService:
             return next_store.with_wrap(opened, root, apart)
 
         def events_of(_: Present, new: NextStore) -> list[Event]:
-            done = events.root_added(actor, settings.kind, new.store.wraps[-1].root_key_id)
+            done = key_events.root_added(actor, settings.kind, new.store.wraps[-1].root_key_id)
             return [done, *(self._keys_moved(actor, settings.root_key_id) if is_recipient else ())]
 
         added = self._keeper.commit(
@@ -175,7 +175,7 @@ class RootsService:
         for wrap in closed:
             if found.unwraps(wrap):
                 found.check_apart(store.wraps, self._keeper.root_settings())
-                event = events.root_reached_anew(actor, settings.kind, settings.root_key_id)
+                event = key_events.root_reached_anew(actor, settings.kind, settings.root_key_id)
                 self._keeper.replace_settings(found.settle, event)
                 return wrap.id
         return ""
@@ -196,7 +196,7 @@ class RootsService:
 
         self._keeper.commit(
             build,
-            lambda old, _: [events.root_removed(actor, *_named(old.opened, wrap_id))],
+            lambda old, _: [key_events.root_removed(actor, *_named(old.opened, wrap_id))],
             prepare=lambda change: self._unwrap_keys(change, actor),
         )
 
@@ -232,7 +232,7 @@ class RootsService:
         ids = tuple(mek.id for ring in found.values() for mek in ring)
         self._keeper.commit(
             lambda present: next_store.adopted(present.opened, found, self._keeper.clock.now()),
-            lambda _, __: [events.meks_adopted(actor, mek_id) for mek_id in ids],
+            lambda _, __: [key_events.meks_adopted(actor, mek_id) for mek_id in ids],
         )
         return ids
 
@@ -252,7 +252,7 @@ class RootsService:
         """
         self._keeper.commit(
             lambda present: next_store.forgotten(present.opened, digest),
-            lambda _, __: [events.key_removed(actor, "closed store", digest)],
+            lambda _, __: [key_events.key_removed(actor, "closed store", digest)],
         )
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -318,7 +318,9 @@ class RootsService:
 
     def _keys_moved(self, actor: str, recipient: str) -> tuple[Event, ...]:
         ids = [record.id for record in self._open_keys().records]
-        return tuple(events.key_moved(actor, "configuration", one, place=recipient) for one in ids)
+        return tuple(
+            key_events.key_moved(actor, "configuration", one, place=recipient) for one in ids
+        )
 
 
 def _closed_state(one: ClosedStore, raw: bytes) -> ClosedState:

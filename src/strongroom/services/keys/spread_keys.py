@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from strongroom.coordination.base import Change
 from strongroom.coordination.floors import Point
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.joining import acknowledgements, key_bundles
 from strongroom.joining.key_bundles import KeyBundle, Occasion
@@ -101,7 +101,7 @@ class SpreadKeys:
         }
         coordinator = self._ports.coordinator
         told = [
-            events.key_moved(actor, "master", present.alias, place=one.node_id) for one in nodes
+            key_events.key_moved(actor, "master", present.alias, place=one.node_id) for one in nodes
         ]
         self._ports.event_log.append(told)
         left = {

@@ -14,7 +14,7 @@ from strongroom.clock import format_utc
 from strongroom.coordination.base import Change, Versioned
 from strongroom.coordination.floors import Point
 from strongroom.errors import ConflictError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
 from strongroom.joining import acknowledgements
 from strongroom.kms import staged
@@ -133,7 +133,7 @@ class Spread:
             key_id=draft.key_id,
             sealed=b"",
         ).with_content(draft.content, draft.installation_id, key)
-        told = events.kms_change_staged(
+        told = node_events.kms_change_staged(
             draft.actor, change.change_id, epoch=change.epoch, nodes=", ".join(names)
         )
         self._ports.event_log.append([told])
@@ -149,7 +149,9 @@ class Spread:
 
     def _withdraw(self, actor: str, change: StagedStore, version: int, cause: str) -> None:
         """Take a staged store back, before its event: a kill in between leaves one that is withdrawn without event."""
-        told = events.kms_change_withdrawn(actor, change.change_id, epoch=change.epoch, cause=cause)
+        told = node_events.kms_change_withdrawn(
+            actor, change.change_id, epoch=change.epoch, cause=cause
+        )
         left = self._coordinator.list(acknowledgements.PREFIX)
         gone = change.withdrawn(self._now()).serialize()
         self._coordinator.put(

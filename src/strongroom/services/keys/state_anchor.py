@@ -13,9 +13,9 @@ from strongroom.coordination.entries import EntryKeys, UnprovedEntry
 from strongroom.coordination.floors import Point
 from strongroom.coordination.proved import ProvedCoordinator
 from strongroom.errors import FormatError, IntegrityError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.checkpoints import CheckpointFile
+from strongroom.eventlog.events import log_events, secret_events
 from strongroom.eventlog.merkle import Frontier
 from strongroom.kms import store as kms_store
 from strongroom.kms.links import Known
@@ -26,9 +26,9 @@ from strongroom.services.keys.witness import StoreMark
 
 _TOLD = (
     *witness.IDS,
-    events.CONFIGURATION_APPLIED,
-    events.SECRET_ROTATED,
-    events.STATE_ACCEPTED,
+    secret_events.CONFIGURATION_APPLIED,
+    secret_events.SECRET_ROTATED,
+    log_events.STATE_ACCEPTED,
 )
 
 Compare = Callable[[EntryKeys, Stored, Found], tuple[Finding, ...]]
@@ -164,7 +164,7 @@ class StateAnchor:
         self._log.take_as_it_is()
         if told:
             version, kms = self._present()
-            accepted = events.state_accepted(
+            accepted = log_events.state_accepted(
                 actor,
                 reason=reason,
                 findings=told,
@@ -269,7 +269,7 @@ def _witness(
         if record["id"] in witness.IDS:
             stores.append(record)
         elif isinstance(details, Mapping) and isinstance(version := details.get("version"), int):
-            is_accepted = record["id"] == events.STATE_ACCEPTED
+            is_accepted = record["id"] == log_events.STATE_ACCEPTED
             document = version if is_accepted else max(document, version)
             stores = [record] if is_accepted else stores
     told = witness.read(stores)

@@ -11,7 +11,8 @@ from strongroom.clock import format_utc
 from strongroom.coordination.base import Change
 from strongroom.coordination.floors import Point
 from strongroom.errors import ConflictError, IntegrityError, RootError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
+from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import acknowledgements
 from strongroom.joining.acknowledgements import MAX_CAUSE, Acknowledgement
 from strongroom.joining.node_keys import NodeKeys
@@ -80,12 +81,14 @@ class TrialOfChange:
             self._withdraw_if_left()
             return
         tried = self._try(change)
-        told = [events.kms_change_tried(change.change_id, epoch=change.epoch, cause=tried.cause)]
+        told = [
+            node_events.kms_change_tried(change.change_id, epoch=change.epoch, cause=tried.cause)
+        ]
         if not tried.cause:
             # The intent is in the log of this node, too: if whoever makes the change dies right behind the put, this
             # node knows the store by it, and goes on from there.
             told.append(
-                events.kms_store_changing(events.SYSTEM, epoch=change.epoch, digest=tried.digest)
+                key_events.kms_store_changing(SYSTEM, epoch=change.epoch, digest=tried.digest)
             )
         self._ports.event_log.append(told)
         word = Acknowledgement(
@@ -105,7 +108,7 @@ class TrialOfChange:
         """Withdraw what is staged if nobody holds the lock of keys: the command that made it was killed."""
         try:
             with self._ports.coordinator.lock(LOCK, wait_s=0):
-                self._spread.settle(events.SYSTEM)
+                self._spread.settle(SYSTEM)
         except ConflictError:
             return
 

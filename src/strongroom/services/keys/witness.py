@@ -9,10 +9,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from strongroom.errors import IntegrityError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 
 #: The ids of the events that are read.
-IDS = (events.KMS_STORE_CHANGING, events.KMS_STORE_CHANGED, events.KMS_EPOCH_ACCEPTED)
+IDS = (key_events.KMS_STORE_CHANGING, key_events.KMS_STORE_CHANGED, key_events.KMS_EPOCH_ACCEPTED)
 
 
 class StoreMark(NamedTuple):
@@ -88,6 +88,6 @@ def read(history: Iterable[Mapping[str, object]]) -> Witness:
         if not isinstance(details, Mapping) or not isinstance(epoch := details.get("epoch"), int):
             continue
         mark = StoreMark(epoch, str(details.get("sha256", "")))
-        is_intent = record["id"] == events.KMS_STORE_CHANGING
+        is_intent = record["id"] == key_events.KMS_STORE_CHANGING
         found = found._replace(intended=mark) if is_intent else found._replace(counts=mark)
     return found

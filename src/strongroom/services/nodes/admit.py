@@ -23,8 +23,8 @@ from strongroom.errors import (
     KeystoreError,
     UsageError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import key_events, node_events
 from strongroom.eventlog.throttled import Throttle
 from strongroom.ids import new_id
 from strongroom.joining import bootstrap_file, credentials, registry, welcome
@@ -147,8 +147,8 @@ class TopologyService:
             text = bootstrap_file.serialize(file, key, identity)
             ports.event_log.append(
                 [
-                    events.key_moved(actor, "master", file.master_key, place=file.node_id),
-                    events.bootstrap_file_made(
+                    key_events.key_moved(actor, "master", file.master_key, place=file.node_id),
+                    node_events.bootstrap_file_made(
                         actor,
                         node_id=file.node_id,
                         target=wanted.target,
@@ -168,7 +168,7 @@ class TopologyService:
         with ports.coordinator.lock(_LIST_LOCK, wait_s=LOCK_WAIT_S):
             issued, version = self._issued()
             self._put(credentials.without(issued, file.credential.id), version)
-            event = events.node_credential_withdrawn(actor, file.node_id, file.credential.id)
+            event = node_events.node_credential_withdrawn(actor, file.node_id, file.credential.id)
             ports.event_log.append([event])
 
     def admit(self, request: AdmissionRequest) -> Sealed | None:
@@ -207,7 +207,7 @@ class TopologyService:
             again = admitted is None
             held_back = self._repeated.turn() if again else 0
             if held_back is not None:
-                event = events.node_admitted(
+                event = node_events.node_admitted(
                     request.node_id,
                     request.credential_id,
                     fingerprint=request.keys.fingerprint,
@@ -220,7 +220,7 @@ class TopologyService:
     def tell_held_back(self, *, last: bool = False) -> None:
         """Log how many refusals were only counted, since no further refusal may come whose event would say so."""
         if held_back := self._strangers.rest(last=last):
-            refused = events.node_refused("", "", reason="only counted", held_back=held_back)
+            refused = node_events.node_refused("", "", reason="only counted", held_back=held_back)
             self._ports.event_log.append([refused])
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class TopologyService:
         self, request: AdmissionRequest, error: AuthenticationError, held_back: int = 0
     ) -> None:
         node_id, credential_id = request.node_id, request.credential_id
-        refused = events.node_refused(
+        refused = node_events.node_refused(
             node_id, credential_id, reason=error.message, held_back=held_back
         )
         self._ports.event_log.append([refused])

@@ -14,8 +14,8 @@ from strongroom.crypto import rng
 from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.statements import Origin
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import key_events, node_events, secret_events
 from strongroom.ids import InstallationId, new_id
 from strongroom.keystore import master_key
 from strongroom.keystore.replicas import KeystoreDirectory
@@ -137,15 +137,15 @@ def _events(ports: NewNodePorts, made: NewNode, actor: str) -> list[Event]:
     document = ports.configuration.document()
     aliases = ports.directory.load().aliases
     return [
-        *(events.key_generated(actor, "master", alias) for alias in aliases),
-        events.key_generated(actor, "configuration", made.configuration_key_id),
-        events.key_generated(actor, "rmk", made.rmk_id),
-        events.key_generated(actor, "mek", made.mek_id),
-        events.key_generated(actor, identity.KIND, made.fingerprint),
+        *(key_events.key_generated(actor, "master", alias) for alias in aliases),
+        key_events.key_generated(actor, "configuration", made.configuration_key_id),
+        key_events.key_generated(actor, "rmk", made.rmk_id),
+        key_events.key_generated(actor, "mek", made.mek_id),
+        key_events.key_generated(actor, identity.KIND, made.fingerprint),
         *(
-            events.secret_encrypted(actor, name, made.configuration_key_id)
+            secret_events.secret_encrypted(actor, name, made.configuration_key_id)
             for name, text in sorted(document.values.items())
             if enc.is_enc(text)
         ),
-        events.node_initialised(actor, made.installation_id, ports.node_id),
+        node_events.node_initialised(actor, made.installation_id, ports.node_id),
     ]

@@ -17,8 +17,8 @@ from strongroom.cluster.services_file import (
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto.installation_identity import InstallationIdentity
 from strongroom.errors import FormatError, StateError, StrongroomError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
 from strongroom.joining import credentials, registry, welcome
 from strongroom.joining.admission_request import AdmissionRequest
@@ -211,7 +211,7 @@ class JoinService:
     def _tell_joined(self, actor: str) -> None:
         fingerprint = self._keys.public.fingerprint
         self._ports.event_log.append(
-            [events.node_joined(actor, self._keys.node_id, fingerprint=fingerprint)]
+            [node_events.node_joined(actor, self._keys.node_id, fingerprint=fingerprint)]
         )
 
     def _write(self, node: RegisteredNode) -> None:

@@ -14,9 +14,10 @@ from strongroom.crypto import said
 from strongroom.crypto.installation_identity import IdentityKey
 from strongroom.crypto.statements import Purpose
 from strongroom.errors import NotFoundError, StateError
-from strongroom.eventlog import events, notes
+from strongroom.eventlog import notes
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.checkpoints import CheckpointFile, Newest
+from strongroom.eventlog.events import key_events, log_events
 from strongroom.eventlog.notes import Verifier
 from strongroom.joining import node_keys
 from strongroom.joining.node_keys import FormerKind, LogKey, NodeKeys
@@ -163,13 +164,13 @@ class LogKeyService:
         verifier = self._verifier(keys, log)
         former = Verifier(verifier.name, log.former.key.reveal())
         # the log begins to be signed by the new key with this line, if it was not before
-        self._log.append([events.key_generated(actor, KIND, verifier.key_id.hex())])
+        self._log.append([key_events.key_generated(actor, KIND, verifier.key_id.hex())])
         first = self._first_size(verifier)
         payload = said.of_log_key(keys.node_id, verifier.public, first)
         signature = to_base64(identity.sign(Purpose.LOG_KEY, payload))
         self._log.append(
             [
-                events.event_log_key_recovered(
+                log_events.event_log_key_recovered(
                     actor,
                     key=verifier.text,
                     former=former.text,
@@ -187,7 +188,7 @@ class LogKeyService:
     def _first_size(self, verifier: Verifier) -> int:
         """How many lines the log had when a key began to sign it."""
         found = 0
-        for record in self._log.history(events.EVENT_LOG_REKEYED, events.EVENT_LOG_SIGNED):
+        for record in self._log.history(log_events.EVENT_LOG_REKEYED, log_events.EVENT_LOG_SIGNED):
             details = record["details"]
             if isinstance(details, dict) and details.get("key") == verifier.text:
                 found = int(str(details["lines"]))
@@ -206,7 +207,7 @@ class LogKeyService:
         key_id = self._verifier(changed, log).key_id.hex()
         # Signed by the key that is there: were the newest checkpoint by the one before that, as in a regeneration that
         # was interrupted, the new key would not know it.
-        self._log.append([events.key_generated(actor, KIND, key_id)])
+        self._log.append([key_events.key_generated(actor, KIND, key_id)])
         self._log.checkpoints.sync()
         self._file.write(changed)
         self._log.checkpoints.forget_signer()
@@ -223,7 +224,7 @@ class LogKeyService:
                 hint="run 'strongroom recover' again: it goes on",
             )
         verifier = self._verifier(keys, log)
-        registered = events.event_log_key_registered(actor, keys.node_id, key=verifier.text)
+        registered = log_events.event_log_key_registered(actor, keys.node_id, key=verifier.text)
         self._log.append([registered])
         settled = keys.with_log(log.settled())
         self._finish(settled, verifier)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from strongroom.cluster import services_file
 from strongroom.configuration_keys import keys
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import own_keys, prepared
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.node_keys import NodeKeys
@@ -82,8 +82,8 @@ def prepare(
     server = file.server if node.is_admitted else ""
     ports.event_log.append(
         [
-            events.key_moved(actor, "master", file.master_key, place=file.node_id),
-            events.node_prepared(
+            key_events.key_moved(actor, "master", file.master_key, place=file.node_id),
+            node_events.node_prepared(
                 actor,
                 file.installation_id,
                 file.node_id,

@@ -8,8 +8,8 @@ from typing import Final
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import NotFoundError, StateError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import node_events
 from strongroom.joining.registry import RegisteredNode
 from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, PREFIX, Peers
 
@@ -70,7 +70,9 @@ class RemoveService:
                 self._require_reachable(known)
             gone = [one for one in known if not one.state.is_gone]
             if gone:
-                ports.event_log.append([events.node_removed(actor, one.node_id) for one in gone])
+                ports.event_log.append(
+                    [node_events.node_removed(actor, one.node_id) for one in gone]
+                )
                 now = format_utc(ports.clock.now())
                 ports.coordinator.put(
                     {

@@ -15,8 +15,8 @@ from strongroom.cluster.services_file import Passwords, ServicesFile
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import CoordinationError, StateError, StorageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import node_events
 from strongroom.joining.password_change import Stage
 from strongroom.secrets.committed import ValueKey
 
@@ -199,11 +199,13 @@ class ServicePasswords:
             file = self._ports.file.file.begun(name, password, self._ports.key(name))
             self._ports.write(file)
             self._log(
-                events.service_password_changed(actor, name, service.user, made_by="administrator")
+                node_events.service_password_changed(
+                    actor, name, service.user, made_by="administrator"
+                )
             )
             if was_changing:
                 service.withdraw(password)
-                self._log(events.service_password_withdrawn(actor, name, service.user))
+                self._log(node_events.service_password_withdrawn(actor, name, service.user))
             self._ports.write(file.replaced(name, password, self._ports.key(name)))
 
     def followed(self, stage: Stage, password: SecretBytes) -> bool:
@@ -238,7 +240,7 @@ class ServicePasswords:
         name, service = self._service.name, self._service
         service.check(self._ports.file.passwords(name).present)
         report(f"sealing a new password for {name} on this node")
-        self._log(events.service_password_changing(actor, name, service.user))
+        self._log(node_events.service_password_changing(actor, name, service.user))
         file = self._ports.file.file
         self._ports.write(file.begun(name, rng.new_password(), self._ports.key(name)))
 
@@ -254,7 +256,9 @@ class ServicePasswords:
             service.admit(found, found.next)
             service.check(found.next)
             self._log(
-                events.service_password_changed(actor, name, service.user, made_by="strongroom")
+                node_events.service_password_changed(
+                    actor, name, service.user, made_by="strongroom"
+                )
             )
             self._ports.write(self._ports.file.file.switched(name))
             found = self._ports.file.passwords(name)
@@ -266,7 +270,7 @@ class ServicePasswords:
             self._require_refused(found.former)
         # last, since a service that does not answer refuses everything
         service.check(found.present)
-        self._log(events.service_password_withdrawn(actor, name, service.user))
+        self._log(node_events.service_password_withdrawn(actor, name, service.user))
         self._ports.write(self._ports.file.file.settled(name))
         others.tell(name, Stage.DONE, found.present)
 

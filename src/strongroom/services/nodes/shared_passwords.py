@@ -15,8 +15,8 @@ from strongroom.config.document import ConfigDocument
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError, StrongroomError
-from strongroom.eventlog import events
-from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.base import SYSTEM, EventLog
+from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
 from strongroom.joining import password_change
 from strongroom.joining.node_keys import NodeKeys
@@ -185,8 +185,8 @@ class Follower:
         ):
             self._ports.event_log.append(
                 [
-                    events.service_password_changed(
-                        events.SYSTEM, service, passwords.user, made_by=change.by
+                    node_events.service_password_changed(
+                        SYSTEM, service, passwords.user, made_by=change.by
                     )
                 ]
             )

@@ -16,8 +16,8 @@ from strongroom.configuration_keys import generations
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
 from strongroom.coordination.upgrading import UpgradingCoordinator
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.keys import regenerate
@@ -190,7 +190,7 @@ class UpgradeService:
             begin("take no older format any more")
             # the event comes first: if we die in between, the next run says it once more
             self._ports.event_log.append(
-                [events.format_upgraded(actor, journal.run, journal.backup)]
+                [node_events.format_upgraded(actor, journal.run, journal.backup)]
             )
             self._ports.open_keys().raise_floors()
             self._end()

@@ -28,8 +28,8 @@ from strongroom.errors import (
     KeystoreError,
     StrongroomError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.keystore import master_key, replicas
 from strongroom.keystore.replicas import KeystoreDirectory
@@ -251,7 +251,7 @@ class RecoverService:
 
         def events_of(present: Present, _: NextStore) -> list[Event]:
             kind, who = wrap.kind, wrap.root_key_id
-            return [events.recovery_drilled(actor, kind, who, rmk_id=present.opened.rmk.id)]
+            return [key_events.recovery_drilled(actor, kind, who, rmk_id=present.opened.rmk.id)]
 
         self._keeper.commit(build, events_of)
 
@@ -294,7 +294,7 @@ class RecoverService:
         regenerate.remove_unused_keys(
             keys, self._keeper, self._ports.coordinator, actor, among={journal.old_key_id}
         )
-        done = events.node_recovered(
+        done = key_events.node_recovered(
             actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
         )
         self._keeper.event_log.append([done])
@@ -316,8 +316,10 @@ class RecoverService:
         self._ports.directory.repair()
         self._ports.open_keys(self._configuration.document().installation_id).repair()
         alias = self._ports.directory.load().newest
-        moved = [events.key_moved(actor, "configuration", one, place=alias) for one in opened.keys]
-        self._keeper.event_log.append([events.key_generated(actor, "master", alias), *moved])
+        moved = [
+            key_events.key_moved(actor, "configuration", one, place=alias) for one in opened.keys
+        ]
+        self._keeper.event_log.append([key_events.key_generated(actor, "master", alias), *moved])
 
     def _ensure_keystore(self) -> None:
         directory = self._ports.directory
@@ -415,7 +417,7 @@ class RecoverService:
             record = keys.new_record(key, key_id=journal.key_id, created_at=now, alias=alias)
             keys.add_next(keys.for_recipients(record, key, opened.store.store.recipients))
         self._keeper.event_log.append(
-            [events.key_generated(actor, "configuration", journal.key_id)]
+            [key_events.key_generated(actor, "configuration", journal.key_id)]
         )
         # A regeneration that was under way is given up: its key is not `next` any more, and its master key may be lost.
         # Its journal goes after the records were written, which are under the newest master key since then: without the
@@ -442,9 +444,9 @@ class RecoverService:
         def events_of(_: Present, new: NextStore) -> list[Event]:
             old = before[-1]
             return [
-                events.rmk_unwrapped(actor, old.rmk.id, opened.wrap.root_key_id),
-                events.kms_mode_changed(actor, before=old.store.mode, after=LOCAL),
-                events.key_moved(actor, "rmk", new.store.rmk_id, place=LOCAL),
+                key_events.rmk_unwrapped(actor, old.rmk.id, opened.wrap.root_key_id),
+                key_events.kms_mode_changed(actor, before=old.store.mode, after=LOCAL),
+                key_events.key_moved(actor, "rmk", new.store.rmk_id, place=LOCAL),
                 *rotation_events(actor, old, new),
             ]
 

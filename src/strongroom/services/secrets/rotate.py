@@ -15,8 +15,8 @@ from strongroom.consumers.base import Consumer
 from strongroom.coordination.base import Coordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConsumerError, NotFoundError, StateError, UsageError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import secret_events
 from strongroom.ids import new_id
 from strongroom.secrets import generate
 from strongroom.services.secrets import scope
@@ -174,7 +174,7 @@ class SecretRotation:
             for _, found in self._left_over(self.check(only, given=given)):
                 journal = found.journal
                 forgotten = [
-                    events.secret_rotation_failed(
+                    secret_events.secret_rotation_failed(
                         actor,
                         name,
                         journal.consumer,
@@ -292,7 +292,7 @@ class SecretRotation:
         self.journals.promote_unused(sealed, run)
         version = self._configuration.version
         rotated = [
-            events.secret_rotated(actor, name, "", step="promoted", version=version)
+            secret_events.secret_rotated(actor, name, "", step="promoted", version=version)
             for name in sealed
         ]
         self._event_log.append([*encrypted(actor, sealed), *rotated])

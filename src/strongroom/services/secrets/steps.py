@@ -22,8 +22,8 @@ from strongroom.errors import (
     NotFoundError,
     StrongroomError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import secret_events
 from strongroom.secrets import committed
 from strongroom.services.secrets.journals import RotationJournals, StoredJournal, is_promoted
 from strongroom.services.secrets.scope import Accepts, Outcome
@@ -228,7 +228,7 @@ class RotationSteps:
             attempt = work.found.journal.attempts
         self._event_log.append(
             [
-                events.secret_rotation_failed(
+                secret_events.secret_rotation_failed(
                     work.actor,
                     name,
                     described.id,
@@ -245,7 +245,9 @@ class RotationSteps:
         described, version = work.consumer.describe(), self._configuration.version
         self._event_log.append(
             [
-                events.secret_rotated(work.actor, name, described.id, step=step, version=version)
+                secret_events.secret_rotated(
+                    work.actor, name, described.id, step=step, version=version
+                )
                 for name in described.parameters
             ]
         )
@@ -267,7 +269,7 @@ class RotationSteps:
 def encrypted(actor: str, sealed: Mapping[str, str]) -> list[Event]:
     """The events of newly encrypted values, one for each (C-23)."""
     return [
-        events.secret_encrypted(actor, name, committed.key_id_of(text))
+        secret_events.secret_encrypted(actor, name, committed.key_id_of(text))
         for name, text in sealed.items()
     ]
 

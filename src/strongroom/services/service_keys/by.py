@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from strongroom.eventlog import events_of_service_keys as events
 from strongroom.eventlog.base import Event, EventLog
+from strongroom.eventlog.events import service_key_events
 
 Record = Callable[[Event], None]
 
@@ -37,7 +37,7 @@ class By:
     def key_changed(self, key: str, operation: str, version: int) -> None:
         """A service key was changed."""
         self.record(
-            events.service_key_changed(
+            service_key_events.service_key_changed(
                 self.actor, key, operation, version=version, accessor=self.accessor
             )
         )
@@ -45,7 +45,7 @@ class By:
     def key_used(self, key: str, operation: str, version: int = 0, count: int = 1) -> None:
         """A service key was used, or looked at."""
         self.note(
-            events.service_key_used(
+            service_key_events.service_key_used(
                 self.actor, key, operation, version=version, count=count, accessor=self.accessor
             )
         )
@@ -53,7 +53,7 @@ class By:
     def secret_changed(self, path: str, operation: str, version: int = 0) -> None:
         """A secret was changed."""
         self.record(
-            events.service_secret_changed(
+            service_key_events.service_secret_changed(
                 self.actor, path, operation, version=version, accessor=self.accessor
             )
         )
@@ -61,7 +61,7 @@ class By:
     def secret_read(self, path: str, operation: str, version: int = 0) -> None:
         """A secret was read."""
         self.note(
-            events.service_secret_read(
+            service_key_events.service_secret_read(
                 self.actor, path, operation, version=version, accessor=self.accessor
             )
         )
@@ -69,9 +69,15 @@ class By:
     def access_changed(self, what: str, operation: str) -> None:
         """A token, role, policy or mount was changed."""
         self.record(
-            events.service_access_changed(self.actor, what, operation, accessor=self.accessor)
+            service_key_events.service_access_changed(
+                self.actor, what, operation, accessor=self.accessor
+            )
         )
 
     def access_read(self, what: str, operation: str) -> None:
         """A token, role, policy or mount was looked at."""
-        self.note(events.service_access_read(self.actor, what, operation, accessor=self.accessor))
+        self.note(
+            service_key_events.service_access_read(
+                self.actor, what, operation, accessor=self.accessor
+            )
+        )

@@ -280,7 +280,7 @@ class ServiceKeysService:
 
     def reseal(self, by: By) -> tuple[int, int]:
         """Bring all material, and all secrets, under the active MEK; returns how many versions of each changed."""
-        from strongroom.eventlog import events_of_service_keys as events
+        from strongroom.eventlog.events import service_key_events
 
         keys = values = 0
         while True:
@@ -290,7 +290,7 @@ class ServiceKeysService:
                 old_values = tx.service_material.values_not_under(mek_id, _BATCH)
                 if not old_keys and not old_values:
                     by.record(
-                        events.service_keys_resealed(
+                        service_key_events.service_keys_resealed(
                             by.actor, keys=keys, values=values, mek_id=mek_id
                         )
                     )

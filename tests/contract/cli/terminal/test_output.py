@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from strongroom.clock import SystemClock
-from strongroom.eventlog import events
+from strongroom.eventlog.events import secret_events
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from tests.contract.cli.readers import read_a_little
@@ -19,7 +19,7 @@ def _node(home: Path, count: int) -> None:
     node = Node(DataPaths(home), SystemClock())
     node.paths.coordination.parent.mkdir(parents=True)
     node.paths.coordination.touch()
-    node.events.append([events.secret_revealed("os:ada", "x" * 500)] * count)
+    node.events.append([secret_events.secret_revealed("os:ada", "x" * 500)] * count)
 
 
 def test_a_result_that_does_not_fit_on_the_disk_is_no_success(tmp_path: Path) -> None:

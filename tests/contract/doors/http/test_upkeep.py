@@ -13,7 +13,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import upkeep
 from strongroom.envelope.header import Placement
 from strongroom.errors import StorageError
-from strongroom.eventlog.events import secret_revealed
+from strongroom.eventlog.events import secret_events
 from strongroom.filestore.blockfile import PARTIAL_SUFFIX
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
@@ -163,7 +163,7 @@ def test_a_start_signs_what_a_killed_writer_left(
 ) -> None:
     """R10."""
     kept = node.events.checkpoints.path.read_bytes()
-    node.events.append([secret_revealed("os:ada", "redis.password")])
+    node.events.append([secret_events.secret_revealed("os:ada", "redis.password")])
     node.events.checkpoints.path.write_bytes(kept)
     assert node.events.verify().unsigned == 1
     upkeep.at_start(node)

@@ -16,7 +16,7 @@ import pytest
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.errors import ConflictError, StateError, StorageError, StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import extract_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.extracts.model import ContentKind
 from strongroom.filestore.blockfile import NewFile
@@ -264,7 +264,7 @@ def test_what_is_refused_at_the_end_leaves_no_event_of_an_encryption(node: Node)
         with pytest.raises(StateError):
             publication.finish()
     told = [one["id"] for one in node.events.read()]
-    assert told.count(events.EXTRACT_ENCRYPTED) == 1
+    assert told.count(extract_events.EXTRACT_ENCRYPTED) == 1
 
 
 def test_an_upload_that_is_published_is_no_error_if_its_parts_stay(

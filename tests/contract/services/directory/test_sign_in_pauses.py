@@ -8,7 +8,7 @@ from strongroom.access import passwords
 from strongroom.clock import format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import directory_events
 from strongroom.services.directory import sign_in_throttle
 from strongroom.services.directory.users import UserChanges
 from tests.contract.services.conftest import LOCAL, PASSWORD, Platform
@@ -62,7 +62,7 @@ def test_the_owner_of_the_machine_ends_all_pauses(platform: Platform) -> None:
     guess_from_everywhere(platform)
     fails(platform, PASSWORD, HERE)
     platform.auth.unlock("os:root", platform.admin.id)
-    assert platform.event_ids()[-1] == events.SIGN_IN_UNLOCKED
+    assert platform.event_ids()[-1] == directory_events.SIGN_IN_UNLOCKED
     platform.auth.sign_in("admin", PASSWORD, "", HERE)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from strongroom.cli import dispatch
 from strongroom.clock import FixedClock, SystemClock
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
@@ -21,8 +21,8 @@ from tests.support.small_node import create_small_node
 def node(tmp_path: Path) -> Iterator[Node]:
     node = Node(DataPaths(tmp_path), SystemClock())
     node.create_coordinator()  # and no configuration, as while a node is made
-    node.events.append([events.key_generated("os:ada", "MEK", "m1")])
-    node.events.append([events.secret_revealed("user:bob", "pgsql.readonly_password")])
+    node.events.append([key_events.key_generated("os:ada", "MEK", "m1")])
+    node.events.append([secret_events.secret_revealed("user:bob", "pgsql.readonly_password")])
     yield node
     node.close()
 
@@ -88,7 +88,7 @@ def test_a_time_may_be_how_long_ago(
     node.create_coordinator()
     for name, hours in (("a", 0), ("b", 22), ("c", 2)):
         clock.moment += timedelta(hours=hours)
-        node.events.append([events.key_generated("os:ada", "MEK", name)])
+        node.events.append([key_events.key_generated("os:ada", "MEK", name)])
     assert _run(node, "list", "--json", *words) == 0
     found = [record["details"]["key_id"] for record in json.loads(capsys.readouterr().out)]
     assert found == seen
@@ -117,7 +117,7 @@ def test_following_prints_what_comes_until_it_is_interrupted(
         waits.append(seconds)
         if len(waits) == 3:
             raise KeyboardInterrupt
-        node.events.append([events.mek_retired("os:ada", f"m{len(waits)}")])
+        node.events.append([key_events.mek_retired("os:ada", f"m{len(waits)}")])
 
     monkeypatch.setattr("strongroom.cli.node.events.time.sleep", sleep)
     assert _run(node, "list", "--follow", "--limit", "1", *form) == 130
@@ -133,7 +133,7 @@ def test_a_long_verification_shows_progress(
     node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R4: on a terminal, in bytes of all there are."""
-    node.events.append([events.key_generated("os:ada", "MEK", f"m{n}") for n in range(1000)])
+    node.events.append([key_events.key_generated("os:ada", "MEK", f"m{n}") for n in range(1000)])
     told: list[tuple[object, int]] = []
 
     def begin(self: object, total: int | None) -> Callable[[int], None]:
@@ -185,7 +185,7 @@ def signed(tmp_path: Path) -> Iterator[Node]:
     made = create_small_node(tmp_path)
     seal = made.configuration.seal_secret(log_signing.PARAMETER, bytes(range(32)))
     made.configuration.compare_and_put(lambda old: old.with_values({log_signing.PARAMETER: seal}))
-    made.events.append([events.key_generated("os:ada", "MEK", f"m{n}") for n in range(3)])
+    made.events.append([key_events.key_generated("os:ada", "MEK", f"m{n}") for n in range(3)])
     yield made
     made.close()
 
@@ -198,7 +198,7 @@ def test_a_kept_checkpoint_is_compared(
     kept = tmp_path / "kept"
     kept.write_text(capsys.readouterr().out)
     key = kept.read_text().splitlines()[0]
-    signed.events.append([events.key_generated("os:ada", "MEK", "m4")])
+    signed.events.append([key_events.key_generated("os:ada", "MEK", "m4")])
     assert _run(signed, "verify", "--checkpoint", str(kept)) == 0
     assert capsys.readouterr().out.startswith("verified 5 events, 5 of them signed, last digest ")
     copy = tmp_path / "copy.jsonl"
@@ -245,7 +245,7 @@ def test_verify_tells_of_a_cut_and_of_unsigned_lines(
     signed: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unsigned = JsonlEventLog(signed.paths.events, "node1", SystemClock())
-    unsigned.append([events.key_generated("os:eve", "MEK", "m5")])
+    unsigned.append([key_events.key_generated("os:eve", "MEK", "m5")])
     assert _run(signed, "verify") == 23
     said = capsys.readouterr().err
     assert "lines 5 to 5 are not signed" in said
@@ -265,8 +265,8 @@ def test_lines_that_were_signed_late_are_acknowledged(
 ) -> None:
     """X1: `events verify` ended with 0 after the node had signed what somebody had added."""
     forger = JsonlEventLog(signed.paths.events, "node1", SystemClock())
-    forger.append([events.key_generated("os:eve", "MEK", "m5")])
-    signed.events.append([events.key_generated("os:ada", "MEK", "m6")])
+    forger.append([key_events.key_generated("os:eve", "MEK", "m5")])
+    signed.events.append([key_events.key_generated("os:ada", "MEK", "m6")])
     assert _run(signed, "verify") == 24
     said = capsys.readouterr().err
     assert "lines 5 to 5 were signed only with line 6: " in said

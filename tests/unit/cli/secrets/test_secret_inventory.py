@@ -10,7 +10,7 @@ import pytest
 from strongroom.cli import dispatch
 from strongroom.clock import FixedClock, parse_utc
 from strongroom.crypto import certificates
-from strongroom.eventlog import events
+from strongroom.eventlog.events import secret_events
 from strongroom.node.opening import Node
 from tests.support.small_node import create_small_node
 
@@ -18,7 +18,7 @@ from tests.support.small_node import create_small_node
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     made = create_small_node(tmp_path)
-    made.events.append([events.secret_encrypted("os:ada", "redis.password", "k")])
+    made.events.append([secret_events.secret_encrypted("os:ada", "redis.password", "k")])
     yield made
     made.close()
 
@@ -50,7 +50,7 @@ def test_what_is_due_is_told(node: Node, capsys: pytest.CaptureFixture[str]) -> 
     old_log.unlink()
     past = FixedClock(parse_utc("2026-01-01T00:00:00Z"))
     node.events._clock = past
-    node.events.append([events.secret_encrypted("os:ada", "redis.password", "k")])
+    node.events.append([secret_events.secret_encrypted("os:ada", "redis.password", "k")])
     assert run(node, "list", "--due") == 0
     shown = capsys.readouterr()
     assert "2026-01-02T00:00:00Z !" in shown.out

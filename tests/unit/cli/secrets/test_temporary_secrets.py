@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.cli import dispatch
 from strongroom.config import versions
-from strongroom.eventlog import events
+from strongroom.eventlog.events import secret_events
 from strongroom.node.opening import Node
 from tests.support.small_node import create_small_node
 
@@ -45,7 +45,9 @@ def test_applying_it_leaves_nothing_of_it(node: Node, capsys: pytest.CaptureFixt
     assert RUN_AS not in previous.values
     files = [path for path in node.paths.config.rglob("*.yml") if RUN_AS in path.read_text()]
     assert files == []
-    (told,) = [one for one in node.events.read() if one["id"] == events.CONFIGURATION_APPLIED]
+    (told,) = [
+        one for one in node.events.read() if one["id"] == secret_events.CONFIGURATION_APPLIED
+    ]
     assert f"'secrets': '{RUN_AS} {KEPT}'" in str(told["details"])
 
 

@@ -19,7 +19,7 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import backup_events
 from strongroom.filestore.blockfile import OpenedFile
 from strongroom.ids import new_id
 from strongroom.kms import store as kms_store
@@ -132,7 +132,7 @@ def test_a_root_that_lies_about_the_restored_keys_changes_nothing(
     assert (after.rows, after.files) == (before.rows, before.files)
     assert after.configuration == before.configuration
     assert backups.contents(source) == wanted
-    assert events.RESTORE not in [record["id"] for record in source.events.read()]
+    assert backup_events.RESTORE not in [record["id"] for record in source.events.read()]
 
 
 def test_a_restore_on_the_same_node_brings_everything_back(source: Node, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_restore_on_the_same_node_brings_everything_back(source: Node, tmp_pat
     assert backups.credentials(source) == {b"embedded secret"}
     assert (done.missing, done.lost, done.credentials_dropped) == ({}, [], 0)
     assert source.kms_store.status().is_ok
-    assert [r["id"] for r in source.events.read()].count(events.RESTORE) == 1
+    assert [r["id"] for r in source.events.read()].count(backup_events.RESTORE) == 1
     with source.repository.reading() as tx:
         assert tx.intents.list() == []
         assert backups.files(source) == tx.contents.storage_keys()
@@ -235,7 +235,7 @@ def test_meks_and_files_are_kept_while_a_backup_is_made_and_let_go_after(
     with source.repository.reading() as tx:
         assert tx.intents.list() == []
     assert not (source.paths.extracts / ".pins").exists()
-    assert [r["id"] for r in source.events.read()][-1] == events.BACKUP_MADE
+    assert [r["id"] for r in source.events.read()][-1] == backup_events.BACKUP_MADE
 
 
 def test_one_backup_at_a_time(source: Node, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_backup_that_is_on_the_disk_otherwise_is_removed(
     with pytest.raises(StorageError, match="not on the disk as it was written"):
         backups.make(source, path)
     assert not path.exists()
-    assert events.BACKUP_MADE not in [record["id"] for record in source.events.read()]
+    assert backup_events.BACKUP_MADE not in [record["id"] for record in source.events.read()]
 
 
 def test_a_file_is_never_written_over(source: Node, tmp_path: Path) -> None:

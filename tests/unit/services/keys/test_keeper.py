@@ -17,8 +17,8 @@ from strongroom.errors import (
     StorageError,
     StrongroomError,
 )
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.ids import MekId, new_id
 from strongroom.kms import next_store
 from strongroom.kms import store as kms_store
@@ -39,7 +39,7 @@ def quiet(_: str) -> None:
 
 
 def events_of(_: Present, __: NextStore) -> list[Event]:
-    return [events.roots_verified(ACTOR, 1)]
+    return [key_events.roots_verified(ACTOR, 1)]
 
 
 def event_ids(node: Node) -> list[str]:
@@ -79,7 +79,7 @@ def _abandon(node: Node) -> None:
         return next_store.abandoned(*present.as_stored, local(node), node.clock.now())
 
     node.kms_store.commit(
-        build, lambda _, __: [events.roots_verified(ACTOR, 1)], lambda stored: stored
+        build, lambda _, __: [key_events.roots_verified(ACTOR, 1)], lambda stored: stored
     )
 
 
@@ -107,7 +107,7 @@ def test_a_new_store_that_a_root_does_not_give_back_is_never_put(
     assert after.values == before.values
     assert after.configuration_key_id == before.configuration_key_id
     assert whole._kms_ports.marks.read() == mark
-    assert events.KMS_STORE_CHANGED not in event_ids(whole)[len(seen) :]
+    assert key_events.KMS_STORE_CHANGED not in event_ids(whole)[len(seen) :]
     assert whole.kms_store.status().is_ok
     assert whole.envelope_keys.open_envelope(header, Placement.standalone()).dek == dek
 
@@ -225,7 +225,7 @@ def _changed_store(node: Node) -> bytes:
 
 def _announce(node: Node, raw: bytes) -> None:
     epoch, digest = kms_store.parse(raw).epoch, kms_store.digest(raw)
-    node.events.append([events.kms_store_changing(ACTOR, epoch=epoch, digest=digest)])
+    node.events.append([key_events.kms_store_changing(ACTOR, epoch=epoch, digest=digest)])
 
 
 def test_a_newer_store_that_was_announced_is_told_and_its_mark_kept(whole: Node) -> None:
@@ -238,7 +238,7 @@ def test_a_newer_store_that_was_announced_is_told_and_its_mark_kept(whole: Node)
     known = kms_store.parse(raw).known(raw)
     assert before is not None
     assert (marks.read(), known.epoch) == (known, before.epoch + 1)
-    assert event_ids(whole)[seen:] == [events.KMS_STORE_CHANGING, events.KMS_STORE_CHANGED]
+    assert event_ids(whole)[seen:] == [key_events.KMS_STORE_CHANGING, key_events.KMS_STORE_CHANGED]
     whole.kms_store.check_epoch()
     assert len(event_ids(whole)) == seen + 2
     assert mark_again(whole, before) == known
@@ -255,7 +255,7 @@ def mark_again(node: Node, mark: Known) -> Known | None:
 def test_a_newer_store_that_nobody_announced_is_refused(whole: Node) -> None:
     """X5: the configuration key alone put in a store of its own, and the node told of it as its own change."""
     mark, genuine, raw = whole._kms_ports.marks.read(), stored(whole), _changed_store(whole)
-    whole.events.append([events.kms_store_changing(ACTOR, epoch=2, digest="0" * 64)])
+    whole.events.append([key_events.kms_store_changing(ACTOR, epoch=2, digest="0" * 64)])
     put_store(whole, raw)
     seen = len(event_ids(whole))
     with pytest.raises(IntegrityError, match="epoch 2, and no event announced that change"):
@@ -316,7 +316,7 @@ def test_another_epoch_than_the_present_one_is_not_accepted(whole: Node) -> None
             whole.kms_store.accept_epoch(epoch, other, ACTOR)
     assert marks.read() == Known(7, "0" * 64, bytes(32))
     whole.kms_store.accept_epoch(1, digest, ACTOR)
-    assert event_ids(whole)[-1] == events.KMS_EPOCH_ACCEPTED
+    assert event_ids(whole)[-1] == key_events.KMS_EPOCH_ACCEPTED
     whole.kms_store.check_epoch()
 
 
@@ -324,7 +324,7 @@ def test_another_epoch_than_the_present_one_is_not_accepted(whole: Node) -> None
 
 
 def _settings(node: Node) -> None:
-    node.kms_store.replace_settings(lambda present: present, events.roots_verified(ACTOR, 1))
+    node.kms_store.replace_settings(lambda present: present, key_events.roots_verified(ACTOR, 1))
 
 
 @pytest.mark.parametrize("change", [*CHANGES.values(), _settings])
@@ -365,11 +365,11 @@ def test_a_change_tells_its_events_then_the_new_epoch(whole: Node) -> None:
     whole.kms_store._epochs._marks = Watched()
     whole.meks.rotate(ACTOR)
     assert event_ids(whole)[seen:] == [
-        events.KMS_STORE_CHANGING,
-        events.KEY_GENERATED,
-        events.KEY_GENERATED,
-        events.KEY_REMOVED,
-        events.KEY_CHANGED,
-        events.KMS_STORE_CHANGED,
+        key_events.KMS_STORE_CHANGING,
+        key_events.KEY_GENERATED,
+        key_events.KEY_GENERATED,
+        key_events.KEY_REMOVED,
+        key_events.KEY_CHANGED,
+        key_events.KMS_STORE_CHANGED,
     ]
     assert marked == [6]

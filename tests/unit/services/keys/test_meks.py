@@ -3,7 +3,7 @@
 import pytest
 
 from strongroom.errors import KeyNotFoundError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.node.opening import Node
 from strongroom.services.keys.history import Outside
 from strongroom.services.keys.mek_use import MekUse
@@ -97,7 +97,7 @@ def test_what_nothing_uses_is_retired_and_told(store: Store) -> None:
     store.service.retire(old, ACTOR)
     assert old not in store.node.envelope_keys.known_mek_ids()
     told = [record["id"] for record in store.node.events.read()]
-    assert told[-2:] == [events.MEK_RETIRED, events.KMS_STORE_CHANGED]
+    assert told[-2:] == [key_events.MEK_RETIRED, key_events.KMS_STORE_CHANGED]
     with pytest.raises(KeyNotFoundError):
         store.service.retire(old, ACTOR)
 

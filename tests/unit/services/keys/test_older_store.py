@@ -5,7 +5,7 @@ import pytest
 from strongroom.crypto import rng
 from strongroom.envelope.header import Placement
 from strongroom.errors import IntegrityError, RootRefusedError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.kms import any_store
 from strongroom.kms import store as kms_store
@@ -55,7 +55,7 @@ def older(node: Node) -> OlderStore:
 
 
 def told(node: Node) -> list[object]:
-    return [r["details"] for r in node.events.read() if r["id"] == events.KMS_STORE_CHANGED]
+    return [r["details"] for r in node.events.read() if r["id"] == key_events.KMS_STORE_CHANGED]
 
 
 def test_it_is_proved_and_held_as_it_lies(whole: Node) -> None:

@@ -9,7 +9,7 @@ from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
 from strongroom.crypto import rng
 from strongroom.errors import FormatError, IntegrityError, StateError
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.ids import new_id
 from strongroom.kms.links import Known
 from strongroom.node.opening import Node
@@ -61,7 +61,7 @@ def test_a_configuration_key_that_a_journal_needs_stays(whole: Node) -> None:
     whole.regenerate.run(ACTOR, quiet, ["keys"])
     assert whole.configuration.document().configuration_key_id != old
     assert old in key_ids(whole)
-    assert old not in {details.get("key_id") for details in told(whole, events.KEY_REMOVED)}
+    assert old not in {details.get("key_id") for details in told(whole, key_events.KEY_REMOVED)}
     again = lab.service
     assert len(again.candidates(REDIS)) >= 2, "new and old of the journal open"
     (outcome,) = again.rotate(ACTOR, [REDIS])
@@ -102,7 +102,7 @@ def test_what_is_removed_was_told_before(whole: Node, monkeypatch: pytest.Monkey
             with pytest.raises(CutError):
                 whole.regenerate.run(ACTOR, quiet, ["keys"])
     whole.regenerate.run(ACTOR, quiet)
-    removed = [str(details) for details in told(whole, events.KEY_REMOVED)]
+    removed = [str(details) for details in told(whole, key_events.KEY_REMOVED)]
     assert any(old in text for text in removed)
     assert any(repr(alias) in text for text in removed)
 

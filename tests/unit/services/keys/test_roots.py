@@ -16,7 +16,7 @@ from strongroom.errors import (
     StateError,
     StrongroomError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.kms import closed_stores
 from strongroom.kms import store as kms_store
 from strongroom.kms.states import MekState
@@ -118,7 +118,7 @@ def test_the_root_of_the_mode_is_never_removed(whole: Node, outside: Outside) ->
     assert whole.configuration.document() == before
     whole.roots.remove(recovery, ACTOR)
     assert [state.wrap_id for state in whole.roots.list()] == [mode]
-    assert event_ids(whole)[-2] == events.ROOT_REMOVED
+    assert event_ids(whole)[-2] == key_events.ROOT_REMOVED
 
 
 def test_present_keys_are_left_behind_only_when_nothing_opens_them(
@@ -165,7 +165,7 @@ def test_keys_that_were_left_behind_are_kept_and_taken_back(whole: Node, outside
     assert set(whole.roots.adopt(ACTOR)) == set(done.abandoned)
     assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
     assert whole.kms_store.current()[0].former == ()
-    assert event_ids(whole).count(events.MEK_ADOPTED) == len(done.abandoned)
+    assert event_ids(whole).count(key_events.MEK_ADOPTED) == len(done.abandoned)
 
 
 def test_a_former_store_is_not_taken_back_by_a_root_that_lies(
@@ -194,7 +194,7 @@ def test_a_dropped_root_is_named_and_only_that_one_goes(whole: Node, outside: Ou
     whole.meks.rotate(ACTOR, drop=[gcp])
     kinds = [state.kind for state in whole.roots.list()]
     assert kinds == ["local", "openbao"]
-    assert event_ids(whole).count(events.ROOT_REMOVED) == 1
+    assert event_ids(whole).count(key_events.ROOT_REMOVED) == 1
     assert bao
 
 
@@ -263,7 +263,7 @@ def test_a_recovery_root_is_not_taken_for_the_one_that_has_its_old_address(
     names = [(wrap.root_key_id, state.problem) for wrap, state in pairs(whole)]
     assert names == [(OLD.root_key_id, ""), (NEW.root_key_id, "")]
     assert reached(whole) == [NEW.root_key_id, OLD.root_key_id]
-    assert events.ROOT_REMOVED not in event_ids(whole)
+    assert key_events.ROOT_REMOVED not in event_ids(whole)
     assert whole.kms_store.status().is_ok
 
 
@@ -335,7 +335,7 @@ def test_a_recovery_root_whose_address_is_another_keys_is_given_up_by_name_only(
     assert whole.configuration.document() == before
     whole.modes.set_mode(OLD, ACTOR, drop=[wrap_id])
     assert [state.problem for state in whole.roots.list()] == [""]
-    assert event_ids(whole).count(events.ROOT_REMOVED) == 1
+    assert event_ids(whole).count(key_events.ROOT_REMOVED) == 1
 
 
 def test_no_answer_is_no_proof_of_another_key(whole: Node, outside: Outside) -> None:

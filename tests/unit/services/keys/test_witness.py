@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from strongroom.errors import IntegrityError
-from strongroom.eventlog import events
 from strongroom.eventlog.base import Event
+from strongroom.eventlog.events import key_events
 from strongroom.services.keys import witness
 from strongroom.services.keys.witness import StoreMark, Told, Witness
 
@@ -18,15 +18,15 @@ def _records(*written: Event) -> Iterator[Mapping[str, object]]:
 
 
 def _changing(epoch: int, digest: str) -> Event:
-    return events.kms_store_changing("os:ada", epoch=epoch, digest=digest)
+    return key_events.kms_store_changing("os:ada", epoch=epoch, digest=digest)
 
 
 def _changed(epoch: int, digest: str) -> Event:
-    return events.kms_store_changed("os:ada", epoch=epoch, digest=digest)
+    return key_events.kms_store_changed("os:ada", epoch=epoch, digest=digest)
 
 
 def _accepted(epoch: int, **digest: str) -> Event:
-    return Event(events.KMS_EPOCH_ACCEPTED, "os:ada", {"epoch": epoch, **digest})
+    return Event(key_events.KMS_EPOCH_ACCEPTED, "os:ada", {"epoch": epoch, **digest})
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_what_the_log_speaks_against_is_refused(
 
 def test_a_record_without_a_number_says_nothing() -> None:
     strange: list[Mapping[str, object]] = [
-        {"id": events.KMS_STORE_CHANGED, "details": "none"},
-        {"id": events.KMS_STORE_CHANGED, "details": {"epoch": "7", "sha256": A}},
-        {"id": events.KMS_STORE_CHANGING, "details": {}},
+        {"id": key_events.KMS_STORE_CHANGED, "details": "none"},
+        {"id": key_events.KMS_STORE_CHANGED, "details": {"epoch": "7", "sha256": A}},
+        {"id": key_events.KMS_STORE_CHANGING, "details": {}},
     ]
     assert witness.read(iter(strange)) == Witness()

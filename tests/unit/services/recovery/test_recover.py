@@ -18,7 +18,7 @@ from strongroom.errors import (
     StateError,
     StrongroomError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.events import key_events
 from strongroom.kms import next_store
 from strongroom.kms import store as kms_store
 from strongroom.node import recover as recovering
@@ -82,14 +82,14 @@ def test_a_whole_node_is_left_as_it_is(whole: Node, identity: Identity) -> None:
     assert service(whole).plan((identity,)) == ()
     assert not service(whole).recover((identity,), ACTOR, quiet).done
     assert whole.configuration.document() == before
-    assert events.NODE_RECOVERED not in event_ids(whole)
+    assert key_events.NODE_RECOVERED not in event_ids(whole)
 
 
 def test_a_drill_is_noted_and_told(whole: Node, identity: Identity) -> None:
     drilled = service(whole).drill((identity,), ACTOR)
     assert (drilled.rmk_id, drilled.not_noted) == (whole.kms_store.status().rmk_id, "")
     assert drilled.configuration_keys == (whole.configuration.document().configuration_key_id,)
-    assert events.RECOVERY_DRILLED in event_ids(whole)
+    assert key_events.RECOVERY_DRILLED in event_ids(whole)
     before = whole.configuration.document()
     service(whole).drill((identity,), ACTOR, note=False)
     assert whole.configuration.document() == before
@@ -113,7 +113,7 @@ def test_a_recovery_whose_new_root_lies_puts_nothing(
         service(whole)._replace_store(journal, opened, (identity,), ACTOR, quiet)
     assert roots.asked
     assert whole.configuration.document().values == before.values
-    assert events.NODE_RECOVERED not in event_ids(whole)
+    assert key_events.NODE_RECOVERED not in event_ids(whole)
     roots.honest_calls = 1000
     service(whole)._replace_store(journal, opened, (identity,), ACTOR, quiet)
     assert whole.kms_store.status().is_ok
@@ -130,8 +130,8 @@ def test_a_lost_keystore_is_made_anew_and_everything_opens(whole: Node, identity
     assert whole.kms_store.status().rmk_id == done.rmk_id != rmk_id
     assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
     told = event_ids(whole)
-    assert told.count(events.NODE_RECOVERED) == 1
-    assert events.RMK_UNWRAPPED in told
+    assert told.count(key_events.NODE_RECOVERED) == 1
+    assert key_events.RMK_UNWRAPPED in told
     assert whole.coordinator.get(recovery_journal.JOURNAL) is None
 
 

@@ -16,7 +16,7 @@ from strongroom.consumers.base import (
     file_copy,
 )
 from strongroom.crypto import certificates, rng
-from strongroom.eventlog import events
+from strongroom.eventlog.events import secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
@@ -95,7 +95,7 @@ class Lab:
 @pytest.fixture
 def lab(node: Node) -> Lab:
     lab = Lab(node)
-    lab.log.append([events.secret_encrypted("os:ada", "redis.password", "k1")])
+    lab.log.append([secret_events.secret_encrypted("os:ada", "redis.password", "k1")])
     return lab
 
 
@@ -133,21 +133,23 @@ def test_a_secret_that_nobody_registered_is_listed_when_it_is_set(lab: Lab) -> N
 def test_a_value_ages_from_its_last_change(lab: Lab) -> None:
     """Encrypting the same value under another key makes it no younger; a rotation does."""
     lab.clock.moment = LATER
-    lab.log.append([events.secret_encrypted("os:ada", "redis.password", "k2")])
+    lab.log.append([secret_events.secret_encrypted("os:ada", "redis.password", "k2")])
     one = lab.one("redis.password")
     assert (one.changed_at, one.age_days, one.rotated_at) == ("2026-01-01T00:00:00Z", 59, "")
     lab.records["redis.password"] = RotationRecord("2026-02-01T00:00:00Z", "r", "")
     one = lab.one("redis.password")
     assert (one.changed_at, one.age_days) == ("2026-02-01T00:00:00Z", 28)
     assert one.rotated_at == one.changed_at
-    told = events.configuration_applied("os:ada", version=2, keys=2, secrets=["redis.password"])
+    told = secret_events.configuration_applied(
+        "os:ada", version=2, keys=2, secrets=["redis.password"]
+    )
     lab.log.append(told)
     assert lab.one("redis.password").age_days == 0
 
 
 def test_the_last_reading_is_shown_also_from_an_archived_log(lab: Lab) -> None:
     """P16."""
-    lab.log.append([events.secret_revealed("os:bob", "redis.password", reason="why")])
+    lab.log.append([secret_events.secret_revealed("os:bob", "redis.password", reason="why")])
     lab.log.archive("os:ada", "long")
     lab.clock.moment = LATER
     assert lab.one("redis.password").revealed_at == "2026-01-01T00:00:00Z"
@@ -170,7 +172,9 @@ def test_a_change_of_a_clock_that_was_ahead_is_no_change(lab: Lab) -> None:
     """findings K23: a secret that was changed "next year" was never due; now it is, until it is known since when it holds."""
     lab.set_policy("redis.password=59")
     now, lab.clock.moment = lab.clock.moment, LATER
-    told = events.configuration_applied("os:ada", version=2, keys=2, secrets=["redis.password"])
+    told = secret_events.configuration_applied(
+        "os:ada", version=2, keys=2, secrets=["redis.password"]
+    )
     lab.log.append(told)
     lab.clock.moment = now
     one = lab.one("redis.password")
@@ -197,7 +201,7 @@ def test_a_certificate_is_due_before_it_ends_without_any_policy(lab: Lab) -> Non
 
 
 def test_a_policy_may_want_a_certificate_renewed_earlier(lab: Lab) -> None:
-    told = events.configuration_applied("os:ada", version=2, keys=2, secrets=CERTIFICATES)
+    told = secret_events.configuration_applied("os:ada", version=2, keys=2, secrets=CERTIFICATES)
     lab.log.append(told)
     lab.set_policy(f"{CERTIFICATES[0]}=59 *=36000")
     assert lab.one(CERTIFICATES[0]).due_at == "2026-03-01T00:00:00Z"

@@ -21,7 +21,8 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
+from strongroom.eventlog.events import secret_events
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
 from strongroom.secrets.committed import ValueKey
@@ -52,7 +53,7 @@ def test_with_no_consumer_every_generated_secret_is_renewed_in_one_put(node: Nod
     records = lab.service.journals.records()
     assert records.keys() == generated_names()
     assert len({record.run for record in records.values()}) == 1
-    told = lab.told(events.SECRET_ROTATED)
+    told = lab.told(secret_events.SECRET_ROTATED)
     assert {one["parameter"] for one in told} == generated_names()
     assert {(one["consumer"], one["step"]) for one in told} == {("", "promoted")}
     assert {one["version"] for one in told} == {version + 1}
@@ -122,11 +123,11 @@ def test_a_rotation_goes_in_order_and_leaves_one_value(node: Node, *, overlaps: 
     assert lab.service.journals.all() == []
     record = lab.service.journals.records()[REDIS]
     assert (record.consumer, parse_utc(record.at)) == ("memory/one", lab.clock.now())
-    told = lab.told(events.SECRET_ROTATED, events.SECRET_ENCRYPTED)
+    told = lab.told(secret_events.SECRET_ROTATED, secret_events.SECRET_ENCRYPTED)
     assert [(one["id"], one.get("step")) for one in told] == [
-        (events.SECRET_ENCRYPTED, None),
-        (events.SECRET_ROTATED, "promoted"),
-        (events.SECRET_ROTATED, "withdrawn"),
+        (secret_events.SECRET_ENCRYPTED, None),
+        (secret_events.SECRET_ROTATED, "promoted"),
+        (secret_events.SECRET_ROTATED, "withdrawn"),
     ]
     assert [one.get("version") for one in told] == [None, version + 1, version + 1]
     assert not differing_files(node.configuration)
@@ -213,7 +214,7 @@ def test_a_failure_at_any_stage_is_named_and_converges_with_one_retry(
     assert (outcome.stage, outcome.problem) == (stage, "no, says the component")
     assert (lab.present(consumer) != before) is promoted
     assert lab.service.plan([REDIS])[0].interrupted
-    (told,) = lab.told(events.SECRET_ROTATION_FAILED)
+    (told,) = lab.told(secret_events.SECRET_ROTATION_FAILED)
     assert (told["step"], told["error"], told["attempt"]) == (stage, error.__name__, 1)
     (left,) = lab.service.outstanding()
     assert (left.state, left.stage) == (outcome.state, stage)
@@ -257,7 +258,7 @@ def test_a_value_that_no_login_proves_is_taken_back(node: Node, *, taken_back: b
     assert outcome.accepts == ("old" if taken_back else "new")
     assert lab.present(consumer) == before
     assert (consumer.component.valid == [before]) is taken_back
-    steps = [told["step"] for told in lab.told(events.SECRET_ROTATED)]
+    steps = [told["step"] for told in lab.told(secret_events.SECRET_ROTATED)]
     assert steps == (["taken-back"] if taken_back else [])
 
 
@@ -298,7 +299,9 @@ def test_a_journal_that_does_not_open_fails_alone_and_is_counted(
     by_name = {one.parameters[0]: one for one in outcomes}
     assert by_name[PGSQL].state == "rotated"
     assert (by_name[REDIS].state, by_name[REDIS].accepts) == ("kept", "unknown")
-    told = [one for one in lab.told(events.SECRET_ROTATION_FAILED) if one["parameter"] == REDIS]
+    told = [
+        one for one in lab.told(secret_events.SECRET_ROTATION_FAILED) if one["parameter"] == REDIS
+    ]
     error = "IntegrityError" if harm == "value" else "KeyNotFoundError"
     assert (told[-1]["error"], told[-1]["attempt"]) == (error, 2)
     (found,) = lab.service.journals.all()
@@ -337,7 +340,7 @@ def test_a_look_that_fails_in_any_way_does_not_hide_what_failed(
     consumer.login = login  # type: ignore[method-assign]
     (outcome,) = lab.service.rotate(ACTOR, [REDIS])
     assert (outcome.stage, outcome.accepts) == ("login", "unknown")
-    (told,) = lab.told(events.SECRET_ROTATION_FAILED)
+    (told,) = lab.told(secret_events.SECRET_ROTATION_FAILED)
     assert (told["error"], told["attempt"]) == (error.__name__, 1)
 
 
@@ -362,16 +365,16 @@ def test_a_failing_secret_is_not_tried_for_ever(node: Node) -> None:
     lab.service.rotate(ACTOR, [REDIS])
     pauses: list[float] = []
     while len(pauses) < MAX_AUTOMATIC_TRIES - 1:
-        assert lab.service.resume(events.SYSTEM) == []
+        assert lab.service.resume(SYSTEM) == []
         (found,) = lab.service.journals.all()
         due = parse_utc(found.journal.not_before)
         pauses.append((due - lab.clock.moment).total_seconds())
         lab.clock.moment = due
-        assert len(lab.service.resume(events.SYSTEM)) == 1
+        assert len(lab.service.resume(SYSTEM)) == 1
     assert pauses == [30, 60, 120, 240, 480, 960, 1920]
     lab.clock.moment += timedelta(days=365)
     tried = len(consumer.faults.calls)
-    assert lab.service.resume(events.SYSTEM) == []
+    assert lab.service.resume(SYSTEM) == []
     assert len(consumer.faults.calls) == tried
     assert consumer.faults.calls.count("admit") == MAX_AUTOMATIC_TRIES
     consumer.component.down = False
@@ -386,9 +389,9 @@ def test_a_pause_of_a_clock_that_was_ahead_is_over(node: Node) -> None:
     now = lab.clock.moment
     lab.clock.moment = now + timedelta(days=2)
     lab.service.rotate(ACTOR, [REDIS])
-    assert lab.service.resume(events.SYSTEM) == []
+    assert lab.service.resume(SYSTEM) == []
     lab.clock.moment = now
-    assert len(lab.service.resume(events.SYSTEM)) == 1
+    assert len(lab.service.resume(SYSTEM)) == 1
 
 
 def test_a_given_value_waits_for_the_rotation_that_was_cut(node: Node) -> None:

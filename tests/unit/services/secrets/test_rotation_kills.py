@@ -16,7 +16,8 @@ from strongroom.errors import (
     FormatError,
     StateError,
 )
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
+from strongroom.eventlog.events import secret_events
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
 from strongroom.secrets.committed import ValueKey
@@ -54,7 +55,7 @@ def check_converges(lab: Lab, consumer: MemoryConsumer, before: dict[str, bytes]
     known = {bytes(value) for value in candidates(lab)}
     assert any(valid[REDIS] in known for valid in consumer.component.valid)
     consumer.faults.at = 0
-    outcomes = lab.service.resume(events.SYSTEM)
+    outcomes = lab.service.resume(SYSTEM)
     assert [one.state for one in outcomes] in ([], ["rotated"])
     assert consumer.component.valid == [lab.present(consumer)]
     if outcomes:
@@ -123,9 +124,9 @@ def test_a_kill_before_an_event_or_the_files_converges_and_is_told(
         patched.setattr(target, name, die)
         with pytest.raises(KilledError):
             lab.service.rotate(ACTOR, [REDIS])
-    assert lab.service.resume(events.SYSTEM)
+    assert lab.service.resume(SYSTEM)
     assert lab.present(consumer) != before
-    steps = [one["step"] for one in lab.told(events.SECRET_ROTATED)]
+    steps = [one["step"] for one in lab.told(secret_events.SECRET_ROTATED)]
     assert set(steps) == {"promoted", "withdrawn"}
     assert not differing_files(node.configuration)
 
@@ -192,7 +193,7 @@ def test_an_operator_gives_up_a_journal_of_a_consumer_that_is_gone(node: Node) -
     assert len(lab.service.journals.all()) == 1
     lab.service.forget_left_over(ACTOR, [REDIS])
     assert lab.service.journals.all() == []
-    told = lab.told(events.SECRET_ROTATION_FAILED)[-1]
+    told = lab.told(secret_events.SECRET_ROTATION_FAILED)[-1]
     assert (told["parameter"], told["consumer"], told["step"]) == (REDIS, "memory/one", "forgotten")
     (outcome,) = lab.service.rotate(ACTOR, [REDIS])
     assert outcome.state == "rotated"

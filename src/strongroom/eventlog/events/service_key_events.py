@@ -1,12 +1,11 @@
 """The catalogue of events about service keys, secrets of services, and the programs that use them (C-23).
 
-As in `eventlog.events`: an event is made by its function only, and never carries a key, a value or a token
-(service-keys.md 5.3). A call through
-a door leaves exactly one of these events; a caller without a valid token is only counted between two of them.
+No event carries a key, a value or a token (service-keys.md 5.3). A call through a door leaves exactly one of these
+events; a caller without a valid token is only counted between two of them.
 """
 
-from strongroom.eventlog import fitting
-from strongroom.eventlog.base import Detail, Event
+from strongroom.eventlog.base import SYSTEM, Event
+from strongroom.eventlog.events.making import event
 
 SERVICE_KEY_CHANGED = "SERVICE_KEY_CHANGED"
 SERVICE_KEY_USED = "SERVICE_KEY_USED"
@@ -23,7 +22,7 @@ def service_key_changed(
     actor: str, key: str, operation: str, *, version: int, accessor: str
 ) -> Event:
     """A service key was made, rotated, disabled, scheduled for deletion or the like; `version` is its latest."""
-    return _event(
+    return event(
         SERVICE_KEY_CHANGED,
         actor,
         key=key,
@@ -37,7 +36,7 @@ def service_key_used(
     actor: str, key: str, operation: str, *, version: int, count: int, accessor: str
 ) -> Event:
     """A service key encrypted, decrypted, signed or the like `count` values; `version` is the newest that did."""
-    return _event(
+    return event(
         SERVICE_KEY_USED,
         actor,
         key=key,
@@ -50,14 +49,14 @@ def service_key_used(
 
 def service_keys_resealed(actor: str, *, keys: int, values: int, mek_id: str) -> Event:
     """Service keys and secrets were brought under the active MEK; both are counts of versions."""
-    return _event(SERVICE_KEYS_RESEALED, actor, keys=keys, values=values, mek_id=mek_id)
+    return event(SERVICE_KEYS_RESEALED, actor, keys=keys, values=values, mek_id=mek_id)
 
 
 def service_secret_changed(
     actor: str, path: str, operation: str, *, version: int, accessor: str
 ) -> Event:
     """A secret of a service was written, deleted, destroyed or the like; `version` is the one concerned, 0 for all."""
-    return _event(
+    return event(
         SERVICE_SECRET_CHANGED,
         actor,
         path=path,
@@ -71,7 +70,7 @@ def service_secret_read(
     actor: str, path: str, operation: str, *, version: int, accessor: str
 ) -> Event:
     """A secret of a service, or what is known of it, was given out; `version` is 0 where there was no value."""
-    return _event(
+    return event(
         SERVICE_SECRET_READ,
         actor,
         path=path,
@@ -83,19 +82,19 @@ def service_secret_read(
 
 def service_access_changed(actor: str, what: str, operation: str, *, accessor: str) -> Event:
     """A token, role, secret id, policy or mount was made, changed or ended; `what` names it."""
-    return _event(SERVICE_ACCESS_CHANGED, actor, what=what, operation=operation, accessor=accessor)
+    return event(SERVICE_ACCESS_CHANGED, actor, what=what, operation=operation, accessor=accessor)
 
 
 def service_access_read(actor: str, what: str, operation: str, *, accessor: str) -> Event:
     """A caller looked at tokens, roles, policies or mounts."""
-    return _event(SERVICE_ACCESS_READ, actor, what=what, operation=operation, accessor=accessor)
+    return event(SERVICE_ACCESS_READ, actor, what=what, operation=operation, accessor=accessor)
 
 
 def service_call_refused(
     actor: str, what: str, operation: str, *, status: int, accessor: str
 ) -> Event:
     """A call with a valid token did not do what it asked for; `status` is that of the answer."""
-    return _event(
+    return event(
         SERVICE_CALL_REFUSED,
         actor,
         what=what,
@@ -110,12 +109,4 @@ def service_stranger_refused(*, reason: str, peer: str, held_back: int) -> Event
 
     `held_back` counts the refusals since the last such event, which strangers cannot make more often than once a minute.
     """
-    return _event(SERVICE_STRANGER_REFUSED, "system", reason=reason, peer=peer, held_back=held_back)
-
-
-def _event(event_id: str, actor: str, **details: Detail) -> Event:
-    fitted = {
-        name: fitting.text(value) if isinstance(value, str) else value
-        for name, value in details.items()
-    }
-    return Event(event_id, fitting.text(actor), fitted)
+    return event(SERVICE_STRANGER_REFUSED, SYSTEM, reason=reason, peer=peer, held_back=held_back)
