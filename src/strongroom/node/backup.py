@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from strongroom.backup.opening import OpeningWays
@@ -103,7 +104,6 @@ def means(
     credential: SecretBytes | None,
     *,
     use_backup_roots: bool = False,
-    fingerprint: str = "",
 ) -> OpeningWays:
     """The ways to open the keys of a backup: by the given secrets, and by the node's own.
 
@@ -113,10 +113,8 @@ def means(
         credential: The credential of the root of the node that made the backup.
         use_backup_roots: Whether to ask the roots that the backup names, although an attacker may have written the
             names.
-        fingerprint: The fingerprint of the source's identity that the operator noted; empty without.
     """
     clock = node.clock if node else SystemClock()
-    known = {fingerprint: GIVEN_IDENTITY} if fingerprint else {}
 
     def build(settings: RootSettings) -> RootProvider:
         checked = backup_roots.checked(settings)
@@ -135,7 +133,6 @@ def means(
             given=given,
             credential=credential,
             use_backup_roots=use_backup_roots,
-            identities=known,
         )
     return OpeningWays(
         build=build,
@@ -152,8 +149,14 @@ def means(
         given=given,
         credential=credential,
         use_backup_roots=use_backup_roots,
-        identities={**_own_identity(node), **known},
+        identities=_own_identity(node),
     )
+
+
+def knowing(ways: OpeningWays, fingerprint: str) -> OpeningWays:
+    """The same ways, and the identity of the source, whose fingerprint the operator noted; empty adds nothing."""
+    known = {fingerprint: GIVEN_IDENTITY} if fingerprint else {}
+    return replace(ways, identities={**ways.identities, **known})
 
 
 def _own_identity(node: Node) -> dict[str, str]:

@@ -141,6 +141,8 @@ def _known(arguments: argparse.Namespace, owners: "list[Owner]") -> "Known":
     from strongroom.services.recovery.origin import Known
 
     said = {fingerprint.parse(one.fingerprint) for one in owners if one.fingerprint}
+    if not said and not arguments.drill and not arguments.dry_run:
+        identity.ask(arguments, "the data directory")
     if arguments.fingerprint is not None:
         said.add(identity.given(arguments))
     installations = {one.installation_id for one in owners if one.installation_id}

@@ -6,7 +6,10 @@ fingerprint that the operator noted elsewhere tells it (docs/format/statements.m
 
 import argparse
 
-from strongroom.errors import IntegrityError
+from strongroom.cli.terminal import streams
+from strongroom.errors import IntegrityError, UsageError
+
+_TRIES = 3
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,39 @@ def given(arguments: argparse.Namespace) -> str:
     from strongroom.crypto import fingerprint
 
     return fingerprint.parse(arguments.fingerprint) if arguments.fingerprint is not None else ""
+
+
+def ask(arguments: argparse.Namespace, what: str) -> None:
+    """Ask a person at a terminal for the fingerprint that --fingerprint did not give, before anything is entrusted to it.
+
+    An empty answer goes on as a script without the option does: the origin is not proved, and the command says so. The
+    answer takes the place of the option.
+
+    Args:
+        arguments: The parsed command line; its `fingerprint` is set by an answer.
+        what: The thing whose maker is not known, for the question.
+
+    Raises:
+        UsageError: Three answers were no fingerprints.
+    """
+    if arguments.fingerprint is not None or not streams.can_ask():
+        return
+    for left in reversed(range(_TRIES)):
+        answer = streams.ask(
+            f"fingerprint of the installation, as you noted it, to prove whose {what} is"
+            " (empty: go on without a proof): "
+        )
+        if not answer.strip():
+            return
+        arguments.fingerprint = answer
+        try:
+            given(arguments)
+        except UsageError as error:
+            if not left:
+                raise
+            streams.note(f"{error.message}: {error.hint}")
+        else:
+            return
 
 
 def compare(wanted: str, found: str, what: str) -> None:

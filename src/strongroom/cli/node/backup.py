@@ -109,13 +109,13 @@ def _node(session: Session) -> "Node | None":
 def _means(node: "Node | None", arguments: argparse.Namespace) -> "OpeningWays":
     from strongroom.node import backup as node_backups
 
-    return node_backups.means(
+    ways = node_backups.means(
         node,
         backup_options.open_with(arguments),
         backup_options.credential(arguments),
         use_backup_roots=arguments.use_backup_roots,
-        fingerprint=identity.given(arguments),
     )
+    return node_backups.knowing(ways, identity.given(arguments))
 
 
 def _opened(

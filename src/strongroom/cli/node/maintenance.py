@@ -213,13 +213,15 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
         backup_options.open_with(arguments),
         backup_options.credential(arguments),
         use_backup_roots=arguments.use_backup_roots,
-        fingerprint=identity.given(arguments),
     )
     with node_backups.alone(node), OpenedFile(path) as file, Stages() as stages:
         backup = OpenBackup.check(file, stages.begin("verify", file.size))
         stages.end()
         backup_options.check_manifest(arguments, backup)
+        if backup.fingerprint not in means.identities and not (arguments.yes or arguments.manifest):
+            identity.ask(arguments, "the backup")
         backup_options.check_fingerprint(arguments, backup)
+        means = node_backups.knowing(means, identity.given(arguments))
         asking.require(
             arguments,
             session,

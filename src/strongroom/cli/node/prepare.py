@@ -111,6 +111,7 @@ def _file(arguments: argparse.Namespace, waiting: "PreparedNode | None") -> "Boo
     from strongroom.joining import bootstrap_file
     from strongroom.services.nodes import admit
 
+    identity.ask(arguments, "the bootstrap file")
     by, wanted = sealing.open_from(arguments), identity.given(arguments)
     found = sealed_input.read(Path(arguments.bootstrap), bootstrap_file.MAX_BYTES, by)
     # a node that was told where the services are needs no admission, and so no valid file

@@ -4,8 +4,6 @@ The list of such commands is `asking.ASKED`; each is run at a real terminal, ans
 """
 
 import json
-import os
-import pty
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,10 +16,11 @@ from strongroom.cli.terminal.asking import ASKED
 from strongroom.crypto import age
 from strongroom.kms.store import digest
 from strongroom.node.opening import Node
-from tests.support import forked, golden
+from tests.support import golden
 from tests.support.closed_keys import leave_keys_behind
 from tests.support.command_lines import Line, lines
-from tests.support.servers import BIN, TestNode, create_node
+from tests.support.servers import TestNode, create_node
+from tests.support.terminals import at_terminal
 
 WORDS = ["-y", "--yes", "--ignore-prompt"]
 #: Verbs and parts of options by which something goes; a command that has one is in the list.
@@ -173,24 +172,6 @@ def fresh(filled: dict[str, list[str]], tmp_path: Path) -> TestNode:
     node = TestNode(tmp_path)
     shutil.copytree(Path(filled["home"][0]) / "node", node.home)
     return node
-
-
-def at_terminal(node: TestNode, line: list[str], typed: bytes) -> tuple[int, str]:
-    """Run with a terminal as standard input, at which somebody types; code and messages."""
-    ours, theirs = pty.openpty()
-    try:
-        os.write(ours, typed)
-        done = forked.run(
-            [str(BIN / line[0]), *map(str, line[1:])],
-            folder=Path.cwd(),
-            environment=node.variables(),
-            stdin=theirs,
-            limit_s=300,
-        )
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    return done.returncode, done.stderr.decode()
 
 
 UPGRADE = "strongroom upgrade"
