@@ -6,16 +6,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from strongroom.errors import StateError
+from strongroom.eventlog.base import ALL
 from strongroom.node.parts.ports import Ports
 from strongroom.system.compat import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from strongroom.configuration_keys.keys import ConfigurationKeys
     from strongroom.coordination.anchor import LogPoint
     from strongroom.coordination.anchoring import Anchoring
     from strongroom.crypto.secret import SecretBytes
+    from strongroom.eventlog.base import Event, EventLog, Query
     from strongroom.eventlog.jsonl import JsonlEventLog
     from strongroom.eventlog.notes import LogSigner
     from strongroom.repository.unit_of_work import Transaction
@@ -30,6 +32,26 @@ if TYPE_CHECKING:
 
 _LOG_MARK = "anchor.logs"
 """`services.keys.log_anchor.MARK`, whose module is loaded only if the mark is there."""
+
+
+class OpenedLater:
+    """An event log that is opened, and whose modules are loaded, by the first event: reading a setting makes none."""
+
+    def __init__(self, find: "Callable[[], EventLog]") -> None:
+        """Args: `find` opens the log at its first call, and gives the same one from then on."""
+        self._find = find
+
+    def append(self, events: "Sequence[Event]", /) -> None:
+        """As the log itself."""
+        self._find().append(events)
+
+    def read(self, query: "Query" = ALL) -> "Iterator[Mapping[str, object]]":
+        """As the log itself."""
+        return self._find().read(query)
+
+    def history(self, *ids: str) -> "Iterator[Mapping[str, object]]":
+        """As the log itself."""
+        return self._find().history(*ids)
 
 
 class ConfigurationPart(Ports):
@@ -239,7 +261,7 @@ class ConfigurationPart(Ports):
         service = ConfigurationService(
             self.coordinator,
             self.open_configuration_keys,
-            self.events,
+            OpenedLater(lambda: self.events),
             [self.paths.service_config(service) for service in SERVICES],
             self.file_modes,
         )
