@@ -84,7 +84,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    unmeasured.measurement.switch(on=unmeasured.is_measured(item))
+    processes = item.get_closest_marker("measured_processes") is not None
+    unmeasured.measurement.switch(on=unmeasured.is_measured(item), processes=processes)
     return (yield)
 
 

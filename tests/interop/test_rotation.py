@@ -181,7 +181,7 @@ def test_everything_is_renewed_while_clients_work(test_node: TestNode, whole: Es
     before = whole.secrets()
     stopping = threading.Event()
     filestore = Zookeeper(whole, "filestore.zookeeper.password")
-    with serving(test_node), whole.node() as node, recorder.arguments(0.02) as arguments:
+    with recorder.arguments(0.02) as arguments, serving(test_node), whole.node() as node:
         works: dict[str, Callable[[str, str], None]] = {
             "jdbc.password": Postgres(whole, "jdbc.password"),
             "pgsql.readonly_password": Postgres(whole, "pgsql.readonly_password"),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.canary import recorder
 from tests.support import forked
-from tests.support.servers import BIN, PASSWORD, TestNode
+from tests.support.servers import BIN, PASSWORD, TestNode, stop
 
 _LINES = {
     "version": ["strongroom", "--version"],
@@ -174,3 +174,41 @@ def test_a_node_and_its_commands(tmp_path: Path) -> None:
     node.run("strongroom", "init", "--admin", "admin", "--admin-password-file", node.password_file)
     assert node.run("tsm", "security", "kms", "status").out.startswith("Status: OK\n")
     assert node.run("tsm", "configuration", "get", "-k", "redis.host", check=False).code == 7
+
+
+def test_a_server_goes_on_and_ends_as_it_is_told(tmp_path: Path) -> None:
+    text = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+print("ready:", sys.stdin.read() == "", flush=True)
+sys.stderr.write("told")
+sys.stderr.flush()
+signal.pause()
+"""
+    words = [str(_program(tmp_path, text))]
+    with (tmp_path / "errors").open("wb") as errors:
+        one = forked.start(
+            words, folder=tmp_path, environment=dict(os.environ), errors=errors.fileno()
+        )
+    assert one is not None
+    assert one.stdout is not None
+    assert one.stdout.readline() == "ready: True\n"
+    assert one.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        one.wait(0.1)
+    assert stop(one) == 5
+    assert one.wait() == one.poll() == one.returncode == 5
+    assert (tmp_path / "errors").read_bytes() == b"told"
+    one.kill()  # nobody has that id now
+    with forked.as_processes():
+        assert forked.start(words, folder=tmp_path, environment=dict(os.environ), errors=1) is None
+
+
+def test_a_server_that_is_killed(tmp_path: Path) -> None:
+    words = [str(_program(tmp_path, "import time; time.sleep(600)"))]
+    one = forked.start(words, folder=tmp_path, environment=dict(os.environ), errors=2)
+    assert one is not None
+    one.kill()
+    assert one.wait(60) == -signal.SIGKILL
+    assert one.stdout is not None
+    one.stdout.close()

@@ -114,7 +114,7 @@ def become(request: dict[str, Any]) -> None:
     fork_child.settle(request["environment"], request["folder"], {0: stdin, 1: out, 2: err})
     del told
     if _MEASURED is not None:
-        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        if request.get("is_measured"):
             _MEASURED.start()
         else:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

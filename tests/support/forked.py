@@ -2,11 +2,13 @@
 
 What a child runs is the command's own script, from its first line, with its own arguments, environment, folder, standard
 streams and end; a test sees the difference by time alone. What imports do is tested elsewhere, by processes from the start
-(`tests/unit/cli/test_lean_imports.py`, the interop tests, every server).
+(`tests/unit/cli/test_lean_imports.py`, `tests/contract/cli/node/test_serve.py`, the documents and the canaries). A server
+is a fork as well (`start`), unless somebody looks at processes.
 """
 
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -15,10 +17,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from tests.support import fork_server
 from tests.support.unmeasured import measurement
@@ -27,8 +29,12 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 _READ = 1 << 16
 _END_S = 60
 _START_S = 120
-# what an interpreter or its C library reads at the very start, before a fork can give it another value
-_READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_")
+# what an interpreter or its C library reads at the very start, before a fork can give it another value; and what the
+# libraries of clouds read, which look at their environment as they please
+_READ_AT_THE_START = (
+    *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_"),
+    *("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_"),
+)
 
 
 Ended = subprocess.CompletedProcess[bytes]
@@ -70,12 +76,7 @@ class Forks:
         Raises:
             subprocess.TimeoutExpired: It had not ended in time, and was killed.
         """
-        request = {
-            "words": list(words),
-            "folder": str(folder),
-            "environment": dict(environment),
-            "umask": _umask(),
-        }
+        request = _request(words, folder, environment)
         told, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with os.fdopen(os.memfd_create("modules"), "rb") as report, told, theirs:
             with _Run(stdin, told) as run:
@@ -86,6 +87,36 @@ class Forks:
             report.seek(0)
             self._learn(report.read())
         return done
+
+    def start(
+        self,
+        words: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        errors: int,
+    ) -> "Fork":
+        """Start a command that goes on, with nothing to read.
+
+        Args:
+            words: The path of one of the product's scripts, and its arguments.
+            folder: The working directory.
+            environment: All its variables; one that `fit` has taken.
+            errors: The descriptor of its standard error, which stays open.
+        """
+        request = _request(words, folder, environment)
+        told, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        report, nothing = os.memfd_create("modules"), os.open(os.devnull, os.O_RDONLY)
+        read, out = os.pipe()
+        with theirs:
+            try:
+                with self._lock:
+                    handed = [nothing, out, errors, report, theirs.fileno()]
+                    socket.send_fds(self._begun(), [json.dumps(request).encode()], handed)
+            finally:
+                os.close(nothing)
+                os.close(out)
+        return Fork(words, told, os.fdopen(read, encoding="utf-8"), report, self._learn)
 
     def on_streams(self, request: Mapping[str, object], streams: Sequence[int]) -> int:
         """Run a command on somebody's standard streams, and wait for its end; its exit code.
@@ -109,7 +140,7 @@ class Forks:
     def _begun(self) -> socket.socket:
         """The channel to the server; with the lock held."""
         if self._channel is None:
-            # a child is measured if its own environment says so, which needs a server that is
+            # a child is measured if its request says so, which needs a server that is
             environment = {**os.environ, **measurement.variables}
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
@@ -140,6 +171,69 @@ class Forks:
             channel.send(json.dumps({"modules": new}).encode())
             threads = json.loads(channel.recv(fork_server.MESSAGE))["threads"]
             assert threads == 1, f"importing started {threads - 1} threads: no fork has them"
+
+
+class Fork:
+    """A fork that goes on, as `subprocess.Popen` shows a process in text mode.
+
+    Attributes:
+        args: Its command line.
+        pid: Its process id; its parent is the server of forks.
+        stdout: What it writes.
+        returncode: As it ended, negative if by a signal; None until somebody has looked.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        told: socket.socket,
+        stdout: IO[str],
+        report: int,
+        learn: Callable[[bytes], None],
+    ) -> None:
+        told.settimeout(_START_S)
+        self.args = list(words)
+        self.pid: int = json.loads(told.recv(fork_server.MESSAGE))["child"]
+        self.stdout: IO[str] | None = stdout
+        self.returncode: int | None = None
+        self._told, self._report, self._learn = told, report, learn
+
+    def poll(self) -> int | None:
+        """How it ended; None while it goes on."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end.
+
+        Raises:
+            subprocess.TimeoutExpired: It goes on after `timeout` seconds.
+        """
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(json.loads(self._told.recv(fork_server.MESSAGE))["code"])
+            self._told.close()
+            with os.fdopen(self._report, "rb") as report:
+                report.seek(0)
+                self._learn(report.read())
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; nothing happens if it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
 
 
 class _Run:
@@ -243,6 +337,16 @@ class _Run:
             os.close(self._theirs.pop())
 
 
+def _request(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "words": list(words),
+        "folder": str(folder),
+        "environment": dict(environment),
+        "umask": _umask(),
+        "is_measured": measurement.is_on,
+    }
+
+
 def _umask() -> int:
     """This process's mask, without a moment in which it is another."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -317,6 +421,15 @@ def run(
         timeout=limit_s,
         check=False,
     )
+
+
+def start(
+    words: Sequence[str], *, folder: Path, environment: Mapping[str, str], errors: int
+) -> Fork | None:
+    """Start a command that goes on, as a fork (`Forks.start`); None where `run` would take a process."""
+    if _watching or not _COMMANDS.fit(environment):
+        return None
+    return _COMMANDS.start(words, folder=folder, environment=environment, errors=errors)
 
 
 def on_streams(request: Mapping[str, Any], streams: Sequence[int]) -> int | None:

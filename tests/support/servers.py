@@ -19,6 +19,7 @@ ADMIN = "admin"
 PASSWORD = "correct horse battery"
 OURS = ("strongroom", "tsm", "initialize-tsm")
 _STOP_LIMIT_S = 120
+Process = subprocess.Popen[str] | forked.Fork
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,11 @@ class TestNode:
     ) -> Answer:
         """Run a command of `.venv/bin`; its home directory is the test's folder.
 
-        The product's own commands are forks of a process that has their modules (`forked`), unless the node has
-        variables of its own.
+        The product's own commands are forks of a process that has their modules (`forked`).
         """
         line, environment = [str(BIN / words[0]), *map(str, words[1:])], self.variables()
         given = (stdin if stdin is not None else "").encode()
-        if words[0] in OURS and not self.environment:
+        if words[0] in OURS:
             done = forked.run(
                 line, folder=self.folder, environment=environment, stdin=given, limit_s=limit
             )
@@ -124,9 +124,13 @@ def create_node(folder: Path, password: str = PASSWORD) -> TestNode:
 
 @contextmanager
 def serving(node: TestNode, *options: str) -> Iterator[TestNode]:
-    """Serve a node on a port that the kernel picks, until the end of the block."""
+    """Serve a node on a port that the kernel picks, until the end of the block.
+
+    The server is a fork (`forked`).
+    """
     command = [str(BIN / "strongroom"), "serve", "--host", "127.0.0.1", "--port", "0", *options]
-    with ready(command, node.folder / "serve.err", node.folder, node.variables()) as (_, url):
+    errors = node.folder / "serve.err"
+    with ready(command, errors, node.folder, node.variables(), forks=True) as (_, url):
         node.url = url
         try:
             yield node
@@ -136,8 +140,13 @@ def serving(node: TestNode, *options: str) -> Iterator[TestNode]:
 
 @contextmanager
 def ready(
-    command: Sequence[str], errors: Path, folder: Path, variables: Mapping[str, str]
-) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    command: Sequence[str],
+    errors: Path,
+    folder: Path,
+    variables: Mapping[str, str],
+    *,
+    forks: bool = False,
+) -> Iterator[tuple[Process, str]]:
     """A server that has said that it is ready, and its URL; stopped at the end of the block, if it still runs.
 
     Args:
@@ -145,9 +154,11 @@ def ready(
         errors: Where its stderr is added.
         folder: Where it runs.
         variables: Its whole environment.
+        forks: Whether it may be a fork (`forked`); `command` is one of the product's scripts then.
     """
     with errors.open("ab") as file:
-        process = subprocess.Popen(
+        process = _fork(command, file.fileno(), folder, variables) if forks else None
+        process = process or subprocess.Popen(
             command,
             cwd=folder,
             env=variables,
@@ -166,12 +177,18 @@ def ready(
         stop(process)
 
 
+def _fork(
+    command: Sequence[str], errors: int, folder: Path, variables: Mapping[str, str]
+) -> Process | None:
+    return forked.start(command, folder=folder, environment=variables, errors=errors)
+
+
 def _text(output: bytes) -> str:
     """As `subprocess` reads it in text mode."""
     return output.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
-def stop(process: subprocess.Popen[str]) -> int:
+def stop(process: Process) -> int:
     """End a server as an operator does; returns its exit code."""
     process.send_signal(signal.SIGTERM)
     try:

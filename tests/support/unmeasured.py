@@ -7,6 +7,10 @@ sixty interrupted commands did.
 It makes a test take nearly twice its time (CPython before 3.12 calls it at each call of each function, ours or not). So
 it is on for the tests that prove one thing at a time, `tests/unit` and `tests/contract`, and off for those that say what
 hundreds of inputs, other people's tools or whole stories do: a line that only those reach is a line without a test.
+
+A process from its start costs most: half a second of imports is a whole one when it is measured. The product's commands
+and servers run as forks of one process that has the modules (`forked`), and those are measured; a process that a test
+starts by itself is so only in a module marked `measured_processes`.
 """
 
 import os
@@ -50,7 +54,7 @@ def place(item: pytest.Item) -> int:
 
 
 class Measurement:
-    """Coverage of this process and of those that it starts, as it was asked for from outside; it can pause."""
+    """Coverage of this process, of its forks, and of the processes that it starts if they are asked for; it can pause."""
 
     def __init__(self) -> None:
         self._coverage = coverage.Coverage.current()
@@ -58,22 +62,36 @@ class Measurement:
         self._is_on = self._coverage is not None
 
     @property
+    def is_on(self) -> bool:
+        """Whether what this process runs now is measured."""
+        return self._is_on
+
+    @property
     def variables(self) -> dict[str, str]:
         """The variables by which processes of a measured run know that they are measured."""
         return dict(self._variables)
 
-    def switch(self, *, on: bool) -> None:
-        """Let coverage go on, or pause; without a measurement nothing happens."""
-        if self._coverage is None or on == self._is_on:
+    def switch(self, *, on: bool, processes: bool = False) -> None:
+        """Let coverage go on, or pause; without a measurement nothing happens.
+
+        Args:
+            on: Whether this process is measured from now on, and its forks.
+            processes: Whether the processes that it starts are as well.
+        """
+        if self._coverage is None:
+            return
+        for name, value in self._variables.items():
+            if on and processes:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+        if on == self._is_on:
             return
         self._is_on = on
         if on:
-            os.environ.update(self._variables)
             self._coverage.start()
-            return
-        self._coverage.stop()
-        for name in self._variables:
-            os.environ.pop(name, None)
+        else:
+            self._coverage.stop()
 
 
 def _is_of_coverage(name: str) -> bool:

@@ -4,7 +4,6 @@ import base64
 import http.client
 import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.servers import BIN, TestNode, create_node, ready
+from tests.support.servers import BIN, Process, TestNode, create_node, ready
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class VaultDoor:
 
     node: TestNode
     url: str
-    process: subprocess.Popen[str]
+    process: Process
     root: str = ""
 
     def call(
@@ -95,8 +94,8 @@ def vault_door(folder: Path) -> Iterator[VaultDoor]:
 def served_vault(node: TestNode) -> Iterator[VaultDoor]:
     """A node, served with the door."""
     line = [str(BIN / "strongroom"), "serve", "--port", "0", "--vault-port", "0"]
-    errors = node.folder / "serve.err"
-    with ready([*line, "--no-backgrounder"], errors, node.folder, node.variables()) as (process, _):
+    line, errors = [*line, "--no-backgrounder"], node.folder / "serve.err"
+    with ready(line, errors, node.folder, node.variables(), forks=True) as (process, _):
         assert process.stdout is not None
         second = process.stdout.readline()
         found = re.fullmatch(r"ready vault: (http://127\.0\.0\.1:\d+)\n", second)

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,16 +23,13 @@ from tests.support.servers import ROOT
 from tests.torture import nodes, root_moves
 from tests.torture.root_moves import Prepare, Prepared, Start
 
-if TYPE_CHECKING:
-    import subprocess
-
 pytestmark = pytest.mark.torture
 
 _END_S = 120
 
 
 @contextmanager
-def serving(home: Path, number: int, notes: Path) -> Iterator["subprocess.Popen[str]"]:
+def serving(home: Path, number: int, notes: Path) -> Iterator[servers.Process]:
     """A server that dies at a call."""
     words = ["--data-dir", str(home), "--port", "0", "--no-backgrounder"]
     command = [sys.executable, "-m", "tests.torture.crashing_serve", str(number), str(notes)]

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess  # noqa: TC003  a type of a helper
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -414,7 +413,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _kill(process: "subprocess.Popen[str]") -> None:
+def _kill(process: servers.Process) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
 

@@ -1,6 +1,6 @@
 """Pauses ended from the machine, and access tokens after a new password (findings S9, S13)."""
 
-import subprocess
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,21 +9,16 @@ import pytest
 
 from strongroom.cli import dispatch
 from strongroom.node import opening
-from tests.support.servers import BIN
+from tests.support.servers import BIN, ready
 from tests.support.web_client import LOCAL, PASSWORD, Client
 
 
 @contextmanager
 def served(node_dir: Path) -> Iterator[Client]:
     command = [str(BIN / "strongroom"), "--data-dir", str(node_dir), "serve", "--port", "0"]
-    process = subprocess.Popen([*command, "--no-backgrounder"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield Client(int(process.stdout.readline().rpartition(":")[2]))
-    finally:
-        process.terminate()
-        process.wait(60)
-        process.stdout.close()
+    line, errors = [*command, "--no-backgrounder"], node_dir.with_name("serve.err")
+    with ready(line, errors, node_dir.parent, os.environ, forks=True) as (_, url):
+        yield Client(int(url.rpartition(":")[2]))
 
 
 def run(node_dir: Path, *words: str) -> int:
