@@ -131,7 +131,7 @@ fix: dev  ## format, and repair what the linter can repair
 
 torture: dev  ## every enumeration of faults, whole
 	@$(BIN)/python -m compileall -q src tests
-	@$(BIN)/pytest -n $(TORTURE_WORKERS) --dist worksteal -m torture --torture whole --timeout 7200 tests
+	@$(BIN)/pytest -n $(TORTURE_WORKERS) --dist worksteal -m "torture or crossed" --torture whole --timeout 7200 tests
 
 platforms:  ## the README's two commands in fresh Debian trees, as root and as a user; PLATFORMS="bookworm trixie", PLATFORM_STEPS="demo test"
 	@bash scripts/platforms.sh

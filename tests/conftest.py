@@ -15,7 +15,7 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, open_databases, unmeasured  # noqa: E402
+from tests.support import big_values, crossed, open_databases, unmeasured  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("torture", "enumerated faults")
     group.addoption("--torture", choices=["sample", "whole"], default="sample")
     group.addoption("--torture-seed", type=int, default=None)
-    group.addoption("--torture-size", type=int, default=9, help="points per enumeration")
+    group.addoption("--torture-size", type=int, default=5, help="points per enumeration")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,7 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.torture == "sample":
+        items[:], left = crossed.split(items, config.option.torture_seed, config.args)
+        config.hook.pytest_deselected(items=left)
     items.sort(key=unmeasured.place)
 
 

@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 def is_measured(item: pytest.Item) -> bool:
     """Whether coverage counts what a test runs."""
-    is_table = item.get_closest_marker("table") is not None
+    is_table = any(item.get_closest_marker(name) is not None for name in ("table", "crossed"))
     return _folder(item) in _MEASURED_FOLDERS and not is_table
 
 

@@ -196,6 +196,7 @@ NO_FILES: Mapping[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.crossed
 @each_writer
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
 def test_what_is_no_file_is_not_replaced(
@@ -310,6 +311,7 @@ def _strace(place: Path, rules: tuple[str, ...], *, here: bool) -> tuple[str, ..
 
 
 @pytest.mark.slow
+@pytest.mark.crossed
 @pytest.mark.parametrize("who", EVERYBODY)
 @pytest.mark.parametrize("lack", REFUSALS)
 def test_a_file_system_that_lacks_something(who: str, lack: str, place: Path) -> None:

@@ -73,6 +73,7 @@ def _run(line: Line, home: Path, values: Mapping[str, str] | None = None) -> int
 # ---- standard output -----------------------------------------------------------------------------
 
 
+@pytest.mark.crossed
 @each_command
 @pytest.mark.parametrize("way", ["closed", "full"])
 def test_what_nobody_would_see_is_not_begun(
@@ -107,6 +108,7 @@ def test_help_that_cannot_be_shown_is_no_success(
 # ---- standard error and input --------------------------------------------------------------------
 
 
+@pytest.mark.crossed
 @each_quick_command
 @pytest.mark.parametrize("way", ["closed", "full", "ascii"])
 def test_a_command_is_the_same_without_its_messages(

@@ -272,6 +272,7 @@ def test_of_json(served: Served, client: Client, budget: Budget, kind: str, size
     assert reply.status in {400, 401}
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("kind", in_xml(1))
 @pytest.mark.parametrize("tag", ["site", "user", "group", "project"])
 def test_of_users(client: Client, budget: Budget, tag: str, kind: str) -> None:

@@ -266,6 +266,7 @@ def test_what_is_open_is_meant_to_be() -> None:
     assert is_open <= OPEN_ROUTES
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("route", [*SITE_ROUTES, *sorted(SESSION_ROUTES)])
 @pytest.mark.parametrize("token", ["", "x" * 43])
 def test_without_a_session_nothing_is_done(stage: Stage, route: str, token: str) -> None:
@@ -297,6 +298,7 @@ def test_on_the_own_site_the_role_decides(stage: Stage, route: str, who: str) ->
         assert status == 403
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("who", [VIEWER, EXPLORER, PUBLISHER, SITE_ADMIN, SERVER])
 @pytest.mark.parametrize("route", [one for one in SITE_ROUTES if "{site}" in one])
 def test_a_path_of_another_site_is_refused(stage: Stage, route: str, who: str) -> None:
@@ -307,6 +309,7 @@ def test_a_path_of_another_site_is_refused(stage: Stage, route: str, who: str) -
     assert status == (404 if route in ACROSS else 403)
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("who", [VIEWER, PUBLISHER, SITE_ADMIN, SERVER])
 @pytest.mark.parametrize("route", [one for one in SITE_ROUTES if one.count("{") > 1])
 def test_things_of_another_site_are_unknown_on_the_own_one(

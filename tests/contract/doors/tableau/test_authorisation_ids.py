@@ -88,6 +88,7 @@ def test_roles_without_entry_do_not_enter(stage: Stage, role: str) -> None:
     assert Client(stage.served.port).sign_in(role, PASSWORD, "Own").status == 401
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("role", STANDS_FOR)
 @pytest.mark.parametrize("route", SITE_ROUTES)
 def test_every_role_on_every_route(stage: Stage, route: str, role: str) -> None:
