@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from strongroom.joining.bootstrap_file import Credential
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from tests.contract.conftest import ADMIN, ADMIN_PASSWORD
-from tests.support.web_client import Client, Served
+from tests.support.web_client import Client, Served, serve
 
 _REQUESTS = 40
 _MOST_EVENTS = 22  # ten a minute, should a minute end meanwhile, and what its turn tells
@@ -56,8 +57,17 @@ _OWN = ["POST /tsm/nodes", "GET /healthz", "GET /readyz", "GET /"]
 ALL = [*(f"{route.method} {route.path}" for route in ROUTES), *_OWN]
 
 
+@pytest.fixture(scope="module")
+def served_once(pristine_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all routes: each is asked once, and events are counted before and after."""
+    home = shutil.copytree(pristine_node, tmp_path_factory.mktemp("growth") / "node")
+    with serve(Path(home)) as running:
+        yield running
+
+
 @pytest.mark.parametrize("route", ALL)
-def test_refused_requests_of_strangers_leave_few_events(served: Served, route: str) -> None:
+def test_refused_requests_of_strangers_leave_few_events(served_once: Served, route: str) -> None:
+    served = served_once
     method, path = route.split(" ")
     for number in range(len(_bodies(route, 0))):
         before = _events(served.node)

@@ -123,6 +123,7 @@ def snake(name: str) -> str:
     return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(("kind", "field"), CASES)
 def test_every_documented_field(client: Client, kind: str, field: str) -> None:
     """In both spellings, by every operator that its type has, and as an order."""
