@@ -1,5 +1,6 @@
 """Starting points of the torture tests, made once per worker."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,18 @@ from tests.torture import harness, nodes, root_moves
 from tests.torture.root_moves import Labs, Prepare, Prepared
 
 
+@pytest.fixture
+def own_starts(request: pytest.FixtureRequest, torture: Torture) -> bool:
+    """Whether a test starts some of its commands anew, under strace: in a sample, one test of five does."""
+    drawn = random.Random(f"{torture.seed} {request.node.nodeid}").randrange(5) == 0
+    return torture.whole or drawn
+
+
 @pytest.fixture(autouse=True)
-def _figures(request: pytest.FixtureRequest) -> Iterator[None]:
+def _figures(request: pytest.FixtureRequest, own_starts: bool) -> Iterator[None]:
     """Hand on how many points a test tried, for the session's closing lines."""
     harness.FIGURES.clear()
+    harness.own_starts.wanted = own_starts
     yield
     request.node.user_properties.extend(("torture", line) for line in harness.FIGURES)
 

@@ -172,6 +172,21 @@ class ForkServer:
         return answer
 
 
+# what an interpreter and its C library read at their start: processes that differ in it cannot be forks of one
+_READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "OPENSSL_", "AWS_", "AZURE_", "GOOGLE_")
+_shared: dict[frozenset[tuple[str, str]], ForkServer] = {}
+
+
+def shared(environment: Mapping[str, str]) -> ForkServer:
+    """The server of this test process for all commands that start alike: each module is imported once for all of them."""
+    key = frozenset(
+        (name, value) for name, value in environment.items() if name.startswith(_READ_AT_THE_START)
+    )
+    if key not in _shared or not _shared[key].close.alive:
+        _shared[key] = ForkServer(environment)
+    return _shared[key]
+
+
 class _Sink:
     """Takes what a process writes, in memory: no pipe that must be emptied meanwhile."""
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.servers import BIN
-from tests.torture import tracing
+from tests.torture import forks, tracing
 from tests.torture.forks import Command, Disturbance, Done, ForkServer
 
 KILL = "signal=SIGKILL"
@@ -54,6 +54,16 @@ _BREAKING = (*_SYNCING, "write", "pwrite64", "pwritev", "rename", "unlink")
 MUTATING = (*_GROWING, *_SYNCING, *_NAMING, *_OTHER, *_SENDING)
 _LINE = re.compile(r"^(\d+)\s+(\w+)\((.*)$")
 _SOCKET = re.compile(r"\d+<(socket|TCP|UDP|UNIX)\b")
+
+
+@dataclass
+class OwnStarts:
+    """Whether labs try some points in processes with a start of their own, too: strace makes such a run ten times as slow."""
+
+    wanted: bool = True
+
+
+own_starts = OwnStarts()
 
 
 @dataclass(frozen=True)
@@ -112,13 +122,15 @@ class Lab:
     def points(self, *faults: str) -> list[Point]:
         """Every point of this command, in the order in which they come, once for each fault that fits.
 
-        At the end some of them stand once more, for a process with a start of its own.
+        At the end some of them stand once more, for a process with a start of its own; in a sample, for some labs only.
         """
-        separate = self._points_of(*faults, own_start=True)
         if not tracing.IS_POSSIBLE:
-            return separate
+            return self._points_of(*faults, own_start=True)
         points = self._points_of(*faults, own_start=False)
-        return points + separate[_OWN_START_EVERY // 2 :: _OWN_START_EVERY]
+        if own_starts.wanted:
+            separate = self._points_of(*faults, own_start=True)
+            points += separate[_OWN_START_EVERY // 2 :: _OWN_START_EVERY]
+        return points
 
     def _points_of(self, *faults: str, own_start: bool) -> list[Point]:
         calls = _calls(self.strace()) if own_start else _numbered(self.changes())
@@ -163,10 +175,8 @@ class Lab:
         return self._outcome(point, done)
 
     def close(self) -> None:
-        """End the process that is forked; the next run starts another."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Let the process go that is forked: another lab may use it."""
+        self._server = None
 
     def _outcome(self, point: Point, done: Done) -> Outcome:
         log = ""
@@ -198,7 +208,7 @@ class Lab:
         if self._server is None:
             command = self._command()
             self._renew()
-            self._server = ForkServer(command.environment)
+            self._server = forks.shared(command.environment)
             self._server.learn(command)
         return self._server
 

@@ -23,6 +23,12 @@ _NAMED_BY_CONTENT = re.compile(r"(extracts/[*])/[0-9a-f]{2}\b")
 Changes = list[tuple[str, str]]
 
 
+@pytest.fixture
+def own_starts() -> bool:
+    """Here they are what is tested."""
+    return True
+
+
 def by_strace(lab: Lab) -> Changes:
     """The mutating calls as strace tells them."""
     found = []
