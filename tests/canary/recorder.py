@@ -1,10 +1,11 @@
 """Writes down what can be seen from outside: every byte the server answers, and all arguments and environments of processes."""
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from tests.support import forked
 _SAMPLE_S = 0.002
 _LONG_SAMPLE_S = 0.02
 _BUFFER = 65536
+# a fork shows its parent's words until it becomes a program, and no command of ours lives for a shorter time than this takes
+_ENOUGH = 5
+_RARELY = 10
 
 
 class Sampler:
@@ -43,14 +47,41 @@ class Sampler:
         self._processes.close()
 
     def _run(self) -> None:
+        processes: dict[str, _Looked] = {}
         while not self._stop.wait(self._pause_s):
-            # no pattern: pathlib looks whether each path exists, and fails for a process that ends meanwhile
-            for process in Path("/proc").iterdir():
+            with os.scandir("/proc") as entries:
+                there = [one.name for one in entries if one.name.isdigit()]
+            processes = {name: processes.get(name) or _Looked() for name in there}
+            for name, looked in processes.items():
                 # a process may end between the listing and the reading, or be somebody else's
                 with contextlib.suppress(OSError):
-                    found = (process / self._file).read_bytes()
-                    if any(mark in found for mark in self._marks):
+                    found = looked.at(f"/proc/{name}/{self._file}")
+                    if found is not None and any(mark in found for mark in self._marks):
                         self.seen.add(found)
+
+
+@dataclass
+class _Looked:
+    """What a process showed; one that shows the same again and again is looked at more rarely, and a command still in time."""
+
+    text: bytes = b""
+    same: int = 0
+    left_out: int = 0
+
+    def at(self, file: str) -> bytes | None:
+        """What the process shows now; None if that was known, or nobody looked."""
+        if self.same >= _ENOUGH and self.left_out < _RARELY:
+            self.left_out += 1
+            return None
+        self.left_out = 0
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            text = b"".join(iter(lambda: os.read(descriptor, _BUFFER), b""))
+        finally:
+            os.close(descriptor)
+        self.same = self.same + 1 if text == self.text else 0
+        self.text = text
+        return text
 
 
 def arguments(pause_s: float = _SAMPLE_S) -> Sampler:
