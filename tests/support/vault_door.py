@@ -73,6 +73,37 @@ class VaultDoor:
         """Write a policy."""
         assert self.call("PUT", f"sys/policies/acl/{name}", {"policy": text}).status == 204
 
+    def make_token(self, name: str, rules: str, *options: str) -> str:
+        """A token of an owner's making, with a policy of its name that has these rules."""
+        self.policy(name, rules)
+        made = self.node.run("strongroom", "access", "token", "create", "--policy", name, *options)
+        return made.last_word
+
+    def told_of(self, name: str) -> list[str]:
+        """What the log says was done to a key, secret or role of a name by programs, in order: operations, or `refused`."""
+        about = [
+            (event["id"], event["details"])
+            for event in self.events()
+            if str(event["actor"]).startswith("service:")
+        ]
+        return [
+            "refused" if kind == "SERVICE_CALL_REFUSED" else str(one["operation"])
+            for kind, one in about
+            if f"/{name}" in str(one.get("key") or one.get("path") or one.get("what"))
+        ]
+
+    def holders(self, *secrets: str | bytes) -> list[str]:
+        """The node's files, and what the server said, that hold one of these."""
+        seen = [path for path in self.node.home.rglob("*") if path.is_file()]
+        assert len(seen) > 10
+        sought = [one.encode() if isinstance(one, str) else one for one in secrets]
+        return [
+            f"{path}: {one[:8]!r}"
+            for path in [*seen, self.node.folder / "serve.err"]
+            for one in sought
+            if one in path.read_bytes()
+        ]
+
     def events(self) -> list[dict[str, Any]]:
         """All events of the node's log about services."""
         (log,) = (self.node.home / "tabsvc" / "events").glob("*.jsonl")
@@ -91,9 +122,9 @@ def vault_door(folder: Path) -> Iterator[VaultDoor]:
 
 
 @contextmanager
-def served_vault(node: TestNode) -> Iterator[VaultDoor]:
-    """A node, served with the door."""
-    line = [str(BIN / "strongroom"), "serve", "--port", "0", "--vault-port", "0"]
+def served_vault(node: TestNode, port: int = 0) -> Iterator[VaultDoor]:
+    """A node, served with the door on a port; 0 has the kernel pick one."""
+    line = [str(BIN / "strongroom"), "serve", "--port", "0", "--vault-port", str(port)]
     line, errors = [*line, "--no-backgrounder"], node.folder / "serve.err"
     with ready(line, errors, node.folder, node.variables(), forks=True) as (process, _):
         assert process.stdout is not None

@@ -98,9 +98,14 @@ def read_mount(call: Call) -> Answer:
     path = call.parts["path"]
     mount = call.services.service_mounts.read(call.by, path.removesuffix(_TUNE))
     if path.endswith(_TUNE):
-        settings = {**_settings(mount), "description": mount.description}
-        return Answer({**settings, "options": _options(mount)}, beside=settings)
-    return Answer(_described(mount))
+        found = {
+            **_settings(mount),
+            "description": mount.description,
+            "options": _options(mount),
+        }
+    else:
+        found = _described(mount)
+    return Answer(found, beside=found)
 
 
 def read_visible(call: Call) -> Answer:
@@ -240,7 +245,8 @@ def capabilities(call: Call) -> Answer:
         may = sorted(rules.capabilities(path.strip("/")))
         found[path] = [acl.ROOT] if rules.is_root else [one.value for one in may] or ["deny"]
     call.by.access_read("sys/capabilities-self", "read")
-    return Answer({**found, "capabilities": found[paths[0]]}, beside=found)
+    found["capabilities"] = found[paths[0]]
+    return Answer(found, beside=found)
 
 
 # ---- wrapped answers -----------------------------------------------------------------------------

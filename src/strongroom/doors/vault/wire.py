@@ -27,7 +27,14 @@ MAX_DEPTH = 32
 MAX_FIELDS = 1000
 _FORM = "application/x-www-form-urlencoded"
 _INSIDE = "the installation cannot do this now; its log says more"
+
+
+class ServerFaultError(StrongroomError):
+    """A refusal that Vault answers with status 500, by which its clients know it."""
+
+
 _STATUS: tuple[tuple[type[StrongroomError], int], ...] = (
+    (ServerFaultError, 500),
     (NotFoundError, 404),
     (AuthenticationError, 403),
     (PermissionDeniedError, 403),
@@ -129,7 +136,7 @@ def errors(status: int, *messages: str) -> Answer:
 
 
 def parsed_body(request: Request) -> dict[str, Any]:
-    """The members of a request's body: JSON, or the form that older clients post.
+    """The members of a request's body: JSON, or the form that older clients post; `null` is how some say nothing.
 
     Raises:
         FormatError: The body is neither, or too deep or too wide.
@@ -150,6 +157,8 @@ def parsed_body(request: Request) -> dict[str, Any]:
         found = json.loads(request.body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise FormatError("error parsing JSON") from None
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise FormatError("error parsing JSON: no object")
     _check_depth(found)

@@ -8,7 +8,6 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -190,9 +189,30 @@ def test_forms_are_understood_and_what_is_not_kept_is_refused_by_name(door: Vaul
     ):
         reply = door.call("POST", path, body)
         assert (reply.status, word in reply.json["errors"][0]) == (400, True), reply.raw
+    for body in (b"[]", b"1", b'"a"', b"nul", b"[null]"):
+        assert door.call("POST", "transit/keys/k", body).status == 400
+    assert door.call("POST", "transit/keys/nothing", b"null").status == 200
     deep = json.dumps({"a": 1}).replace("1", "[" * 50 + "]" * 50)
     assert door.call("POST", "transit/keys/k", deep).status == 400
     assert door.call("POST", "transit/keys/k", b"x" * (5 << 20)).status == 400
+
+
+def test_older_paths_of_the_system_say_everything_beside_data_as_well(door: VaultDoor) -> None:
+    """MariaDB's plugin reads the options of a mount there, and takes nothing for no version."""
+    door.policy("own", 'path "own" { capabilities = ["read"] }')
+    for method, path, body in (
+        ("GET", "sys/mounts", None),
+        ("GET", "sys/mounts/secret", None),
+        ("GET", "sys/mounts/secret/tune", None),
+        ("GET", "sys/auth", None),
+        ("GET", "sys/policy", None),
+        ("GET", "sys/policy/own", None),
+        ("POST", "sys/capabilities-self", {"paths": ["own"]}),
+    ):
+        whole = door.call(method, path, body).json
+        assert whole["data"]
+        assert {name: whole.get(name) for name in whole["data"]} == whole["data"], path
+    assert door.call("GET", "sys/mounts/secret/tune").json["options"] == {"version": "2"}
 
 
 def test_a_disabled_key_and_a_key_that_waits_are_of_no_use_on_the_next_call(
@@ -237,7 +257,8 @@ def test_a_role_signs_in_by_both_ids_and_a_wrapped_answer_is_read_once(door: Vau
     )
     once = wrapped.json["wrap_info"]["token"]
     assert wrapped.json["data"] is None
-    secret = door.call("POST", "sys/wrapping/unwrap", token=once).data["secret_id"]
+    # the clients of Go say `null` where they say nothing
+    secret = door.call("POST", "sys/wrapping/unwrap", b"null", token=once).data["secret_id"]
     assert door.call("POST", "sys/wrapping/unwrap", token=once).status == 400
     assert door.call("GET", "sys/mounts", token=once).status == 403
     ids = {"role_id": role_id, "secret_id": secret}
@@ -291,12 +312,4 @@ def test_no_value_is_in_the_log_the_files_or_the_rows(door: VaultDoor) -> None:
     door.call("GET", f"secret/data/{token}")  # whoever puts a token into a path tells it to the log
     planted = [canary, b64(canary).encode(), material.encode(), base64.b64decode(material)]
     planted += [door.root.encode(), made.data["ciphertext"].encode()]
-    seen = [path for path in Path(door.node.home).rglob("*") if path.is_file()]
-    assert len(seen) > 10
-    found = [
-        f"{path}: {secret[:8]!r}"
-        for path in seen
-        for secret in planted
-        if secret in path.read_bytes()
-    ]
-    assert found == []
+    assert door.holders(*planted) == []
