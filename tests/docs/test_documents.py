@@ -11,7 +11,7 @@ import pytest
 
 from scripts import links, reference
 from tests.docs import transcript
-from tests.support import clouds, forked_shell, object_stores
+from tests.support import clouds, forked_shell, object_stores, vault_programs
 from tests.support.cluster_services import make_cluster_services
 from tests.support.components.postgres import running_postgres
 from tests.support.components.zookeeper import running_zookeeper
@@ -124,6 +124,7 @@ def test_the_setups_are_known() -> None:
         "node",
         "served",
         "published",
+        "vault",
         *CLOUDS,
     }
 
@@ -154,7 +155,10 @@ def _programs(setup: str) -> Iterator[Sequence[Path]]:
         tempfile.TemporaryDirectory(prefix="commands-") as folder,
         forked_shell.commands(Path(folder)) as programs,
     ):
-        yield (programs,)
+        yield (
+            programs,
+            *([vault_programs.commands(programs / "others")] if setup == "vault" else []),
+        )
 
 
 @contextmanager
@@ -184,7 +188,7 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
         elif setup == "clustered":
             node.run("strongroom", "cluster", "enable", *_give_services(node, stack))
             stack.enter_context(serving(node))
-        elif setup != "node":
+        elif setup not in {"node", "vault"}:
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
             node.run("strongroom", "sites", "set-mode", SITE, "enforced")
