@@ -17,7 +17,7 @@ VENV = ROOT / ".venv-vault"
 _TESTS = "tests"
 API = f"{_TESTS}/integration_tests/api"
 FILES = {
-    f"{API}/secrets_engines/test_transit.py": 42,
+    f"{API}/secrets_engines/test_transit.py": 47,
     f"{API}/secrets_engines/test_kv_v2.py": 56,
     f"{API}/secrets_engines/test_kv_v1.py": 12,
     f"{API}/auth_methods/test_approle.py": 19,
@@ -29,11 +29,8 @@ FILES = {
     f"{API}/system_backend/test_mount.py": 1,
 }
 """The files, and how many of each file's cases pass at least; the numbers may only grow."""
-_NO_BACKUP = "no key leaves a node in plaintext but by an export that its owner allowed"
 _NO_ROLES = "tokens have no roles: AppRole has"
 LEFT_OUT = {
-    "test_backup_key": _NO_BACKUP,
-    "test_restore_key": _NO_BACKUP,
     "test_create_token_w_role": _NO_ROLES,
     "test_create_wrapped_token_w_role": _NO_ROLES,
     "test_token_roles": _NO_ROLES,

@@ -153,11 +153,15 @@ def verify_ed25519(public: str, data: bytes, signature: bytes) -> bool:
 
 
 def _p256(key: SecretBytes) -> "EllipticCurvePrivateKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    found = serialization.load_der_private_key(key.reveal(), None)
-    if not isinstance(found, ec.EllipticCurvePrivateKey):
+    try:
+        found = serialization.load_der_private_key(key.reveal(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise IntegrityError from None
+    if not isinstance(found, ec.EllipticCurvePrivateKey) or found.curve.name != "secp256r1":
         raise IntegrityError
     return found
 

@@ -8,6 +8,7 @@ from strongroom.clock import Clock
 from strongroom.doors.http.ports import ListenerServices
 from strongroom.eventlog.base import Event
 from strongroom.services.nodes.readiness import Readiness
+from strongroom.services.service_keys.key_backups import KeyBackups
 from strongroom.services.service_keys.keys import ServiceKeysService
 from strongroom.services.service_keys.mounts import MountsService
 from strongroom.services.service_keys.policies import PoliciesService
@@ -49,6 +50,11 @@ class VaultServices(ListenerServices, Protocol):
     @cached_property
     def service_key_use(self) -> KeyUse:
         """Values under service keys."""
+        ...
+
+    @cached_property
+    def service_key_backups(self) -> KeyBackups:
+        """Service keys that leave with all their versions."""
         ...
 
     @cached_property

@@ -6,8 +6,8 @@ from typing import Any
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault.routing import Call, Route
-from strongroom.doors.vault.wire import Answer, Fields
-from strongroom.errors import NotFoundError, UsageError
+from strongroom.doors.vault.wire import Answer, Fields, ServerFaultError
+from strongroom.errors import ConflictError, NotFoundError, UsageError
 from strongroom.repository.service_rows import ServiceKeyRow
 from strongroom.service_keys import ciphertext
 from strongroom.service_keys.model import KeyKind, KeyState
@@ -29,6 +29,7 @@ KINDS = {
 }
 _NAMES = {kind.value: name for name, kind in KINDS.items()}
 _NOT_DERIVED = "context is not taken: no key here is derived"
+_A_COPY = "the original is there still: this copy of it opens no ciphertext that the original made"
 _CREATE = frozenset(
     {"type", "exportable", "allow_plaintext_backup", "derived", "convergent_encryption"}
     | {"auto_rotate_period", "key_size", "managed_key_name", "managed_key_id", "parameter_set"}
@@ -123,6 +124,31 @@ def export(call: Call) -> Answer:
     )
     keys = {str(one): material.reveal().decode() for one, material in found.versions.items()}
     return Answer({"name": found.key.name, "type": _NAMES[found.key.kind], "keys": keys})
+
+
+def back_up(call: Call) -> Answer:
+    """A key with all its versions, in plaintext, whose owner allowed that."""
+    try:
+        made = call.services.service_key_backups.back_up(call.by, _at(call))
+    except UsageError as error:
+        raise ServerFaultError(error.message) from error
+    return Answer({"backup": made.reveal().decode()})
+
+
+def restore(call: Call) -> Answer:
+    """Bring a key back that was backed up."""
+    fields = call.fields
+    try:
+        found = call.services.service_key_backups.restore(
+            call.by,
+            call.at,
+            SecretBytes(fields.text("backup").encode()),
+            call.parts.get("name", ""),
+            force=fields.truth("force"),
+        )
+    except ConflictError as error:
+        raise ServerFaultError(error.message) from error
+    return Answer(warnings=(_A_COPY,)) if found.is_copy else Answer()
 
 
 def _described(shown: Shown, key: ServiceKeyRow) -> Answer:
@@ -365,6 +391,9 @@ ROUTES = (
     _route("write", "keys/{name}/config", configure),
     _route("write", "keys/{name}/rotate", rotate),
     _route("write", "keys/{name}/trim", trim),
+    _route("read", "backup/{name}", back_up),
+    _route("write", "restore", restore),
+    _route("write", "restore/{name}", restore),
     _route("read", "export/{kind}/{name}", export),
     _route("read", "export/{kind}/{name}/{version}", export),
     _route("write", "encrypt/{name}", encrypt),

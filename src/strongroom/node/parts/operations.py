@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from strongroom.services.nodes.create import NewNodePorts
     from strongroom.services.nodes.prepare import PreparePorts
     from strongroom.services.nodes.readiness import Readiness
+    from strongroom.services.service_keys.key_backups import KeyBackups
     from strongroom.services.service_keys.keys import ServiceKeysService
     from strongroom.services.service_keys.material import Material
     from strongroom.services.service_keys.mounts import MountsService
@@ -122,6 +123,13 @@ class ServicesPart(KeysPart):
         from strongroom.services.service_keys.use import KeyUse
 
         return KeyUse(self.repository, self._service_material, self.clock)
+
+    @cached_property
+    def service_key_backups(self) -> "KeyBackups":
+        """Service keys that leave with all their versions."""
+        from strongroom.services.service_keys.key_backups import KeyBackups
+
+        return KeyBackups(self.repository, self._service_material, self.clock)
 
     @cached_property
     def service_secrets(self) -> "ServiceSecretsService":

@@ -51,8 +51,9 @@ PARTS = {
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultDoor]:
     with vault_door(tmp_path_factory.mktemp("vault")) as found:
+        allowed = {"exportable": True, "allow_plaintext_backup": True}
         for name in ("own", "other"):
-            found.call("POST", f"transit/keys/{name}")
+            found.call("POST", f"transit/keys/{name}", allowed)
             found.call("POST", f"secret/data/{name}", {"data": {"a": 0}})
             found.call("POST", f"kv/{name}", {"a": 0})
             found.call("POST", f"auth/approle/role/{name}", {"token_policies": "own"})
@@ -189,8 +190,8 @@ def test_forms_are_understood_and_what_is_not_kept_is_refused_by_name(door: Vaul
     ):
         reply = door.call("POST", path, body)
         assert (reply.status, word in reply.json["errors"][0]) == (400, True), reply.raw
-    for body in (b"[]", b"1", b'"a"', b"nul", b"[null]"):
-        assert door.call("POST", "transit/keys/k", body).status == 400
+    for strange in (b"[]", b"1", b'"a"', b"nul", b"[null]"):
+        assert door.call("POST", "transit/keys/k", strange).status == 400
     assert door.call("POST", "transit/keys/nothing", b"null").status == 200
     deep = json.dumps({"a": 1}).replace("1", "[" * 50 + "]" * 50)
     assert door.call("POST", "transit/keys/k", deep).status == 400
