@@ -76,7 +76,7 @@ packages: product-packages
 	@$(UV) pip sync --quiet --python .venv-clients/bin/python --require-hashes --compile-bytecode requirements/clients.txt
 	@touch $@
 
-# hvac, and beside it the source distribution with its own tests, by the same hashes
+# clients of Vault (SOPS is 50 MB), and beside hvac the source distribution with its own tests, by the same hashes
 .venv-vault/.synced: requirements/vault-clients.txt .venv-uv/.synced | packages
 	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-vault
 	@$(UV) pip sync --quiet --python .venv-vault/bin/python --require-hashes --compile-bytecode requirements/vault-clients.txt

@@ -18,7 +18,8 @@ _MARK = "\x1eexit "
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SETUP = re.compile(r"<!-- transcript: (\w+) -->")
 _EXIT = re.compile(r"\s+# exit (\d+)$")
-_DOCUMENTED_PORT = "8080"
+_DOCUMENTED_PORTS = ("8080", "18200", "18201")
+"""Ports of servers in documents; a free one is taken for each."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Shell:
     """One bash for a whole document."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._port = str(_free_port())
+        self._ports = {port: str(_free_port()) for port in _DOCUMENTED_PORTS}
         self._folder = folder
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
@@ -74,11 +75,15 @@ class Shell:
 
     def run(self, step: Step) -> tuple[int, list[str]]:
         """Run one command; returns its exit code and its lines."""
-        command = step.command.replace(_DOCUMENTED_PORT, self._port)
+        command = step.command
+        for documented, port in self._ports.items():
+            command = command.replace(documented, port)
         if command.endswith(" &"):
             command = self._awaited(command)
         code, lines = self._tell(f"{{ {command}\n}} </dev/null")
-        return code, [line.replace(self._port, _DOCUMENTED_PORT) for line in lines]
+        for documented, port in self._ports.items():
+            lines = [line.replace(port, documented) for line in lines]
+        return code, lines
 
     def close(self) -> None:
         """End the servers that the document started, and the shell."""

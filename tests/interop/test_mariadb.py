@@ -36,7 +36,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultDoor]:
 
 @pytest.fixture(scope="module")
 def database(door: VaultDoor) -> Iterator[Mariadb]:
-    token = door.make_token("mariadb", RULES, "--ttl", "30d")
+    token = door.make_token("mariadb", RULES, "--period", "1h")
     with mariadb(f"{door.url}/v1/mariadb", token) as made:
         made.component.start()
         made.sql("create database shop; create table shop.people (name varchar(80))")

@@ -31,7 +31,7 @@ class Estate:
         self.node.run("strongroom", "keys", "create", "unseal")
         root = self.node.run("strongroom", "access", "token", "create", "--policy", "root")
         self.door.root = root.last_word
-        self.token = self.door.make_token("unseal", RULES, "--ttl", "30d")
+        self.token = self.door.make_token("unseal", RULES, "--period", "1h")
         (folder / "bao").mkdir()
         self.bao = stack.enter_context(
             unsealed_bao(folder / "bao", self.door, "unseal", self.token)
@@ -94,7 +94,9 @@ def test_it_opens_by_itself_after_a_kill_of_either_and_rotations(estate: Estate)
     estate.serve_again()
     restart(estate.bao)
     opens(estate.bao)
-    used = [event["details"] for event in estate.door.events() if "key" in event["details"]]
+    details = [event["details"] for event in estate.door.events()]
+    assert "renew a token" in [one["operation"] for one in details if "operation" in one]
+    used = [one for one in details if "key" in one]
     by_it = [one for one in used if one["operation"] in {"encrypt", "decrypt"}]
     assert {one["version"] for one in by_it} == {1, 2}
     assert {one["key"] for one in by_it} == {"transit/unseal"}

@@ -49,8 +49,15 @@ def _add_tokens(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--policy", action="append", required=True, metavar="P", help="a policy; may be repeated"
     )
-    create.add_argument(
+    how_long = create.add_mutually_exclusive_group()
+    how_long.add_argument(
         "--ttl", metavar="D", default="", help="how long it lives, as 1h or 30d; default 32d"
+    )
+    how_long.add_argument(
+        "--period",
+        metavar="D",
+        default="",
+        help="how long it lives after each renewal, with no end but that; for what runs for years",
     )
     create.add_argument(
         "--name", metavar="NAME", default="token", help="its name in events; default %(default)s"
@@ -130,9 +137,14 @@ def _create_token(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.services.service_keys.tokens import Wanted
 
     by, tokens = _by(session), session.node.service_tokens
-    ttl_s = service_tokens.seconds(arguments.ttl, "--ttl")
+    wanted = Wanted(
+        name=arguments.name,
+        policies=arguments.policy,
+        ttl_s=service_tokens.seconds(arguments.ttl, "--ttl"),
+        period_s=service_tokens.seconds(arguments.period, "--period"),
+        is_orphan=True,
+    )
     _check_policies(session, arguments.policy)
-    wanted = Wanted(name=arguments.name, policies=arguments.policy, ttl_s=ttl_s, is_orphan=True)
     made = tokens.create(by, wanted)
     session.note(f"token {made.token.id} is valid until {made.token.expires_at or 'it is revoked'}")
     session.note("the token is shown this once only")

@@ -250,6 +250,18 @@ def test_a_token_ends_with_its_maker_its_time_and_its_uses(door: VaultDoor) -> N
     assert refused.status == 403
 
 
+def test_a_token_with_a_period_lives_for_it_after_each_renewal(door: VaultDoor) -> None:
+    """Programs that run for years: an OpenBao that is unsealed by a key renews the token that it has."""
+    line = ["strongroom", "access", "token", "create", "--policy", "own"]
+    token = door.node.run(*line, "--period", "90d").last_word
+    for _ in range(2):
+        known = door.call("GET", "auth/token/lookup-self", token=token).data
+        assert (known["period"], known["renewable"]) == (90 * 86_400, True)
+        assert known["ttl"] > 89 * 86_400
+        assert door.call("POST", "auth/token/renew-self", token=token).status == 200
+    assert door.node.run(*line, "--period", "90d", "--ttl", "1d", check=False).code == 2
+
+
 def test_a_role_signs_in_by_both_ids_and_a_wrapped_answer_is_read_once(door: VaultDoor) -> None:
     door.call("POST", "auth/approle/role/web", {"token_policies": "own", "secret_id_num_uses": 1})
     role_id = door.call("GET", "auth/approle/role/web/role-id").data["role_id"]
