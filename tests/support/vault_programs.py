@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support import emulators
+from tests.support.components import mariadb
 from tests.support.servers import ROOT, Answer
 from tests.support.vault_door import VaultDoor
 
@@ -32,7 +33,7 @@ def commands(folder: Path) -> Path:
         "sops": f'{sops()} "$@"',
         "bao": f'{emulators.bao()} "$@"',
         "python": f'{PYTHON} "$@"',
-        "mariadbd": f"/usr/sbin/mariadbd {as_whom}",
+        "mariadbd": f"{mariadb.SERVER} {as_whom}",
         "mariadb-install-db": f"/usr/bin/mariadb-install-db {as_whom}",
     }.items():
         command = folder / name

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.support.components.process import Component, as_user, own_folder
 
+SERVER = Path("/usr/sbin/mariadbd")
+"""Not in the PATH of everybody."""
 _SETTINGS = """\
 [mariadbd]
 datadir  = {folder}/data
@@ -82,7 +84,7 @@ def mariadb(url: str, token: str) -> Iterator[Mariadb]:
             check=True,
             **as_user(user),
         )
-        command = ["mariadbd", f"--defaults-file={settings}"]
+        command = [str(SERVER), f"--defaults-file={settings}"]
         server = Component(
             command, folder, lambda: _asked(folder, "select 1").returncode == 0, user=user
         )
