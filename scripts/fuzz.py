@@ -348,7 +348,52 @@ def package() -> Target:
     return run, seeds
 
 
+def vault_request() -> Target:
+    """A plain request of the Vault door: what the short way takes, the parser reads as the same request and no other."""
+    import httptools
+
+    from strongroom.doors.vault import plain
+    from strongroom.doors.vault.wire import parsed_body
+
+    class Seen:
+        def __init__(self) -> None:
+            self.url, self.body, self.ends = b"", b"", 0
+            self.headers: list[tuple[bytes, bytes]] = []
+
+        def on_url(self, url: bytes) -> None:
+            self.url += url
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self.headers.append((name.lower(), value))
+
+        def on_body(self, body: bytes) -> None:
+            self.body += body
+
+        def on_message_complete(self) -> None:
+            self.ends += 1
+
+    def run(data: bytes) -> None:
+        found = plain.parsed(data, "")
+        if found is None:
+            return
+        seen = Seen()
+        httptools.HttpRequestParser(seen).feed_data(data)
+        told = dict(seen.headers)
+        same = seen.url == b"/v1/" + found.path.encode() and seen.body == found.body
+        if not same or seen.ends != 1 or told[b"x-vault-token"] != found.token.reveal():
+            raise AssertionError("two parsers read two requests")
+        parsed_body(found)
+
+    line = b"POST /v1/transit/encrypt/k HTTP/1.1\r\nHost: x\r\nX-Vault-Token: hvs.a\r\n"
+    seeds = [line + b'Content-Length: 18\r\n\r\n{"plaintext":"YQ"}']
+    seeds.append(
+        line + b"Accept: */*\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    return run, lambda: seeds
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
+    "vault-request": vault_request,
     "envelope-header": envelope_header,
     "envelope-header-2": envelope_header_2,
     "enc-value": enc_value,

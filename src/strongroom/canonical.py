@@ -38,6 +38,15 @@ class Form(NamedTuple):
     end: bytes = b""
 
 
+def _encoder(*, escaped: bool) -> json.JSONEncoder:
+    """An encoder of canonical JSON; made once, since json.dumps would make one in every call."""
+    return json.JSONEncoder(
+        sort_keys=True, separators=(",", ":"), ensure_ascii=escaped, allow_nan=False
+    )
+
+
+_ESCAPING, _PLAIN = _encoder(escaped=True), _encoder(escaped=False)
+
 ASCII = Form(escaped=True)
 ASCII_LINE = Form(escaped=True, end=b"\n")
 UTF_8 = Form(escaped=False)
@@ -260,13 +269,7 @@ class Fields:
 
 def dumps(value: object, form: Form = UTF_8) -> bytes:
     """A value in its canonical spelling; raises ValueError for a value without one (a NaN, a lone surrogate in UTF-8)."""
-    text = json.dumps(
-        value,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=form.escaped,
-        allow_nan=False,
-    )
+    text = (_ESCAPING if form.escaped else _PLAIN).encode(value)
     return text.encode("utf-8") + form.end
 
 

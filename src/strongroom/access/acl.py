@@ -6,7 +6,7 @@ them wins.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -22,6 +22,10 @@ class Capability(StrEnum):
     SUDO = "sudo"
     DENY = "deny"
 
+
+_ALL = frozenset(Capability) - {Capability.DENY}
+_MOST_KNOWN = 1024
+"""Paths whose decision is remembered."""
 
 Rules = Mapping[str, frozenset[Capability]]
 """The rules of one policy: capabilities by path."""
@@ -70,6 +74,9 @@ class Acl:
 
     rules: Rules
     is_root: bool = False
+    _known: dict[str, frozenset[Capability]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, policies: Iterable[Rules], *, is_root: bool = False) -> "Acl":
@@ -83,7 +90,15 @@ class Acl:
     def capabilities(self, path: str) -> frozenset[Capability]:
         """The capabilities of the caller at a path; empty, or `deny` alone, is nothing."""
         if self.is_root:
-            return frozenset(Capability) - {Capability.DENY}
+            return _ALL
+        found = self._known.get(path)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[path] = self._decided(path)
+        return found
+
+    def _decided(self, path: str) -> frozenset[Capability]:
         found = self.rules.get(path)
         if found is None:
             fitting = [one for one in self.rules if _fits(one, path)]

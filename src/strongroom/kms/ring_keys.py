@@ -53,6 +53,14 @@ class RingKeys:
             return wrap_in_key(self._ring().active, key, context, salt=salt)
         return wrap_under(self._ring().active, key, context, salt=salt, nonce=nonce)
 
+    def check_opens(self, key_id: str) -> None:
+        """Refuse a MEK by which nothing is opened now.
+
+        Raises:
+            KeyNotFoundError: The MEK is not in the ring, or is to be retired.
+        """
+        self._ring_for(key_id).for_reading(key_id)
+
     def unwrap(self, key_id: str, blob: bytes, context: AnyContext) -> SecretBytes:
         """The key of a blob.
 

@@ -26,6 +26,7 @@ from strongroom.repository.dialects.causes import Cause
 from strongroom.repository.postgres import PostgresDatabase, is_postgres
 from strongroom.repository.postgres_address import Passwords
 from strongroom.repository.reach import Reach
+from strongroom.repository.watching import Look, SqliteLook
 from strongroom.system import disk, durable
 
 READ_ONLY = "strongroom_read_only"
@@ -78,6 +79,10 @@ class Database(Protocol):
         """
         ...
 
+    def look(self) -> Look:
+        """A connection that says whether anything was committed since (`repository.watching`)."""
+        ...
+
     def close(self) -> None:
         """Close all connections."""
         ...
@@ -110,6 +115,10 @@ class SqliteDatabase:
             connection.execution_options(**{READ_ONLY: read_only})
             with connection.begin():
                 yield connection
+
+    def look(self) -> Look:
+        """A connection that says whether anything was committed since."""
+        return SqliteLook(self.engine)
 
     def close(self) -> None:
         """Close all connections."""

@@ -35,6 +35,7 @@ from strongroom.repository.postgres_address import (
     parameters,
 )
 from strongroom.repository.reach import WHOLE_KEY, Reach
+from strongroom.repository.watching import Look, PostgresLook
 from strongroom.system.extras import needed
 
 COMMIT_S: Final = 20.0
@@ -140,6 +141,10 @@ class PostgresDatabase:
         event.listen(engine, "after_cursor_execute", self._answered)
         event.listen(engine, "handle_error", self._failed)
         return engine
+
+    def look(self) -> Look:
+        """A connection that says whether anything was committed since."""
+        return PostgresLook(self.engine)
 
     def close(self) -> None:
         """Close all connections."""

@@ -5,7 +5,7 @@ out as ours.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -47,6 +47,7 @@ from strongroom.repository.postgres_address import Passwords
 from strongroom.repository.reach import EVERYTHING, ROWS, Reach
 from strongroom.repository.rows import NOBODY, Owner
 from strongroom.repository.tables import schema_version
+from strongroom.repository.watching import Watch
 from strongroom.repository.whole_rows import WholeRows
 from strongroom.system import durable
 
@@ -155,6 +156,10 @@ class Repository:
     def _engine(self) -> Engine:
         return self._database.engine
 
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(self._database.look)
+
     @contextmanager
     def transaction(self, reach: Reach = EVERYTHING) -> Iterator[Transaction]:
         """A transaction that may write; writers go one after the other, as far as they reach.
@@ -183,6 +188,20 @@ class Repository:
         self._check_schema()
         with self._begin(read_only=True) as connection:
             yield Transaction(connection, self._owner)
+
+    def state(self) -> Hashable:
+        """A value that is another one as soon as anybody has committed anything, here or on another node.
+
+        Rows that were read after a state was asked for are the present ones as long as the state is equal.
+
+        Raises:
+            StorageError: The database cannot be asked.
+        """
+        self._check_schema()
+        try:
+            return self._watch.state()
+        except SQLAlchemyError as error:
+            raise database.translated(error, self._url) from error
 
     def replace_mark(self, name: str, value: str, is_wanted: IsWanted) -> bool:
         """Set a mark in a transaction of its own, if that is wanted in the place of the one that is there.
@@ -236,6 +255,7 @@ class Repository:
     def close(self) -> None:
         """Close all connections."""
         if "_database" in self.__dict__:
+            self._watch.close()
             self._database.close()
 
     @contextmanager

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from strongroom.doors.http.protocol import EXTENSION, BodyTap
 
 _access_log = logging.getLogger("strongroom.web.access")
-_HEADERS = (
+HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -24,7 +24,7 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
 )
 # for the next year this host is to be asked by HTTPS only; said by HTTPS alone, as RFC 6797 section 7.2 wants it
-_HSTS = (b"strict-transport-security", b"max-age=31536000")
+HSTS = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE = (b"connection", b"close")
 # a client chooses the path, and could fill the log with long ones, so the log shows this much of it (findings ST)
 SHOWN_PATH_CHARACTERS = 200
@@ -92,9 +92,9 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """From the application."""
         if message["type"] == "http.response.start":
-            headers = [*message.get("headers", ()), *_HEADERS]
+            headers = [*message.get("headers", ()), *HEADERS]
             if self._is_https:
-                headers.append(_HSTS)
+                headers.append(HSTS)
             self._is_early = not self._tap.is_whole
             if self._is_early:
                 headers = [one for one in headers if one[0] != b"connection"]

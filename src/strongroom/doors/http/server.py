@@ -69,7 +69,7 @@ def build(
 
 
 def config_of(
-    app: ASGIApp, settings: WebSettings, protocol: type[BoundedProtocol] = BoundedProtocol
+    app: ASGIApp, settings: WebSettings, protocol: Callable[..., BoundedProtocol] = BoundedProtocol
 ) -> uvicorn.Config:
     """How an application of ours is served."""
     # uvicorn calls what it is given, class or not

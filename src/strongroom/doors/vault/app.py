@@ -6,9 +6,8 @@ noted of a call without one is bounded.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl
 
 from strongroom.access.service_tokens import seconds
@@ -18,6 +17,7 @@ from strongroom.doors.http.lanes import BusyError, ClientGoneError, Lane, LaneLi
 from strongroom.doors.http.outer import Drain, Outer
 from strongroom.doors.http.protocol import EXTENSION, BodyTap
 from strongroom.doors.vault import approle, kv, protocol, system, tokens, transit
+from strongroom.doors.vault.batches import Batches, Done
 from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.recorder import Recorder
 from strongroom.doors.vault.routing import Call, Route, Table
@@ -42,6 +42,7 @@ from strongroom.eventlog.events import service_key_events
 from strongroom.eventlog.throttled import Throttle
 from strongroom.services.service_keys.by import By
 from strongroom.services.service_keys.tokens import Caller
+from strongroom.services.service_keys.wrapping import check_ttl
 
 _log = logging.getLogger("strongroom.web.vault")
 
@@ -53,17 +54,12 @@ _OPERATIONS = {"GET": "read", "HEAD": "read", "POST": "write", "PUT": "write"} |
     "DELETE": "delete",
     "PATCH": "patch",
 }
+_WRAPPED = frozenset({"login", "sys/wrapping/unwrap"})
+"""Of the routes that are open to all, those whose answers may be wrapped."""
 _OWN = ("sys", "auth/token")
 _MAX_PATH = 1024
 _MAX_PARAMETERS = 20
 _RETRY = b"5"
-
-
-class _Done(NamedTuple):
-    """An answer, and the event that must be durable before it is sent."""
-
-    answer: Answer
-    event: Event | None
 
 
 class Door:
@@ -72,14 +68,22 @@ class Door:
     Args:
         services: The node.
         limits: How many calls are worked on at once, and wait.
+        body: How slowly a body may come.
     """
 
-    def __init__(self, services: VaultServices, limits: LaneLimits | None = None) -> None:
+    def __init__(
+        self,
+        services: VaultServices,
+        limits: LaneLimits | None = None,
+        body: feed.BodyLimits | None = None,
+    ) -> None:
         self._services = services
         self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048))
-        self._body = feed.BodyLimits(idle_s=30.0, least_bytes=0, whole_s=30.0)
+        self._body = body or feed.BodyLimits(whole_s=30.0)
         self._recorder = Recorder(services.events.append)
         self._strangers = Throttle(services.clock)
+        self.batches = Batches(self._use, services.service_rows.one_look, services.events.append)
+        """For plain requests that use keys."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request."""
@@ -126,7 +130,14 @@ class Door:
 
     # ---- in a thread -----------------------------------------------------------------------------
 
-    def _do(self, request: Request) -> _Done:
+    def _use(self, request: Request) -> Done | None:
+        """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
+        try:
+            return self._do(request, only_uses=True)
+        except _WritesError:
+            return None
+
+    def _do(self, request: Request, *, only_uses: bool = False) -> Done:
         noted: list[Event] = []
         written: list[Event] = []
 
@@ -136,18 +147,20 @@ class Door:
 
         by = By("service:nobody", "", record, noted.append)
         try:
-            caller = self._caller(request)
+            caller = self._caller(request, only_uses=only_uses)
             if caller is not None:
-                by = replace(by, actor=caller.actor, accessor=caller.token.id)
-            answer = self._answer(request, by, caller)
+                by = By(caller.actor, caller.token.id, record, noted.append)
+            answer = self._answer(request, by, caller, only_uses=only_uses)
         except StrongroomError as error:
-            return _Done(_refused(error), self._told(request, by, error, [*written, *noted]))
+            return Done(_refused(error), self._told(request, by, error, [*written, *noted]))
+        except _WritesError:
+            raise
         except Exception:  # noqa: BLE001 whatever it is, the call has its event and the client an answer
             _log.exception("unexpected error")
             failed = StrongroomError("unexpected")
             event = self._told(request, by, failed, [*written, *noted], status=500)
-            return _Done(errors(500, "internal error"), event)
-        return _Done(answer, noted[0] if noted and not written else None)
+            return Done(errors(500, "internal error"), event)
+        return Done(answer, noted[0] if noted and not written else None)
 
     def _told(
         self,
@@ -178,8 +191,13 @@ class Door:
             reason=error.message, peer=request.peer, held_back=held_back
         )
 
-    def _caller(self, request: Request) -> Caller | None:
+    def _caller(self, request: Request, *, only_uses: bool) -> Caller | None:
         """The caller; None on a path that is open to all, and that never looks at a token."""
+        if only_uses:
+            found = self._services.service_tokens.caller_of(request.token)
+            if found.token.uses_left:
+                raise _WritesError
+            return found
         if self._is_open(request):
             return None
         return self._services.service_tokens.admit(request.token)
@@ -190,18 +208,21 @@ class Door:
             return found[0].is_open
         return request.path.startswith("auth/") and request.path.endswith("/login")
 
-    def _answer(self, request: Request, by: By, caller: Caller | None) -> Answer:
+    def _answer(
+        self, request: Request, by: By, caller: Caller | None, *, only_uses: bool
+    ) -> Answer:
         route, call = self._routed(request, by, caller)
+        if only_uses and route.engine != transit.ENGINE:
+            raise _WritesError
         if not route.is_open:
             route.check(call.caller, call)
-        answer = route.handle(call)
-        if (request.wrap_ttl and not route.is_open) or (
-            request.wrap_ttl and route.pattern == "login"
-        ):
+        ttl_s = 0
+        if request.wrap_ttl and (not route.is_open or route.pattern in _WRAPPED):
+            # before anything is done: whoever asks wrongly would lose what was made
             ttl_s = seconds(request.wrap_ttl, "X-Vault-Wrap-TTL")
-            if ttl_s and answer.code() < 300:
-                return system.wrapped(answer, call, ttl_s)
-        return answer
+            check_ttl(ttl_s)
+        answer = route.handle(call)
+        return system.wrapped(answer, call, ttl_s) if ttl_s and answer.code() < 300 else answer
 
     def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
         mount, rest, engine = None, request.path, "sys"
@@ -218,6 +239,10 @@ class Door:
         return route, Call(self._services, request, by, caller, parts, fields, mount)
 
 
+class _WritesError(Exception):
+    """The call is none of those that only use keys."""
+
+
 class _NotSupportedError(StrongroomError):
     """The path is known, and not for this method."""
 
@@ -231,9 +256,9 @@ _NOTED = frozenset(
 )
 
 
-def create_app(services: VaultServices, limits: LaneLimits | None = None) -> Outer:
-    """The application over one node's services, with the layer that all answers of the house go through."""
-    return Outer(Door(services, limits), Drain(seconds=5.0, most_bytes=64 * 1024 * 1024))
+def wrapped(door: Door) -> Outer:
+    """The application, with the layer that all answers of the house go through."""
+    return Outer(door, Drain(seconds=5.0, most_bytes=64 * 1024 * 1024))
 
 
 def _refused(error: StrongroomError) -> Answer:

@@ -12,6 +12,7 @@ from strongroom.services.service_keys.key_backups import KeyBackups
 from strongroom.services.service_keys.keys import ServiceKeysService
 from strongroom.services.service_keys.mounts import MountsService
 from strongroom.services.service_keys.policies import PoliciesService
+from strongroom.services.service_keys.present import Present
 from strongroom.services.service_keys.roles import ServiceRolesService
 from strongroom.services.service_keys.secrets import ServiceSecretsService
 from strongroom.services.service_keys.tokens import ServiceTokensService
@@ -40,6 +41,11 @@ class VaultServices(ListenerServices, Protocol):
     @cached_property
     def readiness(self) -> Readiness:
         """Whether the node is able to do its work now."""
+        ...
+
+    @cached_property
+    def service_rows(self) -> Present:
+        """Rows of services in memory, while they are the present ones."""
         ...
 
     @cached_property

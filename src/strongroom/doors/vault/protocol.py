@@ -1,10 +1,20 @@
-"""HTTP/1.1 with the method LIST of Vault's clients, which the parser of our server does not know.
+"""HTTP/1.1 with the method LIST of Vault's clients, which the parser of our server does not know, and a short way.
 
 The parser knows LINK, of the same length, which nobody uses. The first word of a request is exchanged before the parser
 sees it; a request that was sent before the answer to the one before is left as it is, and a LIST among those is refused.
+
+A plain request that uses a key (`plain`) goes to the batches without parser, task and framework. Bytes that come before
+its answer is there wait, and no more of them are read; then they are taken as if they came now.
 """
 
+from functools import partial
+from typing import Any
+
+from strongroom.doors.http.outer import HEADERS, HSTS
 from strongroom.doors.http.protocol import BoundedProtocol
+from strongroom.doors.vault import plain
+from strongroom.doors.vault.batches import Batches, Given
+from strongroom.doors.vault.wire import Answer
 from strongroom.system.compat import override
 
 LIST = "LINK"
@@ -17,12 +27,24 @@ class VaultProtocol(BoundedProtocol):
 
     _is_first = True  # the next bytes begin a request
     _held = b""
+    _is_short_way = False  # a plain request is under way
+    _is_stopping = False
+
+    def __init__(self, *, batches: Batches | None = None, **usual: Any) -> None:
+        super().__init__(**usual)
+        self._batches = batches
 
     @override
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        if self._is_short_way:
+            self._held += data
+            self.flow.pause_reading()
+            return
         if self._is_first:
             data, self._held = self._held + data, b""
+            if self._goes_short_way(data):
+                return
             if len(data) < len(_SENT) and _SENT.startswith(data):
                 self._held = data  # the timer of the connection runs on
                 return
@@ -36,3 +58,51 @@ class VaultProtocol(BoundedProtocol):
         """An answer was handed over."""
         super().on_response_complete()
         self._is_first = not self.pipeline
+
+    @override
+    def shutdown(self) -> None:
+        """The server ends: an answer that is under way is sent first."""
+        self._is_stopping = True
+        if not self._is_short_way:
+            super().shutdown()
+
+    # ---- the short way ---------------------------------------------------------------------------
+
+    def _goes_short_way(self, data: bytes) -> bool:
+        if self._batches is None or self.transport.is_closing():
+            return False
+        request = plain.parsed(data, self.peer)
+        if request is None:
+            return False
+        self._is_short_way, self._waits_for_client = True, False
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        self._batches.put(Given(request, partial(self._answer, data)))
+        return True
+
+    def _answer(self, data: bytes, answer: Answer | None) -> None:
+        """Take the answer to a plain request, on the event loop; None gives it to the parser after all."""
+        self._is_short_way = False
+        if self.is_lost or self.transport.is_closing():
+            return
+        held, self._held = self._held, b""
+        if answer is None:
+            self._is_first = False
+            self.flow.resume_reading()
+            super().data_received(data + held)
+            return
+        headers = [*self.server_state.default_headers, *HEADERS]
+        if self.scheme == "https":
+            headers.append(HSTS)
+        self.transport.write(plain.rendered(answer, headers, close=self._is_stopping))
+        self.server_state.total_requests += 1
+        if self._is_stopping:
+            self.close_in_time()
+            return
+        self._waits_for_client, self.waiting_since = True, self.loop.time()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+        if held:
+            self.flow.resume_reading()
+            self.data_received(held)

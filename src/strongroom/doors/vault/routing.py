@@ -136,11 +136,24 @@ class Table:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
+        self._by_first: dict[tuple[str, str, str], list[Route]] = {}
+        self._open: dict[tuple[str, str], list[Route]] = {}
+        for route in self.routes:
+            first = route.pattern.split("/")[0]
+            if first.startswith("{"):
+                self._open.setdefault((route.engine, route.operation), []).append(route)
+            else:
+                place = (route.engine, route.operation, first)
+                self._by_first.setdefault(place, []).append(route)
 
     def find(self, engine: str, operation: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The first route that fits, and the parts of the path."""
-        for route in self.routes:
-            if route.engine == engine and route.operation == operation:
+        first = path.partition("/")[0]
+        for routes in (
+            self._by_first.get((engine, operation, first), ()),
+            self._open.get((engine, operation), ()),
+        ):
+            for route in routes:
                 parts = route.match(path)
                 if parts is not None:
                     return route, parts

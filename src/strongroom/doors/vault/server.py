@@ -4,12 +4,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from strongroom.doors.http import server as http
 from strongroom.doors.http.https import HttpsListener
 from strongroom.doors.http.protocol import Connections
 from strongroom.doors.http.settings import WebSettings
-from strongroom.doors.vault.app import create_app
+from strongroom.doors.vault.app import Door, wrapped
 from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.protocol import VaultProtocol
 from strongroom.errors import NotFoundError, StateError
@@ -24,13 +25,16 @@ _OPTION = "--vault-port"
 
 
 @contextmanager
-def serving(node: VaultServices, host: str, port: int) -> Iterator[str]:
+def serving(
+    node: VaultServices, host: str, port: int, settings: WebSettings | None = None
+) -> Iterator[str]:
     """Serve until the end of the block; gives the base URL, at which connections are accepted.
 
     Args:
         node: The node.
         host: An address; without a certificate one of loopback.
         port: 0 picks a free one.
+        settings: The bounds of the door; by default those of `WebSettings`.
 
     Raises:
         UsageError: There is no certificate, and the host is not loopback.
@@ -43,16 +47,16 @@ def serving(node: VaultServices, host: str, port: int) -> Iterator[str]:
         stop = node.configuration.on_restart(tls.reload)
     else:
         bound, tls, stop = http.listen(host, port, _OPTION), None, _nothing
+    settings = settings or WebSettings(connections=Connections(MOST_CONNECTIONS))
     try:
-        with bound, _running(node, bound, tls) as url:
+        with bound, _running(_Server(node, bound, tls, settings)) as url:
             yield url
     finally:
         stop()
 
 
 @contextmanager
-def _running(node: VaultServices, bound: socket.socket, tls: HttpsListener | None) -> Iterator[str]:
-    server = _Server(node, bound, tls)
+def _running(server: "_Server") -> Iterator[str]:
     thread = threading.Thread(target=server.serve_until_told, name="vault", daemon=True)
     thread.start()
     try:
@@ -64,10 +68,15 @@ def _running(node: VaultServices, bound: socket.socket, tls: HttpsListener | Non
 
 class _Server(http.BoundedServer):
     def __init__(
-        self, node: VaultServices, bound: socket.socket, tls: HttpsListener | None
+        self,
+        node: VaultServices,
+        bound: socket.socket,
+        tls: HttpsListener | None,
+        settings: WebSettings,
     ) -> None:
-        settings = WebSettings(connections=Connections(MOST_CONNECTIONS))
-        config = http.config_of(create_app(node), settings, VaultProtocol)
+        door = Door(node, body=settings.small_body)
+        protocol = partial(VaultProtocol, batches=door.batches)
+        config = http.config_of(wrapped(door), settings, protocol)
         super().__init__(config, lambda _: None, tls, settings.connections)
         self._bound, self._is_https = bound, tls is not None
         self._settled = threading.Event()

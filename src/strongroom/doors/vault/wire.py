@@ -25,6 +25,15 @@ from strongroom.ids import new_id
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_FIELDS = 1000
+
+
+def _no_number(_: str) -> None:
+    raise ValueError
+
+
+# made once: json.loads and json.dumps with options make theirs anew in every call
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 _FORM = "application/x-www-form-urlencoded"
 _INSIDE = "the installation cannot do this now; its log says more"
 
@@ -119,7 +128,7 @@ class Answer:
 
 def rendered(value: object) -> bytes:
     """A value as JSON."""
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 def refusal(error: StrongroomError) -> Answer:
@@ -154,7 +163,7 @@ def parsed_body(request: Request) -> dict[str, Any]:
             raise FormatError("error parsing the form") from None
         return dict(pairs)
     try:
-        found = json.loads(request.body, parse_constant=_no_number)
+        found = _DECODER.decode(request.body.decode())
     except (ValueError, RecursionError):
         raise FormatError("error parsing JSON") from None
     if found is None:
@@ -163,10 +172,6 @@ def parsed_body(request: Request) -> dict[str, Any]:
         raise FormatError("error parsing JSON: no object")
     _check_depth(found)
     return found
-
-
-def _no_number(_: str) -> None:
-    raise ValueError
 
 
 def _check_depth(value: object) -> None:

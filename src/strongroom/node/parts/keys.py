@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from strongroom.crypto.secret import SecretBytes
     from strongroom.envelope.keys import EnvelopeKeys
     from strongroom.kms.cache import Limits, StoreCache
-    from strongroom.kms.data_keys import DataKeys
+    from strongroom.kms.ring_keys import RingKeys
     from strongroom.node.roots import RootProviders
     from strongroom.roots.base import RootProvider, WrapRecord
     from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
@@ -73,7 +73,7 @@ class KeysPart(ConfigurationPart):
         return marks_alone.read(self.marks, names)
 
     @cached_property
-    def data_keys(self) -> "DataKeys":
+    def data_keys(self) -> "RingKeys":
         """Data keys under the MEKs."""
         from strongroom.kms.ring_keys import RingKeys
 

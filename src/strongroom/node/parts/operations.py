@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from strongroom.services.service_keys.material import Material
     from strongroom.services.service_keys.mounts import MountsService
     from strongroom.services.service_keys.policies import PoliciesService
+    from strongroom.services.service_keys.present import Present
     from strongroom.services.service_keys.roles import ServiceRolesService
     from strongroom.services.service_keys.secrets import ServiceSecretsService
     from strongroom.services.service_keys.tokens import ServiceTokensService
@@ -111,18 +112,32 @@ class ServicesPart(KeysPart):
         return Material(self.data_keys)
 
     @cached_property
+    def service_rows(self) -> "Present":
+        """Rows of services in memory, while they are the present ones."""
+        from strongroom.services.service_keys.present import Present
+
+        return Present(self.repository, self._service_material)
+
+    @cached_property
     def service_keys(self) -> "ServiceKeysService":
         """Service keys: made, changed, removed."""
         from strongroom.services.service_keys.keys import ServiceKeysService
 
         return ServiceKeysService(self.repository, self._service_material, self.clock)
 
+    def remove_due_service_keys(self) -> int:
+        """Remove the service keys whose waiting time has ended; returns how many."""
+        from strongroom.eventlog import events
+        from strongroom.services.service_keys.by import By
+
+        return self.service_keys.remove_due(By.local(events.SYSTEM, self.events))
+
     @cached_property
     def service_key_use(self) -> "KeyUse":
         """Values under service keys."""
         from strongroom.services.service_keys.use import KeyUse
 
-        return KeyUse(self.repository, self._service_material, self.clock)
+        return KeyUse(self.service_rows, self.clock)
 
     @cached_property
     def service_key_backups(self) -> "KeyBackups":
@@ -143,7 +158,7 @@ class ServicesPart(KeysPart):
         """The paths under which keys and secrets lie."""
         from strongroom.services.service_keys.mounts import MountsService
 
-        return MountsService(self.repository, self.clock)
+        return MountsService(self.repository, self.service_rows, self.clock)
 
     @cached_property
     def service_policies(self) -> "PoliciesService":
@@ -157,7 +172,7 @@ class ServicesPart(KeysPart):
         """Tokens of services."""
         from strongroom.services.service_keys.tokens import ServiceTokensService
 
-        return ServiceTokensService(self.repository, self.clock)
+        return ServiceTokensService(self.repository, self.service_rows, self.clock)
 
     @cached_property
     def service_roles(self) -> "ServiceRolesService":

@@ -1,6 +1,7 @@
 """Seals the material of service keys, and secrets of services, under the active MEK (docs/format/service-keys.md 3)."""
 
 import base64
+from typing import Protocol
 
 from strongroom.crypto import labels
 from strongroom.crypto.secret import SecretBytes
@@ -9,20 +10,42 @@ from strongroom.kms.data_keys import ContextInKey, DataKeys
 from strongroom.repository.service_rows import ServiceKeyVersionRow, ServiceValueRow
 
 
+class MeksNow(DataKeys, Protocol):
+    """The MEKs, and which of them open anything now."""
+
+    def check_opens(self, key_id: str) -> None:
+        """Refuse a MEK by which nothing is opened now.
+
+        Raises:
+            KeyNotFoundError: There is no such MEK, or no longer.
+        """
+        ...
+
+
 class Material:
     """The one place where rows of services become plain, and the plain rows.
 
     Args:
-        data_keys: The MEKs. Nothing is kept: what the KMS store no longer opens, a service key does not open either.
+        data_keys: The MEKs. Nothing is kept here, and whoever keeps what was opened calls `check_opens`: what the KMS
+            store no longer opens, a service key does not open either.
     """
 
-    def __init__(self, data_keys: DataKeys) -> None:
+    def __init__(self, data_keys: MeksNow) -> None:
         self._data_keys = data_keys
 
     @property
     def active_mek(self) -> str:
         """The MEK that seals now."""
         return self._data_keys.active_id
+
+    def check_opens(self, mek_id: str) -> None:
+        """Refuse what was opened under a MEK that opens nothing now.
+
+        Raises:
+            KeyNotFoundError: The MEK is gone.
+            StrongroomError: No root opens the KMS store any longer.
+        """
+        self._data_keys.check_opens(mek_id)
 
     def seal_key(self, key: SecretBytes, key_id: str, version: int, kind: str) -> tuple[str, str]:
         """The material of a version, sealed: the MEK, and the text of the row."""

@@ -9,6 +9,7 @@ from strongroom.repository.service_rows import ServiceMountRow
 from strongroom.repository.unit_of_work import Repository
 from strongroom.service_keys.model import NAME
 from strongroom.services.service_keys.by import By
+from strongroom.services.service_keys.present import Present
 
 TRANSIT, KV_1, KV_2, APPROLE = "transit", "kv-v1", "kv-v2", "approle"
 AUTH = "auth/"
@@ -38,8 +39,9 @@ MAX_SEGMENTS = 4
 class MountsService:
     """The use cases of mounts."""
 
-    def __init__(self, repository: Repository, clock: Clock) -> None:
+    def __init__(self, repository: Repository, present: Present, clock: Clock) -> None:
         self._repository = repository
+        self._present = present
         self._clock = clock
 
     def find(self, path: str) -> tuple[ServiceMountRow, str]:
@@ -53,11 +55,11 @@ class MountsService:
         for length, head in enumerate(heads, 1):
             if head in _BY_PATH:
                 return _BY_PATH[head], "/".join(parts[length:])
-        with self._repository.reading() as tx:
-            for length, head in enumerate(heads, 1):
-                found = tx.service_mounts.find(head)
-                if found is not None:
-                    return found, "/".join(parts[length:])
+        rows = self._present.get(("mounts",), lambda tx: tx.service_mounts.list())
+        others = {row.path: row for row in rows}
+        for length, head in enumerate(heads, 1):
+            if head in others:
+                return others[head], "/".join(parts[length:])
         raise NotFoundError(f"no handler for route {path[:128]!r}", about="mount")
 
     def list(self, by: By) -> Sequence[ServiceMountRow]:

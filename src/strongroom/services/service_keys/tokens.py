@@ -20,6 +20,7 @@ from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.service_keys.model import check_name
 from strongroom.services.service_keys import policies
 from strongroom.services.service_keys.by import By
+from strongroom.services.service_keys.present import Present
 
 _SWEEP = 500
 MAX_POLICIES = 100
@@ -76,8 +77,9 @@ class Made(NamedTuple):
 class ServiceTokensService:
     """The use cases of tokens."""
 
-    def __init__(self, repository: Repository, clock: Clock) -> None:
+    def __init__(self, repository: Repository, present: Present, clock: Clock) -> None:
         self._repository = repository
+        self._present = present
         self._clock = clock
 
     # ---- who asks --------------------------------------------------------------------------------
@@ -88,23 +90,33 @@ class ServiceTokensService:
         Raises:
             AuthenticationError: No valid token has that secret.
         """
+        caller = self.caller_of(secret)
+        if caller.token.uses_left:
+            self._use_once(caller.token)
+        return caller
+
+    def caller_of(self, secret: SecretBytes) -> Caller:
+        """The caller of a token, of whose uses none is taken.
+
+        Raises:
+            AuthenticationError: No valid token has that secret.
+        """
         if not 0 < len(secret) <= service_tokens.MAX_CHARACTERS:
             raise AuthenticationError("permission denied")
-        with self._repository.reading() as tx:
-            token = tx.service_tokens.find_by_hash(service_tokens.hash_of(secret))
-            if token is None or self._has_ended(token):
-                raise AuthenticationError("permission denied")
-            caller = Caller(token, policies.acl_of(tx, token.policies))
-        if token.uses_left:
-            self._use_once(token)
+        wanted = service_tokens.hash_of(secret)
+        caller = self._present.get(("caller", wanted), lambda tx: _caller(tx, wanted))
+        if caller is None or self._has_ended(caller.token):
+            raise AuthenticationError("permission denied")
         return caller
 
     def _use_once(self, token: ServiceTokenRow) -> None:
         with self._repository.transaction() as tx:
-            if not tx.service_tokens.use_once(token):
+            # others may have taken uses since the row was read, also on another node
+            present = tx.service_tokens.find(token.id)
+            if present is None or not tx.service_tokens.use_once(present):
                 raise AuthenticationError("permission denied")
-            if token.uses_left == 1:
-                self._end(tx, token)
+            if present.uses_left == 1:
+                self._end(tx, present)
 
     # ---- making ----------------------------------------------------------------------------------
 
@@ -259,6 +271,11 @@ class ServiceTokensService:
 
     def _has_ended(self, token: ServiceTokenRow) -> bool:
         return token.expires_at is not None and token.expires_at <= format_utc(self._clock.now())
+
+
+def _caller(tx: Transaction, secret_hash: str) -> Caller | None:
+    token = tx.service_tokens.find_by_hash(secret_hash)
+    return None if token is None else Caller(token, policies.acl_of(tx, token.policies))
 
 
 def _may_give(maker: Caller, names: list[str]) -> bool:

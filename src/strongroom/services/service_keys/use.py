@@ -9,12 +9,11 @@ from strongroom.crypto import service_algorithms as algorithms
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, StrongroomError, UsageError
 from strongroom.repository.service_rows import ServiceKeyRow
-from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.service_keys import ciphertext
-from strongroom.service_keys.model import KeyKind, check_usable
+from strongroom.service_keys.model import KeyKind, check_usable, missing
 from strongroom.services.service_keys.by import By
-from strongroom.services.service_keys.keys import KeyAt, find, versions_of
-from strongroom.services.service_keys.material import Material
+from strongroom.services.service_keys.keys import KeyAt, is_gone, versions_of
+from strongroom.services.service_keys.present import Present
 
 MOST_AT_ONCE = 1000
 DATA_KEY_BITS = (128, 256, 512)
@@ -68,9 +67,8 @@ class Exported(NamedTuple):
 class KeyUse:
     """The use cases of a key's values."""
 
-    def __init__(self, repository: Repository, material: Material, clock: Clock) -> None:
-        self._repository = repository
-        self._material = material
+    def __init__(self, present: Present, clock: Clock) -> None:
+        self._present = present
         self._clock = clock
 
     # ---- encrypting ------------------------------------------------------------------------------
@@ -230,13 +228,12 @@ class KeyUse:
             NotFoundError: No key has that name.
             UsageError: The key may not be exported, or is of another kind.
         """
-        with self._repository.reading() as tx:
-            key = self._opened(tx, at)
-            row = key.row
-            if kind != "public-key" and not row.exportable:
-                raise UsageError("private key material is not exportable")
-            wanted = _wanted(row, version)
-            found = {one: key.exported(kind, one) for one in wanted}
+        key = self._opened(at)
+        row = key.row
+        if kind != "public-key" and not row.exportable:
+            raise UsageError("private key material is not exportable")
+        wanted = _wanted(row, version)
+        found = {one: key.exported(kind, one) for one in wanted}
         by.key_used(at.shown, f"export {kind}", max(wanted), len(wanted))
         return Exported(row, kind, found)
 
@@ -266,11 +263,10 @@ class KeyUse:
     ) -> list[Outcome]:
         if not 0 < len(items) <= MOST_AT_ONCE:
             raise UsageError(f"between 1 and {MOST_AT_ONCE} items are worked on at once")
-        with self._repository.reading() as tx:
-            key = self._opened(tx, at)
-            if words := fits(key.kind):
-                raise UsageError(f"key type {key.kind.value} does not support {words}")
-            found = [_outcome(use, key, item) for item in items]
+        key = self._opened(at)
+        if words := fits(key.kind):
+            raise UsageError(f"key type {key.kind.value} does not support {words}")
+        found = [_outcome(use, key, item) for item in items]
         done = [one for one in found if one.error is None]
         if done or len(items) > 1:
             newest = max((one.version for one in done), default=0)
@@ -279,29 +275,27 @@ class KeyUse:
             raise found[0].error
         return found
 
-    def _opened(self, tx: Transaction, at: KeyAt) -> "_Opened":
-        row = find(tx, at, format_utc(self._clock.now()))
+    def _opened(self, at: KeyAt) -> "_Opened":
+        row = self._present.key(at.mount, at.name)
+        if row is None or (row.delete_at and is_gone(row, format_utc(self._clock.now()))):
+            raise missing(at.name)
         check_usable(at.name, row.state)
-        return _Opened(tx, row, self._material)
+        return _Opened(row, self._present)
 
 
 class _Opened:
-    """A usable key within a transaction, whose versions are opened as they are needed."""
+    """A usable key, whose versions are opened as they are needed."""
 
-    def __init__(self, tx: Transaction, row: ServiceKeyRow, material: Material) -> None:
+    def __init__(self, row: ServiceKeyRow, present: Present) -> None:
         self.row = row
         self.kind = KeyKind(row.kind)
-        self._versions = tx.service_keys.versions
-        self._material = material
+        self._present = present
         self._known: dict[int, SecretBytes] = {}
 
     def material(self, version: int) -> SecretBytes:
         """The material of a version."""
         if version not in self._known:
-            row = self._versions.find_version(self.row.id, version)
-            if row is None:
-                raise UsageError(f"there is no version {version} of the key any longer")
-            self._known[version] = self._material.open_key(row, self.kind)
+            self._known[version] = self._present.material(self.row, version)
         return self._known[version]
 
     def mac_key(self, version: int) -> SecretBytes:
@@ -313,10 +307,7 @@ class _Opened:
 
     def public(self, version: int) -> str:
         """The public part of a version."""
-        row = self._versions.find_version(self.row.id, version)
-        if row is None:
-            raise UsageError(f"there is no version {version} of the key any longer")
-        return row.public
+        return self._present.version(self.row, version).public
 
     def exported(self, kind: str, version: int) -> SecretBytes:
         """A version in the form of an export: base64, or PEM of ECDSA."""

@@ -25,6 +25,16 @@ class Wrapped(NamedTuple):
     secret: SecretBytes
 
 
+def check_ttl(ttl_s: int) -> None:
+    """Refuse a time for which no answer waits; 0 is no wish for it.
+
+    Raises:
+        UsageError: The time is too long.
+    """
+    if not 0 <= ttl_s <= service_tokens.MAX_TTL.total_seconds():
+        raise UsageError("a wrapped answer waits for 1 second to 32 days")
+
+
 class ServiceWrapping:
     """The use cases of wrapped answers."""
 
@@ -45,8 +55,7 @@ class ServiceWrapping:
             UsageError: The time is too long.
         """
         now = self._clock.now()
-        if not 0 < ttl_s <= service_tokens.MAX_TTL.total_seconds():
-            raise UsageError("a wrapped answer waits for 1 second to 32 days")
+        check_ttl(ttl_s)
         secret = service_tokens.new_token()
         token = ServiceTokenRow(
             id=new_id(),

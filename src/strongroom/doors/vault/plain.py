@@ -1,0 +1,78 @@
+"""Requests as nearly every client sends them, read without the parser: whole in one piece, of a few known headers.
+
+What is read here is so plain that no two parsers can read it in two ways. Everything else – a body in chunks, a header
+that is not known, a second request behind the first – is no business of this module, and goes to the parser.
+"""
+
+import re
+from collections.abc import Sequence
+
+from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.vault.wire import Answer, Request
+
+MOST_BYTES = 16 * 1024
+"""Of a request with its head: what is larger may take long, and others would wait for it."""
+_LINE = re.compile(rb"(?:POST|PUT) /v1/([A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){2,3}) HTTP/1\.1")
+_HEADER = re.compile(rb"([A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
+_USES = re.compile(r"[^/]+/(?:encrypt|decrypt|rewrap|datakey|hmac|sign|verify)/.+")
+_HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
+_KNOWN = frozenset({b"host", b"x-vault-token", b"content-type", b"content-length"})
+_IGNORED = frozenset({b"user-agent", b"accept", b"accept-encoding", b"x-vault-request"})
+_REASON = {200: b"OK", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found"}
+_END = b"\r\n\r\n"
+_OTHER_STATUS = b"Refused"
+
+
+def parsed(data: bytes, peer: str) -> Request | None:
+    """The request of some bytes, or None if it is not plain; such a request uses keys, or is refused."""
+    head, _, body = data.partition(_END) if len(data) <= MOST_BYTES else (b"", b"", b"")
+    first, *lines = head.split(b"\r\n")
+    line = _LINE.fullmatch(first)
+    headers = _headers(lines) if line is not None and b"batch_input" not in body else None
+    if line is None or headers is None:
+        return None
+    path, token = line[1].decode(), headers.get(b"x-vault-token", b"")
+    if not _USES.fullmatch(path) or path.startswith(("sys/", "auth/")) or not token:
+        return None
+    if headers.get(b"content-length") != b"%d" % len(body) or not _HOST.fullmatch(
+        headers.get(b"host", b"")
+    ):
+        return None
+    content = headers.get(b"content-type", b"").decode()
+    return Request("write", path, {}, body, content, SecretBytes(token), "", peer)
+
+
+def _headers(lines: Sequence[bytes]) -> dict[bytes, bytes] | None:
+    found: dict[bytes, bytes] = {}
+    for line in lines:
+        pair = _HEADER.fullmatch(line)
+        if pair is None:
+            return None
+        name = pair[1].lower()
+        if name in found:
+            return None
+        if name == b"connection":
+            if pair[2].lower() != b"keep-alive":
+                return None
+        elif name not in _KNOWN and name not in _IGNORED:
+            return None
+        found[name] = pair[2]
+    return found
+
+
+def rendered(answer: Answer, headers: Sequence[tuple[bytes, bytes]], *, close: bool) -> bytes:
+    """The bytes of an answer.
+
+    Args:
+        answer: The answer.
+        headers: All headers but those of the body.
+        close: Whether the connection ends behind it.
+    """
+    body, status = answer.body(), answer.code()
+    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASON.get(status, _OTHER_STATUS))]
+    if body:
+        parts.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
+    parts += [b"%b: %b\r\n" % one for one in headers]
+    if close:
+        parts.append(b"connection: close\r\n")
+    return b"".join([*parts, b"\r\n", body])

@@ -1,0 +1,140 @@
+"""The short way of a plain request: the same answer as the parser's, and nothing that two parsers could read in two ways.
+
+ADR 51.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from strongroom.doors.vault import plain
+from strongroom.node import opening
+from strongroom.service_keys.model import KeyKind
+from strongroom.services.service_keys.keys import own
+from tests.support.vault_door import b64
+from tests.support.vault_edges import BY, Edge, edge, request
+
+BODY = {"plaintext": b64(b"a value")}
+
+
+@pytest.fixture(scope="module")
+def door(pristine_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    home = Path(copytree(pristine_node, tmp_path_factory.mktemp("short") / "node"))
+    with closing(opening.open_node(str(home))) as node:
+        for name, kind in (("k", KeyKind.AES256_GCM), ("signs", KeyKind.ED25519)):
+            node.service_keys.create(BY, own(name), kind)
+        with edge(node) as found:
+            yield found
+
+
+def test_both_ways_say_the_same(door: Edge) -> None:
+    """Uses, refusals, a key of a secret's mount, and whoever has no token."""
+    text = door.call("transit/encrypt/k", BODY).json["data"]["ciphertext"]
+    made = door.call("transit/sign/signs", {"input": b64(b"x")}).json["data"]["signature"]
+    nobody = door.token(policies=["nobody"])
+    for path, body, token in (
+        ("transit/decrypt/k", {"ciphertext": text}, door.root),
+        ("transit/decrypt/k", {"ciphertext": text, "associated_data": b64(b"a")}, door.root),
+        ("transit/decrypt/k", {"ciphertext": f"{text[:-8]}AAAAAAA="}, door.root),
+        ("transit/decrypt/k", {"ciphertext": text}, nobody),
+        ("transit/decrypt/k", {"ciphertext": text}, "hvs.wrong"),
+        ("transit/decrypt/none", {"ciphertext": text}, door.root),
+        ("transit/hmac/k", {"input": b64(b"x")}, door.root),
+        ("transit/hmac/k/sha2-512", {"input": b64(b"x")}, door.root),
+        ("transit/sign/signs", {"input": b64(b"x")}, door.root),
+        ("transit/verify/signs", {"input": b64(b"x"), "signature": made}, door.root),
+        ("transit/encrypt/signs", BODY, door.root),
+        ("transit/datakey/none/k", {}, door.root),
+        ("transit/encrypt/k", b"{", door.root),
+        ("secret/encrypt/k", {"data": {}}, door.root),
+        ("kv/encrypt/k", {"a": 1}, door.root),
+        ("none/encrypt/k", {}, door.root),
+    ):
+        short = request(path, body, token)
+        long = request(path, body, token, more="X-Not-Known: 1\r\n")
+        assert plain.parsed(short, "") is not None, path
+        assert plain.parsed(long, "") is None
+        with door.line() as line:
+            found = [line.call(short), line.call(long), line.call(short)]
+        assert found[0].told == found[1].told == found[2].told, path
+        # the framework adds nothing that the short way leaves out
+        assert found[0].headers.keys() == found[1].headers.keys(), path
+
+
+def test_pieces_pipelines_and_closes_end_as_with_the_parser(door: Edge) -> None:
+    whole = request("transit/encrypt/k", BODY, door.root)
+    with door.line() as line:
+        line.send(whole * 3)
+        assert [line.call(b"").status, *(line.read().status for _ in range(2))] == [200] * 3  # type: ignore[union-attr]
+    with door.line() as line:
+        for cut in (1, 4, 30, len(whole) - 3):
+            line.send(whole[:cut])
+            assert line.call(whole[cut:]).status == 200
+        line.send(whole)
+        assert line.call(whole).status == 200
+        said = line.read()
+        assert said is not None
+        assert said.status == 200
+        closing_call = request("transit/encrypt/k", BODY, door.root, more="Connection: close\r\n")
+        assert line.call(closing_call).headers["connection"] == "close"
+        assert line.read() is None
+
+
+REFUSED = {
+    "two lengths": b"Content-Length: 1\r\n",
+    "the same length twice": b"Content-Length: 28\r\n",
+    "chunks": b"Transfer-Encoding: chunked\r\n",
+    "two tokens": b"X-Vault-Token: hvs.b\r\n",
+    "two hosts": b"Host: y\r\n",
+    "a folded header": b"Accept: a\r\n b\r\n",
+    "a blank before the colon": b"Accept : a\r\n",
+    "a bare line feed": b"Accept: a\nX-Vault-Namespace: b\r\n",
+    "a bare return": b"Accept: a\rX-Vault-Namespace: b\r\n",
+    "a namespace": b"X-Vault-Namespace: a\r\n",
+    "a wrapped answer": b"X-Vault-Wrap-TTL: 60\r\n",
+    "what is to be asked first": b"Expect: 100-continue\r\n",
+    "an upgrade": b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+    "an end": b"Connection: close\r\n",
+    "a bearer": b"Authorization: Bearer hvs.b\r\n",
+    "a byte beyond ASCII": b"Accept: \xff\r\n",
+    "NUL": b"Accept: a\0b\r\n",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_plain_goes_to_the_parser(name: str) -> None:
+    whole = request("transit/encrypt/k", BODY, "hvs.a")
+    assert plain.parsed(whole, "") is not None
+    first, rest = whole.split(b"\r\n", 1)
+    assert plain.parsed(first + b"\r\n" + REFUSED[name] + rest, "") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/transit/encrypt/k HTTP/1.1",
+        b"POST /v1/transit/encrypt/k HTTP/1.0",
+        b"POST  /v1/transit/encrypt/k HTTP/1.1",
+        b"POST /v1/transit/encrypt/k?a=b HTTP/1.1",
+        b"POST /v1/transit/encrypt/%6b HTTP/1.1",
+        b"POST http://x/v1/transit/encrypt/k HTTP/1.1",
+        b"POST /v1/transit//encrypt/k HTTP/1.1",
+        b"POST /v1/transit/keys/k HTTP/1.1",
+        b"POST /v1/auth/encrypt/k HTTP/1.1",
+        b"POST /v1/sys/encrypt/k HTTP/1.1",
+        b"POST /v1/a/b/c/encrypt/k HTTP/1.1",
+    ],
+)
+def test_other_lines_go_to_the_parser(line: bytes) -> None:
+    whole = request("transit/encrypt/k", BODY, "hvs.a")
+    assert plain.parsed(line + b"\r\n" + whole.split(b"\r\n", 1)[1], "") is None
+
+
+def test_a_request_that_is_cut_or_followed_is_not_plain() -> None:
+    whole = request("transit/encrypt/k", BODY, "hvs.a")
+    assert all(plain.parsed(whole[:end], "") is None for end in range(len(whole)))
+    assert plain.parsed(whole + b"P", "") is None
+    assert plain.parsed(request("transit/encrypt/k", b" " * plain.MOST_BYTES, "hvs.a"), "") is None
