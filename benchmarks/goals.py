@@ -87,6 +87,15 @@ GOALS = (
     Goal("F10", "rewrap of keys in SQLite / OpenBao's batch", "table/openbao", 4),
     Goal("F11", "publish, encrypted / discarded by bare ASGI", "publish/discard", 1.2),
     Goal("F11", "publish in parts of 64 MB / in one", "publish in parts/one part", 0.6),
+    *(
+        Goal("F12", f"data keys / OpenBao's, {count} connections", f"data keys/openbao {count}", 3)
+        for count in (8, 64)
+    ),
+    *(
+        Goal("F12", f"CPU of OpenBao's / of ours, {count}", f"data keys cpu/openbao {count}", 3)
+        for count in (8, 64)
+    ),
+    Goal("F12", "data keys with 10,000 keys / with 10", "data keys many/few 64", 0.8),
     Goal("F13", "configuration get of a secret / python -c pass", "get/pass", 4, at_most=True),
     Goal("F13", "configuration get of a secret / bao kv get", "get/bao", 1.0, at_most=True),
     Goal("F13", "kms status / python -c pass", "status/pass", 12, at_most=True),

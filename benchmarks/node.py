@@ -68,11 +68,11 @@ class Node:
         return note["pid"], note["backgrounder_pid"]
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[str]:
-        """Serve on a free port; gives the address."""
+    def serving(self, *options: str) -> Iterator[str]:
+        """Serve on a free port; gives the address, or that of the last door if options open others."""
         with (self.folder / "serve.log").open("wb") as log:
             process = subprocess.Popen(
-                self.command("strongroom", "serve", "--host", "127.0.0.1", "--port", "0"),
+                self.command("strongroom", "serve", "--host", "127.0.0.1", "--port", "0", *options),
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -81,6 +81,8 @@ class Node:
             )
         try:
             line = process.stdout.readline() if process.stdout else ""
+            if line and options and process.stdout:
+                line = process.stdout.readline().replace("ready vault: ", "ready: ")
             if not line.startswith("ready: "):
                 told = (self.folder / "serve.log").read_text(errors="replace")[-2000:]
                 raise BenchError(f"the server did not start: {line!r} {told}")

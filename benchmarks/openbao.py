@@ -35,22 +35,39 @@ def find() -> Path:
 
 
 class OpenBao:
-    """A server and its client; ends with the block."""
+    """A server and its client; ends with the block.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where its files go.
+        settings: A configuration beside that of dev mode.
+    """
+
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self._binary = find()
         self._folder = folder / "openbao"
-        self._token = secrets.token_hex(16)
-        self._port = _free_port()
+        self._settings = settings
+        self.token = secrets.token_hex(16)
+        self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    @property
+    def pid(self) -> int:
+        """The server's process.
+
+        Raises:
+            BenchError: It does not run.
+        """
+        if self._process is None:
+            raise BenchError("OpenBao does not run")
+        return self._process.pid
 
     @property
     def environment(self) -> dict[str, str]:
         """What its command line needs."""
         return {
-            "BAO_ADDR": f"http://127.0.0.1:{self._port}",
-            "BAO_TOKEN": self._token,
+            "BAO_ADDR": f"http://127.0.0.1:{self.port}",
+            "BAO_TOKEN": self.token,
             "HOME": str(self._folder),
         }
 
@@ -65,7 +82,7 @@ class OpenBao:
             BenchError: It was refused.
         """
         content = json.dumps(body) if body is not None else None
-        headers = {"X-Vault-Token": self._token, "Content-Type": "application/json"}
+        headers = {"X-Vault-Token": self.token, "Content-Type": "application/json"}
         self._connection.request(method, f"/v1/{path}", content, headers)
         answer = self._connection.getresponse()
         data = answer.read()
@@ -75,8 +92,11 @@ class OpenBao:
 
     def __enter__(self) -> Self:
         self._folder.mkdir(exist_ok=True)
-        words = ["server", "-dev", f"-dev-listen-address=127.0.0.1:{self._port}"]
-        words += [f"-dev-root-token-id={self._token}", "-dev-no-store-token"]
+        words = ["server", "-dev", f"-dev-listen-address=127.0.0.1:{self.port}"]
+        if self._settings:
+            (self._folder / "settings.hcl").write_text(self._settings)
+            words.append(f"-config={self._folder / 'settings.hcl'}")
+        words += [f"-dev-root-token-id={self.token}", "-dev-no-store-token"]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 self.command(*words),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import (
     commands,
+    doors,
     download,
     files,
     goals,
@@ -46,6 +47,7 @@ SUITES: Suites = {
     "commands": commands.run,
     "jobs": jobs.run,
     "growth": growth.run,
+    "doors": doors.run,
 }
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 _FULL_BYTES = 2**30

@@ -1,0 +1,162 @@
+"""Data keys by the wire of Vault, beside OpenBao's transit with its audit file (F12).
+
+Both are asked by the same client, in turns. Ours syncs each event before its answer; OpenBao's audit writes to a file
+and never syncs, and its keys are in memory.
+"""
+
+import http.client
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.measure import BenchError
+from benchmarks.node import ROOT
+from benchmarks.openbao import OpenBao
+from benchmarks.report import ratio
+from benchmarks.workshop import Workshop
+
+CONNECTIONS = (8, 64)
+_FEW, _MANY = 10, 10_000
+_SECONDS = 3.0
+_WARM_UP_S = 1.0
+_SETTINGS = "unsafe_allow_api_audit_creation = true\n"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class _Door:
+    """A server to ask, a token, the keys to ask for, and the process whose CPU is counted."""
+
+    port: int
+    token: str
+    pid: int
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Data keys a second, and microseconds of CPU for each."""
+
+    rate: float
+    cpu_us: float
+
+
+def run(shop: Workshop) -> None:
+    """Ours with few and with many keys, and OpenBao's, at 8 and 64 connections."""
+    few = [f"bench{number}" for number in range(_FEW)]
+    many = [f"many{number}" for number in range(shop.count(_MANY, 100))]
+    token = shop.node.run("strongroom", "access", "token", "create", "--policy", "root").split()[-1]
+    with shop.node.serving("--vault-port", "0") as url:
+        port, pid = urlsplit(url).port or 0, shop.node.pids()[0]
+        doors = {"few": _Door(port, token, pid, few), "many": _Door(port, token, pid, many)}
+        shop.say(f"doors: {len(many):,} keys")
+        for door in doors.values():
+            _make_keys(door)
+        try:
+            with OpenBao(shop.folder, _SETTINGS) as bao:
+                bao.call("POST", "sys/mounts/transit", {"type": "transit"})
+                audit = {"type": "file", "options": {"file_path": str(shop.folder / "audit.log")}}
+                bao.call("PUT", "sys/audit/file", audit)
+                doors["openbao"] = _Door(bao.port, bao.token, bao.pid, few)
+                _make_keys(doors["openbao"])
+                _report(shop, _measured(shop, doors), len(many))
+        except BenchError as error:
+            doors.pop("openbao", None)
+            shop.findings.absent["OpenBao, data keys"] = str(error)
+            _report(shop, _measured(shop, doors), len(many))
+
+
+def _measured(shop: Workshop, doors: Mapping[str, _Door]) -> dict[tuple[str, int], _Run]:
+    """Medians of rounds, in each of which all are asked, in random order."""
+    runs: dict[tuple[str, int], list[_Run]] = {}
+    for _ in range(shop.rounds):
+        for connections in CONNECTIONS:
+            order = list(doors)
+            secrets.SystemRandom().shuffle(order)
+            for name in order:
+                shop.say(f"doors: {name}, {connections} connections")
+                runs.setdefault((name, connections), []).append(_asked(doors[name], connections))
+    return {
+        place: _Run(
+            statistics.median(one.rate for one in found),
+            statistics.median(one.cpu_us for one in found),
+        )
+        for place, found in runs.items()
+    }
+
+
+def _report(shop: Workshop, found: Mapping[tuple[str, int], _Run], many: int) -> None:
+    table = shop.findings.table(
+        "Data keys over HTTP, with authentication and audit",
+        *("who", "connections", "data keys/s", "CPU µs each", "strongroom is", "of its CPU"),
+    )
+    names = {
+        "few": f"strongroom, {_FEW} keys, synced",
+        "many": f"strongroom, {many:,} keys, synced",
+        "openbao": "OpenBao, audit not synced",
+    }
+    for (name, connections), one in sorted(found.items(), key=lambda item: item[0][::-1]):
+        ours = found["few", connections]
+        table.add(
+            names[name],
+            str(connections),
+            f"{one.rate:,.0f}",
+            f"{one.cpu_us:,.0f}",
+            "–" if name != "openbao" else f"{ratio(ours.rate / one.rate)} x",
+            "–" if name != "openbao" else f"{ratio(one.cpu_us / ours.cpu_us)} x",
+        )
+        figures = shop.findings.figures
+        figures[f"data keys {name} {connections}"] = one.rate
+        if name == "openbao":
+            figures[f"data keys/openbao {connections}"] = ours.rate / one.rate
+            figures[f"data keys cpu/openbao {connections}"] = one.cpu_us / ours.cpu_us
+        if name == "many":
+            figures[f"data keys many/few {connections}"] = one.rate / ours.rate
+
+
+def _asked(door: _Door, connections: int) -> _Run:
+    options = {
+        "port": door.port,
+        "token": door.token,
+        "keys": door.keys,
+        "connections": connections,
+        "seconds": _SECONDS,
+    }
+    before = _cpu_s(door.pid)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.inside.data_keys"],
+        input=json.dumps(options),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BenchError(f"data keys: {done.stderr.strip()[-1000:]}")
+    found = json.loads(done.stdout)
+    used = (_cpu_s(door.pid) - before) * _SECONDS / (_SECONDS + _WARM_UP_S)
+    return _Run(found["answers"] / found["seconds"], used / max(1, found["answers"]) * 1e6)
+
+
+def _cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / _TICKS
+
+
+def _make_keys(door: _Door) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=60)
+    for name in door.keys:
+        headers = {"X-Vault-Token": door.token}
+        connection.request("POST", f"/v1/transit/keys/{name}", None, headers)
+        answer = connection.getresponse()
+        told = answer.read()
+        if answer.status >= 300:
+            raise BenchError(f"a key was not made: {answer.status} {told[:300]!r}")
+    connection.close()
