@@ -65,6 +65,10 @@ class UpkeepServices(Protocol):
         """Remove what nobody needs any longer from the file store, while processes work."""
         ...
 
+    def remove_due_service_keys(self) -> int:
+        """Remove the service keys whose waiting time has ended; returns how many."""
+        ...
+
     def remove_unfinished(self) -> int:
         """Remove the stored files that dead processes had not made visible; returns how many went."""
         ...

@@ -64,6 +64,9 @@ def regularly(node: UpkeepServices) -> None:
     uploads, sessions = node.uploads.expire(), node.auth.prune()
     if uploads or sessions:
         _log.info("expired %d uploads and %d sessions", uploads, sessions)
+    removed = node.remove_due_service_keys()
+    if removed:
+        _log.info("removed %d service keys, whose days were over", removed)
     tell_held_back(node)
 
 

@@ -9,6 +9,7 @@ from strongroom.eventlog.events.making import event
 
 SERVICE_KEY_CHANGED = "SERVICE_KEY_CHANGED"
 SERVICE_KEY_USED = "SERVICE_KEY_USED"
+SERVICE_KEY_DESTROYED = "SERVICE_KEY_DESTROYED"
 SERVICE_KEYS_RESEALED = "SERVICE_KEYS_RESEALED"
 SERVICE_SECRET_CHANGED = "SERVICE_SECRET_CHANGED"  # noqa: S105 the name of an event, as all below
 SERVICE_SECRET_READ = "SERVICE_SECRET_READ"  # noqa: S105
@@ -44,6 +45,24 @@ def service_key_used(
         version=version,
         count=count,
         accessor=accessor,
+    )
+
+
+def service_key_destroyed(
+    actor: str, key: str, *, key_id: str, versions: int, meks: str, due: str
+) -> Event:
+    """The certificate of a key whose waiting time ended: all `versions` of its material are gone from the repository.
+
+    Copies in backups open as long as one of the `meks` is there, which sealed them; `due` is the time that was announced.
+    """
+    return event(
+        SERVICE_KEY_DESTROYED,
+        actor,
+        key=key,
+        key_id=key_id,
+        versions=versions,
+        meks=meks,
+        due=due,
     )
 
 

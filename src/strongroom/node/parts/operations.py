@@ -127,10 +127,10 @@ class ServicesPart(KeysPart):
 
     def remove_due_service_keys(self) -> int:
         """Remove the service keys whose waiting time has ended; returns how many."""
-        from strongroom.eventlog import events
+        from strongroom.eventlog.base import SYSTEM
         from strongroom.services.service_keys.by import By
 
-        return self.service_keys.remove_due(By.local(events.SYSTEM, self.events))
+        return self.service_keys.remove_due(By.local(SYSTEM, self.events))
 
     @cached_property
     def service_key_use(self) -> "KeyUse":

@@ -8,6 +8,7 @@ from strongroom.clock import Clock, format_utc
 from strongroom.crypto import service_algorithms as algorithms
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, StateError, UsageError
+from strongroom.eventlog.events import service_key_events
 from strongroom.ids import new_id
 from strongroom.repository.service_rows import (
     ServiceKeyRow,
@@ -97,7 +98,7 @@ class ServiceKeysService:
         check_name(at.name)
         now = self._now()
         with self._repository.transaction() as tx:
-            self._remove_due(tx)
+            self._remove_due(tx, by)
             found = tx.service_keys.find_by_name(at.mount.id, at.name)
             if found is not None:
                 if not may_exist:
@@ -276,12 +277,22 @@ class ServiceKeysService:
             by.key_changed(at.shown, "cancel deletion", row.latest)
         return changed
 
+    def remove_due(self, by: By) -> int:
+        """Remove the keys whose waiting time has ended, each with its certificate in the event log; returns how many.
+
+        Raises:
+            StorageError: The certificate cannot be written; the keys stay until it can.
+        """
+        with self._repository.reading() as tx:
+            if not tx.service_keys.due(self._now()):
+                return 0
+        with self._repository.transaction() as tx:
+            return self._remove_due(tx, by)
+
     # ---- under another MEK -----------------------------------------------------------------------
 
     def reseal(self, by: By) -> tuple[int, int]:
         """Bring all material, and all secrets, under the active MEK; returns how many versions of each changed."""
-        from strongroom.eventlog.events import service_key_events
-
         keys = values = 0
         while True:
             with self._repository.transaction() as tx:
@@ -321,9 +332,22 @@ class ServiceKeysService:
     def _changed(self, tx: Transaction, row: ServiceKeyRow, **changes: object) -> ServiceKeyRow:
         return tx.service_keys.update(row.id, updated_at=self._now(), **changes)
 
-    def _remove_due(self, tx: Transaction) -> None:
-        for row in tx.service_keys.due(self._now()):
+    def _remove_due(self, tx: Transaction, by: By) -> int:
+        due = tx.service_keys.due(self._now())
+        for row in due:
+            versions = tx.service_keys.versions.list(row.id)
             tx.service_keys.delete(row.id)
+            by.record(
+                service_key_events.service_key_destroyed(
+                    by.actor,
+                    row.name,
+                    key_id=row.id,
+                    versions=len(versions),
+                    meks=" ".join(sorted({one.mek_id for one in versions})),
+                    due=row.delete_at or "",
+                )
+            )
+        return len(due)
 
     def _now(self) -> str:
         return format_utc(self._clock.now())

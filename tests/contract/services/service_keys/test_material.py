@@ -171,6 +171,31 @@ def test_a_key_is_gone_when_its_days_are_over_and_not_before(node: Node) -> None
         ] == [1]
 
 
+def test_a_key_whose_days_are_over_leaves_a_certificate_and_no_material(node: Node) -> None:
+    """Crypto-shred: the certificate says what is gone, and what still opens copies of it (service-keys.md 2.5)."""
+    clock = FixedClock(node.clock.now())
+    node.clock = clock
+    for name in ("orders", "stays"):
+        node.service_keys.create(BY, own(name), KeyKind.AES256_GCM)
+    first = node.data_keys.active_id
+    node.meks.rotate("os:tester")
+    row = node.service_keys.rotate(BY, KEY)
+    meks = " ".join(sorted({first, node.data_keys.active_id}))
+    due = node.service_keys.schedule_deletion(BY, KEY, 7)
+    clock.moment += timedelta(days=7) - timedelta(seconds=1)
+    assert node.remove_due_service_keys() == 0
+    clock.moment += timedelta(seconds=1)
+    assert node.remove_due_service_keys() == 1
+    assert node.remove_due_service_keys() == 0
+    with node.repository.reading() as tx:
+        assert [one.name for one in tx.service_keys.list(KEY.mount.id)] == ["stays"]
+        assert tx.service_keys.versions.list(row.id) == []
+    (event,) = node.events.history("SERVICE_KEY_DESTROYED")
+    wanted = {"key": "orders", "key_id": row.id, "versions": 2, "meks": meks, "due": due}
+    assert event["details"] == wanted
+    assert node.events.verify().is_changed is False
+
+
 def test_versions_of_a_secret_are_kept_deleted_taken_back_and_destroyed(node: Node) -> None:
     secrets = node.service_secrets
     for number in range(12):
