@@ -65,7 +65,7 @@ class Worker:
         if self.chance.random() < 0.01:
             return "rotate", f"transit/keys/{self.name}/rotate", {}
         operation, path, body = self.chance.choice(_USES)
-        return operation, f"transit/{path}/{self.name}", {name: value for name in body}
+        return operation, f"transit/{path}/{self.name}", dict.fromkeys(body, value)
 
 
 _USES = (

@@ -1,4 +1,4 @@
-"""Whether anything was committed since: the one question by which rows in memory are known to be the present ones.
+"""Asks whether anything was committed since: the one question by which rows in memory are known to be the present ones.
 
 The databases answer it themselves, for all writers of all processes and nodes, so no writer has to announce anything
 and none can forget it. SQLite counts the commits of other connections (`PRAGMA data_version`), and the connection that

@@ -17,7 +17,7 @@ class MeksNow(DataKeys, Protocol):
         """Refuse a MEK by which nothing is opened now.
 
         Raises:
-            KeyNotFoundError: There is no such MEK, or no longer.
+            KeyNotFoundError: No MEK has this id, or no longer.
         """
         ...
 

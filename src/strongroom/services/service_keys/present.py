@@ -23,14 +23,14 @@ _Found = TypeVar("_Found")
 
 
 class Seen:
-    """What was found under one state of the database; threads may fill it together, with the same rows."""
+    """Rows that were found under one state of the database; threads may fill it together, with the same rows."""
 
     def __init__(self, state: Hashable) -> None:
         self.state = state
         self._found: dict[Hashable, object] = {}
 
     def get(self, name: Hashable, find: Callable[[], _Found]) -> _Found:
-        """What stands under a name, found now if it is not known."""
+        """The row of a name, found now if it is not known."""
         try:
             return self._found[name]  # type: ignore[return-value]  # the name begins with the kind
         except KeyError:
@@ -38,7 +38,7 @@ class Seen:
         if len(self._found) >= MOST:
             self._found = {}
         found = find()
-        if found is not None:  # whoever guesses names fills no memory
+        if found is not None:  # or names that somebody guesses would fill the memory
             self._found[name] = found
         return found
 
@@ -80,10 +80,18 @@ class Present:
         return self._now().get(name, found)
 
     def key(self, mount: ServiceMountRow, name: str) -> ServiceKeyRow | None:
-        """The row of a key, whose time may be over."""
-        return self.get(
-            ("key", mount.id, name), lambda tx: tx.service_keys.find_by_name(mount.id, name)
-        )
+        """The row of a key, whose time may be over; its latest version is read with it."""
+        seen = self._now()
+
+        def find() -> ServiceKeyRow | None:
+            with self._repository.reading() as tx:
+                row = tx.service_keys.find_by_name(mount.id, name)
+                if row is not None:
+                    latest = tx.service_keys.versions.find_version(row.id, row.latest)
+                    seen.get(("version", row.id, row.latest), lambda: latest)
+            return row
+
+        return seen.get(("key", mount.id, name), find)
 
     def version(self, key: ServiceKeyRow, version: int) -> ServiceKeyVersionRow:
         """The row of a version.
