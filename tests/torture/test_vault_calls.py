@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,7 +41,16 @@ class Worker:
     def work(self, url: str, token: str, calls: int, is_over: Callable[[], bool]) -> None:
         """Ask until that is enough, or the server is gone."""
         to = urlsplit(url)
-        connection = http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)
+        with closing(http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)) as line:
+            self._work(line, token, calls, is_over)
+
+    def _work(
+        self,
+        connection: http.client.HTTPConnection,
+        token: str,
+        calls: int,
+        is_over: Callable[[], bool],
+    ) -> None:
         while calls > 0 and not is_over():
             calls -= 1
             operation, path, body = self._next()
@@ -141,17 +150,21 @@ def test_ten_thousand_mixed_calls_with_kills(
         with served_vault(node) as door:
             door.root = root
             workers = workers or crowd(door, torture.seed)
-            with at_work(door, workers, each) as threads:
+            asked = sum(sum((one.answered + one.lost).values()) for one in workers)
+            calls = each if turn < KILLS else (CALLS - asked) // WORKERS + 1
+            with at_work(door, workers, calls) as threads:
                 if turn < KILLS:
                     threads[0].join(chance.uniform(0.05, 1.5))
                     door.process.send_signal(signal.SIGKILL)
                     door.process.wait()
             if turn == KILLS:
                 check(door, workers)
-    asked = sum(sum(one.answered.values()) + sum(one.lost.values()) for one in workers)
+    asked = sum(sum((one.answered + one.lost).values()) for one in workers)
+    assert asked >= CALLS
     cut = sum(sum(one.lost.values()) for one in workers)
     record_property("torture", f"{asked} calls, {cut} of them cut by {KILLS} kills")
-    node.run("strongroom", "events", "verify")
+    # 24: whole, and a killed writer left lines that the next one signed
+    assert node.run("strongroom", "events", "verify", check=False).code in {0, 24}
 
 
 def test_a_full_disk_under_the_log(node: TestNode) -> None:
@@ -169,9 +182,11 @@ def test_a_full_disk_under_the_log(node: TestNode) -> None:
             with at_work(door, workers, 500):
                 pass
             assert sum(one.refused for one in workers) > 0
-            check(door, workers)
-            assert door.call("POST", "transit/hmac/w0", {"input": b64(b"x")}).status == 503
+            value = {"input": b64(b"x")}
+            assert door.call("POST", "transit/hmac/w0", value).status == 503
             privileges.do("mount", "-o", "remount,size=8m", events, needs="a system that remounts")
-            assert door.call("POST", "transit/hmac/w0", {"input": b64(b"x")}).status == 200
+            assert door.call("POST", "transit/hmac/w0", value).status == 200
+            workers[0].answered["hmac"] += 1
+            check(door, workers)
     finally:
         privileges.unmount(events)
