@@ -24,7 +24,7 @@ class Capability(StrEnum):
 
 
 _ALL = frozenset(Capability) - {Capability.DENY}
-_MOST_KNOWN = 1024
+_MOST_KNOWN = 256
 """Paths whose decision is remembered."""
 
 Rules = Mapping[str, frozenset[Capability]]

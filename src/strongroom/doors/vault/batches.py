@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from strongroom.doors.vault.recorder import MOST_AT_ONCE
-from strongroom.doors.vault.wire import Answer, Request, refusal
+from strongroom.doors.vault.wire import Answer, Request, errors, refusal
 from strongroom.errors import StrongroomError
 from strongroom.eventlog.base import Event
 
@@ -105,6 +105,9 @@ class Batches:
         except StrongroomError as error:
             _log.error("refused: %s", error)
             return [refusal(error)] * len(group)
+        except Exception:  # noqa: BLE001 a thread that ended would leave every later call without an answer
+            _log.exception("unexpected error")
+            return [errors(500, "internal error")] * len(group)
         return [None if one is None else one.answer for one in done]
 
 

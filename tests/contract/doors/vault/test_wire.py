@@ -54,8 +54,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultDoor]:
         allowed = {"exportable": True, "allow_plaintext_backup": True}
         for name in ("own", "other"):
             found.call("POST", f"transit/keys/{name}", allowed)
-            found.call("POST", f"secret/data/{name}", {"data": {"a": 0}})
-            found.call("POST", f"kv/{name}", {"a": 0})
+            found.call("POST", f"secret/data/{name}", {"data": {"a": f"canary-of-{name}"}})
+            found.call("POST", f"kv/{name}", {"a": f"canary-of-{name}"})
             found.call("POST", f"auth/approle/role/{name}", {"token_policies": "own"})
         yield found
 
@@ -102,6 +102,8 @@ def test_every_route_by_every_identity_leaves_one_event_and_does_nothing_for_str
         told = [one for one in made if one["id"] != "SERVICE_STRANGER_REFUSED"]
         if (reply.status != 403) is not is_let_in or len(told) != count or reply.status >= 500:
             wrong.append(f"{route.name} {name}: {reply.status} {reply.raw!r} {made}")
+        if b"canary-of-other" in reply.raw or (not is_let_in and b"canary" in reply.raw):
+            wrong.append(f"{route.name} {name}: {reply.raw!r}")
         if not is_let_in and any(one["id"] != "SERVICE_CALL_REFUSED" for one in told):
             wrong.append(f"{route.name} {name}: {made}")
 
@@ -117,7 +119,7 @@ def test_every_route_by_every_identity_leaves_one_event_and_does_nothing_for_str
         check(route, "own", door.token("root"), is_let_in=True, count=1)
     assert wrong == []
     others = door.call("GET", "secret/data/other").data["data"]
-    assert others == {"a": 0}
+    assert others == {"a": "canary-of-other"}
 
 
 def test_ciphertexts_open_by_their_key_version_and_data_alone(door: VaultDoor) -> None:
