@@ -1,6 +1,7 @@
 """Composes the question to every node of a cluster, as one of them asks it."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from strongroom.config import versions
@@ -13,6 +14,19 @@ from strongroom.services.nodes.judging import Head
 
 if TYPE_CHECKING:
     from strongroom.services.nodes.judging import Judged
+
+
+def report_ages(node: Node) -> Mapping[str, int]:
+    """How many seconds ago each node of the cluster posted its newest report, by the clock of ZooKeeper; nothing is judged.
+
+    Raises:
+        CoordinationError: ZooKeeper does not answer.
+    """
+    board = node.board
+    if board is None:
+        return {}
+    notes, now_ms = board.read_all(), inquiry.now_ms(board)
+    return {name: max(0, now_ms - one.at_ms) // 1000 for name, one in notes.items() if one.value}
 
 
 def ask(node: Node, wait_s: float = inquiry.WAIT_S) -> "tuple[Judged, ...]":

@@ -148,7 +148,7 @@ def test_a_word_that_is_not_the_nodes_own_on_this_change_is_not_counted(
             change_id=two.boot_id if how == "another change" else change.change_id,
             staged=hashlib.sha256(entry.value if how != "other bytes" else b"").hexdigest(),
             present=change.present,
-            boot=two.boot_id,
+            boot=one.boot_id if how == "another process" else two.boot_id,
             wrap=two.boot_id,
             cause="",
             at="2026-11-30T00:00:00Z",
@@ -168,6 +168,11 @@ def test_a_word_that_is_not_the_nodes_own_on_this_change_is_not_counted(
             with pytest.raises(NodesError, match="node2: its answer is not believed"):
                 one.meks.rotate(ACTOR)
             assert one.kms_store.current()[1] == before
+        # a process that is not alive any more, though its word is the node's own (b10.3)
+        how = "another process"
+        with pytest.raises(NodesError, match="node2 is no longer the process that opened"):
+            one.meks.rotate(ACTOR)
+        assert one.kms_store.current()[1] == before
 
 
 def test_a_change_that_was_killed_is_withdrawn_by_whoever_comes_next(

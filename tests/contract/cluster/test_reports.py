@@ -20,7 +20,7 @@ from strongroom.node import agent, cluster_nodes, opening, reporting
 from strongroom.node.opening import Node
 from strongroom.services.nodes import inquiry, judging
 from strongroom.services.nodes.judging import Judged, State
-from tests.contract.cluster.commands import Run, joined
+from tests.contract.cluster.commands import Run, joined, nodes
 from tests.contract.roots.provider_aws import MinistackLab, start_ministack
 from tests.support import servers, web_client
 from tests.support.cluster_services import ClusterServices
@@ -103,6 +103,7 @@ def test_every_node_proves_its_keys_for_who_asks(homes: tuple[Path, Path], run: 
                 assert each["checked_at"]
         told = json.loads(run("tsm", one, "status", "--json").out)
         assert [each["state"] for each in told["nodes"]] == ["OK", "OK"]
+        assert all(each["report_age_s"] < 15 for each in nodes(run, one).values())
         before = first.entry_store.list("")
         first.meks.rotate("os:tests")
         _, found = kms(run, two)

@@ -1,8 +1,9 @@
 """`tsm topology`: the nodes, their roles, and the file that brings a new one the keys of the configuration (C-21, E-16)."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli.named_files import output_file, sealing
 from strongroom.cli.secrets import rotation
@@ -93,11 +94,12 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
 
     nodes = list(session.node.peers.all().values())
     roles = session.node.job_roles.all()
+    seen = _seen(session) if nodes and (arguments.json or arguments.verbose) else _Seen("", {})
     if arguments.json:
-        shown = [_json(one) for one in nodes] or [_alone(session)]
+        shown = [_json(one, seen) for one in nodes] or [_alone(session)]
         session.out_json([{**one, "role": roles.get(str(one["node"]))} for one in shown])
         return 0
-    for node_id, lines in {one.node_id: _lines(one) for one in nodes}.items() or [
+    for node_id, lines in {one.node_id: _lines(one, seen) for one in nodes}.items() or [
         (session.node.paths.node_id, ())
     ]:
         session.out(node_id)
@@ -168,7 +170,27 @@ def _alone(session: Session) -> dict[str, object]:
     return {"node": session.node.paths.node_id, "services": list(SERVICES)}
 
 
-def _json(one: "RegisteredNode") -> dict[str, object]:
+class _Seen(NamedTuple):
+    installation_id: str
+    ages_s: Mapping[str, int]
+
+    def log_key(self, one: "RegisteredNode") -> str:
+        """The key that verifies the node's log, as `strongroom events checkpoint` prints it there."""
+        from strongroom.eventlog.notes import Verifier
+        from strongroom.services.keys import log_signing
+
+        name = log_signing.origin(self.installation_id, one.node_id)
+        return Verifier(name, one.log_key).text if one.log_key else ""
+
+
+def _seen(session: Session) -> _Seen:
+    from strongroom.node import cluster_nodes
+
+    ages_s = cluster_nodes.report_ages(session.whole_node)
+    return _Seen(session.node.configuration.document().installation_id, ages_s)
+
+
+def _json(one: "RegisteredNode", seen: _Seen) -> dict[str, object]:
     from strongroom.runtime.processes import SERVICES
 
     return {
@@ -177,17 +199,22 @@ def _json(one: "RegisteredNode") -> dict[str, object]:
         "state": one.state.value,
         "since": one.since,
         "fingerprint": one.keys.fingerprint,
+        "log_key": seen.log_key(one),
+        "report_age_s": seen.ages_s.get(one.node_id),
         "cause": one.cause,
     }
 
 
-def _lines(one: "RegisteredNode") -> tuple[str, ...]:
+def _lines(one: "RegisteredNode", seen: _Seen) -> tuple[str, ...]:
+    age_s = seen.ages_s.get(one.node_id)
     cause = (f"Cause: {one.cause}",) if one.cause else ()
     return (
         f"State: {one.state.value}",
         f"Since: {one.since}",
         f"Fingerprint: {one.keys.fingerprint}",
         *cause,
+        f"Log key: {seen.log_key(one) or '-'}",
+        f"Last report: {'-' if age_s is None else f'{age_s} s ago'}",
     )
 
 

@@ -144,6 +144,10 @@ class KeysPart(ConfigurationPart):
             self.events,
             self.clock,
             self.configuration.open_key,
+            self._boots,
             time.monotonic,
             time.sleep,
         )
+
+    def _boots(self) -> "Mapping[str, str]":
+        return {} if self.board is None else self.board.boots()

@@ -122,9 +122,9 @@ class SpreadKeys:
             staged,
             acknowledgements.KEYS_PREFIX,
         )
-        words = self._words.wait(expected, nodes, _CANNOT)
+        said = self._words.wait(expected, nodes, _CANNOT)
         gone = {
             name: Change(None, coordinator.version(name))
             for name in map(key_bundles.entry, bundles)
         }
-        coordinator.put({**words, **gone})
+        coordinator.put({**said.removals, **gone})

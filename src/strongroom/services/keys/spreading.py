@@ -93,11 +93,12 @@ class Spread:
             staged_ = hashlib.sha256(change.serialize()).hexdigest()
             tried = dict.fromkeys(change.nodes, staged_)
             expected = Expected(draft.installation_id, change.change_id, change.present, tried)
-            acks = self._words.wait(expected, nodes, _CANNOT)
+            said = self._words.wait(expected, nodes, _CANNOT)
             # nodes come and go under this lock only
             with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
                 self._check_same_nodes(change)
-                yield {staged.ENTRY: Change(None, version), **acks}
+                self._words.check_same_processes(said.boots)
+                yield {staged.ENTRY: Change(None, version), **said.removals}
         except BaseException as error:
             cause = error.message if isinstance(error, StrongroomError) else type(error).__name__
             # if the store was put all the same, its entry is gone, and this finds nothing to withdraw

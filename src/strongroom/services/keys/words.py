@@ -41,6 +41,7 @@ class SpreadPorts(NamedTuple):
         event_log: The log of this node.
         clock: Gives the present.
         open_key: Opens a configuration key by its id.
+        boots: Returns the id of the process that is alive for each node, by node.
         monotonic: Seconds of a clock that never goes back.
         pause: Waits for some seconds.
     """
@@ -50,6 +51,7 @@ class SpreadPorts(NamedTuple):
     event_log: EventLog
     clock: Clock
     open_key: Callable[[str], SecretBytes]
+    boots: Callable[[], Mapping[str, str]]
     monotonic: Callable[[], float]
     pause: Callable[[float], None]
 
@@ -70,6 +72,18 @@ class Expected(NamedTuple):
     present: Point
     staged: Mapping[str, str]
     prefix: str = acknowledgements.PREFIX
+
+
+class Taken(NamedTuple):
+    """The words of all nodes, each of which can follow.
+
+    Attributes:
+        removals: The removal of each.
+        boots: The process that said it, by node.
+    """
+
+    removals: dict[str, Change]
+    boots: dict[str, str]
 
 
 class Words:
@@ -99,10 +113,8 @@ class Words:
                 hint=f"{hint}: {options}",
             )
 
-    def wait(
-        self, expected: Expected, nodes: "Sequence[RegisteredNode]", what: str
-    ) -> dict[str, Change]:
-        """The removal of each node's word, when all have said that they can follow.
+    def wait(self, expected: Expected, nodes: "Sequence[RegisteredNode]", what: str) -> Taken:
+        """The words of the nodes, when all have said that they can follow.
 
         Args:
             expected: The change.
@@ -114,16 +126,16 @@ class Words:
         """
         limit = _wait_s.get()
         until = self._ports.monotonic() + limit
-        found, causes = dict[str, Change](), dict[str, str]()
+        found, causes = Taken({}, {}), dict[str, str]()
         silent = {one.node_id: one for one in nodes}
         while silent and self._ports.monotonic() < until:
             for name, one in list(silent.items()):
                 word = self._word(expected, one)
                 if word is not None:
                     del silent[name]
-                    causes[name], version = word
+                    causes[name], version, found.boots[name] = word
                     entry = acknowledgements.entry(expected.change_id, name, expected.prefix)
-                    found[entry] = Change(None, version)
+                    found.removals[entry] = Change(None, version)
             if silent:
                 self._ports.pause(_LOOK_S)
         causes |= dict.fromkeys(silent, f"it did not answer within {limit:g} s")
@@ -136,8 +148,25 @@ class Words:
             )
         return found
 
-    def _word(self, expected: Expected, node: "RegisteredNode") -> tuple[str, int] | None:
-        """Why a node cannot follow, empty if it can, and the version of its word; None if it has said nothing as yet."""
+    def check_same_processes(self, boots: Mapping[str, str]) -> None:
+        """Refuse words of processes that are not there any more: what they opened, another one has not (key-changes.md 2.5).
+
+        Raises:
+            NodesError: A node was started anew, or is not alive any more.
+        """
+        alive = self._ports.boots()
+        anew = [node for node, boot in sorted(boots.items()) if alive.get(node) != boot]
+        if anew:
+            raise NodesError(
+                f"{' and '.join(anew)} is no longer the process that opened the new keys; nothing was changed",
+                hint="run the command again",
+            )
+
+    def _word(self, expected: Expected, node: "RegisteredNode") -> tuple[str, int, str] | None:
+        """Why a node cannot follow, empty if it can, the version of its word, and the process that said it.
+
+        None if it has said nothing as yet.
+        """
         name = acknowledgements.entry(expected.change_id, node.node_id, expected.prefix)
         entry = self._coordinator.get(name) if self._coordinator.version(name) else None
         if entry is None:
@@ -147,8 +176,8 @@ class Words:
                 entry.value, expected.installation_id, node.node_id, node.keys.signing
             )
         except StrongroomError as error:
-            return f"its answer is not believed: {error.message}", entry.version
+            return f"its answer is not believed: {error.message}", entry.version, ""
         wanted = (expected.change_id, expected.staged[node.node_id], expected.present)
         if word[:3] != wanted:
-            return "its answer is not believed: it is one to another change", entry.version
-        return word.cause, entry.version
+            return "its answer is not believed: it is one to another change", entry.version, ""
+        return word.cause, entry.version, word.boot

@@ -1,6 +1,7 @@
 """Asks every node of a cluster for a proof of its keys, waits for the answers, and judges (docs/format/node-reports.md 3, 4)."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from strongroom.canonical import to_base64
@@ -18,6 +19,7 @@ from strongroom.services.nodes.judging import Head, Judged, Moment, Seen
 WAIT_S: Final = 15.0
 """Seconds for which answers are waited for; a node that has none by then is not in order."""
 _LOOK_S: Final = 0.25
+_NOW: Final = "now"
 _ATTEMPTS: Final = 50
 
 
@@ -67,6 +69,19 @@ def nonces_of(posted: Posted | None, keys: EntryKeys) -> tuple[str, ...]:
         return ()
     entry = UnprovedEntry(probes.ENTRY, Versioned(posted.value, posted.version))
     return probes.parse(entry.prove(keys).payload)
+
+
+def now_ms(board: Board) -> int:
+    """The present by the clock of the board: milliseconds since the epoch; the board tells it of what is written there.
+
+    Raises:
+        CoordinationError: The board cannot be written.
+    """
+    place = board.take_place(_NOW)
+    # a note that somebody else has put there at this moment is as good
+    with suppress(ConflictError):
+        board.post(_NOW, b"-", place.version)
+    return board.take_place(_NOW).at_ms
 
 
 def ask(ports: InquiryPorts, wait_s: float = WAIT_S) -> tuple[Judged, ...]:
