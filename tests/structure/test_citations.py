@@ -41,6 +41,7 @@ _OTHER = frozenset(
         "envelope.json",
         "configuration_keys.json",
         "node.json",
+        "witnessed.json",
         "control.path",
         "backup.key",
         "keystore.pkcs12.legacy",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.doors.http import upkeep
-from strongroom.eventlog import jsonl, notes
+from strongroom.eventlog import copies, notes
 from strongroom.node.opening import Node
 from strongroom.system import durable
 from tests.conftest import Torture
@@ -40,7 +40,7 @@ def _check_both(node: Node) -> None:
     for path in _archived(node):
         kept = path.with_name(f"{path.name}.checkpoint").read_bytes().partition(b"\n")[2]
         checkpoint = notes.open_note(kept, newest.signer.verifier)
-        copy = jsonl.verify_copy(path, checkpoint)
+        copy = copies.verify(path, checkpoint)
         assert (copy.is_whole, copy.head.seq) == (True, checkpoint.size), path
 
 

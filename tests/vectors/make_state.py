@@ -221,6 +221,7 @@ def statements() -> dict[str, Any]:
         Purpose.WELCOME: said.of_welcome("node2", b"\4" * 32, b"sealed answer"),
         Purpose.REPORT: said.of_report("node2", b'{"at":"2026-11-30T06:00:00Z"}'),
         Purpose.ACKNOWLEDGEMENT: said.of_acknowledgement("node2", b'{"cause":""}'),
+        Purpose.LOG_HEADS: said.of_log_heads("node2", b'{"lines":7}'),
         Purpose.KEY_BUNDLE: said.of_key_bundle("node1", "node2", KEY_ID, 7, b"sealed keys"),
         Purpose.PREFLIGHT: said.of_preflight("node2", b'{"at":"2026-11-30T06:00:00Z","cause":""}'),
         Purpose.STAGE_DONE: said.of_stage_done("node2", KEY_ID, "in force"),

@@ -32,6 +32,7 @@ DECLARED: Final[Mapping[str, Scope]] = {
     "service-passwords": Scope.CLUSTER,
     "services-file": Scope.NODE,
     "topology": Scope.CLUSTER,
+    "witnessed": Scope.NODE,
 }
 """The scope of each lock with a fixed name."""
 DECLARED_PREFIXES: Final[Mapping[str, Scope]] = {"backgrounder-": Scope.NODE}

@@ -69,6 +69,7 @@ NODE_KEYS = b"strongroom/v2/node-keys"
 ADMISSION_REQUEST = b"strongroom/v2/admission-request"
 CHECKPOINT = b"strongroom/"
 DERIVED = b"derived from "
+COSIGNATURE = b"cosignature/v1"
 
 
 class Kind(StrEnum):
@@ -406,6 +407,13 @@ OTHERS: tuple[Use, ...] = (
         "event log's signing key",
         (Field("the rest of the checkpoint", 0),),
         "events.md",
+    ),
+    Use(
+        COSIGNATURE,
+        Kind.SIGNED,
+        "node's key to sign",
+        (Field("a line break, `time`, a blank, the seconds, a line break, the checkpoint", 0),),
+        "log-heads.md",
     ),
     Use(
         DERIVED,

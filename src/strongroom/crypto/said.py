@@ -73,6 +73,11 @@ def of_report(node: str, report: bytes) -> bytes:
     return _node(node) + report
 
 
+def of_log_heads(node: str, heads: bytes) -> bytes:
+    """The statement on how far a node's event log is, and which heads of others it has witnessed; signed by its own key."""
+    return _node(node) + heads
+
+
 def of_acknowledgement(node: str, word: bytes) -> bytes:
     """The statement on what a node found when it tried a change of keys; signed by its own key."""
     return _node(node) + word

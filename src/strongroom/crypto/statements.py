@@ -38,6 +38,7 @@ class Purpose(StrEnum):
     REPORT = "report"
     ACKNOWLEDGEMENT = "acknowledgement"
     KEY_BUNDLE = "key-bundle"
+    LOG_HEADS = "log-heads"
 
 
 class Origin(NamedTuple):

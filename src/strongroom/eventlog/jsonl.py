@@ -24,6 +24,7 @@ from strongroom.eventlog import (
     chain,
     checkpoints,
     counting,
+    extending,
     lineage,
     logfile,
     reading,
@@ -32,6 +33,7 @@ from strongroom.eventlog.archiving import Archive
 from strongroom.eventlog.base import ALL, Event, Query
 from strongroom.eventlog.checkpoints import CheckpointFile, FindSigner, Newest, Reading
 from strongroom.eventlog.events import log_events
+from strongroom.eventlog.extending import Base, Shown
 from strongroom.eventlog.groups import Append, Groups, Take
 from strongroom.eventlog.logfile import LogFile, Progress, Snapshot, Tail
 from strongroom.eventlog.merkle import EMPTY, Frontier
@@ -227,6 +229,16 @@ class JsonlEventLog:
         self.checkpoints.try_key()
         with self._translated("be read"), ExitStack() as stack:
             return lineage.signed_since(before, self._state(stack, with_archives=True))
+
+    def show(self, bases: Mapping[str, Base]) -> Shown:
+        """The log, and for each of these how it goes on from what that one knew of it (docs/format/log-heads.md 3).
+
+        Raises:
+            StrongroomError: The key that signs cannot be opened, or the log cannot be read.
+        """
+        self.checkpoints.try_key()
+        with self._translated("be read"), ExitStack() as stack:
+            return extending.show(self._state(stack, with_archives=True), bases)
 
     def extent(self) -> tuple[int, int | None]:
         """How many lines the log has, and how many its checkpoint signs; None without a checkpoint that counts.
@@ -480,21 +492,3 @@ class JsonlEventLog:
             head = chain.Head(head.seq + 1, hashlib.sha256(line).hexdigest())
             lines.append(line)
         return lines
-
-
-def verify_copy(path: Path, *kept: Checkpoint, progress: Progress | None = None) -> audit.Report:
-    """Recompute the chain of a log outside a node, such as an archived log or a copy; takes no lock, changes nothing.
-
-    Args:
-        path: The log.
-        kept: Checkpoints, verified, with which it must agree.
-        progress: Called with the number of bytes to read; returns the callback for bytes read, or None.
-
-    Raises:
-        StorageError: The file cannot be read.
-    """
-    try:
-        with logfile.snapshot(path) as found:
-            return audit.verify(found.lines(progress), kept)
-    except OSError as error:
-        raise disk.problem(f"the event log {path} cannot be read", error) from error

@@ -142,7 +142,7 @@ def open_note(note: bytes, verifier: Verifier) -> Checkpoint:
         FormatError: The bytes are not a signed note that holds a checkpoint.
         grityError: The note has no signature of this key, or one that does not verify, or names another log.
     """
-    text, signatures = _split(note)
+    text, signatures = split(note)
     found = [sig[_KEY_ID_BYTES:] for name, sig in signatures if _is_of(name, sig, verifier)]
     if not found:
         raise IntegrityError(f"the checkpoint is not signed by {verifier.name}")
@@ -154,13 +154,22 @@ def open_note(note: bytes, verifier: Verifier) -> Checkpoint:
     return checkpoint
 
 
+def told_by(note: bytes) -> Checkpoint:
+    """The checkpoint of a note; no signature is verified.
+
+    Raises:
+        FormatError: The bytes are not a signed note that holds a checkpoint.
+    """
+    return _checkpoint(split(note)[0])
+
+
 def key_ids(note: bytes, name: str) -> frozenset[bytes]:
     """The ids of the keys of one name that a note has signatures of; nothing is verified.
 
     Raises:
         FormatError: The bytes are not a signed note.
     """
-    _, signatures = _split(note)
+    _, signatures = split(note)
     return frozenset(one[:_KEY_ID_BYTES] for who, one in signatures if who == name)
 
 
@@ -186,7 +195,12 @@ def parse_verifier(text: str) -> Verifier:
     return verifier
 
 
-def _split(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+def split(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a signed note, and of each signature its name and its bytes; nothing is verified.
+
+    Raises:
+        FormatError: The bytes are not a signed note.
+    """
     message = "this is no signed note"
     if len(note) > MAX_NOTE_BYTES:
         raise FormatError(message)

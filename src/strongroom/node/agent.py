@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom.cluster import services_file
 from strongroom.joining import password_change
-from strongroom.node import key_changes, reporting, service_passwords
+from strongroom.node import key_changes, log_witnesses, reporting, service_passwords
 from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
@@ -23,6 +23,7 @@ MEMBERSHIP_S: Final = 5.0
 """Seconds between two looks at whether this node is one of its cluster still."""
 _CONFIGURATION, _PASSWORDS, _MEMBERSHIP = "configuration", "passwords", "membership"
 _KEYS: Final = "change of keys"
+_LOGS: Final = "event logs"
 _log = logging.getLogger("strongroom.agent")
 
 
@@ -48,6 +49,7 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
                     Duty(_MEMBERSHIP, MEMBERSHIP_S, lambda: _look_at_membership(node, leave)),
                     *reporter.duties(),
                     key_changes.duty(node, _KEYS),
+                    log_witnesses.duty(node, _LOGS),
                 ]
             )
         )

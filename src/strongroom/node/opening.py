@@ -164,6 +164,6 @@ def _check_format(paths: DataPaths) -> None:
 
 def verify_log_copy(path: Path, *kept: "Checkpoint", progress: "Progress") -> "Report":
     """Verify a copy of some node's event log; nothing is changed."""
-    from strongroom.eventlog import jsonl
+    from strongroom.eventlog import copies
 
-    return jsonl.verify_copy(path, *kept, progress=progress)
+    return copies.verify(path, *kept, progress=progress)

@@ -100,6 +100,11 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "node.json"
 
     @property
+    def witnessed(self) -> Path:
+        """The file with the heads of other nodes' event logs that this node has witnessed; a single node has none."""
+        return self.tabsvc / "witnessed.json"
+
+    @property
     def enabling(self) -> Path:
         """The journal of the move of a single node into a cluster; there only until the move is done."""
         return self.tabsvc / "enabling.json"

@@ -9,7 +9,7 @@ import pytest
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import ConflictError, NotFoundError, StateError, StorageError
-from strongroom.eventlog import archiving, jsonl, notes
+from strongroom.eventlog import archiving, copies, jsonl, notes
 from strongroom.eventlog.events import log_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
@@ -40,7 +40,7 @@ def check_archived(log: JsonlEventLog, before: bytes) -> None:
     assert aside.stat().st_ino != log.path.stat().st_ino
     assert (aside.stat().st_nlink, log.path.stat().st_nlink) == (1, 1)
     note = archiving.kept_checkpoint(aside).read_bytes().partition(b"\n")[2]
-    assert jsonl.verify_copy(aside, notes.open_note(note, SIGNER.verifier)).is_whole
+    assert copies.verify(aside, notes.open_note(note, SIGNER.verifier)).is_whole
     assert (log.verify().is_whole, log.verify().late) == (True, ())
 
 
@@ -206,12 +206,12 @@ def test_a_copy_elsewhere_is_verified_without_a_change(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     log.path.chmod(0o400)
     try:
-        assert jsonl.verify_copy(log.path, notes.open_note(note, SIGNER.verifier)).is_whole
+        assert copies.verify(log.path, notes.open_note(note, SIGNER.verifier)).is_whole
     finally:
         tmp_path.chmod(0o700)
     assert names(log) == names_before
     with pytest.raises(StorageError, match="cannot be read"):
-        jsonl.verify_copy(tmp_path)
+        copies.verify(tmp_path)
 
 
 def test_there_is_nothing_to_archive(tmp_path: Path) -> None:

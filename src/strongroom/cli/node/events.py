@@ -72,6 +72,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     by.add_argument(
         "--node", metavar="NODE", help="the node of the cluster whose log it is, instead of its key"
     )
+    verify.add_argument(
+        "--all-nodes",
+        action="store_true",
+        help="and prove the log of each node of the cluster by what the others witnessed of it",
+    )
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.set_defaults(run=_verify, state=())
     newest = commands.add_parser("checkpoint", help="print the newest signed checkpoint")
@@ -83,6 +88,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     )
     acknowledge.add_argument(
         "--reason", metavar="TEXT", required=True, help="why; kept in the log, with their numbers"
+    )
+    acknowledge.add_argument(
+        "--node",
+        metavar="NODE",
+        help="of another node's log: witness it anew here, from what it is now",
     )
     acknowledge.set_defaults(run=_acknowledge)
     archive = commands.add_parser("archive", help="move the log aside and begin a new one")
@@ -180,16 +190,38 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
     if report.unsigned:
         first, last = report.head.seq - report.unsigned + 1, report.head.seq
         session.note(f"lines {first} to {last} are not signed")
+    if arguments.all_nodes:
+        return _verify_all(arguments, session, report)
     if arguments.json:
         session.out_json({**_as_json(report), "state": list(state)})
     _check(report, state)
     if not arguments.json:
-        signed = "" if report.signed is None else f", {report.signed} of them signed"
-        count = len(report.archives)
-        before = f", and {counted(count, 'archived log')} before them" if count else ""
-        seq, digest = report.head
-        session.out(f"verified {counted(seq, 'event')}{signed}{before}, last digest {digest}")
+        session.out(_verified(report))
     return 0
+
+
+def _verify_all(arguments: argparse.Namespace, session: Session, report: "Report") -> int:
+    """The rest of `verify --all-nodes`: this node's own lines are verified."""
+    from strongroom.cli.node import all_logs
+
+    found = all_logs.ask(session, _verified(report))
+    if arguments.json:
+        own = {**_as_json(report), "state": list(arguments.state)}
+        session.out_json({**own, "nodes": all_logs.as_json(found)})
+    else:
+        session.out_lines(all_logs.lines(found))
+    all_logs.check_changed(found)
+    _check(report, arguments.state)
+    all_logs.check_proved(found)
+    return 0
+
+
+def _verified(report: "Report") -> str:
+    signed = "" if report.signed is None else f", {report.signed} of them signed"
+    count = len(report.archives)
+    before = f", and {counted(count, 'archived log')} before them" if count else ""
+    seq, digest = report.head
+    return f"verified {counted(seq, 'event')}{signed}{before}, last digest {digest}"
 
 
 def _check(report: "Report", state: Sequence[str]) -> None:
@@ -252,6 +284,8 @@ def _unacknowledged(report: "Report") -> str:
 
 
 def _report(arguments: argparse.Namespace, session: Session) -> "Report":
+    if arguments.all_nodes and arguments.log is not None:
+        raise UsageError("--all-nodes is of this node's cluster, and --log of a copy")
     if arguments.log is None:
         for option in ("key", "node"):
             if vars(arguments)[option] is not None:
@@ -407,6 +441,11 @@ def _checkpoint(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _acknowledge(arguments: argparse.Namespace, session: Session) -> int:
+    if arguments.node is not None:
+        from strongroom.cli.node import all_logs
+
+        all_logs.witness_anew(arguments, session)
+        return 0
     faults = _anchored(session)
     if faults:
         raise IntegrityError(f"the event log was changed: {faults[0]}", hint=_HINT)

@@ -13,6 +13,9 @@ EVENT_LOG_KEY_REGISTERED = "EVENT_LOG_KEY_REGISTERED"
 EVENT_LOG_KEY_RECOVERED = "EVENT_LOG_KEY_RECOVERED"
 EVENT_LOG_ACKNOWLEDGED = "EVENT_LOG_ACKNOWLEDGED"
 EVENT_LOG_ARCHIVED = "EVENT_LOG_ARCHIVED"
+LOG_HEAD_WITNESSED = "LOG_HEAD_WITNESSED"
+LOG_HEAD_REFUSED = "LOG_HEAD_REFUSED"
+LOG_HEAD_ACCEPTED = "LOG_HEAD_ACCEPTED"
 STATE_ACCEPTED = "STATE_ACCEPTED"
 
 
@@ -85,6 +88,21 @@ def event_log_archived(  # noqa: PLR0913 each is a field of the event
     """
     details: dict[str, Detail] = {"file": file, "last": seq, "sha256": sha256, "size": size}
     return event(EVENT_LOG_ARCHIVED, actor, **details, root=root, whole=whole, reason=reason)
+
+
+def log_head_witnessed(node: str, *, lines: int, root: str) -> Event:
+    """The node cosigned a head of another node's event log for the first time; from there on that log must go on."""
+    return event(LOG_HEAD_WITNESSED, SYSTEM, node=node, lines=lines, root=root)
+
+
+def log_head_refused(node: str, *, known: int, cause: str) -> Event:
+    """A head of another node's event log does not go on from the `known` lines that were witnessed, and is not cosigned."""
+    return event(LOG_HEAD_REFUSED, SYSTEM, node=node, known=known, cause=cause)
+
+
+def log_head_accepted(actor: str, node: str, *, known: int, reason: str) -> Event:
+    """An administrator had the node forget the `known` lines of another node's event log that it had witnessed."""
+    return event(LOG_HEAD_ACCEPTED, actor, node=node, known=known, reason=reason)
 
 
 def state_accepted(
