@@ -76,12 +76,14 @@ packages: product-packages
 	@$(UV) pip sync --quiet --python .venv-clients/bin/python --require-hashes --compile-bytecode requirements/clients.txt
 	@touch $@
 
-# clients of Vault (SOPS is 50 MB), and beside hvac the source distribution with its own tests, by the same hashes
-.venv-vault/.synced: requirements/vault-clients.txt .venv-uv/.synced | packages
+# hvac, keyring and programs that speak to Vault (SOPS is 50 MB); beside them the source distributions of hvac, with its own tests,
+# and of pyarrow, with Arrow's sample client, by the hashes of the locks
+.venv-vault/.synced: requirements/vault-clients.txt requirements/dev.txt .venv-uv/.synced | packages
 	@$(UV) venv --quiet --allow-existing --python .venv-uv/bin/python .venv-vault
 	@$(UV) pip sync --quiet --python .venv-vault/bin/python --require-hashes --compile-bytecode requirements/vault-clients.txt
-	@awk '/^hvac==/ { on = 1 } on && /^ *#/ { exit } on' requirements/vault-clients.txt >.venv-vault/hvac.txt
-	@.venv-uv/bin/pip --python .venv-vault/bin/python --quiet download --no-deps --no-binary hvac --no-build-isolation --require-hashes --dest .venv-vault/sdist --requirement .venv-vault/hvac.txt
+	@awk '/^hvac==/ { on = 1 } on && /^ *#/ { exit } on' requirements/vault-clients.txt >.venv-vault/sources.txt
+	@awk '/^pyarrow==/ { on = 1 } on && /^ *#/ { exit } on' requirements/dev.txt >>.venv-vault/sources.txt
+	@.venv-uv/bin/pip --python .venv-vault/bin/python --quiet download --no-deps --no-binary hvac,pyarrow --no-build-isolation --require-hashes --dest .venv-vault/sdist --requirement .venv-vault/sources.txt
 	@touch $@
 
 lock: .venv-uv/.synced  ## compile the locks anew (hashes, and no registry's address)

@@ -29,14 +29,17 @@ def initialize_tsm() -> int:
     return _main("initialize-tsm")
 
 
-def forget_foreign(environment: MutableMapping[str, str]) -> None:
-    """Take the variables out that would govern client libraries; the program's children have none of them either."""
-    for name in [name for name in environment if name.startswith(_FOREIGN)]:
-        del environment[name]
+def forget_foreign(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Take the variables out that would govern client libraries, and give them.
+
+    The program's children have none of them either, but for the one that `strongroom run` becomes.
+    """
+    names = [name for name in environment if name.startswith(_FOREIGN)]
+    return {name: environment.pop(name) for name in names}
 
 
 def _main(tool: str) -> int:
-    forget_foreign(os.environ)  # noqa: TID251  what is taken out here governs nothing later
+    foreign = forget_foreign(os.environ)  # noqa: TID251  what is taken out here governs nothing later
     # imported modules live to the end of the process, so collecting garbage among them costs 2 ms of each command for
     # nothing
     gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
@@ -47,7 +50,7 @@ def _main(tool: str) -> int:
     process_memory.keep_private()
     streams.occupy()
     try:
-        return dispatch.main(tool, sys.argv[1:])
+        return dispatch.main(tool, sys.argv[1:], foreign)
     finally:
         streams.settle()
         # a collection at the end of the process frees nothing that the end does not free anyway, and takes a tenth of a

@@ -1,5 +1,6 @@
 """Every command in the documents runs as written; every link leads somewhere; the reference is what the code says."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import links, reference
+from scripts import client_source, links, reference
 from tests.docs import transcript
 from tests.support import clouds, forked_shell, object_stores, vault_programs
 from tests.support.cluster_services import make_cluster_services
@@ -20,6 +21,8 @@ from tests.support.servers import BIN, ROOT, TestNode, create_node, serving
 
 DOCUMENTS = [path for path in links.documents() if transcript.setup_of(path)]
 SITE = "Sales"
+#: A program that commands of the document run, by the name in its first line.
+_PROGRAM = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Setups that are `published` with a cloud around it.
 CLOUDS: Mapping[str, Callable[[TestNode], AbstractContextManager[object]]] = {
     "aws": clouds.aws,
@@ -39,6 +42,8 @@ def test_every_command_in_the_documents_runs_as_written(
     else:
         shutil.copy(small_hyper, tmp_path / "flights.hyper")
         shutil.copy(small_parquet, tmp_path / "flights.parquet")
+    for name, program in _PROGRAM.findall(path.read_text()):
+        (tmp_path / name).write_text(program)
     with _prepared(setup, tmp_path) as node, _programs(setup) as programs:
         shell = transcript.Shell(tmp_path, _environment(node, *programs))
         try:
@@ -119,6 +124,7 @@ def test_the_setups_are_known() -> None:
         "empty",
         "cluster",
         "clustered",
+        "clients",
         "components",
         "objects",
         "node",
@@ -167,7 +173,7 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
     if setup == "empty":
         yield TestNode(folder)
         return
-    node = create_node(folder)
+    node = _node_of_programs(folder) if setup == "clients" else create_node(folder)
     with ExitStack() as stack:
         if setup in CLOUDS:
             stack.enter_context(CLOUDS[setup](node))
@@ -188,7 +194,7 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
         elif setup == "clustered":
             node.run("strongroom", "cluster", "enable", *_give_services(node, stack))
             stack.enter_context(serving(node))
-        elif setup not in {"node", "vault"}:
+        elif setup not in {"node", "vault", "clients"}:
             stack.enter_context(serving(node))
             node.run("strongroom", "sites", "create", SITE)
             node.run("strongroom", "sites", "set-mode", SITE, "enforced")
@@ -199,6 +205,14 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
             node.login(SITE.lower())
             node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
         yield node
+
+
+def _node_of_programs(folder: Path) -> TestNode:
+    """A node beside programs that import the distribution `strongroom-client`."""
+    node = create_node(folder)
+    source = client_source.lay_out(ROOT, folder / "strongroom-client") / "src"
+    node.environment["PYTHONPATH"] = str(source)
+    return node
 
 
 def _give_a_bucket(node: TestNode, stack: ExitStack) -> None:

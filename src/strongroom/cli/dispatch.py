@@ -6,7 +6,7 @@ parser sets a default `run`: a function of (arguments, session) that returns the
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 from strongroom.cli.terminal import streams
@@ -33,6 +33,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "rewrap": ("files.commands", "bring the data key of encrypted files under the active MEK"),
         "verify": ("files.commands", "authenticate every byte of encrypted files"),
         "keys": ("keys.service_keys", "service keys, which programs use through a door"),
+        "parquet": ("keys.parquet", "the keys of encrypted Parquet files"),
+        "run": ("secrets.run", "run a program with secrets of services in its environment"),
         "access": ("keys.service_access", "which programs may use keys: policies, tokens, roles"),
         "sites": ("content.sites", "list, create and set the encryption mode of sites"),
         "users": ("content.users", "list and create users, set passwords and roles"),
@@ -74,11 +76,17 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-def main(tool: str, argv: Sequence[str]) -> int:
-    """Run one command line; returns its exit code."""
+def main(tool: str, argv: Sequence[str], foreign: Mapping[str, str] | None = None) -> int:
+    """Run one command line; returns its exit code.
+
+    Args:
+        tool: The name of the tool.
+        argv: The words behind the name.
+        foreign: Variables of the environment that were taken out of it, which a program that is run gets back.
+    """
     words = list(argv)
     try:
-        return _run(tool, words)
+        return _run(tool, words, foreign or {})
     except Ended as ended:
         return ended.code
     except KeyboardInterrupt:
@@ -113,7 +121,7 @@ def _is_text(word: str) -> bool:
     return True
 
 
-def _run(tool: str, argv: list[str]) -> int:
+def _run(tool: str, argv: list[str], foreign: Mapping[str, str]) -> int:
     options, rest = SessionOptions.take_from(argv)
     verbs = COMMANDS[tool]
     if "" in verbs:
@@ -138,7 +146,7 @@ def _run(tool: str, argv: list[str]) -> int:
     quick = None if options.behind else _quick(module, arguments)
     run = quick or _parsed(module, (tool, verb), arguments, options.behind)
     streams.check_output()  # before anything is done whose result nobody would see
-    with Session(options) as session:
+    with Session(options, foreign) as session:
         return run(session)
 
 
@@ -167,7 +175,7 @@ def _parsed(
 
     tool, verb = called
     parser, sentence = module.build_parser(f"{tool} {verb}".strip(), verb), COMMANDS[tool][verb][1]
-    if _ASKS & set(arguments):
+    if _ASKS & set(arguments[: arguments.index("--")] if "--" in arguments else arguments):
         from strongroom.cli import explaining
 
         explaining.explain(parser, sentence)

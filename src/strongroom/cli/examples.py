@@ -77,6 +77,8 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("strongroom keys rotate", "orders", "vault-wire"),
         ("strongroom keys schedule-deletion", "orders --days 30", "vault-wire"),
         ("strongroom keys show", "orders", "vault-wire"),
+        ("strongroom parquet rotate", "data --dry-run", "parquet"),
+        ("strongroom run", "--secret DB_PASSWORD=secret/app/db#password -- printenv", "run"),
         ("strongroom recover", "--share share-1.txt --share share-2.txt --drill", "recovery"),
         ("strongroom rewrap", "flights.sealed", "encrypt-files"),
         ("strongroom serve", "--host 127.0.0.1 --port 8080", "first-node"),

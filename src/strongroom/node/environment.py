@@ -30,6 +30,11 @@ def data_dir(option: str | None) -> Path:
     return places.of_user(homes, os.getuid())
 
 
+def inherited() -> dict[str, str]:
+    """All variables of this process, for a program that takes its place."""
+    return dict(os.environ)
+
+
 def local_actor() -> str:
     """The operating-system user who runs this process, as the actor of events."""
     return f"os:{os_users.user_name(os.getuid())}"

@@ -26,11 +26,13 @@ class FileModes(NamedTuple):
         folder_mode: Mode of folders.
         file_mode: Mode of files.
         group: Group id that folders and files get; None leaves it as it is.
+        owner: User id that files get; None leaves it as it is. Only root can give a file away.
     """
 
     folder_mode: int
     file_mode: int
     group: int | None = None
+    owner: int | None = None
 
 
 PRIVATE = FileModes(0o700, 0o600)
@@ -116,6 +118,8 @@ def _write_new(path: Path, data: bytes, file_modes: FileModes, *, sync: bool) ->
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     try:
+        if file_modes.owner is not None:
+            os.fchown(handle, file_modes.owner, -1)
         filesystems.give_access(handle, file_modes.file_mode, file_modes.group)
         view = memoryview(data)
         while view:

@@ -157,7 +157,7 @@ def test_a_node_that_went_away(front: FaultServer, authority: Authority) -> None
 def test_a_kept_connection_that_the_server_closed(served: Served) -> None:
     with HttpKeyService(url(served), CREDENTIALS) as keys:
         keys.generate()
-        sock = keys._connection.sock
+        sock = keys._connection._connection.sock
         assert sock is not None
         sock.shutdown(2)
         keys.generate()

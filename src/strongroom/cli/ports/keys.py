@@ -10,8 +10,11 @@ from strongroom.services.keys.key_files import KeyFilesService
 from strongroom.services.keys.meks import MeksService
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.service_keys.keys import ServiceKeysService
+from strongroom.services.service_keys.mounts import MountsService
+from strongroom.services.service_keys.parquet import ParquetKeysService
 from strongroom.services.service_keys.policies import PoliciesService
 from strongroom.services.service_keys.roles import ServiceRolesService
+from strongroom.services.service_keys.secrets import ServiceSecretsService
 from strongroom.services.service_keys.tokens import ServiceTokensService
 
 
@@ -68,6 +71,21 @@ class KeyCommands(Protocol):
     @cached_property
     def service_keys(self) -> ServiceKeysService:
         """Service keys: made, changed, removed."""
+        ...
+
+    @cached_property
+    def parquet_keys(self) -> ParquetKeysService:
+        """Keys of Parquet datasets."""
+        ...
+
+    @cached_property
+    def service_secrets(self) -> ServiceSecretsService:
+        """Secrets of services."""
+        ...
+
+    @cached_property
+    def service_mounts(self) -> MountsService:
+        """The paths under which keys and secrets of services lie."""
         ...
 
     @cached_property

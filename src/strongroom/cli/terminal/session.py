@@ -55,10 +55,16 @@ class SessionOptions(NamedTuple):
 
 
 class Session:
-    """A run of a command. Results go to stdout, everything else to stderr."""
+    """A run of a command. Results go to stdout, everything else to stderr.
 
-    def __init__(self, options: SessionOptions) -> None:
+    Args:
+        options: The options that stand anywhere.
+        foreign: Variables of the environment that were taken out of it at the start.
+    """
+
+    def __init__(self, options: SessionOptions, foreign: "Mapping[str, str] | None" = None) -> None:
         self.options = options
+        self.foreign = foreign or {}
 
     @property
     def node(self) -> "CommandServices":
@@ -139,5 +145,9 @@ class Session:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the node, if it was opened."""
         if "whole_node" in self.__dict__:
             self.whole_node.close()

@@ -11,6 +11,7 @@ SERVICE_KEY_CHANGED = "SERVICE_KEY_CHANGED"
 SERVICE_KEY_USED = "SERVICE_KEY_USED"
 SERVICE_KEY_DESTROYED = "SERVICE_KEY_DESTROYED"
 SERVICE_KEYS_RESEALED = "SERVICE_KEYS_RESEALED"
+PARQUET_KEYS_ROTATED = "PARQUET_KEYS_ROTATED"
 SERVICE_SECRET_CHANGED = "SERVICE_SECRET_CHANGED"  # noqa: S105 the name of an event, as all below
 SERVICE_SECRET_READ = "SERVICE_SECRET_READ"  # noqa: S105
 SERVICE_ACCESS_CHANGED = "SERVICE_ACCESS_CHANGED"
@@ -69,6 +70,25 @@ def service_key_destroyed(
 def service_keys_resealed(actor: str, *, keys: int, values: int, mek_id: str) -> Event:
     """Service keys and secrets were brought under the active MEK; both are counts of versions."""
     return event(SERVICE_KEYS_RESEALED, actor, keys=keys, values=values, mek_id=mek_id)
+
+
+def parquet_keys_rotated(
+    actor: str, dataset: str, *, rotated: int, current: int, inside: int, left: int
+) -> Event:
+    """The keys of a Parquet dataset were wrapped anew; the counts are of files.
+
+    `rotated` were replaced by this run, `current` are under the latest versions after it, `inside` hold their keys
+    themselves and cannot be rotated, and `left` may still need an older version.
+    """
+    return event(
+        PARQUET_KEYS_ROTATED,
+        actor,
+        dataset=dataset,
+        rotated=rotated,
+        current=current,
+        inside=inside,
+        left=left,
+    )
 
 
 def service_secret_changed(

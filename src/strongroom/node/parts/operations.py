@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from strongroom.services.service_keys.keys import ServiceKeysService
     from strongroom.services.service_keys.material import Material
     from strongroom.services.service_keys.mounts import MountsService
+    from strongroom.services.service_keys.parquet import ParquetKeysService
     from strongroom.services.service_keys.policies import PoliciesService
     from strongroom.services.service_keys.present import Present
     from strongroom.services.service_keys.roles import ServiceRolesService
@@ -145,6 +146,13 @@ class ServicesPart(KeysPart):
         from strongroom.services.service_keys.key_backups import KeyBackups
 
         return KeyBackups(self.repository, self._service_material, self.clock)
+
+    @cached_property
+    def parquet_keys(self) -> "ParquetKeysService":
+        """Keys of Parquet datasets."""
+        from strongroom.services.service_keys.parquet import ParquetKeysService
+
+        return ParquetKeysService(self.service_keys, self.service_key_use)
 
     @cached_property
     def service_secrets(self) -> "ServiceSecretsService":

@@ -43,6 +43,7 @@ KINDS: Mapping[str, str] = {
     "zookeeper_ca": OWN_FORMAT,
     "zookeeper_certificate": OWN_FORMAT,
     "postgres_ca": OWN_FORMAT,
+    "url_ca": OWN_FORMAT,
 }
 #: Not read from standard input.
 BY_NAME_ONLY = {"ca_file"}
@@ -59,6 +60,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
     "strongroom cluster check": _SERVICES,
     "strongroom cluster enable": _SERVICES,
     "strongroom cluster set-password": {"service": "postgres"},
+    "strongroom run": {"url": "http://127.0.0.1:9"},
     "strongroom users set-password": {"name": "admin"},
     "tsm configuration set": {"key": "redis.password"},
     "tsm security secrets rotate": {"keys": "redis.password"},
