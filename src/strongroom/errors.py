@@ -22,6 +22,7 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     │   └── RootRefusedError     32 / 503
     ├── KeystoreError            33 / 503
     ├── KeyServiceError          34 / 503   of a client: whoever gives out data keys cannot be asked
+    ├── LinkError                35 / 503   another node, or its control service, cannot be reached
     ├── CoordinationError        40 / 503
     ├── StorageError             41 / 503
     ├── OutcomeUnknown           42 / 503   done or not done: nobody could find out as yet
@@ -196,6 +197,13 @@ class KeyServiceError(StrongroomError):
     """A key service cannot be reached, or its answer makes no sense."""
 
     exit_code = 34
+    http_status = 503
+
+
+class LinkError(StrongroomError):
+    """The control service of a node cannot be reached, or what answers is none."""
+
+    exit_code = 35
     http_status = 503
 
 

@@ -66,6 +66,7 @@ KINDS = {
     "credentials": "topology/credentials",
     "the place of extracts": "extracts/store",
     "the roles of nodes": "topology/roles",
+    "certificates of a node": "topology/certificates/node2",
     "a regeneration under way": "journal/regenerate",
     "a recovery under way": "journal/recover",
     "KMS store": "kms/store",

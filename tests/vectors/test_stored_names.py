@@ -6,6 +6,7 @@ They are written out here, and not taken from the code: a name that is changed i
 from strongroom.config import rotation, versions
 from strongroom.coordination import anchor, base
 from strongroom.extracts import place
+from strongroom.joining import authorities, shown_certificates
 from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
@@ -40,6 +41,7 @@ def test_entries_of_the_coordination_service() -> None:
         admit.CREDENTIALS,
         place.ENTRY,
         roles.ENTRY,
+        shown_certificates.PREFIX,
         base.LOCKS,
     ] == [
         "config",
@@ -54,6 +56,7 @@ def test_entries_of_the_coordination_service() -> None:
         "topology/credentials",
         "extracts/store",
         "topology/roles",
+        "topology/certificates/",
         "locks/",
     ]
 
@@ -66,6 +69,7 @@ def test_values_marks_and_intents() -> None:
         embedded.PARAMETER,
         log_signing.PARAMETER,
         identity.PARAMETER,
+        authorities.PARAMETER,
     ] == [
         "kms.persistent_store",
         "kms.previous_store",
@@ -73,6 +77,7 @@ def test_values_marks_and_intents() -> None:
         "asset.keys",
         "eventlog.signing_key",
         "installation.identity_key",
+        "installation.authority",
     ]
     marks = [follows.NAME, follows.ACCEPTED, epochs._PROOF, log_anchor.MARK, anchor.MARK]
     assert marks == ["kms.epoch", "kms.accepted", "kms.proof", "anchor.logs", "anchor"]

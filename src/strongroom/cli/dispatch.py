@@ -8,12 +8,16 @@ parser sets a default `run`: a function of (arguments, session) that returns the
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal import streams
 from strongroom.cli.terminal.ended import Ended
 from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.errors import StrongroomError, UsageError
 from strongroom.system import disk
+
+if TYPE_CHECKING:
+    import argparse
 
 Run = Callable[[Session], int]
 
@@ -144,10 +148,28 @@ def _run(tool: str, argv: list[str], foreign: Mapping[str, str]) -> int:
         raise _unknown(tool, rest)
     module = importlib.import_module(_PACKAGE + verbs[verb][0])
     quick = None if options.behind else _quick(module, arguments)
-    run = quick or _parsed(module, (tool, verb), arguments, options.behind)
+    run = quick or _parsed(module, (tool, verb), arguments, options)
     streams.check_output()  # before anything is done whose result nobody would see
-    with Session(options, foreign) as session:
+    with Session(options, run_line, foreign) as session:
         return run(session)
+
+
+def run_line(words: list[str], session: Session) -> int:
+    """Carry out a line of tsm for somebody elsewhere, in the session that is his."""
+    verbs = COMMANDS["tsm"]
+    if not words or words[0] not in verbs:
+        raise UsageError(
+            "this node knows no such command", hint="the two programs differ in version"
+        )
+    module = importlib.import_module(_PACKAGE + verbs[words[0]][0])
+    parsed = _parse(module, ("tsm", words[0]), words[1:])
+    if any(given for name, given in vars(parsed).items() if name.endswith("file")):
+        raise UsageError(
+            "a file of this node is not read for somebody elsewhere",
+            hint="the command there reads its own files, and sends what is in them",
+        )
+    code: int = parsed.run(parsed, session)
+    return code
 
 
 def _unknown(tool: str, words: list[str]) -> UsageError:
@@ -169,8 +191,31 @@ def _quick(module: ModuleType, arguments: list[str]) -> Run | None:
 
 
 def _parsed(
-    module: ModuleType, called: tuple[str, str], arguments: list[str], behind: str | None
+    module: ModuleType, called: tuple[str, str], arguments: list[str], options: SessionOptions
 ) -> Run:
+    if called[0] == "tsm":
+        from strongroom.cli import elsewhere, tsm_habits
+
+        words = [called[1], *arguments]
+        is_elsewhere = elsewhere.is_meant(words, options)
+        parsed = _parse(module, called, arguments, options.behind)
+        if is_elsewhere:
+            return lambda session: elsewhere.run(words, parsed, session)
+        for note in tsm_habits.notes(parsed):
+            streams.note(f"tsm: {note}")
+    else:
+        parsed = _parse(module, called, arguments, options.behind)
+
+    def run(session: Session) -> int:
+        code: int = parsed.run(parsed, session)
+        return code
+
+    return run
+
+
+def _parse(
+    module: ModuleType, called: tuple[str, str], arguments: list[str], behind: str | None = None
+) -> "argparse.Namespace":
     from strongroom.cli.terminal import parsing
 
     tool, verb = called
@@ -187,21 +232,11 @@ def _parsed(
 
     if behind is not None:
         parsing.check_has_value(parser, arguments, behind)
-    if tool != "tsm":
-        parsed = parsing.parse(parser, arguments, explained)
-    else:
+    if tool == "tsm":
         from strongroom.cli import tsm_habits
 
         tsm_habits.take_global_options(parser)
-        parsed = parsing.parse(parser, arguments, explained)
-        for note in tsm_habits.notes(parsed):
-            streams.note(f"{tool}: {note}")
-
-    def run(session: Session) -> int:
-        code: int = parsed.run(parsed, session)
-        return code
-
-    return run
+    return parsing.parse(parser, arguments, explained)
 
 
 def _version() -> int:

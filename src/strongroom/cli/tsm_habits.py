@@ -1,8 +1,8 @@
-"""Accepts the sign-in options that scripts for Tableau's tsm give with every command (findings K14).
+"""The sign-in options that scripts for Tableau's tsm give with every command (findings K14).
 
 Each command of Tableau's tsm signs in to a controller, by `-u`, `-p`, `-s` and similar options behind any verb. Here
 the owner of the data directory may do everything without signing in. So the options are accepted, with a note that they
-have no effect.
+have no effect. On a machine without a node, `-s` names one elsewhere (`elsewhere`).
 """
 
 import argparse
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
     from strongroom.runtime.paths import DataPaths
 
-_PREFIX: Final = "habit_"
+PREFIX: Final = "habit_"
 _WITH_VALUE: Final = {
     "username": ("-u", "--username"),
     "password": ("-p", "--password"),
     "server": ("-s", "--server"),
     "request_timeout": ("--request-timeout",),
+    "password_file": ("--password-file",),
+    "token_name": ("--token-name",),
+    "token_file": ("--token-file",),
+    "controller_ca": ("--controller-ca",),
 }
 _NO_QUESTION: Final = "--ignore-prompt"
 _FLAGS: Final = {"trust": ("--trust-admin-controller-cert",)}
@@ -42,9 +46,9 @@ def _add_global_options(leaf: argparse.ArgumentParser) -> None:
     for name, words in _WITH_VALUE.items():
         free = [word for word in words if word not in taken]
         if words[-1] in free:
-            leaf.add_argument(*free, dest=_PREFIX + name, help=argparse.SUPPRESS)
+            leaf.add_argument(*free, dest=PREFIX + name, help=argparse.SUPPRESS)
     for name, words in _FLAGS.items():
-        leaf.add_argument(*words, dest=_PREFIX + name, action="store_true", help=argparse.SUPPRESS)
+        leaf.add_argument(*words, dest=PREFIX + name, action="store_true", help=argparse.SUPPRESS)
     if _NO_QUESTION not in taken:
         # nothing is asked, so nothing is to be said about it
         leaf.add_argument(_NO_QUESTION, action="store_true", help=argparse.SUPPRESS)
@@ -55,7 +59,7 @@ def notes(given: argparse.Namespace) -> tuple[str, ...]:
     found = [
         words[-1]
         for name, words in (*_WITH_VALUE.items(), *_FLAGS.items())
-        if getattr(given, _PREFIX + name, None)
+        if getattr(given, PREFIX + name, None)
     ]
     if not found:
         return ()

@@ -141,6 +141,20 @@ def _node() -> list[ConfigKey]:
             "port of HTTPS, read when serve starts; none: no HTTPS",
         ),
         ConfigKey(
+            "control.host",
+            "127.0.0.1",
+            values.address,
+            False,
+            "address of the control service, read when serve starts; 0.0.0.0: all",
+        ),
+        ConfigKey(
+            "control.port",
+            None,
+            values.port,
+            False,
+            "port of the control service for other machines, usually 8850; none: no such service",
+        ),
+        ConfigKey(
             "vault.host",
             "127.0.0.1",
             values.address,

@@ -83,6 +83,11 @@ def of_acknowledgement(node: str, word: bytes) -> bytes:
     return _node(node) + word
 
 
+def of_certificates(node: str, shown: bytes) -> bytes:
+    """The statement on the certificates that a node shows to other nodes; signed by its own key."""
+    return _node(node) + shown
+
+
 def of_key_bundle(by: str, to: str, change_id: str, generation: int, sealed: bytes) -> bytes:
     """The statement that a node gives another the present keys, as this sealed message; signed by the one that gives."""
     number = generation.to_bytes(8, "big")

@@ -39,6 +39,7 @@ class Purpose(StrEnum):
     ACKNOWLEDGEMENT = "acknowledgement"
     KEY_BUNDLE = "key-bundle"
     LOG_HEADS = "log-heads"
+    CERTIFICATES = "certificates"
 
 
 class Origin(NamedTuple):

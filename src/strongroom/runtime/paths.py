@@ -105,6 +105,11 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "witnessed.json"
 
     @property
+    def certificate(self) -> Path:
+        """The file with the certificate that the node shows to others, and its key."""
+        return self.tabsvc / "certificate.json"
+
+    @property
     def enabling(self) -> Path:
         """The journal of the move of a single node into a cluster; there only until the move is done."""
         return self.tabsvc / "enabling.json"

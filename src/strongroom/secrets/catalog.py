@@ -120,6 +120,7 @@ def _all() -> dict[str, SecretParameter]:
         _keys("kms.roots", "the key management system: how to reach its roots"),
         _keys("asset.keys", "credentials embedded in published content"),
         _keys("eventlog.signing_key", "the event log: signs its checkpoints"),
+        _keys("installation.authority", "the internal authority: signs the nodes' certificates"),
         _keys("installation.identity_key", "the installation's identity: signs what leaves it"),
         _certificate("ssl.cert.file_bytes", admin, "the HTTPS listener"),
         _certificate("ssl.chain.file_bytes", admin, "the HTTPS listener"),
@@ -154,6 +155,7 @@ OWN = frozenset(
         "kms.roots",
         "asset.keys",
         "eventlog.signing_key",
+        "installation.authority",
         "installation.identity_key",
     }
 )

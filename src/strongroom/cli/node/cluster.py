@@ -1,12 +1,13 @@
 """`strongroom cluster`: check ZooKeeper and PostgreSQL, and bring a single node to them."""
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.cli.node import cluster_passwords, cluster_status
+from strongroom.cli.node import cluster_certificates, cluster_passwords, cluster_status
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import CoordinationError, StorageError, UsageError
+from strongroom.errors import CoordinationError, LinkError, StorageError, UsageError
 from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     enabling.set_defaults(run=_enable)
     cluster_passwords.add_verbs(verbs)
     cluster_status.add_verb(verbs)
+    cluster_certificates.add_verbs(verbs)
     return parser
 
 
@@ -114,7 +116,10 @@ def _given(arguments: argparse.Namespace) -> "Given | None":
 def _check(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.node import cluster
 
-    findings = cluster.check(session.whole_node, _given(arguments))
+    given = _given(arguments)
+    findings = cluster.check(session.whole_node, given)
+    if given is None:
+        findings = chain(findings, cluster_certificates.links(session))
     if arguments.json:
         found = list(findings)
         session.out_json(
@@ -151,8 +156,10 @@ def _code(found: "list[Finding]") -> int:
     bad = [one for one in found if not one.is_ok]
     if not bad:
         return 0
-    of_zookeeper = any(one.link.startswith("zookeeper") for one in bad)
-    return CoordinationError.exit_code if of_zookeeper else StorageError.exit_code
+    links = {one.link.partition(" ")[0] for one in bad}
+    if "zookeeper" in links:
+        return CoordinationError.exit_code
+    return StorageError.exit_code if "postgres" in links else LinkError.exit_code
 
 
 def _enable(arguments: argparse.Namespace, session: Session) -> int:

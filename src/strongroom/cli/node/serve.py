@@ -10,9 +10,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from strongroom.cli.node import start_up
+from strongroom.cli.node import remote_control, start_up
 from strongroom.cli.node.backgrounder_keeper import Backgrounder
 from strongroom.cli.terminal import parsing
 from strongroom.cli.terminal.session import Session
@@ -43,6 +43,11 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         "--vault-port",
         type=parsing.number(0, 65535),
         help="a port for clients of Vault as well; 0 picks a free one; default: the setting vault.port",
+    )
+    parser.add_argument(
+        "--control-port",
+        type=parsing.number(0, 65535),
+        help="a port for tsm and nodes on other machines; 0 picks a free one; default: the setting control.port",
     )
     parser.add_argument(
         "--no-backgrounder", action="store_true", help="serve only; jobs stay queued"
@@ -77,7 +82,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         stack.enter_context(backgrounder.kept_running())
         stack.enter_context(_reloading(node, backgrounder))
         stack.enter_context(control.serving(node))
-        _serve(arguments, session, note, stack)
+        opened = remote_control.opened(arguments.control_port, session, stack)
+        _serve(arguments, session, _Doors(note, opened), stack)
     return 0
 
 
@@ -114,7 +120,21 @@ class _Note:
                     _log.exception("serve.json cannot be written")
 
 
-def _serve(arguments: argparse.Namespace, session: Session, note: _Note, stack: ExitStack) -> None:
+class _Doors(NamedTuple):
+    """What is open besides the web service, for the lines that say so.
+
+    Attributes:
+        note: The contents of `serve.json`.
+        control: The URL of the control service; empty if there is none.
+    """
+
+    note: _Note
+    control: str
+
+
+def _serve(
+    arguments: argparse.Namespace, session: Session, doors: _Doors, stack: ExitStack
+) -> None:
     from strongroom.doors.http import server
 
     host, held = vault_place(session.node.configuration)
@@ -122,9 +142,16 @@ def _serve(arguments: argparse.Namespace, session: Session, note: _Note, stack: 
     vault = [] if port is None else [_open_vault(session, host, port, stack)]
 
     def ready(url: str) -> None:
-        note.publish(url)
-        # in one piece, so that whoever waits for the first line has the second one as well
-        session.out_lines([f"ready: {url}", *(f"ready vault: {one}" for one in vault)])
+        doors.note.publish(url)
+        control = [doors.control] if doors.control else []
+        # in one piece, so that whoever waits for the first line has the others as well
+        session.out_lines(
+            [
+                f"ready: {url}",
+                *(f"ready vault: {one}" for one in vault),
+                *(f"ready control: {one}" for one in control),
+            ]
+        )
 
     server.run(session.whole_node, arguments.host, arguments.port, ready)
 

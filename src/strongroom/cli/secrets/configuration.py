@@ -139,7 +139,7 @@ def _set(arguments: "argparse.Namespace", session: Session) -> int:
     if arguments.default:
         pending = service.reset(key, actor=session.actor)
     else:
-        value = _value(key, arguments, session)
+        value = value_of(key, arguments, session)
         pending = service.set(key, value, actor=session.actor, force=arguments.force_keys)
     if catalog.is_known(key) and not catalog.has_effect(key):
         session.note(f"{key} is {catalog.NO_EFFECT}")
@@ -147,7 +147,15 @@ def _set(arguments: "argparse.Namespace", session: Session) -> int:
     return 0
 
 
-def _value(key: str, arguments: "argparse.Namespace", session: Session) -> str:
+def value_of(key: str, arguments: "argparse.Namespace", session: Session) -> str:
+    """The value that a command line brings: from the line, from a file, or asked for.
+
+    Raises:
+        UsageError: There is no value, and nobody to ask.
+        StorageError: The file cannot be read.
+    """
+    if session.given is not None:
+        return session.given
     secret = secrets.is_secret(key)
     if arguments.value is not None:
         if secret:

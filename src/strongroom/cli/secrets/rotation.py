@@ -144,7 +144,7 @@ def _rotate(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.dry_run:
         _show_plan(map(asdict, rotation.plan(only)), session, as_json=arguments.json)
         return 0
-    value = _value(arguments.value_file, only)
+    value = _value(arguments.value_file, only, session)
     if arguments.forget_unfinished:
         asking.require_of_person(
             arguments,
@@ -243,17 +243,26 @@ def _stopped(session: Session) -> "Iterator[None]":
         held.__exit__(None, None, None)
 
 
-def _value(name: str | None, keys: Sequence[str]) -> "SecretBytes | None":
-    if name is None:
-        return None
-    from strongroom.cli.named_files import small_files
+def _value(name: str | None, keys: Sequence[str], session: Session) -> "SecretBytes | None":
     from strongroom.crypto.secret import SecretBytes
+
+    if session.given is not None:
+        return SecretBytes(session.given.encode())
+    return None if name is None else SecretBytes(read_value(name, keys))
+
+
+def read_value(name: str, keys: Sequence[str]) -> bytes:
+    """The new value of secrets, from a file.
+
+    Raises:
+        UsageError: The file holds no such value.
+        StorageError: The file cannot be read.
+    """
+    from strongroom.cli.named_files import small_files
     from strongroom.secrets import catalog
 
-    return SecretBytes(
-        small_files.read_setting(
-            name, "the new value", lines=any(catalog.is_multiline(key) for key in keys)
-        )
+    return small_files.read_setting(
+        name, "the new value", lines=any(catalog.is_multiline(key) for key in keys)
     )
 
 

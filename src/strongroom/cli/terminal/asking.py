@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from strongroom.cli.terminal import streams
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StateError
 
@@ -17,6 +16,7 @@ ASKED: Final[Mapping[str, str]] = {
     "strongroom access policy delete": "a policy",
     "strongroom access token revoke": "a token of a service, with all that it made",
     "strongroom backup restore": "all sites, users and extracts of the node",
+    "strongroom cluster renew": "with --authority, the authority that every tsm elsewhere believes",
     "strongroom keys schedule-deletion": "a service key, after some days",
     "strongroom sites delete": "a site with everything on it",
     "strongroom sites set-mode": "the encryption of a site's extracts",
@@ -68,5 +68,5 @@ def require_of_person(arguments: argparse.Namespace, session: Session, question:
     Raises:
         StateError: The user does not agree.
     """
-    if streams.can_ask():
+    if session.can_ask:
         require(arguments, session, question)

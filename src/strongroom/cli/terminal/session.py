@@ -57,14 +57,29 @@ class SessionOptions(NamedTuple):
 class Session:
     """A run of a command. Results go to stdout, everything else to stderr.
 
-    Args:
-        options: The options that stand anywhere.
+    Attributes:
+        options: The options that stand before or after any verb.
+        given: A value that was read on another machine, in the place of one from a file or a terminal of this one.
+        run_line: Carries out another command line of tsm, its words without the tool, in a session.
         foreign: Variables of the environment that were taken out of it at the start.
     """
 
-    def __init__(self, options: SessionOptions, foreign: "Mapping[str, str] | None" = None) -> None:
+    given: str | None = None
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        run_line: "Callable[[list[str], Session], int] | None" = None,
+        foreign: "Mapping[str, str] | None" = None,
+    ) -> None:
         self.options = options
+        self.run_line = run_line
         self.foreign = foreign or {}
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person is there who can answer."""
+        return streams.can_ask()
 
     @property
     def node(self) -> "CommandServices":

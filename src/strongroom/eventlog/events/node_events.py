@@ -14,6 +14,8 @@ NODE_LEFT_OUT = "NODE_LEFT_OUT"
 NODE_REMOVED = "NODE_REMOVED"
 NODE_ROLE_SET = "NODE_ROLE_SET"
 NODE_STALE = "NODE_STALE"
+AUTHORITY_RENEWED = "AUTHORITY_RENEWED"
+NODE_CERTIFIED = "NODE_CERTIFIED"
 KMS_CHANGE_STAGED = "KMS_CHANGE_STAGED"
 KMS_CHANGE_TRIED = "KMS_CHANGE_TRIED"
 KMS_CHANGE_WITHDRAWN = "KMS_CHANGE_WITHDRAWN"
@@ -129,6 +131,16 @@ def node_removed(actor: str, node_id: str) -> Event:
 def node_role_set(actor: str, node_id: str, role: str) -> Event:
     """A node is about to get another role, by which its backgrounder works on jobs or leaves them to other nodes."""
     return event(NODE_ROLE_SET, actor, node_id=node_id, role=role)
+
+
+def authority_renewed(actor: str, *, old: str, new: str) -> Event:
+    """The internal authority is about to be another one; the fingerprints are those of both certificates."""
+    return event(AUTHORITY_RENEWED, actor, old=old, new=new)
+
+
+def node_certified(actor: str, node_id: str, *, fingerprint: str, ends_at: str) -> Event:
+    """The internal authority has signed a certificate for a node, in the process of `actor`."""
+    return event(NODE_CERTIFIED, actor, node_id=node_id, fingerprint=fingerprint, ends_at=ends_at)
 
 
 def node_stale(actor: str, node_id: str) -> Event:
