@@ -119,6 +119,18 @@ def _renew(arguments: argparse.Namespace, session: Session) -> int:
     return 0
 
 
+def renew_authority_if_any(session: Session) -> None:
+    """Make another authority, since a removed machine knows the key of the present one; nothing without one."""
+    from strongroom.node import certificates
+
+    service = certificates.service(session.whole_node)
+    if service.find_authorities() is not None:
+        service.renew_authority(session.actor)
+        session.note(
+            "the nodes get certificates of another authority: tsm elsewhere must believe it anew"
+        )
+
+
 def links(session: Session) -> "Iterator[Finding]":
     """Call every other node that can be called; one finding for each."""
     node = session.whole_node

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli.named_files import output_file, sealing
+from strongroom.cli.node import cluster_certificates
 from strongroom.cli.secrets import rotation
 from strongroom.cli.terminal import asking, columns
 from strongroom.cli.terminal.session import Session
@@ -140,6 +141,7 @@ def _remove(arguments: argparse.Namespace, session: Session) -> int:
         )
         return 1 if done.running else 0
     code = rotation.regenerate_all(session)
+    cluster_certificates.renew_authority_if_any(session)
     session.note(
         "keys and secrets were made anew; extracts stay under MEKs that a removed machine may know"
         " until they are re-encrypted on every site: strongroom extracts reencrypt --site SITE --wait"

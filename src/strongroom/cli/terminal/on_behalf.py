@@ -1,14 +1,11 @@
 """The session of a command that a serving node carries out for an administrator elsewhere: what is said is sent there."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from strongroom.cli.terminal import streams
 from strongroom.cli.terminal.session import Session
 from strongroom.system.compat import override
-
-if TYPE_CHECKING:
-    from strongroom.access.permissions import Subject
 
 Say = Callable[[Mapping[str, str]], None]
 
@@ -61,14 +58,6 @@ class SessionOnBehalf(Session):
     def actor(self) -> str:
         """The administrator elsewhere."""
         return self._far.actor
-
-    @property
-    @override
-    def subject(self) -> "Subject":
-        """The administrator, who may do everything."""
-        from strongroom.access.permissions import Subject
-
-        return Subject.local(self._far.actor)
 
     @property
     @override

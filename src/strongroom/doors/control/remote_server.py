@@ -4,6 +4,7 @@ Another node shows its certificate, and the registry is asked at each call. A pe
 administrator of the server. Whoever connects costs a thread, for a bounded time, and one address has a bounded number.
 """
 
+import http.client
 import json
 import logging
 import socket
@@ -29,6 +30,8 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
+from strongroom.services.directory import administrators
+from strongroom.services.directory.administrators import GivenName
 from strongroom.services.nodes.links import LinkService, Material
 from strongroom.system import disk, hosts, wire
 from strongroom.system.compat import override
@@ -40,6 +43,7 @@ MOST_BYTES: Final = wire.MAX_LINE_BYTES
 MOST_CALLS: Final = 64
 MOST_OF_ONE: Final = 16
 _LINGER_S: Final = 1.0
+_MOST_LINE: Final = 8192
 _TLS_RECORD: Final = b"\x16"
 _PLAIN: Final = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
@@ -242,8 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         self.close_connection = True
         with _bounded(self.connection, REQUEST_S) as _:
-            self.raw_requestline = self.rfile.readline(65537)
-            if not self.raw_requestline or not self.parse_request():
+            if not self._begun():
                 return
             request = self._received() if self.command == "POST" else None
         if self.command == "GET" and self.path == AUTHORITY_PATH:
@@ -255,6 +258,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(request.http_status, request)
         else:
             self._answer(request)
+
+    def _begun(self) -> bool:
+        """Whether the head of a request came; what is none, the library has answered."""
+        self.raw_requestline = self.rfile.readline(_MOST_LINE + 1)
+        if len(self.raw_requestline) > _MOST_LINE:
+            self.requestline, self.request_version, self.command = "", "", ""
+            self.send_error(http.client.REQUEST_URI_TOO_LONG)
+        elif not self.raw_requestline or self.parse_request():
+            return bool(self.raw_requestline)
+        self._drop_rest()
+        return False
 
     @override
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the library's name
@@ -339,25 +353,15 @@ class _Handler(BaseHTTPRequestHandler):
         name, password = request.get("name"), request.get("password")
         token_name, token = request.get("token_name"), request.get("token")
         if isinstance(token_name, str) and isinstance(token, str):
-            given, identity = ports.services.auth.sign_in_with_token(
-                token_name, SecretBytes(token.encode()), ""
-            )
+            given = GivenName(token_name, SecretBytes(token.encode()), is_token=True, peer=peer)
         elif isinstance(name, str) and isinstance(password, str):
-            given, identity = ports.services.auth.sign_in(
-                name, SecretBytes(password.encode()), "", peer
-            )
+            given = GivenName(name, SecretBytes(password.encode()), is_token=False, peer=peer)
         else:
             raise AuthenticationError(
                 "the control service takes a node's certificate, or the name and password of an administrator",
                 hint="tsm -s https://HOST:8850 -u NAME",
             )
-        ports.services.auth.sign_out(given)
-        if not identity.subject.is_server_admin:
-            raise PermissionDeniedError(
-                f"{identity.user.name} is no administrator of the server",
-                hint="sign in as one: 'strongroom users list' shows who is",
-            )
-        return identity.subject.actor, False
+        return administrators.sign_in(ports.services.auth, given), False
 
     def _begin(self, status: int, kind: str) -> None:
         self.send_response(status)

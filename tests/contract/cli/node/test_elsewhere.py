@@ -58,7 +58,7 @@ def test_the_configuration_is_changed_from_elsewhere(far: Far, one: Controlled) 
     assert far("pending-changes", "apply", "--ignore-prompt").code == 0
     said = far("configuration", "get", "-k", "vizqlserver.external_proxy_password")
     assert (said.code, said.out) == (0, "a secret value\n")
-    found = [record for record in one.node.events.history("SECRET_DECRYPTED")]
+    found = list(one.node.events.history("SECRET_DECRYPTED"))
     assert all(record["actor"] != "system" for record in found)
 
 

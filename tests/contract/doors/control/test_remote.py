@@ -29,7 +29,7 @@ from strongroom.services.nodes.links import Material
 from strongroom.system.hosts import Endpoint
 from tests.support.control_service import Controlled, controlled
 from tests.support.tls import Authority
-from tests.support.web_client import ADMIN, PASSWORD
+from tests.support.web_client import ADMIN, LOCAL, PASSWORD
 
 NOW = SystemClock().now()
 WHO = {"name": ADMIN, "password": PASSWORD}
@@ -106,7 +106,7 @@ def test_an_administrator_is_answered(one: Controlled) -> None:
 
 def test_who_administrates_nothing_is_refused(one: Controlled) -> None:
     one.node.ensure_schema()
-    one.node.users.create("os:tests", "viewer", SecretBytes(b"a viewer's password"))
+    one.node.users.create(LOCAL, "viewer", password=SecretBytes(b"a viewer's password"))
     with pytest.raises((PermissionDeniedError, AuthenticationError)):
         hello(one, {"name": "viewer", "password": "a viewer's password"})
 
