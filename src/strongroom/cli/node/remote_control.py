@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError
-from strongroom.eventlog import events
+from strongroom.eventlog.base import SYSTEM
 
 if TYPE_CHECKING:
     from strongroom.doors.control.remote_server import Asked
@@ -35,13 +35,13 @@ def opened(port: int | None, session: Session, stack: ExitStack) -> str:
 
     node = session.whole_node
     try:
-        certificates.service(node).follow(events.SYSTEM)
+        certificates.service(node).follow(SYSTEM)
     except StrongroomError as error:
         session.note(f"certificates: {error.with_hint}")
     url, address = "", ""
     if port is not None:
         url, address = _open(session, host, port, stack)
-    stack.enter_context(certificates.kept(node, events.SYSTEM, address))
+    stack.enter_context(certificates.kept(node, SYSTEM, address))
     return url
 
 

@@ -13,8 +13,8 @@ from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto import node_certificates
 from strongroom.crypto.node_certificates import NodeName
-from strongroom.eventlog import events
 from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import authorities, shown_certificates
 from strongroom.joining.authorities import PARAMETER, Authorities
 from strongroom.joining.own_certificate import OwnCertificate, Pair
@@ -187,10 +187,10 @@ class CertificateService:
             made = node_certificates.new_authority(installation, ports.clock.now(), life)
             found = Authorities(made) if known is None else known.renewed(made)
         new = node_certificates.fingerprint(found.present.certificate)
-        event = events.key_generated(actor, KIND, new)
+        event = key_events.key_generated(actor, KIND, new)
         if known is not None:
             old = node_certificates.fingerprint(known.present.certificate)
-            event = events.authority_renewed(actor, old=old, new=new)
+            event = node_events.authority_renewed(actor, old=old, new=new)
         # the event comes first: an authority that nobody uses is better than one of which nobody was told
         ports.event_log.append([event])
         self._put(found)
@@ -252,7 +252,7 @@ class CertificateService:
         if found:
             self._ports.event_log.append(
                 [
-                    events.node_certified(
+                    node_events.node_certified(
                         actor,
                         self._ports.node_id,
                         fingerprint=one.fingerprint,
