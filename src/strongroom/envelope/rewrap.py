@@ -149,21 +149,27 @@ class Steps:
     that page is stored, the second step replaces the other slot. A stored page that is not the one returned last was
     changed by somebody else, and is looked at anew. A page is also looked at anew if keys were rotated after the first
     step: its new slot is then under a MEK that may be about to be retired by a process that has not seen it, and the
-    old slot may be the only one that will open.
+    old slot may be the only one that will open. Whether that is so this process may not know, if it was cut off; so
+    somebody else is asked as well when the first step is stored, which a retirement that begins later sees.
 
     Args:
         keys: Opens and seals slots.
         placement: The site and item to which the file must belong; None trusts the header's placement, and keeps it.
         check: Called with the header that is found, before any change; may raise.
+        may_end: Called with the MEK of the new slot before the second step; may raise, and then the old slot stays.
 
     Attributes:
         mek_id: The MEK of the newest slot in the page that was returned last.
     """
 
     def __init__(
-        self, keys: EnvelopeKeys, placement: Placement | None, check: Callable[[Header], None]
+        self,
+        keys: EnvelopeKeys,
+        placement: Placement | None,
+        check: Callable[[Header], None],
+        may_end: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._keys, self._placement, self._check = keys, placement, check
+        self._keys, self._placement, self._check, self._may_end = keys, placement, check, may_end
         self._copy, self._given = PageCopy(b""), b""
         self._left: list[Callable[[], None]] = []
         self.mek_id = ""
@@ -182,8 +188,12 @@ class Steps:
         self._copy = PageCopy(page)
         self._work = work = Rewrap(self._copy, self._keys, self._placement)
         self._check(work.header)
-        self._left = [work.write_first, work.check_and_write_second] if work.is_needed else []
+        self._left = [work.write_first, self._end] if work.is_needed else []
         self.mek_id = work.before
+
+    def _end(self) -> None:
+        self._may_end(self._work.after)
+        self._work.check_and_write_second()
 
 
 #: Called with files that open by both slots; returns for each None, or the error with which it shall stay as it was.

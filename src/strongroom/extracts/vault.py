@@ -43,6 +43,8 @@ class ExtractVault:
         intent: Called with each new envelope (storage key, file id, MEK; sizes 0), and with the plain file of a
             decryption, before any byte is written, so that the caller can write an intent: the MEK will not be retired,
             and the file of a killed process will be found.
+        check_usable: Called with the MEK of a rewrap before the slot of the MEK before goes; raises if the new one is
+            being retired, and then the file keeps both slots.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class ExtractVault:
         *,
         threads: int | None = None,
         intent: Intent | None = None,
+        check_usable: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._files, self._keys, self._intent = files, keys, intent
+        self._check_usable = check_usable
         self._threads = threads or default_threads()
 
     def create(
@@ -127,12 +131,13 @@ class ExtractVault:
         Raises:
             IntegrityError: No slot opens, or the file belongs to another item, or is not the file that the row
                 describes.
+            StateError: The active MEK is being retired, which this process does not know yet.
         """
         if not stored.encrypted:
             raise StateError(f"{stored.storage_key} is not encrypted")
 
         check = partial(_check_file_id, stored=stored)
-        steps = Steps(self._keys, placement, check)
+        steps = Steps(self._keys, placement, check, self._check_usable)
         self._files.swap_header(stored.storage_key, steps)
         # the MEK that was written, and not the active one: keys may have been rotated since
         return replace(stored, mek_id=steps.mek_id)

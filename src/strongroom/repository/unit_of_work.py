@@ -189,6 +189,16 @@ class Repository:
         with self._begin(read_only=True) as connection:
             yield Transaction(connection, self._owner)
 
+    def check_usable(self, mek_id: str) -> None:
+        """Refuse a MEK that is being retired as of now, for what is written elsewhere than in rows.
+
+        Raises:
+            StateError: Nothing new may be written under the MEK.
+            StorageError: The database is damaged or missing.
+        """
+        with self.reading() as tx:
+            tx.meks.check_usable(mek_id)
+
     def state(self) -> Hashable:
         """A value that is another one as soon as anybody has committed anything, here or on another node.
 

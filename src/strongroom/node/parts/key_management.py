@@ -27,10 +27,15 @@ class KeyManagementPart(ContentPart):
     @cached_property
     def meks(self) -> "MeksService":
         """The MEKs: rotation, usage, retirement."""
+        from strongroom.services.keys.mek_end import MekEnd
         from strongroom.services.keys.meks import MeksService
 
         return MeksService(
-            self.kms_store, self._count_use, self._count_outside, self._nodes_with_files
+            self.kms_store,
+            self._count_use,
+            self._count_outside,
+            self._nodes_with_files,
+            MekEnd(self.repository),
         )
 
     @cached_property

@@ -62,9 +62,18 @@ class MekGuards:
     def check_usable(self, mek_id: str) -> None:
         """Refuse a MEK that is being retired; whoever retires it waits for the end of this transaction.
 
+        Called in the transaction in which a row names the MEK of what is new. A node that was cut off from the
+        coordination service takes a MEK for active that others have rotated away and retired since; the row would name
+        a key that nobody has.
+
+        Args:
+            mek_id: The MEK; empty if what is new is under none.
+
         Raises:
             StateError: Nothing new may be written under the MEK.
         """
+        if not mek_id:
+            return
         hold(self._connection, of_mek(mek_id), shared=True)
         if self.state(mek_id) is not MekState.USABLE:
             raise StateError(

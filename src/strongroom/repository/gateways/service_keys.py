@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select
 
 from strongroom.repository import tables
 from strongroom.repository.gateways.base import TableGateway
+from strongroom.repository.gateways.guards import MekGuards
 from strongroom.repository.service_rows import (
     ServiceKeyRow,
     ServiceKeyVersionRow,
@@ -15,6 +16,7 @@ from strongroom.repository.service_rows import (
     ServiceSecretRow,
     ServiceValueRow,
 )
+from strongroom.system.compat import override
 
 _KEY = tables.service_keys.c
 _VERSION = tables.service_key_versions.c
@@ -65,6 +67,12 @@ class _VersionsTable(TableGateway[ServiceKeyVersionRow]):
     row_type = ServiceKeyVersionRow
     noun = "version of a service key"
     key = "key_id"
+
+    @override
+    def insert(self, row: ServiceKeyVersionRow) -> ServiceKeyVersionRow:
+        """Insert a version; refused if the MEK that seals it is being retired."""
+        MekGuards(self._connection).check_usable(row.mek_id)
+        return super().insert(row)
 
     def find_version(self, key_id: str, version: int) -> ServiceKeyVersionRow | None:
         """A version of a key."""
@@ -126,6 +134,12 @@ class _ValuesTable(TableGateway[ServiceValueRow]):
     noun = "version of a secret"
     key = "path"
 
+    @override
+    def insert(self, row: ServiceValueRow) -> ServiceValueRow:
+        """Insert a version; refused if the MEK that seals it is being retired."""
+        MekGuards(self._connection).check_usable(row.mek_id)
+        return super().insert(row)
+
     def find_version(self, mount_id: str, path: str, version: int) -> ServiceValueRow | None:
         """A version of a secret."""
         return self._find(
@@ -138,7 +152,8 @@ class _ValuesTable(TableGateway[ServiceValueRow]):
         return self._all(statement.order_by(_VALUE.version))
 
     def change(self, row: ServiceValueRow, **changes: object) -> None:
-        """Change columns of a version."""
+        """Change columns of a version; refused if the MEK that is to seal it is being retired."""
+        MekGuards(self._connection).check_usable(str(changes.get("mek_id", "")))
         same = (_VALUE.mount_id == row.mount_id) & (_VALUE.path == row.path)
         self._change(same & (_VALUE.version == row.version), changes)
 
@@ -189,6 +204,7 @@ class ServiceMaterial(ServiceKeysTable):
         return _ValuesTable(self._connection)._all(found)  # noqa: SLF001 as above
 
     def change_key(self, row: ServiceKeyVersionRow, mek_id: str, sealed: str) -> None:
-        """Store a version under another MEK."""
+        """Store a version under another MEK, which may not be being retired."""
+        MekGuards(self._connection).check_usable(mek_id)
         same = (_VERSION.key_id == row.key_id) & (_VERSION.version == row.version)
         self.versions._change(same, {"mek_id": mek_id, "sealed": sealed})  # noqa: SLF001 as above

@@ -176,7 +176,7 @@ class PublishingService:
             logins = plan.request.logins
             for credential in as_published(self._assets, plan.content_id, logins, connections):
                 tx.credentials.insert(credential)
-            self._files.arrived(tx, stored.storage_key)
+            self._files.arrived(tx, stored)
             # The event is the last step before the commit: a refused publication leaves none (findings B4), and a
             # visible file always has one.
             self._log_event(plan, stored)

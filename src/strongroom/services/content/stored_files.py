@@ -49,7 +49,7 @@ class StoredFiles:
         """
         self._repository = repository
         self._files = files
-        self._vault = ExtractVault(files, keys)
+        self._vault = ExtractVault(files, keys, check_usable=repository.check_usable)
         self._keys = keys
         self._clock = clock
         self._other_nodes = other_nodes
@@ -168,18 +168,20 @@ class StoredFiles:
         with self._doubts_lock:
             self._doubts.discard(storage_key)
 
-    def arrived(self, tx: Transaction, storage_key: str) -> None:
+    def arrived(self, tx: Transaction, stored: StoredFile) -> None:
         """Delete the intent of a new file, in the transaction that gives the file a row (format/repository.md 3).
 
         Raises:
             StateError: The intent is not this process's any more: other nodes took that for dead, and remove the file.
+                Or the MEK of the file is being retired, which this process does not know yet.
         """
-        if not tx.intents.is_own(storage_key):
+        tx.meks.check_usable(stored.mek_id)
+        if not tx.intents.is_own(stored.storage_key):
             raise StateError(
                 "this node was taken for a dead one meanwhile, and the file was removed",
                 hint="send it again",
             )
-        tx.intents.delete(storage_key)
+        tx.intents.delete(stored.storage_key)
 
     def discard_later(self, tx: Transaction, storage_key: str) -> None:
         """Write an intent to delete a file, in the transaction that removes its row."""
@@ -230,6 +232,7 @@ class StoredFiles:
 
     def _announce(self, planned: StoredFile) -> None:
         with self._repository.transaction(ROWS) as tx:
+            tx.meks.check_usable(planned.mek_id)
             tx.intents.insert(
                 IntentRow(
                     planned.storage_key, planned.file_id, planned.mek_id, PUBLISH, self._now()

@@ -145,7 +145,7 @@ class UploadsService:
                 ),
                 format_utc(self._clock.now()),
             )
-            self._files.arrived(tx, part.storage_key)
+            self._files.arrived(tx, part)
             return tx.uploads.get(upload.id)
 
     def _remove(self, upload: UploadRow) -> None:

@@ -30,8 +30,9 @@ class JobJournal:
         self._dropped: list[str] = []
 
     def announce(self, planned: StoredFile) -> None:
-        """Write the intent of a file that is about to be written."""
+        """Write the intent of a file that is about to be written; refused if its MEK is being retired."""
         with self._repository.transaction(ROWS) as tx:
+            tx.meks.check_usable(planned.mek_id)
             tx.intents.insert(self._intent(planned))
 
     def may_switch(self, tx: Transaction, *, old: StoredFile, new: StoredFile) -> bool:

@@ -171,7 +171,10 @@ class ItemWork:
             planned.append(new.storage_key)
             self._journal.announce(new)
 
-        vault = ExtractVault(self._ports.files, self._ports.keys, intent=announce)
+        check = self._ports.repository.check_usable
+        vault = ExtractVault(
+            self._ports.files, self._ports.keys, intent=announce, check_usable=check
+        )
         place = Placement(row.site_id, row.id)
         try:
             new = _applied(vault, action, stored_file(row), place, throttle)
@@ -193,6 +196,7 @@ class ItemWork:
                 return False
             if not self._journal.may_switch(tx, old=stored_file(row), new=new):
                 return False
+            tx.meks.check_usable(new.mek_id)
             if not tx.contents.switch_file(row.id, row.storage_key, new, state):
                 return False
             self._journal.switched(tx, old=stored_file(row), new=new)

@@ -19,6 +19,7 @@ from strongroom.kms.next_store import NextStore
 from strongroom.kms.states import MekState
 from strongroom.services.keys.history import ANY, Outside
 from strongroom.services.keys.keeper import Present, StoreKeeper
+from strongroom.services.keys.mek_end import MekEnd
 from strongroom.services.keys.mek_use import CountUse, MekUse
 from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.system.plural import counted, sized
@@ -67,11 +68,22 @@ class MeksService:
         count_use: CountUse,
         count_outside: CountOutside,
         other_nodes: Callable[[], tuple[str, ...]] = tuple,
+        end: MekEnd | None = None,
     ) -> None:
+        """Take the keys, and what is known of their use.
+
+        Args:
+            keeper: The KMS store.
+            count_use: Counts what the MEKs seal, in files and rows.
+            count_outside: Counts what the event log knows to be sealed outside of both.
+            other_nodes: Returns nodes on whose disks there may be extracts that this one cannot look at.
+            end: Has the repository refuse what is about to be written under a MEK that goes; None if there is none.
+        """
         self._keeper = keeper
         self._count_use = count_use
         self._count_outside = count_outside
         self._other_nodes = other_nodes
+        self._end = end
 
     def rotate(self, actor: str, drop: Collection[str] = ()) -> NextStore:
         """New RMK, new active MEK; the MEKs before it only decrypt (K-11, Q-19).
@@ -123,10 +135,16 @@ class MeksService:
         def build(present: Present) -> NextStore:
             # the use is counted under the lock of keys, and on the store that is being replaced
             smaller = next_store.without_mek(present.opened, mek_id, self._keeper.clock.now())
+            # A node that does not know of the rotation yet may be writing under the key. It is waited for, and counted
+            # below; after that it is refused. The mark stays if the count refuses: the key encrypts nothing new anyway.
+            if self._end is not None:
+                self._end.begin(mek_id, smaller.store.epoch)
             self._check_unused(mek_id, gives_up)
             return smaller
 
-        self._keeper.commit(build, lambda _, __: [key_events.mek_retired(actor, mek_id)])
+        done = self._keeper.commit(build, lambda _, __: [key_events.mek_retired(actor, mek_id)])
+        if self._end is not None:
+            self._end.finish(mek_id, done.store.epoch)
 
     def schedule(self, mek_id: str, days: int, actor: str) -> str:
         """Let a decrypt-only MEK open nothing for some days, after which it may be retired; returns that time (findings D5).
