@@ -20,7 +20,6 @@ from keyring.util import platform_
 from strongroom.client.vault_service import AppRole, Identity, Token, VaultService
 from strongroom.errors import AuthenticationError, NotFoundError, StrongroomError, UsageError
 from strongroom.system import disk
-from strongroom.system.compat import override
 
 FILE = "strongroom.json"
 OPTIONS = ("url", "token_file", "role_id", "secret_id_file", "ca_file", "path")
@@ -65,7 +64,6 @@ class StrongroomKeyring(KeyringBackend):  # type: ignore[misc]  # as pyarrow: a 
             raise RuntimeError(f"{_place()} names no url of a node")
         return _PRIORITY
 
-    @override
     def get_password(self, service: str, username: str | None) -> str | None:
         """The password of a user for a service; None if there is none.
 
@@ -83,7 +81,6 @@ class StrongroomKeyring(KeyringBackend):  # type: ignore[misc]  # as pyarrow: a 
         found = data.get("password")
         return found if isinstance(found, str) else None
 
-    @override
     def set_password(self, service: str, username: str, password: str) -> None:
         """Keep a password.
 
@@ -95,7 +92,6 @@ class StrongroomKeyring(KeyringBackend):  # type: ignore[misc]  # as pyarrow: a 
         with _translated(errors.PasswordSetError), self._asked() as node:
             node.write_secret(self._path(service, username), data)
 
-    @override
     def delete_password(self, service: str, username: str) -> None:
         """Remove a password, with all its versions.
 
@@ -108,7 +104,6 @@ class StrongroomKeyring(KeyringBackend):  # type: ignore[misc]  # as pyarrow: a 
             node.read_secret(path)
             node.remove_secret(path)
 
-    @override
     def get_credential(self, service: str, username: str | None) -> credentials.Credential | None:
         """A user's name and password; of any user of the service, the first by name, if none is named.
 

@@ -15,7 +15,6 @@ from pyarrow.parquet import encryption as pe
 from strongroom.client.vault_service import AppRole, Identity, Token, VaultService
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, StrongroomError, UsageError
-from strongroom.system.compat import override
 
 OPTIONS = frozenset(
     {"url", "ca_file", "token_file", "role_id", "secret_id_file", "role_mount", "mount"}
@@ -58,7 +57,6 @@ class StrongroomKmsClient(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no
             timeout_s=_seconds(options.get("timeout_s", "30")),
         )
 
-    @override
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> str:
         """A data key wrapped by the latest version of a master key, as `vault:v1:…`.
 
@@ -73,7 +71,6 @@ class StrongroomKmsClient(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no
         with _told():
             return self._service.encrypt(master_key_identifier, key, mount=self._mount)
 
-    @override
     def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
         """A data key that was wrapped by any version of a master key.
 
