@@ -44,7 +44,7 @@ _VALUES: Final = {
 
 
 class _Line(NamedTuple):
-    """What is asked of the node.
+    """A command line for the node.
 
     Attributes:
         words: The words behind `tsm`.
@@ -157,11 +157,12 @@ def _context(
         return remote_tls.trusting_context(text)
     if _given(parsed, "trust"):
         return remote_tls.trusting_context(_shown(endpoint, kept, session))
-    if kept.exists():
-        return remote_tls.trusting_context(kept.read_text("ascii"))
+    found = _kept_text(kept)
+    if found:
+        return remote_tls.trusting_context(found)
     raise AuthenticationError(
         f"nothing says whose certificate is believed at {endpoint.text}",
-        hint=f"give the authority's certificate by --controller-ca FILE ('strongroom cluster certificates --pem' on a"
+        hint=f"give the authority's certificate by --controller-ca FILE ('strongroom cluster list-certificates --pem' on a"
         f" node), or {_FLAG} to believe what the node shows now, and from then on",
     )
 
@@ -175,16 +176,23 @@ def _shown(endpoint: "Endpoint", kept: Path, session: Session) -> str:
 
     text = Called("the node", endpoint, remote_tls.trusting_context(None)).authority()
     found = node_certificates.from_pem(text.encode())
-    is_known = kept.exists() and kept.read_text("ascii") == text
-    if not is_known:
+    if _kept_text(kept) != text:
         words = ":".join(_pairs(node_certificates.fingerprint(found[0])))
         session.note(
             f"the authority of {endpoint.text} is believed from now on; compare SHA-256 with"
-            f" 'strongroom cluster certificates' on a node: {words}"
+            f" 'strongroom cluster list-certificates' on a node: {words}"
         )
         durable.make_folder(kept.parent)
         durable.write_file(kept, text.encode())
     return text
+
+
+def _kept_text(kept: Path) -> str:
+    """The authority that was believed before; empty if there was no look as yet."""
+    from strongroom.cli.named_files import small_files
+
+    name = str(kept)
+    return small_files.read_lines(name, "the authority").decode("ascii") if kept.exists() else ""
 
 
 def _pairs(text: str) -> list[str]:

@@ -41,7 +41,7 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("strongroom backup verify", "nightly --drill --identity backup.key", "backup-and-restore"),
         ("strongroom decrypt", "flights.sealed flights.hyper", "encrypt-files"),
         ("strongroom encrypt", "flights.hyper flights.sealed", "encrypt-files"),
-        ("strongroom cluster certificates", "--pem", "cluster"),
+        ("strongroom cluster list-certificates", "--pem", "cluster"),
         ("strongroom cluster check", "", "cluster"),
         (
             "strongroom cluster enable",

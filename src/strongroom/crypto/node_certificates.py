@@ -61,14 +61,14 @@ class Described(NamedTuple):
     Attributes:
         begins: The begin of its validity.
         ends: The end of its validity.
-        pin: SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal.
+        key_digest: SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal.
         fingerprint: SHA-256 of the certificate, hexadecimal.
         name: The node whose certificate it is; None if it is none of a node.
     """
 
     begins: datetime
     ends: datetime
-    pin: str
+    key_digest: str
     fingerprint: str
     name: NodeName | None
 
@@ -77,7 +77,7 @@ class Described(NamedTuple):
         return now >= self.begins + (self.ends - self.begins) * 2 / 3 or now < self.begins
 
     def holds(self, now: datetime) -> bool:
-        """Whether it is valid at a time."""
+        """Whether the certificate is valid at a time."""
         return self.begins <= now <= self.ends
 
 
@@ -166,7 +166,7 @@ class Issuing(NamedTuple):
 
 
 def describe(certificate: bytes) -> Described:
-    """What a certificate says of itself.
+    """The content of a certificate.
 
     Raises:
         FormatError: The bytes are no certificate.

@@ -39,7 +39,7 @@ class Purpose(StrEnum):
     ACKNOWLEDGEMENT = "acknowledgement"
     KEY_BUNDLE = "key-bundle"
     LOG_HEADS = "log-heads"
-    CERTIFICATES = "certificates"
+    CERTIFICATES = "shown-certificates"
 
 
 class Origin(NamedTuple):

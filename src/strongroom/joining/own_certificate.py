@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
     @property
     def described(self) -> Described:
-        """What the certificate says.
+        """The content of the certificate.
 
         Raises:
             FormatError: The bytes are no certificate.
@@ -48,14 +48,14 @@ class OwnCertificate(NamedTuple):
         present: The certificate that the node shows; None before its first one.
         coming: The one that it shows next, as soon as the others know of it; None but during a renewal.
         authorities: Certificates of the authorities that it believes, the present one first.
-        sealed: The authorities with their key, as an `ENC(...)` of the configuration.
+        sealed_authority: The authorities with their key, as an `ENC(...)` of the configuration.
     """
 
     name: NodeName
     present: Pair | None = None
     coming: Pair | None = None
     authorities: tuple[bytes, ...] = ()
-    sealed: str = ""
+    sealed_authority: str = ""
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -74,7 +74,7 @@ class OwnCertificate(NamedTuple):
                     "present": _members(self.present),
                     "coming": _members(self.coming),
                     "authorities": [to_base64(one) for one in self.authorities],
-                    "sealed": self.sealed,
+                    "sealed": self.sealed_authority,
                 }
             )
         )

@@ -24,7 +24,7 @@ class ShownCertificates(NamedTuple):
 
     Attributes:
         node_id: The node.
-        certificates: One or two certificates in DER, the newest first.
+        certificates: A certificate or two in DER, the newest first.
         address: `host:port` of its control service; empty if it has none.
         at: The time, as documents have it.
     """
@@ -35,13 +35,13 @@ class ShownCertificates(NamedTuple):
     at: str
 
     @property
-    def pins(self) -> frozenset[str]:
+    def key_digests(self) -> frozenset[str]:
         """SHA-256 of each public key.
 
         Raises:
             FormatError: The bytes are no certificate.
         """
-        return frozenset(node_certificates.describe(one).pin for one in self.certificates)
+        return frozenset(node_certificates.describe(one).key_digest for one in self.certificates)
 
     def says_the_same(self, other: "ShownCertificates | None") -> bool:
         """Whether another entry says the same, at whatever time."""
@@ -57,7 +57,7 @@ class ShownCertificates(NamedTuple):
         return {
             "format": FORMAT,
             "node_id": self.node_id,
-            "certificates": [to_base64(one) for one in self.certificates],
+            "shown": [to_base64(one) for one in self.certificates],
             "address": self.address,
             "at": self.at,
         }
@@ -78,10 +78,10 @@ def parse(data: bytes, installation_id: str, node_id: str, public: bytes) -> Sho
     """
     fields = _KIND.loads(data)
     fields.check_version("format", FORMAT)
-    fields.check_names(("format", "node_id", "certificates", "address", "at", "signature"))
+    fields.check_names(("format", "node_id", "shown", "address", "at", "signature"))
     found = ShownCertificates(
         check_node_id(fields.text("node_id")),
-        fields.raws("certificates"),
+        fields.raws("shown"),
         fields.text("address"),
         fields.time("at"),
     )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 15.0
 """Seconds between two looks at whether a certificate is due, or the authority is another one."""
-_NAME: Final = "certificates"
+_NAME: Final = "renewal of certificates"
 
 
 def service(node: Node, lives: Lives | None = None) -> CertificateService:
@@ -76,7 +76,7 @@ def kept(node: Node, actor: str, address: str) -> Iterator[None]:
     Args:
         node: The node.
         actor: The process, for the events.
-        address: Where its control service answers; empty if it has none.
+        address: The place of its control service; empty if it has none.
     """
     ours = service(node)
     duty = Duty(_NAME, EVERY_S, lambda: ours.follow(actor, address))
@@ -102,20 +102,20 @@ def renew_offline(node: Node, report: Callable[[str], None]) -> "OwnCertificate"
         KeystoreError: The keystore of this node does not open the authority.
     """
     own = own_certificate.find(node.paths)
-    if own is None or not own.sealed:
+    if own is None or not own.sealed_authority:
         raise StateError(
             f"{node.paths.certificate} has no authority: this node never had a certificate",
             hint="start the node with ZooKeeper: it gets one by itself",
         )
     installation, open_key = own.name.installation_id, node.authority.open_local
-    key_id = committed.key_id_of(own.sealed)
+    key_id = committed.key_id_of(own.sealed_authority)
     key = ValueKey(installation, key_id, open_key(key_id))
-    known = authorities.parse(SecretBytes(key.open(authorities.PARAMETER, own.sealed)))
+    known = authorities.parse(SecretBytes(key.open(authorities.PARAMETER, own.sealed_authority)))
     now = node.clock.now()
     if not node_certificates.describe(known.present.certificate).holds(now):
         known = known.renewed(node_certificates.new_authority(installation, now))
         sealed = key.seal(authorities.PARAMETER, known.serialize().reveal())
-        own = own._replace(authorities=known.certificates, sealed=sealed)
+        own = own._replace(authorities=known.certificates, sealed_authority=sealed)
         report(f"new authority: {node_certificates.fingerprint(known.present.certificate)}")
     signing = node_certificates.Issuing(known.present, now)
     made = new_pair(signing, own.name, _own_names())

@@ -70,7 +70,7 @@ def test_nodes_call_each_other_and_a_removed_one_is_refused_at_once(
         said = run("strongroom", cluster_home, "cluster", "check")
         assert said.code == 0, said.err
         assert f"OK     node2 {two.endpoint.text}, control service: TLS 1.3" in said.out
-        said = run("strongroom", cluster_home, "cluster", "certificates")
+        said = run("strongroom", cluster_home, "cluster", "list-certificates")
         assert said.out.count("Authority: ") == 1
         assert f"node2: valid until {format_utc(NOW + timedelta(days=90))[:10]}" in said.out
         links, right = certificates.links(one.node), called(one, "node2")

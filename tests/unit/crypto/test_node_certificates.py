@@ -34,7 +34,7 @@ def test_a_certificate_names_its_node_and_holds_for_90_days() -> None:
     assert found.begins == NOW - BACKDATE
     assert found.ends == NOW + timedelta(days=90)
     assert NAME.uri == f"strongroom://{NAME.installation_id}/node2"
-    assert len(found.pin) == len(found.fingerprint) == 64
+    assert len(found.key_digest) == len(found.fingerprint) == 64
     assert found.fingerprint == node_certificates.fingerprint(CERTIFICATE)
 
 

@@ -99,7 +99,7 @@ def read(data: bytes, node_id: str = "node2") -> ShownCertificates:
 def test_the_words_of_a_node_are_read_back() -> None:
     data = SHOWN.signed(NAME.installation_id, KEYS.signing)
     assert read(data) == SHOWN
-    assert SHOWN.pins == {PAIR.described.pin}
+    assert SHOWN.key_digests == {PAIR.described.key_digest}
     assert SHOWN._replace(at="2026-12-01T12:00:00Z").says_the_same(SHOWN)
     assert not SHOWN.says_the_same(None)
     assert not SHOWN.says_the_same(SHOWN._replace(address=""))

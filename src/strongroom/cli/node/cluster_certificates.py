@@ -1,4 +1,4 @@
-"""`strongroom cluster certificates`, `renew`, and the links between nodes in `check`."""
+"""`strongroom cluster list-certificates`, `renew`, and the links between nodes in `check`."""
 
 import argparse
 from datetime import timedelta
@@ -22,7 +22,7 @@ _ANSWER_S: Final = 10.0
 def add_verbs(verbs: Any) -> None:
     """Add the commands to the parser of `cluster`."""
     showing = verbs.add_parser(
-        "certificates", help="the certificates that the nodes show, and their authority"
+        "list-certificates", help="the certificates that the nodes show, and their authority"
     )
     showing.add_argument("--json", action="store_true", help="print them as JSON")
     showing.add_argument(
@@ -141,7 +141,7 @@ def links(session: Session) -> "Iterator[Finding]":
     try:
         shown = certificates.service(node).shown()
     except StrongroomError as error:
-        yield bad("nodes", "certificates", error.message, error.hint)
+        yield bad("nodes", "what they show", error.message, error.hint)
         return
     for one in shown.values():
         if one.node_id != node.paths.node_id and one.address:

@@ -121,7 +121,7 @@ class _Note:
 
 
 class _Doors(NamedTuple):
-    """What is open besides the web service, for the lines that say so.
+    """The doors besides that of the web service, for the lines that name them.
 
     Attributes:
         note: The contents of `serve.json`.

@@ -11,7 +11,7 @@ Say = Callable[[Mapping[str, str]], None]
 
 
 class Far(NamedTuple):
-    """Whoever is elsewhere.
+    """The administrator on another machine.
 
     Attributes:
         actor: The administrator, for the events.

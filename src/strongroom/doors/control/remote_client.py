@@ -33,7 +33,7 @@ class Called:
 
     Attributes:
         who: The node, in words for messages.
-        endpoint: Where it answers.
+        endpoint: The place of its control service.
         context: The TLS context.
         check: Judges the certificate that it shows, DER, before anything is sent.
     """
@@ -60,7 +60,7 @@ class Called:
         Raises:
             StrongroomError: The error that the node answered with.
             LinkError: The node cannot be reached, or gave no answer in time.
-            PermissionDeniedError: One of both certificates is not accepted.
+            PermissionDeniedError: Either certificate is not accepted.
         """
         body = json.dumps(request).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}

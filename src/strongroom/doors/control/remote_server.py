@@ -57,9 +57,9 @@ class Asked(NamedTuple):
 
     Attributes:
         words: The words behind `tsm`.
-        actor: Who asks.
+        actor: The administrator, as events name him.
         value: A value that was read on the other machine; None if there is none.
-        asks: Whether somebody is there who can answer a question.
+        asks: Whether a person is there to answer a question.
         say: Tells one message of `out`, `exact`, `note` and the like.
     """
 
@@ -72,7 +72,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class RemotePorts:
-    """What the control service stands on.
+    """The ports of the control service.
 
     Attributes:
         services: The services behind the verbs.
@@ -94,7 +94,7 @@ def serving(ports: RemotePorts, host: str, port: int) -> Iterator[hosts.Endpoint
     """Answer calls from threads until the end of the block; gives the place at which connections are accepted.
 
     Args:
-        ports: What the service stands on.
+        ports: The ports of the service.
         host: An address.
         port: 0 picks a free one.
 
@@ -145,7 +145,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     @override
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether one more connection of this address is taken; else it is closed without a word."""
+        """Whether another connection of this address is taken; else it is closed without a word."""
         del request
         peer = str(client_address[0])
         with self._lock:
@@ -230,7 +230,7 @@ def _bounded(connection: socket.socket, limit_s: float) -> Iterator[None]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One call. Names and order of the methods are those of the library."""
+    """A call of the control service. Names and order of the methods are those of the library."""
 
     protocol_version = "HTTP/1.1"
     server_version = "strongroom"
@@ -340,10 +340,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _caller(self, request: Mapping[str, Any]) -> tuple[str, bool]:
-        """Who calls, and whether it is another node.
+        """The caller, and whether another node calls.
 
         Raises:
-            AuthenticationError: Nobody signs in, or name, password or token is wrong.
+            AuthenticationError: No person signs in, or name, password or token is wrong.
             PermissionDeniedError: The certificate is no active node's, or the person administrates nothing.
         """
         ports, peer = self._ports, str(self.client_address[0])

@@ -10,7 +10,7 @@ from strongroom.system import disk, durable
 
 _CLOCKS: Final = (
     "compare the clocks of both machines ('strongroom cluster check'),"
-    " then look at the certificate: 'strongroom cluster certificates'"
+    " then look at the certificate: 'strongroom cluster list-certificates'"
 )
 _RENEW: Final = (
     "start that node with its services, which renews it;"
@@ -95,12 +95,12 @@ def refused_caller(error: Exception) -> str:
 
 
 def problem(error: OSError, who: str, address: str) -> StrongroomError:
-    """What went wrong with a call, in a sentence that names the node and the cause.
+    """The failure of a call, in a sentence that names the node and the cause.
 
     Args:
         error: The error of the socket or of the TLS library.
         who: The node, or `the node`.
-        address: Where it was called.
+        address: The place that was called.
     """
     place = f"{who} at {address}"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -8,12 +8,12 @@ from strongroom.services.directory.sign_in import AuthService
 
 
 class GivenName(NamedTuple):
-    """What a person says of himself.
+    """The words by which a person signs in.
 
     Attributes:
         name: The name of the user, or of the token.
         secret: The password, or the token's secret.
-        is_token: Whether it is a personal access token.
+        is_token: Whether the name is that of a personal access token.
         peer: The address of his machine.
     """
 

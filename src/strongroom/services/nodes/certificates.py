@@ -13,6 +13,7 @@ from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto import node_certificates
 from strongroom.crypto.node_certificates import NodeName
+from strongroom.errors import StrongroomError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import authorities, shown_certificates
@@ -35,8 +36,8 @@ class Lives(NamedTuple):
     """How long certificates are valid.
 
     Attributes:
-        authority: That of the authority.
-        node: Those of nodes.
+        authority: The life of the authority.
+        node: The life of certificates of nodes.
         spread: The age from which on a new authority is used.
     """
 
@@ -131,7 +132,7 @@ class CertificateService:
         return True
 
     def shown(self) -> dict[str, ShownCertificates]:
-        """What each node that is one of the installation shows.
+        """The certificates that each node of the installation shows.
 
         Raises:
             FormatError: An entry is damaged.
@@ -158,7 +159,7 @@ class CertificateService:
         own, known = ports.read(), self.find_authorities()
         if own is None or own.present is None or own.coming is not None or known is None:
             return True
-        is_stale = own.sealed != ports.configuration.document().values[PARAMETER]
+        is_stale = own.sealed_authority != ports.configuration.document().values[PARAMETER]
         if is_stale or known.is_due(ports.clock.now()) or self._is_due(own.present, known):
             return True
         said, before = self._entry(own, address)
@@ -198,9 +199,13 @@ class CertificateService:
 
     def _made_offline(self, known: Authorities, own: OwnCertificate | None) -> Authorities | None:
         """The authority that this node made after the present one while the configuration could not be reached."""
-        if own is None or not own.sealed:
+        if own is None or not own.sealed_authority:
             return None
-        secret = self._ports.configuration.open_text(PARAMETER, own.sealed)
+        try:
+            secret = self._ports.configuration.open_text(PARAMETER, own.sealed_authority)
+        except StrongroomError:
+            # sealed under a key that a regeneration has ended since: what was made before it does not count
+            return None
         found = authorities.parse(secret)
         is_next = found.former[:1] == (known.present.certificate,)
         return found if is_next and not found.is_due(self._ports.clock.now()) else None
@@ -216,7 +221,7 @@ class CertificateService:
         if own is None or own.name != name:
             own = OwnCertificate(name)
         sealed = self._ports.configuration.document().values[PARAMETER]
-        return own._replace(authorities=known.certificates, sealed=sealed)
+        return own._replace(authorities=known.certificates, sealed_authority=sealed)
 
     def _with_coming(
         self, own: OwnCertificate, known: Authorities, *, renew: bool
@@ -265,7 +270,7 @@ class CertificateService:
     def _entry(
         self, own: OwnCertificate, address: str | None
     ) -> tuple[ShownCertificates | None, ShownCertificates | None]:
-        """What this node should say, and what its entry says; None on a single node."""
+        """The entry that this node should have, and the entry that it has; None on a single node."""
         ports = self._ports
         keys = ports.keys()
         if keys is None:

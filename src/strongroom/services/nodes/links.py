@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection between nodes: a certificate counts if its node named it, and is active now.
+"""Judges the other end of a connection between nodes: a certificate counts if its node named it, and is active now.
 
 Looked up at each call: a node that was removed a moment ago is refused, whatever its certificate says. Every node has
 the key of the authority, and a removed one had it, so the authority's signature alone proves nothing
@@ -81,7 +81,7 @@ class LinkService:
             certificate: The certificate in DER, whose signature and times the TLS library has checked.
 
         Raises:
-            PermissionDeniedError: It is no node's, or not one's that is active.
+            PermissionDeniedError: The certificate is no node's, or its node is not active.
         """
         name = node_certificates.describe(certificate).name
         if name is None or name.installation_id != self._ports.installation_id():
@@ -96,7 +96,7 @@ class LinkService:
         """Refuse a certificate that is not the one of a node that is active now.
 
         Raises:
-            PermissionDeniedError: It is another node's, or the node did not name it, or is not active.
+            PermissionDeniedError: The certificate is another node's, or the node did not name it, or is not active.
         """
         described = node_certificates.describe(certificate)
         found = described.name.node_id if described.name else "nobody"
@@ -115,7 +115,7 @@ class LinkService:
                 hint="'tsm topology list-nodes -v' shows the nodes and their states",
             )
         shown = self._ports.shown().get(node_id)
-        if shown is None or described.pin not in shown.pins:
+        if shown is None or described.key_digest not in shown.key_digests:
             raise PermissionDeniedError(
                 f"{node_id} did not name the certificate {described.fingerprint[:16]}…, which says that it is its",
                 hint=f"if the machine of {node_id} was renewed without ZooKeeper, start it with ZooKeeper once;"
