@@ -214,6 +214,8 @@ class CertificateService:
         configuration = self._ports.configuration
         sealed = configuration.seal_secret(PARAMETER, found.serialize().reveal())
         configuration.compare_and_put(lambda document: document.with_values({PARAMETER: sealed}))
+        # the files of this node's services hold the secret, too; other nodes write theirs when they hear of it
+        configuration.project()
 
     def _taken_over(self, own: OwnCertificate | None, known: Authorities) -> OwnCertificate:
         """The file with the authorities as they are now."""
