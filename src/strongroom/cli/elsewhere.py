@@ -8,7 +8,6 @@ import argparse
 import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from strongroom.cli import tsm_habits
 from strongroom.cli.terminal import streams
@@ -118,6 +117,8 @@ def _asked(called: "Called", line: _Line, who: "Mapping[str, str]") -> object:
 
 
 def _endpoint(text: str) -> "Endpoint":
+    from urllib.parse import urlsplit
+
     from strongroom.system import hosts
 
     parts, found = urlsplit(""), None
