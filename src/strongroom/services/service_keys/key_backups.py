@@ -16,7 +16,7 @@ from strongroom.service_keys import key_backup
 from strongroom.service_keys.key_backup import Kept, KeyBackup
 from strongroom.service_keys.model import KeyKind, check_name, check_usable
 from strongroom.services.service_keys.by import By
-from strongroom.services.service_keys.keys import KeyAt, find, is_gone, public_of, versions_of
+from strongroom.services.service_keys.keys import KeyAt, destroy_due, find, public_of, versions_of
 from strongroom.services.service_keys.material import Material
 
 _SYMMETRIC_BYTES = 32
@@ -89,6 +89,7 @@ class KeyBackups:
         made = {version: _public(backup, kept) for version, kept in backup.versions.items()}
         at = KeyAt(mount, check_name(name or backup.name))
         with self._repository.transaction() as tx:
+            destroy_due(tx, by, self._now())
             self._make_way(tx, at, backup, force=force)
             is_copy = tx.service_keys.find(backup.id) is not None
             row = tx.service_keys.insert(self._row(at, backup, new_id() if is_copy else backup.id))
@@ -108,16 +109,15 @@ class KeyBackups:
         found = tx.service_keys.find_by_name(at.mount.id, at.name)
         if found is None:
             return
-        if not is_gone(found, self._now()):
-            if not force:
-                raise ConflictError(f'key "{at.name}" already exists')
-            check_usable(at.name, found.state)
-            is_whole = found.id == backup.id and found.latest <= backup.numbers.latest
-            if not is_whole and not found.deletion_allowed:
-                raise ConflictError(
-                    f'key "{at.name}" already exists, has versions that the backup has not,'
-                    " and its deletion is not allowed"
-                )
+        if not force:
+            raise ConflictError(f'key "{at.name}" already exists')
+        check_usable(at.name, found.state)
+        is_whole = found.id == backup.id and found.latest <= backup.numbers.latest
+        if not is_whole and not found.deletion_allowed:
+            raise ConflictError(
+                f'key "{at.name}" already exists, has versions that the backup has not,'
+                " and its deletion is not allowed"
+            )
         tx.service_keys.delete(found.id)
 
     def _row(self, at: KeyAt, backup: KeyBackup, key_id: str) -> ServiceKeyRow:

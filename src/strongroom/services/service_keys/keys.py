@@ -98,7 +98,7 @@ class ServiceKeysService:
         check_name(at.name)
         now = self._now()
         with self._repository.transaction() as tx:
-            self._remove_due(tx, by)
+            destroy_due(tx, by, now)
             found = tx.service_keys.find_by_name(at.mount.id, at.name)
             if found is not None:
                 if not may_exist:
@@ -287,7 +287,7 @@ class ServiceKeysService:
             if not tx.service_keys.due(self._now()):
                 return 0
         with self._repository.transaction() as tx:
-            return self._remove_due(tx, by)
+            return destroy_due(tx, by, self._now())
 
     # ---- under another MEK -----------------------------------------------------------------------
 
@@ -332,23 +332,6 @@ class ServiceKeysService:
     def _changed(self, tx: Transaction, row: ServiceKeyRow, **changes: object) -> ServiceKeyRow:
         return tx.service_keys.update(row.id, updated_at=self._now(), **changes)
 
-    def _remove_due(self, tx: Transaction, by: By) -> int:
-        due = tx.service_keys.due(self._now())
-        for row in due:
-            versions = tx.service_keys.versions.list(row.id)
-            tx.service_keys.delete(row.id)
-            by.record(
-                service_key_events.service_key_destroyed(
-                    by.actor,
-                    row.name,
-                    key_id=row.id,
-                    versions=len(versions),
-                    meks=" ".join(sorted({one.mek_id for one in versions})),
-                    due=row.delete_at or "",
-                )
-            )
-        return len(due)
-
     def _now(self) -> str:
         return format_utc(self._clock.now())
 
@@ -363,6 +346,25 @@ def find(tx: Transaction, at: KeyAt, now: str) -> ServiceKeyRow:
     if row is None or is_gone(row, now):
         raise missing(at.name)
     return row
+
+
+def destroy_due(tx: Transaction, by: By, now: str) -> int:
+    """Remove the rows of keys whose waiting time has ended, each with its certificate; returns how many."""
+    due = tx.service_keys.due(now)
+    for row in due:
+        versions = tx.service_keys.versions.list(row.id)
+        tx.service_keys.delete(row.id)
+        by.record(
+            service_key_events.service_key_destroyed(
+                by.actor,
+                row.name,
+                key_id=row.id,
+                versions=len(versions),
+                meks=" ".join(sorted({one.mek_id for one in versions})),
+                due=row.delete_at or "",
+            )
+        )
+    return len(due)
 
 
 def is_gone(row: ServiceKeyRow, now: str) -> bool:

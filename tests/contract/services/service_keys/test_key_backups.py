@@ -3,10 +3,12 @@
 import base64
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from strongroom.clock import FixedClock
 from strongroom.crypto import service_algorithms as algorithms
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, NotFoundError, StateError, UsageError
@@ -132,6 +134,26 @@ def test_a_key_in_use_is_replaced_only_by_what_has_all_of_it(node: Node) -> None
     assert opened(node, newest) == PLAIN
     node.service_keys.configure(BY, KEY, Settings(deletion_allowed=True))
     assert backups.restore(BY, OWN_TRANSIT, backup, force=True).key.latest == 2
+
+
+def test_a_key_whose_days_are_over_leaves_its_certificate_to_whoever_takes_its_place(
+    node: Node,
+) -> None:
+    """service-keys.md 2.5: a row is never removed in silence."""
+    clock = FixedClock(node.clock.now())
+    node.clock = clock
+    allowed(node)
+    text = encrypted(node)
+    backup = node.service_key_backups.back_up(BY, KEY)
+    node.service_keys.schedule_deletion(BY, KEY, 7)
+    with pytest.raises(StateError):
+        node.service_key_backups.restore(BY, OWN_TRANSIT, backup, force=True)
+    clock.moment += timedelta(days=8)
+    found: list[Event] = []
+    by = By("os:tester", "", found.append, found.append)
+    node.service_key_backups.restore(by, OWN_TRANSIT, backup)
+    assert [event.id for event in found] == ["SERVICE_KEY_DESTROYED", "SERVICE_KEY_CHANGED"]
+    assert opened(node, text) == PLAIN
 
 
 def test_each_is_one_event_without_a_word_of_the_key(node: Node) -> None:
