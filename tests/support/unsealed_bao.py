@@ -1,6 +1,7 @@
 """A real OpenBao that keeps its storage in a folder and unseals itself by a key of the Vault door (`seal "transit"`)."""
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class UnsealedBao:
 
     server: Component
     tool: Program
+    url: str
 
     def initialize(self) -> None:
         """Begin its storage; whoever has the door's key unseals it from now on."""
@@ -53,8 +55,13 @@ class UnsealedBao:
     @property
     def is_sealed(self) -> bool:
         """Whether it says that it is sealed."""
-        said = self.tool.run("status", "-format=json", check=False)
-        return bool(json.loads(said.out)["sealed"])
+        with urllib.request.urlopen(f"{self.url}/v1/sys/seal-status", timeout=10) as answer:
+            return bool(json.load(answer)["sealed"])
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is unsealed, and does its work."""
+        return answers(f"{self.url}/v1/sys/health")
 
 
 @contextmanager
@@ -80,4 +87,4 @@ def unsealed_bao(folder: Path, door: VaultDoor, key: str, token: str) -> Iterato
     server = Component(command, folder, lambda: answers(f"{url}/v1/sys/seal-status"))
     tool = Program(bao(), folder, variables={"BAO_ADDR": url})
     with server.running():
-        yield UnsealedBao(server, tool)
+        yield UnsealedBao(server, tool, url)
