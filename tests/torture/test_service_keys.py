@@ -21,7 +21,6 @@ BY = By("os:tests")
 COMMANDS = {
     "create": "strongroom keys create orders",
     "rotate": "strongroom keys rotate k",
-    "disable": "strongroom keys disable k",
     "schedule deletion": "strongroom keys schedule-deletion -y k",
     "create a token": "strongroom access token create --policy root",
 }
@@ -54,7 +53,6 @@ def test_what_a_killed_change_left_has_its_event(
             done = {
                 "create": "orders" in keys,
                 "rotate": keys["k"].latest > 1,
-                "disable": keys["k"].state == KeyState.DISABLED,
                 "schedule deletion": keys["k"].state == KeyState.PENDING_DELETION,
                 "create a token": bool(node.service_tokens.list()),
             }[title]
