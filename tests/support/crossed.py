@@ -1,9 +1,9 @@
 """Tables of one thing crossed with another, as commands with faults: a run takes a sample in which everything stands.
 
 Four hundred pairs of a command and a fault say little more than forty in which each command and each fault occurs: what
-breaks is mostly one of the two. A test marked `crossed` is parametrized more than once; a run takes as many of its cases,
-by the run's seed, as it needs for every value of each `parametrize`. `--torture whole` takes all of them, and so does a
-command line that names a case.
+breaks is mostly one of the two. Of a test marked `crossed` or `torture` that is parametrized more than once, a run takes
+as many cases, by its seed, as show every value of each `parametrize`. `--torture whole` takes all of them, and so does
+a command line that names a case.
 
 Coverage leaves them out (`unmeasured`): lines that count may not depend on a seed.
 """
@@ -28,7 +28,7 @@ def split(
     asked = {one for one in named if one.endswith("]")}
     tables: dict[str, list[pytest.Function]] = {}
     for item in items:
-        if item.get_closest_marker("crossed") is not None and isinstance(item, pytest.Function):
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and _is_crossed(item):
             tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
     left = {
         item
@@ -53,6 +53,11 @@ def chosen(table: Sequence[pytest.Function], seed: str) -> set[pytest.Function]:
                 taken.add(one)
                 seen.update(values)
     return taken
+
+
+def _is_crossed(item: pytest.Item) -> bool:
+    """An enumeration of faults is so, too: over formats, commands and kinds of faults."""
+    return any(item.get_closest_marker(name) is not None for name in ("crossed", "torture"))
 
 
 def _values(item: pytest.Function) -> list[tuple[str, int]]:
