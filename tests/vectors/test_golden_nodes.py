@@ -5,6 +5,7 @@ The archives under `nodes/` were written by the revision in their names (`make_g
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,34 @@ class Golden(TestNode):
         return self.folder / "passphrase"
 
 
+@pytest.fixture(scope="module", params=REVISIONS)
+def revision(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def upgraded(revision: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the node after its upgrade; not to be changed."""
+    node = Golden(unpack(revision, tmp_path_factory.mktemp("upgraded")))
+    node.run("strongroom", "upgrade", "--no-backup")
+    return node.folder
+
+
 @pytest.fixture
-def golden(old: Golden) -> Golden:
-    """The node after its upgrade."""
-    old.run("strongroom", "upgrade", "--no-backup")
-    return old
+def golden(upgraded: Path, revision: str, tmp_path: Path) -> Golden:
+    """A copy of the node after its upgrade."""
+    copy = shutil.copytree(upgraded, tmp_path / upgraded.name, symlinks=True)
+    return _told_of(Golden(Path(copy)), revision)
 
 
-@pytest.fixture(params=REVISIONS)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
-    node = Golden(unpack(request.param, tmp_path))
-    node.facts = json.loads((NODES / f"{request.param}.json").read_text())
+@pytest.fixture
+def old(revision: str, tmp_path: Path) -> Golden:
+    return _told_of(Golden(unpack(revision, tmp_path)), revision)
+
+
+def _told_of(node: Golden, revision: str) -> Golden:
+    """The node with what is known of it, and the files in which its passwords stand."""
+    node.facts = json.loads((NODES / f"{revision}.json").read_text())
     for path, text in (
         (node.password_file, node.facts["password"]),
         (node.passphrase_file, node.facts["passphrase"]),

@@ -44,11 +44,19 @@ def sealed(chunks: list[bytes], *, stanzas: int = 1, factor: int = 2) -> bytes:
     return header + b" " + unpadded(mac) + b"\n" + nonce + payload
 
 
+def test_what_the_library_sealed_opens() -> None:
+    """One size, for the library works a second for its key, and so does whoever opens it."""
+    data = bytes(range(251)) * 600
+    assert age.open_sealed(pyrage.passphrase.encrypt(data, PHRASE), WITH).reveal() == data
+
+
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
-def test_what_the_library_sealed_opens(size: int) -> None:
-    data = bytes(range(251)) * (size // 251 + 1)
-    file = pyrage.passphrase.encrypt(data[:size], PHRASE)
-    assert age.open_sealed(file, WITH).reveal() == data[:size]
+def test_a_file_of_any_size_opens_here_and_in_the_library(size: int) -> None:
+    data = (bytes(range(251)) * (size // 251 + 1))[:size]
+    chunks = [data[at : at + CHUNK] for at in range(0, size, CHUNK)] or [b""]
+    file = sealed(chunks)
+    assert pyrage.passphrase.decrypt(file, PHRASE) == data
+    assert age.open_sealed(file, WITH).reveal() == data
 
 
 def test_a_machine_that_is_slow_or_busy_opens_what_a_fast_one_sealed(
