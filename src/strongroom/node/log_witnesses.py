@@ -51,12 +51,12 @@ def forget(node: Node, other: str, actor: str, reason: str) -> int:
     return cosigning.forget(_ports(node), other, actor, reason)
 
 
-def ask(node: Node, wait_s: float = WAIT_S) -> tuple[JudgedLog, ...]:
+def ask(node: Node, wait_s: float | None = None) -> tuple[JudgedLog, ...]:
     """The event logs of all nodes of the cluster, as they are proved from here; none of a single node.
 
     Args:
         node: The node that asks.
-        wait_s: Seconds for which a log that goes on is waited for.
+        wait_s: Seconds for which a log that goes on is waited for; None is `WAIT_S`.
 
     Raises:
         CoordinationError: ZooKeeper does not answer: nothing is known of any log now.
@@ -66,7 +66,7 @@ def ask(node: Node, wait_s: float = WAIT_S) -> tuple[JudgedLog, ...]:
     if notes_board is None:
         return ()
     ports, keys = _ports(node), own_keys.read(node.paths)
-    end = time.monotonic() + wait_s
+    end = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
     while True:
         board = cosigning.board_of(ports, keys)._replace(now_ms=inquiry.now_ms(notes_board))
         found = tuple(

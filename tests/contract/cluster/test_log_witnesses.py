@@ -169,14 +169,27 @@ def grows_and_is_archived(three: list[Witness], run: Run) -> None:
     append(second)
     second.tell()
     assert verified(run, first.home)[0] == 0
+    copy = run("strongroom", first.home, "events", "verify", "--all-nodes", "--log", "a")
+    assert (copy.code, "--log of a copy" in copy.err) == (2, True)
+
+
+def renews_its_key(three: list[Witness], run: Run) -> None:
+    """A log whose key is renewed, as by a regeneration, is shown anew at once, and refused by nobody."""
+    first, second, _third = three
+    second.node.log_key.renew("os:tests")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_witnesses, "WAIT_S", 0.0)
+        assert verified(run, first.home)[1]["node2"]["state"] == "UNPROVED"
+    first.tell()
+    second.cosigner.look()
+    assert verified(run, first.home)[0] == 0
+    assert told(first) == []
     # the key by which another node's log is verified, and when that one reported: these nodes say nothing of their keys
     key = run("strongroom", second.home, "events", "checkpoint").out.partition("\n")[0]
     shown = nodes(run, first.home)["node2"]
     assert (shown["log_key"], shown["report_age_s"]) == (key, None)
     verbose = run("tsm", first.home, "topology", "list-nodes", "-v").out
     assert f"  Log key: {key}\n  Last report: -\n" in verbose
-    copy = run("strongroom", first.home, "events", "verify", "--all-nodes", "--log", "a")
-    assert (copy.code, "--log of a copy" in copy.err) == (2, True)
 
 
 def cut_by_a_stranger(three: list[Witness], run: Run, lines: list[bytes], _: bytes) -> None:
@@ -301,7 +314,13 @@ def test_whoever_owns_a_node_cannot_hide_what_its_log_said(
 
     One test, since three nodes take as long as all of that.
     """
-    for step in (grows_and_is_archived, attacked_by_the_owner, says_nothing, begins_anew):
+    for step in (
+        grows_and_is_archived,
+        renews_its_key,
+        attacked_by_the_owner,
+        says_nothing,
+        begins_anew,
+    ):
         step(three, run)
     for server in services.ensemble.servers[:2]:
         server.component.kill()

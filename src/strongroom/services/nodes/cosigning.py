@@ -16,6 +16,7 @@ from strongroom.eventlog import cosignatures, notes
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import log_events
 from strongroom.eventlog.extending import Base, Shown
+from strongroom.eventlog.notes import Verifier
 from strongroom.joining import log_heads
 from strongroom.joining.log_heads import LogHeads, Path, Seen
 from strongroom.joining.node_keys import NodeKeys
@@ -86,7 +87,8 @@ class Cosigner:
             if node != own
         }
         is_due = ports.monotonic() >= self._next_s
-        if not is_due and self._hangs(board.posted(own)) and self._covers(bases):
+        is_up = self._hangs(board.posted(own)) and self._covers(bases)
+        if not is_due and is_up and self._is_by(board.nodes[own].log_key):
             return
         seen = self._take(board) if is_due else board.memory
         self._post(bases, {node: one for node, one in seen.items() if node in board.nodes})
@@ -110,7 +112,11 @@ class Cosigner:
                 continue
             before = board.memory.get(node)
             try:
-                head = board.head(node)
+                head = board.head(board.opened(node))
+            except (FormatError, IntegrityError):
+                # a reader is told of it; a moment after a regeneration the node signs by a key that is not registered
+                continue
+            try:
                 known = board.known_by(self._keys.node_id, node) or Known(
                     self._keys.node_id, Base()
                 )
@@ -161,6 +167,13 @@ class Cosigner:
             and last is not None
             and (posted.born, posted.version) == (last.born, last.version)
         )
+
+    def _is_by(self, log_key: bytes) -> bool:
+        """Whether the head that hangs there is signed by the key that the registry names now."""
+        last, name = self._last, log_signing.origin(self._keys.installation_id, self._keys.node_id)
+        if last is None or not last.head:
+            return False
+        return Verifier(name, log_key).key_id in notes.key_ids(last.head, name)
 
     def _covers(self, bases: Mapping[str, Base]) -> bool:
         """Whether every witness can follow the note that hangs there."""

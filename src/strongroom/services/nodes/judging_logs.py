@@ -96,6 +96,7 @@ class JudgedLog(NamedTuple):
         faults: Sentences on what contradicts it.
         unproved: Sentences on what was not proved.
         at: The time of the head, by the node's clock; empty if there is none.
+        is_renewed: Whether the head is not by the key that the registry names, as for a moment when that is renewed.
     """
 
     node_id: str
@@ -104,6 +105,7 @@ class JudgedLog(NamedTuple):
     faults: tuple[str, ...] = ()
     unproved: tuple[str, ...] = ()
     at: str = ""
+    is_renewed: bool = False
 
     @property
     def state(self) -> LogState:
@@ -156,14 +158,14 @@ class LogNotes(NamedTuple):
             )
         return found
 
-    def head(self, node_id: str) -> Head:
-        """The head of a node's log.
+    def head(self, found: LogHeads) -> Head:
+        """The head of a node's log, by the note of the node.
 
         Raises:
-            FormatError: The note is damaged.
-            IntegrityError: The note or the checkpoint in it is not the node's own.
+            FormatError: The note has no checkpoint.
+            IntegrityError: The checkpoint is not signed by the key that the registry names for that log.
         """
-        found = self.opened(node_id)
+        node_id = found.node_id
         name = log_signing.origin(self.installation_id, node_id)
         return Head(found, notes.open_note(found.head, Verifier(name, self.nodes[node_id].log_key)))
 
@@ -273,9 +275,15 @@ def judge_shown(board: LogNotes, node_id: str) -> JudgedLog:
         words = "it has not said by which key it alone signs its event log"
         return JudgedLog(node_id, unproved=(words,))
     try:
-        head = board.head(node_id)
+        shown = board.opened(node_id)
     except (FormatError, IntegrityError) as error:
         return JudgedLog(node_id, faults=(f"its note is not believed: {error.message}",))
+    try:
+        head = board.head(shown)
+    except (FormatError, IntegrityError) as error:
+        # the node itself says that this is its head, and a moment after a regeneration its key is another one
+        words = f"its head is not signed by the key that the registry names: {error.message}"
+        return JudgedLog(node_id, unproved=(words,), at=shown.at, is_renewed=True)
     found = judge(board, node_id, head)
     if board.now_ms - posted.at_ms <= SILENT_MS:
         return found
@@ -285,7 +293,9 @@ def judge_shown(board: LogNotes, node_id: str) -> JudgedLog:
 
 def is_waiting(found: Iterable[JudgedLog]) -> bool:
     """Whether a log may be shown in a moment to go on from what was witnessed."""
-    return any(one.is_contained is None for log in found for one in log.witnesses)
+    return any(
+        log.is_renewed or any(one.is_contained is None for one in log.witnesses) for log in found
+    )
 
 
 def _contradiction(size: int, known: Known) -> str:

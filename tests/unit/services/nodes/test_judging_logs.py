@@ -147,8 +147,6 @@ LYING = world(FORKED).with_head(
             world().with_head(lines=97),
             "it signed line 100, and its log ends at line 97: lines 98 to 100",
         ),
-        (world().with_head(head=signed("node2", tree(LINES))), "its note is not believed"),
-        (world().with_head(head=b"no note\n"), "its note is not believed"),
         (world().with_head(version=6), "an older one was posted again"),
         (world().with_head(born=39), "an older one was posted again"),
         (world().with_head(node_id="node2"), "of another node"),
@@ -183,6 +181,11 @@ def changed_seen(change: Callable[[Seen], Seen]) -> World:
             "is not shown as yet",
         ),
         (world()._replace(memory={}), "node1 has not witnessed it as yet"),
+        (
+            world().with_head(head=signed("node2", tree(LINES))),
+            "by the key that the registry names",
+        ),
+        (world().with_head(head=b"no note\n"), "by the key that the registry names"),
         (world()._replace(age_ms={"node3": 180_001, "node1": 180_000}), "does not answer"),
         (world()._replace(by={"node2": "node3"}), "what node2 says of it is not believed"),
         (changed_seen(lambda _: seen("node3", "node3", tree(LINES))), "is not believed"),
@@ -211,6 +214,8 @@ def test_a_node_without_a_note_or_a_key_is_named() -> None:
     keyless = {**nodes(), "node3": replace(nodes()["node3"], report=registry.Report(AT, ""))}
     assert "by which key" in found.judged(nodes=keyless).unproved[0]
     assert judging_logs.is_waiting([world(shown=False).judged()])
+    renewed = found.with_head(head=signed("node2", tree(LINES))).judged()
+    assert judging_logs.is_waiting([renewed])
     assert not judging_logs.is_waiting([found.judged(), silent.judged()])
 
 
