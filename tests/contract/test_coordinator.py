@@ -338,13 +338,13 @@ def test_every_lock_of_the_thread_counts(opener: Opener, tmp_path: Path) -> None
 def test_a_thread_works_under_the_lease_of_another(opener: Opener, tmp_path: Path) -> None:
     holder, other = opener(tmp_path), opener(tmp_path)
     with holder.lock("kms", wait_s=0) as lease:
-        _in_thread(lambda: holder.put({"config": Change(b"held", 0)}, lease=lease))
+        in_thread(lambda: holder.put({"config": Change(b"held", 0)}, lease=lease))
         TAKERS[opener](tmp_path, "kms")
         with other.lock("kms", wait_s=0):
-            refused = _in_thread(lambda: holder.put({"config": Change(b"late", 1)}, lease=lease))
+            refused = in_thread(lambda: holder.put({"config": Change(b"late", 1)}, lease=lease))
             assert isinstance(refused, ConflictError)
             # a thread without a part in the lock is not stopped by its loss
-            assert _in_thread(lambda: holder.put({"another": Change(b"x", 0)})) is None
+            assert in_thread(lambda: holder.put({"another": Change(b"x", 0)})) is None
     assert holder.get("config") == Versioned(b"held", 1)
 
 
@@ -436,7 +436,7 @@ def test_a_watch_may_stop_itself(coordinator: Coordinator) -> None:
     assert stopped.wait(60)
 
 
-def _in_thread(work: Callable[[], None]) -> Exception | None:
+def in_thread(work: Callable[[], None]) -> Exception | None:
     """What a thread of its own was refused with."""
     raised: list[Exception] = []
 

@@ -64,10 +64,10 @@ class Coordinator(Protocol):
     - `put` is atomic over all of its keys, and durable when it returns. Every process reads what the last put wrote.
     - Each lock has a scope, which `coordination.locks` declares: it keeps off the other processes of its node, or of
       the whole cluster.
-    - A put happens under every lease that the calling thread holds through this coordinator, and under the one
-      that is given by a thread that works for a holder. In the same transaction the put checks that each of those
-      locks still has the lease's token, and changes nothing where one has not. So a holder that lost its lock
-      without noticing cannot write over the work of the next holder.
+    - A put happens under every lease that the calling thread holds through this coordinator, and under those that
+      are given to a thread that works for a holder (`under`, or with the put). In the same transaction the put
+      checks that each of those locks still has the lease's token, and changes nothing where one has not. So a holder
+      that lost its lock without noticing cannot write over the work of the next holder.
     - A put has three outcomes. It was made: `put` returns. It was not made, and will not be: any error but the next.
       It is not known: `OutcomeUnknown`, which is raised only after the implementation has tried for its whole limit
       to find out. The caller must not try again before it has looked; `outcome` finds out later.
@@ -170,6 +170,30 @@ class Coordinator(Protocol):
         """
         ...
 
+    def under(self, lease: Lease) -> AbstractContextManager[None]:
+        """Have each put of the calling thread, until the end of the block, made under a lease of another thread, too.
+
+        Services that know of no lease work so for its holder: a put is refused when the lease has ended.
+        """
+        ...
+
+    def is_in_force(self, lease: Lease) -> bool:
+        """Whether a lease is in force still, by the store as it is now.
+
+        Raises:
+            CoordinationError: The store does not answer: whether the lock was lost is not known.
+        """
+        ...
+
+    def holder(self, name: str) -> str:
+        """The id of the node one of whose processes holds a lock now; empty if no process does.
+
+        Raises:
+            UsageError: The text is no name of a lock.
+            CoordinationError: The store cannot be read.
+        """
+        ...
+
     def watch(self, key: str, notice: Callable[[Versioned | None], None]) -> Callable[[], None]:
         """Call `notice` with each new version of a key, from a thread; returns the function that stops it."""
         ...
@@ -181,6 +205,14 @@ class EntryStore(Coordinator, Protocol):
     @property
     def board(self) -> "Board | None":
         """The board of the nodes; None where there is one node only."""
+        ...
+
+    def collect(self) -> int:
+        """Remove what no entry needs any more; returns how much went.
+
+        Raises:
+            CoordinationError: The store does not answer.
+        """
         ...
 
     def close(self) -> None:

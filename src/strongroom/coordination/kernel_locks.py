@@ -84,6 +84,30 @@ class KernelLocks:
         except FileNotFoundError:
             return False
 
+    def is_taken(self, name: str) -> bool:
+        """Whether some process holds a lock now, this one included.
+
+        Raises:
+            StorageError: The file cannot be opened or locked.
+        """
+        path = self._path(name)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk.problem(f"the lock file {path} cannot be opened", error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            raise disk.problem(f"{name} cannot be locked in {self._folder}", error) from error
+        else:
+            return False
+        finally:
+            os.close(handle)
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
 

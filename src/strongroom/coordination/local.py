@@ -18,6 +18,7 @@ from pathlib import Path
 from strongroom.coordination import locks
 from strongroom.coordination.base import LOCKS, Change, Group, Lease, Versioned
 from strongroom.coordination.kernel_locks import KernelLocks
+from strongroom.coordination.leases import Leases, lease_lost
 from strongroom.errors import (
     ConflictError,
     CoordinationError,
@@ -66,8 +67,8 @@ class LocalCoordinator:
         self._locks = KernelLocks(locks_dir, self._holder)
         self._connection: sqlite3.Connection | None = None
         self._guard = threading.Lock()
-        self._held: dict[Lease, int] = {}
-        """Leases that are held through this coordinator, and the thread that holds each."""
+        #: Each stands on the descriptor of a locked file.
+        self._leases = Leases[int]()
 
     @property
     def board(self) -> None:
@@ -141,14 +142,8 @@ class LocalCoordinator:
         for key in changes:
             if key.startswith(LOCKS):
                 raise UsageError(f"the entry {key[:80]!r} is written by the coordination alone")
+        leases = self._leases.of_put(lease)
         with self._guard, _translated(self._path):
-            thread = threading.get_ident()
-            leases = {held for held, holder in self._held.items() if holder == thread}
-            if lease is not None:
-                # a lease that this process has released may still have the newest token, if no holder came after it
-                if lease not in self._held:
-                    raise _lease_lost(lease)
-                leases.add(lease)
             with _transaction(self._open()) as connection:
                 for one in leases:
                     _check_lease(connection, one)
@@ -172,6 +167,24 @@ class LocalCoordinator:
         """Hold a named lock over all processes; the kernel frees it when its holder dies."""
         locks.check_name(name)
         return self._hold(name, wait_s)
+
+    def under(self, lease: Lease) -> AbstractContextManager[None]:
+        """Have the puts of the calling thread made under a lease, until the end of the block."""
+        return self._leases.under(lease)
+
+    def is_in_force(self, lease: Lease) -> bool:
+        """Whether a lease is in force still: the kernel takes no lock away, unless its file is removed."""
+        handle = self._leases.find(lease)
+        return (
+            handle is not None
+            and self._locks.is_held(handle, lease.name)
+            and self.version(LOCKS + lease.name) == lease.token
+        )
+
+    def holder(self, name: str) -> str:
+        """The id of this node, if one of its processes holds a lock; else empty."""
+        locks.check_name(name)
+        return self._node_id if self._locks.is_taken(name) else ""
 
     def watch(self, key: str, notice: Callable[[Versioned | None], None]) -> Callable[[], None]:
         """Call `notice` with each new version of a key; returns the function that stops it."""
@@ -198,6 +211,10 @@ class LocalCoordinator:
                 thread.join()
 
         return stop
+
+    def collect(self) -> int:
+        """Nothing is left over: each transaction is all or nothing, and keeps no mark."""
+        return 0
 
     def close(self) -> None:
         """Close the database; it opens again at the next use."""
@@ -229,13 +246,11 @@ class LocalCoordinator:
     @contextmanager
     def _hold(self, name: str, wait_s: float) -> Iterator[Lease]:
         # both scopes of locks are the kernel's here, since all processes are on this machine
-        with self._locks.hold(name, wait_s):
-            lease = self._new_lease(name)
-            try:
-                yield lease
-            finally:
-                with self._guard:
-                    del self._held[lease]
+        with (
+            self._locks.hold(name, wait_s) as handle,
+            self._leases.held(self._new_lease(name), handle) as lease,
+        ):
+            yield lease
 
     def _new_lease(self, name: str) -> Lease:
         """Increase the lock's token, so that no earlier holder of the lock can put anything from now on."""
@@ -252,9 +267,7 @@ class LocalCoordinator:
                     _apply(connection, key, Change(self._holder.encode(), token))
             finally:
                 opened.execute("PRAGMA synchronous = FULL")
-            lease = Lease(name, token + 1)
-            self._held[lease] = threading.get_ident()
-            return lease
+            return Lease(name, token + 1)
 
 
 @contextmanager
@@ -344,14 +357,7 @@ def _apply(connection: sqlite3.Connection, key: str, change: Change) -> None:
 def _check_lease(connection: sqlite3.Connection, lease: Lease) -> None:
     present = _read(connection, LOCKS + lease.name)
     if present is None or present.version != lease.token:
-        raise _lease_lost(lease)
-
-
-def _lease_lost(lease: Lease) -> ConflictError:
-    return ConflictError(
-        f"the lock {lease.name!r} is no longer held by this command, so nothing was changed",
-        hint="look at the present state and run the command again",
-    )
+        raise lease_lost(lease.name)
 
 
 def _digest(key: str, version: int, value: bytes) -> bytes:

@@ -208,6 +208,18 @@ class ProvedCoordinator:
         """Hold a named lock over all processes of the cluster."""
         return self.store.lock(name, wait_s=wait_s)
 
+    def under(self, lease: Lease) -> AbstractContextManager[None]:
+        """Have the puts of the calling thread made under a lease, until the end of the block."""
+        return self.store.under(lease)
+
+    def is_in_force(self, lease: Lease) -> bool:
+        """Whether a lease is in force still."""
+        return self.store.is_in_force(lease)
+
+    def holder(self, name: str) -> str:
+        """The node one of whose processes holds a lock; empty if no process does."""
+        return self.store.holder(name)
+
     def watch(self, key: str, notice: Callable[[Versioned | None], None]) -> Callable[[], None]:
         """Call `notice` with each new version of an entry; with None if it is gone, or is refused, which `get` says."""
 

@@ -5,9 +5,10 @@ out as ours.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from types import MappingProxyType
 
 from sqlalchemy import URL, Connection, Engine, delete, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -98,6 +99,12 @@ class Transaction:
         return known | self.intents.storage_keys()
 
 
+class _Fences(threading.local):
+    """The locks under whose epochs the transactions of a thread are made."""
+
+    epochs: Mapping[str, int] = MappingProxyType({})
+
+
 #: Adds to a transaction what is to be written with every one.
 BeforeCommit = Callable[[Transaction], None]
 
@@ -145,6 +152,7 @@ class Repository:
         self._before_commit = before_commit
         self._file_modes = file_modes
         self._passwords = passwords
+        self._fences = _Fences()
         self._schema_lock = threading.Lock()
         self._schema_checked = False
 
@@ -171,12 +179,32 @@ class Repository:
             StorageError: The database is locked, full, damaged or missing.
             OutcomeUnknown: The connection broke at the commit, and the outcome could not be found out.
             ConflictError: The change breaks a rule of the schema.
+            CoordinationError: A lock under which this thread works was lost (`fenced`).
         """
         self._check_schema()
         with self._begin(read_only=False, reach=reach) as connection:
             tx = Transaction(connection, self._owner)
+            for name, epoch in self._fences.epochs.items():
+                tx.fence.pass_under(name, epoch)
             yield tx
             self._before_commit(tx)
+
+    @contextmanager
+    def fenced(self, name: str, epoch: int) -> Iterator[None]:
+        """Have each writing transaction of the calling thread, until the end of the block, refused if a lock was lost.
+
+        Whoever writes under a later epoch of the lock shuts out those of an earlier one, for good.
+
+        Args:
+            name: The lock.
+            epoch: The token of the lease under which the thread works.
+        """
+        before = self._fences.epochs
+        self._fences.epochs = {**before, name: epoch}
+        try:
+            yield
+        finally:
+            self._fences.epochs = before
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

@@ -30,6 +30,26 @@ def test_a_lock_that_was_lost_lets_nobody_write(repository: Repository) -> None:
         tx.fence.pass_under("another", 1)
 
 
+def test_a_thread_that_works_under_a_lock_writes_nothing_after_its_loss(
+    repository: Repository,
+) -> None:
+    """Matrix 6, ADR 48: the transactions of services that know of no lock, for a controller that was paused."""
+
+    def write(by: str) -> None:
+        with repository.transaction(ROWS) as tx:
+            tx.marks.set("by", by)
+
+    with repository.fenced("controller", 4):
+        write("first")
+        with repository.fenced("another", 1), repository.fenced("controller", 5):
+            write("second")
+        with pytest.raises(CoordinationError, match="'controller' was lost"):
+            write("first again")
+        with repository.reading() as tx:
+            assert tx.marks.find("by") == "second"
+    write("somebody who has no part in it")
+
+
 def test_nothing_is_written_under_a_key_that_is_being_retired(repository: Repository) -> None:
     with repository.transaction(ROWS) as tx:
         tx.meks.check_usable("m")  # nobody has said anything of it

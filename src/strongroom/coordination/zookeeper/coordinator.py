@@ -7,11 +7,11 @@ process: it must not fork with it.
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple
 
 from strongroom.coordination import locks
 from strongroom.coordination.base import LOCKS, Change, Group, Lease, Versioned
 from strongroom.coordination.kernel_locks import KernelLocks
+from strongroom.coordination.leases import Leases, lease_lost
 from strongroom.coordination.zookeeper import collecting, entries, requests
 from strongroom.coordination.zookeeper.arrival import Arrival
 from strongroom.coordination.zookeeper.boards import ZookeeperBoard
@@ -19,20 +19,13 @@ from strongroom.coordination.zookeeper.following import FollowedVersion
 from strongroom.coordination.zookeeper.locking import Held, SessionLocks
 from strongroom.coordination.zookeeper.membership import Membership
 from strongroom.coordination.zookeeper.outcomes import Outcomes
-from strongroom.coordination.zookeeper.puts import Puts, lease_lost
+from strongroom.coordination.zookeeper.puts import Puts
 from strongroom.coordination.zookeeper.requests import Operation
 from strongroom.coordination.zookeeper.session import Session, refusals
 from strongroom.coordination.zookeeper.settings import Deadline, ZookeeperSettings
 from strongroom.coordination.zookeeper.tree import Tree
 from strongroom.coordination.zookeeper.watching import Watch
 from strongroom.errors import UsageError
-
-
-class _Holding(NamedTuple):
-    """A lease, and what it stands on: a lock of ZooKeeper, or the descriptor of a locked file."""
-
-    thread: int
-    lock: Held | int
 
 
 class ZookeeperCoordinator:
@@ -48,12 +41,13 @@ class ZookeeperCoordinator:
         self._puts = Puts(self._session, self._tree, settings.limits)
         self._outcomes = Outcomes(self._session, self._tree)
         self._arrival = Arrival(self._session, self._tree, settings.limits)
-        self._locks = SessionLocks(self._session, self._tree, settings.limits, settings.holder)
+        self._locks = SessionLocks(self._session, self._tree, settings)
         self._node_locks = KernelLocks(settings.locks_dir, settings.holder)
         self._membership = Membership(self._session, self._tree, settings)
         self.board = ZookeeperBoard(self._session, self._tree, settings, self._membership)
         self._guard = threading.Lock()
-        self._held: dict[Lease, _Holding] = {}
+        #: Each stands on a lock of ZooKeeper, or on the descriptor of a locked file.
+        self._leases = Leases[Held | int]()
         self._followed: dict[str, FollowedVersion] = {}
 
     def create(self) -> None:
@@ -147,6 +141,25 @@ class ZookeeperCoordinator:
             return self._hold_on_node(name, wait_s)
         return self._hold(name, wait_s)
 
+    def under(self, lease: Lease) -> AbstractContextManager[None]:
+        """Have the puts of the calling thread made under a lease, until the end of the block."""
+        return self._leases.under(lease)
+
+    def is_in_force(self, lease: Lease) -> bool:
+        """Whether a lease is in force still."""
+        lock = self._leases.find(lease)
+        if isinstance(lock, Held):
+            with self._refusals():
+                return self._locks.is_held(lock)
+        return lock is not None and self._node_locks.is_held(lock, lease.name)
+
+    def holder(self, name: str) -> str:
+        """The node one of whose processes holds a lock; empty if no process does."""
+        if locks.scope_of(name) is locks.Scope.NODE:
+            return self._settings.node_id if self._node_locks.is_taken(name) else ""
+        with self._refusals():
+            return self._locks.node_of(name)
+
     @contextmanager
     def alive(self, group: Group = Group.NODES) -> Iterator[None]:
         """Be a member until the end of the block."""
@@ -181,14 +194,8 @@ class ZookeeperCoordinator:
         Raises:
             ConflictError: A lease is known to be over.
         """
-        thread = threading.get_ident()
-        with self._guard:
-            under = {one: held for one, held in self._held.items() if held.thread == thread}
-            if lease is not None:
-                if lease not in self._held:
-                    raise lease_lost(lease.name)
-                under[lease] = self._held[lease]
-        return tuple(check for one, held in under.items() for check in self._fence(one, held.lock))
+        under = self._leases.of_put(lease)
+        return tuple(check for one, lock in under.items() for check in self._fence(one, lock))
 
     def _fence(self, lease: Lease, lock: Held | int) -> tuple[Operation, ...]:
         if isinstance(lock, Held):
@@ -205,7 +212,7 @@ class ZookeeperCoordinator:
         with (
             self._refusals(),
             self._locks.hold(name, wait_s) as held,
-            self._leased(Lease(name, held.epoch), held) as lease,
+            self._leases.held(Lease(name, held.epoch), held) as lease,
         ):
             yield lease
 
@@ -213,15 +220,5 @@ class ZookeeperCoordinator:
     def _hold_on_node(self, name: str, wait_s: float) -> Iterator[Lease]:
         with self._node_locks.hold(name, wait_s) as handle:
             token = self._node_locks.count(name)
-            with self._leased(Lease(name, token), handle) as lease:
+            with self._leases.held(Lease(name, token), handle) as lease:
                 yield lease
-
-    @contextmanager
-    def _leased(self, lease: Lease, lock: Held | int) -> Iterator[Lease]:
-        with self._guard:
-            self._held[lease] = _Holding(threading.get_ident(), lock)
-        try:
-            yield lease
-        finally:
-            with self._guard:
-                del self._held[lease]

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
+from strongroom.canonical import peek
 from strongroom.coordination.kernel_locks import held_by
 from strongroom.coordination.zookeeper import requests
 from strongroom.coordination.zookeeper.requests import Kind, Operation, Refused
 from strongroom.coordination.zookeeper.session import Lost, Session, exceptions
-from strongroom.coordination.zookeeper.settings import Deadline, Limits
+from strongroom.coordination.zookeeper.settings import Deadline, ZookeeperSettings
 from strongroom.coordination.zookeeper.tree import Tree
 from strongroom.errors import CoordinationError
 from strongroom.ids import new_id
@@ -60,11 +61,12 @@ class _Attempt(NamedTuple):
 class SessionLocks:
     """The locks of scope *cluster*."""
 
-    def __init__(self, session: Session, tree: Tree, limits: Limits, holder: str) -> None:
+    def __init__(self, session: Session, tree: Tree, settings: ZookeeperSettings) -> None:
         self._session = session
         self._tree = tree
-        self._limits = limits
-        self._holder = holder
+        self._limits = settings.limits
+        self._holder = settings.holder
+        self._node_id = settings.node_id
 
     @contextmanager
     def hold(self, name: str, wait_s: float) -> Iterator[Held]:
@@ -86,6 +88,27 @@ class SessionLocks:
             Operation(Kind.CHECK, self._tree.epoch(held.name), version=held.epoch),
             Operation(Kind.CHECK, self._tree.held(held.name), version=_HELD_VERSION),
         )
+
+    def is_held(self, held: Held) -> bool:
+        """Whether a lock is held still as it was taken.
+
+        Raises:
+            CoordinationError: No server answers in time.
+        """
+        if held.session != self._session.number:
+            return False
+        # the epoch moves with each holder, and `held` goes with the session
+        epoch = requests.version(self._session, self._tree.epoch(held.name))
+        there = requests.version(self._session, self._tree.held(held.name))
+        return epoch == held.epoch and there is not None and held.session == self._session.number
+
+    def node_of(self, name: str) -> str:
+        """The node one of whose processes holds a lock; empty if no process does.
+
+        Raises:
+            CoordinationError: No server answers in time.
+        """
+        return self._said(name, "node")
 
     def _taken(self, name: str, waiting: Deadline) -> Held:
         woken = threading.Event()
@@ -153,8 +176,8 @@ class SessionLocks:
     def _attempt(self, name: str, before: int, my_id: str) -> _Attempt:
         session = self._session.number
         # a lock that an earlier session of this process has taken goes with that session
-        mine = json.dumps({"holder": self._holder, "id": f"{my_id}/{session}"}).encode()
-        return _Attempt(name, before, mine, session)
+        mine = {"holder": self._holder, "id": f"{my_id}/{session}", "node": self._node_id}
+        return _Attempt(name, before, json.dumps(mine).encode(), session)
 
     def _operations(self, attempt: _Attempt) -> tuple[Operation, Operation]:
         return (
@@ -188,11 +211,13 @@ class SessionLocks:
                 raise CoordinationError(str(refused)) from refused
 
     def _holder_of(self, name: str) -> str:
+        return self._said(name, "holder")
+
+    def _said(self, name: str, member: str) -> str:
+        """A word of whoever holds a lock, about itself; empty if nobody does, or says none."""
         node = requests.read(self._session, self._tree.held(name))
-        try:
-            return "" if node is None else str(json.loads(node.value)["holder"])
-        except (ValueError, TypeError, KeyError):
-            return ""
+        found = None if node is None else peek(node.value, member)
+        return found if isinstance(found, str) else ""
 
     def _release(self, held: Held) -> None:
         try:

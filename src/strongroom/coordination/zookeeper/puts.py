@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from strongroom.coordination.base import Change
+from strongroom.coordination.leases import lease_lost
 from strongroom.coordination.zookeeper import requests
 from strongroom.coordination.zookeeper.blobs import Blobs
 from strongroom.coordination.zookeeper.outcomes import Outcomes
@@ -179,11 +180,3 @@ def _chosen_blobs(changes: Mapping[str, Change]) -> frozenset[str]:
     while sum(length for length, _ in rest) > MAX_MULTI_BYTES // 2:
         chosen.add(rest.pop()[1])
     return frozenset(chosen)
-
-
-def lease_lost(name: str) -> ConflictError:
-    """The error of a put under a lock that somebody else has, or nobody."""
-    return ConflictError(
-        f"the lock {name!r} is no longer held by this command, so nothing was changed",
-        hint="look at the present state and run the command again",
-    )
