@@ -67,6 +67,7 @@ KINDS = {
     "the place of extracts": "extracts/store",
     "the roles of nodes": "topology/roles",
     "certificates of a node": "topology/certificates/node2",
+    "the processes of nodes": "topology/processes",
     "a regeneration under way": "journal/regenerate",
     "a recovery under way": "journal/recover",
     "KMS store": "kms/store",

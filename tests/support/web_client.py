@@ -6,7 +6,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -18,7 +18,7 @@ from strongroom.doors.http import server as web_server
 from strongroom.doors.http import upkeep
 from strongroom.doors.http.protocol import Connections
 from strongroom.doors.http.settings import WebSettings
-from strongroom.node import opening
+from strongroom.node import controller, opening
 from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
 from strongroom.services.directory.sites import SiteChanges
@@ -218,6 +218,8 @@ def serve(
         closing(node),
         web_server.listen("127.0.0.1", 0) as listener,
         upkeep.kept_up(node, upkeep_s),
+        # of a cluster the agent stands, which does not run here
+        controller.standing(node, upkeep_s) if node.outside is None else nullcontext(),
     ):
         server = web_server.build(node, on_ready, settings)
         thread = threading.Thread(target=server.run, args=([listener],))

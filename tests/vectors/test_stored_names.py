@@ -11,7 +11,7 @@ from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
 from strongroom.services.content import stored_files
-from strongroom.services.jobs import journal, roles
+from strongroom.services.jobs import journal, processes, roles
 from strongroom.services.keys import (
     epochs,
     follows,
@@ -42,6 +42,7 @@ def test_entries_of_the_coordination_service() -> None:
         place.ENTRY,
         roles.ENTRY,
         shown_certificates.PREFIX,
+        processes.ENTRY,
         base.LOCKS,
     ] == [
         "config",
@@ -57,6 +58,7 @@ def test_entries_of_the_coordination_service() -> None:
         "extracts/store",
         "topology/roles",
         "topology/certificates/",
+        "topology/processes",
         "locks/",
     ]
 

@@ -20,7 +20,6 @@ from typing import Final
 
 from strongroom.backgrounder.order import startable
 from strongroom.backgrounder.rescue import Rescue
-from strongroom.backgrounder.takeover import Takeover
 from strongroom.backgrounder.workflows import WorkflowEngine
 from strongroom.clock import format_utc
 from strongroom.config import versions
@@ -31,12 +30,11 @@ from strongroom.node.opening import Node
 from strongroom.repository.reach import DISPATCH, ROWS
 from strongroom.repository.rows import JobRow
 from strongroom.repository.workflow_database import WorkflowDatabase
-from strongroom.services.jobs.gone import GoneNodes
 from strongroom.services.jobs.heartbeat import Brake, WorkerStopping
 from strongroom.services.jobs.journal import JobJournal
 from strongroom.services.jobs.one import Ports
 from strongroom.services.jobs.others import Others
-from strongroom.services.jobs.queue import KEEP_DAYS, KEEP_MOST, JobsService
+from strongroom.services.jobs.queue import JobsService
 from strongroom.services.jobs.run import ExtractJobs, Limits, Step
 from strongroom.services.jobs.turns import ItemTurns
 from strongroom.services.keys.stored import STALE_S
@@ -54,8 +52,6 @@ LOOK_AHEAD: Final = 1000
 _PAGE: Final = 100
 _LAUNCH_BEAT_S: Final = 1.0
 _LOCK_WAIT_S: Final = 0.5
-_PRUNE_S: Final = 600.0
-"""Seconds between two looks for ended jobs that may be forgotten."""
 
 _log = logging.getLogger("backgrounder.Jobs")
 
@@ -81,13 +77,11 @@ class Advice:
 
     Attributes:
         limits: Returns the present concurrency and bytes per second; called repeatedly.
-        retention: Returns for how many days ended jobs are kept, and how many of them at most.
-        may_work: Returns whether the node's role lets it work on jobs; called repeatedly.
+        may_work: Returns whether role and processes of the node let it work on jobs; called repeatedly.
         beat: Called repeatedly by the loop that takes jobs; when the calls stop, the loop hangs.
     """
 
     limits: Callable[[], tuple[int, int]]
-    retention: Callable[[], tuple[int, int]] = lambda: (KEEP_DAYS, KEEP_MOST)
     may_work: Callable[[], bool] = lambda: True
     beat: Callable[[], None] = lambda: None
 
@@ -120,7 +114,6 @@ class Worker:
         self._turns = ItemTurns()
         self._awake = threading.Event()
         self._fruitless: object = None
-        self._prune_at = time.monotonic()
         self._engine = WorkflowEngine(
             place.workflows,
             place.node_id,
@@ -132,10 +125,6 @@ class Worker:
         self._rescue = Rescue(self._engine, self._give_up)
         self._jobs = JobsService(ports.repository, ports.event_log, ports.clock)
         self._others = others
-        self._takeover: Takeover | None = None
-        if others is not None:
-            gone = GoneNodes(ports.repository, ports.files, self._jobs, ports.clock)
-            self._takeover = Takeover(others, gone)
 
     def run(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to stop, or until `until` says so.
@@ -162,6 +151,9 @@ class Worker:
         finally:
             self._stopping.set()
             self._engine.close()
+            if not self._advice.may_work():
+                # no process of this node goes on with them
+                self._hand_over(self._running()[0])
 
     def _clear_away(self) -> None:
         self._refresh()
@@ -173,23 +165,18 @@ class Worker:
 
     def _look(self) -> None:
         self._refresh()
-        if self._takeover is not None:
-            self._takeover.look()
         running, elsewhere = self._running()
         self._engine.forget_finished({job.id for job in running})
         if self._advice.may_work():
             self._dispatch(running, self._rescue.look_after(running), elsewhere)
         else:
             self._hand_over(running)
-        if time.monotonic() >= self._prune_at:
-            self._prune_at = time.monotonic() + _PRUNE_S
-            self._prune()
 
     def _hand_over(self, running: list[JobRow]) -> None:
-        """Give back the jobs of a node that shall work on none any more; their threads end at the next look of theirs."""
+        """Give back the jobs of a node that works on none any more; their threads end at the next look of theirs."""
         for job in running:
             if self._jobs.give_back(job):
-                _log.info("job %s is given back: this node's role is to run none", job.id)
+                _log.info("job %s is given back: this node is to run none", job.id)
 
     def _do(self, job_id: str, step: Step) -> str:
         _log.info("job %s runs", job_id)
@@ -211,16 +198,6 @@ class Worker:
             self._concurrency, self._brake.bytes_per_s = self._advice.limits()
         except StrongroomError:
             _log.exception("the limits cannot be read; the last ones stay")
-
-    def _prune(self) -> None:
-        try:
-            days, most = self._advice.retention()
-            forgotten = self._jobs.forget_ended(days, most)
-        except StrongroomError:
-            _log.exception("ended jobs cannot be forgotten; it will be tried again")
-            return
-        if forgotten:
-            _log.info("forgot %d jobs that ended long ago", forgotten)
 
     def _dispatch(
         self, running: list[JobRow], taking_room: list[JobRow], elsewhere: list[JobRow]
@@ -346,7 +323,7 @@ def _worker(
 ) -> Worker:
     place = Place(node.workflows, node.paths.node_id, node.file_modes)
     settings = _Settings(node)
-    advice = Advice(settings.limits, settings.retention, node.job_roles.may_work, beat)
+    advice = Advice(settings.limits, settings.may_work, beat)
     return Worker(node.job_ports, place, stopping, advice, node.other_workers)
 
 
@@ -365,13 +342,8 @@ class _Settings:
             self._version = version
         return self._limits
 
-    def retention(self) -> tuple[int, int]:
-        days, most = (
-            int(self._node.configuration.effective(f"backgrounder.jobs.{name}") or "0")
-            for name in ("keep_days", "keep_most")
-        )
-        # never less: a command that waits for a job must still find the job after its end
-        return max(1, days), max(100, most)
+    def may_work(self) -> bool:
+        return self._node.job_roles.may_work() and self._node.node_processes.own().backgrounder > 0
 
     def _number(self, name: str) -> int:
         return int(self._node.configuration.effective(f"backgrounder.extracts.{name}") or "0")

@@ -150,6 +150,7 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("tsm topology list-nodes", "-v", "add-a-node"),
         ("tsm topology remove-nodes", "-n node2 --force", "add-a-node"),
         ("tsm topology set-node-role", "-n node2 -r no-extract-refreshes", "cluster"),
+        ("tsm topology set-process", "-n node2 -pr backgrounder -c 1", "cluster"),
         ("tsm topology nodes get-bootstrap-file", "-f node2.age --recipient age1…", "add-a-node"),
         ("tsm version", "", "upgrade"),
     )

@@ -26,6 +26,7 @@ class Scope(Enum):
 DECLARED: Final[Mapping[str, Scope]] = {
     "backup": Scope.CLUSTER,
     "configuration": Scope.CLUSTER,
+    "controller": Scope.CLUSTER,
     "extracts": Scope.CLUSTER,
     "kms": Scope.CLUSTER,
     "secret-rotation": Scope.CLUSTER,

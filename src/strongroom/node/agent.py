@@ -1,7 +1,8 @@
 """The regular duties of a node in a cluster, as long as it serves: nobody pushes to a node, each looks by itself.
 
 A duty looks when it is told that something changed, and every few seconds besides: news may be lost, and a node that
-was cut off catches up by itself. A single node has no such duties.
+was cut off catches up by itself. A single node has no such duties. The duties of the whole installation are the controller's,
+for which every node stands here.
 """
 
 import logging
@@ -11,7 +12,7 @@ from typing import Final
 
 from strongroom.cluster import services_file
 from strongroom.joining import password_change
-from strongroom.node import key_changes, log_witnesses, reporting, service_passwords
+from strongroom.node import controller, key_changes, log_witnesses, reporting, service_passwords
 from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
@@ -64,6 +65,8 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
         own = NODES + node.paths.node_id
         stack.callback(node.coordinator.watch(own, lambda _: kept.hasten(_MEMBERSHIP)))
         stack.callback(key_changes.on_news(node, lambda: kept.hasten(_KEYS)))
+        # last: the duties of the installation rest on those of the node
+        stack.enter_context(controller.standing(node))
         yield
 
 

@@ -202,11 +202,10 @@ def _processes(node: Node) -> dict[str, str]:
     if found is None:
         return {}
     trouble = running.trouble(found)
-    pids = {"web service": found.pid, "backgrounder": found.backgrounder_pid}
-    # a server that is starting has not said its number yet; of the other there is none then
+    there = {"web service": found.has_web, "backgrounder": bool(found.backgrounder_pid)}
     return {
-        name: trouble.get(name, "running" if pid or name == "web service" else "stopped")
-        for name, pid in pids.items()
+        name: trouble.get(name, "running" if is_there else "stopped")
+        for name, is_there in there.items()
     }
 
 

@@ -18,11 +18,13 @@ class Duty(NamedTuple):
         name: The work, in a word or two for the log.
         every_s: Seconds between the end of one run and the begin of the next.
         run: Does it once; an error is logged, and the next run tries again.
+        first_s: Seconds before the first run.
     """
 
     name: str
     every_s: float
     run: Callable[[], object]
+    first_s: float = 0.0
 
 
 class Kept:
@@ -61,6 +63,8 @@ class Kept:
 
     def _work(self, duty: Duty) -> None:
         due = self._due[duty.name]
+        if duty.first_s:
+            due.wait(duty.first_s)
         while not self._stopping.is_set():
             # before the run: news that arrives while it runs asks for another one
             due.clear()

@@ -18,7 +18,7 @@ class Running:
     """A node that is served.
 
     Attributes:
-        url: The address on which the node listens.
+        url: The address on which the node listens; empty without a web service.
         pid: Process id of the web service.
         backgrounder_pid: Process id of the backgrounder, its child.
     """
@@ -26,6 +26,11 @@ class Running:
     url: str
     pid: int
     backgrounder_pid: int
+
+    @property
+    def has_web(self) -> bool:
+        """Whether the node has a web service; a server that is starting has not said its number yet."""
+        return bool(self.url) or not self.pid
 
 
 def lock_path(paths: DataPaths) -> Path:

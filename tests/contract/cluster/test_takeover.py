@@ -14,7 +14,7 @@ from strongroom.jobs.model import JobKind, JobState, Receipt
 from strongroom.node.opening import Node
 from strongroom.repository.rows import JobRow, SiteMode
 from tests.conftest import Torture
-from tests.contract.cluster.commands import Run, joined, nodes
+from tests.contract.cluster.commands import Run, at_work, joined, nodes
 from tests.contract.cluster.takeover_lab import (
     ACTOR,
     EXTRACTS,
@@ -69,7 +69,8 @@ def pair(cluster_home: Path, run: Run, tmp_path: Path, server: Aws) -> Iterator[
     second = tmp_path / "two"
     with web_client.serve(cluster_home) as one:
         joined(one, run, second)
-        with web_client.serve(second) as two:
+        # its agent stands for controller, which sees to the jobs
+        with web_client.serve(second) as two, at_work(second):
             site = filled(one, one.site("Sales", SiteMode.ENABLED), "Sales")
             yield Pair(one, two, site, two.client("Sales", ADMIN, PASSWORD))
 

@@ -56,6 +56,7 @@ class Backgrounder:
         *,
         enabled: bool,
         changed: Callable[[], None] = lambda: None,
+        is_placed: Callable[[], bool] = lambda: True,
         patience: Patience | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
@@ -64,11 +65,13 @@ class Backgrounder:
             data_dir: The data directory of the node.
             enabled: Whether to run a backgrounder as a child process at all.
             changed: Called when the child process has ended, or was replaced by another one.
+            is_placed: Whether the topology has a backgrounder on this node; called repeatedly.
             patience: The time limits.
         """
         self._data_dir = data_dir
         self._enabled = enabled
         self._changed = changed
+        self._is_placed = is_placed
         self._patience = patience or Patience()
         self._child: _Child | None = None
         self._lock = threading.Lock()
@@ -87,7 +90,8 @@ class Backgrounder:
         if not self._enabled:
             yield
             return
-        self._start()
+        if self._is_placed():
+            self._start()
         keeper = threading.Thread(target=self._keep, name="backgrounder-keeper", daemon=True)
         keeper.start()
         try:
@@ -106,11 +110,14 @@ class Backgrounder:
     def _keep(self) -> None:
         pause = self._patience.poll_s
         while not self._stopping.wait(self._patience.poll_s):
+            if not self._is_placed():
+                self._dismiss()
+                continue
             child = self._child
             if child is not None and child.is_alive:
                 self._replace_if_hung(child)
                 continue
-            asked = self._wanted.is_set()
+            asked = self._wanted.is_set() or child is None
             self._wanted.clear()
             worked = child is not None and child.age_s >= self._patience.proven_s
             pause = self._patience.poll_s if asked or worked else pause
@@ -132,6 +139,14 @@ class Backgrounder:
                 self._child.close()
             self._child = _Child(self._data_dir)
         self._changed()
+
+    def _dismiss(self) -> None:
+        """End the child, which is to have no successor."""
+        if self._child is not None:
+            self._stop()
+            with self._lock:
+                self._child = None
+            self._changed()
 
     def _stop(self) -> None:
         with self._lock:

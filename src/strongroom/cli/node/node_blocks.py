@@ -38,6 +38,11 @@ def word(one: "Judged") -> str:
     return "DEGRADED" if one.report else "ERROR"
 
 
+def of_controller(*, is_it: bool) -> tuple[str, ...]:
+    """The line of the controller, in the block of the node that is it."""
+    return (f"\t'Strongroom Controller 0' {RUNNING}.",) if is_it else ()
+
+
 def lines(one: "Judged") -> "Iterator[str]":
     """The block of another node, by its report."""
     yield f"{one.node_id}: {one.report.host if one.report else 'unknown'}"

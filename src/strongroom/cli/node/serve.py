@@ -1,4 +1,6 @@
-"""`strongroom serve`: the web service and, as its niced child, the backgrounder.
+"""`strongroom serve`: a node's own process, with the web service in it and, as its niced child, the backgrounder.
+
+The topology says which of the two the node has; each begins and ends by it while the node is served.
 
 `backgrounder_keeper` starts the child, and replaces one that died or hangs; `serve.json` names the one that lives.
 """
@@ -12,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from strongroom.cli.node import remote_control, start_up
+from strongroom.cli.node import placement, remote_control, start_up
 from strongroom.cli.node.backgrounder_keeper import Backgrounder
 from strongroom.cli.terminal import parsing
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
+    from strongroom.cli.node.placement import Placement
     from strongroom.cli.ports.commands import CommandServices
     from strongroom.services.configuration.service import ConfigurationService
 
@@ -70,21 +73,41 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         start_up.bring_in_order(session)
         # the other nodes of a cluster see this one, and a copy of its disk is refused on another machine
         stack.enter_context(node.announced())
-        if node.paths.services.exists():
-            from strongroom.node import agent
-
-            stack.enter_context(agent.at_work(session.whole_node, _leave))
+        _begin_duties(session, stack)
+        placed = stack.enter_context(placement.followed(node.node_processes))
         note = _Note(node)
         backgrounder = Backgrounder(
-            node.paths.root, enabled=not arguments.no_backgrounder, changed=note.renew
+            node.paths.root,
+            enabled=not arguments.no_backgrounder,
+            changed=note.renew,
+            is_placed=lambda: placed.counts.backgrounder > 0,
         )
         note.backgrounder = backgrounder
         stack.enter_context(backgrounder.kept_running())
         stack.enter_context(_reloading(node, backgrounder))
         stack.enter_context(control.serving(node))
+        # the control service is the node's own, with a web service and without one
         opened = remote_control.opened(arguments.control_port, session, stack)
-        _serve(arguments, session, _Doors(note, opened), stack)
+        doors = _Doors(note, opened)
+        with placement.told_to_end() as ending:
+            while not ending.is_set():
+                if placed.counts.web:
+                    _serve(arguments, session, doors, placed, ending)
+                else:
+                    _wait(session, doors, placed, ending)
     return 0
+
+
+def _begin_duties(session: Session, stack: ExitStack) -> None:
+    """Begin what the node does beside serving; of a single node, that is what the controller of an installation does."""
+    from strongroom.node import controller
+
+    if not session.node.paths.services.exists():
+        stack.enter_context(controller.standing(session.whole_node))
+        return
+    from strongroom.node import agent
+
+    stack.enter_context(agent.at_work(session.whole_node, _leave))
 
 
 def _leave() -> None:
@@ -98,11 +121,11 @@ class _Note:
     def __init__(self, node: "CommandServices") -> None:
         self.backgrounder: Backgrounder | None = None
         self._node = node
-        self._url = ""
+        self._url: str | None = None
         self._lock = threading.Lock()
 
     def publish(self, url: str) -> None:
-        """Connections are accepted."""
+        """Connections are accepted; without a URL, there is no web service."""
         self._url = url
         self.renew()
 
@@ -111,7 +134,7 @@ class _Note:
         from strongroom.runtime import running
 
         with self._lock:
-            if self._url and self.backgrounder is not None:
+            if self._url is not None and self.backgrounder is not None:
                 found = running.Running(self._url, os.getpid(), self.backgrounder.pid)
                 try:
                     running.announce(self._node.paths, found, self._node.file_modes)
@@ -131,29 +154,52 @@ class _Doors(NamedTuple):
     note: _Note
     control: str
 
+    def lines(self) -> list[str]:
+        """The lines by which a caller learns where these doors are."""
+        return [f"ready control: {self.control}"] if self.control else []
+
 
 def _serve(
-    arguments: argparse.Namespace, session: Session, doors: _Doors, stack: ExitStack
+    arguments: argparse.Namespace,
+    session: Session,
+    doors: _Doors,
+    placed: "Placement",
+    ending: "threading.Event",
 ) -> None:
+    """Serve clients, until a signal comes or the topology takes the web service away."""
     from strongroom.doors.http import server
 
     host, held = vault_place(session.node.configuration)
     port = held if arguments.vault_port is None else arguments.vault_port
-    vault = [] if port is None else [_open_vault(session, host, port, stack)]
+    with ExitStack() as stack:
+        vault = [] if port is None else [_open_vault(session, host, port, stack)]
 
-    def ready(url: str) -> None:
-        doors.note.publish(url)
-        control = [doors.control] if doors.control else []
-        # in one piece, so that whoever waits for the first line has the others as well
-        session.out_lines(
-            [
-                f"ready: {url}",
-                *(f"ready vault: {one}" for one in vault),
-                *(f"ready control: {one}" for one in control),
-            ]
+        def ready(url: str) -> None:
+            doors.note.publish(url)
+            # in one piece, so that whoever waits for the first line has the others as well
+            session.out_lines(
+                [f"ready: {url}", *(f"ready vault: {one}" for one in vault), *doors.lines()]
+            )
+
+        was_dismissed = server.run(
+            session.whole_node,
+            arguments.host,
+            arguments.port,
+            ready,
+            # a signal may have come before the web service had its handlers
+            is_wanted=lambda: placed.counts.web > 0 and not ending.is_set(),
         )
+        if not was_dismissed:
+            ending.set()
 
-    server.run(session.whole_node, arguments.host, arguments.port, ready)
+
+def _wait(session: Session, doors: _Doors, placed: "Placement", ending: "threading.Event") -> None:
+    """Be a node without a web service, until a signal comes or the topology has one here."""
+    doors.note.publish("")
+    said = "ready without a web service: the topology has none on this node"
+    session.out_lines([said, *doors.lines()])
+    while not placed.counts.web and not ending.wait(placement.LOOK_S):
+        pass
 
 
 def vault_place(configuration: "ConfigurationService") -> tuple[str, int | None]:

@@ -49,7 +49,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         one.report for one in asked.nodes if one.node_id == node.paths.node_id
     )
     problem, warnings = _keys(session, is_proved=is_proved)
-    whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found))
+    controller = node.present_controller()
+    whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found), controller)
     fingerprint = _fingerprint(session)
     ending = _ending(session)
     if arguments.json:
@@ -57,7 +58,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
             {
                 "status": whole.word,
                 "node": node.paths.node_id,
-                "url": found.url if found else None,
+                "url": (found.url or None) if found else None,
+                "controller": whole.controller or None,
                 "keys": whole.keys or "OK",
                 "fingerprint": fingerprint or None,
                 "processes": whole.trouble,
@@ -71,7 +73,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     else:
         session.out(f"Status: {whole.word}")
         session.out(f"Keys: {'ERROR' if whole.keys else 'OK'}")
-        session.out(f"Address: {found.url if found else '-'}")
+        session.out(f"Address: {(found.url or '-') if found else '-'}")
         session.out(f"Fingerprint: {fingerprint or '-'}")
     for words in whole.problems:
         session.note(words)
@@ -91,6 +93,7 @@ class _Whole(NamedTuple):
         found: The server of the node, if it is served.
         problem: The problem with its keys, by this process; empty if there is none.
         trouble: All else that is wrong with it, by name.
+        controller: The node that is the controller; empty if none is.
     """
 
     node_id: str
@@ -98,6 +101,7 @@ class _Whole(NamedTuple):
     found: "Running | None"
     problem: str
     trouble: "Mapping[str, str]"
+    controller: str
 
     @property
     def others(self) -> "tuple[Judged, ...]":
@@ -187,18 +191,17 @@ def _print_services(session: Session, whole: _Whole) -> None:
     found, keys = whole.found, whole.own_keys
     blocks = {one.node_id: list(node_blocks.lines(one)) for one in whole.asked.nodes}
     own = [f"{whole.node_id}: localhost", f"\tStatus: {whole.own_word}"]
-    pids = (found.pid, found.backgrounder_pid) if found else (0, 0)
-    for name, pid in zip(("Web Service", "Backgrounder"), pids, strict=True):
+    placed = (found.has_web, found.backgrounder_pid) if found else (False, False)
+    for name, there in zip(("Web Service", "Backgrounder"), placed, strict=True):
         phrase = node_blocks.IN_ERROR if name.lower() in whole.trouble else node_blocks.RUNNING
-        # a server that is starting has not said its number yet; of the other there is none then
-        there = found is not None and (pid or name == "Web Service")
         own.append(f"\t'Strongroom {name} 0' {phrase if there else node_blocks.STOPPED}.")
     own.append(
         f"\t'Strongroom Key Management 0' {node_blocks.IN_ERROR if keys else node_blocks.RUNNING}."
     )
     blocks[whole.node_id] = own
-    for lines in blocks.values():
-        session.out("\n".join(lines))
+    for node_id, lines in blocks.items():
+        is_it = node_id == whole.controller
+        session.out("\n".join([*lines, *node_blocks.of_controller(is_it=is_it)]))
 
 
 def _ending(session: Session) -> "tuple[Ending, ...]":

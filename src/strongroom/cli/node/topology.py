@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli.named_files import output_file, sealing
-from strongroom.cli.node import cluster_certificates
+from strongroom.cli.node import cluster_certificates, set_process
 from strongroom.cli.secrets import rotation
 from strongroom.cli.terminal import asking, columns
 from strongroom.cli.terminal.session import Session
@@ -61,6 +61,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         help="all-jobs, extract-refreshes, or no-extract-refreshes: no job that encrypts or decrypts",
     )
     role.set_defaults(run=_set_role)
+    set_process.add_verb(nouns)
     nodes = nouns.add_parser("nodes", help="nodes of the installation")
     verbs = nodes.add_subparsers(required=True, metavar="VERB")
     making = verbs.add_parser(
@@ -96,16 +97,32 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     nodes = list(session.node.peers.all().values())
     roles = session.node.job_roles.all()
     seen = _seen(session) if nodes and (arguments.json or arguments.verbose) else _Seen("", {})
+    counts = session.node.node_processes.all()
+    controller = session.node.present_controller()
     if arguments.json:
         shown = [_json(one, seen) for one in nodes] or [_alone(session)]
-        session.out_json([{**one, "role": roles.get(str(one["node"]))} for one in shown])
+        session.out_json(
+            [
+                {
+                    **one,
+                    "role": roles.get(name),
+                    "processes": counts[name]._asdict() if name in counts else None,
+                    "controller": name == controller,
+                }
+                for name, one in ((str(one["node"]), one) for one in shown)
+            ]
+        )
         return 0
     for node_id, lines in {one.node_id: _lines(one, seen) for one in nodes}.items() or [
         (session.node.paths.node_id, ())
     ]:
         session.out(node_id)
         role = roles.get(node_id)
-        special = () if role is None or role.is_usual else (f"Role: {role}",)
+        special = [] if role is None or role.is_usual else [f"Role: {role}"]
+        if node_id in counts:
+            told = (f"{name} {count}" for name, count in counts[node_id]._asdict().items())
+            special.append(f"Processes: {', '.join(told)}")
+        special += ["Controller: yes"] if node_id == controller else []
         for line in (*lines, *special, *SERVICES) if arguments.verbose else ():
             session.out(f"  {line}")
     return 0

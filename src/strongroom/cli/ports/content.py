@@ -8,6 +8,7 @@ from strongroom.services.content.items import ContentService
 from strongroom.services.directory.sites import SitesService
 from strongroom.services.directory.tokens import TokensService
 from strongroom.services.directory.users import UsersService
+from strongroom.services.jobs.processes import NodeProcesses
 from strongroom.services.jobs.queue import JobsService
 from strongroom.services.jobs.roles import JobRoles
 from strongroom.services.jobs.sole_worker import SoleWorker
@@ -40,6 +41,11 @@ class ContentCommands(Protocol):
     @cached_property
     def job_roles(self) -> JobRoles:
         """The nodes that work on jobs."""
+        ...
+
+    @cached_property
+    def node_processes(self) -> NodeProcesses:
+        """The processes that each node runs."""
         ...
 
     @cached_property

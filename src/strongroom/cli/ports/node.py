@@ -83,6 +83,10 @@ class NodeCommands(Protocol):
         """Take the event log as it is, whatever its anchor says."""
         ...
 
+    def present_controller(self) -> str:
+        """The id of the node that is the controller now; empty if none is."""
+        ...
+
     def announced(self) -> AbstractContextManager[None]:
         """Be seen by the other nodes of a cluster until the end of the block."""
         ...

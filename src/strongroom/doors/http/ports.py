@@ -6,13 +6,10 @@ from typing import Protocol
 from strongroom.doors.tableau.ports import TableauServices
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.content.stored_files import StoredFiles
-from strongroom.services.content.uploads import UploadsService
 from strongroom.services.directory.sign_in import AuthService
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.nodes.admit import TopologyService
 from strongroom.services.nodes.readiness import Readiness
-from strongroom.services.secrets.inventory import SecretInventory
-from strongroom.services.secrets.rotate import SecretRotation
 
 
 class AdmissionServices(Protocol):
@@ -61,14 +58,6 @@ class KeptLog(Protocol):
 class UpkeepServices(Protocol):
     """The services behind the upkeep of a serving node."""
 
-    def sweep_files(self) -> int:
-        """Remove what nobody needs any longer from the file store, while processes work."""
-        ...
-
-    def remove_due_service_keys(self) -> int:
-        """Remove the service keys whose waiting time has ended; returns how many."""
-        ...
-
     def remove_unfinished(self) -> int:
         """Remove the stored files that dead processes had not made visible; returns how many went."""
         ...
@@ -88,11 +77,6 @@ class UpkeepServices(Protocol):
         ...
 
     @cached_property
-    def uploads(self) -> UploadsService:
-        """Chunked uploads: what nobody continues expires."""
-        ...
-
-    @cached_property
     def auth(self) -> AuthService:
         """Sessions that nobody uses, failures that were only counted."""
         ...
@@ -100,21 +84,6 @@ class UpkeepServices(Protocol):
     @cached_property
     def topology(self) -> TopologyService:
         """Failures that were only counted."""
-        ...
-
-    @cached_property
-    def configuration(self) -> ConfigurationService:
-        """Whether secrets rotate when they are due."""
-        ...
-
-    @cached_property
-    def rotation(self) -> SecretRotation:
-        """Rotations that were cut, or are due."""
-        ...
-
-    @cached_property
-    def secret_inventory(self) -> SecretInventory:
-        """The secrets, with those that are due for a rotation."""
         ...
 
     @cached_property

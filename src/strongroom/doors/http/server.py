@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -36,8 +37,9 @@ def run(
     port: int,
     on_ready: Callable[[str], None],
     settings: WebSettings | None = None,
-) -> None:
-    """Serve until SIGTERM or SIGINT.
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Serve until SIGTERM or SIGINT, or until the node is to have no web service.
 
     Args:
         node: The node.
@@ -45,6 +47,10 @@ def run(
         port: 0 picks a free one.
         on_ready: Called with the base URL when connections are accepted.
         settings: The bounds of the service; by default those of `WebSettings`.
+        is_wanted: Whether the node is to have a web service; called all the time, so that it must not wait for anything.
+
+    Returns:
+        Whether the service ended because it is not wanted any more, and no signal came.
 
     Raises:
         UsageError: The host is not loopback.
@@ -53,7 +59,9 @@ def run(
     if settings is None:
         settings = WebSettings(connections=descriptors.connections(descriptors.raise_limit()))
     with listen(host, port) as listener, https.listening(node) as tls, upkeep.kept_up(node):
-        build(node, on_ready, settings, tls).run(sockets=[listener])
+        server = build(node, on_ready, settings, tls, is_wanted)
+        server.run(sockets=[listener])
+        return server.was_dismissed
 
 
 def build(
@@ -61,11 +69,12 @@ def build(
     on_ready: Callable[[str], None],
     settings: WebSettings | None = None,
     tls: HttpsListener | None = None,
-) -> uvicorn.Server:
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> "BoundedServer":
     """A server that is not yet running; its `should_exit` stops it."""
     settings = settings or WebSettings()
     config = config_of(create_app(node, settings), settings)
-    return BoundedServer(config, on_ready, tls, settings.connections)
+    return BoundedServer(config, on_ready, tls, settings.connections, is_wanted)
 
 
 def config_of(
@@ -146,8 +155,11 @@ class BoundedServer(uvicorn.Server):
         on_ready: Callable[[str], None],
         tls: HttpsListener | None,
         connections: Connections,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(config)
+        self._is_wanted = is_wanted
+        self._was_dismissed = False
         self._connections = connections
         self._on_ready = on_ready
         self._tls = tls
@@ -160,6 +172,24 @@ class BoundedServer(uvicorn.Server):
             await self._tls.begin(self._offer)
         if sockets and not self.should_exit:
             self._on_ready(_url(sockets[0]))
+
+    @property
+    def was_dismissed(self) -> bool:
+        """Whether the service ended because it is not wanted any more, and no signal came."""
+        return self._was_dismissed
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        """Look, ten times a second, whether it is time to end."""
+        if not self.should_exit and not self._is_wanted():
+            self._was_dismissed = self.should_exit = True
+        return await super().on_tick(counter)
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal asks for the end of the whole node."""
+        self._was_dismissed = False
+        super().handle_exit(sig, frame)
 
     async def _offer(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         """Serve a second socket, with TLS; it is closed with the first one."""
@@ -188,7 +218,7 @@ class BoundedServer(uvicorn.Server):
         try:
             yield
         finally:
-            if self.should_exit:
+            if self.should_exit and not self._was_dismissed:
                 # not a handler: the interpreter takes those away at its end, and the signal kills again
                 before[signal.SIGTERM] = signal.SIG_IGN
             for one, handler in before.items():

@@ -1,22 +1,17 @@
-"""The upkeep of a serving node: removes leftovers of dead processes, expires uploads and sessions, rotates secrets."""
+"""The upkeep of a serving node: removes leftovers of its dead processes, ends sessions, renews credentials of its roots.
+
+Work that belongs to the whole installation is the controller's (`node/controller`).
+"""
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from strongroom.doors.http.ports import UpkeepServices
 from strongroom.errors import StrongroomError
-from strongroom.eventlog.base import SYSTEM
-
-if TYPE_CHECKING:
-    from strongroom.services.secrets.scope import Outcome
 
 INTERVAL_S = 600.0
-SWEEP_S = 86_400.0
-"""The time between two sweeps of the file store, which reads the names of all files."""
 _END_WAIT_S = 10.0
 """The time for a task to end; a task that hangs ends with the process, and is done at the next start."""
 _log = logging.getLogger("strongroom.web.upkeep")
@@ -59,14 +54,10 @@ def _problems(look: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def regularly(node: UpkeepServices) -> None:
-    """Expire uploads that nobody continued and sessions that nobody used; end what a full disk left open."""
+    """End sessions that nobody used, of which this process knows; end what a full disk left open."""
     node.stored_files.settle()
-    uploads, sessions = node.uploads.expire(), node.auth.prune()
-    if uploads or sessions:
-        _log.info("expired %d uploads and %d sessions", uploads, sessions)
-    removed = node.remove_due_service_keys()
-    if removed:
-        _log.info("removed %d service keys, whose days were over", removed)
+    if sessions := node.auth.prune():
+        _log.info("expired %d sessions", sessions)
     tell_held_back(node)
 
 
@@ -74,31 +65,6 @@ def tell_held_back(node: UpkeepServices, *, last: bool = False) -> None:
     """Write how many failures by strangers were only counted (S8); `last`: the server ends."""
     node.auth.tell_held_back(last=last)
     node.topology.tell_held_back(last=last)
-
-
-def finish_rotations(node: UpkeepServices) -> None:
-    """Go on with rotations of secrets that were cut, as far as they are due (R7); their components may be slow."""
-    _tell(node.rotation.resume(SYSTEM))
-
-
-def rotate_due(node: UpkeepServices) -> None:
-    """Rotate the generated secrets whose policy wants it, if that is asked for (`secrets.rotate_when_due`)."""
-    if node.configuration.effective("secrets.rotate_when_due") != "true":
-        return
-    due = [one.name for one in node.secret_inventory.due() if one.origin == "generated"]
-    if due:
-        _log.info("due: %s", ", ".join(due))
-        _tell(node.rotation.rotate(SYSTEM, due))
-
-
-def _tell(outcomes: Sequence["Outcome"]) -> None:
-    for one in outcomes:
-        if one.state == "rotated":
-            _log.info("rotated %s", one.parameters[0])
-        else:
-            _log.warning(
-                "the rotation of %s stopped at %s: %s", one.parameters[0], one.stage, one.problem
-            )
 
 
 @contextmanager
@@ -116,19 +82,10 @@ def kept_up(node: UpkeepServices, interval_s: float = INTERVAL_S) -> Iterator[No
                 _log.exception("upkeep failed; it will be tried again")
 
     def work() -> None:
-        # not at_start: nobody waits for a hung component, or for a long log
-        attempt(lambda: check_event_log(node), lambda: finish_rotations(node))
-        swept = time.monotonic()
+        # not at_start: nobody waits for a long log
+        attempt(lambda: check_event_log(node))
         while not stopping.wait(interval_s):
-            if time.monotonic() - swept >= SWEEP_S:
-                swept = time.monotonic()
-                attempt(node.sweep_files)
-            attempt(
-                lambda: regularly(node),
-                lambda: rotate_due(node),
-                lambda: node.kms_store.upkeep(interval_s),
-                lambda: finish_rotations(node),
-            )
+            attempt(lambda: regularly(node), lambda: node.kms_store.upkeep(interval_s))
 
     at_start(node)
     thread = threading.Thread(target=work, name="upkeep", daemon=True)

@@ -13,6 +13,8 @@ NODE_JOINED = "NODE_JOINED"
 NODE_LEFT_OUT = "NODE_LEFT_OUT"
 NODE_REMOVED = "NODE_REMOVED"
 NODE_ROLE_SET = "NODE_ROLE_SET"
+NODE_PROCESSES_SET = "NODE_PROCESSES_SET"
+CONTROLLER_TAKEN = "CONTROLLER_TAKEN"
 NODE_STALE = "NODE_STALE"
 AUTHORITY_RENEWED = "AUTHORITY_RENEWED"
 NODE_CERTIFIED = "NODE_CERTIFIED"
@@ -141,6 +143,16 @@ def authority_renewed(actor: str, *, old: str, new: str) -> Event:
 def node_certified(actor: str, node_id: str, *, fingerprint: str, ends_at: str) -> Event:
     """The internal authority has signed a certificate for a node, in the process of `actor`."""
     return event(NODE_CERTIFIED, actor, node_id=node_id, fingerprint=fingerprint, ends_at=ends_at)
+
+
+def node_processes_set(actor: str, node_id: str, process: str, count: int) -> Event:
+    """A node is about to run another number of processes of a kind: `web` or `backgrounder`."""
+    return event(NODE_PROCESSES_SET, actor, node_id=node_id, process=process, count=count)
+
+
+def controller_taken(node_id: str, epoch: int) -> Event:
+    """A node of a cluster became its controller; `epoch` is the number of its lock, above that of every controller before."""
+    return event(CONTROLLER_TAKEN, SYSTEM, node_id=node_id, epoch=epoch)
 
 
 def node_stale(actor: str, node_id: str) -> Event:

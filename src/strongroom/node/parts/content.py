@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from strongroom.services.content.uploads import UploadsService
     from strongroom.services.jobs.one import Ports as JobPorts
     from strongroom.services.jobs.others import Others
+    from strongroom.services.jobs.per_node import NodeView
+    from strongroom.services.jobs.processes import NodeProcesses
     from strongroom.services.jobs.roles import JobRoles
     from strongroom.services.jobs.waiting import JobWaits
 
@@ -95,13 +97,26 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
         """The nodes that work on jobs."""
         from strongroom.services.jobs.roles import JobRoles
 
+        return JobRoles(self._view_of_nodes)
+
+    @cached_property
+    def node_processes(self) -> "NodeProcesses":
+        """The processes that each node runs."""
+        from strongroom.services.jobs.processes import NodeProcesses
+
+        return NodeProcesses(self._view_of_nodes)
+
+    @cached_property
+    def _view_of_nodes(self) -> "NodeView":
+        from strongroom.services.jobs.per_node import NodeView
+
         def nodes() -> tuple[str, ...]:
             known = self.peers.all().values()
             return tuple(one.node_id for one in known if not one.state.is_gone) or (
                 self.paths.node_id,
             )
 
-        return JobRoles(self.coordinator, self.events, self.paths.node_id, nodes)
+        return NodeView(self.coordinator, self.events, self.paths.node_id, nodes)
 
     @cached_property
     def job_waits(self) -> "JobWaits":

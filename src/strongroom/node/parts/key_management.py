@@ -52,7 +52,7 @@ class KeyManagementPart(ContentPart):
         if self.spread is None:
             raise StateError("this node is a single one: no other node changes its keys")
         node = own_keys.read(self.paths), self.boot_id
-        return TrialOfChange(self.kms_store, self.spread, self._kms_ports, node)
+        return TrialOfChange(self.kms_store, self._kms_ports, node)
 
     def _nodes_with_files(self) -> "tuple[str, ...]":
         """Other nodes on whose disks there are, or may be, extracts that this one cannot look at."""

@@ -44,6 +44,12 @@ class OperationsPart(KeysPart):
     def _welcome(self) -> "Welcome | None":
         return None if self.outside is None else self.outside.welcome()
 
+    def present_controller(self) -> str:
+        """The id of the node that is the controller now; empty if none is."""
+        from strongroom.services.nodes import controller
+
+        return self.coordinator.holder(controller.LOCK)
+
     @cached_property
     def readiness(self) -> "Readiness":
         """Whether the node is able to do its work now."""

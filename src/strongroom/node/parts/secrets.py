@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from strongroom.services.secrets.embedded import AssetService
     from strongroom.services.secrets.inventory import SecretInventory
     from strongroom.services.secrets.rotate import SecretRotation
+    from strongroom.services.secrets.upkeep import RotationUpkeep
 
 
 class SecretsPart(ConfigurationPart):
@@ -53,3 +54,10 @@ class SecretsPart(ConfigurationPart):
         )
         sources = Sources(self.rotation.journals.records, self.events.secret_times, self._consumers)
         return SecretInventory(self.configuration, sources, places, self.clock)
+
+    @cached_property
+    def rotation_upkeep(self) -> "RotationUpkeep":
+        """Rotations that were cut, or are due."""
+        from strongroom.services.secrets.upkeep import RotationUpkeep
+
+        return RotationUpkeep(self.configuration, self.secret_inventory, self.rotation)

@@ -1,4 +1,4 @@
-"""The other nodes of the installation, as a node that works on jobs sees them (ADR 42)."""
+"""The nodes of the installation, as one that works on jobs or looks after them sees them (ADR 42)."""
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from strongroom.clock import format_utc
 from strongroom.coordination.base import Change
 from strongroom.coordination.floors import Point
-from strongroom.errors import ConflictError, IntegrityError, RootError, StrongroomError
+from strongroom.errors import IntegrityError, RootError, StrongroomError
 from strongroom.eventlog.base import SYSTEM
 from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import acknowledgements
@@ -23,8 +23,7 @@ from strongroom.kms.opening import FindRoot
 from strongroom.kms.staged import Content, StagedState, StagedStore
 from strongroom.kms.store import KmsStore
 from strongroom.roots import settings as root_settings
-from strongroom.services.keys.keeper import LOCK, KmsPorts, StoreKeeper
-from strongroom.services.keys.spreading import Spread
+from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
 
 
 class Tried(NamedTuple):
@@ -47,7 +46,6 @@ class TrialOfChange:
     def __init__(
         self,
         keeper: StoreKeeper,
-        spread: Spread,
         ports: KmsPorts,
         node: tuple[NodeKeys, str],
     ) -> None:
@@ -55,12 +53,10 @@ class TrialOfChange:
 
         Args:
             keeper: The KMS store.
-            spread: Withdraws what a killed command has left.
             ports: The ports of key management.
             node: The node's own keys, and the id of this process.
         """
         self._keeper = keeper
-        self._spread = spread
         self._ports = ports
         self._keys, self._boot = node
 
@@ -78,7 +74,6 @@ class TrialOfChange:
             return
         name = acknowledgements.entry(change.change_id, self._keys.node_id)
         if self._keys.node_id not in change.nodes or self._ports.coordinator.version(name):
-            self._withdraw_if_left()
             return
         tried = self._try(change)
         told = [
@@ -103,14 +98,6 @@ class TrialOfChange:
         self._ports.coordinator.put({name: Change(word.signed(self._keys), 0)})
 
     # ---- inside ----------------------------------------------------------------------------------
-
-    def _withdraw_if_left(self) -> None:
-        """Withdraw what is staged if nobody holds the lock of keys: the command that made it was killed."""
-        try:
-            with self._ports.coordinator.lock(LOCK, wait_s=0):
-                self._spread.settle(SYSTEM)
-        except ConflictError:
-            return
 
     def _try(self, change: StagedStore) -> Tried:
         try:

@@ -173,6 +173,7 @@ def test_status_of_a_node_that_nobody_serves(
         "status": "STOPPED",
         "node": "node1",
         "url": None,
+        "controller": None,
         "keys": "OK",
         "fingerprint": fingerprint,
         "processes": {},

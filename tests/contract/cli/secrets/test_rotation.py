@@ -255,21 +255,19 @@ def test_a_start_finishes_what_was_cut(
     node: Node, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R7: the next start converges, without a command; one that cannot yet says so."""
-    from strongroom.doors.http import upkeep
-
     before = password(node)
     with redis.component.down():
         assert tsm(node, "security", "secrets", "rotate", PARAMETER) == ConsumerError.exit_code
         make_due(node)
-        upkeep.finish_rotations(node)
+        node.rotation_upkeep.finish()
     assert "stopped at admit" in caplog.text
     make_due(node)
     again = opening.open_node(str(node.paths.root))
-    upkeep.finish_rotations(again)
+    again.rotation_upkeep.finish()
     again.close()
     assert redis.accepts(USER, password(node))
     assert password(node) != before
-    upkeep.finish_rotations(node)
+    node.rotation_upkeep.finish()
 
 
 def make_due(node: Node) -> None:

@@ -46,6 +46,7 @@ NEEDS_AN_ANSWER = {
     "tsm maintenance restore",
     "tsm pending-changes apply",
     "tsm security kms former forget",
+    "tsm topology set-process",
 }
 
 #: A rotation gives no recovery recipient up: it was agreed to, and is refused for that.
@@ -143,6 +144,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "tsm security kms rotate": ["--drop-root", wrap],
         "tsm security kms set-mode": ["local", "--abandon-external-keys"],
         "tsm security secrets rotate": ["redis.password", "--forget-unfinished"],
+        "tsm topology set-process": ["-n", "node1", "-pr", "backgrounder", "-c", "0"],
     }
 
 

@@ -62,7 +62,7 @@ def test_a_failure_is_logged_and_tried_again(
             raise StorageError("disk")
         return 0
 
-    monkeypatch.setattr(node.uploads, "expire", failing)
+    monkeypatch.setattr(node.auth, "prune", failing)
     with upkeep.kept_up(node, 0.01):
         end = time.monotonic() + 60
         while len(calls) < 4 and time.monotonic() < end:
@@ -80,17 +80,17 @@ def test_secrets_that_are_due_are_rotated_when_that_is_asked_for(
     node.secret_inventory._clock = FixedClock(node.clock.now() + years)
     changes = {"secrets.policy": "redis.password=30 *=9999"}
     node.configuration.compare_and_put(lambda document: document.with_values(changes))
-    upkeep.rotate_due(node)
+    node.rotation_upkeep.rotate_due()
     assert node.configuration.open_secret("redis.password") == old
     changes = {"secrets.rotate_when_due": "true"}
     node.configuration.compare_and_put(lambda document: document.with_values(changes))
     caplog.set_level("INFO")
-    upkeep.rotate_due(node)
+    node.rotation_upkeep.rotate_due()
     assert node.configuration.open_secret("redis.password") != old
     assert "due: redis.password" in caplog.text
     assert [record["actor"] for record in node.events.read()][-1] == "system"
     node.secret_inventory._clock = node.clock
-    upkeep.rotate_due(node)
+    node.rotation_upkeep.rotate_due()
     assert not node.secret_inventory.due()
 
 
@@ -114,7 +114,7 @@ def test_an_exception_that_nobody_expected_does_not_end_upkeep(
 def test_a_task_that_hangs_does_not_hold_up_the_end(
     node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Such as a component that does not answer; its rotation has a journal."""
+    """Such as the check of a long event log."""
     begun, end = threading.Event(), threading.Event()
 
     def hang(node: Node) -> None:
@@ -122,7 +122,7 @@ def test_a_task_that_hangs_does_not_hold_up_the_end(
         begun.set()
         end.wait(30)
 
-    monkeypatch.setattr(upkeep, "finish_rotations", hang)
+    monkeypatch.setattr(upkeep, "check_event_log", hang)
     monkeypatch.setattr(upkeep, "_END_WAIT_S", 0.01)
     with upkeep.kept_up(node, 0.01):
         assert begun.wait(60)

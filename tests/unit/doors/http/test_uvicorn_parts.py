@@ -53,8 +53,13 @@ READ = {
 #: What httptools calls, and uvicorn's class does not have.
 OF_THE_PARSER = {"on_chunk_header"}
 #: The same of the server's class.
-SERVER_OVERRIDDEN = {"startup": ("self", "sockets"), "capture_signals": ("self",)}
-SERVER_READ = {"config", "handle_exit", "lifespan", "server_state", "servers", "should_exit"}
+SERVER_OVERRIDDEN = {
+    "startup": ("self", "sockets"),
+    "capture_signals": ("self",),
+    "handle_exit": ("self", "sig", "frame"),
+    "on_tick": ("self", "counter"),
+}
+SERVER_READ = {"config", "lifespan", "server_state", "servers", "should_exit"}
 
 
 def class_of(module: Any, name: str) -> ast.ClassDef:

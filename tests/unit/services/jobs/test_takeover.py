@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from strongroom.backgrounder.takeover import LOOK_S, Takeover
 from strongroom.coordination.base import Group
 from strongroom.errors import CoordinationError
 from strongroom.services.jobs.others import Others
+from strongroom.services.jobs.takeover import Takeover
 
 GONE_S = 10.0
+LOOK_S = 5.0
 
 
 @dataclass
@@ -47,7 +48,7 @@ class World:
         end = self.now + seconds
         while self.now < end:
             self.takeover.look()
-            self.now += 0.25
+            self.now += LOOK_S
         return sorted(set(self.done), key=str)
 
     def __post_init__(self) -> None:
@@ -88,14 +89,23 @@ def test_publications_of_a_node_that_is_served_stay(world: World) -> None:
     assert ("files", "node2") in world.passes(2 * LOOK_S)
 
 
-def test_a_worker_that_is_cut_off_takes_nothing(world: World) -> None:
+def test_a_controller_whose_own_worker_is_gone_takes_its_jobs_as_well(world: World) -> None:
+    """Its server lives: what that takes in is left alone."""
+    world.workers.discard("node1")
+    assert world.passes(GONE_S) == []
+    assert world.passes(2 * LOOK_S) == [("files of jobs", "node1"), ("jobs", "node1")]
+
+
+def test_a_controller_that_is_cut_off_takes_nothing(world: World) -> None:
     """To it, all others seem to be away, or nobody answers."""
     world.workers.clear()
+    world.nodes.clear()
     assert world.passes(100) == []
+    world.nodes.add("node1")
+    world.workers |= {"node1", "node3"}
     world.away = True
     assert world.passes(100) == []
     world.away = False
-    world.workers.add("node1")
     assert world.passes(GONE_S) == [], "what was not seen meanwhile does not count"
     assert ("jobs", "node2") in world.passes(2 * LOOK_S)
 

@@ -1,7 +1,8 @@
 """Notices nodes that are gone, and has their jobs taken over by living ones (ADR 42).
 
-Every worker looks, and each step is conditional in the database: two that look at once do no harm. A worker that is not
-itself among the members decides nothing, since it is the one that is cut off.
+The controller looks, and writes under the fence of its lock (ADR 48): one that was paused, and believes what it saw before,
+takes nothing from a node that came back meanwhile. A node that is not itself among the members decides nothing, since it
+is the one that is cut off.
 """
 
 import logging
@@ -21,7 +22,7 @@ _log = logging.getLogger("backgrounder.Jobs")
 
 
 class Takeover:
-    """Looks after the jobs of the other nodes, one look at a time."""
+    """Looks after the jobs of all nodes, one look at a time."""
 
     def __init__(
         self,
@@ -39,17 +40,12 @@ class Takeover:
         self._others = others
         self._gone = gone
         self._monotonic = monotonic
-        self._next_at = monotonic()
         self._away: dict[tuple[Group, str], float] = {}
 
     def look(self) -> None:
-        """Look, if it is time; an error is logged, and the next look begins anew."""
-        now = self._monotonic()
-        if now < self._next_at:
-            return
-        self._next_at = now + LOOK_S
+        """Look, every `LOOK_S`; an error is logged, and the next look begins anew."""
         try:
-            self._look(now)
+            self._look(self._monotonic())
         except StrongroomError:
             # a node that nobody saw meanwhile was not seen to be away
             self._away.clear()
@@ -57,15 +53,15 @@ class Takeover:
 
     def _look(self, now: float) -> None:
         members = {group: frozenset(self._others.members(group)) for group in Group}
-        if self._others.node_id not in members[Group.WORKERS]:
+        if self._others.node_id not in members[Group.NODES]:
             self._away.clear()
             return
-        nodes = self._gone.with_work() - {self._others.node_id}
+        nodes = self._gone.with_work()
         away = {(group, node) for group in Group for node in nodes - members[group]}
         self._away = {one: self._away.get(one, now) for one in away}
         long = {one for one, since in self._away.items() if now - since >= self._others.gone_s}
         idle = sorted(node for group, node in long if group is Group.WORKERS)
-        # the files of the others lie where this node cannot reach them: their jobs wait for them
+        # the files of a node may lie where this one cannot reach them: its jobs wait for it
         if not idle or not self._others.shares_files():
             return
         for node in idle:

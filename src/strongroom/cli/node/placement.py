@@ -1,0 +1,79 @@
+"""The processes that the topology has on a node that is served, followed from a thread; and the signals that end such a node."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from strongroom.errors import StrongroomError
+from strongroom.services.jobs.processes import Counts, NodeProcesses
+
+LOOK_S: Final = 0.5
+_END_WAIT_S: Final = 1.0
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+_log = logging.getLogger("vizportal.Serve")
+
+
+class Placement:
+    """The processes of this node, as they were at the last look; whoever asks waits for nothing."""
+
+    def __init__(self, processes: NodeProcesses) -> None:
+        self._processes = processes
+        self._failure = ""
+        self.counts = Counts()
+
+    def look(self) -> None:
+        """Look; what cannot be read stays as it was."""
+        try:
+            self.counts = self._processes.own()
+        except StrongroomError as error:
+            if error.message != self._failure:
+                _log.warning("the processes of this node stay as they are: %s", error.with_hint)
+            self._failure = error.message
+        else:
+            self._failure = ""
+
+
+@contextmanager
+def followed(processes: NodeProcesses) -> Iterator[Placement]:
+    """The processes of this node, looked at again and again until the end of the block."""
+    found = Placement(processes)
+    found.look()
+    stopping = threading.Event()
+
+    def follow() -> None:
+        while not stopping.wait(LOOK_S):
+            found.look()
+
+    thread = threading.Thread(target=follow, name="placement", daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stopping.set()
+        thread.join(_END_WAIT_S)
+
+
+@contextmanager
+def told_to_end() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while there is no web service, which has handlers of its own."""
+    ending = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ending.set()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    before = {one: signal.signal(one, end) for one in _STOPPING}
+    try:
+        yield ending
+    finally:
+        for one, handler in before.items():
+            # a second signal does not cut off what the first one asked for
+            ignored = one is signal.SIGTERM and ending.is_set()
+            signal.signal(one, signal.SIG_IGN if ignored else handler)
