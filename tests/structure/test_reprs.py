@@ -32,7 +32,8 @@ ALLOWED = {
 
 def _classes() -> Iterator[type]:
     for module in pkgutil.walk_packages(strongroom.__path__, "strongroom."):
-        if not module.name.endswith("__main__"):
+        # keyring is in an environment of its own
+        if not module.name.endswith(("__main__", ".keyring_backend")):
             for kind in vars(importlib.import_module(module.name)).values():
                 if isinstance(kind, type) and kind.__module__ == module.name:
                     yield kind

@@ -97,7 +97,7 @@ class StrongroomKeyring(KeyringBackend):  # type: ignore[misc]  # as pyarrow: a 
 
         Raises:
             KeyringLocked: The identity is not valid.
-            PasswordDeleteError: There is none, the node cannot be asked, or does not allow it.
+            PasswordDeleteError: The user has no password there, or the node cannot be asked, or does not allow it.
         """
         path = self._path(service, username)
         with _translated(errors.PasswordDeleteError), self._asked() as node:

@@ -263,7 +263,7 @@ def test_an_answer_that_makes_no_sense_is_an_error_with_the_url(case: str, door:
         assert url in caught.value.message
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"data":{"plaintext":"?"}}', b'{"data":{"data":1}}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"data":{"plaintext":"?"}}'])
 def test_an_answer_without_what_was_asked_for_is_an_error(body: bytes, door: Door) -> None:
     asks: tuple[Callable[[VaultService], object], ...] = (
         lambda node: node.decrypt("orders", "vault:v1:"),

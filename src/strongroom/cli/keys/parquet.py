@@ -16,7 +16,7 @@ _REWRITE = "keys inside a file cannot be rotated: read it and write it anew, wit
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `parquet`."""
-    parser = argparse.ArgumentParser(prog=prog, description=f"keys of {verb} files")
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: the keys of encrypted files")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     rotate = commands.add_parser(
         "rotate",

@@ -134,7 +134,7 @@ def _field(wanted: Wanted, found: Mapping[str, Mapping[str, object]]) -> str:
 def _in_memory(wanted: Wanted, found: Mapping[str, Mapping[str, object]]) -> str:
     """A path to a field in memory that cannot be changed, and that is gone with this process and what it becomes.
 
-    By the process id, and not by `self`: programs that the program starts close what they inherit.
+    The path has the process id, and not `self`: programs that the program starts close what they inherit.
     """
     content = _field(wanted, found).encode()
     handle = os.memfd_create(wanted.name, os.MFD_ALLOW_SEALING)
@@ -204,7 +204,7 @@ def _of_node(session: Session, path: str) -> Mapping[str, object] | None:
 
 
 def _become(program: str, words: list[str], variables: Mapping[str, str]) -> int:
-    for one in _IGNORED_BY_PYTHON:  # what is ignored is ignored by the program, too
+    for one in _IGNORED_BY_PYTHON:  # a signal that is ignored here is ignored by the program, too
         signal.signal(one, signal.SIG_DFL)
     streams.settle()
     try:

@@ -210,7 +210,7 @@ def _replace(path: Path, before: bytes, material: KeyMaterial) -> None:
     """Replace a file with key material; its mode, group and owner stay.
 
     Raises:
-        ConflictError: Somebody else changed the file meanwhile.
+        ConflictError: The file was changed by somebody else meanwhile.
         StorageError: The file cannot be written; the old one is untouched.
     """
     if read(path) != before:
