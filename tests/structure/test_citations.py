@@ -42,6 +42,7 @@ _OTHER = frozenset(
         "configuration_keys.json",
         "node.json",
         "witnessed.json",
+        "known_nodes.json",
         "control.path",
         "backup.key",
         "keystore.pkcs12.legacy",

@@ -1,6 +1,6 @@
 """The keys of entries, as keystore and records say them now (docs/format/entries.md 2.2); for one process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.system import guarded_files
 
+BEFORE_NAME = f"{FILE_NAME}.before"
+"""The records before those that a node took at its start, until nothing here is sealed under them (key-changes.md 3.5)."""
 _UNUSABLE = (KeystoreError, IntegrityError)
 _Seen = tuple[int, int, int]
 
@@ -88,7 +90,7 @@ class RecordsAuthority:
         """
         if self._recovered is not None and self._recovered.active.id == key_id:
             return self._recovered.active.key
-        for keystore, data in self._pairs():
+        for keystore, data in self._pairs((FILE_NAME, BEFORE_NAME)):
             with suppress(*_UNUSABLE):
                 found = generations.read(data, str(peek(data, "installation_id")), keystore)
                 if key_id in found.present.ids:
@@ -118,12 +120,13 @@ class RecordsAuthority:
         keystore = self._directory.load()
         return self._proved(keystore, guarded_files.read(self._path, key_records.MAX_BYTES))
 
-    def _pairs(self) -> Iterator[tuple[Keystore, bytes]]:
+    def _pairs(self, names: Sequence[str] = (FILE_NAME,)) -> Iterator[tuple[Keystore, bytes]]:
         """Keystores and records of all folders with each other, each content once."""
         folders = self._directory.folders
         password = self._directory.password()
         stores = _contents([folder / replicas.FILE_NAME for folder in folders], pkcs12.MAX_BYTES)
-        records = _contents([folder / FILE_NAME for folder in folders], key_records.MAX_BYTES)
+        files = [folder / name for name in names for folder in folders]
+        records = _contents(files, key_records.MAX_BYTES)
         for data, path in stores.items():
             with suppress(KeystoreError):
                 keystore = self._directory.opened(path, password, data)
@@ -137,10 +140,21 @@ class RecordsAuthority:
                 " file was put back",
                 hint=key_records.REPAIR_HINT,
             )
-        keys = found.present.entry_keys(lambda key_id: _opened(found, keystore, key_id))
+        keys = keys_of(found, keystore)
         if found.alias != keystore.newest:
             generations.check_alias(found, keystore, coming=self._coming(keys))
-        return keys._replace(digest=found.digest)
+        return keys
+
+
+def keys_of(found: ReadRecords, keystore: Keystore) -> EntryKeys:
+    """The keys of entries by records that a keystore has authenticated.
+
+    Raises:
+        KeystoreError: The keystore does not open a key that is in force.
+    """
+    return found.present.entry_keys(lambda key_id: _opened(found, keystore, key_id))._replace(
+        digest=found.digest
+    )
 
 
 def _opened(found: ReadRecords, keystore: Keystore, key_id: str) -> SecretBytes:

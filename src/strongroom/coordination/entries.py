@@ -166,6 +166,11 @@ class UnprovedEntry:
         """The installation that the entry claims to be of: a claim, which tells a reader which keys to look for."""
         return id_text(self._stored.value[_INSTALLATION])
 
+    @property
+    def signed_payload(self) -> bytes:
+        """The payload, for a kind of entry whose payload proves itself by a signature that the reader checks (2.1)."""
+        return self._stored.value[HEAD_BYTES:]
+
     def prove(self, keys: EntryKeys) -> ProvedEntry:
         """The entry, after everything that binds it was compared (2.2).
 

@@ -12,7 +12,14 @@ from typing import Final
 
 from strongroom.cluster import services_file
 from strongroom.joining import password_change
-from strongroom.node import controller, key_changes, log_witnesses, reporting, service_passwords
+from strongroom.node import (
+    controller,
+    kept_keys,
+    key_changes,
+    log_witnesses,
+    reporting,
+    service_passwords,
+)
 from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
@@ -50,6 +57,7 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
                     Duty(_MEMBERSHIP, MEMBERSHIP_S, lambda: _look_at_membership(node, leave)),
                     *reporter.duties(),
                     key_changes.duty(node, _KEYS),
+                    Duty(kept_keys.MEMORY, MEMBERSHIP_S, lambda: kept_keys.remember(node)),
                     log_witnesses.duty(node, _LOGS),
                 ]
             )

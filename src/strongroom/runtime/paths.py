@@ -110,6 +110,11 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "certificate.json"
 
     @property
+    def known_nodes(self) -> Path:
+        """The file with the public keys of the other nodes, by which a node that was off knows who gives it new keys."""
+        return self.tabsvc / "known_nodes.json"
+
+    @property
     def enabling(self) -> Path:
         """The journal of the move of a single node into a cluster; there only until the move is done."""
         return self.tabsvc / "enabling.json"

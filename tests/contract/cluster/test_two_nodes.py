@@ -151,7 +151,8 @@ def test_a_node_is_left_out_by_name(cluster_home: Path, run: Run, tmp_path: Path
         said_ = run("tsm", cluster_home, *regenerate, "--without-node", "node9")
         assert said_.code == 5
         assert "there is no other node 'node9'" in said_.err
-        said_ = run("tsm", cluster_home, *regenerate, "--without-node", "node2")
+        assert served.node.peers.leave_out("os:tests", ["node2"]) == ("node2",)
+        said_ = run("tsm", cluster_home, *regenerate)
         assert said_.code == 0, said_.err
         assert [one["node_id"] for one in told(served.node, "NODE_LEFT_OUT")] == ["node2"]
         assert nodes(run, cluster_home)["node2"]["state"] == "left out"

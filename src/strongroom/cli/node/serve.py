@@ -68,6 +68,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     with ExitStack() as stack:
         stack.enter_context(running.sole_server(node.paths))
         service_logs.configure(node.paths, "vizportal", file_modes=node.file_modes)
+        start_up.take_kept_keys(session)
         following = log_levels.followed(node.configuration, "vizportal")
         stack.enter_context(following)
         start_up.bring_in_order(session)

@@ -13,6 +13,27 @@ if TYPE_CHECKING:
     from strongroom.cli.ports.keys import KeyCommands
 
 
+def take_kept_keys(session: Session) -> None:
+    """Take the keys that were kept for this node while it was off, before anything is opened by those that it has.
+
+    Raises:
+        StateError: The keys are refused: this node does not open what is in force.
+    """
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import kept_keys
+
+    try:
+        taken = kept_keys.take(session.whole_node)
+    except IntegrityError as error:
+        raise StateError(
+            f"keys were changed while this node was off, and those that wait for it are refused: {error.message}",
+            hint=error.hint or "find out who put them there; the node can be brought in anew",
+        ) from error
+    if taken:
+        session.note("took the keys that were changed while this node was off")
+
+
 def bring_in_order(session: Session) -> None:
     """Do the work at a start: schema, YAML files, leftovers of dead processes, and the check of the keys.
 

@@ -104,7 +104,7 @@ def _regenerate(
 ) -> object:
     without = tuple(arguments.get("without_node", ()))
     if without:
-        services.peers.leave_out(actor, without)
+        services.peers.go_on_without(actor, without)
     return asdict(services.regenerate.run(actor, report, arguments.get("only", ())))
 
 

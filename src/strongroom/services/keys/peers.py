@@ -69,6 +69,10 @@ class Peers:
         """The other nodes that serve, or will at their next start without a further proof."""
         return tuple(one for one in self.others() if one.state.value == "active")
 
+    def stale_others(self) -> "tuple[RegisteredNode, ...]":
+        """The other nodes without which keys were changed: each finds the newest at its next start."""
+        return tuple(one for one in self.others() if one.state.value == "stale")
+
     def check_can_follow(self, doing: str) -> None:
         """Refuse what a node could not follow that has not said as yet that it is in order.
 
@@ -76,9 +80,9 @@ class Peers:
             doing: The command, in words for the sentence.
 
         Raises:
-            StateError: There is a node that is joining or stale.
+            StateError: There is a node that is joining.
         """
-        others = [one for one in self.others() if one.state.value != "active"]
+        others = [one for one in self.others() if one.state.value == "joining"]
         if others:
             names = " and ".join(f"{one.node_id} ({one.state.value})" for one in others)
             options = " ".join(f"--without-node {one.node_id}" for one in others)
@@ -139,6 +143,19 @@ class Peers:
                 self._put([one.stale(now) for one in wanted])
         return tuple(one.node_id for one in wanted)
 
+    def go_on_without(self, actor: str, names: Collection[str]) -> None:
+        """Have the keys of the keystore be changed without nodes: they take the newest ones at their next start.
+
+        A node that is joining has no keys to begin with, and is left out.
+
+        Raises:
+            NotFoundError: There is no other node of that id.
+            StateError: The node is alive, and can be asked.
+        """
+        joining = [one.node_id for one in self._named(names) if one.state.value == "joining"]
+        self.set_stale(actor, [name for name in names if name not in joining])
+        self.leave_out(actor, joining)
+
     def _named(self, names: Collection[str]) -> "list[RegisteredNode]":
         known = self.all()
         for name in names:
@@ -150,11 +167,20 @@ class Peers:
         return [known[name] for name in dict.fromkeys(names)]
 
     def _put(self, nodes: "Collection[RegisteredNode]") -> None:
-        self._coordinator.put(
-            {
+        self._coordinator.put(self.changes(nodes))
+
+    def changes(self, nodes: "Collection[RegisteredNode]") -> dict[str, Change]:
+        """The put of entries; a node that is gone finds no keys that were kept for it (format/key-changes.md 3.3)."""
+        from strongroom.joining import key_bundles
+
+        kept = [key_bundles.entry(one.node_id) for one in nodes if one.state.is_gone]
+        versions = {name: self._coordinator.version(name) for name in kept}
+        return {
+            **{name: Change(None, version) for name, version in versions.items() if version},
+            **{
                 PREFIX + one.node_id: Change(
                     one.serialize(), self._coordinator.version(PREFIX + one.node_id)
                 )
                 for one in nodes
-            }
-        )
+            },
+        }

@@ -5,7 +5,7 @@ records are under the new one.
 """
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from strongroom.clock import format_utc
@@ -14,7 +14,7 @@ from strongroom.configuration_keys.generations import ReadRecords
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
 from strongroom.errors import IntegrityError, KeystoreError, StrongroomError
-from strongroom.eventlog.base import SYSTEM
+from strongroom.eventlog.base import SYSTEM, Event
 from strongroom.eventlog.checkpoints import CheckpointFile
 from strongroom.eventlog.events import key_events, secret_events
 from strongroom.joining import acknowledgements, key_bundles
@@ -102,9 +102,21 @@ class ReceivedKeys:
         )
         coordinator.put({name: Change(word.signed(self._keys), 0)})
 
+    def take_kept(self) -> None:
+        """Take the keys that were kept for this node while it was off, and take them away; may be repeated.
+
+        Raises:
+            StrongroomError: The keys are refused, or cannot be written.
+        """
+        coordinator, name = self._ports.coordinator, key_bundles.entry(self._keys.node_id)
+        entry = coordinator.get(name)
+        if entry is not None:
+            self._take(key_bundles.parse(entry.value), is_kept=True)
+            coordinator.put({name: Change(None, entry.version)})
+
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _take(self, sealed: SealedBundle) -> None:
+    def _take(self, sealed: SealedBundle, *, is_kept: bool = False) -> None:
         signer = self._peers.all().get(sealed.by)
         if signer is None or signer.state is not NodeState.ACTIVE:
             raise IntegrityError(f"keys were given by {sealed.by}, which is no active node")
@@ -113,10 +125,22 @@ class ReceivedKeys:
         document = self._keeper.configuration.document()
         found = generations.read(bundle.records, document.installation_id, keystore)
         self._check(sealed, found, keystore)
+        if not is_kept and self._keeper.point() != sealed.occasion.present:
+            raise IntegrityError("the keys were given for another state of the installation")
         self._check_opens(found, keystore, document.configuration_key_id)
         before = self._files.directory.load()
         self._write(before, keystore, bundle)
-        self._follow(before, keystore, found.present.active, document.configuration_key_id)
+        active = found.present.active
+        is_named = document.configuration_key_id == active
+        # before the master keys go that open what it is sealed under now
+        resealed = self._files.reseal_local(active) if is_named else ()
+        self._drop(keystore)
+        # master keys that were kept were added before anything here could be read
+        came = [one for one in keystore.aliases if is_kept or before.find(one) is None]
+        sealed_anew = [secret_events.secret_encrypted(SYSTEM, one, active) for one in resealed]
+        self._tell(came, sealed_anew, before, keystore)
+        if is_named:
+            self._files.checkpoints.forget_signer()
 
     def _check(self, sealed: SealedBundle, found: ReadRecords, keystore: Keystore) -> None:
         """Refuse keys that are not those of this moment.
@@ -129,8 +153,7 @@ class ReceivedKeys:
         is_other = generation == own.present.generation and found.digest != own.digest
         if generation < own.present.generation or is_other or found.alias != keystore.newest:
             raise IntegrityError("the keys that were given do not follow on those of this node")
-        wanted = (sealed.occasion.generation, sealed.occasion.present)
-        if (generation, self._keeper.point()) != wanted:
+        if generation != sealed.occasion.generation:
             raise IntegrityError("the keys were given for another state of the installation")
 
     def _check_opens(self, found: ReadRecords, keystore: Keystore, key_id: str) -> None:
@@ -156,27 +179,27 @@ class ReceivedKeys:
             both = both.with_entry(one)
         self._files.directory.take(both)
         self._files.open_keys().take(bundle.records)
+
+    def _drop(self, keystore: Keystore) -> None:
+        """Have no other master keys than those that were given."""
         self._files.directory.take(keystore)
         if self._files.directory.load().difference(keystore):
             raise KeystoreError("the keystore that was written reads back as another one")
         self._files.open_keys().verify()
 
-    def _follow(self, before: Keystore, keystore: Keystore, active: str, named: str) -> None:
-        """Seal what this node keeps itself under the key in force, and sign its log by the one in force."""
-        told = [
+    def _tell(
+        self, came: Sequence[str], resealed: Sequence[Event], before: Keystore, keystore: Keystore
+    ) -> None:
+        """Write the events of what came, of what was sealed anew and of what went."""
+        moved = [
             key_events.key_moved(SYSTEM, "master", alias, place=self._keys.node_id)
-            for alias in keystore.aliases
-            if before.find(alias) is None
+            for alias in came
         ]
-        if named == active:
-            names = self._files.reseal_local(active)
-            told += [secret_events.secret_encrypted(SYSTEM, name, active) for name in names]
-            self._files.checkpoints.forget_signer()
-        told += [
+        went = [
             key_events.key_removed(SYSTEM, "master", alias)
             for alias in before.aliases
             if keystore.find(alias) is None
         ]
-        if told:
+        if told := [*moved, *resealed, *went]:
             self._ports.event_log.append(told)
             self._files.checkpoints.sync()

@@ -69,26 +69,28 @@ class SpreadKeys:
     @property
     def is_needed(self) -> bool:
         """Whether there are other nodes."""
-        return bool(self._ports.peers.active_others())
+        return bool(self._ports.peers.active_others() or self._ports.peers.stale_others())
 
     def check(self) -> None:
         """Refuse a change of the key files that another node could not follow.
 
         Raises:
-            StateError: A node is joining or stale.
+            StateError: A node is joining.
             NodesError: A node is not alive.
         """
         self._ports.peers.check_can_follow(_DOING)
         self._words.check_alive(self._ports.peers.active_others(), _HINT)
 
     def give(self, actor: str) -> None:
-        """Give every other active node the present keys, and wait until each has them on its disk; may be repeated.
+        """Give every other node the present keys, and wait until each active one has them on its disk; may be repeated.
+
+        The bundle of a node that is stale stays until that one takes it, or there is a newer one.
 
         Raises:
             NodesError: A node has not taken them.
         """
-        nodes = self._ports.peers.active_others()
-        if not nodes:
+        nodes, stale = self._ports.peers.active_others(), self._ports.peers.stale_others()
+        if not nodes and not stale:
             return
         self.check()
         present, own = self._present(), self._own()
@@ -97,11 +99,12 @@ class SpreadKeys:
             one.node_id: key_bundles.seal(
                 present.bundle, occasion, (one.node_id, one.keys), own
             ).serialize()
-            for one in nodes
+            for one in (*nodes, *stale)
         }
         coordinator = self._ports.coordinator
         told = [
-            key_events.key_moved(actor, "master", present.alias, place=one.node_id) for one in nodes
+            key_events.key_moved(actor, "master", present.alias, place=one.node_id)
+            for one in (*nodes, *stale)
         ]
         self._ports.event_log.append(told)
         left = {
@@ -122,9 +125,12 @@ class SpreadKeys:
             staged,
             acknowledgements.KEYS_PREFIX,
         )
+        if not nodes:
+            return
         said = self._words.wait(expected, nodes, _CANNOT)
+        # a bundle for a node that is stale stays
         gone = {
             name: Change(None, coordinator.version(name))
-            for name in map(key_bundles.entry, bundles)
+            for name in (key_bundles.entry(one.node_id) for one in nodes)
         }
         coordinator.put({**said.removals, **gone})

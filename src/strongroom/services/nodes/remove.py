@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.clock import Clock, format_utc
-from strongroom.coordination.base import Change, Coordinator
+from strongroom.coordination.base import Coordinator
 from strongroom.errors import NotFoundError, StateError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.joining.registry import RegisteredNode
-from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, PREFIX, Peers
+from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, Peers
 
 END_WAIT_S: Final = 30.0
 """How long a node that runs has to end."""
@@ -74,15 +74,7 @@ class RemoveService:
                     [node_events.node_removed(actor, one.node_id) for one in gone]
                 )
                 now = format_utc(ports.clock.now())
-                ports.coordinator.put(
-                    {
-                        PREFIX + one.node_id: Change(
-                            one.removed(now).serialize(),
-                            ports.coordinator.version(PREFIX + one.node_id),
-                        )
-                        for one in gone
-                    }
-                )
+                ports.coordinator.put(ports.peers.changes([one.removed(now) for one in gone]))
         for one in known:
             report(f"{one.node_id} is none of the nodes any more")
         return self._running({one.node_id for one in known})
