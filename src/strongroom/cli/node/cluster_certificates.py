@@ -133,18 +133,17 @@ def renew_authority_if_any(session: Session) -> None:
 
 def links(session: Session) -> "Iterator[Finding]":
     """Call every other node that can be called; one finding for each."""
-    node = session.whole_node
-    if not node.paths.services.exists():
+    if not session.node.paths.services.exists():
         return
     from strongroom.node import certificates
 
     try:
-        shown = certificates.service(node).shown()
+        shown = certificates.service(session.whole_node).shown()
     except StrongroomError as error:
         yield bad("nodes", "what they show", error.message, error.hint)
         return
     for one in shown.values():
-        if one.node_id != node.paths.node_id and one.address:
+        if one.node_id != session.node.paths.node_id and one.address:
             yield _link(session, one)
 
 

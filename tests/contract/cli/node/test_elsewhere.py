@@ -1,4 +1,4 @@
-"""`tsm -s https://host:8850` from a machine without a node, and what stays on that machine (issue 11 D, requirements 3.1)."""
+"""`tsm -s https://host:8850` from a machine without a node, and what stays on that machine (issue 11 D)."""
 
 import contextlib
 from collections.abc import Callable, Iterator
