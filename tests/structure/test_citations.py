@@ -40,6 +40,7 @@ _OTHER = frozenset(
     {
         "envelope.json",
         "configuration_keys.json",
+        "configuration_keys.json.before",
         "node.json",
         "witnessed.json",
         "known_nodes.json",

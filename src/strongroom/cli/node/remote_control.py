@@ -72,7 +72,7 @@ def _open(session: Session, host: str, port: int, stack: ExitStack) -> tuple[str
         services=node,
         links=certificates.links(node),
         run=lambda asked: _run(session, asked),
-        node_id=node.paths.node_id,
+        node_id=session.node.paths.node_id,
         version=version.VERSION,
     )
     endpoint = stack.enter_context(remote_server.serving(ports, host, port))
