@@ -66,6 +66,7 @@ COMMANDS: Final[Mapping[tuple[str, ...], Reach]] = {
     ("status",): Reach.READ,
     ("topology", "list-nodes"): Reach.READ,
     ("topology", "set-node-role"): Reach.CHANGE,
+    ("topology", "set-process"): Reach.CHANGE,
     ("version",): Reach.READ,
 }
 """The commands of tsm that a node carries out for somebody elsewhere."""
