@@ -151,6 +151,7 @@ def _reader(arguments: argparse.Namespace, session: Session) -> Read:
     if arguments.url is None:
         if any(one is not None for one in (*elsewhere, arguments.url_ca)):
             raise UsageError("an identity goes with --url", hint="give --url https://HOST:PORT")
+        _ = session.node  # a directory without a node is told before a program is looked for
         return lambda path: _own(session, path)
     from strongroom.client.vault_service import VaultService
 

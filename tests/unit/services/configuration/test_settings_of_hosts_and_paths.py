@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
-from strongroom.cli.node import log_archive, serve
+from strongroom.cli.node import log_archive, remote_control, serve
 from strongroom.config import catalog
 from strongroom.config.import_rules import Outcome
 from strongroom.errors import StateError, UsageError
@@ -138,6 +138,8 @@ def user_of(name: str) -> Callable[[Node], object] | None:
         return log_archive._folder
     if name.startswith("vault."):
         return lambda node: serve.vault_place(node.configuration)
+    if name.startswith("control."):
+        return lambda node: remote_control.place(node.configuration)
     if not catalog.has_effect(name) or name.startswith("gateway."):
         return None
 
