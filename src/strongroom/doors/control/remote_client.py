@@ -9,7 +9,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -108,13 +108,13 @@ class Called:
         """A connection whose other end was judged."""
         host, port = self.endpoint
         raw = socket.create_connection((host, port), CONNECT_S)
-        try:
-            secured = self.context.wrap_socket(raw)
+        with ExitStack() as stack:
+            stack.callback(raw.close)
+            # from here on the TLS connection has the descriptor, and `raw` closes nothing any more
+            secured = stack.enter_context(self.context.wrap_socket(raw))
             self.check(secured.getpeercert(binary_form=True) or b"")
             secured.settimeout(answer_s)
-        except BaseException:
-            raw.close()
-            raise
+            stack.pop_all()
         connection = http.client.HTTPConnection(host, port)
         connection.sock = secured
         return connection
