@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from strongroom.cli.keys import node_states
 from strongroom.cli.node import node_blocks
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import StrongroomError
+from strongroom.errors import CoordinationError, StrongroomError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         one.report for one in asked.nodes if one.node_id == node.paths.node_id
     )
     problem, warnings = _keys(session, is_proved=is_proved)
-    controller = node.present_controller()
+    controller = _controller(session)
     whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found), controller)
     fingerprint = _fingerprint(session)
     ending = _ending(session)
@@ -231,6 +231,20 @@ def _keys(session: Session, *, is_proved: bool) -> tuple[str, tuple[str, ...]]:
     except StrongroomError as error:
         return error.message, ()
     return "" if status.is_ok or is_proved else status.problems[0], status.warnings
+
+
+def _controller(session: Session) -> str:
+    """The controller; empty if none is, or if no keystore opens the passwords for ZooKeeper, of which the keys' problem speaks.
+
+    Raises:
+        CoordinationError: ZooKeeper does not answer.
+    """
+    try:
+        return session.node.present_controller()
+    except CoordinationError:
+        raise
+    except StrongroomError:
+        return ""
 
 
 def _fingerprint(session: Session) -> str:
