@@ -22,7 +22,10 @@ from tests.contract.cluster.commands import Run, joined
 from tests.support import web_client
 from tests.support.control_service import Controlled, controlled
 
-NOW = SystemClock().now()
+
+def now() -> datetime:
+    """The present, asked at each test: the module may have been read long before, and commands have the real clock."""
+    return SystemClock().now()
 
 
 def called(one: Controlled, other: str) -> Called:
@@ -51,7 +54,7 @@ def at(home: Path, moment: datetime) -> Iterator[Node]:
     node.close()
 
 
-def followed(home: Path, moment: datetime = NOW) -> None:
+def followed(home: Path, moment: datetime) -> None:
     with at(home, moment) as node:
         certificates.service(node).follow("os:tests")
 
@@ -72,7 +75,10 @@ def test_nodes_call_each_other_and_a_removed_one_is_refused_at_once(
         assert f"OK     node2 {two.endpoint.text}, control service: TLS 1.3" in said.out
         said = run("strongroom", cluster_home, "cluster", "list-certificates")
         assert said.out.count("Authority: ") == 1
-        assert f"node2: valid until {format_utc(NOW + timedelta(days=90))[:10]}" in said.out
+        shown = own_certificate.find(two.node.paths)
+        assert shown is not None
+        assert shown.present is not None
+        assert f"node2: valid until {format_utc(shown.present.described.ends)}" in said.out
         links, right = certificates.links(one.node), called(one, "node2")
         wrong = Called("node1", right.endpoint, right.context, lambda c: links.check("node1", c))
         with pytest.raises(PermissionDeniedError, match="the certificate is that of node2, not of"):
@@ -100,7 +106,7 @@ def test_a_certificate_that_its_node_did_not_name_is_refused(cluster_home: Path)
         assert own is not None
         assert known is not None
         key = node_certificates.new_key()
-        forged = node_certificates.Issuing(known.present, NOW).certify(
+        forged = node_certificates.Issuing(known.present, now()).certify(
             node_certificates.request(key, own.name), own.name
         )
         with pytest.raises(PermissionDeniedError, match="node1 did not name the certificate"):
@@ -111,18 +117,18 @@ def test_a_certificate_that_its_node_did_not_name_is_refused(cluster_home: Path)
 
 def test_everything_has_expired_and_the_node_renews_all_by_itself(cluster_home: Path) -> None:
     """k3s #2550, charmed-kubernetes #723: no certificate is needed to make another one."""
-    followed(cluster_home, NOW - timedelta(days=6 * 365))
-    with at(cluster_home, NOW) as node:
+    followed(cluster_home, now() - timedelta(days=6 * 365))
+    with at(cluster_home, now()) as node:
         old = certificates.service(node).find_authorities()
         assert old is not None
-        assert not node_certificates.describe(old.present.certificate).holds(NOW)
+        assert not node_certificates.describe(old.present.certificate).holds(now())
         assert certificates.service(node).follow("os:tests")
         own = own_certificate.find(node.paths)
         known = certificates.service(node).find_authorities()
         assert own is not None
         assert own.present is not None
         assert known is not None
-        assert own.present.described.holds(NOW)
+        assert own.present.described.holds(now())
         assert known.has_issued((own.present.certificate,))
         assert old.present.certificate in known.former
         assert (
@@ -134,7 +140,7 @@ def test_offline_all_is_renewed_on_one_node_and_taken_over_at_its_next_start(
     cluster_home: Path, run: Run, services: object
 ) -> None:
     """Row 11: with nothing but its files; the authority that it made is then that of all."""
-    followed(cluster_home, NOW - timedelta(days=6 * 365))
+    followed(cluster_home, now() - timedelta(days=6 * 365))
     file = cluster_home / "tabsvc/addresses.json"
     there = file.read_bytes()
     file.write_bytes(there.replace(b"localhost", b"nowhere.invalid"))
@@ -143,7 +149,7 @@ def test_offline_all_is_renewed_on_one_node_and_taken_over_at_its_next_start(
     assert "new authority: " in said.err
     assert "new certificate of node1, valid until" in said.err
     file.write_bytes(there)
-    with at(cluster_home, NOW) as node:
+    with at(cluster_home, now()) as node:
         made = own_certificate.find(node.paths)
         assert made is not None
         certificates.service(node).follow("os:tests")
@@ -166,10 +172,11 @@ def test_two_authorities_overlap_until_no_node_needs_the_first(
     cluster_home: Path, run: Run
 ) -> None:
     """Renewed by hand: nobody is refused in between, and the one before goes by itself."""
-    followed(cluster_home)
+    before = now()
+    followed(cluster_home, before)
     said = run("strongroom", cluster_home, "cluster", "renew", "--authority")
     assert said.code == 0, said.err
-    with at(cluster_home, NOW) as node:
+    with at(cluster_home, before) as node:
         service = certificates.service(node)
         service.follow("os:tests")
         both, own = service.find_authorities(), own_certificate.find(node.paths)
@@ -181,8 +188,8 @@ def test_two_authorities_overlap_until_no_node_needs_the_first(
         # too young: another node may not have heard of it
         assert not both.has_issued((own.present.certificate,))
     for _ in range(2):
-        followed(cluster_home, NOW + timedelta(minutes=10))
-    with at(cluster_home, NOW + timedelta(minutes=10)) as node:
+        followed(cluster_home, now() + timedelta(minutes=10))
+    with at(cluster_home, now() + timedelta(minutes=10)) as node:
         assert not certificates.service(node).follow("os:tests")
         known = certificates.service(node).find_authorities()
         assert known is not None

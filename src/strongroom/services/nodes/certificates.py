@@ -128,7 +128,10 @@ class CertificateService:
             if own.coming is not None:
                 ports.write(own._replace(present=own.coming, coming=None))
             if self._may_drop(known):
-                self._put(known.without_former())
+                present = known.without_former()
+                self._put(present)
+                # the file has what is sealed now: else the next look would find it behind
+                ports.write(self._taken_over(ports.read(), present))
         return True
 
     def shown(self) -> dict[str, ShownCertificates]:
