@@ -127,6 +127,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "strongroom access policy delete": ["p"],
         "strongroom access token revoke": [token["accessor"]],
         "strongroom backup restore": ["-f", "b"],
+        "strongroom cluster renew": ["--authority"],
         "strongroom keys schedule-deletion": ["k"],
         "strongroom sites delete": ["Extra"],
         "strongroom sites set-mode": ["Default", "disabled"],
