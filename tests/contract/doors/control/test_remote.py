@@ -4,7 +4,8 @@ import json
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from strongroom.errors import (
 )
 from strongroom.node import certificates
 from strongroom.services.nodes.links import Material
+from strongroom.system.compat import override
 from strongroom.system.hosts import Endpoint
 from tests.support.control_service import Controlled, controlled
 from tests.support.tls import Authority
@@ -56,6 +58,14 @@ def hello(
 def shown(one: Controlled, context: ssl.SSLContext) -> object:
     """The same to a caller with a certificate."""
     return hello(one, {}, context)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what a thread of the service does after its answer."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def raw(one: Controlled, data: bytes) -> bytes:
@@ -184,7 +194,8 @@ def test_nothing_but_tls_1_3_is_spoken(one: Controlled, caplog: pytest.LogCaptur
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(LinkError, match=r"does not speak TLS 1\.3"):
         hello(one, WHO, old)
-    assert "127.0.0.1 is refused: it does not speak TLS 1.3" in caplog.text
+    # the caller has the alert before the thread of the service writes the line
+    until(lambda: "127.0.0.1 is refused: it does not speak TLS 1.3" in caplog.text)
     with socket.create_connection(one.endpoint, 10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"this port speaks HTTPS" in plain.recv(4096)
@@ -248,7 +259,7 @@ def test_a_slow_caller_is_cut(
         plain.sendall(b"\x16\x03\x01")
         assert hello(one)
         assert plain.recv(1) == b""
-    assert "127.0.0.1 is refused" in caplog.text
+    until(lambda: "127.0.0.1 is refused" in caplog.text)
     assert raw(one, b"GET /") == b""
 
 
@@ -272,6 +283,27 @@ def test_what_answers_nothing_of_use_is_named(tmp_path: Path) -> None:
             Called("node9", Endpoint("127.0.0.1", port), context).ask({})
     with pytest.raises(LinkError, match="the name has no address"):
         Called("node9", Endpoint("nowhere.invalid", 1), context).ask({})
+
+
+def test_a_connection_to_a_node_that_is_refused_is_closed(one: Controlled) -> None:
+    """Not by the collector, some time: a caller that tries again and again would have no descriptor left."""
+    closed: list[ssl.SSLSocket] = []
+
+    class Watched(ssl.SSLSocket):
+        @override
+        def close(self) -> None:
+            super().close()
+            closed.append(self)
+
+    def refuse(certificate: bytes) -> None:
+        assert certificate
+        raise PermissionDeniedError("node1 is not spoken with")
+
+    right = called(one)
+    right.context.sslsocket_class = Watched
+    with pytest.raises(PermissionDeniedError, match="node1 is not spoken with"):
+        Called(right.who, right.endpoint, right.context, refuse).ask({})
+    assert [each.fileno() for each in closed] == [-1]
 
 
 def test_a_port_that_is_taken_is_told(one: Controlled) -> None:
