@@ -93,6 +93,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 def _list(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.runtime.processes import SERVICES
+    from strongroom.services.jobs.processes import Counts
 
     nodes = list(session.node.peers.all().values())
     roles = session.node.job_roles.all()
@@ -117,12 +118,15 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         (session.node.paths.node_id, ())
     ]:
         session.out(node_id)
-        role = roles.get(node_id)
-        special = [] if role is None or role.is_usual else [f"Role: {role}"]
-        if node_id in counts:
+        role, special = roles.get(node_id), []
+        if role is not None and not role.is_usual:
+            special.append(f"Role: {role}")
+        # of a single node only what was set: whoever reads its services finds them where they always were
+        if node_id in counts and (nodes or counts[node_id] != Counts()):
             told = (f"{name} {count}" for name, count in counts[node_id]._asdict().items())
             special.append(f"Processes: {', '.join(told)}")
-        special += ["Controller: yes"] if node_id == controller else []
+        if nodes and node_id == controller:
+            special.append("Controller: yes")
         for line in (*lines, *special, *SERVICES) if arguments.verbose else ():
             session.out(f"  {line}")
     return 0
