@@ -32,6 +32,7 @@ class World:
         self.errors: list[Exception] = []
         self.refuse: Callable[[], None] = lambda: None
         self.asleep: dict[str, threading.Event] = {}
+        self.sleeps = threading.Event()
 
     def coordinator(self, node: str) -> LocalCoordinator:
         path, locks = self.folder / "coordination.db", self.folder / "locks"
@@ -41,6 +42,7 @@ class World:
     def work(self, node: str, coordinator: LocalCoordinator) -> None:
         """Write to both stores, as services do that know nothing of a controller."""
         if node in self.asleep:
+            self.sleeps.set()
             self.asleep[node].wait(LIMIT_S)
         try:
             with self.repository.transaction() as tx:
@@ -56,6 +58,8 @@ class World:
     def standing(self, node: str) -> Iterator[None]:
         def taken(epoch: int) -> None:
             self.refuse()
+            if node in self.asleep:
+                raise StorageError("this node sleeps")  # it takes no lock either, before the other one
             self.taken.append((node, epoch))
 
         stopping = threading.Event()
@@ -109,6 +113,8 @@ def test_a_controller_that_sleeps_while_another_takes_over_writes_nothing(world:
     with world.standing("node1"):
         world.wait_for("node1")
         world.asleep["node1"] = threading.Event()
+        # before the lock goes: a node that sees the loss while no duty sleeps begins none, and nothing is refused
+        assert world.sleeps.wait(LIMIT_S)
         (world.folder / "locks" / f"{LOCK}.lock").unlink()
         with world.standing("node2"):
             world.wait_for("node2")
