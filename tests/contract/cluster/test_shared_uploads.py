@@ -13,8 +13,8 @@ import pytest
 from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
 from tests.conftest import Torture
-from tests.contract.cluster.commands import Run, joined
-from tests.contract.cluster.takeover_lab import HEAD, wait_for, working
+from tests.contract.cluster.commands import Run, at_work, joined
+from tests.contract.cluster.takeover_lab import HEAD, wait_for
 from tests.contract.doors.tableau.test_uploads import finish, put, start
 from tests.support import object_stores, servers, web_client
 from tests.support.emulators import Aws
@@ -153,7 +153,8 @@ def test_an_upload_goes_on_when_a_node_is_killed(first: Served, second: Path) ->
     assert made.status == 201, made.body
     assert one.download(made.find("datasource").attrib["id"]).body == b"".join(parts)
     assert intents_of(node, "node2"), "nobody has looked after node2 as yet"
-    with node.announced(), working(node.paths.root):
+    # an agent stands for controller, which removes what a node that is gone has left
+    with at_work(node.paths.root):
         wait_for(lambda: nothing_else_is_left(node), "something of node2 is left")
 
 
