@@ -1,6 +1,7 @@
 """The session of a command that a serving node carries out for an administrator elsewhere: what is said is sent there."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from strongroom.cli.terminal import streams
@@ -47,13 +48,13 @@ class SessionOnBehalf(Session):
         self._serving, self._far = serving, far
         self.given = far.value
 
-    @property
+    @cached_property
     @override
     def whole_node(self) -> Any:
         """The node of the serving process."""
         return self._serving.whole_node
 
-    @property
+    @cached_property
     @override
     def actor(self) -> str:
         """The administrator elsewhere."""
@@ -99,6 +100,10 @@ class SessionOnBehalf(Session):
     def note(self, text: str) -> None:
         """A message for the person."""
         self._far.say({"say": text, "to": "note"})
+
+    @override
+    def close(self) -> None:
+        """Leave the node open: the serving process goes on with it."""
 
     @override
     def confirm(self, question: str) -> bool:

@@ -59,7 +59,9 @@ class World:
         def taken(epoch: int) -> None:
             self.refuse()
             if node in self.asleep:
-                raise StorageError("this node sleeps")  # it takes no lock either, before the other one
+                raise StorageError(
+                    "this node sleeps"
+                )  # it takes no lock either, before the other one
             self.taken.append((node, epoch))
 
         stopping = threading.Event()
