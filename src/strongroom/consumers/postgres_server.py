@@ -6,9 +6,8 @@ wait is limited: a connection to a server that hangs is cut.
 
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from strongroom.errors import (
     UsageError,
 )
 from strongroom.system import hosts, postgres_conninfo
+from strongroom.system.cutting import cut_after
 from strongroom.system.extras import needed
 
 if TYPE_CHECKING:
@@ -387,19 +387,11 @@ def _psycopg() -> Any:
 @contextmanager
 def _limited(connection: "Connection") -> Iterator[None]:
     """Cut the connection when the block takes too long, since the library itself would wait without end."""
-    with closing(socket.socket(fileno=os.dup(connection.fileno()))) as line:
-
-        def cut() -> None:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(_ANSWER_S, cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
+    with (
+        closing(socket.socket(fileno=os.dup(connection.fileno()))) as line,
+        cut_after(line, _ANSWER_S),
+    ):
+        yield
 
 
 def _last_line(error: "Error") -> str:

@@ -11,14 +11,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from strongroom.crypto.certificate_parts import builder, key_usage
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
 
 ROOT_DAYS = 3650
 LEAF_DAYS = 1825
 """Five years: regenerating the internal tokens renews the certificates long before, and if not, they become due (P12)."""
-_BACKDATE = timedelta(minutes=5)
-"""How long before the present a certificate's validity begins, since a node's clock may be behind by some seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,9 @@ def new_internal_certificates(moment: datetime) -> InternalCertificates:
     root_key = ec.generate_private_key(ec.SECP384R1())
     root_name = _name("strongroom internal root")
     root = (
-        _builder(root_name, root_name, root_key, moment, ROOT_DAYS)
+        builder(root_name, root_name, root_key.public_key(), _validity(moment, ROOT_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(key_usage(is_authority=True), critical=True)
         .sign(root_key, hashes.SHA384())
     )
     return InternalCertificates(
@@ -86,9 +85,9 @@ def _leaf(
     key = ec.generate_private_key(ec.SECP384R1())
     uses = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     certificate = (
-        _builder(_name(common_name), root.subject, key, moment, LEAF_DAYS)
+        builder(_name(common_name), root.subject, key.public_key(), _validity(moment, LEAF_DAYS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(key_usage(is_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(
@@ -100,38 +99,8 @@ def _leaf(
     return _issued(certificate, key)
 
 
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    moment: datetime,
-    days: int,
-) -> x509.CertificateBuilder:
-    public = key.public_key()
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - _BACKDATE)
-        .not_valid_after(moment + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-    )
-
-
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not authority,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _validity(moment: datetime, days: int) -> tuple[datetime, datetime]:
+    return moment, moment + timedelta(days=days)
 
 
 def _name(common_name: str) -> x509.Name:

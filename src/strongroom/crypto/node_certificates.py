@@ -14,13 +14,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from strongroom.crypto.certificate_parts import builder, key_usage
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
 
 AUTHORITY_LIFE: Final = timedelta(days=1825)
 NODE_LIFE: Final = timedelta(days=90)
-BACKDATE: Final = timedelta(minutes=5)
-"""The time by which validity begins before the present: clocks of two machines differ by some seconds."""
 _SCHEME: Final = "strongroom://"
 _DER: Final = serialization.Encoding.DER
 _USES: Final = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
@@ -104,9 +103,9 @@ def new_authority(
         ]
     )
     made = (
-        _builder(name, name, key.public_key(), (moment, moment + life))
+        builder(name, name, key.public_key(), (moment, moment + life))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(is_authority=True), critical=True)
+        .add_extension(key_usage(is_authority=True), critical=True)
         .sign(key, hashes.SHA256())
     )
     return Authority(made.public_bytes(_DER), _private_bytes(key))
@@ -151,9 +150,9 @@ class Issuing(NamedTuple):
         root, key = _certificate(self.authority.certificate), _private(self.authority.key)
         ends = min(self.moment + self.life, root.not_valid_after_utc)
         made = (
-            _builder(_node_subject(name), root.subject, public, (self.moment, ends))
+            builder(_node_subject(name), root.subject, public, (self.moment, ends))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(is_authority=False), critical=True)
+            .add_extension(key_usage(is_authority=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(_USES), critical=False)
             .add_extension(_names(name, hosts), critical=False)
             .add_extension(
@@ -297,36 +296,3 @@ def _name_in(found: x509.Certificate) -> NodeName | None:
         if uri.startswith(_SCHEME) and node:
             return NodeName(installation, node)
     return None
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    public: ec.EllipticCurvePublicKey,
-    validity: tuple[datetime, datetime],
-) -> x509.CertificateBuilder:
-    begins, ends = validity
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins - BACKDATE)
-        .not_valid_after(ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-    )
-
-
-def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_authority,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from strongroom.canonical import ASCII, Fields, Kind, to_base64
 from strongroom.crypto import node_certificates
+from strongroom.crypto.certificate_parts import BACKDATE
 from strongroom.crypto.node_certificates import Authority
 from strongroom.crypto.secret import SecretBytes
 
@@ -51,7 +52,7 @@ class Authorities(NamedTuple):
     def is_used(self, now: datetime, spread: timedelta) -> bool:
         """Whether the present authority is old enough for its certificates to be shown: by then every node believes it."""
         begins = node_certificates.describe(self.present.certificate).begins
-        return not self.former or now >= begins + node_certificates.BACKDATE + spread
+        return not self.former or now >= begins + BACKDATE + spread
 
     def has_issued(self, certificates: Iterable[bytes]) -> bool:
         """Whether all of these are of the present authority."""

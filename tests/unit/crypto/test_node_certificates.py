@@ -10,7 +10,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from strongroom import ids
 from strongroom.crypto import node_certificates
-from strongroom.crypto.node_certificates import BACKDATE, Issuing, NodeName
+from strongroom.crypto.certificate_parts import BACKDATE
+from strongroom.crypto.node_certificates import Issuing, NodeName
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError
 

@@ -4,13 +4,13 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from strongroom.cli.node import places
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError
 from strongroom.eventlog.base import SYSTEM
 
 if TYPE_CHECKING:
     from strongroom.doors.control.remote_server import Asked
-    from strongroom.services.configuration.service import ConfigurationService
 
 
 def opened(port: int | None, session: Session, stack: ExitStack) -> str:
@@ -27,7 +27,7 @@ def opened(port: int | None, session: Session, stack: ExitStack) -> str:
         ConflictError: The port is taken.
         StateError: The node has no certificate, or the configuration holds a value that its setting cannot have.
     """
-    host, held = place(session.node.configuration)
+    host, held = places.place(session.node.configuration, "control")
     port = held if port is None else port
     if port is None and not session.node.paths.services.exists():
         return ""
@@ -43,21 +43,6 @@ def opened(port: int | None, session: Session, stack: ExitStack) -> str:
         url, address = _open(session, host, port, stack)
     stack.enter_context(certificates.kept(node, SYSTEM, address))
     return url
-
-
-def place(configuration: "ConfigurationService") -> tuple[str, int | None]:
-    """The address and the port by the settings; None if there is no such service.
-
-    Raises:
-        StateError: The configuration holds a value that its setting cannot have.
-    """
-    from strongroom.config import catalog
-
-    host, port = (
-        catalog.check_held(key, configuration.effective(key))
-        for key in ("control.host", "control.port")
-    )
-    return host or "", None if port is None else int(port)
 
 
 def _open(session: Session, host: str, port: int, stack: ExitStack) -> tuple[str, str]:

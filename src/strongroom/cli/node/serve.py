@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from strongroom.cli.node import placement, remote_control, start_up
+from strongroom.cli.node import placement, places, remote_control, start_up
 from strongroom.cli.node.backgrounder_keeper import Backgrounder
 from strongroom.cli.terminal import parsing
 from strongroom.cli.terminal.session import Session
@@ -23,7 +23,6 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from strongroom.cli.node.placement import Placement
     from strongroom.cli.ports.commands import CommandServices
-    from strongroom.services.configuration.service import ConfigurationService
 
 _log = logging.getLogger("vizportal.Serve")
 
@@ -170,7 +169,7 @@ def _serve(
     """Serve clients, until a signal comes or the topology takes the web service away."""
     from strongroom.doors.http import server
 
-    host, held = vault_place(session.node.configuration)
+    host, held = places.place(session.node.configuration, "vault")
     port = held if arguments.vault_port is None else arguments.vault_port
     with ExitStack() as stack:
         vault = [] if port is None else [_open_vault(session, host, port, stack)]
@@ -201,21 +200,6 @@ def _wait(session: Session, doors: _Doors, placed: "Placement", ending: "threadi
     session.out_lines([said, *doors.lines()])
     while not placed.counts.web and not ending.wait(placement.LOOK_S):
         pass
-
-
-def vault_place(configuration: "ConfigurationService") -> tuple[str, int | None]:
-    """The address and the port of the door for clients of Vault, by the settings; None if there is no such door.
-
-    Raises:
-        StateError: The configuration holds a value that its setting cannot have.
-    """
-    from strongroom.config import catalog
-
-    host, port = (
-        catalog.check_held(key, configuration.effective(key))
-        for key in ("vault.host", "vault.port")
-    )
-    return host or "", None if port is None else int(port)
 
 
 def _open_vault(session: Session, host: str, port: int, stack: ExitStack) -> str:

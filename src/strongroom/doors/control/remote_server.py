@@ -35,6 +35,7 @@ from strongroom.services.directory.administrators import GivenName
 from strongroom.services.nodes.links import LinkService, Material
 from strongroom.system import disk, hosts, wire
 from strongroom.system.compat import override
+from strongroom.system.cutting import cut_after
 
 HANDSHAKE_S: Final = 5.0
 REQUEST_S: Final = 10.0
@@ -186,7 +187,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def _shaken(self, request: socket.socket) -> ssl.SSLSocket | None:
         """The connection after its handshake; None if the caller speaks no TLS, which was told."""
-        with _bounded(request, HANDSHAKE_S), closing(request.dup()) as spare:
+        with cut_after(request, HANDSHAKE_S), closing(request.dup()) as spare:
             if request.recv(1, socket.MSG_PEEK) not in (b"", _TLS_RECORD):
                 request.sendall(_PLAIN)
                 _let_read(spare)
@@ -212,23 +213,6 @@ def _let_read(connection: socket.socket) -> None:
             pass
 
 
-@contextmanager
-def _bounded(connection: socket.socket, limit_s: float) -> Iterator[None]:
-    """Cut a connection if the block takes longer: a peer that sends a byte now and then has no other limit."""
-
-    def cut() -> None:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(limit_s, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 class _Handler(BaseHTTPRequestHandler):
     """A call of the control service. Names and order of the methods are those of the library."""
 
@@ -245,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
     @override
     def handle(self) -> None:
         self.close_connection = True
-        with _bounded(self.connection, REQUEST_S) as _:
+        with cut_after(self.connection, REQUEST_S) as _:
             if not self._begun():
                 return
             request = self._received() if self.command == "POST" else None
@@ -378,7 +362,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drop_rest(self) -> None:
         """Read what was sent and not read, for a moment: else the system would drop the answer with it."""
-        with suppress(OSError), _bounded(self.connection, _LINGER_S):
+        with suppress(OSError), cut_after(self.connection, _LINGER_S):
             while self.connection.recv(65536):
                 pass
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.cli.node import remote_control
+from strongroom.cli.node import places
 from strongroom.clock import FixedClock, SystemClock
 from strongroom.crypto import node_certificates
 from strongroom.crypto.node_certificates import Issuing, NodeName
@@ -314,7 +314,7 @@ def test_a_port_that_is_taken_is_told(one: Controlled) -> None:
         remote_server.serving(ports, *one.endpoint),
     ):
         pass
-    assert remote_control.place(one.node.configuration) == ("127.0.0.1", None)
+    assert places.place(one.node.configuration, "control") == ("127.0.0.1", None)
 
 
 def test_a_node_without_a_certificate_opens_no_control_service(one: Controlled) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
-from strongroom.cli.node import log_archive, remote_control, serve
+from strongroom.cli.node import log_archive, places
 from strongroom.config import catalog
 from strongroom.config.import_rules import Outcome
 from strongroom.errors import StateError, UsageError
@@ -137,9 +137,9 @@ def user_of(name: str) -> Callable[[Node], object] | None:
     if name == "basefilepath.log_archive":
         return log_archive._folder
     if name.startswith("vault."):
-        return lambda node: serve.vault_place(node.configuration)
+        return lambda node: places.place(node.configuration, "vault")
     if name.startswith("control."):
-        return lambda node: remote_control.place(node.configuration)
+        return lambda node: places.place(node.configuration, "control")
     if not catalog.has_effect(name) or name.startswith("gateway."):
         return None
 
