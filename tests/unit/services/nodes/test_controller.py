@@ -59,9 +59,8 @@ class World:
         def taken(epoch: int) -> None:
             self.refuse()
             if node in self.asleep:
-                raise StorageError(
-                    "this node sleeps"
-                )  # it takes no lock either, before the other one
+                # or the node that sleeps takes the lock again before the other one does
+                raise StorageError("this node sleeps")
             self.taken.append((node, epoch))
 
         stopping = threading.Event()
