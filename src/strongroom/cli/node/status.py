@@ -49,7 +49,9 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         one.report for one in asked.nodes if one.node_id == node.paths.node_id
     )
     problem, warnings = _keys(session, is_proved=is_proved)
-    controller = _controller(session)
+    # asked for only where it is shown; `--local-only` waits for nobody else
+    is_shown = (arguments.json or arguments.verbose) and not arguments.local_only
+    controller = _controller(session) if is_shown else ""
     whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found), controller)
     fingerprint = _fingerprint(session)
     ending = _ending(session)
