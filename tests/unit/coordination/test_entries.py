@@ -53,11 +53,11 @@ def test_an_entry_comes_back_with_what_binds_it() -> None:
 
 
 def test_an_unproved_entry_gives_the_installation_and_nothing_else() -> None:
-    """2.1: by its type nobody can act on it."""
+    """2.1: by its type nobody can act on it; one kind of entry is signed, and proves itself to whoever checks that."""
     entry = UnprovedEntry("config", made())
     assert entry.installation_id == INSTALLATION
     shown = {name for name in dir(entry) if not name.startswith("_")}
-    assert shown == {"installation_id", "prove"}
+    assert shown == {"installation_id", "prove", "signed_payload"}
     assert repr(entry) == "UnprovedEntry('config')"
     assert not hasattr(entry, "__dict__")
 

@@ -27,7 +27,7 @@ def opened(port: int | None, session: Session, stack: ExitStack) -> str:
         ConflictError: The port is taken.
         StateError: The node has no certificate, or the configuration holds a value that its setting cannot have.
     """
-    host, held = places.place(session.node.configuration, "control")
+    host, held = places.place(session.node.configuration, places.CONTROL)
     port = held if port is None else port
     if port is None and not session.node.paths.services.exists():
         return ""

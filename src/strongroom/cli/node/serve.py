@@ -169,7 +169,7 @@ def _serve(
     """Serve clients, until a signal comes or the topology takes the web service away."""
     from strongroom.doors.http import server
 
-    host, held = places.place(session.node.configuration, "vault")
+    host, held = places.place(session.node.configuration, places.VAULT)
     port = held if arguments.vault_port is None else arguments.vault_port
     with ExitStack() as stack:
         vault = [] if port is None else [_open_vault(session, host, port, stack)]

@@ -314,7 +314,7 @@ def test_a_port_that_is_taken_is_told(one: Controlled) -> None:
         remote_server.serving(ports, *one.endpoint),
     ):
         pass
-    assert places.place(one.node.configuration, "control") == ("127.0.0.1", None)
+    assert places.place(one.node.configuration, places.CONTROL) == ("127.0.0.1", None)
 
 
 def test_a_node_without_a_certificate_opens_no_control_service(one: Controlled) -> None:

@@ -137,9 +137,9 @@ def user_of(name: str) -> Callable[[Node], object] | None:
     if name == "basefilepath.log_archive":
         return log_archive._folder
     if name.startswith("vault."):
-        return lambda node: places.place(node.configuration, "vault")
+        return lambda node: places.place(node.configuration, places.VAULT)
     if name.startswith("control."):
-        return lambda node: places.place(node.configuration, "control")
+        return lambda node: places.place(node.configuration, places.CONTROL)
     if not catalog.has_effect(name) or name.startswith("gateway."):
         return None
 
