@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PORT: Final = 8850
 _SERVER: Final = ("-s", "--server")
 _OTHER_SERVER: Final = ["topology", "nodes", "get-bootstrap-file"]
-"""The command whose own `--server` is where a new node reaches this one."""
+"""The command whose own `--server` is where a new node reaches this one; its `-s` is that of tsm."""
 _KEPT: Final = ".config/strongroom/controllers"
 _LONGEST: Final = 1024
 _FLAG: Final = "--trust-admin-controller-cert"
@@ -66,9 +66,8 @@ def is_meant(words: list[str], options: SessionOptions) -> bool:
     Raises:
         PermissionDeniedError: The line names such a node, and its command is never remote.
     """
-    if words[: len(_OTHER_SERVER)] == _OTHER_SERVER:
-        return False
-    if not any(word.partition("=")[0] in _SERVER for word in words) or _has_node(options):
+    named = _SERVER[:1] if words[: len(_OTHER_SERVER)] == _OTHER_SERVER else _SERVER
+    if not any(word.partition("=")[0] in named for word in words) or _has_node(options):
         return False
     from strongroom.doors.control import reach
 
