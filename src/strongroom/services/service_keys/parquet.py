@@ -94,9 +94,11 @@ class ParquetKeysService:
                 return Receipt(dataset, len(before.old), before, dry_run=True)
             failed, rotated = self._rotated(by, before.old, aims, begin(len(before.old)))
             after = survey(dataset, aims.of)
-            for path, error in failed:
-                after.old.remove(path)
-                after.failed.append((str(path), error))
+            # a file that could not be looked at before, and can now, was left out: it is told with the reason of then
+            for path, error in (*failed, *((Path(name), why) for name, why in before.failed)):
+                if path in after.old:
+                    after.old.remove(path)
+                    after.failed.append((str(path), error))
             by.record(
                 service_key_events.parquet_keys_rotated(
                     by.actor,

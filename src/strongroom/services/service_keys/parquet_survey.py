@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from strongroom.errors import FormatError, NotFoundError, StrongroomError
+from strongroom.errors import FormatError, NotFoundError, StorageError, StrongroomError
 from strongroom.filestore import trees
 from strongroom.filestore.blockfile import storage_errors
 from strongroom.service_keys import ciphertext, parquet_material
@@ -53,7 +53,7 @@ def survey(dataset: str, aim_of: Callable[[str], Aim]) -> Survey:
 
     Raises:
         NotFoundError: The dataset is not there, or has no Parquet files.
-        StorageError: The dataset cannot be read.
+        StorageError: The dataset cannot be read, or the keys of the node cannot.
     """
     found = Survey()
     files, materials = _files(dataset, found)
@@ -95,10 +95,17 @@ def _files(dataset: str, known: Survey) -> tuple[list[Path], set[Path]]:
 def _judge(path: Path, found: Survey, aim_of: Callable[[str], Aim]) -> None:
     try:
         material = parquet_material.parse(read(path))
-        is_done = True
+    except StrongroomError as error:
+        found.failed.append((str(path), error))
+        return
+    is_done = True
+    try:
         for one in material.wrapped:
             aim = found.aims[one.master_key] = aim_of(one.master_key)
             is_done = is_done and is_current(one, aim)
+    except StorageError:
+        # the node's own keys cannot be read: nothing is known of any file
+        raise
     except StrongroomError as error:
         found.failed.append((str(path), error))
     else:
