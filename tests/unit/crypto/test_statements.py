@@ -139,3 +139,15 @@ def test_fingerprints_of_many_keys_differ() -> None:
     keys = [SigningKey(SecretBytes(bytes([number]) * 32)).public for number in range(40)]
     found = list(map(fingerprint.of_identity, keys))
     assert all(one != other for one, other in combinations(found, 2))
+
+
+def test_a_stage_is_of_one_node_one_change_and_one_stage() -> None:
+    """statements.md 1.4: none of the three can be taken for another."""
+    first, second = new_id(), new_id()
+    said_of = {
+        said.of_stage_done(node, change, stage)
+        for node in ("node1", "node12")
+        for change in (first, second)
+        for stage in ("in force", "kept")
+    }
+    assert len(said_of) == 8
