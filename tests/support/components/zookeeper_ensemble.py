@@ -23,6 +23,7 @@ from tests.support.links import Link, Mode
 DEPLOYED = Path(__file__).resolve().parents[3] / "deploy" / "zookeeper"
 PASSWORD = "of the ensemble's tests"
 SIZE = 3
+_STARTS = 3
 #: Quick enough for tests; the shortest session that ZooKeeper grants is two ticks.
 TICK_MS = 250
 SESSION_S = 4.0
@@ -183,7 +184,26 @@ def take_lock_away(folder: Path, name: str) -> None:
 
 @contextmanager
 def running_ensemble() -> Iterator[Ensemble]:
-    """Three servers that have a leader."""
+    """Three servers that have a leader.
+
+    Nine free ports are chosen before the servers take them; another worker may have taken one meanwhile, and then others
+    are chosen.
+    """
+    with ExitStack() as stack:
+        yield _started(stack, _STARTS)
+
+
+def _started(stack: ExitStack, starts: int) -> Ensemble:
+    try:
+        return stack.enter_context(_ensemble())
+    except AssertionError as error:
+        if starts == 1 or "Address already in use" not in str(error):
+            raise
+    return _started(stack, starts - 1)
+
+
+@contextmanager
+def _ensemble() -> Iterator[Ensemble]:
     with own_folder(None) as folder, ExitStack() as stack:
         certificates = folder / "tls"
         _certify(certificates)
