@@ -211,6 +211,14 @@ def _kept(endpoint: "Endpoint") -> Path:
 # ---- who asks, and for what ------------------------------------------------------------------------
 
 
+def _utf8(read: bytes, what: str) -> str:
+    try:
+        return read.decode()
+    except UnicodeDecodeError:
+        # the words of Python's error have a byte of what is secret
+        raise UsageError(f"{what} is no text in UTF-8", hint="save it as UTF-8") from None
+
+
 def _who(parsed: argparse.Namespace) -> dict[str, str]:
     """The name with a password or a token, as the call has them."""
     from strongroom.cli.named_files import small_files
@@ -218,7 +226,7 @@ def _who(parsed: argparse.Namespace) -> dict[str, str]:
     token_name, token_file = _given(parsed, "token_name"), _given(parsed, "token_file")
     if token_name and token_file:
         token = small_files.read_value(str(token_file), "the token", limit=_LONGEST)
-        return {"token_name": str(token_name), "token": token.decode()}
+        return {"token_name": str(token_name), "token": _utf8(token, "the token")}
     name = _given(parsed, "username")
     if not name:
         raise AuthenticationError(
@@ -228,7 +236,7 @@ def _who(parsed: argparse.Namespace) -> dict[str, str]:
     password, file = _given(parsed, "password"), _given(parsed, "password_file")
     if file:
         read = small_files.read_value(str(file), "the password", limit=_LONGEST)
-        return {"name": str(name), "password": read.decode()}
+        return {"name": str(name), "password": _utf8(read, "the password")}
     if password:
         streams.note(
             "tsm: warning: other users of the machine can see a password on a command line;"
@@ -252,7 +260,7 @@ def _line(words: list[str], parsed: argparse.Namespace, session: Session) -> _Li
     elif getattr(parsed, "value_file", None) is not None:
         from strongroom.cli.secrets import rotation
 
-        value = rotation.read_value(parsed.value_file, parsed.keys).decode()
+        value = _utf8(rotation.read_value(parsed.value_file, parsed.keys), "the value")
     return _Line(_without(words, own), value)
 
 

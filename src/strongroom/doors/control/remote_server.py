@@ -343,7 +343,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             raise AuthenticationError(
                 "the control service takes a node's certificate, or the name and password of an administrator",
-                hint="tsm -s https://HOST:8850 -u NAME",
+                hint="tsm COMMAND -s https://HOST:8850 -u NAME",
             )
         return administrators.sign_in(ports.services.auth, given), False
 
