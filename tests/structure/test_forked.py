@@ -204,6 +204,21 @@ signal.pause()
         assert forked.start(words, folder=tmp_path, environment=dict(os.environ), errors=1) is None
 
 
+def test_what_the_first_test_gave_itself_does_not_stay_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a server that began so took no command of any other test, and they all ran as processes."""
+    ordinary = dict(os.environ)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "of one test")
+    forks = forked.Forks()
+    assert not forks.fit(os.environ)
+    assert forks.fit(ordinary)
+    text = "import os; print('AWS_CONFIG_FILE' in os.environ)"
+    words = [str(_program(tmp_path, text))]
+    done = forks.run(words, folder=tmp_path, environment=ordinary, stdin=b"", limit_s=60)
+    assert done.stdout == b"False\n"
+
+
 def test_a_server_that_is_killed(tmp_path: Path) -> None:
     words = [str(_program(tmp_path, "import time; time.sleep(600)"))]
     one = forked.start(words, folder=tmp_path, environment=dict(os.environ), errors=2)
