@@ -12,7 +12,7 @@ UV := .venv-uv/bin/uv
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . && $(BIN)/python -m compileall -q src
 # what the environments take on the disk, measured by `make platforms`
 DEMO_MB := 700
-DEV_MB := 1500
+DEV_MB := 1700
 # of a run of `make pressure`
 MINUTES ?= 30
 # what `make quick` compares the working tree with
