@@ -260,7 +260,7 @@ def _line(words: list[str], parsed: argparse.Namespace, session: Session) -> _Li
     elif getattr(parsed, "value_file", None) is not None:
         from strongroom.cli.secrets import rotation
 
-        value = _utf8(rotation.read_value(parsed.value_file, parsed.keys), "the value")
+        value = rotation.read_value(parsed.value_file, parsed.keys).decode()
     return _Line(_without(words, own), value)
 
 

@@ -187,6 +187,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**usual)
         self._patience = patience
         self._all_open = all_open
+        # the base knows the newest request alone: of those before it that wait for their answers it tells none that the
+        # client has left, and they would write to a transport that is closed
+        self._unanswered: list[Any] = []
         self.timeout_keep_alive = patience.keep_alive_s  # type: ignore[assignment]
 
     @property
@@ -220,6 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._stop_stall_timer()
         self._end_tap(whole=False)
+        self._let_go()
         super().connection_lost(exc)
 
     def close_in_time(self) -> None:
@@ -229,9 +233,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Close now."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
+        self._let_go()
         self.transport.abort()
+
+    def _let_go(self) -> None:
+        """Tell each request without its whole answer that the client is gone."""
+        for cycle in self._unanswered:
+            cycle.disconnected = not cycle.response_complete
+            cycle.message_event.set()
+        self._unanswered.clear()
 
     # ---- requests --------------------------------------------------------------------------------
 
@@ -288,6 +298,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._tap = BodyTap(self)
         self.scope.setdefault("extensions", {})[EXTENSION] = {"tap": self._tap}
         super().on_headers_complete()
+        self._unanswered = [one for one in self._unanswered if not one.response_complete]
+        self._unanswered.append(self.cycle)
 
     def on_chunk_header(self) -> None:
         """A chunk of a body of unknown length begins."""

@@ -148,3 +148,24 @@ def test_who_asks_is_said_without_a_password_in_the_line(
     with contextlib.suppress(SystemExit):
         assert dispatch.main("tsm", ["version", "-s", "http://x", "-u", "a"]) == 2
     assert "is no address of a control service" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["the password", "the token", "the new value"])
+def test_a_file_that_is_no_text_is_refused_without_its_bytes(far: Far, named: str) -> None:
+    """Python's own error names a byte of what could not be read."""
+    for name in ("bad", "password") if named == "the password" else ("bad",):
+        Path(name).write_bytes(b"begins \xd3\xd4 ends")
+    words: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+        "the password": (("version",), ("-u", ADMIN)),
+        "the token": (("version",), ("--token-name", "a", "--token-file", "bad")),
+        "the new value": (
+            ("security", "secrets", "rotate", "redis.password", "--value-file", "bad"),
+            ("-u", ADMIN),
+        ),
+    }
+    command, who = words[named]
+    said = far(*command, who=who)
+    assert said.code == 2
+    assert named in said.err
+    assert "text in UTF-8" in said.err
+    assert "0xd3" not in said.err + said.out
