@@ -68,6 +68,8 @@ KINDS = {
     "the roles of nodes": "topology/roles",
     "certificates of a node": "topology/certificates/node2",
     "the processes of nodes": "topology/processes",
+    "the software of a node": "topology/software/node2",
+    "what all nodes know": "topology/formats",
     "a regeneration under way": "journal/regenerate",
     "a recovery under way": "journal/recover",
     "KMS store": "kms/store",

@@ -6,7 +6,7 @@ They are written out here, and not taken from the code: a name that is changed i
 from strongroom.config import rotation, versions
 from strongroom.coordination import anchor, base
 from strongroom.extracts import place
-from strongroom.joining import authorities, shown_certificates
+from strongroom.joining import authorities, shown_certificates, software
 from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
@@ -43,6 +43,8 @@ def test_entries_of_the_coordination_service() -> None:
         roles.ENTRY,
         shown_certificates.PREFIX,
         processes.ENTRY,
+        software.PREFIX,
+        software.IN_FORCE,
         base.LOCKS,
     ] == [
         "config",
@@ -59,6 +61,8 @@ def test_entries_of_the_coordination_service() -> None:
         "topology/roles",
         "topology/certificates/",
         "topology/processes",
+        "topology/software/",
+        "topology/formats",
         "locks/",
     ]
 

@@ -207,6 +207,16 @@ class EntryStore(Coordinator, Protocol):
         """The board of the nodes; None where there is one node only."""
         ...
 
+    def epochs(self) -> Mapping[str, int]:
+        """The tokens of those locks under which the calling thread works, and which it may lose unawares, by name.
+
+        Another store that several nodes write refuses whoever has an earlier token than somebody before.
+
+        Raises:
+            ConflictError: A lease under which the thread works has ended.
+        """
+        ...
+
     def collect(self) -> int:
         """Remove what no entry needs any more; returns how much went.
 

@@ -88,6 +88,11 @@ def of_certificates(node: str, shown: bytes) -> bytes:
     return _node(node) + shown
 
 
+def of_software(node: str, release: bytes) -> bytes:
+    """The statement on the software by which a node is served; signed by its own key."""
+    return _node(node) + release
+
+
 def of_key_bundle(by: str, to: str, change_id: str, generation: int, sealed: bytes) -> bytes:
     """The statement that a node gives another the present keys, as this sealed message; signed by the one that gives."""
     number = generation.to_bytes(8, "big")

@@ -40,6 +40,7 @@ class Purpose(StrEnum):
     KEY_BUNDLE = "key-bundle"
     LOG_HEADS = "log-heads"
     CERTIFICATES = "shown-certificates"
+    SOFTWARE = "software"
 
 
 class Origin(NamedTuple):

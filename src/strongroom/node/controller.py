@@ -44,6 +44,7 @@ def standing(node: Node, upkeep_s: float = UPKEEP_S) -> Iterator[None]:
             repository=node.repository,
             duties=lambda: duties_of(node, upkeep_s),
             taken=lambda epoch: _told(node, epoch),
+            check=lambda: _check(node),
         )
     )
     thread = threading.Thread(
@@ -121,6 +122,7 @@ def _of_cluster(node: Node, upkeep_s: float) -> Sequence[Duty]:
     return [
         *found,
         Duty("interrupted passwords", upkeep_s, resume, first_s=upkeep_s),
+        Duty("formats", LOOK_S, lambda: node.software.raise_to_all(SYSTEM)),
         Duty("entries", upkeep_s, node.entry_store.collect),
         Duty("files", SWEEP_S, node.sweep_files),
     ]
@@ -130,6 +132,12 @@ def _told(node: Node, epoch: int) -> None:
     """Leave an event; the only node there is has been the controller all along."""
     if node.outside is not None:
         node.events.append([node_events.controller_taken(node.paths.node_id, epoch)])
+
+
+def _check(node: Node) -> None:
+    """Refuse the office to older software than that of the others; a single node has no others."""
+    if node.outside is not None:
+        node.software.check_controls()
 
 
 def _retention(node: Node) -> tuple[int, int]:

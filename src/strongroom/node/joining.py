@@ -71,9 +71,10 @@ def join(
         _point(node, paths)
     with closing(Node(found, SystemClock())) as node:
         report("trying ZooKeeper, PostgreSQL, the keys and the store of extracts")
-        cause = first_cause(lambda: _outside(node).probe(), lambda: _key_problems(node))
+        cause = first_cause(lambda: _outside(node).probe(), lambda: _problems(node))
         try:
             if not cause:
+                node.software.say()
                 _tell_prepared(node, waiting)
             state = service(node).tell(local_actor(), cause).state
         except StateError:
@@ -121,13 +122,14 @@ def ensure_log_key(node: Node, actor: str) -> bool:
     return node.log_key.ensure(actor)
 
 
-def _key_problems(node: Node) -> tuple[str, ...]:
-    """Problems with the keys; without any, the store that all nodes share is proved, if there is one.
+def _problems(node: Node) -> tuple[str, ...]:
+    """Problems with software and keys; without any, the store that all nodes share is proved, if there is one.
 
     Raises:
         StorageError: The store cannot be relied on from here.
     """
-    problems = tuple(node.kms_store.prove().problems)
+    cause = node.software.cause()
+    problems = (cause,) if cause else tuple(node.kms_store.prove().problems)
     if not problems and node.shares_files:
         proof.prove(node.bucket(place.in_force(node.coordinator)))
     return problems

@@ -17,7 +17,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StateError
 from strongroom.repository import postgres_address
 from strongroom.repository.rows import Owner
-from strongroom.repository.unit_of_work import BeforeCommit, Repository
+from strongroom.repository.unit_of_work import BeforeCommit, Repository, Shared
 from strongroom.repository.workflow_schema import WorkflowSchema
 from strongroom.runtime.paths import DataPaths
 from strongroom.secrets import committed
@@ -87,11 +87,12 @@ class OutsideServices:
             lambda: self.passwords(services_file.ZOOKEEPER),
         )
 
-    def repository(self, before_commit: BeforeCommit, owner: Owner) -> Repository:
+    def repository(self, before_commit: BeforeCommit, owner: Owner, shared: Shared) -> Repository:
         """The repository."""
         return Repository(
             postgres_address.stored_url(self.file.services.postgres),
             before_commit=before_commit,
+            shared=shared,
             passwords=self.postgres_passwords,
             owner=owner,
         )

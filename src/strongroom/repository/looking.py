@@ -13,7 +13,8 @@ from strongroom.repository.gateways.guards import NodesTable
 from strongroom.repository.gateways.work import MarksTable
 from strongroom.repository.postgres import PostgresDatabase
 from strongroom.repository.postgres_address import Passwords
-from strongroom.repository.unit_of_work import REVISION, revision_of
+from strongroom.repository.revision import REVISION
+from strongroom.repository.unit_of_work import revision_of
 
 _STATE: Final = text(
     "SELECT current_setting('server_version'), pg_is_in_recovery(),"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
+from typing import NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, delete, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -46,13 +47,12 @@ from strongroom.repository.marks_alone import IsWanted
 from strongroom.repository.portable import PortableRows
 from strongroom.repository.postgres_address import Passwords
 from strongroom.repository.reach import EVERYTHING, ROWS, Reach
+from strongroom.repository.revision import REVISION
 from strongroom.repository.rows import NOBODY, Owner
 from strongroom.repository.tables import schema_version
 from strongroom.repository.watching import Watch
 from strongroom.repository.whole_rows import WholeRows
 from strongroom.system import durable
-
-REVISION = "0004"
 
 
 class Transaction:
@@ -105,6 +105,18 @@ class _Fences(threading.local):
     epochs: Mapping[str, int] = MappingProxyType({})
 
 
+class Shared(NamedTuple):
+    """The parts of a node that a repository asks which other nodes write as well.
+
+    Attributes:
+        before_upgrade: Called before tables of an older revision are brought up to date; raises if they may not be.
+        epochs: Returns the tokens of the locks under which the calling thread works, by name.
+    """
+
+    before_upgrade: Callable[[], None]
+    epochs: Callable[[], Mapping[str, int]]
+
+
 #: Adds to a transaction what is to be written with every one.
 BeforeCommit = Callable[[Transaction], None]
 
@@ -137,6 +149,7 @@ class Repository:
         *,
         passwords: Passwords | None = None,
         owner: Owner = NOBODY,
+        shared: Shared | None = None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -146,7 +159,9 @@ class Repository:
             before_commit: Called at the end of each transaction that may write, in it.
             passwords: For PostgreSQL: returns the passwords to try for each new connection.
             owner: This process, as the owner of the jobs and intents that it writes.
+            shared: The parts that know of other nodes which write the database; None if there are none.
         """
+        self._shared = shared
         self._owner = owner
         self._url = url
         self._before_commit = before_commit
@@ -179,12 +194,13 @@ class Repository:
             StorageError: The database is locked, full, damaged or missing.
             OutcomeUnknown: The connection broke at the commit, and the outcome could not be found out.
             ConflictError: The change breaks a rule of the schema.
-            CoordinationError: A lock under which this thread works was lost (`fenced`).
+            CoordinationError: A lock under which this thread works was lost, and another holder has written since.
         """
         self._check_schema()
+        epochs = {**(self._shared.epochs() if self._shared else {}), **self._fences.epochs}
         with self._begin(read_only=False, reach=reach) as connection:
             tx = Transaction(connection, self._owner)
-            for name, epoch in self._fences.epochs.items():
+            for name, epoch in sorted(epochs.items()):
                 tx.fence.pass_under(name, epoch)
             yield tx
             self._before_commit(tx)
@@ -273,11 +289,12 @@ class Repository:
 
         Raises:
             StorageError: The database cannot be created or written.
-            StateError: The schema belongs to a newer program.
+            StateError: The schema belongs to a newer program, or other nodes work by the older one.
         """
         from strongroom.repository.migrations import runner
 
         database.create_file(self._url, self._file_modes)
+        self._ask_before_upgrade()
         # the mark of a commit needs a table that may be missing; and making the schema twice changes nothing
         with self._begin(read_only=False, marked=False) as connection:
             self._database.check(connection)
@@ -289,6 +306,16 @@ class Repository:
                 revision = runner.upgrade(connection, present)
                 connection.execute(delete(schema_version))
                 connection.execute(insert(schema_version).values(revision=revision))
+
+    def _ask_before_upgrade(self) -> None:
+        if self._shared is None:
+            return
+        from strongroom.repository.migrations import runner
+
+        with self._begin(read_only=True) as connection:
+            present = revision_of(connection)
+        if present in runner.revisions() and present != REVISION:
+            self._shared.before_upgrade()
 
     def close(self) -> None:
         """Close all connections."""

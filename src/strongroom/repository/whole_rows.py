@@ -19,8 +19,9 @@ from strongroom.repository.portable import parents_first
 from strongroom.repository.postgres import take_time
 
 _BATCH = 500
-#: Rows of the database itself: the revision of its schema, and the marks of its own commits.
-_OF_THE_DATABASE = (tables.schema_version, tables.commits)
+#: Rows of the database itself: the revision of its schema, the marks of its own commits, and how far the locks had been
+#: counted where it was. Another place counts them anew, and would have nobody write until it has come as far.
+_OF_THE_DATABASE = (tables.schema_version, tables.commits, tables.fence)
 
 Row = dict[str, Any]
 

@@ -37,8 +37,8 @@ from strongroom.node import backup as node_backups
 from strongroom.node import backup_roots
 from strongroom.node.opening import Node
 from strongroom.repository import portable
+from strongroom.repository.revision import REVISION
 from strongroom.repository.rows import IntentRow
-from strongroom.repository.unit_of_work import REVISION
 from strongroom.roots import recipient
 from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings

@@ -16,7 +16,7 @@ from strongroom.coordination.zookeeper import probing
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
 from strongroom.node import cluster_status
 from strongroom.repository import looking
-from strongroom.repository.unit_of_work import REVISION
+from strongroom.repository.revision import REVISION
 from strongroom.services.nodes.standing import SKEW_S
 from strongroom.system.hosts import Endpoint
 from tests.contract.cluster.test_enable import command, opened

@@ -1,11 +1,13 @@
 """What the repository itself refuses to a process that was cut off, and what it keeps for each node (b1, b7, b11)."""
 
+from contextlib import closing
+
 import pytest
 
 from strongroom.errors import CoordinationError, StateError
 from strongroom.repository.gateways.guards import MekState
 from strongroom.repository.reach import ROWS
-from strongroom.repository.unit_of_work import Repository
+from strongroom.repository.unit_of_work import Repository, Shared
 
 
 def test_a_lock_that_was_lost_lets_nobody_write(repository: Repository) -> None:
@@ -48,6 +50,34 @@ def test_a_thread_that_works_under_a_lock_writes_nothing_after_its_loss(
         with repository.reading() as tx:
             assert tx.marks.find("by") == "second"
     write("somebody who has no part in it")
+
+
+def test_whoever_holds_a_lock_of_the_cluster_writes_under_its_number(
+    repository: Repository, url: str
+) -> None:
+    """E4, b4: services that take a lock of the coordination service and know of no fence; the lock is lost meanwhile."""
+    held: dict[str, int] = {"kms": 7}
+    shared = Shared(lambda: None, lambda: held)
+    with closing(Repository(url, shared=shared)) as other:
+
+        def write(by: str) -> None:
+            with other.transaction(ROWS) as tx:
+                tx.marks.set("by", by)
+
+        write("first")
+        held["kms"] = 8
+        write("second")
+        held["kms"] = 7
+        with pytest.raises(CoordinationError, match="'kms' was lost"):
+            write("first again")
+        # a place that counts anew: as after `anchor accept`, or a move into a cluster
+        with repository.transaction(ROWS) as tx:
+            tx.fence.begin_anew()
+        write("first again")
+        held.clear()
+        write("somebody without a lock")
+    with repository.reading() as tx:
+        assert tx.marks.find("by") == "somebody without a lock"
 
 
 def test_nothing_is_written_under_a_key_that_is_being_retired(repository: Repository) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import NotFoundError, StateError
-from strongroom.repository.unit_of_work import REVISION, Repository
+from strongroom.repository.revision import REVISION
+from strongroom.repository.unit_of_work import Repository
 from tests.support.databases import Databases
 from tests.support.rows import content
 

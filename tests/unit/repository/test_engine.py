@@ -21,7 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from strongroom.errors import ConflictError, StorageError
 from strongroom.repository import engine, tables
 from strongroom.repository.migrations import runner
-from strongroom.repository.unit_of_work import REVISION, Repository
+from strongroom.repository.revision import REVISION
+from strongroom.repository.unit_of_work import Repository
 from strongroom.system.durable import PRIVATE, FileModes, shared_with
 from tests.support.rows import new_repository
 

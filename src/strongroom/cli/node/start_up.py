@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.eventlog.base import SYSTEM
+from strongroom.system import version
 
 if TYPE_CHECKING:
     from strongroom.cli.ports.keys import KeyCommands
@@ -47,9 +48,11 @@ def bring_in_order(session: Session) -> None:
     node = session.node
     _finish_move(session)
     _finish_password_changes(session)
+    _check_software(session)
     node.ensure_schema()
     _check_state(session)
     _check_registered(session)
+    _say_software(session)
     for path in node.configuration.project():
         session.note(f"rewrote {path}")
     if backup.tidy(session.whole_node):
@@ -89,6 +92,29 @@ def _finish_password_changes(session: Session) -> None:
         return
     for name in finished:
         session.note(f"finished the change of the password for {name}")
+
+
+def _check_software(session: Session) -> None:
+    """Refuse a node of a cluster by software that does not know what the others have begun with.
+
+    Raises:
+        StateError: The software is too old.
+    """
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import releases
+
+    releases.check_serves(session.whole_node)
+
+
+def _say_software(session: Session) -> None:
+    """Tell the other nodes which software serves this one, before any of them sees it as alive."""
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import releases
+
+    if releases.say(session.whole_node):
+        session.note(f"told the other nodes that this one has strongroom {version.VERSION}")
 
 
 def _check_registered(session: Session) -> None:

@@ -16,6 +16,7 @@ from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from strongroom.joining.registry import RegisteredNode
+    from strongroom.joining.software import InForce, Software
 
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
@@ -97,11 +98,11 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
 
     nodes = list(session.node.peers.all().values())
     roles = session.node.job_roles.all()
-    seen = _seen(session) if nodes and (arguments.json or arguments.verbose) else _Seen("", {})
+    seen = _seen(session) if nodes and (arguments.json or arguments.verbose) else None
     counts = session.node.node_processes.all()
     controller = session.node.present_controller()
     if arguments.json:
-        shown = [_json(one, seen) for one in nodes] or [_alone(session)]
+        shown = [_json(one, seen) for one in nodes if seen] or [_alone(session)]
         session.out_json(
             [
                 {
@@ -114,9 +115,8 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
             ]
         )
         return 0
-    for node_id, lines in {one.node_id: _lines(one, seen) for one in nodes}.items() or [
-        (session.node.paths.node_id, ())
-    ]:
+    lines_of = {one.node_id: _lines(one, seen) if seen else () for one in nodes}
+    for node_id, lines in lines_of.items() or [(session.node.paths.node_id, ())]:
         session.out(node_id)
         role, special = roles.get(node_id), []
         if role is not None and not role.is_usual:
@@ -196,6 +196,17 @@ def _alone(session: Session) -> dict[str, object]:
 class _Seen(NamedTuple):
     installation_id: str
     ages_s: Mapping[str, int]
+    software: "Mapping[str, Software]"
+    in_force: "InForce"
+
+    def version(self, one: "RegisteredNode") -> str | None:
+        """The release that serves the node, as the node said itself; None if it has not."""
+        return self.software[one.node_id].version if one.node_id in self.software else None
+
+    def software_words(self, one: "RegisteredNode") -> str:
+        """The same for people, with what that release may not do."""
+        found = self.software.get(one.node_id)
+        return found.words(self.in_force) if found is not None else "-"
 
     def log_key(self, one: "RegisteredNode") -> str:
         """The key that verifies the node's log, as `strongroom events checkpoint` prints it there."""
@@ -207,10 +218,11 @@ class _Seen(NamedTuple):
 
 
 def _seen(session: Session) -> _Seen:
-    from strongroom.node import cluster_nodes
+    from strongroom.node import cluster_nodes, releases
 
+    installation_id = session.node.configuration.document().installation_id
     ages_s = cluster_nodes.report_ages(session.whole_node)
-    return _Seen(session.node.configuration.document().installation_id, ages_s)
+    return _Seen(installation_id, ages_s, *releases.known(session.whole_node))
 
 
 def _json(one: "RegisteredNode", seen: _Seen) -> dict[str, object]:
@@ -224,6 +236,7 @@ def _json(one: "RegisteredNode", seen: _Seen) -> dict[str, object]:
         "fingerprint": one.keys.fingerprint,
         "log_key": seen.log_key(one),
         "report_age_s": seen.ages_s.get(one.node_id),
+        "software": seen.version(one),
         "cause": one.cause,
     }
 
@@ -238,6 +251,7 @@ def _lines(one: "RegisteredNode", seen: _Seen) -> tuple[str, ...]:
         *cause,
         f"Log key: {seen.log_key(one) or '-'}",
         f"Last report: {'-' if age_s is None else f'{age_s} s ago'}",
+        f"Software: {seen.software_words(one)}",
     )
 
 

@@ -145,6 +145,11 @@ class ZookeeperCoordinator:
         """Have the puts of the calling thread made under a lease, until the end of the block."""
         return self._leases.under(lease)
 
+    def epochs(self) -> Mapping[str, int]:
+        """The tokens of the locks of the cluster under which the calling thread works."""
+        under = self._leases.of_put().items()
+        return {one.name: one.token for one, lock in under if isinstance(lock, Held)}
+
     def is_in_force(self, lease: Lease) -> bool:
         """Whether a lease is in force still."""
         lock = self._leases.find(lease)

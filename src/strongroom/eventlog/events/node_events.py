@@ -15,6 +15,7 @@ NODE_REMOVED = "NODE_REMOVED"
 NODE_ROLE_SET = "NODE_ROLE_SET"
 NODE_PROCESSES_SET = "NODE_PROCESSES_SET"
 CONTROLLER_TAKEN = "CONTROLLER_TAKEN"
+FORMATS_RAISED = "FORMATS_RAISED"
 NODE_STALE = "NODE_STALE"
 AUTHORITY_RENEWED = "AUTHORITY_RENEWED"
 NODE_CERTIFIED = "NODE_CERTIFIED"
@@ -153,6 +154,11 @@ def node_processes_set(actor: str, node_id: str, process: str, count: int) -> Ev
 def controller_taken(node_id: str, epoch: int) -> Event:
     """A node of a cluster became its controller; `epoch` is the number of its lock, above that of every controller before."""
     return event(CONTROLLER_TAKEN, SYSTEM, node_id=node_id, epoch=epoch)
+
+
+def formats_raised(actor: str, *, min_version: str, formats: str) -> Event:
+    """Formats that every node of the cluster knows are about to be switched on; none older than `min_version` is controller."""
+    return event(FORMATS_RAISED, actor, min_version=min_version, formats=formats)
 
 
 def node_stale(actor: str, node_id: str) -> Event:

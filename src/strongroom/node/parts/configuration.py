@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from strongroom.services.keys.peers import Peers
     from strongroom.services.keys.state_anchor import StateAnchor
     from strongroom.services.nodes.log_key import LogKeyService
+    from strongroom.services.nodes.software import SoftwareService
 
 _LOG_MARK = "anchor.logs"
 """`services.keys.log_anchor.MARK`, whose module is loaded only if the mark is there."""
@@ -144,9 +145,14 @@ class ConfigurationPart(Ports):
         Raises:
             StrongroomError: The event or an anchor cannot be written.
         """
+        from strongroom.repository.reach import ROWS
+
         told = (*self.event_log_faults(), *self.state_anchor.faults())
         if told:
             self.state_anchor.accept(actor, reason, told)
+            with self.repository.transaction(ROWS) as tx:
+                # a ZooKeeper that was put back counts its locks from where it was then
+                tx.fence.begin_anew()
             self.log_anchor.begin_anew(self.repository)
         return told
 
@@ -296,6 +302,26 @@ class ConfigurationPart(Ports):
 
         node_id = self.paths.node_id
         return Peers(self.coordinator, self.events, self.clock, node_id, installation_id)
+
+    @cached_property
+    def software(self) -> "SoftwareService":
+        """The software by which each node of a cluster is served, and what all of them know."""
+        from strongroom.joining import own_keys
+        from strongroom.joining.software import Software
+        from strongroom.repository.revision import formats
+        from strongroom.services.nodes.software import SoftwarePorts, SoftwareService
+        from strongroom.system import version
+
+        own = Software(version.VERSION, frozenset(formats()))
+        ports = (self.coordinator, self.peers, self.events, self.clock)
+        return SoftwareService(SoftwarePorts(*ports, lambda: own_keys.read(self.paths), own))
+
+    @override
+    def _before_upgrade(self) -> None:
+        from strongroom.repository import revision
+
+        if self.outside is not None:
+            self.software.check_may_begin(revision.format_name(revision.REVISION))
 
     @cached_property
     def settings(self) -> "SettingsService":

@@ -10,6 +10,7 @@ from strongroom.node.environment import installation_file_modes, local_actor
 from strongroom.system import durable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -79,11 +80,12 @@ class Ports:
         """The repository: sites, users, content, jobs."""
         from strongroom.repository import engine
         from strongroom.repository.rows import Owner
-        from strongroom.repository.unit_of_work import Repository
+        from strongroom.repository.unit_of_work import Repository, Shared
 
         owner = Owner(self.paths.node_id, self.boot_id)
         if self.outside is not None:
-            opened = self.outside.repository(self._before_commit, owner)
+            shared = Shared(self._before_upgrade, self._epochs)
+            opened = self.outside.repository(self._before_commit, owner, shared)
             self._closing.callback(opened.close)
             return opened
         url = engine.sqlite_url(self.paths.repository)
@@ -109,6 +111,13 @@ class Ports:
 
     def _before_commit(self, tx: "Transaction") -> None:
         """Called in each transaction of the repository that may write, at its end."""
+
+    def _before_upgrade(self) -> None:
+        """Called before the tables of older software are brought up to date; raises where others work by them."""
+
+    def _epochs(self) -> "Mapping[str, int]":
+        """The locks of the cluster under which the calling thread works; whoever has none yet opens no ZooKeeper."""
+        return self.entry_store.epochs() if "entry_store" in self.__dict__ else {}
 
     def ensure_schema(self) -> None:
         """Bring the repository's tables to what this version writes."""

@@ -7,7 +7,7 @@ here is one statement with its condition in it, so that it is right beside any o
 
 from enum import StrEnum
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from strongroom.errors import CoordinationError, StateError
 from strongroom.repository import tables
@@ -51,6 +51,10 @@ class FenceTable:
                 f"the lock {name!r} was lost meanwhile: another holder has changed something",
                 hint="nothing was changed here; look at the present state and try again",
             )
+
+    def begin_anew(self) -> None:
+        """Forget all epochs: whatever counts them was put back, and begins lower."""
+        self._connection.execute(delete(tables.fence))
 
 
 class MekGuards:

@@ -43,8 +43,9 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.any_store import AnyStore
 from strongroom.kms.closed_stores import ClosedStore
 from strongroom.repository import portable
+from strongroom.repository.revision import REVISION
 from strongroom.repository.rows import IntentRow
-from strongroom.repository.unit_of_work import REVISION, Repository
+from strongroom.repository.unit_of_work import Repository
 from strongroom.services.backups import small_entries
 from strongroom.services.backups.keys import KeyHolder, SealRequest, WrapRequest
 from strongroom.system import durable

@@ -36,9 +36,10 @@ from strongroom.kms.closed_stores import MAX_CLOSED, ClosedStore
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.store import KmsStore
 from strongroom.repository.portable import READABLE, Row
+from strongroom.repository.revision import REVISION
 from strongroom.repository.rows import DELETE_INTENT, IntentRow
 from strongroom.repository.scratch import scratch_repository
-from strongroom.repository.unit_of_work import REVISION, Repository, Transaction
+from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.roots.settings import RootSettings
 from strongroom.secrets.asset_ring import AssetRing
 from strongroom.services.backups.make import Stage

@@ -38,12 +38,14 @@ class ControllerPorts:
         repository: The repository, which refuses the transactions of earlier controllers.
         duties: Returns the duties of the installation, as this node does them.
         taken: Is told the epoch under which this node became the controller; raises if it cannot be.
+        check: Raises if this node may not be the controller; asked before it stands, and under the lock.
     """
 
     coordinator: Coordinator
     repository: "Repository"
     duties: Callable[[], Sequence[Duty]]
     taken: Callable[[int], None]
+    check: Callable[[], None] = lambda: None
 
 
 class Candidate:
@@ -59,6 +61,7 @@ class Candidate:
             pause_s = AGAIN_S
             try:
                 if not self._ports.coordinator.holder(LOCK):
+                    self._ports.check()
                     self._serve(stopping)
             except StrongroomError as error:
                 self._tell(error)
@@ -81,6 +84,8 @@ class Candidate:
                 lease = stack.enter_context(ports.coordinator.lock(LOCK, wait_s=0))
             except ConflictError:
                 return  # another node was quicker
+            # once more: only who has the lock raises what this asks for
+            ports.check()
             with ports.repository.fenced(LOCK, lease.token), ports.repository.transaction(ROWS):
                 # from here on no transaction of an earlier controller is made
                 pass

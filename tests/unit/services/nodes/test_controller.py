@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.coordination.base import Change
 from strongroom.coordination.local import LocalCoordinator
-from strongroom.errors import CoordinationError, StorageError, StrongroomError
+from strongroom.errors import CoordinationError, StateError, StorageError, StrongroomError
 from strongroom.repository import engine
 from strongroom.repository.unit_of_work import Repository
 from strongroom.runtime.duties import Duty
@@ -31,6 +31,7 @@ class World:
         self.runs: list[str] = []
         self.errors: list[Exception] = []
         self.refuse: Callable[[], None] = lambda: None
+        self.too_old: set[str] = set()
         self.asleep: dict[str, threading.Event] = {}
         self.sleeps = threading.Event()
 
@@ -66,7 +67,12 @@ class World:
         stopping = threading.Event()
         with closing(self.coordinator(node)) as mine:
             duty = Duty("work", 0.01, lambda: self.work(node, mine))
-            ports = ControllerPorts(mine, self.repository, lambda: [duty], taken)
+
+            def check() -> None:
+                if node in self.too_old:
+                    raise StateError(f"{node} is too old")
+
+            ports = ControllerPorts(mine, self.repository, lambda: [duty], taken, check)
             thread = threading.Thread(target=Candidate(ports).stand, args=(stopping,))
             thread.start()
             try:
@@ -165,3 +171,24 @@ def test_an_error_that_nobody_expected_leaves_no_installation_without_a_controll
     with world.standing("node1"):
         world.wait_for("node1")
     assert "it will be tried again" in caplog.text
+
+
+def test_a_node_that_is_too_old_does_not_stand_and_takes_no_lock(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Matrix 45: said once, and the office stays free for the others."""
+    world.too_old.add("node1")
+    with world.standing("node1"):
+        end = time.monotonic() + LIMIT_S
+        while "node1 is too old" not in caplog.text:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        with world.standing("node2"):
+            world.wait_for("node2")
+        # two holders: node2, and now this one; node1 never was one
+        with closing(world.coordinator("node3")) as other, other.lock(LOCK, wait_s=5) as lease:
+            assert lease.token == world.taken[-1][1] + 1
+        world.too_old.clear()
+        world.wait_for("node1")
+    assert [node for node, _ in world.taken] == ["node2", "node1"]
+    assert caplog.text.count("node1 is too old") == 1
