@@ -148,7 +148,7 @@ interop: dev  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests
 
 cluster: dev  ## nodes on three real ZooKeeper servers and PostgreSQL, and extracts in an object store, with every fault
-	@$(BIN)/pytest -q -m "not interop" --torture whole --timeout 3600 tests/contract/test_coordinator.py tests/contract/coordination tests/contract/cluster tests/contract/objectstore tests/contract/filestore
+	@$(BIN)/pytest -q -m "not interop" --torture whole --timeout 3600 tests/contract/test_coordinator.py tests/contract/coordination tests/contract/cluster tests/contract/objectstore tests/contract/filestore tests/canary/test_canary_cluster.py
 	@echo "tested: joining and leaving, keys that each node proves, status of all nodes, jobs taken over, their services and extracts"
 
 # emulators of AWS and a real OpenBao: ministack pins the SDK, so they live apart

@@ -35,7 +35,7 @@ class Clients:
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._story = story
-        self._variables = dict(variables or {})
+        self.variables = dict(variables or {})
 
     def run(self, *words: str, expect: int = 0, show: int = 40, quiet: bool = False) -> str:
         """Run one command; returns what it said. Another exit code ends the demo."""
@@ -122,7 +122,7 @@ class Clients:
     def _environment(self) -> dict[str, str]:
         mine = {"STRONGROOM_HOME": str(self.home), "HOME": str(self.folder), "NO_COLOR": "1"}
         # TSC warns of options of its own that it has renamed
-        return {**os.environ, **mine, "PYTHONWARNINGS": "ignore", **self._variables}
+        return {**os.environ, **mine, "PYTHONWARNINGS": "ignore", **self.variables}
 
 
 def pause_until_idle(clients: Clients, known: set[str]) -> list[str]:

@@ -39,7 +39,7 @@ class ClusterDemo:
     def __init__(self, folder: Path, story: Story, rig: Rig, stack: ExitStack) -> None:
         self.story = story
         self.rig = rig
-        self._stack = stack
+        self.stack = stack
         self.nodes = {
             name: Clients(_folder(folder / name), story, rig.identity(name)) for name in NODES
         }
@@ -88,7 +88,7 @@ class ClusterDemo:
         self.story.check(
             "every link is in order", checked["ok"], f"{len(checked['checks'])} checks"
         )
-        self._stack.enter_context(self.first.server())
+        self.stack.enter_context(self.first.server())
         self.first.log_in("")
         self.first.run("tabcmd", "createsite", SITE, show=3)
         self.first.run("strongroom", "sites", "set-mode", SITE, "enforced")
@@ -111,7 +111,7 @@ class ClusterDemo:
                 one.run(*joining, "--fingerprint", fingerprint, show=_SHORT)
                 made.result()
             pipe.unlink()
-            self._stack.enter_context(one.server())
+            self.stack.enter_context(one.server())
         self.first.run("tsm", "topology", "list-nodes", "-v", show=24)
         states = {
             one["node"]: one["state"] for one in self.second.ask("tsm", "topology", "list-nodes")

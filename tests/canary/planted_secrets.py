@@ -3,13 +3,13 @@
 import hashlib
 import re
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Placement
 from strongroom.envelope.reader import read_header
 from strongroom.errors import NotFoundError
-from strongroom.filestore.blockfile import OpenedFile
 from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.secrets import catalog
@@ -67,7 +67,7 @@ def _data_keys(node: Node) -> dict[str, SecretBytes]:
     found = {}
     for row in rows:
         if row.file_id:
-            with OpenedFile(node.paths.extracts / row.storage_key) as file:
+            with closing(node.files.open(row.storage_key)) as file:
                 header = read_header(file)
             placed = Placement(row.site_id, row.id)
             found[f"data key {header.prelude.file_id.hex()}"] = node.envelope_keys.open_envelope(

@@ -37,6 +37,7 @@ class Link:
         mode: What it does now.
         delay_s: Seconds that each answer waits.
         swallowed: Bytes that were lost or held since the mode was set.
+        heard: All that came from either side, if somebody listens; None if nobody does.
     """
 
     def __init__(self, target: int) -> None:
@@ -46,6 +47,7 @@ class Link:
         self.mode = Mode.PASS
         self.delay_s = 0.0
         self.swallowed = 0
+        self.heard: bytearray | None = None
         self._guard = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._held: list[tuple[socket.socket, bytes]] = []
@@ -111,7 +113,7 @@ class Link:
                 threading.Thread(target=work, args=(client, server), daemon=True).start()
 
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
-        while data := _read(client):
+        while data := self._listened(client):
             if self.mode is Mode.HOLD_REQUESTS:
                 with self._guard:
                     self._held.append((server, data))
@@ -125,7 +127,7 @@ class Link:
             self._end(client, server)
 
     def _answers(self, client: socket.socket, server: socket.socket) -> None:
-        while data := _read(server):
+        while data := self._listened(server):
             if self.delay_s:
                 time.sleep(self.delay_s)
             if self.mode in {Mode.LOSE_ANSWERS, Mode.LOSE_ALL}:
@@ -133,6 +135,13 @@ class Link:
             elif not _sent(client, data) and self.mode is not Mode.HOLD_REQUESTS:
                 break
         self._end(client, server)
+
+    def _listened(self, connection: socket.socket) -> bytes:
+        data = _read(connection)
+        if self.heard is not None:
+            with self._guard:
+                self.heard += data
+        return data
 
     def _end(self, client: socket.socket, server: socket.socket) -> None:
         with self._guard:

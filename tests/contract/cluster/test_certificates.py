@@ -1,6 +1,8 @@
 """Certificates between nodes: their duty, removal, an end of all of them, and a renewal without services (issue 11 C)."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,9 @@ from strongroom.joining import own_certificate, shown_certificates
 from strongroom.node import certificates, opening
 from strongroom.node.opening import Node
 from strongroom.services.keys.peers import PREFIX
+from strongroom.services.nodes.certificates import Lives
 from strongroom.system import hosts
+from tests.conftest import Torture
 from tests.contract.cluster.commands import Run, joined
 from tests.support import web_client
 from tests.support.control_service import Controlled, controlled
@@ -196,3 +200,59 @@ def test_two_authorities_overlap_until_no_node_needs_the_first(
         assert known.certificates == both.certificates[:1]
     said = run("strongroom", cluster_home, "cluster", "renew")
     assert said.code == 0, said.err
+
+
+class Caller:
+    """A node that calls another one without a pause."""
+
+    def __init__(self, own: Controlled, other: str) -> None:
+        self._own, self._other = own, other
+        self.called = 0
+        self.seen: set[bytes] = set()
+        self.failed: list[str] = []
+
+    def call(self, ended: threading.Event) -> None:
+        while not ended.is_set():
+            try:
+                assert node_said(self._own, self._other) == self._other
+            except Exception as error:  # noqa: BLE001 whatever a caller would have seen
+                self.failed.append(repr(error))
+            self.called += 1
+            own = own_certificate.find(self._own.node.paths)
+            assert own is not None
+            self.seen.update(own.certificates)
+
+
+@pytest.mark.cluster
+def test_certificates_of_short_life_are_renewed_under_load(
+    cluster_home: Path,
+    run: Run,
+    tmp_path: Path,
+    torture: Torture,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """E21: certificates of two minutes, for three lives; in a sample of 40 seconds, for two. No call fails."""
+    second, life_s = tmp_path / "two", 120 if torture.whole else 40
+    with web_client.serve(cluster_home) as served:
+        joined(served, run, second)
+    ended = threading.Event()
+    # the node's own duty renews them
+    monkeypatch.setattr(certificates, "Lives", lambda: Lives(node=timedelta(seconds=life_s)))
+    monkeypatch.setattr(certificates, "EVERY_S", 1.0)
+    with controlled(cluster_home) as one, controlled(second) as two:
+        for each in (one, two):
+            certificates.service(each.node).follow("os:tests", each.endpoint.text, renew=True)
+        callers = [Caller(one, "node2"), Caller(two, "node1")]
+        threads = [threading.Thread(target=each.call, args=(ended,)) for each in callers]
+        for thread in threads:
+            thread.start()
+        time.sleep(3 * life_s if torture.whole else 2 * life_s)
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+    count, kinds = sum(each.called for each in callers), [len(each.seen) for each in callers]
+    record_property("torture", f"E21: {count} calls, {kinds} certificates of {life_s} s")
+    assert [each.failed for each in callers] == [[], []]
+    assert min(kinds) >= 3
+    assert count > 20

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.support.components.zookeeper_ensemble import (
     LIMITS,
     PASSWORD,
     record_lengths,
+    toolkit,
+    transaction_logs,
 )
 
 IMPATIENT = LIMITS._replace(read_s=1.5, put_s=2.0)
@@ -73,6 +76,26 @@ def test_two_thousand_keys_and_a_long_certificate(lab: Lab) -> None:
     assert {key: one.value for key, one in listed.items()} == {
         key: change.value for key, change in small.items()
     }
+
+
+@pytest.mark.cluster
+def test_zookeepers_own_tool_reads_its_logs_and_no_record_is_too_long(
+    lab: Lab, record_property: Callable[[str, object], None]
+) -> None:
+    """E17: TxnLogToolkit counts the records that we measure, and finds all checksums right."""
+    store, chain = os.urandom(3_000_000), os.urandom(200_000)
+    with lab.coordinator() as coordinator:
+        for version in range(3):
+            coordinator.put({"kms/store": Change(store, version), "config": Change(chain, version)})
+    longest = 0
+    for one in lab.ensemble.servers:
+        one.component.kill()
+        lengths = record_lengths(one)
+        told = [toolkit(log) for log in transaction_logs(one)]
+        assert sum(told) == len(lengths)
+        longest = max(longest, *lengths)
+    assert longest <= RECORD_BYTES
+    record_property("torture", f"E17: the longest record has {longest} bytes")
 
 
 def test_what_is_too_large_is_refused_before_it_is_sent(lab: Lab) -> None:

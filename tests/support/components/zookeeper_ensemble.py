@@ -315,10 +315,36 @@ def _srvr(port: int, certificates: Path) -> bytes:
     return said
 
 
+def transaction_logs(server: Server) -> list[Path]:
+    """The files of a server's transaction logs."""
+    return sorted((server.component.folder / "data" / "version-2").glob("log.*"))
+
+
+def toolkit(log: Path) -> int:
+    """How many transactions ZooKeeper's own tool reads in a log; fails if it finds a wrong checksum."""
+    told = dict(
+        line.split("=", 1)
+        for line in (DEPLOYED / "environment").read_text().splitlines()
+        if line.startswith("CLASSPATH=")
+    )
+    path = told["CLASSPATH"].strip('"') + ":/usr/share/java/commons-cli.jar"
+    tool = "org.apache.zookeeper.server.persistence.TxnLogToolkit"
+    done = subprocess.run(
+        ["java", *_LEAN, "-cp", path, tool, "-d", str(log)],
+        capture_output=True,
+        check=False,
+        timeout=240,
+    )
+    assert b"CRC ERROR" not in done.stdout, log
+    found = re.search(rb"EOF reached after (\d+) txns", done.stdout)
+    assert found is not None, done.stdout[-400:] + done.stderr[-400:]
+    return int(found[1])
+
+
 def record_lengths(server: Server) -> list[int]:
     """The lengths of all records in a server's transaction logs, by ZooKeeper's own format of them."""
     lengths = []
-    for log in sorted((server.component.folder / "data" / "version-2").glob("log.*")):
+    for log in transaction_logs(server):
         raw = log.read_bytes()
         assert raw[:4] == b"ZKLG"
         at = 16  # behind magic, version and database id
