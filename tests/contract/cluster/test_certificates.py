@@ -15,8 +15,8 @@ from strongroom.crypto import node_certificates
 from strongroom.doors.control import remote_tls
 from strongroom.doors.control.remote_client import Called
 from strongroom.errors import PermissionDeniedError
-from strongroom.joining import own_certificate, shown_certificates
-from strongroom.node import certificates, opening
+from strongroom.joining import node_keys, own_certificate, own_keys, shown_certificates
+from strongroom.node import certificates, joining, opening
 from strongroom.node.opening import Node
 from strongroom.services.keys.peers import PREFIX
 from strongroom.services.nodes.certificates import Lives
@@ -138,6 +138,21 @@ def test_everything_has_expired_and_the_node_renews_all_by_itself(cluster_home: 
         assert (
             certificates.service(node).shown()["node1"].certificates[0] == own.present.certificate
         )
+
+
+def test_a_node_with_new_keys_shows_its_certificate_by_them(cluster_home: Path) -> None:
+    """After a recovery, the entry of its former keys is nobody's word, and keeps the node from no renewal."""
+    moment = now()
+    followed(cluster_home, moment)
+    with at(cluster_home, moment) as node:
+        installation = node.configuration.document().installation_id
+        log = own_keys.read(node.paths).log
+        own_keys.write(node.paths, node_keys.make(installation, "node1").with_log(log))
+        joining.service(node).take_place("os:tests")
+        assert certificates.service(node).follow("os:tests")
+        own = own_certificate.find(node.paths)
+        assert own is not None
+        assert certificates.service(node).shown()["node1"].certificates == own.certificates
 
 
 def test_offline_all_is_renewed_on_one_node_and_taken_over_at_its_next_start(

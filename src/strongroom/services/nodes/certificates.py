@@ -5,6 +5,7 @@ configuration, which each node opens by its keystore. So an end of all certifica
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,7 +14,7 @@ from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto import node_certificates
 from strongroom.crypto.node_certificates import NodeName
-from strongroom.errors import StrongroomError
+from strongroom.errors import IntegrityError, StrongroomError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import authorities, shown_certificates
@@ -283,7 +284,9 @@ class CertificateService:
         found, before = ports.coordinator.get(shown_certificates.PREFIX + ports.node_id), None
         if found is not None:
             installation, public = own.name.installation_id, keys.public.signing
-            before = shown_certificates.parse(found.value, installation, ports.node_id, public)
+            # one of the keys before a recovery is not this node's word any more, and is replaced
+            with suppress(IntegrityError):
+                before = shown_certificates.parse(found.value, installation, ports.node_id, public)
         if address is None:
             address = "" if before is None else before.address
         now = format_utc(ports.clock.now())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.errors import StateError
+from strongroom.errors import IntegrityError, StateError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.joining import software
@@ -53,19 +53,19 @@ class SoftwareService:
         self._ports = ports
 
     def all(self) -> Mapping[str, Software]:
-        """The software of each node that is one of the installation and has said so.
+        """The software of each node that is one of the installation and has said so, by the keys that it has now.
 
         Raises:
             FormatError: An entry is damaged.
-            IntegrityError: A node did not say itself what its entry says.
         """
         found = self._ports.coordinator.list(software.PREFIX)
         known = {}
         for node in self._ports.peers.all().values():
             entry = found.get(software.PREFIX + node.node_id)
             if entry is not None and not node.state.is_gone:
-                public = node.keys.signing
-                known[node.node_id] = self._parsed(entry.value, node.node_id, public).software
+                said = self._said(entry.value, node.node_id, node.keys.signing)
+                if said is not None:
+                    known[node.node_id] = said
         return known
 
     def in_force(self) -> InForce:
@@ -86,8 +86,8 @@ class SoftwareService:
         name = software.PREFIX + keys.node_id
         found = ports.coordinator.get(name)
         if found is not None:
-            before = self._parsed(found.value, keys.node_id, keys.public.signing)
-            if before.software == ports.own:
+            before = self._said(found.value, keys.node_id, keys.public.signing)
+            if before == ports.own:
                 return False
         said = NodeSoftware(keys.node_id, ports.own, format_utc(ports.clock.now()))
         entry = said.signed(keys.installation_id, keys.signing)
@@ -197,5 +197,11 @@ class SoftwareService:
             return InForce(), 0
         return software.parse_in_force(found.value), found.version
 
-    def _parsed(self, data: bytes, node_id: str, public: bytes) -> NodeSoftware:
-        return software.parse(data, self._ports.keys().installation_id, node_id, public)
+    def _said(self, data: bytes, node_id: str, public: bytes) -> Software | None:
+        """The software in an entry; None if the node has not said so by the key that it has now."""
+        installation_id = self._ports.keys().installation_id
+        try:
+            return software.parse(data, installation_id, node_id, public).software
+        except IntegrityError:
+            # of the keys before a recovery, or of somebody else: the node says it anew at its next start
+            return None

@@ -109,3 +109,16 @@ def test_nothing_counts_before_anybody_was_controller(world: World) -> None:
     one.check_serves()
     one.check_controls()
     assert not one.raise_to_all("system"), "no node has said anything"
+
+
+def test_a_node_with_new_keys_says_it_anew(world: World) -> None:
+    """After a recovery, what its former key signed is nobody's word, and keeps no node from its start."""
+    world.states = {"node1": NodeState.ACTIVE}
+    assert world.node("node1", NEW).say()
+    world.keys["node1"] = node_keys.make(world.keys["node1"].installation_id, "node1")
+    again = world.node("node1", NEW)
+    assert again.all() == {}
+    assert not again.raise_to_all("system")
+    assert again.say()
+    assert again.all() == {"node1": NEW}
+    assert again.raise_to_all("system")
