@@ -93,6 +93,8 @@ class Clients:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             process.wait(_LIMIT_S)
+            if process.stdout is not None:
+                process.stdout.close()
 
     def log_in(self, site: str) -> None:
         """Sign in the real tabcmd."""

@@ -1,6 +1,7 @@
 """Opens a whole node of the present formats, from docs/format alone (data-directory.md 3); nothing of ours is imported."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,14 @@ from tests.vectors.reader_format2 import (
 from tests.vectors.reader_pkcs12 import open_keystore
 
 
-def node(home: Path, by: Means) -> Opened:
-    """A node by its keystore, or by a recovery identity from the second copy of the records."""
+def node(home: Path, by: Means, stored: Mapping[str, tuple[int, bytes]] | None = None) -> Opened:
+    """A node by its keystore, or by a recovery identity from the second copy of the records.
+
+    Args:
+        home: The data directory.
+        by: What opens it besides.
+        stored: The entries, with their versions; None for those in the data directory.
+    """
     records, keys = _records(home / "tabsvc", by)
     proving = Proving(
         records["installation_id"],
@@ -28,7 +35,8 @@ def node(home: Path, by: Means) -> Opened:
         keys,
         records["next"] or "",
     )
-    stored = stored_entries(home / "tabsvc/coordination/coordination.db")
+    if stored is None:
+        stored = stored_entries(home / "tabsvc/coordination/coordination.db")
     found = {
         name: entry(value, name, version, proving)
         for name, (version, value) in stored.items()
