@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,12 +24,13 @@ from tests.support import emulators
 from tests.support.emulators import BIN, Aws, answers, free_port, process
 
 BUCKET = "extracts-of-tests"
+#: When `Between.told` is called: before the store gets a request, and when the store has answered it.
+BEFORE, BEHIND = "before", "behind"
 REGION = "us-east-1"
 
 
-@contextmanager
-def seaweedfs(folder: Path) -> Iterator[Aws]:
-    """SeaweedFS: all of its servers in one process; signatures are checked. It is killed: it takes 15 s to end otherwise."""
+def seaweedfs_line(folder: Path) -> tuple[list[str | Path], str]:
+    """The command of a SeaweedFS whose files and settings are in a folder, and its URL; signatures are checked."""
     store = Aws("")
     identity = {
         "name": "tests",
@@ -38,12 +39,19 @@ def seaweedfs(folder: Path) -> Iterator[Aws]:
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    command = [str(BIN / "weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}"]
-    command += ["-s3", f"-s3.config={folder / 's3.json'}", "-s3.iam=false", "-s3.port.iceberg=0"]
-    command += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=50"]
+    command: list[str | Path] = [BIN / "weed", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += [f"-dir={folder}", "-s3", f"-s3.config={folder / 's3.json'}", "-s3.iam=false"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += ["-master.volumeSizeLimitMB=64", "-volume.max=50"]
     for name, port in ports.items():
         command += [f"-{name}.port={port}", f"-{name}.port.grpc={free_port()}"]
-    url = f"http://127.0.0.1:{ports['s3']}"
+    return command, f"http://127.0.0.1:{ports['s3']}"
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[Aws]:
+    """SeaweedFS: all of its servers in one process; signatures are checked. It is killed: it takes 15 s to end otherwise."""
+    command, url = seaweedfs_line(folder)
     with process(command, folder, lambda: answers(f"{url}/healthz")) as server:
         yield Aws(url)
         server.kill()
@@ -116,6 +124,7 @@ class Between:
         dies_after: How many requests more are answered; all later ones are refused.
         left_out: Headers, in lower case, that the store does not get.
         asked: Method and path of each request, in their order.
+        told: Called with the number of each request, from 1: before the store gets it, and when the store has answered.
     """
 
     url: str
@@ -123,6 +132,7 @@ class Between:
     dies_after: int | None = None
     left_out: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    told: Callable[[int, str], None] = lambda _number, _when: None
 
     def fault_of(self, method: str, path: str) -> Fault | None:
         """The fault that a request meets, which is then met once less."""
@@ -149,6 +159,8 @@ def between(server: Aws) -> Iterator[Between]:
             length = int(self.headers.get("content-length", 0))
             body = self.rfile.read(length) if length else b""
             stands.asked.append((self.command, self.path))
+            number = len(stands.asked)
+            stands.told(number, BEFORE)
             fault = stands.fault_of(self.command, self.path)
             if fault and fault.status:
                 said = f"<Error><Code>{fault.code}</Code></Error>" if fault.code else ""
@@ -162,6 +174,7 @@ def between(server: Aws) -> Iterator[Between]:
                 data = answer.read()
             finally:
                 onward.close()
+            stands.told(number, BEHIND)
             if fault and fault.answer_lost:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)

@@ -71,15 +71,16 @@ def tidy(node: Node) -> bool:
     left += parent.glob(_RESTORE)
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
-    if not node.files.is_keeping:
-        return bool(left)
     try:
+        if not node.files.is_keeping:
+            return bool(left)
         backups(node, BackupKeys(node.kms_store, node.assets, node.identity)).recover()
     except ConflictError:
         pass  # a backup that lives needs it
     except StrongroomError as error:
         # files that are kept too long only take room; a server that does not start would be worse
         _LOG.warning("what a killed backup kept stays until the next start: %s", error.with_hint)
+        return bool(left)
     return True
 
 

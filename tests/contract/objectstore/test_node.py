@@ -8,15 +8,19 @@ import pytest
 
 from strongroom.coordination.base import Change
 from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.http import upkeep
+from strongroom.envelope.header import Placement
 from strongroom.errors import StateError
 from strongroom.eventlog.events import extract_events
 from strongroom.extracts import place
-from strongroom.node import create, file_moves, opening
+from strongroom.ids import new_id
+from strongroom.node import backup, create, file_moves, opening
 from strongroom.node.opening import Node
 from strongroom.objectstore.bucket import Bucket
 from strongroom.repository.rows import SiteMode
 from strongroom.services.content.move_files import Moved
 from tests.support import backups
+from tests.support.object_stores import Between
 from tests.support.web_client import ADMIN, HYPER, PASSWORD, serve
 
 ACTOR = "os:test"
@@ -67,6 +71,42 @@ def test_a_served_node_stores_and_reads_there(root: Path, target: str, bucket: B
         assert client.on_site("DELETE", f"/datasources/{one}").status == 204
     assert list(bucket.list("head")) == []
     assert not [path for path in (root / "extracts").rglob("*") if path.is_file()]
+
+
+def test_a_start_while_the_store_is_away(
+    root: Path, through: Bucket, between: Between, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Matrix 19: found by the soak. A node that died while the store was away did not start again before it was back.
+
+    The files that the dead one was writing, and deleting, go when the store answers, beside what the living one writes.
+    """
+    move(root, through.address.text)
+    place = Placement(new_id(), new_id())
+    with closing(opening.open_node(str(root))) as dead:
+        written = dead.stored_files.create(place, encrypted=True)
+        written.write(HYPER)
+        written.commit()
+        left = backups.publish(dead, "one", HYPER)
+        with dead.repository.transaction() as tx:
+            tx.contents.delete(left.id)
+            dead.stored_files.discard_later(tx, left.storage_key)
+    assert len(list(bucket.list("head"))) == 2
+    between.dies_after = 0
+    with closing(opening.open_node(str(root))) as session:
+        assert not backup.tidy(session)
+    with serve(root) as served:
+        assert "stay for now" in caplog.text
+        client = served.site("Sealed", SiteMode.ENFORCED)
+        assert client.publish("two").status == 423
+        between.dies_after = None
+        assert client.publish("two").status == 201
+        with served.node.stored_files.create(place, encrypted=True) as own:
+            own.write(HYPER)
+            upkeep.regularly(served.node)
+            with served.node.repository.reading() as tx:
+                [intent] = tx.intents.list()
+            assert intent.storage_key == own.planned.storage_key
+        assert len(list(bucket.list("head"))) == 1
 
 
 def test_nothing_in_clear_lies_there(root: Path, target: str, bucket: Bucket) -> None:

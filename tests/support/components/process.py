@@ -114,6 +114,10 @@ class Component:
         """End it at once, without a word."""
         self._end(signal.SIGKILL)
 
+    def abort(self) -> None:
+        """End it by SIGQUIT, which is the immediate stop of PostgreSQL: all its processes end, and nothing is written."""
+        self._end(signal.SIGQUIT)
+
     def _end(self, how: signal.Signals) -> None:
         child, self._child = self._child, None
         if child is None:

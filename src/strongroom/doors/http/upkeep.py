@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from strongroom.doors.http.ports import UpkeepServices
-from strongroom.errors import StrongroomError
+from strongroom.errors import StorageError, StrongroomError
 
 INTERVAL_S = 600.0
 _END_WAIT_S = 10.0
@@ -19,14 +19,24 @@ _log = logging.getLogger("strongroom.web.upkeep")
 
 def at_start(node: UpkeepServices) -> None:
     """Finish or remove what a killed server was writing; only for the one process that serves the node."""
-    unfinished = node.remove_unfinished()
-    orphans = node.stored_files.recover()
-    unfinished += node.events.remove_leftovers()
-    if unfinished or orphans:
-        _log.warning("removed %d unfinished and %d orphaned files", unfinished, orphans)
+    _remove_files(node)
+    if node.events.remove_leftovers():
+        _log.warning("removed an unfinished file of the event log")
     for words in event_log_problems(node):
         _log.error("event log: %s", words)
     regularly(node)
+
+
+def _remove_files(node: UpkeepServices) -> None:
+    # a node without its file store still serves keys and lists, and a start may not wait for the store's return
+    try:
+        unfinished = node.remove_unfinished()
+        orphans = node.stored_files.recover()
+    except StorageError as error:
+        _log.error("files that a killed server left stay for now: %s", error.with_hint)
+        return
+    if unfinished or orphans:
+        _log.warning("removed %d unfinished and %d orphaned files", unfinished, orphans)
 
 
 def event_log_problems(node: UpkeepServices) -> tuple[str, ...]:
@@ -54,8 +64,12 @@ def _problems(look: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def regularly(node: UpkeepServices) -> None:
-    """End sessions that nobody used, of which this process knows; end what a full disk left open."""
+    """End sessions that nobody used, of which this process knows; end what a full disk, or a store that was away, left open."""
     node.stored_files.settle()
+    try:
+        node.stored_files.finish_left()
+    except StorageError as error:
+        _log.warning("files that dead processes left stay for now: %s", error.with_hint)
     if sessions := node.auth.prune():
         _log.info("expired %d sessions", sessions)
     tell_held_back(node)

@@ -218,9 +218,28 @@ class StoredFiles:
             self._vault.delete(storage_key)
         return len(gone) + len(orphans)
 
-    def _finish_intents(self) -> set[str]:
+    def finish_left(self) -> int:
+        """Finish what dead processes of this node, and of nodes that are gone, left, while this process publishes.
+
+        A start, or the controller, may have come when the file store did not answer. What this process is writing stays.
+
+        Returns:
+            How many files were deleted.
+        """
+        return len(self._finish_intents(beside_own=True))
+
+    def _finish_intents(self, *, beside_own: bool = False) -> set[str]:
         with self._repository.reading() as tx:
-            left = [intent for intent in tx.intents.list_own() if intent.purpose in _OURS]
+            left = [
+                intent
+                for intent in tx.intents.list_own()
+                if intent.purpose in _OURS
+                and not (
+                    beside_own
+                    and intent.purpose == PUBLISH
+                    and tx.intents.is_own(intent.storage_key)
+                )
+            ]
             known = tx.contents.storage_keys() | tx.uploads.storage_keys()
         for intent in left:
             if intent.storage_key in known:
