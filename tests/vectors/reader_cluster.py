@@ -1,48 +1,64 @@
-"""Reads what a cluster left with ZooKeeper and an object store, from docs/format alone; nothing of ours is imported.
+"""Opens what a cluster keeps outside of its nodes, from docs/format alone: entries in ZooKeeper, files in an object store.
 
-Entries by coordination.md 4.3 and 4.4, files by object-store.md 1 and 2.
+The nodes of ZooKeeper and the objects are given, by clients that know nothing of strongroom; nothing of ours is imported.
 """
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
-_HEAD = b"strongroom-head1"
+from tests.vectors.reader import check_equal
+from tests.vectors.reader_pkcs12 import RefusedError
+
+Read = Callable[[str], tuple[bytes, int]]
+"""Value and version of a node of ZooKeeper, by its path below the root of the installation."""
+
+# ---- coordination.md 4 -------------------------------------------------------------------------------
 
 
-def entries(client: Any, root: str) -> dict[str, tuple[int, bytes]]:
-    """Every entry of a tree, with its version; `client` is kazoo's."""
+def entries(names: Iterable[str], read: Read) -> dict[str, tuple[int, bytes]]:
+    """Versions and values of all entries, by the names of the nodes below `kv` (4.2, 4.3)."""
     found = {}
-    for name in client.get_children(f"{root}/kv"):
-        data, stat = client.get(f"{root}/kv/{name}")
-        key, version = unquote(name), stat.version + 1
-        digest, payload = data[:32], data[32:]
-        told = key.encode() + b"\0" + str(version).encode() + b"\0" + payload
-        assert hashlib.sha256(told).digest() == digest, key
-        value = payload[1:] if payload[:1] == b"\0" else _blob(client, root, payload)
-        found[key] = (version, value)
+    for name in names:
+        raw, version = read(f"kv/{name}")
+        key = unquote(name)
+        over = key.encode() + b"\0" + str(version + 1).encode() + b"\0" + raw[32:]
+        check_equal(hashlib.sha256(over).digest(), raw[:32], f"the digest of {key}")
+        found[key] = (version + 1, _value(raw[32:], read))
     return found
 
 
-def file(objects: Mapping[str, bytes], prefix: str, key: str) -> bytes:
-    """The bytes of a stored file."""
-    head = objects[f"{prefix}/head/{key}"]
-    assert head[:16] == _HEAD
-    length, body_id, first = int.from_bytes(head[16:24], "big"), head[24:40], head[40:]
+def _value(payload: bytes, read: Read) -> bytes:
+    """The value of a payload; a large one lies in chunks (4.3, 4.4)."""
+    if payload[:1] == b"\0":
+        return payload[1:]
+    if payload[:1] != b"\1" or len(payload) != 41:
+        raise RefusedError("another kind of payload")
+    digest, length = payload[1:33], int.from_bytes(payload[33:], "big")
+    value = b""
+    while len(value) < length:
+        chunk, _ = read(f"blob/{digest.hex()}/{len(value) // (508 * 1024)}")
+        if not chunk:
+            raise RefusedError("an empty chunk")
+        value += chunk
+    check_equal(hashlib.sha256(value).digest(), digest, "the digest of a large value")
+    if len(value) != length:
+        raise RefusedError("another length")
+    return value
+
+
+# ---- object-store.md 2 -------------------------------------------------------------------------------
+
+
+def stored_file(key: str, get: Callable[[str], bytes]) -> bytes:
+    """The bytes of a file, by a function that gets an object by its name below the prefix."""
+    head = get(f"head/{key}")
+    if head[:16] != b"strongroom-head1" or len(head) > 40 + 8192:
+        raise RefusedError("no head")
+    length, first = int.from_bytes(head[16:24], "big"), head[40:]
     if not length:
         return first
-    body = objects[f"{prefix}/body/{key}/{body_id.hex()}"]
-    assert len(body) == length
-    assert len(first) == 8192
+    body = get(f"body/{key}/{head[24:40].hex()}")
+    if len(body) != length or len(first) != 8192:
+        raise RefusedError("another length of the body, or bytes missing before it")
     return first + body
-
-
-def _blob(client: Any, root: str, payload: bytes) -> bytes:
-    assert payload[:1] == b"\1"
-    digest, length = payload[1:33], int.from_bytes(payload[33:41], "big")
-    place = f"{root}/blob/{digest.hex()}"
-    numbers = sorted(client.get_children(place), key=int)
-    value = b"".join(client.get(f"{place}/{number}")[0] for number in numbers)
-    assert (hashlib.sha256(value).digest(), len(value)) == (digest, length)
-    return value

@@ -19,14 +19,13 @@ from tests.vectors.reader_format2 import (
 from tests.vectors.reader_pkcs12 import open_keystore
 
 
-def node(home: Path, by: Means, stored: Mapping[str, tuple[int, bytes]] | None = None) -> Opened:
-    """A node by its keystore, or by a recovery identity from the second copy of the records.
+def node(home: Path, by: Means) -> Opened:
+    """A node by its keystore, or by a recovery identity from the second copy of the records."""
+    return opened(home, by, stored_entries(home / "tabsvc/coordination/coordination.db"))
 
-    Args:
-        home: The data directory.
-        by: What opens it besides.
-        stored: The entries, with their versions; None for those in the data directory.
-    """
+
+def opened(home: Path, by: Means, stored: Mapping[str, tuple[int, bytes]]) -> Opened:
+    """The same with the versions and values of its entries from elsewhere: those of a cluster lie in ZooKeeper."""
     records, keys = _records(home / "tabsvc", by)
     proving = Proving(
         records["installation_id"],
@@ -35,8 +34,6 @@ def node(home: Path, by: Means, stored: Mapping[str, tuple[int, bytes]] | None =
         keys,
         records["next"] or "",
     )
-    if stored is None:
-        stored = stored_entries(home / "tabsvc/coordination/coordination.db")
     found = {
         name: entry(value, name, version, proving)
         for name, (version, value) in stored.items()
@@ -49,8 +46,8 @@ def node(home: Path, by: Means, stored: Mapping[str, tuple[int, bytes]] | None =
         if text.startswith("ENC(")
     }
     store = secrets["kms.persistent_store"]
-    opened = kms(store, by if by.identity else by._replace(keys=keys))
-    return Opened(dict(keys), document, secrets, opened, found)
+    ring = kms(store, by if by.identity else by._replace(keys=keys))
+    return Opened(dict(keys), document, secrets, ring, found)
 
 
 def opened_bootstrap(data: bytes) -> Any:

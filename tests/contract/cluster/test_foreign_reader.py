@@ -46,13 +46,16 @@ def test_every_extract_is_decrypted_by_the_pages(
         }
     with services.ensemble.judge() as client:
         root = root_of(cluster_home)
-        stored = reader_cluster.entries(client, root)
-        assert any(
-            client.get(f"{root}/kv/{name}")[0][32:33] == b"\1"
-            for name in client.get_children(f"{root}/kv")
-        )
-    found = reader_node.node(cluster_home, Means(), stored)
+        names = client.get_children(f"{root}/kv")
+
+        def read(path: str) -> tuple[bytes, int]:
+            data, stat = client.get(f"{root}/{path}")
+            return data, stat.version
+
+        stored = reader_cluster.entries(names, read)
+        assert any(read(f"kv/{name}")[0][32:33] == b"\1" for name in names), "no chunks"
+    found = reader_node.opened(cluster_home, Means(), stored)
     for name, (key, site, extract) in placed.items():
-        data = reader_cluster.file(objects, PREFIX, key)
+        data = reader_cluster.stored_file(key, lambda one: objects[f"{PREFIX}/{one}"])
         plain = reader.envelope(data, found.kms.meks, site=site, extract=extract)
         assert hashlib.sha256(plain).digest() == hashlib.sha256(published[name]).digest(), name
