@@ -13,8 +13,10 @@ INSTALL = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-
 # what the environments take on the disk, measured by `make platforms`
 DEMO_MB := 700
 DEV_MB := 1700
-# of a run of `make pressure`
+# of a run of `make pressure`, or of `make soak`
 MINUTES ?= 30
+# of the choices of `make soak`; another one each time, unless it is given
+SEED ?=
 # what `make quick` compares the working tree with
 SINCE ?= HEAD
 # what is linted and type-checked
@@ -24,7 +26,7 @@ WORKERS ?= 3
 # a job that is tortured mostly waits
 TORTURE_WORKERS ?= 4
 
-.PHONY: help venv dev product-packages packages platforms demo demo-cluster test torture quick check lint types pyright dist fix mutants pressure bench fuzz interop docs cluster lock clean
+.PHONY: help venv dev product-packages packages platforms demo demo-cluster test torture soak quick check lint types pyright dist fix mutants pressure bench fuzz interop docs cluster lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
@@ -143,6 +145,9 @@ mutants: dev  ## break the product on purpose, one line at a time, and see wheth
 
 pressure: dev  ## press a served node from outside, beside a reader and a probe; MINUTES=30
 	@$(BIN)/python -m scripts.pressure $(MINUTES)
+
+soak: dev  ## use a cluster of processes while everything is killed, stopped and hung, then judge it; MINUTES=30 SEED=1
+	@$(BIN)/python -m tests.torture.soak $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 interop: dev  ## only the tests with other people's tools
 	@$(BIN)/pytest -n $(WORKERS) -m interop tests
