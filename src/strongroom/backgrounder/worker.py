@@ -208,19 +208,21 @@ class Worker:
         seen = (mark, known, [job.id for job in taking_room])
         if not mark[0] or seen == self._fruitless:
             return  # nothing changed since the last look, when no job could begin
-        begun = leaving = False
+        could_begin = False
         # jobs that cannot be resumed now, and those of other nodes, do not count against the limits, but keep their
         # place in the order
         stuck = [*elsewhere, *(job for job in running if job not in taking_room)]
         for job in startable(taking_room, self._queued(), before=stuck):
-            if self._engine.is_alive(job.id):
-                # the job was taken from this process, whose thread has not noticed: its writes would count as the new one's
-                leaving = True
-            elif self._claim(job, known):
+            # also if it does not begin now: a claim that another node won leaves the queue as it is seen here once that node
+            # is gone and the job is given back, and nobody would look at the job again
+            could_begin = True
+            # a job that was taken from this process, whose thread has not noticed, waits: the thread's writes would count as
+            # the new one's
+            if not self._engine.is_alive(job.id) and self._claim(job, known):
                 _log.debug("job %s is taken: %s of site %s", job.id, job.kind, job.site_id)
                 self._take_up(job)
-                known, begun = {*known, job.id}, True
-        self._fruitless = None if begun or leaving else seen
+                known = {*known, job.id}
+        self._fruitless = None if could_begin else seen
 
     def _take_up(self, job: JobRow) -> None:
         if job.owner_epoch:

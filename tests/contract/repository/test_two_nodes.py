@@ -11,14 +11,14 @@ import pytest
 
 from strongroom.jobs.model import JobKind
 from strongroom.repository.reach import ROWS
-from strongroom.repository.rows import Owner
+from strongroom.repository.rows import JobRow, Owner
 from tests.conftest import Torture
 from tests.contract.repository import pairs
 from tests.contract.repository.pairs import PAIRS, Pair, worker
 from tests.contract.repository.two_nodes import Machine, Nodes, open_nodes
 from tests.support.databases import Databases
 from tests.support.interleaved import beside, count_boundaries
-from tests.support.jobs_lab import SITE
+from tests.support.jobs_lab import NOW, SITE
 
 pytestmark = pytest.mark.table
 
@@ -84,6 +84,34 @@ def test_a_process_takes_over_the_jobs_of_its_nodes_dead_process(nodes: Nodes) -
         assert not tx.jobs.progress(job.id, done=1, total=1, bytes_done=1)
         assert not tx.jobs.is_held(job.id)
     after.repository.close()
+
+
+def test_a_job_that_another_node_was_quicker_to_take_is_taken_when_it_is_given_back(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matrix 32; found by E9. The queue looked as it had when the claim was lost, and nobody looked at the job ever again."""
+    nodes.reset()
+    job, here = nodes.one.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test"), worker(nodes.one)
+    taken: list[str] = []
+    monkeypatch.setattr(here, "_take_up", lambda one: taken.append(one.id))
+    queued = here._queued
+
+    def beaten() -> Iterator[JobRow]:
+        found = list(queued())
+        with nodes.two.repository.transaction() as tx:
+            assert tx.jobs.claim(job.id, NOW)
+        yield from found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here, "_queued", beaten)
+        here._dispatch([], [], [])
+    assert taken == []
+    _, elsewhere = here._running()
+    here._dispatch([], [], elsewhere)
+    assert nodes.one.jobs.give_back(elsewhere[0])
+    here._dispatch([], [], [])
+    assert taken == [job.id]
+    assert nodes.one.jobs.show(job.id).owner == nodes.one.owner
 
 
 BROKEN = {
