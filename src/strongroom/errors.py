@@ -26,6 +26,7 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     ├── CoordinationError        40 / 503
     ├── StorageError             41 / 503
     ├── OutcomeUnknown           42 / 503   done or not done: nobody could find out as yet
+    ├── IncompleteError          43 / 503   done, and something of a node is not in it
     └── ConsumerError            50 / 503
         ├── ConsumerUnavailableError 51 / 503   retryable
         └── ConsumerRefusedError     52 / 503
@@ -234,6 +235,13 @@ class OutcomeUnknown(StrongroomError):  # noqa: N818 a third outcome, neither do
     def __init__(self, message: str, *, hint: str = "", change_id: str = "") -> None:
         super().__init__(message, hint=hint)
         self.change_id = change_id
+
+
+class IncompleteError(StrongroomError):
+    """What was asked for was made and can be used, and lacks something of a node that could not be asked."""
+
+    exit_code = 43
+    http_status = 503
 
 
 class ConsumerError(StrongroomError):

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from strongroom.backup import keys as backup_keys
 from strongroom.backup import manifest
+from strongroom.backup import nodes as backup_nodes
 from strongroom.backup.manifest import Listed, Manifest, Seal
+from strongroom.backup.nodes import NodeShare, NodesInBackup
 from strongroom.canonical import dumps, to_base64
 from strongroom.clock import format_utc
 from strongroom.config.document import ConfigDocument
@@ -208,6 +210,12 @@ CODECS = {
     "seal": Codec(
         Seal(DIGEST, A, "cd" * 32, b"s" * 64).serialize(),
         lambda data: manifest.parse_seal(data).serialize(),
+    ),
+    "nodes of a backup": Codec(
+        NodesInBackup(
+            "disks", (NodeShare("node1", "active", "k", ("events/node1/node1.jsonl",), 3, "why"),)
+        ).serialize(),
+        lambda data: backup_nodes.parse(data).serialize(),
     ),
     "roots of a backup": Codec(
         b'{"roots":[{"kind":"aws","options":{"a":"b"},"root_key_id":"k","secrets":["t"]}],"v":1}',

@@ -24,8 +24,8 @@ STORE, ROOTS, ASSETS = "keys/store.json", "keys/roots.json", "keys/assets"
 BY_MEK, SEALED, SETTINGS = "keys/mek", "keys/sealed.age", "settings.age"
 CLOSED = "keys/former/"
 REPOSITORY, EXTRACTS = "repository/", "extracts/"
-MOST_BEHIND_EXTRACTS = 8 + MAX_CLOSED
-"""How many entries may follow the extracts: keys, settings, manifest and seal."""
+MOST_BEHIND_EXTRACTS = 9 + MAX_CLOSED
+"""How many entries may follow the extracts and event logs: nodes, keys, settings, manifest and seal."""
 MAX_KEY_BYTES = 4 << 20
 MAX_SEAL_BYTES = 1024
 MAX_DESCRIPTION = 1000

@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from strongroom.backup import archive, keys, manifest
+from strongroom.backup import archive, keys, manifest, nodes
 from strongroom.backup.archive import Entry, Window
 from strongroom.backup.keys import NeededRoot
 from strongroom.backup.manifest import Manifest, Seal
+from strongroom.backup.nodes import NodesInBackup
 from strongroom.backup.place import Place
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Header, Placement
@@ -166,6 +167,23 @@ class OpenBackup:
         keys.check_mac(self.seal, rmk, self.place)
         raw = keys.open_assets(self._small(manifest.ASSETS), rmk, self.place)
         return OpenKeys(rmk, ring, asset_ring.parse(raw.reveal()))
+
+    # ---- nodes -----------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> NodesInBackup | None:
+        """The nodes of the cluster that made the backup, and what the backup has of each; None of a single node (6).
+
+        Raises:
+            FormatError: The list is damaged, or names an entry that is not there.
+        """
+        if nodes.NODES not in self._entries:
+            return None
+        found = nodes.parse(self._small(nodes.NODES))
+        for name in (name for one in found.nodes for name in one.files):
+            if name not in self._entries:
+                raise FormatError(f"the backup has no {name[:200]}", hint=_HINT)
+        return found
 
     # ---- rows ------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ Beside the composition root, which opens nodes; what is done is the business of 
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +24,22 @@ from strongroom.node.opening import Node
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
 from strongroom.runtime import running
+from strongroom.services.backups import gather
+from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import BackupKeys, KeyHolder
 from strongroom.services.backups.make import BackupPorts, BackupService
 from strongroom.services.backups.restore import RestorePorts, RestoreService
 
 _LOG = logging.getLogger("backgrounder.Backups")
+Gathering = Callable[[], AbstractContextManager[Gathered]]
 _RESTORE, _DRILL = ".restore", ".drill-"
 _FOLDER_KEY = "basefilepath.backuprestore"
 OWN_IDENTITY = "the identity of this installation"
 GIVEN_IDENTITY = "the identity of --fingerprint"
+
+
+def _nothing() -> AbstractContextManager[Gathered]:
+    return nullcontext(NOTHING)
 
 
 def folder(node: Node) -> Path:
@@ -46,8 +53,14 @@ def drill_folder(node: Node) -> Path:
     return node.paths.repository.parent / f"{_DRILL}{os.getpid()}"
 
 
-def backups(node: Node, keys: KeyHolder) -> BackupService:
-    """The service that makes backups, with the given keys, of this process or of the serving one."""
+def backups(node: Node, keys: KeyHolder, parts: Gathering = _nothing) -> BackupService:
+    """The service that makes backups.
+
+    Args:
+        node: The node.
+        keys: Holds the keys: this process, or the serving one.
+        parts: Gathers what each node of a cluster alone has.
+    """
     ports = BackupPorts(
         repository=node.repository,
         files=node.files,
@@ -59,6 +72,7 @@ def backups(node: Node, keys: KeyHolder) -> BackupService:
         event_log=node.events,
         clock=node.clock,
         file_modes=node.file_modes,
+        parts=parts,
     )
     return BackupService(ports, keys)
 
@@ -66,7 +80,8 @@ def backups(node: Node, keys: KeyHolder) -> BackupService:
 def tidy(node: Node) -> bool:
     """Remove leftovers of a killed backup, restore or drill, at the start of the server; returns whether there were any."""
     parent = node.paths.repository.parent
-    left = [path for path in parent.glob(f"{_DRILL}*") if not _lives(path)]
+    made = (*parent.glob(f"{_DRILL}*"), *parent.glob(f"{gather.FOLDER}*"))
+    left = [path for path in made if not _lives(path)]
     # left by a killed restore, since no restore runs while a server starts
     left += parent.glob(_RESTORE)
     for path in left:
@@ -207,4 +222,4 @@ def sole_user(node: Node, why: str) -> Iterator[None]:
 
 
 def _lives(folder: Path) -> bool:
-    return Path(f"/proc/{folder.name.removeprefix(_DRILL)}").exists()
+    return Path(f"/proc/{folder.name.rpartition('-')[2]}").exists()

@@ -51,3 +51,17 @@ def test_a_node_changes_nothing_through_another_one() -> None:
     for verb in ("kms.rotate", "data-keys.unwrap", reach.COMMAND):
         with pytest.raises(PermissionDeniedError, match="node2 asks for"):
             reach.check_verb_of_node(verb, "node2")
+
+
+def test_what_a_node_has_for_a_backup_is_for_nodes_only() -> None:
+    """ADR 55: no password fetches an event log, and a node gets nothing that is never remote by the same way."""
+    for verb in ("backup.part", "backup.copy"):
+        reach.check_verb_of_node(verb, "node2")
+        with pytest.raises(PermissionDeniedError, match="is for nodes only"):
+            reach.check_verb_of_person(verb)
+    for verb in ("kms.status", "kms.rotate", reach.HELLO):
+        reach.check_verb_of_person(verb)
+    for verb in ("backup.wrap", "a verb of a later version"):
+        for check in (reach.check_verb_of_person, lambda one: reach.check_verb_of_node(one, "n")):
+            with pytest.raises(PermissionDeniedError, match="never remote"):
+                check(verb)

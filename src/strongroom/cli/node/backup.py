@@ -14,10 +14,17 @@ from strongroom.cli.node import backup_options, maintenance
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import sizes
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import KeyNotFoundError, NotFoundError, PermissionDeniedError, UsageError
+from strongroom.errors import (
+    IncompleteError,
+    KeyNotFoundError,
+    NotFoundError,
+    PermissionDeniedError,
+    UsageError,
+)
 from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
+    from strongroom.backup.nodes import NodesInBackup
     from strongroom.backup.open_backup import OpenBackup
     from strongroom.backup.opening import Opened, OpeningWays
     from strongroom.node.opening import Node
@@ -79,9 +86,12 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
         if arguments.drill and opened is not None:
             _drill(backup, opened, receipt, node, stages)
             _leave_event(receipt, node, session)
-    _tell(receipt, arguments, session)
+        nodes = backup.nodes
+    _tell(receipt, arguments, session, nodes)
     if opened is None and not arguments.digests_only:
         return KeyNotFoundError.exit_code
+    if receipt.missing:
+        return IncompleteError.exit_code
     return 0 if receipt.is_good else 1
 
 
@@ -174,7 +184,12 @@ def _state(receipt: "Receipt") -> str:
     return f"opened by {receipt.opened_by}; origin not proved" if receipt.opened_by else "no"
 
 
-def _tell(receipt: "Receipt", arguments: argparse.Namespace, session: Session) -> None:
+def _tell(
+    receipt: "Receipt",
+    arguments: argparse.Namespace,
+    session: Session,
+    nodes: "NodesInBackup | None",
+) -> None:
     if arguments.json:
         session.out_json(asdict(receipt))
         return
@@ -195,4 +210,8 @@ def _tell(receipt: "Receipt", arguments: argparse.Namespace, session: Session) -
     for content_id, reason in receipt.unreadable.items():
         session.out(f"Cannot be read: {content_id}: {reason}")
     for content_id in receipt.lost:
-        session.out(f"Lost before the backup was made: {content_id}")
+        words = backup_options.lost_words(nodes)
+        session.out(f"{words[0].upper()}{words[1:]}: {content_id}")
+    for one in nodes.nodes if nodes else ():
+        log = f"{counted(one.events, 'event')} of its log" if one.files else "no event log"
+        session.out(f"Node {one.node}: {log}{f'; {one.missing}' if one.missing else ''}")

@@ -10,6 +10,7 @@ from strongroom.cli.terminal.bar import Bar
 from strongroom.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from strongroom.backup.nodes import NodesInBackup
     from strongroom.backup.open_backup import OpenBackup
     from strongroom.backup.opening import Opened
     from strongroom.crypto.age import OpenWith
@@ -140,6 +141,13 @@ def find(name: str, node: "Node | None") -> Path:
         f"there is no backup {name!r} in {where}",
         hint="give a path with '/', or a name in basefilepath.backuprestore",
     )
+
+
+def lost_words(nodes: "NodesInBackup | None") -> str:
+    """Words for a file that a row of the backup names and that is not in the backup."""
+    if nodes is not None and nodes.may_be_elsewhere:
+        return "not in the backup: lost, or on the disk of another node"
+    return "lost before the backup was made"
 
 
 class Stages:

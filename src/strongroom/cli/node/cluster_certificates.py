@@ -4,6 +4,7 @@ import argparse
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.cli.node import calls
 from strongroom.cli.terminal import asking
 from strongroom.cli.terminal.session import Session
 from strongroom.clock import format_utc, parse_utc
@@ -167,17 +168,8 @@ def _link(session: Session, one: "ShownCertificates") -> Finding:
 
 
 def _hello(session: Session, one: "ShownCertificates") -> dict[str, Any]:
-    from strongroom.doors.control import reach, remote_tls
-    from strongroom.doors.control.remote_client import Called
-    from strongroom.node import certificates
-    from strongroom.system import hosts
+    from strongroom.doors.control import reach
 
-    links_ = certificates.links(session.whole_node)
-    called = Called(
-        one.node_id,
-        hosts.endpoint(one.address),
-        remote_tls.client_context(links_.material()),
-        lambda certificate: links_.check(one.node_id, certificate),
-    )
+    called = calls.called(session, one)
     answer = called.ask({"verb": reach.HELLO, "arguments": {}}, answer_s=_ANSWER_S)
     return dict(answer["result"])

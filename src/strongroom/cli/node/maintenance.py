@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.named_files import identity, sealing
-from strongroom.cli.node import backup_options, log_archive
+from strongroom.cli.node import backup_options, calls, log_archive
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import asking, sizes
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import ConflictError, UsageError
+from strongroom.errors import ConflictError, IncompleteError, UsageError
 from strongroom.roots import registry
 from strongroom.system.plural import counted
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from strongroom.backup.keys import WrappedKeys
     from strongroom.backup.manifest import Seal
+    from strongroom.backup.nodes import NodesInBackup
     from strongroom.crypto.age import SealTo
     from strongroom.services.backups.keys import SealRequest, WrapRequest
     from strongroom.services.backups.make import BackupMade
@@ -86,6 +87,7 @@ def _add_shared(parser: argparse.ArgumentParser, prompt: str) -> None:
 
 def _backup(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.node import backup as node_backups
+    from strongroom.node import backup_parts
     from strongroom.services.backups import make
     from strongroom.system import version
 
@@ -96,7 +98,8 @@ def _backup(arguments: argparse.Namespace, session: Session) -> int:
     path = node_backups.folder(node) / make.check_name(name)
     to = sealing.seal_from(arguments)
     with Stages() as stages:
-        made = node_backups.backups(node, _Keys(session)).make(
+        parts = backup_parts.gathering(node, lambda one: calls.OtherPart(session, one))
+        made = node_backups.backups(node, _Keys(session), parts).make(
             make.BackupRequest(
                 path=path,
                 actor=session.actor,
@@ -110,6 +113,11 @@ def _backup(arguments: argparse.Namespace, session: Session) -> int:
             stages.begin,
         )
     _tell_backup(made, arguments, session)
+    if made.missing:
+        raise IncompleteError(
+            f"the backup can be used, and lacks what a node has: {'; '.join(made.missing)}",
+            hint="start that node, then make another backup; a node that is lost for good is taken out",
+        )
     return 1 if made.unreadable or made.manifest.lost else 0
 
 
@@ -142,6 +150,7 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
                 "settings": said.has_settings,
                 "unreadable": list(made.unreadable),
                 "lost": list(said.lost),
+                "missing": list(made.missing),
             }
         )
     else:
@@ -163,7 +172,11 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
     for key in made.unreadable:
         session.note(f"no key of this installation opens {key}; it is in the backup as it lies")
     for key in said.lost:
-        session.note(f"the file {key} was lost before this backup")
+        # what another node has on its own disk is no loss, and is told as missing
+        if made.missing:
+            session.note(f"the file {key} is not on this node")
+        else:
+            session.note(f"the file {key} was lost before this backup")
     if not said.has_settings:
         session.note("the configuration is not in it: tsm settings export")
 
@@ -240,10 +253,16 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
             ),
             stages.begin,
         )
-    return _tell_restore(done, arguments, session)
+        nodes = backup.nodes
+    return _tell_restore(done, arguments, session, nodes)
 
 
-def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Session) -> int:
+def _tell_restore(
+    done: "Restored",
+    arguments: argparse.Namespace,
+    session: Session,
+    nodes: "NodesInBackup | None",
+) -> int:
     if arguments.json:
         session.out_json(asdict(done))
     else:
@@ -268,7 +287,7 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
             f"warning: nothing opened its keys; {genuine}; once a root of it answers: tsm security"
             " kms adopt"
         )
-    _tell_extracts(done, session)
+    _tell_extracts(done, session, nodes)
     if done.credentials_dropped:
         session.note(
             f"{counted(done.credentials_dropped, 'embedded credential')} cannot be opened: to be entered anew"
@@ -280,10 +299,10 @@ def _tell_restore(done: "Restored", arguments: argparse.Namespace, session: Sess
     return 1 if incomplete else 0
 
 
-def _tell_extracts(done: "Restored", session: Session) -> None:
+def _tell_extracts(done: "Restored", session: Session, nodes: "NodesInBackup | None") -> None:
     for content_id, reason in done.missing.items():
         session.note(f"cannot be read: {content_id}: {reason}")
     for content_id in done.lost:
-        session.note(f"lost before the backup was made: {content_id}")
+        session.note(f"{backup_options.lost_words(nodes)}: {content_id}")
     for content_id in done.kept:
         session.note(f"not in the backup, but its file is still here: {content_id}")

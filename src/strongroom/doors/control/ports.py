@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Protocol
 
 from strongroom.runtime.paths import DataPaths
+from strongroom.services.backups.own_part import OwnPart
 from strongroom.services.directory.sign_in import AuthService
 from strongroom.services.files.data_key_desk import DataKeyDesk
 from strongroom.services.keys.identity import IdentityService
@@ -62,6 +63,11 @@ class ControlServices(Protocol):
     @cached_property
     def data_key_desk(self) -> DataKeyDesk:
         """Data keys of standalone files, for programs that encrypt and decrypt by themselves."""
+        ...
+
+    @cached_property
+    def backup_part(self) -> OwnPart:
+        """What the node alone has for a backup of its cluster."""
         ...
 
     @cached_property

@@ -17,6 +17,8 @@ class Reach(StrEnum):
     READ = "read"
     #: Changes something. Administrators elsewhere may ask for it, by their own name; other nodes have their own.
     CHANGE = "change"
+    #: What a node alone has of a backup of all. Other nodes may ask for it, and nobody else.
+    NODES = "for nodes only"
     #: Gives out keys or takes the secrets of roots, or works on files of this machine: here only.
     NEVER = "never remote"
 
@@ -29,6 +31,8 @@ COMMAND: Final = "tsm"
 VERBS: Final[Mapping[str, Reach]] = {
     "backup.seal": Reach.NEVER,
     "backup.wrap": Reach.NEVER,
+    "backup.part": Reach.NODES,
+    "backup.copy": Reach.NODES,
     "data-keys.generate": Reach.NEVER,
     "data-keys.unwrap": Reach.NEVER,
     HELLO: Reach.READ,
@@ -100,6 +104,19 @@ def check_command(words: Sequence[str]) -> None:
         )
 
 
+def check_verb_of_person(verb: str) -> None:
+    """Refuse a verb that an administrator elsewhere may not ask for.
+
+    Raises:
+        PermissionDeniedError: The verb is done on the node's own machine only, or for other nodes.
+    """
+    found = of_verb(verb)
+    if found in {Reach.NEVER, Reach.NODES}:
+        raise PermissionDeniedError(
+            f"{verb[:80]!r} is {found}", hint="run the command on the node itself"
+        )
+
+
 def check_verb_of_node(verb: str, node_id: str) -> None:
     """Refuse a verb that another node may not ask for.
 
@@ -107,7 +124,7 @@ def check_verb_of_node(verb: str, node_id: str) -> None:
         PermissionDeniedError: The verb changes something, or is done on the node's own machine only.
     """
     found = of_verb(verb)
-    if found is not Reach.READ:
+    if found not in {Reach.READ, Reach.NODES}:
         raise PermissionDeniedError(
             f"{node_id} asks for {verb[:80]!r}, which is {found}: a node changes nothing through another one",
             hint="run the command on that node, which has the same configuration and keys",

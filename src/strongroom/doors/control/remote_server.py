@@ -26,7 +26,6 @@ from strongroom.errors import (
     AuthenticationError,
     ConflictError,
     FormatError,
-    PermissionDeniedError,
     StrongroomError,
     UsageError,
 )
@@ -292,6 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise FormatError("a call names a verb and its arguments")
             if is_node:
                 reach.check_verb_of_node(verb, actor.removeprefix("node:"))
+            elif verb != reach.COMMAND:
+                reach.check_verb_of_person(verb)
             self._say({"result": self._perform(ports, actor, verb, arguments)})
         except StrongroomError as error:
             self._say(wire.error_message(error))
@@ -315,10 +316,6 @@ class _Handler(BaseHTTPRequestHandler):
             asks = arguments.get("asks") is True
             asked = Asked(words, actor, None if value is None else str(value), asks, self._say)
             return ports.run(asked)
-        if reach.of_verb(verb) is reach.Reach.NEVER:
-            raise PermissionDeniedError(
-                f"{verb[:80]!r} is {reach.Reach.NEVER}", hint="run the command on the node itself"
-            )
         return verbs.perform(
             ports.services, actor, verb, arguments, lambda text: self._say({"say": text})
         )

@@ -4,6 +4,7 @@ A command that finds no `serve` process calls the same functions in its own proc
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -190,6 +191,29 @@ def _backup_keys(services: "ControlServices") -> "BackupKeys":
     return BackupKeys(services.kms_store, services.assets, services.identity)
 
 
+def _backup_part(
+    services: "ControlServices", actor: str, arguments: Arguments, report: Report
+) -> object:
+    del actor, arguments, report
+    seen = services.backup_part.describe()
+    return {"files": list(seen.files), "keys": seen.keys._asdict()}
+
+
+def _backup_copy(
+    services: "ControlServices", actor: str, arguments: Arguments, report: Report
+) -> object:
+    """A file in pieces, each told as a message; the result is the digest of all."""
+    del actor
+    digest = hashlib.sha256()
+
+    def tell(piece: bytes) -> None:
+        digest.update(piece)
+        report(_base64(piece))
+
+    services.backup_part.copy(str(arguments["name"]), tell)
+    return {"sha256": digest.hexdigest()}
+
+
 def _former_list(
     services: "ControlServices", actor: str, arguments: Arguments, report: Report
 ) -> object:
@@ -235,6 +259,8 @@ def _base64(raw: bytes) -> str:
 
 
 VERBS: dict[str, Verb] = {
+    "backup.copy": _backup_copy,
+    "backup.part": _backup_part,
     "backup.seal": _backup_seal,
     "backup.wrap": _backup_wrap,
     "data-keys.generate": _generate_data_key,

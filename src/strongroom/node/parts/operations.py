@@ -8,7 +8,9 @@ from strongroom.node.parts.keys import KeysPart
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from strongroom.joining.node_reports import KeysSeen
     from strongroom.joining.welcome import Welcome
+    from strongroom.services.backups.own_part import OwnPart
     from strongroom.services.files.data_key_desk import DataKeyDesk
     from strongroom.services.files.one import StandaloneFiles
     from strongroom.services.nodes.admit import TopologyService
@@ -49,6 +51,20 @@ class OperationsPart(KeysPart):
         from strongroom.services.nodes import controller
 
         return self.coordinator.holder(controller.LOCK)
+
+    @cached_property
+    def backup_part(self) -> "OwnPart":
+        """What this node alone has for a backup of its cluster."""
+        from strongroom.services.backups.own_part import OwnPart
+
+        return OwnPart(self.paths.events, self.keys_seen)
+
+    def keys_seen(self) -> "KeysSeen":
+        """The configuration keys that the keystore of this node opens now."""
+        from strongroom.joining.node_reports import KeysSeen
+
+        keys = self.authority.present()
+        return KeysSeen(keys.active.id, keys.generation)
 
     @cached_property
     def readiness(self) -> "Readiness":

@@ -8,9 +8,8 @@ the older MEKs from being retired. Open keys never reach this module (`services.
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from strongroom.backup import archive, manifest
 from strongroom.backup.archive import ArchiveWriter, Entry
 from strongroom.backup.keys import WrappedKeys
 from strongroom.backup.manifest import Listed, Manifest, Seal
+from strongroom.backup.nodes import NODES
 from strongroom.backup.open_backup import OpenBackup
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Coordinator
@@ -36,7 +36,7 @@ from strongroom.errors import (
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import backup_events
 from strongroom.filestore.base import FileStore, Kept, ReadableFile
-from strongroom.filestore.blockfile import NewFile, OpenedFile, storage_errors
+from strongroom.filestore.blockfile import NewFile, OpenedFile
 from strongroom.ids import new_id
 from strongroom.kms import any_store
 from strongroom.kms import store as kms_store
@@ -46,7 +46,8 @@ from strongroom.repository import portable
 from strongroom.repository.revision import REVISION
 from strongroom.repository.rows import IntentRow
 from strongroom.repository.unit_of_work import Repository
-from strongroom.services.backups import small_entries
+from strongroom.services.backups import small_entries, spooled
+from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import KeyHolder, SealRequest, WrapRequest
 from strongroom.system import durable
 from strongroom.system.durable import FileModes
@@ -67,7 +68,12 @@ Stage = Callable[[str, int], Callable[[int], None] | None]
 
 @dataclass(frozen=True)
 class BackupPorts:
-    """The ports from which a backup is made; `identity` gives the public half of the identity, or None."""
+    """The ports from which a backup is made.
+
+    Attributes:
+        identity: Gives the public half of the identity, or None.
+        parts: Gathers what each node alone has, until the end of the block; of a single node, nothing.
+    """
 
     repository: Repository
     files: FileStore
@@ -79,6 +85,7 @@ class BackupPorts:
     event_log: EventLog
     clock: Clock
     file_modes: FileModes
+    parts: Callable[[], AbstractContextManager[Gathered]] = lambda: nullcontext(NOTHING)
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ class BackupMade:
         mek_id: The MEK by which the backup's RMK is wrapped; a newer one may be active by now.
         unreadable: Extracts that the backup's keys do not open, or that are damaged; the file holds their bytes as
             stored.
+        missing: Sentences on what the backup lacks of the nodes of a cluster.
     """
 
     path: Path
@@ -134,17 +142,19 @@ class BackupMade:
     kinds: tuple[str, ...]
     mek_id: str
     unreadable: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass
 class _Snapshot:
-    """The rows of one moment, spooled to disk, and the pinned files that they name."""
+    """The rows of one moment, spooled to disk, the pinned files that they name, and what each node alone has."""
 
     kept: Kept
     rows: dict[str, BinaryIO]
     files: list[str]
     lost: tuple[str, ...]
     asset_keys: tuple[str, ...]
+    parts: Gathered = NOTHING
 
 
 class BackupService:
@@ -172,6 +182,7 @@ class BackupService:
             # Wrap the keys once and throw the result away: keys that do not open are refused now, not after hours of
             # copying. A passphrase is left out, since stretching it takes seconds and cannot fail.
             self._wrapped(backup_id, replace(request, seal_to=_cheap(request.seal_to)), snapshot)
+            snapshot.parts = stack.enter_context(self._ports.parts())
             made = self._write(request, backup_id, snapshot, stage)
             if request.verify:
                 _verify(made.path, stage)
@@ -239,7 +250,7 @@ class BackupService:
                     continue
                 rows = {}
                 for name in portable.NAMES:
-                    rows[name] = stack.enter_context(_spool(self._ports.scratch))
+                    rows[name] = stack.enter_context(spooled.spool(self._ports.scratch))
                     for line in tx.rows.lines(name):
                         rows[name].write(line)
                 there = [key for key in files if key not in missing]
@@ -256,9 +267,10 @@ class BackupService:
         self, request: BackupRequest, backup_id: str, snapshot: _Snapshot, stage: Stage
     ) -> BackupMade:
         # the number of entries is checked before hours of copying, not by the writer at the end
-        around = 1 + len(snapshot.rows) + manifest.MOST_BEHIND_EXTRACTS
+        parts = snapshot.parts
+        around = 1 + len(snapshot.rows) + len(parts.files) + manifest.MOST_BEHIND_EXTRACTS
         archive.check_count(around + len(snapshot.files))
-        total = sum(map(_length, snapshot.rows.values()))
+        total = parts.bytes + sum(map(spooled.length, snapshot.rows.values()))
         for key in snapshot.files:
             with closing(snapshot.kept.open(key)) as file:
                 total += file.size
@@ -268,12 +280,16 @@ class BackupService:
             writer = ArchiveWriter(target, stage("backup", total))
             writer.add_bytes(archive.MARK, manifest.mark(backup_id))
             for name, spool in snapshot.rows.items():
-                writer.add(f"{manifest.REPOSITORY}{name}.jsonl", _Spooled(spool))
+                writer.add(f"{manifest.REPOSITORY}{name}.jsonl", spooled.Spooled(spool))
             meks: dict[str, frozenset[str] | None] = {}
             for key in snapshot.files:
                 with closing(snapshot.kept.open(key)) as file:
                     meks[key] = _meks_of(key, file)
                     writer.add(f"{manifest.EXTRACTS}{key}", file)
+            for name, part in parts.files.items():
+                writer.add(name, part)
+            if parts.said is not None:
+                writer.add_bytes(NODES, parts.said.serialize())
             store, said, seal = self._finish(writer, request, backup_id, snapshot)
             unreadable = self._unreadable(meks, store, snapshot.kept)
             target.commit()
@@ -288,6 +304,7 @@ class BackupService:
             kinds=tuple(wrap.kind for wrap in store.wraps),
             mek_id=store.active_mek_id,
             unreadable=unreadable,
+            missing=parts.missing(len(snapshot.lost)),
         )
 
     def _finish(
@@ -400,27 +417,6 @@ class BackupService:
         return tuple(found)
 
 
-def _spool(folder: Path) -> BinaryIO:
-    """A temporary file without a name, to write rows to and read them back; closing deletes it, as does a crash."""
-    with storage_errors(f"cannot write in {folder}"):
-        spooled: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 the caller closes it
-        return spooled
-
-
-class _Spooled:
-    """A temporary file as a source."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.size = file, _length(file)
-
-    def read_into_at(self, offset: int, target: memoryview) -> int:
-        """Fill the buffer from this offset on; less only at the end."""
-        self._file.seek(offset)
-        piece = self._file.read(len(target))
-        target[: len(piece)] = piece
-        return len(piece)
-
-
 def check_name(name: str) -> str:
     """The file name for a backup that an operator named so.
 
@@ -490,7 +486,3 @@ def _meks_of(key: str, file: ReadableFile) -> frozenset[str] | None:
         return frozenset(read_header(file).mek_ids)
     except FormatError:
         return None
-
-
-def _length(file: BinaryIO) -> int:
-    return file.seek(0, 2)

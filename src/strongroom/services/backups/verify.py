@@ -58,6 +58,8 @@ class Receipt:
         lost: Content whose file was lost before the backup was made; without a drill, the storage keys of these files.
         bodies: Number of extracts whose body was decrypted whole.
         body_bytes: Bytes of plaintext in those bodies.
+        nodes: For each node of the cluster that made the backup, what the backup has of it; empty for a single node.
+        missing: Sentences on what the backup lacks of the nodes.
     """
 
     backup: str
@@ -85,6 +87,8 @@ class Receipt:
     lost: list[str] = field(default_factory=list)
     bodies: int = 0
     body_bytes: int = 0
+    nodes: list[dict[str, object]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
@@ -96,7 +100,7 @@ def receipt_of(
     backup: OpenBackup, path: Path, size: int, opened: Opened | None, clock: Clock
 ) -> Receipt:
     """The receipt of a check without a drill."""
-    said = backup.manifest
+    said, nodes = backup.manifest, backup.nodes
     return Receipt(
         backup=said.id,
         file=path.name,
@@ -114,6 +118,8 @@ def receipt_of(
         opened_by=opened.by if opened else "",
         origin=opened.origin if opened else "",
         lost=list(said.lost),
+        nodes=[one._asdict() for one in nodes.nodes] if nodes else [],
+        missing=list(nodes.missing) if nodes else [],
     )
 
 
