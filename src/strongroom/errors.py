@@ -238,7 +238,7 @@ class OutcomeUnknown(StrongroomError):  # noqa: N818 a third outcome, neither do
 
 
 class IncompleteError(StrongroomError):
-    """What was asked for was made and can be used, and lacks something of a node that could not be asked."""
+    """A backup was made and can be used, and lacks something of a node that did not give it."""
 
     exit_code = 43
     http_status = 503

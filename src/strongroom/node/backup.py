@@ -15,6 +15,7 @@ from pathlib import Path
 from strongroom.backup.opening import OpeningWays
 from strongroom.clock import SystemClock
 from strongroom.config import catalog
+from strongroom.coordination.base import Group
 from strongroom.crypto.age import OpenWith
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, StateError, StrongroomError
@@ -28,6 +29,7 @@ from strongroom.services.backups import gather
 from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import BackupKeys, KeyHolder
 from strongroom.services.backups.make import BackupPorts, BackupService
+from strongroom.services.backups.restore import LOCK as RESTORE
 from strongroom.services.backups.restore import RestorePorts, RestoreService
 
 _LOG = logging.getLogger("backgrounder.Backups")
@@ -110,6 +112,9 @@ def restores(node: Node) -> RestoreService:
         event_log=node.events,
         clock=node.clock,
         scratch=node.paths.repository.parent / _RESTORE,
+        prepare_others=lambda actor: _prepare_others(node, actor),
+        # an empty put is refused as any other is when the lock is lost
+        check_alone=lambda: node.coordinator.put({}) if node.outside is not None else None,
     )
     return RestoreService(ports)
 
@@ -183,19 +188,57 @@ def _own_identity(node: Node) -> dict[str, str]:
     return {}
 
 
-def alone(node: Node) -> AbstractContextManager[None]:
-    """Keep server and backgrounder away for as long as a restore takes.
+@contextmanager
+def alone(node: Node) -> Iterator[None]:
+    """Keep servers and backgrounders of all nodes away for as long as a restore takes.
 
     Raises:
-        StateError: The node is served, or a command works on its jobs; or there are other nodes, which use the same rows
-            and have files that a backup of this node has not.
+        ConflictError: Another node restores a backup.
+        StateError: A node is served, or a command works on its jobs; or each node has extracts of its own.
     """
-    if others := " and ".join(one.node_id for one in node.peers.others()):
+    with ExitStack() as stack:
+        stack.enter_context(sole_user(node, "a restore replaces what it works on"))
+        if node.outside is not None:
+            # the lock comes first, and a server announces itself before it looks for the lock: one of the two sees
+            # the other
+            stack.enter_context(node.coordinator.lock(RESTORE, wait_s=0))
+            _check_others_are_off(node)
+        yield
+
+
+def _check_others_are_off(node: Node) -> None:
+    others = [one.node_id for one in node.peers.others()]
+    if others and not node.shares_files:
         raise StateError(
-            f"a restore replaces the rows that {others} uses as well, and not its files",
-            hint="restore on a single node; 'tsm topology list-nodes' shows the nodes",
+            f"the extracts of {' and '.join(others)} lie on their own disks, and a restore on this node replaces only its own",
+            hint="bring the extracts into an object store: 'strongroom extracts move'; or restore on a single node",
         )
-    return sole_user(node, "a restore replaces what it works on")
+    served = {one for group in Group for one in node.coordinator.members(group)}
+    if alive := sorted(served - {node.paths.node_id}):
+        raise StateError(
+            f"{' and '.join(alive)} is served: a restore replaces what all nodes work on",
+            hint="stop 'strongroom serve' on every node, then run the command again",
+        )
+
+
+def check_nobody_restores(node: Node) -> None:
+    """Refuse to serve a node while another one restores a backup; the caller has announced the node before.
+
+    Raises:
+        StateError: A restore is under way.
+    """
+    if node.outside is not None and (holder := node.coordinator.holder(RESTORE)):
+        raise StateError(
+            f"{holder} restores a backup, which replaces what this node would serve",
+            hint=f"start this node when the restore on {holder} has ended",
+        )
+
+
+def _prepare_others(node: Node, actor: str) -> tuple[str, ...]:
+    """Have the other nodes, which are off, prove the KMS store at their next start: it gets keys of the backup."""
+    if node.outside is None:
+        return ()
+    return node.peers.set_stale(actor, [one.node_id for one in node.peers.active_others()])
 
 
 @contextmanager

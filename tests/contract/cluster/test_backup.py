@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from strongroom.cli.node import start_up
+from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.crypto import age
-from strongroom.node import certificates
+from strongroom.errors import StateError
+from strongroom.node import certificates, key_changes
 from strongroom.repository.rows import SiteMode
-from tests.contract.cluster.commands import Run, joined
+from strongroom.services.backups.restore import RestoreService
+from tests.contract.cluster.commands import Run, joined, nodes, opened
 from tests.contract.cluster.password_lab import root_of
 from tests.contract.joining.commands import Said
 from tests.support import object_stores, web_client
@@ -204,3 +208,116 @@ def test_what_a_node_does_not_give_is_named(
     assert said.code == 43, said.err
     assert "Node node2: no event log; its event log is not in the backup" in said.out
     assert "Not in the backup: lost, or on the disk of another node: " in said.out
+
+
+def test_a_restore_in_place_waits_for_nobody_and_all_nodes_follow(
+    cluster_home: Path,
+    run: Run,
+    tmp_path: Path,
+    address: str,
+    identity: age.Identity,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A-26 in a cluster: every node is off, a node that starts meanwhile is not served, and each opens what is there."""
+    assert run("strongroom", cluster_home, "extracts", "move", "--to", address).code == 0
+    second = tmp_path / "two"
+    restore = ("maintenance", "restore", "-f", "before", "--ignore-prompt")
+    with two(cluster_home, run, second) as (one, _):
+        # node2 has no control service, so its log is missing
+        assert backed_up(run, cluster_home, "before")[0].code == 43
+        client = one.client("Sealed", ADMIN, PASSWORD)
+        assert client.publish("later").status == 201
+        assert client.publish("here", OTHER, query={"overwrite": "true"}).status == 201
+        said = run("tsm", cluster_home, *restore)
+        assert (said.code, "node2 is served: " in said.err) == (7, True), said.err
+    tried = list[str]()
+    stage = RestoreService._stage
+
+    def staged(self: RestoreService, *given: Any) -> None:
+        """In the middle of the restore, somebody starts the other node, and a second restore."""
+        with pytest.raises(StateError) as caught, Session(SessionOptions(str(second))) as other:
+            start_up.check_nobody_restores(other)
+        tried.append(caught.value.message)
+        tried.append(run("tsm", second, *restore[:2], "-f", made, "--ignore-prompt").err)
+        stage(self, *given)
+
+    made = str(cluster_home / "tabsvc" / "files" / "backups" / "before.tsbak")
+    with monkeypatch.context() as patch:
+        patch.setattr(RestoreService, "_stage", staged)
+        said = run("tsm", cluster_home, *restore)
+    assert said.code == 0, said.err
+    assert tried[0].startswith("node1 restores a backup")
+    assert "restore is locked by" in tried[1]
+    assert nodes(run, cluster_home)["node2"]["state"] == "stale"
+    with opened(second) as other:
+        assert key_changes.prove_if_stale(other) == ""
+    with web_client.serve(second) as served:
+        whole(served)
+        names = served.client("Sealed", ADMIN, PASSWORD).on_site("GET", "/datasources")
+        assert b"later" not in names.body
+        assert served.node.state_faults() == ()
+    assert nodes(run, cluster_home)["node2"]["state"] == "active"
+    with web_client.serve(cluster_home) as served:
+        whole(served)
+
+
+class Killed(BaseException):
+    """The end of the process, at a step."""
+
+
+STEPS = ("_stage", "_take_keys", "_look_for_lost", "_switch", "_remove")
+
+
+def killed_at_each_step(run: Run, home: Path) -> None:
+    """After each kill the rows are the old ones whole, until the switch, and the new ones whole after it."""
+    for step in STEPS:
+
+        def end(*_: object) -> None:
+            raise Killed
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RestoreService, step, end)
+            with pytest.raises(Killed):
+                run("tsm", home, "maintenance", "restore", "-f", "before", "--ignore-prompt")
+        with opened(home) as node:
+            assert node.state_faults() == ()
+            assert node.kms_store.prove().problems == ()
+            with node.repository.reading() as tx:
+                keys = tx.contents.storage_keys()
+            assert len(keys) == (1 if step == "_remove" else 2)
+            assert node.stored_files.recover() >= 0
+            assert set(node.files.list()) == keys
+    said = run("tsm", home, "maintenance", "restore", "-f", "before", "--ignore-prompt")
+    assert said.code == 0, said.err
+
+
+def test_a_restore_that_lost_its_lock_changes_no_row(
+    cluster_home: Path,
+    run: Run,
+    address: str,
+    services: ClusterServices,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever was paused is late: another node may be served by then. A kill at any step leaves old rows or new ones."""
+    assert run("strongroom", cluster_home, "extracts", "move", "--to", address).code == 0
+    with web_client.serve(cluster_home) as one:
+        client = one.site("Sealed", SiteMode.ENFORCED)
+        assert client.publish("here").status == 201
+        assert backed_up(run, cluster_home, "before")[0].code == 0
+        assert client.publish("there", OTHER).status == 201
+    look = RestoreService._look_for_lost
+
+    def paused(self: RestoreService, *given: Any) -> None:
+        """Another one takes the lock: its number rises."""
+        with services.ensemble.judge() as client:
+            client.set(f"{root_of(cluster_home)}/locks/restore/epoch", b"node2")
+        look(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RestoreService, "_look_for_lost", paused)
+        said = run("tsm", cluster_home, "maintenance", "restore", "-f", "before", "--ignore-prompt")
+    assert said.code == 6
+    assert "the lock 'restore' is no longer held" in said.err
+    with web_client.serve(cluster_home) as served:
+        whole(served)
+    killed_at_each_step(run, cluster_home)

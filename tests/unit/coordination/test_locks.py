@@ -65,6 +65,7 @@ def test_every_lock_is_declared() -> None:
     ("name", "scope"),
     [
         ("kms", Scope.CLUSTER),
+        ("restore", Scope.CLUSTER),
         ("controller", Scope.CLUSTER),
         ("backgrounder-node1", Scope.NODE),
         ("nobody-has-declared-it", Scope.CLUSTER),

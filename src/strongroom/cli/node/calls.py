@@ -37,7 +37,7 @@ def called(session: Session, one: "ShownCertificates") -> "Called":
 
 
 class OtherPart:
-    """What another node alone has for a backup, asked of that node."""
+    """The part of a backup that another node alone has, asked of that node."""
 
     def __init__(self, session: Session, node_id: str) -> None:
         from strongroom.node import certificates

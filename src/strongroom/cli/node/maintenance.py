@@ -172,7 +172,7 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
     for key in made.unreadable:
         session.note(f"no key of this installation opens {key}; it is in the backup as it lies")
     for key in said.lost:
-        # what another node has on its own disk is no loss, and is told as missing
+        # a file on another node's own disk is no loss, and is told as missing
         if made.missing:
             session.note(f"the file {key} is not on this node")
         else:
@@ -238,7 +238,7 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
         asking.require(
             arguments,
             session,
-            f"restoring {path.name} replaces all sites, users and extracts of this node; go on?",
+            f"restoring {path.name} replaces all sites, users and extracts of this installation; go on?",
             refusal="nothing was restored: the restore was not agreed to",
             hint="answer y, or use --ignore-prompt",
         )

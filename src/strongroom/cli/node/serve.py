@@ -73,6 +73,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         start_up.bring_in_order(session)
         # the other nodes of a cluster see this one, and a copy of its disk is refused on another machine
         stack.enter_context(node.announced())
+        start_up.check_nobody_restores(session)
         _begin_duties(session, stack)
         placed = stack.enter_context(placement.followed(node.node_processes))
         note = _Note(node)

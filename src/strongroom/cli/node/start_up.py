@@ -69,6 +69,19 @@ def bring_in_order(session: Session) -> None:
         session.note(f"https listener: {problem}")
 
 
+def check_nobody_restores(session: Session) -> None:
+    """Refuse to serve a node of a cluster while another node restores a backup; the node is announced by now.
+
+    Raises:
+        StateError: A restore is under way.
+    """
+    if not session.node.paths.services.exists():
+        return
+    from strongroom.node import backup
+
+    backup.check_nobody_restores(session.whole_node)
+
+
 def _finish_move(session: Session) -> None:
     """Do what a killed `strongroom cluster enable` left, if the services of the cluster are in force."""
     if not session.node.paths.enabling.exists():

@@ -67,7 +67,7 @@ class ControlServices(Protocol):
 
     @cached_property
     def backup_part(self) -> OwnPart:
-        """What the node alone has for a backup of its cluster."""
+        """The part of a backup of the cluster that the node alone has."""
         ...
 
     @cached_property

@@ -17,7 +17,7 @@ class Reach(StrEnum):
     READ = "read"
     #: Changes something. Administrators elsewhere may ask for it, by their own name; other nodes have their own.
     CHANGE = "change"
-    #: What a node alone has of a backup of all. Other nodes may ask for it, and nobody else.
+    #: Gives the part of a backup that a node alone has. Other nodes may ask for it, and nobody else.
     NODES = "for nodes only"
     #: Gives out keys or takes the secrets of roots, or works on files of this machine: here only.
     NEVER = "never remote"

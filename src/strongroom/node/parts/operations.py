@@ -54,7 +54,7 @@ class OperationsPart(KeysPart):
 
     @cached_property
     def backup_part(self) -> "OwnPart":
-        """What this node alone has for a backup of its cluster."""
+        """The part of a backup of the cluster that this node alone has."""
         from strongroom.services.backups.own_part import OwnPart
 
         return OwnPart(self.paths.events, self.keys_seen)

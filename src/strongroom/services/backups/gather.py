@@ -51,7 +51,7 @@ class GatherPorts:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What was gathered.
+    """The parts that were gathered.
 
     Attributes:
         said: The list for the backup; None for a single node.
@@ -121,7 +121,7 @@ class _Gathering:
         node, key = self._node, self._verifier
         known = NodeShare(node.node_id, node.state.value, key.text if key else "")
         if node.state is NodeState.JOINING:
-            # it has no keys as yet, and nothing of it is part of the installation
+            # a joining node has no keys as yet, and nothing of it is part of the installation
             return known, {}
         try:
             part = self._ports.part_of(node.node_id)
@@ -176,7 +176,7 @@ def _note_of(path: Path) -> bytes:
     """The signed note of a file of checkpoints.
 
     Raises:
-        FormatError: There is none, or it is damaged.
+        FormatError: The file is not there, or is damaged.
     """
     if not path.exists():
         raise FormatError("it has no signed checkpoint")

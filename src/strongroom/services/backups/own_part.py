@@ -1,4 +1,4 @@
-"""What a node alone has for a backup of its cluster: its event log, and which keys its keystore opens.
+"""The part of a cluster's backup that a node alone has: its event log, and which keys its keystore opens.
 
 Another node asks for it over the control service, as a node; no key and no secret is in it. The private keys of a node
 never leave the node: a node that is lost is brought in anew.
@@ -45,7 +45,7 @@ class Part(Protocol):
         """Write a file piece by piece.
 
         Raises:
-            NotFoundError: There is no such file any more.
+            NotFoundError: The log has no file of this name any more.
             StrongroomError: The node cannot be asked, or gave something else than it has.
         """
         ...

@@ -7,7 +7,7 @@ rows that need them, for decryption only: whoever made the backup may know them.
 reason. The configuration is not touched (C-13).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +49,8 @@ from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.secrets.embedded import AssetService
 from strongroom.system.plural import counted, sized
 
+LOCK = "restore"
+"""Held by a restore on a node of a cluster; a node that starts meanwhile is not served."""
 _SPARE_BYTES = 64 << 20
 
 
@@ -58,6 +60,9 @@ class RestorePorts:
 
     Attributes:
         scratch: A folder for a temporary repository, in which the rows are tried first.
+        prepare_others: Has the other nodes, none of which is served, prove the keys before they serve again; for an
+            actor.
+        check_alone: Raises if nodes may be served by now, since the lock that keeps them away is lost.
     """
 
     repository: Repository
@@ -68,6 +73,8 @@ class RestorePorts:
     event_log: EventLog
     clock: Clock
     scratch: Path
+    prepare_others: Callable[[str], object] = lambda _: None
+    check_alone: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class Restored:
 
 
 class RestoreService:
-    """Restores backups; the caller ensures that no server and no other command works on the node meanwhile."""
+    """Restores backups; the caller ensures that no server and no other command works on any node meanwhile."""
 
     def __init__(self, ports: RestorePorts) -> None:
         self._ports = ports
@@ -168,8 +175,10 @@ class RestoreService:
         # everything above only reads; the changes begin here
         try:
             self._stage(work, found, stage)
+            self._ports.prepare_others(request.actor)
             self._take_keys(work, request)
             self._look_for_lost(found, done)
+            self._ports.check_alone()
             gone = self._switch(work, request)
         except BaseException:
             # Remove files that no row names. Whether the switch was committed does not matter: `recover` goes by the
