@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 from strongroom.errors import UsageError
 
@@ -106,6 +107,10 @@ def check_tags(tags: Sequence[str]) -> None:
 def is_xml_name(text: str) -> bool:
     """Whether an attribute or element of a message may have that name; a namespace declaration may not."""
     return text != "xmlns" and _XML_NAME.fullmatch(text) is not None
+
+
+LOOKED_AT: Final = 100
+"""How many names on each side of an unknown one, in the order of names, are looked at for a likely one."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

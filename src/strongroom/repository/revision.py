@@ -2,7 +2,7 @@
 
 from typing import Final
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 
 
 def format_name(revision: str) -> str:

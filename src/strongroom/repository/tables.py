@@ -88,6 +88,8 @@ users = Table(
     Column("failed_logins", Integer, nullable=False),
     Column("locked_until", Text),
     UniqueConstraint("name_folded"),
+    # the few administrators, oldest first, without a look at the others
+    Index(None, "is_server_admin", "created_at", "id"),
 )
 
 site_users = Table(
@@ -136,6 +138,8 @@ projects = Table(
     _text("created_at"),
     _text("updated_at"),
     UniqueConstraint("site_id", "parent_key", "name_folded"),
+    # in the order of lists
+    Index(None, "site_id", "name_folded", "id"),
     Index(None, "parent_id"),
     Index(None, "owner_id"),
 )
@@ -168,6 +172,8 @@ contents = Table(
     UniqueConstraint("project_id", "kind", "name_folded"),
     UniqueConstraint("site_id", "kind", "content_url_folded"),
     Index(None, "site_id", "id"),
+    # those that a job has marked, and how many are encrypted
+    Index(None, "site_id", "state", "id"),
     # in the order of lists, so a page is a range of the index
     Index(None, "site_id", "kind", "name_folded", "id"),
     Index(None, "owner_id"),
@@ -184,6 +190,7 @@ credentials = Table(
     _text("sealed"),
     _text("asset_key_id"),
     Index(None, "content_id"),
+    Index(None, "asset_key_id"),
 )
 
 tokens = Table(
@@ -227,6 +234,7 @@ uploads = Table(
     _number("bytes"),
     Index(None, "site_id"),
     Index(None, "user_id"),
+    Index(None, "last_at"),
 )
 
 upload_parts = Table(
@@ -240,6 +248,7 @@ upload_parts = Table(
     _number("plaintext_bytes"),
     _number("stored_bytes"),
     PrimaryKeyConstraint("upload_id", "number"),
+    Index(None, "storage_key"),
 )
 
 # no reference to sites or contents: a job's row and receipt stay when its site or its extracts are deleted
@@ -268,6 +277,8 @@ jobs = Table(
     _added_text("owner_node"),
     _added_text("owner_boot"),
     Column("owner_epoch", BigInteger, nullable=False, server_default="0"),
+    # newest first, of all sites
+    Index(None, "created_at", "id"),
     Index(None, "state", "created_at"),
     Index(None, "site_id", "created_at"),
     Index(None, "site_id", "state", "content_id", "created_at"),
@@ -285,6 +296,7 @@ intents = Table(
     # the process that writes or deletes the file
     _added_text("node_id"),
     _added_text("boot_id"),
+    Index(None, "node_id", "created_at"),
 )
 
 # the one row says which revision of this schema the database has
@@ -467,4 +479,5 @@ service_secret_ids = Table(
     _number("uses_left"),
     UniqueConstraint("secret_hash"),
     Index(None, "role"),
+    Index(None, "expires_at"),
 )

@@ -5,7 +5,7 @@ out as ours.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
@@ -97,6 +97,10 @@ class Transaction:
         """The storage keys of all files that a row names: content, upload parts and intents."""
         known = self.contents.storage_keys() | self.uploads.storage_keys()
         return known | self.intents.storage_keys()
+
+    def named(self, storage_keys: Collection[str]) -> frozenset[str]:
+        """Those of these files that content or the part of an upload has; found by index, whatever there is beside."""
+        return self.contents.named(storage_keys) | self.uploads.named(storage_keys)
 
 
 class _Fences(threading.local):

@@ -21,6 +21,8 @@ from tests.support import servers, web_client
 
 OLD, NEW = version.VERSION, "9.0.0"
 KNOWN = frozenset(revision.formats())
+PRESENT = revision.REVISION
+NEXT = f"{int(PRESENT) + 1:04}"
 
 
 @contextmanager
@@ -128,33 +130,33 @@ def test_tables_are_not_changed_under_a_node_that_works_by_them(
     steps = []
 
     class Step:
-        revision = "0005"
+        revision = NEXT
 
         @staticmethod
         def upgrade() -> None:
-            steps.append("0005")
+            steps.append(NEXT)
 
     with at_work(second), opened(first) as one:
         with monkeypatch.context() as patch:
             patch.setattr(runner, "STEPS", (*runner.STEPS, Step))
             for module in (revision, unit_of_work):
-                patch.setattr(module, "REVISION", "0005")
+                patch.setattr(module, "REVISION", NEXT)
             for change in (one.ensure_schema, one.auth.prune):
                 with pytest.raises(
                     StateError,
-                    match=r"node2 \(.*\) runs with software that does not know repository-0005",
+                    match=rf"node2 \(.*\) runs with software that does not know repository-{NEXT}",
                 ):
                     change()
         assert steps == []
     with opened(first) as one, monkeypatch.context() as patch:
         patch.setattr(runner, "STEPS", (*runner.STEPS, Step))
         for module in (revision, unit_of_work):
-            patch.setattr(module, "REVISION", "0005")
+            patch.setattr(module, "REVISION", NEXT)
         one.ensure_schema()
-        assert steps == ["0005"]
+        assert steps == [NEXT]
     said = run("strongroom", second, "serve", "--port", "0")
     assert said.code != 0
-    assert "the repository has schema 0005, this program needs 0004" in said.err
+    assert f"the repository has schema {NEXT}, this program needs {PRESENT}" in said.err
 
 
 @pytest.mark.cluster

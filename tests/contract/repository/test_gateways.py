@@ -110,7 +110,7 @@ def test_roles_on_sites(repository: Repository) -> None:
         tx.users.set_site_role("site", "bob", "Creator")
         assert tx.users.site_role("site", "bob") == "Creator"
         assert tx.users.site_role("site", "eve") is None
-        assert tx.users.site_roles("site") == {"bob": "Creator"}
+        assert tx.users.site_roles("site", ["bob", "eve"]) == {"bob": "Creator"}
         assert tx.users.count_of_site("site") == 1
         page = tx.users.page_of_site("site", Query(sort=(("name", False),)))
         assert [user.name for user in page.rows] == ["Admin", "Bob"]
@@ -331,9 +331,18 @@ def test_uploads_count_whole_parts_in_order(repository: Repository) -> None:
         assert [tx.uploads.add_part(part, LATER) for part in parts] == [50, 100]
         assert [part.number for part in tx.uploads.parts("up")] == [0, 1]
         assert tx.uploads.get("up").last_at == LATER
-        assert tx.uploads.list_idle(LATER) == []
-        assert [one.id for one in tx.uploads.list_idle("2026-11-22T00:00:00Z")] == ["up"]
-        assert [one.id for one in tx.uploads.list_for_site("site")] == ["up"]
+        assert tx.uploads.list_idle(LATER, 1) == []
+        assert [one.id for one in tx.uploads.list_idle("2026-11-22T00:00:00Z", 1)] == ["up"]
+        assert tx.uploads.count_of_user("user", "site") == 1
+        assert tx.uploads.count_of_user("user", "nosuch") == 0
+        last = tx.uploads.last_part("up")
+        assert last is not None
+        assert last.number == 1
+        assert tx.uploads.last_part("nosuch") is None
+        assert tx.named(["up/0", "nosuch"]) == {"up/0"}
+        assert tx.uploads.is_any_later(NOW)
+        assert tx.uploads.bring_back(NOW, NOW) == 1
+        assert not tx.uploads.is_any_later(NOW)
         assert tx.uploads.storage_keys("site") == {"up/0", "up/1"}
         assert tx.uploads.storage_keys("nosuch") == set()
     with pytest.raises(ConflictError), repository.transaction() as tx:

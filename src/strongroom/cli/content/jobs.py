@@ -45,10 +45,7 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         session.out_json([waiting.job_json(job, waits.get(job.id)) for job in found])
         return 0
     heads = ["ID", "STATE", "DONE", "CREATED", "WHAT"]
-    every = node.jobs.list
-    short = short_ids.shortening(
-        arguments, lambda: (job.id for job in (found if site_id is None else every(None)))
-    )
+    short = short_ids.shortening(arguments, node.known_ids.jobs)
     rows = [
         [short(job.id), job.state, f"{job.done}/{job.total}", job.created_at, job.title]
         for job in found

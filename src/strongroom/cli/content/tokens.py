@@ -65,12 +65,11 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     subject, users = session.subject, session.node.users
     user_id = None if arguments.user is None else short_ids.user(session, arguments.user).id
     tokens = session.node.tokens.list(subject, user_id)
-    owners = {user.id: user.name for user in users.page(subject).rows}
+    owners = users.names(subject, {token.user_id for token in tokens})
     if arguments.json:
         session.out_json([_json(token, owners[token.user_id]) for token in tokens])
         return 0
-    every = session.node.tokens.list
-    short = short_ids.shortening(arguments, lambda: (token.id for token in every(subject)))
+    short = short_ids.shortening(arguments, session.node.known_ids.tokens)
     rows = [
         [
             token.name,

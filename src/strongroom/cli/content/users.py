@@ -82,10 +82,7 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.json:
         session.out_json([_json(user, role) for user, role in found])
         return 0
-    everybody = session.node.users.page
-    short = short_ids.shortening(
-        arguments, lambda: (user.id for user in everybody(session.subject).rows)
-    )
+    short = short_ids.shortening(arguments, session.node.known_ids.users)
     rows = [[user.name, user.full_name, role or "-", short(user.id)] for user, role in found]
     columns.show(session, arguments, ["NAME", "FULL NAME", "ROLE", "ID"], rows)
     return 0

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from strongroom.services.content.extract_list import ExtractList
 from strongroom.services.content.items import ContentService
+from strongroom.services.content.known_ids import KnownIds
 from strongroom.services.directory.sites import SitesService
 from strongroom.services.directory.tokens import TokensService
 from strongroom.services.directory.users import UsersService
@@ -61,6 +62,11 @@ class ContentCommands(Protocol):
     @cached_property
     def content(self) -> ContentService:
         """Published content."""
+        ...
+
+    @cached_property
+    def known_ids(self) -> KnownIds:
+        """Ids by their first digits."""
         ...
 
     @cached_property

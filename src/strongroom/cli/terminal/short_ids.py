@@ -9,7 +9,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import NotFoundError, UsageError
@@ -63,7 +63,7 @@ def whole(text: str, known: Callable[[], Iterable[str]], thing: str) -> str:
 
     Args:
         text: An id, the beginning of one, or something else.
-        known: All ids of that kind; asked for only if the text can be a beginning.
+        known: The ids of that kind, at least those that begin so; asked for only if the text can be a beginning.
         thing: The kind of thing that has such ids, in a word.
 
     Raises:
@@ -82,22 +82,17 @@ def whole(text: str, known: Callable[[], Iterable[str]], thing: str) -> str:
     return found[0] if found else text
 
 
-class _HasId(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-_Row = TypeVar("_Row", bound=_HasId)
+_Row = TypeVar("_Row")
 
 
 def _found(
-    find: Callable[[str], _Row], text: str, known: Callable[[], Iterable[_HasId]], thing: str
+    find: Callable[[str], _Row], text: str, known: Callable[[str], Iterable[str]], thing: str
 ) -> _Row:
     """The row of a name or an id; only a text that is neither is taken for the beginning of an id."""
     try:
         return find(text)
     except NotFoundError:
-        meant = whole(text, lambda: (row.id for row in known()), thing)
+        meant = whole(text, lambda: known(text.lower()), thing)
         if meant == text:
             raise
         return find(meant)
@@ -110,8 +105,7 @@ def site(session: Session, text: str) -> "SiteRow":
         NotFoundError: No site fits the text.
         UsageError: The text is the beginning of several ids.
     """
-    sites = session.node.sites
-    return _found(sites.find, text, lambda: sites.page(session.subject).rows, "site")
+    return _found(session.node.sites.find, text, session.node.known_ids.sites, "site")
 
 
 def user(session: Session, text: str) -> "UserRow":
@@ -121,8 +115,7 @@ def user(session: Session, text: str) -> "UserRow":
         NotFoundError: No user fits the text.
         UsageError: The text is the beginning of several ids.
     """
-    users = session.node.users
-    return _found(users.find, text, lambda: users.page(session.subject).rows, "user")
+    return _found(session.node.users.find, text, session.node.known_ids.users, "user")
 
 
 def extract(session: Session, site_id: str, text: str) -> "ContentRow":
@@ -132,11 +125,11 @@ def extract(session: Session, site_id: str, text: str) -> "ContentRow":
         NotFoundError: No extract of the site fits the text.
         UsageError: The site has several of that name, or the text is the beginning of several ids.
     """
-    extracts = session.node.extract_list
+    node = session.node
     return _found(
-        lambda meant: extracts.find(site_id, meant),
+        lambda meant: node.extract_list.find(site_id, meant),
         text,
-        lambda: extracts.of_site(site_id),
+        lambda digits: node.known_ids.extracts(site_id, digits),
         "extract",
     )
 
@@ -147,7 +140,7 @@ def job(session: Session, text: str) -> str:
     Raises:
         UsageError: The text is the beginning of several ids.
     """
-    return whole(text, lambda: (one.id for one in session.node.jobs.list(None)), "job")
+    return whole(text, lambda: session.node.known_ids.jobs(text.lower()), "job")
 
 
 def wrap(session: Session, text: str) -> str:

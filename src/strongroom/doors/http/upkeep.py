@@ -67,7 +67,7 @@ def regularly(node: UpkeepServices) -> None:
     """End sessions that nobody used, of which this process knows; end what a full disk, or a store that was away, left open."""
     node.stored_files.settle()
     try:
-        node.stored_files.finish_left()
+        node.stored_files.finish_intents(beside_own=True)
     except StorageError as error:
         _log.warning("files that dead processes left stay for now: %s", error.with_hint)
     if sessions := node.auth.prune():

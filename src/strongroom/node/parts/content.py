@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from strongroom.services.content.connections import ConnectionsService
     from strongroom.services.content.extract_list import ExtractList
     from strongroom.services.content.items import ContentService
+    from strongroom.services.content.known_ids import KnownIds
     from strongroom.services.content.publish import PublishingService
     from strongroom.services.content.standings import StandingsService
     from strongroom.services.content.stored_files import StoredFiles
@@ -91,6 +92,13 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
         from strongroom.services.content.extract_list import ExtractList
 
         return ExtractList(self.repository, self.files)
+
+    @cached_property
+    def known_ids(self) -> "KnownIds":
+        """Ids by their first digits, for the command line."""
+        from strongroom.services.content.known_ids import KnownIds
+
+        return KnownIds(self.repository)
 
     @cached_property
     def job_roles(self) -> "JobRoles":

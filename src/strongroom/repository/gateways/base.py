@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
@@ -40,6 +40,10 @@ RowT = TypeVar("RowT")
 _FOLDED = "_folded"
 _OF_TRUTHS = frozenset({"eq", "cieq", "in"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+PIECE = 500
+"""How many values a statement names: databases limit the number of parameters."""
+_BEHIND = "\U0010ffff"
+"""Sorts behind whatever may follow the beginning of a text."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,29 @@ class TableGateway(Generic[RowT]):
         if row is None:
             raise NotFoundError(f"there is no {self.noun} {key[:64]!r}", about=self.noun)
         return row
+
+    def get_all(self, keys: Iterable[str]) -> dict[str, RowT]:
+        """The rows of those of these keys that are there, by key."""
+        column = self.table.c[self.key]
+        found = [
+            row
+            for piece in pieces(keys)
+            for row in self._all(select(self.table).where(column.in_(piece)))
+        ]
+        return {getattr(row, self.key): row for row in found}
+
+    def beginning_with(self, text: str, limit: int | None = None) -> list[str]:
+        """The keys that begin with a text, in order."""
+        return self._beginning(text, limit)
+
+    def names_near(self, name: str, limit: int) -> list[str]:
+        """Names that stand beside a name in the order of names, so many on each side."""
+        shown, column = self.table.c.name, self.table.c.name_folded
+        before = select(shown).where(column < fold(name)).order_by(column.desc()).limit(limit)
+        behind = select(shown).where(column >= fold(name)).order_by(column).limit(limit)
+        return [
+            text for side in (before, behind) for text in self._connection.execute(side).scalars()
+        ]
 
     def insert(self, row: RowT) -> RowT:
         """Add a row.
@@ -156,19 +183,40 @@ class TableGateway(Generic[RowT]):
         found = self._connection.execute(statement).mappings()
         return [self.row_type(**{name: row[name] for name in names}) for row in found]
 
+    def _beginning(
+        self, text: str, limit: int | None, *conditions: ColumnElement[bool]
+    ) -> list[str]:
+        column = self.table.c[self.key]
+        statement = select(column).where(column >= text, column < text + _BEHIND, *conditions)
+        found = self._connection.execute(statement.order_by(column).limit(limit))
+        return list(found.scalars())
+
     def _page(
-        self, conditions: Sequence[ColumnElement[bool]], query: Query, fields: Mapping[str, Field]
+        self,
+        conditions: Sequence[ColumnElement[bool]],
+        query: Query,
+        fields: Mapping[str, Field],
+        total: int | None = None,
     ) -> Page[RowT]:
+        """The rows of a page and the number of all rows, which a caller may know without the query's filters."""
         where = [*conditions, *(_condition(part, fields) for part in query.filters)]
-        total = self._count(*where)
+        if total is None or query.filters:
+            total = self._count(*where)
         order = [_order(name, fields, descending=down) for name, down in query.sort]
         # Ties are broken by the key, in the direction of the last sort field, so that of two jobs created in the same
         # second the newer comes first.
         backwards = bool(query.sort) and query.sort[-1][1]
         order += [key.desc() if backwards else key.asc() for key in self.table.primary_key]
-        statement = select(self.table).where(*where).order_by(*order)
-        statement = statement.offset(query.offset).limit(query.limit)
-        return Page(self._all(statement), total)
+        if query.limit is None or not query.offset:
+            statement = select(self.table).where(*where).order_by(*order)
+            return Page(self._all(statement.offset(query.offset).limit(query.limit)), total)
+        # what comes before the page is passed over in the index alone; PostgreSQL would read each of its rows
+        key = self.table.c[self.key]
+        statement = select(key).where(*where).order_by(*order)
+        on_page = statement.offset(query.offset).limit(query.limit)
+        keys = list(self._connection.execute(on_page).scalars())
+        rows = self.get_all(keys)
+        return Page([rows[one] for one in keys if one in rows], total)
 
     def _count(self, *conditions: ColumnElement[bool]) -> int:
         statement = select(func.count()).select_from(self.table).where(*conditions)
@@ -176,6 +224,24 @@ class TableGateway(Generic[RowT]):
 
     def _conflicts(self, values: Mapping[str, object]) -> "_Conflicts":
         return _Conflicts(self._connection, self.noun, values.get("name"))
+
+
+def pieces(values: Iterable[str]) -> Iterator[list[str]]:
+    """The values in an order of their own, so many at once as a statement may name."""
+    ordered = sorted(set(values))
+    for first in range(0, len(ordered), PIECE):
+        yield ordered[first : first + PIECE]
+
+
+def present_in(
+    connection: Connection, column: ColumnElement[str], values: Iterable[str]
+) -> frozenset[str]:
+    """Those of these values that a column has; the column needs an index."""
+    return frozenset(
+        one
+        for piece in pieces(values)
+        for one in connection.execute(select(column).where(column.in_(piece))).scalars()
+    )
 
 
 class _Conflicts:

@@ -1,10 +1,11 @@
 """Projects, published content and the credentials embedded in it."""
 
 import json
-from collections.abc import Collection, Mapping
-from typing import ClassVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Boolean, ColumnElement, Integer, Text, cast, func, select
+from sqlalchemy import Boolean, ColumnElement, Integer, Text, and_, case, cast, func, select
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from strongroom.repository import tables
 from strongroom.repository.folding import fold
@@ -15,6 +16,7 @@ from strongroom.repository.gateways.base import (
     fixed,
     folded,
     number,
+    present_in,
     truth,
 )
 from strongroom.repository.rows import (
@@ -86,14 +88,22 @@ class ProjectsTable(TableGateway[ProjectRow]):
         """The projects right below one."""
         return self._all(select(self.table).where(_PROJECT.parent_id == project_id))
 
-    def count_owned_by(self, user_id: str, site_id: str) -> int:
-        """How many projects a user owns on a site."""
-        return self._count(_PROJECT.owner_id == user_id, _PROJECT.site_id == site_id)
+    def count_owned_by(self, user_id: str, site_id: str | None = None) -> int:
+        """How many projects a user owns, on a site or on all."""
+        return self._count(*_owned(_PROJECT, user_id, site_id))
 
-    def change_owner(self, from_user_id: str, to_user_id: str, site_id: str) -> int:
-        """Give a user's projects on a site to another; returns how many."""
-        condition = (_PROJECT.owner_id == from_user_id) & (_PROJECT.site_id == site_id)
-        return self._change(condition, {"owner_id": to_user_id})
+    def change_owner(self, from_user_id: str, to_user_id: str, site_id: str | None = None) -> int:
+        """Give a user's projects, on a site or on all, to another; returns how many."""
+        return self._change(
+            and_(*_owned(_PROJECT, from_user_id, site_id)), {"owner_id": to_user_id}
+        )
+
+
+def _owned(
+    columns: ReadOnlyColumnCollection[str, Any], user_id: str, site_id: str | None
+) -> list[ColumnElement[bool]]:
+    on_site = [] if site_id is None else [columns.site_id == site_id]
+    return [columns.owner_id == user_id, *on_site]
 
 
 def _owner_fields(owner_id: ColumnElement[str]) -> dict[str, Field]:
@@ -141,6 +151,32 @@ def _content_fields() -> dict[str, Field]:
         "created_at": Field(_CONTENT.created_at),
         "updated_at": Field(_CONTENT.updated_at),
     }
+
+
+class Sort(NamedTuple):
+    """A sort of items.
+
+    Attributes:
+        encrypted: Whether the file is an envelope.
+        has_extract: Whether the file is an extract, or contains one; None for both.
+    """
+
+    encrypted: bool
+    has_extract: bool | None
+
+
+class Tally(NamedTuple):
+    """How much there is of a sort.
+
+    Attributes:
+        number: The number of items.
+        bytes: Plaintext bytes of all.
+        other_bytes: Plaintext bytes of those under another MEK than the one that was named.
+    """
+
+    number: int
+    bytes: int
+    other_bytes: int
 
 
 class ContentsTable(TableGateway[ContentRow]):
@@ -264,10 +300,47 @@ class ContentsTable(TableGateway[ContentRow]):
         condition = (_CONTENT.id == content_id) & _CONTENT.state.in_([int(one) for one in expected])
         return self._change(condition, {"state": int(state)}) == 1
 
-    def change_owner(self, from_user_id: str, to_user_id: str, site_id: str) -> int:
-        """Give a user's content on a site to another; returns how many."""
-        condition = (_CONTENT.owner_id == from_user_id) & (_CONTENT.site_id == site_id)
-        return self._change(condition, {"owner_id": to_user_id})
+    def tally(self, site_id: str, mek_id: str) -> dict[Sort, Tally]:
+        """How many items with files a site has of each sort, and their sizes; one statement, and no row comes out.
+
+        Args:
+            site_id: The site.
+            mek_id: The MEK under which an item is not counted as `other_bytes`.
+        """
+        encrypted = case((_CONTENT.file_id == "", 0), else_=1)
+        other = case((_CONTENT.mek_id == mek_id, 0), else_=_CONTENT.plaintext_bytes)
+        statement = (
+            select(
+                encrypted,
+                _CONTENT.has_extract,
+                func.count(),
+                func.sum(_CONTENT.plaintext_bytes),
+                func.sum(other),
+            )
+            .where(_CONTENT.site_id == site_id, _CONTENT.storage_key != "")
+            .group_by(encrypted, _CONTENT.has_extract)
+        )
+        return {
+            Sort(bool(is_encrypted), has_extract): Tally(count, int(size), int(others))
+            for is_encrypted, has_extract, count, size, others in self._connection.execute(
+                statement
+            )
+        }
+
+    def set_states(self, site_id: str, sort: Sort, expected: Collection[int], state: int) -> int:
+        """Change the state of a site's items of a sort that are in one of the expected states; returns how many."""
+        is_of_sort = (_CONTENT.file_id != "") if sort.encrypted else (_CONTENT.file_id == "")
+        if sort.has_extract is not None:
+            is_of_sort &= _CONTENT.has_extract == sort.has_extract
+        states = [int(one) for one in expected]
+        there = (_CONTENT.site_id == site_id) & _CONTENT.state.in_(states)
+        return self._change(there & is_of_sort, {"state": int(state)})
+
+    def change_owner(self, from_user_id: str, to_user_id: str, site_id: str | None = None) -> int:
+        """Give a user's content, on a site or on all, to another; returns how many."""
+        return self._change(
+            and_(*_owned(_CONTENT, from_user_id, site_id)), {"owner_id": to_user_id}
+        )
 
     def count_of_site(self, site_id: str, states: Collection[int] | None = None) -> int:
         """How many published items a site has, in these states if any are given."""
@@ -276,9 +349,9 @@ class ContentsTable(TableGateway[ContentRow]):
             conditions.append(_CONTENT.state.in_([int(state) for state in states]))
         return self._count(*conditions)
 
-    def count_owned_by(self, user_id: str, site_id: str) -> int:
-        """How many published items a user owns on a site."""
-        return self._count(_CONTENT.owner_id == user_id, _CONTENT.site_id == site_id)
+    def count_owned_by(self, user_id: str, site_id: str | None = None) -> int:
+        """How many published items a user owns, on a site or on all."""
+        return self._count(*_owned(_CONTENT, user_id, site_id))
 
     def bytes_of_site(self, site_id: str) -> int:
         """Plaintext bytes of a site's content, for its storage quota."""
@@ -286,6 +359,16 @@ class ContentsTable(TableGateway[ContentRow]):
         return int(
             self._connection.execute(statement.where(_CONTENT.site_id == site_id)).scalar_one()
         )
+
+    def extracts_beginning_with(self, site_id: str, text: str, limit: int) -> list[str]:
+        """Some ids on a site that begin with a text, of content that is an extract, contains one, or is encrypted."""
+        is_extract = _CONTENT.has_extract | (_CONTENT.file_id != "")
+        on_site = (_CONTENT.site_id == site_id) & (_CONTENT.storage_key != "")
+        return self._beginning(text, limit, on_site, is_extract)
+
+    def named(self, storage_keys: Iterable[str]) -> frozenset[str]:
+        """Those of these files that a row names, by index."""
+        return present_in(self._connection, _CONTENT.storage_key, storage_keys)
 
     def storage_keys(self) -> set[str]:
         """The storage keys of all content."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, or_, select
 
 from strongroom.repository import tables
 from strongroom.repository.gateways.base import TableGateway
@@ -194,13 +194,16 @@ class ServiceMaterial(ServiceKeysTable):
     def keys_not_under(self, mek_id: str, limit: int) -> list[ServiceKeyVersionRow]:
         """Some versions of keys that other MEKs seal."""
         table = tables.service_key_versions
-        found = select(table).where(_VERSION.mek_id != mek_id).limit(limit)
+        # both sides of the index: by "other than", each piece would walk past all that are done
+        others = or_(_VERSION.mek_id < mek_id, _VERSION.mek_id > mek_id)
+        found = select(table).where(others).limit(limit)
         return self.versions._all(found)  # noqa: SLF001 a neighbour
 
     def values_not_under(self, mek_id: str, limit: int) -> list[ServiceValueRow]:
         """Some values that other MEKs seal."""
         table = tables.service_values
-        found = select(table).where(_VALUE.mek_id.not_in(("", mek_id))).limit(limit)
+        others = or_(and_(_VALUE.mek_id > "", _VALUE.mek_id < mek_id), _VALUE.mek_id > mek_id)
+        found = select(table).where(others).limit(limit)
         return _ValuesTable(self._connection)._all(found)  # noqa: SLF001 as above
 
     def change_key(self, row: ServiceKeyVersionRow, mek_id: str, sealed: str) -> None:

@@ -1,6 +1,6 @@
 """Uploads, jobs, intents and marks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,6 +26,8 @@ from strongroom.repository.gateways.base import (
     TableGateway,
     fixed,
     number,
+    pieces,
+    present_in,
     upsert,
 )
 from strongroom.repository.marks_alone import IsWanted
@@ -79,17 +81,34 @@ class UploadsTable(TableGateway[UploadRow]):
         found = self._connection.execute(statement.order_by(_PART.number)).mappings()
         return [UploadPartRow(**row) for row in found]
 
-    def list_idle(self, last_before: str) -> list[UploadRow]:
-        """Uploads without a new part since a time."""
-        return self._all(select(self.table).where(_UPLOAD.last_at < last_before))
+    def last_part(self, upload_id: str) -> UploadPartRow | None:
+        """The latest part of an upload; None if no part has come yet."""
+        statement = select(tables.upload_parts).where(_PART.upload_id == upload_id)
+        latest = statement.order_by(_PART.number.desc()).limit(1)
+        found = self._connection.execute(latest).mappings().first()
+        return None if found is None else UploadPartRow(**found)
 
-    def list_later(self, last_after: str) -> list[UploadRow]:
-        """Uploads whose last part came after a time."""
-        return self._all(select(self.table).where(_UPLOAD.last_at > last_after))
+    def list_idle(self, last_before: str, limit: int) -> list[UploadRow]:
+        """Some uploads without a new part since a time, the oldest first."""
+        idle = select(self.table).where(_UPLOAD.last_at < last_before)
+        return self._all(idle.order_by(_UPLOAD.last_at, _UPLOAD.id).limit(limit))
 
-    def list_for_site(self, site_id: str) -> list[UploadRow]:
-        """Uploads of a site."""
-        return self._all(select(self.table).where(_UPLOAD.site_id == site_id))
+    def is_any_later(self, last_after: str) -> bool:
+        """Whether the last part of an upload came after a time."""
+        later = select(_UPLOAD.id).where(_UPLOAD.last_at > last_after).limit(1)
+        return self._connection.execute(later).first() is not None
+
+    def bring_back(self, last_after: str, now: str) -> int:
+        """Give uploads whose last part came after a time the present time; returns how many."""
+        return self._change(_UPLOAD.last_at > last_after, {"last_at": now})
+
+    def count_of_user(self, user_id: str, site_id: str) -> int:
+        """How many uploads a user has open on a site."""
+        return self._count(_UPLOAD.user_id == user_id, _UPLOAD.site_id == site_id)
+
+    def named(self, storage_keys: Iterable[str]) -> frozenset[str]:
+        """Those of these files that are parts, by index."""
+        return present_in(self._connection, _PART.storage_key, storage_keys)
 
     def storage_keys(self, site_id: str | None = None) -> set[str]:
         """The storage keys of parts, of a site or of all."""
@@ -182,21 +201,29 @@ class JobsTable(TableGateway[JobRow]):
         )
         return self._connection.execute(statement).scalar_one() or ""
 
-    def forget_ended(self, before: str, most: int, limit: int) -> int:
-        """Delete jobs that ended before a time, and the oldest ended ones beyond a number; returns how many.
+    def to_forget(self, before: str, most: int, limit: int) -> Sequence[str]:
+        """Jobs that ended before a time, and the oldest ended ones beyond a number; some of them.
 
         Args:
             before: The time; UTC, K-12 form.
-            most: How many ended jobs may stay.
-            limit: How many jobs to delete at once, since a transaction holds up all writers.
+            most: How many ended jobs may stay; so many entries of an index are passed over.
+            limit: How many jobs to find of each sort.
         """
         ended = select(_JOB.id).where(_JOB.finished_at.is_not(None))
         newest_first = ended.order_by(_JOB.finished_at.desc(), _JOB.id.desc())
         beyond = newest_first.offset(most).limit(limit)
         old = ended.where(_JOB.finished_at < before).limit(limit)
+        return sorted(
+            {one for ids in (old, beyond) for one in self._connection.execute(ids).scalars()}
+        )
+
+    def forget(self, job_ids: Iterable[str]) -> int:
+        """Delete jobs that have ended; returns how many there were."""
         return sum(
-            self._connection.execute(delete(self.table).where(_JOB.id.in_(ids))).rowcount
-            for ids in (old, beyond)
+            self._connection.execute(
+                delete(self.table).where(_JOB.id.in_(piece), _JOB.finished_at.is_not(None))
+            ).rowcount
+            for piece in pieces(job_ids)
         )
 
     def claim(self, job_id: str, started_at: str) -> bool:
@@ -361,6 +388,10 @@ class IntentsTable(TableGateway[IntentRow]):
     def list(self) -> list[IntentRow]:
         """All intents, oldest first."""
         return self._all(select(self.table).order_by(_INTENT.created_at, _INTENT.storage_key))
+
+    def named(self, storage_keys: Iterable[str]) -> frozenset[str]:
+        """Those of these files that have an intent, by index."""
+        return present_in(self._connection, _INTENT.storage_key, storage_keys)
 
     def storage_keys(self) -> set[str]:
         """The storage keys of all intents."""

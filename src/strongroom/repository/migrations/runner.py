@@ -13,6 +13,7 @@ from strongroom.repository.migrations.versions import (
     v0002_growth,
     v0003_nodes,
     v0004_services,
+    v0005_scale,
 )
 
 STEPS = (
@@ -20,6 +21,7 @@ STEPS = (
     v0002_growth,
     v0003_nodes,
     v0004_services,
+    v0005_scale,
 )  # oldest first; each has a `revision` and an `upgrade`
 
 

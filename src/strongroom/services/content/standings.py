@@ -139,11 +139,10 @@ def _standings(
 ) -> Standings:
     """The capabilities of the users in a window; the policy is asked once per kind of user, since a site has few kinds."""
     site = identity.site
-    roles = tx.users.site_roles(site.id)
     owners = {resource.owner_id, *resource.project_owner_ids}
     known: dict[Subject, Sequence[str]] = {}
     found: list[UserStanding] = []
-    for user in _users(tx, site.id, window):
+    for user, role in _users(tx, site.id, window):
         if site.state != ACTIVE and not user.is_server_admin:
             continue  # only server administrators can sign in to a suspended site
         subject = Subject(
@@ -152,7 +151,7 @@ def _standings(
             user_id=user.id if user.id in owners else "",
             is_server_admin=user.is_server_admin,
             site_id=site.id,
-            site_role=roles.get(user.id, UNLICENSED),
+            site_role=role,
         )
         if subject not in known:
             known[subject] = _capabilities(subject, resource, actions)
@@ -161,14 +160,15 @@ def _standings(
     return Standings(found, tx.users.page_of_site(site.id, Query(limit=0)).total)
 
 
-def _users(tx: Transaction, site_id: str, window: Window) -> Iterator[UserRow]:
-    """The users of a window, read piece by piece, so that a large site's rows are never all in memory."""
+def _users(tx: Transaction, site_id: str, window: Window) -> Iterator[tuple[UserRow, str]]:
+    """The users of a window with their roles, read piece by piece, so that a large site's rows are never all in memory."""
     done = 0
     while window.limit is None or done < window.limit:
         size = _PIECE if window.limit is None else min(_PIECE, window.limit - done)
         query = Query(sort=_BY_NAME, offset=window.offset + done, limit=size)
         rows = tx.users.page_of_site(site_id, query).rows
-        yield from rows
+        roles = tx.users.site_roles(site_id, [user.id for user in rows])
+        yield from ((user, roles.get(user.id, UNLICENSED)) for user in rows)
         done += len(rows)
         if len(rows) < size:
             return

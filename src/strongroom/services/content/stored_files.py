@@ -9,6 +9,7 @@ The rows of content themselves are written by the callers.
 import logging
 import threading
 from collections.abc import Callable, Collection
+from itertools import islice
 
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
@@ -16,6 +17,7 @@ from strongroom.envelope.keys import EnvelopeKeys
 from strongroom.errors import NotFoundError, StateError, StrongroomError
 from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore
+from strongroom.repository.gateways.base import PIECE
 from strongroom.repository.reach import ROWS
 from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
 from strongroom.repository.unit_of_work import Repository, Transaction
@@ -155,7 +157,7 @@ class StoredFiles:
         for storage_key in doubts:
             try:
                 with self._repository.transaction() as tx:
-                    known = storage_key in tx.contents.storage_keys() | tx.uploads.storage_keys()
+                    known = bool(tx.named([storage_key]))
                     tx.intents.delete(storage_key)
                 if not known:
                     self._vault.delete(storage_key)
@@ -201,34 +203,45 @@ class StoredFiles:
             self.give_up(storage_key)
 
     def recover(self, keep: Collection[str] = ()) -> int:
-        """Finish the creations and deletions of this node's dead processes; returns how many files were deleted.
+        """Finish what this node's dead processes left, and remove files that belong to nobody; returns how many were deleted.
 
-        No other process of this node may publish meanwhile. The store is listed before rows and intents are read. Every
-        file has an intent before it appears in the store, so a file that was listed and has neither row nor intent belongs to
-        nobody.
+        No other process of this node may publish meanwhile.
 
         Args:
             keep: Storage keys that rows are about to name, whose files stay.
         """
-        present = set(self._files.list())
-        gone = self._finish_intents()
-        with self._repository.reading() as tx:
-            orphans = present - tx.storage_keys() - set(keep) - gone
-        for storage_key in orphans:
-            self._vault.delete(storage_key)
-        return len(gone) + len(orphans)
+        gone = self.finish_intents()
+        return gone + self.remove_orphans(keep)
 
-    def finish_left(self) -> int:
-        """Finish what dead processes of this node, and of nodes that are gone, left, while this process publishes.
+    def remove_orphans(
+        self, keep: Collection[str] = (), *, may_go_on: Callable[[], bool] = lambda: True
+    ) -> int:
+        """Remove files without row and intent; returns how many.
 
-        A start, or the controller, may have come when the file store did not answer. What this process is writing stays.
+        Others may publish and delete meanwhile, and wait for nothing: the store is listed piece by piece, and after each
+        piece the rows and intents of these files alone are read. Every file has an intent before it appears in the store,
+        and one of the two in every state after that, until it is deleted: so a file that was listed and has neither
+        afterwards belongs to nobody.
 
-        Returns:
-            How many files were deleted.
+        Args:
+            keep: Storage keys that rows are about to name, whose files stay.
+            may_go_on: Asked before each piece.
         """
-        return len(self._finish_intents(beside_own=True))
+        removed, kept, listed = 0, frozenset(keep), iter(self._files.list())
+        while may_go_on() and (piece := frozenset(islice(listed, PIECE))):
+            with self._repository.reading() as tx:
+                orphans = piece - tx.named(piece) - tx.intents.named(piece) - kept
+            for storage_key in sorted(orphans):
+                self._vault.delete(storage_key)
+            removed += len(orphans)
+        return removed
 
-    def _finish_intents(self, *, beside_own: bool = False) -> set[str]:
+    def finish_intents(self, *, beside_own: bool = False) -> int:
+        """Finish what this node's dead processes, and nodes that are gone, left; returns how many files were deleted.
+
+        Args:
+            beside_own: This process publishes meanwhile, and what it is writing stays; no other process of this node may.
+        """
         with self._repository.reading() as tx:
             left = [
                 intent
@@ -240,14 +253,14 @@ class StoredFiles:
                     and tx.intents.is_own(intent.storage_key)
                 )
             ]
-            known = tx.contents.storage_keys() | tx.uploads.storage_keys()
+            known = tx.named([intent.storage_key for intent in left])
         for intent in left:
             if intent.storage_key in known:
                 with self._repository.transaction(ROWS) as tx:
                     tx.intents.delete(intent.storage_key)
             else:
                 self.abandon(intent.storage_key)
-        return {intent.storage_key for intent in left} - known
+        return sum(intent.storage_key not in known for intent in left)
 
     def _announce(self, planned: StoredFile) -> None:
         with self._repository.transaction(ROWS) as tx:

@@ -20,6 +20,7 @@ from strongroom.errors import (
     UsageError,
 )
 from strongroom.extracts.vault import StoredFile, VaultReader
+from strongroom.repository.gateways.base import PIECE
 from strongroom.repository.reach import of_site
 from strongroom.repository.rows import ContentRow, UploadPartRow, UploadRow
 from strongroom.repository.unit_of_work import Repository, Transaction
@@ -60,10 +61,7 @@ class UploadsService:
         now = format_utc(self._clock.now())
         row = UploadRow(ids.new_id(), identity.site.id, identity.user.id, now, now)
         with self._repository.transaction(of_site(row.site_id)) as tx:
-            mine = [
-                one for one in tx.uploads.list_for_site(row.site_id) if one.user_id == row.user_id
-            ]
-            if len(mine) >= MAX_OPEN_PER_USER:
+            if tx.uploads.count_of_user(row.user_id, row.site_id) >= MAX_OPEN_PER_USER:
                 raise StateError(
                     f"more than {MAX_OPEN_PER_USER} uploads are open",
                     hint="finish them, or wait until they expire",
@@ -82,7 +80,8 @@ class UploadsService:
         check_may_publish(identity)
         with self._repository.reading() as tx:
             upload = _own(tx, identity, upload_id)
-            if len(tx.uploads.parts(upload.id)) >= MAX_PARTS:
+            last = tx.uploads.last_part(upload.id)
+            if last is not None and last.number >= MAX_PARTS:
                 raise UsageError(f"an upload has at most {MAX_PARTS} parts")
         return PartUpload(self, self._files, upload, expected_bytes)
 
@@ -115,28 +114,32 @@ class UploadsService:
 
     def expire(self) -> int:
         """Delete uploads without a new part for `LIFETIME`; returns how many."""
-        now = self._clock.now()
+        now, count = self._clock.now(), 0
+        before, ahead = format_utc(now - LIFETIME), format_utc(now + SKEW)
         with self._repository.reading() as tx:
-            stale = tx.uploads.list_idle(format_utc(now - LIFETIME))
-            ahead = tx.uploads.list_later(format_utc(now + SKEW))
+            stale = tx.uploads.list_idle(before, PIECE)
+            is_any_ahead = tx.uploads.is_any_later(ahead)
         # These uploads carry a time in the future: the clock was ahead when they were touched, and was set back since.
         # Without a new time they would not expire until that future has come (findings K23).
-        if ahead:
+        if is_any_ahead:
             with self._repository.transaction() as tx:
-                for upload in ahead:
-                    tx.uploads.update(upload.id, last_at=format_utc(now))
-        for upload in stale:
-            self._remove(upload)
-        return len(stale)
+                tx.uploads.bring_back(ahead, format_utc(now))
+        while stale:
+            for upload in stale:
+                self._remove(upload)
+            count += len(stale)
+            with self._repository.reading() as tx:
+                stale = tx.uploads.list_idle(before, PIECE) if len(stale) == PIECE else []
+        return count
 
     def count_part(self, upload: UploadRow, part: StoredFile) -> UploadRow:
         """Insert the row of a part that is whole and synced, and delete its intent, in one transaction."""
         with self._repository.transaction(of_site(upload.site_id)) as tx:
-            number = len(tx.uploads.parts(upload.id)) + 1
+            last = tx.uploads.last_part(upload.id)
             tx.uploads.add_part(
                 UploadPartRow(
                     upload.id,
-                    number,
+                    last.number + 1 if last else 1,
                     part.storage_key,
                     part.file_id,
                     part.mek_id,
@@ -160,7 +163,7 @@ class UploadsService:
     def last_part(self, upload: UploadRow) -> UploadPartRow | None:
         """The latest part of an upload; None if no part has come yet."""
         with self._repository.reading() as tx:
-            return next(reversed(tx.uploads.parts(upload.id)), None)
+            return tx.uploads.last_part(upload.id)
 
 
 class PartUpload:

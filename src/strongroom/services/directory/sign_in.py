@@ -349,19 +349,24 @@ def site_for_sign_in(tx: Transaction, text: str) -> SiteRow | None:
 
 def role_of(tx: Transaction, user: UserRow, site_id: str) -> str | None:
     """A user's role on a site, None without a role; server administrators have theirs on every site."""
-    if user.is_server_admin:
-        return SERVER_ADMINISTRATOR
-    return tx.users.site_role(site_id, user.id)
+    given = None if user.is_server_admin else tx.users.site_role(site_id, user.id)
+    return _role(user, given)
 
 
 def identity_on(tx: Transaction, user: UserRow, site: SiteRow) -> Identity | None:
     """The identity of a user on a site; None if the user may not enter: no role, no licence, or a suspended site."""
     role = role_of(tx, user, site.id)
+    return Identity(user, site, role) if role and _may_enter(user, site, role) else None
+
+
+def _role(user: UserRow, given: str | None) -> str | None:
+    return SERVER_ADMINISTRATOR if user.is_server_admin else given
+
+
+def _may_enter(user: UserRow, site: SiteRow, role: str | None) -> bool:
     if role is None or role in _NO_ENTRY:
-        return None
-    if site.state != ACTIVE and not user.is_server_admin:
-        return None
-    return Identity(user, site, role)
+        return False
+    return site.state == ACTIVE or user.is_server_admin
 
 
 def end_without_entry(
@@ -372,11 +377,19 @@ def end_without_entry(
     They are deleted and not only refused: a session must not come to life again when the user gets the role back, for
     its token may be in other hands by then (findings S12).
     """
-    ended = []
-    for session in tx.sessions.list(user_id=user_id, site_id=site_id):
-        user, site = tx.users.get(session.user_id), tx.sites.get(session.site_id)
-        if identity_on(tx, user, site) is None:
-            ended.append(session.token_hash)
+    found = tx.sessions.list(user_id=user_id, site_id=site_id)
+    users = tx.users.get_all(session.user_id for session in found)
+    sites = tx.sites.get_all(session.site_id for session in found)
+    on_site: dict[str, set[str]] = {}
+    for session in found:
+        on_site.setdefault(session.site_id, set()).add(session.user_id)
+    roles = {site: tx.users.site_roles(site, members) for site, members in on_site.items()}
+
+    def is_ended(session: SessionRow) -> bool:
+        user, site = users[session.user_id], sites[session.site_id]
+        return not _may_enter(user, site, _role(user, roles[site.id].get(user.id)))
+
+    ended = [session.token_hash for session in found if is_ended(session)]
     tx.sessions.delete_all(ended)
     return len(ended)
 

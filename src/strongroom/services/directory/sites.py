@@ -339,7 +339,7 @@ def find_site(tx: Transaction, text: str) -> SiteRow:
         by_id = tx.sites.find(text)
         found = by_id or tx.sites.find_by_name(text) or tx.sites.find_by_content_url(text)
     if found is None:
-        known = [site.name for site in tx.sites.list()]
+        known = tx.sites.names_near(text, names.LOOKED_AT)
         raise NotFoundError(
             f"there is no site {text!r}",
             hint=names.did_you_mean(text, known) or "see 'strongroom sites list'",

@@ -1,5 +1,6 @@
 """Users of the installation, their passwords, and their roles on sites."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from strongroom.access import names, passwords, permissions
@@ -64,6 +65,16 @@ class UsersService:
         with self._repository.reading() as tx:
             return tx.users.page(query)
 
+    def names(self, subject: Subject, user_ids: Iterable[str]) -> Mapping[str, str]:
+        """The names of these users, by id.
+
+        Raises:
+            PermissionDeniedError: The subject is no server administrator.
+        """
+        permissions.check(subject, Action.MANAGE_USERS)
+        with self._repository.reading() as tx:
+            return tx.users.names(user_ids)
+
     def page_of_site(self, subject: Subject, site_id: str, query: Query) -> Page[SiteUser]:
         """The users of a site with their roles; server administrators are users of every site.
 
@@ -73,7 +84,7 @@ class UsersService:
         permissions.check(subject, Action.LIST_USERS, Resource(site_id))
         with self._repository.reading() as tx:
             found = tx.users.page_of_site(site_id, query)
-            roles = tx.users.site_roles(site_id)
+            roles = tx.users.site_roles(site_id, [user.id for user in found.rows])
         rows = [SiteUser(user, _shown_role(user, roles.get(user.id))) for user in found.rows]
         return Page(rows, found.total)
 
@@ -232,7 +243,7 @@ class UsersService:
                 )
             if give_to:
                 user_of_site(tx, site_id, give_to)
-            self._give_away(tx, user, give_to, [site_id])
+            self._give_away(tx, user, give_to, site_id)
             tx.users.remove_from_site(site_id, user_id)
             tx.sessions.delete_of_user(user_id, site_id)
             self._log_role(subject, user_id, site_id, "")
@@ -253,8 +264,7 @@ class UsersService:
                 raise StateError("nobody can delete itself")
             if user.is_server_admin:
                 _check_not_last(tx, user)
-            sites = [site.id for site in tx.sites.list()]
-            self._give_away(tx, user, give_to, sites)
+            self._give_away(tx, user, give_to)
             tx.users.delete(user_id)
             self._event_log.append(
                 [directory_events.user_deleted(subject.actor, user_id, user.name)]
@@ -301,12 +311,12 @@ class UsersService:
         if quota is not None and tx.users.count_of_site(site_id) >= quota:
             raise StateError(f"the site's quota of {counted(quota, 'user')} is used up")
 
-    def _give_away(self, tx: Transaction, user: UserRow, give_to: str, sites: list[str]) -> None:
-        """Make another user the owner of everything that the user owns on these sites."""
-        owned = sum(
-            tx.contents.count_owned_by(user.id, site) + tx.projects.count_owned_by(user.id, site)
-            for site in sites
-        )
+    def _give_away(
+        self, tx: Transaction, user: UserRow, give_to: str, site_id: str | None = None
+    ) -> None:
+        """Make another user the owner of everything that the user owns on a site, or on all."""
+        owned = tx.contents.count_owned_by(user.id, site_id)
+        owned += tx.projects.count_owned_by(user.id, site_id)
         if not owned:
             return
         if not give_to:
@@ -317,9 +327,8 @@ class UsersService:
         heir = tx.users.get(give_to)
         if heir.id == user.id:
             raise UsageError("a user cannot get what it owns itself")
-        for site in sites:
-            tx.contents.change_owner(user.id, heir.id, site)
-            tx.projects.change_owner(user.id, heir.id, site)
+        tx.contents.change_owner(user.id, heir.id, site_id)
+        tx.projects.change_owner(user.id, heir.id, site_id)
 
     def _log_role(self, subject: Subject, user_id: str, site_id: str, role: str) -> None:
         event = directory_events.user_role_changed(
@@ -362,7 +371,7 @@ def find_user(tx: Transaction, name: str) -> UserRow:
     """
     found = tx.users.find(name) or tx.users.find_by_name(name)
     if found is None:
-        known = [user.name for user in tx.users.page().rows]
+        known = tx.users.names_near(name, names.LOOKED_AT)
         hint = names.did_you_mean(name, known) or "see 'strongroom users list'"
         raise NotFoundError(f"there is no user {name!r}", hint=hint, about="user")
     return found

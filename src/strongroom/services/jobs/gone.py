@@ -80,7 +80,7 @@ class GoneNodes:
             ]
             if not left:
                 return []
-            named = tx.contents.storage_keys() | tx.uploads.storage_keys()
+            named = tx.named(left)
             removed = [one for one in left if one not in named]
             for storage_key in left:
                 tx.intents.delete(storage_key)

@@ -78,7 +78,7 @@ class JobJournal:
         """
         with self._repository.reading() as tx:
             left = [one.storage_key for one in tx.intents.list_own() if one.purpose == PURPOSE]
-            named = tx.contents.storage_keys()
+            named = tx.named(left)
         for storage_key in left:
             if storage_key not in named:
                 self._files.delete(storage_key)

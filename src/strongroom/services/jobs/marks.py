@@ -1,7 +1,7 @@
 """The extracts that a job covers, and the pending states in their rows that announce the job (E-12).
 
-A job for named extracts looks these up by key; only a job for a whole site reads all of its rows. When a job ends, only
-the rows that it covered get a new state.
+A job for named extracts looks these up by key. A job for a whole site marks its rows by a few statements, whatever their
+number. When a job ends, only the rows that it covered get a new state.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,11 @@ from typing import Final, Self
 
 from strongroom.jobs import plan
 from strongroom.jobs.model import JobKind, JobOptions, JobState
+from strongroom.repository.gateways.content import Sort
 from strongroom.repository.rows import ContentRow, ContentState, JobRow
 from strongroom.repository.unit_of_work import Transaction
 
+_ANY_FILE: Final = "a file"
 ROWS_AT_ONCE: Final = 500
 """Rows, or ids, in one statement; databases limit the number of parameters."""
 
@@ -107,6 +109,8 @@ def mark_pending(
         only_settled: Leave rows alone that are pending for another job; False when the job begins.
         active_mek_id: The active MEK, to count the extracts that are not under it.
     """
+    if scope.is_whole_site:
+        return _mark_site(tx, scope, only_settled=only_settled, active_mek_id=active_mek_id)
     count = size = 0
     for row in scope.rows(tx):
         if not scope.looks_at(row):
@@ -121,21 +125,41 @@ def mark_pending(
     return Marked(count, size)
 
 
+def _mark_site(tx: Transaction, scope: Scope, *, only_settled: bool, active_mek_id: str) -> Marked:
+    """The same for all rows of a site, by a statement for each sort: a site may have very many, and all writers wait."""
+    count = size = 0
+    kind = scope.kind
+    for sort, tally in tx.contents.tally(scope.site_id, active_mek_id).items():
+        facts = {"encrypted": sort.encrypted, "has_extract": bool(sort.has_extract)}
+        if not plan.in_scope(kind, **facts):
+            continue
+        count += tally.number
+        file_id = _ANY_FILE if sort.encrypted else ""
+        if plan.changes(kind, file_id, current=True):
+            size += tally.bytes
+        elif plan.changes(kind, file_id, current=False):
+            size += tally.other_bytes
+        state = plan.pending_state(kind, **facts)
+        if state in plan.PENDING:
+            others = set(ContentState) - {state}
+            marked = others - set(plan.PENDING) if only_settled else others
+            tx.contents.set_states(scope.site_id, sort, marked, state)
+    return Marked(count, size)
+
+
 def settle(tx: Transaction, ended: Scope) -> None:
     """Set the states of the rows that an ended job covered: pending for the oldest open job that covers them, or settled."""
     about = ended.only if len(ended.only) <= ROWS_AT_ONCE else ()
     waiting = _Waiting([Scope.of(job) for job in tx.jobs.open_of_site(ended.site_id, about)])
-    for row in _covered(tx, ended, anybody_waits=waiting.is_anybody):
+    if ended.is_whole_site and not waiting.is_anybody:
+        for encrypted in (True, False):
+            settled = plan.settled_state(encrypted=encrypted)
+            tx.contents.set_states(ended.site_id, Sort(encrypted, None), plan.PENDING, settled)
+        return
+    for row in ended.rows(tx):
         state = waiting.state_of(row)
         if state != row.state:
             tx.contents.set_state(row.id, [row.state], state)
-
-
-def _covered(tx: Transaction, ended: Scope, *, anybody_waits: bool) -> Iterator[ContentRow]:
-    if ended.is_whole_site and not anybody_waits:
-        yield from tx.contents.list_for_site(ended.site_id, states=plan.PENDING)
-        return
-    yield from ended.rows(tx)
 
 
 class _Waiting:

@@ -221,8 +221,12 @@ class JobsService:
     def forget_ended(self, keep_days: int, keep_most: int) -> int:
         """Delete the rows of jobs that ended long ago, and the oldest ended ones beyond a number; returns how many."""
         before = format_utc(self._clock.now() - timedelta(days=keep_days))
+        with self._repository.reading() as tx:
+            found = tx.jobs.to_forget(before, keep_most, FORGET_AT_ONCE)
+        if not found:
+            return 0
         with self._repository.transaction() as tx:
-            return tx.jobs.forget_ended(before, keep_most, FORGET_AT_ONCE)
+            return tx.jobs.forget(found)
 
     def wait(
         self,

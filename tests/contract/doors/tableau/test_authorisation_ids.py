@@ -224,5 +224,5 @@ def everything(served: Served) -> list[object]:
     with served.node.repository.reading() as tx:
         for site in tx.sites.list():
             rows += [*tx.contents.list_for_site(site.id), *tx.projects.page(site.id).rows]
-            rows += [tx.users.site_roles(site.id), tx.uploads.list_for_site(site.id)]
+        rows += [list(tx.whole.rows(name)) for name in ("site_users", "uploads")]
     return rows

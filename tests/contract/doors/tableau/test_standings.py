@@ -140,7 +140,7 @@ def test_the_policy_is_asked_for_each_kind_of_user_and_not_for_each_user(
     assert asked < 40
     monkeypatch.undo()
     with served.node.repository.reading() as tx:
-        roles = tx.users.site_roles(client.site_id)
+        roles = tx.users.site_roles(client.site_id, told)
     kinds = {(roles.get(one), frozenset(may)) for one, may in told.items()}
     assert len(kinds) == 4  # the administrator, the leader, and two roles of the three
 
