@@ -81,6 +81,7 @@ def check_whole(home: Path) -> dict[str, bytes]:
         assert {state.condition for state in node.key_files.verify()} == {ReplicaCondition.INTACT}
         assert differing_files(node.configuration) == ()
         upkeep.at_start(node)
+        upkeep.look_through_files(node)
         assert node.events.verify().is_whole
     strange = [
         name

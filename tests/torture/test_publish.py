@@ -44,6 +44,7 @@ def contents(home: Path) -> list[bytes]:
     """After a restart: everything that is published, read back; nothing else is there."""
     with nodes.opened(home) as node:
         upkeep.at_start(node)
+        upkeep.look_through_files(node)
         who = publish_actions.identity(node)
         with node.repository.reading() as tx:
             rows = tx.contents.list_for_site(who.site.id)

@@ -123,8 +123,11 @@ class LocalFileStore:
 
     def remove_leftovers(self) -> int:
         """Remove hidden files that dead processes left, at a start; returns how many went."""
-        folders = [Path(folder) for folder, _, _ in os.walk(self._root)]
-        return sum(len(remove_leftovers(folder)) for folder in folders)
+        return sum(
+            len(remove_leftovers(Path(folder)))
+            for folder, _, names in os.walk(self._root)
+            if any(name.startswith(".") for name in names)
+        )
 
     def sweep(self) -> int:
         """Nothing is left behind by a process that lives."""

@@ -19,7 +19,7 @@ _log = logging.getLogger("strongroom.web.upkeep")
 
 def at_start(node: UpkeepServices) -> None:
     """Finish or remove what a killed server was writing; only for the one process that serves the node."""
-    _remove_files(node)
+    _finish_intents(node)
     if node.events.remove_leftovers():
         _log.warning("removed an unfinished file of the event log")
     for words in event_log_problems(node):
@@ -27,16 +27,15 @@ def at_start(node: UpkeepServices) -> None:
     regularly(node)
 
 
-def _remove_files(node: UpkeepServices) -> None:
+def _finish_intents(node: UpkeepServices, *, beside_own: bool = False) -> None:
     # a node without its file store still serves keys and lists, and a start may not wait for the store's return
     try:
-        unfinished = node.remove_unfinished()
-        orphans = node.stored_files.recover()
+        given_up = node.stored_files.finish_intents(beside_own=beside_own)
     except StorageError as error:
-        _log.error("files that a killed server left stay for now: %s", error.with_hint)
+        _log.error("files that dead processes left stay for now: %s", error.with_hint)
         return
-    if unfinished or orphans:
-        _log.warning("removed %d unfinished and %d orphaned files", unfinished, orphans)
+    if given_up:
+        _log.warning("removed %d files that were begun and not finished", given_up)
 
 
 def event_log_problems(node: UpkeepServices) -> tuple[str, ...]:
@@ -45,6 +44,18 @@ def event_log_problems(node: UpkeepServices) -> tuple[str, ...]:
     A log that contradicts its anchor was put back: nothing is signed then, or the node would sign what stands there now.
     """
     return _problems(node.event_log_faults) or _problems(node.events.sign)
+
+
+def look_through_files(node: UpkeepServices, may_go_on: Callable[[], bool] = lambda: True) -> None:
+    """Remove what belongs to nobody, by a look at all files; nobody waits for it (docs/adr/0059-what-a-page-reads.md)."""
+    try:
+        unfinished = node.remove_unfinished()
+        orphans = node.stored_files.remove_orphans(may_go_on=may_go_on)
+    except StorageError as error:
+        _log.error("files that belong to nobody stay for now: %s", error.with_hint)
+        return
+    if unfinished or orphans:
+        _log.warning("removed %d unfinished and %d orphaned files", unfinished, orphans)
 
 
 def check_event_log(node: UpkeepServices) -> None:
@@ -66,10 +77,7 @@ def _problems(look: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
 def regularly(node: UpkeepServices) -> None:
     """End sessions that nobody used, of which this process knows; end what a full disk, or a store that was away, left open."""
     node.stored_files.settle()
-    try:
-        node.stored_files.finish_intents(beside_own=True)
-    except StorageError as error:
-        _log.warning("files that dead processes left stay for now: %s", error.with_hint)
+    _finish_intents(node, beside_own=True)
     if sessions := node.auth.prune():
         _log.info("expired %d sessions", sessions)
     tell_held_back(node)
@@ -96,8 +104,9 @@ def kept_up(node: UpkeepServices, interval_s: float = INTERVAL_S) -> Iterator[No
                 _log.exception("upkeep failed; it will be tried again")
 
     def work() -> None:
-        # not at_start: nobody waits for a long log
+        # not at_start: nobody waits for a long log, and for many files
         attempt(lambda: check_event_log(node))
+        attempt(lambda: look_through_files(node, lambda: not stopping.is_set()))
         while not stopping.wait(interval_s):
             attempt(lambda: regularly(node), lambda: node.kms_store.upkeep(interval_s))
 

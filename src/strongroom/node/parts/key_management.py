@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from strongroom.services.keys.history import Outside
     from strongroom.services.keys.key_files import KeyFilesService
-    from strongroom.services.keys.mek_use import UseCount
+    from strongroom.services.keys.mek_use import CountUse
     from strongroom.services.keys.meks import MeksService
     from strongroom.services.keys.modes import ModesService
     from strongroom.services.keys.older_store import OlderStore
@@ -32,7 +32,7 @@ class KeyManagementPart(ContentPart):
 
         return MeksService(
             self.kms_store,
-            self._count_use,
+            self._begin_count,
             self._count_outside,
             self._nodes_with_files,
             MekEnd(self.repository),
@@ -166,9 +166,10 @@ class KeyManagementPart(ContentPart):
 
         return history.outside(self.events.history(*history.IDS))
 
-    def _count_use(self) -> "UseCount":
+    def _begin_count(self) -> "CountUse":
         from strongroom.services.keys import usage
 
         # settles uploads that a full disk left unfinished, which would be counted as use
         self.stored_files.settle()
-        return usage.scan(self.repository, self.files, self.vault)
+        headers = usage.Headers(self.files, self.vault)
+        return lambda: usage.scan(self.repository, headers)

@@ -27,3 +27,5 @@ class MekUse:
 #: Use by MEK id, and the files that cannot be read.
 UseCount = tuple[Mapping[str, MekUse], tuple[str, ...]]
 CountUse = Callable[[], UseCount]
+BeginCount = Callable[[], CountUse]
+"""Begins a count, which may be repeated: from the second time on only what is new is read."""

@@ -16,11 +16,12 @@ from strongroom.eventlog.base import Event
 from strongroom.eventlog.events import key_events
 from strongroom.kms import next_store, recovery_wraps
 from strongroom.kms.next_store import NextStore
+from strongroom.kms.opening import OpenStore
 from strongroom.kms.states import MekState
 from strongroom.services.keys.history import ANY, Outside
 from strongroom.services.keys.keeper import Present, StoreKeeper
 from strongroom.services.keys.mek_end import MekEnd
-from strongroom.services.keys.mek_use import CountUse, MekUse
+from strongroom.services.keys.mek_use import BeginCount, CountUse, MekUse
 from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.system.plural import counted, sized
 
@@ -65,7 +66,7 @@ class MeksService:
     def __init__(
         self,
         keeper: StoreKeeper,
-        count_use: CountUse,
+        begin_count: BeginCount,
         count_outside: CountOutside,
         other_nodes: Callable[[], tuple[str, ...]] = tuple,
         end: MekEnd | None = None,
@@ -74,13 +75,13 @@ class MeksService:
 
         Args:
             keeper: The KMS store.
-            count_use: Counts what the MEKs seal, in files and rows.
+            begin_count: Begins a count of what the MEKs seal, in files and rows.
             count_outside: Counts what the event log knows to be sealed outside of both.
             other_nodes: Returns nodes on whose disks there may be extracts that this one cannot look at.
             end: Has the repository refuse what is about to be written under a MEK that goes; None if there is none.
         """
         self._keeper = keeper
-        self._count_use = count_use
+        self._begin_count = begin_count
         self._count_outside = count_outside
         self._other_nodes = other_nodes
         self._end = end
@@ -109,8 +110,11 @@ class MeksService:
 
     def usage(self) -> UsageReport:
         """Extracts and bytes per MEK, from both slots of every header (P6)."""
+        return self._counted(self._begin_count())
+
+    def _counted(self, count_use: CountUse) -> UsageReport:
         ring = self._keeper.cache.opened().ring
-        found, unreadable = self._count_use()
+        found, unreadable = count_use()
         known = {str(mek.id): found.get(mek.id, MekUse(0, 0)) for mek in ring}
         missing = {mek: use for mek, use in found.items() if mek not in known}
         by_log = self._count_outside()
@@ -132,14 +136,25 @@ class MeksService:
                 unknown.
         """
 
-        def build(present: Present) -> NextStore:
-            # the use is counted under the lock of keys, and on the store that is being replaced
-            smaller = next_store.without_mek(present.opened, mek_id, self._keeper.clock.now())
+        def smaller_than(opened: OpenStore) -> NextStore:
+            smaller = next_store.without_mek(opened, mek_id, self._keeper.clock.now())
             # A node that does not know of the rotation yet may be writing under the key. It is waited for, and counted
             # below; after that it is refused. The mark stays if the count refuses: the key encrypts nothing new anyway.
             if self._end is not None:
                 self._end.begin(mek_id, smaller.store.epoch)
-            self._check_unused(mek_id, gives_up)
+            return smaller
+
+        count_use = self._begin_count()
+        if self._end is not None:
+            # All headers are read here, which may take long, while nobody is kept from anything. Nothing comes under the
+            # MEK any more but by a file of a backup that is being restored.
+            smaller_than(self._keeper.cache.opened())
+            self._check_unused(mek_id, gives_up, count_use)
+
+        def build(present: Present) -> NextStore:
+            # counted once more under the lock of keys, and on the store that is being replaced: files that came since
+            smaller = smaller_than(present.opened)
+            self._check_unused(mek_id, gives_up, count_use)
             return smaller
 
         done = self._keeper.commit(build, lambda _, __: [key_events.mek_retired(actor, mek_id)])
@@ -162,9 +177,14 @@ class MeksService:
         """
         at = (self._keeper.clock.now() + timedelta(days=days)).replace(microsecond=0)
 
+        count_use = self._begin_count()
+        # refused without a lock where a look tells so; what came since is counted under the lock
+        next_store.with_retirement(self._keeper.cache.opened(), mek_id, at)
+        self._check_not_in_store(mek_id, count_use)
+
         def build(present: Present) -> NextStore:
             later = next_store.with_retirement(present.opened, mek_id, at)
-            self._check_not_in_store(mek_id)
+            self._check_not_in_store(mek_id, count_use)
             return later
 
         state = f"to be retired from {format_utc(at)} on"
@@ -186,15 +206,15 @@ class MeksService:
             lambda _, __: [key_events.key_changed(actor, "mek", mek_id, state=state)],
         )
 
-    def _check_unused(self, mek_id: str, gives_up: Outside) -> None:
-        found = self._check_not_in_store(mek_id)
+    def _check_unused(self, mek_id: str, gives_up: Outside, count_use: CountUse) -> None:
+        found = self._check_not_in_store(mek_id, count_use)
         if found.exceeds(gives_up):
             raise StateError(
                 f"MEK {mek_id} cannot be retired: {what_is_outside(found)}",
                 hint=f"{OUTSIDE_HINT}; or give up what still needs it, with --yes",
             )
 
-    def _check_not_in_store(self, mek_id: str) -> Outside:
+    def _check_not_in_store(self, mek_id: str, count_use: CountUse) -> Outside:
         """Refuse a MEK that a file of the store needs, or may need; returns what needs it outside the store."""
         if others := self._other_nodes():
             raise StateError(
@@ -202,7 +222,7 @@ class MeksService:
                 " and nobody here can tell which key they need",
                 hint="it stays and opens what it opened; 'tsm topology list-nodes' shows the nodes",
             )
-        report = self.usage()
+        report = self._counted(count_use)
         if report.unreadable:
             raise StateError(
                 f"MEK {mek_id} cannot be retired: {counted(len(report.unreadable), 'file')} cannot be read, "

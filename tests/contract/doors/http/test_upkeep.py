@@ -26,7 +26,7 @@ def test_a_start_removes_what_nobody_knows(node: Node) -> None:
     place = Placement(new_id(), new_id())
     orphan = node.vault.create(place, encrypted=True)
     orphan.write(b"x")
-    orphan.commit()
+    lies = node.paths.extracts / orphan.commit().storage_key
     announced = node.stored_files.create(place, encrypted=True)
     announced.write(b"x")
     announced.commit()
@@ -35,10 +35,35 @@ def test_a_start_removes_what_nobody_knows(node: Node) -> None:
     unfinished = durable.temp_path(node.events.checkpoints.path)
     unfinished.write_bytes(b"x")
     upkeep.at_start(node)
+    # nobody waits for what looks at all files
+    assert lies.is_file()
+    upkeep.look_through_files(node)
     assert [path for path in node.paths.extracts.rglob("*") if path.is_file()] == []
     assert not unfinished.exists()
     with node.repository.reading() as tx:
         assert tx.intents.list() == []
+
+
+def test_a_look_at_all_files_leaves_what_others_make_meanwhile(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E-09: of a file that is published, and one that is deleted, between the listing and the look at rows."""
+    place = Placement(new_id(), new_id())
+    published = node.stored_files.create(place, encrypted=True)
+    published.write(b"x")
+    stored = published.commit()
+    seen = list(node.files.list())
+    with node.repository.transaction() as tx:
+        tx.intents.delete(stored.storage_key)
+        node.stored_files.discard_later(tx, stored.storage_key)
+    monkeypatch.setattr(type(node.files), "list", lambda _: iter(seen))
+    assert node.stored_files.remove_orphans() == 0
+    with node.repository.transaction() as tx:
+        tx.intents.delete(stored.storage_key)
+    assert node.stored_files.remove_orphans(keep=seen) == 0
+    assert node.stored_files.remove_orphans(may_go_on=lambda: False) == 0
+    assert node.stored_files.remove_orphans() == 1
+    assert node.stored_files.remove_orphans() == 1  # gone already, which is no error
 
 
 def test_sessions_that_nobody_used_end(node: Node) -> None:

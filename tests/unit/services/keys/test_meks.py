@@ -2,11 +2,13 @@
 
 import pytest
 
-from strongroom.errors import KeyNotFoundError, StateError
+from strongroom.errors import ConflictError, KeyNotFoundError, StateError
 from strongroom.eventlog.events import key_events
 from strongroom.node.opening import Node
 from strongroom.services.keys.history import Outside
-from strongroom.services.keys.mek_use import MekUse
+from strongroom.services.keys.keeper import LOCK
+from strongroom.services.keys.mek_end import MekEnd
+from strongroom.services.keys.mek_use import MekUse, UseCount
 from strongroom.services.keys.meks import MeksService, what_is_outside
 
 ACTOR = "os:tester"
@@ -20,12 +22,31 @@ class Store:
         self.use: dict[str, MekUse] = {}
         self.unreadable: tuple[str, ...] = ()
         self.outside: dict[str, Outside] = {}
+        self.came: dict[str, MekUse] = {}
+        self.locked: list[bool] = []
 
     @property
     def service(self) -> MeksService:
-        return MeksService(
-            self.node.kms_store, lambda: (self.use, self.unreadable), lambda: self.outside
-        )
+        return MeksService(self.node.kms_store, lambda: self.count, lambda: self.outside)
+
+    @property
+    def marked(self) -> MeksService:
+        """The same, which has the repository refuse what is about to be written under a MEK that goes."""
+        end = MekEnd(self.node.repository)
+        return MeksService(self.node.kms_store, lambda: self.count, lambda: self.outside, end=end)
+
+    def count(self) -> UseCount:
+        self.locked.append(self._is_locked())
+        if len(self.locked) > 1:
+            self.use |= self.came
+        return self.use, self.unreadable
+
+    def _is_locked(self) -> bool:
+        try:
+            with self.node.coordinator.lock(LOCK, wait_s=0):
+                return False
+        except ConflictError:
+            return True
 
 
 @pytest.fixture
@@ -100,6 +121,34 @@ def test_what_nothing_uses_is_retired_and_told(store: Store) -> None:
     assert told[-2:] == [key_events.MEK_RETIRED, key_events.KMS_STORE_CHANGED]
     with pytest.raises(KeyNotFoundError):
         store.service.retire(old, ACTOR)
+
+
+def test_all_is_counted_before_the_lock_of_keys_and_what_came_since_under_it(store: Store) -> None:
+    """F15: nobody who changes keys waits while the headers of all files are read; D5: what comes meanwhile counts."""
+    old = rotated(store)
+    store.came = {old: MekUse(1, 4096)}
+    with pytest.raises(StateError, match="the key of 1 extract"):
+        store.marked.retire(old, ACTOR)
+    assert store.locked == [False, True]
+    assert old in store.node.envelope_keys.known_mek_ids()
+    store.use, store.came, store.locked = {}, {}, []
+    store.marked.schedule(old, 1, ACTOR)
+    store.marked.take_back(old, ACTOR)
+    store.marked.retire(old, ACTOR)
+    assert store.locked == [False, True] * 2
+    assert old not in store.node.envelope_keys.known_mek_ids()
+
+
+def test_what_is_in_use_is_refused_before_the_lock(store: Store) -> None:
+    old = rotated(store)
+    store.use = {old: MekUse(1, 4096)}
+    for asked in (
+        lambda: store.marked.retire(old, ACTOR),
+        lambda: store.marked.schedule(old, 1, ACTOR),
+    ):
+        with pytest.raises(StateError, match="the key of 1 extract"):
+            asked()
+    assert store.locked == [False, False]
 
 
 def test_meks_that_files_name_and_the_store_has_not_are_told(store: Store) -> None:

@@ -22,7 +22,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 def scan(lab: Lab) -> UseCount:
-    return usage.scan(lab.repository, lab.files, lab.vault)
+    return usage.scan(lab.repository, usage.Headers(lab.files, lab.vault))
 
 
 def test_extracts_count_with_their_stored_bytes(lab: Lab) -> None:
@@ -82,3 +82,27 @@ def test_a_file_that_goes_during_the_scan_is_no_trouble(
 
     monkeypatch.setattr(lab.vault, "mek_ids", gone)
     assert scan(lab) == ({}, ())
+
+
+def test_a_second_count_reads_the_headers_that_came_since_alone(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F15: under the lock of keys, the store is listed and nothing else is read again."""
+    mek = lab.ring.active_mek_id
+    first = lab.publish(b"x", encrypted=True)
+    headers = usage.Headers(lab.files, lab.vault)
+    assert usage.scan(lab.repository, headers)[0][mek].extracts == 1
+    lab.publish(b"y", encrypted=True)
+    read: list[str] = []
+    before = lab.vault.mek_ids
+
+    def mek_ids(storage_key: str) -> set[str]:
+        read.append(storage_key)
+        return before(storage_key)
+
+    monkeypatch.setattr(lab.vault, "mek_ids", mek_ids)
+    assert usage.scan(lab.repository, headers)[0][mek].extracts == 2
+    assert len(read) == 1
+    lab.files.delete(lab.row(first).storage_key)
+    assert usage.scan(lab.repository, headers)[0][mek].extracts == 1
+    assert len(read) == 1
