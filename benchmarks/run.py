@@ -20,6 +20,7 @@ from benchmarks import (
     files,
     goals,
     growth,
+    installation,
     jobs,
     machine,
     pressure,
@@ -47,6 +48,7 @@ SUITES: Suites = {
     "commands": commands.run,
     "jobs": jobs.run,
     "growth": growth.run,
+    "installation": installation.run,
     "doors": doors.run,
 }
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
