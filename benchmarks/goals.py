@@ -106,6 +106,9 @@ GOALS = (
     Goal(
         "F16", "p99 of a download's first byte beside them", "pressed first byte", 0.25, True, " s"
     ),
+    Goal("b13", "publish through the object store / sent plain", "store publish/plain", 0.8),
+    Goal("b13", "read through the object store / fetched plain", "store read/plain", 0.8),
+    Goal("b13", "first byte of a range / plain", "store first byte/plain", 2, at_most=True),
     Goal("F17", "re-encrypt a site of small extracts, CPU of each", "job cpu ms", 5, True, " ms"),
     Goal("F17", "re-encrypt a site of big extracts / one pass in process", "job/one pass", 0.8),
 )

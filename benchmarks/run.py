@@ -28,6 +28,7 @@ from benchmarks import (
     releases,
     rotate,
     small,
+    store,
     upload,
 )
 from benchmarks.measure import TIME, BenchError
@@ -49,6 +50,7 @@ SUITES: Suites = {
     "jobs": jobs.run,
     "growth": growth.run,
     "installation": installation.run,
+    "store": store.run,
     "doors": doors.run,
 }
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}

@@ -172,7 +172,7 @@ contents = Table(
     UniqueConstraint("project_id", "kind", "name_folded"),
     UniqueConstraint("site_id", "kind", "content_url_folded"),
     Index(None, "site_id", "id"),
-    # those that a job has marked, and how many are encrypted
+    # for the items that a job has marked, and for how many are encrypted
     Index(None, "site_id", "state", "id"),
     # in the order of lists, so a page is a range of the index
     Index(None, "site_id", "kind", "name_folded", "id"),

@@ -99,7 +99,7 @@ class Transaction:
         return known | self.intents.storage_keys()
 
     def named(self, storage_keys: Collection[str]) -> frozenset[str]:
-        """Those of these files that content or the part of an upload has; found by index, whatever there is beside."""
+        """The files among these that content or the part of an upload has; found by index, whatever there is beside."""
         return self.contents.named(storage_keys) | self.uploads.named(storage_keys)
 
 

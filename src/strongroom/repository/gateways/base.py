@@ -210,7 +210,7 @@ class TableGateway(Generic[RowT]):
         if query.limit is None or not query.offset:
             statement = select(self.table).where(*where).order_by(*order)
             return Page(self._all(statement.offset(query.offset).limit(query.limit)), total)
-        # what comes before the page is passed over in the index alone; PostgreSQL would read each of its rows
+        # the rows before the page are passed over in the index alone; PostgreSQL would read each of them
         key = self.table.c[self.key]
         statement = select(key).where(*where).order_by(*order)
         on_page = statement.offset(query.offset).limit(query.limit)
@@ -236,7 +236,7 @@ def pieces(values: Iterable[str]) -> Iterator[list[str]]:
 def present_in(
     connection: Connection, column: ColumnElement[str], values: Iterable[str]
 ) -> frozenset[str]:
-    """Those of these values that a column has; the column needs an index."""
+    """The values among these that a column has; the column needs an index."""
     return frozenset(
         one
         for piece in pieces(values)

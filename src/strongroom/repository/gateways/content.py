@@ -367,7 +367,7 @@ class ContentsTable(TableGateway[ContentRow]):
         return self._beginning(text, limit, on_site, is_extract)
 
     def named(self, storage_keys: Iterable[str]) -> frozenset[str]:
-        """Those of these files that a row names, by index."""
+        """The files among these that a row names, by index."""
         return present_in(self._connection, _CONTENT.storage_key, storage_keys)
 
     def storage_keys(self) -> set[str]:

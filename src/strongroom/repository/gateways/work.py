@@ -107,7 +107,7 @@ class UploadsTable(TableGateway[UploadRow]):
         return self._count(_UPLOAD.user_id == user_id, _UPLOAD.site_id == site_id)
 
     def named(self, storage_keys: Iterable[str]) -> frozenset[str]:
-        """Those of these files that are parts, by index."""
+        """The parts among these files, by index."""
         return present_in(self._connection, _PART.storage_key, storage_keys)
 
     def storage_keys(self, site_id: str | None = None) -> set[str]:
@@ -390,7 +390,7 @@ class IntentsTable(TableGateway[IntentRow]):
         return self._all(select(self.table).order_by(_INTENT.created_at, _INTENT.storage_key))
 
     def named(self, storage_keys: Iterable[str]) -> frozenset[str]:
-        """Those of these files that have an intent, by index."""
+        """The files among these that have an intent, by index."""
         return present_in(self._connection, _INTENT.storage_key, storage_keys)
 
     def storage_keys(self) -> set[str]:
