@@ -8,11 +8,12 @@ it says that it is ready.
 """
 
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.emulators import free_port
 
 _MARK = "\x1eexit "
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -61,7 +62,7 @@ class Shell:
     """One bash for a whole document."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._ports = {port: str(_free_port()) for port in _DOCUMENTED_PORTS}
+        self._ports = {port: str(free_port()) for port in _DOCUMENTED_PORTS}
         self._folder = folder
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
@@ -129,10 +130,3 @@ def _stripped(lines: list[str]) -> list[str]:
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

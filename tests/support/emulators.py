@@ -1,6 +1,7 @@
 """Starts other people's servers (emulators of clouds, a real OpenBao) for a test; ends only what it started."""
 
 import os
+import random
 import re
 import socket
 import subprocess
@@ -16,14 +17,46 @@ from tests.support.servers import ROOT
 BIN = ROOT / ".venv-emulators" / "bin"
 _READY_S = 30
 _STOP_S = 10
+_TRIES = 1000
+_LOWEST_PORT = 15_000
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
+    """A port of 127.0.0.1 that is this process's until it ends, and no other caller's on this machine.
+
+    The kernel gives outgoing connections their ports from a range of its own. A port of that range which nobody listens
+    on may be a connection's a moment later, and the server for which it was chosen does not start.
+    """
+    for _ in range(_TRIES):
+        port = random.SystemRandom().randrange(_LOWEST_PORT, _kernels_lowest_port())
+        if _is_free(port) and _reserve(port):
+            return port
+    raise AssertionError(f"{_TRIES} ports below those of the kernel are all taken")
+
+
+def _kernels_lowest_port() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _reserve(port: int) -> bool:
+    """Whether no process has reserved it; the reservation is a name without a file, and ends with its process."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0strongroom's tests: port {port}")
+    except OSError:
+        name.close()
+        return False
+    name.detach()  # open until the process ends
+    return True
 
 
 def answers(url: str) -> bool:
