@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole proof: format, lint, layers, types, all tests with coverage of every process they start, and the thresholds.
+# The whole proof: format, lint, layers, types, all tests, measured, and the thresholds of coverage.
 # Cheap checks come first. The last line is pytest's own closing line.
 set -euo pipefail
 
@@ -18,9 +18,6 @@ section "wheel and sdist: built alike, installed, tried"
 make --no-print-directory dist
 
 section "tests (with other people's tools, and a sample of the faults)"
-rm -f .coverage .coverage.*
-# a module that nothing imports counts as well, with no line run: one process says so for all
-"$bin/coverage" run --source=strongroom -m strongroom --version >/dev/null
 # a fault is placed at the n-th call of a process: the first run after a clone must not open other files than the next
 "$bin/python" -m compileall -q src tests
 # and no worker rewrites the assertions of all files by itself, measured while it does: one process writes them down for
@@ -31,7 +28,7 @@ rm -f .coverage .coverage.*
 # without a terminal there is one line per file, and the seed of every random choice stands in the header
 failed=0
 options=(--randomly-dont-reorganize --hypothesis-profile=ci -m "not cluster" --color=no)
-"$bin/coverage" run -m pytest --cache-clear -n "$workers" --dist loadscope --no-loadscope-reorder "${options[@]}" \
+bash scripts/covered.sh --cache-clear -n "$workers" --dist loadscope --no-loadscope-reorder "${options[@]}" \
   --durations=40 --durations-min=5 "$@" 2>&1 | tee "$log" || failed=1
 
 if ((failed)); then
@@ -39,8 +36,7 @@ if ((failed)); then
   "$bin/python" -m scripts.second_try "${options[@]}" 2>&1 | tee "$again" && failed=0
 fi
 
-section "coverage of lines and branches, subprocesses included"
-"$bin/coverage" combine --quiet
+section "coverage of lines and branches"
 "$bin/coverage" report || failed=1
 section "crypto, envelope, kms and secrets: all of it"
 "$bin/coverage" report --fail-under=100 \

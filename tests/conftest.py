@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import unmeasured  # before anything of the product is imported: it measures
+
+# isort: split
 from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, crossed, open_databases, unmeasured  # noqa: E402
+from tests.support import big_values, crossed, open_databases  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
@@ -87,8 +90,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    processes = item.get_closest_marker("measured_processes") is not None
-    unmeasured.measurement.switch(on=unmeasured.is_measured(item), processes=processes)
+    unmeasured.measurement.switch(on=unmeasured.is_measured(item))
     return (yield)
 
 

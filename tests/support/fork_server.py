@@ -2,7 +2,7 @@
 
 `forked.py` starts it and speaks to it: `python -m tests.support.fork_server CHANNEL`. It imports nothing of the product by
 itself, never starts a thread and never runs a command in its own process: what one child does cannot reach the next.
-Several children run at once. Coverage measures them, and what is imported here for them.
+Several children run at once. Coverage counts them (`probes`), and what is imported here for them.
 """
 
 import contextlib
@@ -10,19 +10,13 @@ import gc
 import json
 import os
 import selectors
-import signal
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import coverage
-
-from tests.support import fork_child
-
-# the measurement of this process, which began with it if its environment asks for one
-_MEASURED: coverage.Coverage | None = getattr(coverage.process_startup, "coverage", None)
+from tests.support import fork_child, probes
 
 # a message is one packet, and a kernel takes 200 KiB; the list of all modules is 60
 MESSAGE = 180_000
@@ -52,7 +46,7 @@ class Server:
                     return None
                 request: dict[str, Any] = json.loads(packet)
                 if "modules" in request:
-                    _load(request["modules"])
+                    fork_child.load(request["modules"])
                     threads = len(list(Path("/proc/self/task").iterdir()))
                     self._channel.send(json.dumps({"threads": threads}).encode())
                 elif self._fork(descriptors):
@@ -91,19 +85,8 @@ def _tell(told: socket.socket, content: dict[str, int]) -> None:
         told.send(json.dumps(content).encode())
 
 
-def _load(names: list[str]) -> None:
-    """Import modules. What their lines are, is measured and written down here, for no child has it again."""
-    if _MEASURED is None:
-        fork_child.load(names)
-        return
-    _MEASURED.start()
-    fork_child.load(names)
-    _MEASURED.stop()
-    _MEASURED.save()
-
-
-def become(request: dict[str, Any]) -> None:
-    """Make this child look as a new process does."""
+def become(request: dict[str, Any], measured: probes.Probes | None) -> None:
+    """Make this child look as a new process does, and count if its request says so."""
     stdin, out, err, report, told = request["descriptors"]
     os.umask(request["umask"])
     # all that the server had open: the channel and what belongs to other runs
@@ -113,11 +96,8 @@ def become(request: dict[str, Any]) -> None:
             _close(int(entry.name))
     fork_child.settle(request["environment"], request["folder"], {0: stdin, 1: out, 2: err})
     del told
-    if _MEASURED is not None:
-        if request.get("is_measured"):
-            _MEASURED.start()
-        else:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if measured is not None:
+        measured.switch(on=request.get("is_measured", False))
     fork_child.report_modules_at_the_end(report)
 
 
@@ -131,12 +111,10 @@ def _close(descriptor: int) -> None:
 def main() -> None:
     """Serve; a child goes on from here as the command, and ends as every interpreter does."""
     sys.path.remove(_ROOT)
-    if _MEASURED is not None:
-        _MEASURED.stop()
-        _MEASURED.save()
+    measured = probes.install()  # with its forks, if its environment asks for it
     request = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
     if request is not None:
-        become(request)
+        become(request, measured)
         fork_child.run_and_end(request["words"])
 
 

@@ -1,23 +1,21 @@
-"""What coverage does not measure: some processes, and the tests that only repeat lines that others reach.
+"""What coverage does not count: processes, and the tests that only repeat lines that others reach.
 
-Coverage writes files of its own, imports what it likes, and takes a lock in the midst of the code that it measures. That
-lock is never released if Ctrl-C strikes while it is held, and the process then waits for itself for ever: one of some
-sixty interrupted commands did.
+Counted is what `tests/unit` and `tests/contract` run, which prove one thing at a time, in this process and in its forks
+(`forked`: the product's commands and servers). Not counted is what hundreds of inputs, other people's tools or whole
+stories reach: a line that only those reach is a line without a test. A process that a test starts from nothing counts
+neither: its code has no probes.
 
-It makes a test take nearly twice its time (CPython before 3.12 calls it at each call of each function, ours or not). So
-it is on for the tests that prove one thing at a time, `tests/unit` and `tests/contract`, and off for those that say what
-hundreds of inputs, other people's tools or whole stories do: a line that only those reach is a line without a test.
-
-A process from its start costs most: half a second of imports is a whole one when it is measured. The product's commands
-and servers run as forks of one process that has the modules (`forked`), and those are measured; a process that a test
-starts by itself is so only in a module marked `measured_processes`.
+Probes in the product's code measure, not a tracer (`probes`): under a tracer a test takes nearly twice its time, and a
+tracer takes a lock in the midst of the code that it looks at. That lock is never released if Ctrl-C strikes while it is
+held, and the process then waits for itself for ever: one of some sixty interrupted commands did.
 """
 
 import os
 from pathlib import Path
 
-import coverage
 import pytest
+
+from tests.support import probes
 
 _MEASURED_FOLDERS = ("unit", "contract")
 # the slowest first: a worker that begins one of them last lets all others wait
@@ -54,44 +52,31 @@ def place(item: pytest.Item) -> int:
 
 
 class Measurement:
-    """Coverage of this process, of its forks, and of the processes that it starts if they are asked for; it can pause."""
+    """Coverage of this process and of its forks; it can pause. Without a folder of probes there is none."""
 
     def __init__(self) -> None:
-        self._coverage = coverage.Coverage.current()
+        self._probes = probes.install()
         self._variables = {one: os.environ[one] for one in os.environ if _is_of_coverage(one)}
-        self._is_on = self._coverage is not None
 
     @property
     def is_on(self) -> bool:
-        """Whether what this process runs now is measured."""
-        return self._is_on
+        """Whether what this process runs now counts."""
+        return self._probes is not None and self._probes.counts
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables by which processes of a measured run know that they are measured."""
+        """The variables by which the server of forks knows that it is measured."""
         return dict(self._variables)
 
-    def switch(self, *, on: bool, processes: bool = False) -> None:
-        """Let coverage go on, or pause; without a measurement nothing happens.
+    def switch(self, *, on: bool) -> None:
+        """Let this process count from now on, and its forks, or pause.
 
-        Args:
-            on: Whether this process is measured from now on, and its forks.
-            processes: Whether the processes that it starts are as well.
+        No process that it starts finds the variables any more.
         """
-        if self._coverage is None:
-            return
-        for name, value in self._variables.items():
-            if on and processes:
-                os.environ[name] = value
-            else:
-                os.environ.pop(name, None)
-        if on == self._is_on:
-            return
-        self._is_on = on
-        if on:
-            self._coverage.start()
-        else:
-            self._coverage.stop()
+        for name in self._variables:
+            os.environ.pop(name, None)
+        if self._probes is not None:
+            self._probes.switch(on=on)
 
 
 def _is_of_coverage(name: str) -> bool:
@@ -103,4 +88,4 @@ def _folder(item: pytest.Item) -> str:
 
 
 measurement = Measurement()
-"""That of this process; made before any test could pause it."""
+"""That of this process; made before anything of the product is imported."""
