@@ -15,7 +15,6 @@ from pathlib import Path
 from strongroom.backup.opening import OpeningWays
 from strongroom.clock import SystemClock
 from strongroom.config import catalog
-from strongroom.coordination.base import Group
 from strongroom.crypto.age import OpenWith
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, StateError, StrongroomError
@@ -29,8 +28,7 @@ from strongroom.services.backups import gather
 from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import BackupKeys, KeyHolder
 from strongroom.services.backups.make import BackupPorts, BackupService
-from strongroom.services.backups.restore import LOCK as RESTORE
-from strongroom.services.backups.restore import RestorePorts, RestoreService
+from strongroom.services.backups.restore import LOCK, RestorePorts, RestoreService
 
 _LOG = logging.getLogger("backgrounder.Backups")
 Gathering = Callable[[], AbstractContextManager[Gathered]]
@@ -201,7 +199,7 @@ def alone(node: Node) -> Iterator[None]:
         if node.outside is not None:
             # the lock comes first, and a server announces itself before it looks for the lock: one of the two sees
             # the other
-            stack.enter_context(node.coordinator.lock(RESTORE, wait_s=0))
+            stack.enter_context(node.coordinator.lock(LOCK, wait_s=0))
             _check_others_are_off(node)
         yield
 
@@ -213,8 +211,7 @@ def _check_others_are_off(node: Node) -> None:
             f"the extracts of {' and '.join(others)} lie on their own disks, and a restore on this node replaces only its own",
             hint="bring the extracts into an object store: 'strongroom extracts move'; or restore on a single node",
         )
-    served = {one for group in Group for one in node.coordinator.members(group)}
-    if alive := sorted(served - {node.paths.node_id}):
+    if alive := node.served_elsewhere():
         raise StateError(
             f"{' and '.join(alive)} is served: a restore replaces what all nodes work on",
             hint="stop 'strongroom serve' on every node, then run the command again",
@@ -227,7 +224,7 @@ def check_nobody_restores(node: Node) -> None:
     Raises:
         StateError: A restore is under way.
     """
-    if node.outside is not None and (holder := node.coordinator.holder(RESTORE)):
+    if node.outside is not None and (holder := node.coordinator.holder(LOCK)):
         raise StateError(
             f"{holder} restores a backup, which replaces what this node would serve",
             hint=f"start this node when the restore on {holder} has ended",

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from strongroom.configuration_keys.keys import FILE_NAME
 from strongroom.errors import ConflictError, StateError
+from strongroom.joining.registry import NodeState
 from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.processes import SERVICES
@@ -30,8 +31,16 @@ def recovery_of(node: Node) -> RecoverService:
             node.coordinator, lambda _: source, node.events, folders, node.file_modes
         )
 
+    # the others know this node by the keys of its own, and take no key files from one that has new ones
+    is_known = not log_key_lost(node)
+
     def leave_out(actor: str) -> tuple[str, ...]:
-        return node.peers.leave_out(actor, [one.node_id for one in node.peers.others()])
+        others = node.peers.others()
+        names = [one.node_id for one in others]
+        if not is_known:
+            return node.peers.leave_out(actor, names)
+        node.peers.go_on_without(actor, names)
+        return tuple(one.node_id for one in others if one.state is NodeState.JOINING)
 
     @contextmanager
     def as_it_is(actor: str, reason: str) -> Iterator[None]:
@@ -67,6 +76,7 @@ def recovery_of(node: Node) -> RecoverService:
             renewing=node.coordinator.renewing,
             as_it_is=as_it_is,
             leave_out=leave_out,
+            give=node.give_keys,
         )
     )
 
@@ -95,6 +105,9 @@ def bring_back(
     if not found.done:
         _regain(node)
         _state_anew(node, actor)
+    elif node.outside is not None:
+        for one in node.peers.stale_others():
+            report(f"{one.node_id} takes the new keys at its next start")
     return replace(found, node_keys_renewed=had_lost and not log_key_lost(node))
 
 
@@ -128,11 +141,16 @@ def _state_anew(node: Node, actor: str) -> None:
 
 @contextmanager
 def alone(node: Node) -> Iterator[None]:
-    """Keep the server away for as long as a recovery takes.
+    """Keep the server away for as long as a recovery takes; those of other nodes must be off when it begins.
 
     Raises:
-        StateError: The node is served: its process holds keys that would be replaced under it.
+        StateError: A node is served: its process holds keys that would be replaced under it.
     """
+    if others := node.served_elsewhere():
+        raise StateError(
+            f"{' and '.join(others)} is served: a recovery replaces the keys under it",
+            hint="stop 'strongroom serve' on every node, then run the command again",
+        )
     try:
         with running.sole_server(node.paths):
             yield

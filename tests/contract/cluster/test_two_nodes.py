@@ -18,10 +18,10 @@ from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.joining import node_keys, own_keys
 from strongroom.joining.registry import NodeState
-from strongroom.node import agent, joining, opening
+from strongroom.node import agent, joining, kept_keys, key_changes, opening
 from strongroom.repository.rows import SiteMode
 from strongroom.services.recovery.recover import RecoverService
-from tests.contract.cluster.commands import Run, at_work, joined, nodes
+from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
 from tests.contract.joining.commands import told
 from tests.support import web_client
 
@@ -202,10 +202,10 @@ def test_a_node_of_before_the_registry_is_registered_at_its_start(
             joining.ensure_registered(node, "os:tests")
 
 
-def test_a_recovery_leaves_all_others_out(
+def test_a_recovery_on_one_node_reaches_all_that_know_it(
     cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It makes new keys on one node, and says who does not have them."""
+    """M1, R13: the identity is given once; a node that was off takes the new keys, unless who gives them is a stranger."""
     second, identity = tmp_path / "two", age.new_identity()
     add = ("security", "kms", "roots", "add", "age", "--recipient", identity.recipient)
     said = run("tsm", cluster_home, *add)
@@ -215,15 +215,36 @@ def test_a_recovery_leaves_all_others_out(
     Path("identity").write_bytes(identity.text.reveal() + b"\n")
     # as if the root were lost: in local mode, it lies in the keystore, which a node of a cluster needs to begin
     monkeypatch.setattr(RecoverService, "_is_whole", lambda *_: False)
-    said = run("strongroom", cluster_home, "recover", "--identity", "identity")
+    recover = ("recover", "--identity", "identity")
+    with opened(second) as two, two.announced():
+        kept_keys.remember(two)
+        said = run("strongroom", cluster_home, *recover)
+        assert (said.code, "node2 is served: a recovery" in said.err) == (7, True), said.err
+        before = two.kms_cache.opened().ring
+    said = run("strongroom", cluster_home, *recover)
+    assert said.code == 0, said.err
+    assert "node2 takes the new keys at its next start" in said.err
+    assert nodes(run, cluster_home)["node2"]["state"] == "stale"
+    with opened(second) as two:
+        assert kept_keys.take(two)
+        assert key_changes.prove_if_stale(two) == ""
+    with opened(cluster_home) as one, opened(second) as two:
+        assert two.peers.all()["node2"].state is NodeState.ACTIVE
+        assert two.present_keys().proved.digest == one.present_keys().proved.digest
+        ring = two.kms_cache.opened().ring
+        assert ring.active.id == one.kms_cache.opened().ring.active.id != before.active.id
+        for node in (one, two):
+            assert node.events.verify().is_whole
+            assert node.kms_store.prove().problems == ()
+            assert (*node.state_faults(), *node.event_log_faults()) == ()
+    # a node that has lost the keys of its own is a stranger to the others
+    (cluster_home / "tabsvc" / "node.json").unlink()
+    said = run("strongroom", cluster_home, *recover)
     assert said.code == 0, said.err
     assert "node2 is left out: it does not have the new keys; bring it in anew" in said.err
-    with closing(opening.open_node(str(cluster_home))) as node:
+    with opened(cluster_home) as node:
         assert [one["node_id"] for one in told(node, "NODE_LEFT_OUT")] == ["node2"]
         assert node.peers.all()["node2"].state is NodeState.LEFT_OUT
-        assert node.events.verify().is_whole
-        assert node.kms_store.prove().problems == ()
-        assert node.state_faults() == ()
 
 
 def test_extracts_of_a_node_that_was_left_out_keep_their_keys(

@@ -123,6 +123,15 @@ class KeyManagementPart(ContentPart):
             self.claimed_installation,
         )
 
+    def give_keys(self, actor: str) -> None:
+        """Give the other nodes of a cluster the present key files; those that are stale take them at their next start.
+
+        Raises:
+            NodesError: An active node has not taken them.
+        """
+        if (others := self._other_nodes()) is not None:
+            others.give(actor)
+
     def _other_nodes(self) -> "SpreadKeys | None":
         if self.outside is None:
             return None

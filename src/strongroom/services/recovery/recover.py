@@ -72,7 +72,8 @@ class RecoverPorts:
         clock: Gives the times of records and file names.
         renewing: Lets the put within it write every entry anew under the next configuration key.
         as_it_is: Takes the state as it is, for an actor and a reason; the puts within it make the anchor anew.
-        leave_out: Leaves all other nodes out, which do not get the new keys, for an actor; returns their ids.
+        leave_out: Has the other nodes wait for the new keys; leaves out those that cannot take them, and returns these.
+        give: Keeps the new key files for the nodes that wait for them; may be repeated.
     """
 
     opener: NodeOpener
@@ -87,6 +88,7 @@ class RecoverPorts:
     renewing: Renewing
     as_it_is: Callable[[str, str], AbstractContextManager[None]]
     leave_out: Callable[[str], tuple[str, ...]] = lambda _: ()
+    give: Callable[[str], None] = lambda _: None
 
 
 class RecoverService:
@@ -211,16 +213,9 @@ class RecoverService:
         )
         self._finish(journal, opened, actor, "renewed" if renews else "kept")
         present = self._keeper.cache.opened()
-        return Recovered(
-            True,
-            renews,
-            present.rmk.id,
-            present.ring.active.id,
-            adopted,
-            left,
-            self._configuration.document().configuration_key_id,
-            opened.fingerprint,
-        )
+        ids = present.rmk.id, present.ring.active.id
+        key_id = self._configuration.document().configuration_key_id
+        return Recovered(True, renews, *ids, adopted, left, key_id, opened.fingerprint)
 
     # ---- what there is ---------------------------------------------------------------------------
 
@@ -294,6 +289,7 @@ class RecoverService:
         regenerate.remove_unused_keys(
             keys, self._keeper, self._ports.coordinator, actor, among={journal.old_key_id}
         )
+        self._ports.give(actor)
         done = key_events.node_recovered(
             actor, opened.wrap.kind, opened.wrap.root_key_id, keystore=keystore
         )
