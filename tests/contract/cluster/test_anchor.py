@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cli.node import start_up
+from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.coordination import anchor
 from strongroom.coordination.anchor import Anchor
 from strongroom.coordination.base import Change, Versioned
@@ -16,8 +18,10 @@ from strongroom.errors import IntegrityError
 from strongroom.node import joining
 from strongroom.node.opening import Node
 from strongroom.repository import marks_alone
+from tests.contract.cluster.commands import Run, joined
 from tests.contract.cluster.test_enable import command, enable, opened
 from tests.contract.test_put_back_whole import late
+from tests.support import web_client
 from tests.support.cluster_services import ClusterServices
 
 ACTOR = "os:tests"
@@ -205,6 +209,35 @@ def test_older_entries_in_zookeeper_are_noticed_and_may_be_accepted(
         with node.repository.fenced("controller", 1), node.repository.transaction():
             pass
     assert told(home) == ""
+
+
+def test_an_older_copy_of_zookeeper_is_served_by_no_node_until_it_is_accepted(
+    home: Path, services: ClusterServices, run: Run, tmp_path: Path
+) -> None:
+    """Row 10: each node refuses to serve and names what is behind; one whose log tells of more has to be told itself."""
+    second = tmp_path / "two"
+    with web_client.serve(home) as served:
+        joined(served, run, second)
+    with opened(home) as node:
+        applied(node, "first")
+        old = dict(node.entry_store.list(""))
+        applied(node, "second")
+    put_back(home, services, old)
+    for each in (home, second):
+        with Session(SessionOptions(str(each))) as session, pytest.raises(IntegrityError) as caught:
+            start_up.bring_in_order(session)
+        assert "is not served: the anchor is older than it was" in caught.value.message
+        assert "strongroom anchor accept" in caught.value.hint
+    accept = ("anchor", "accept", "--reason", "of Monday")
+    assert run("strongroom", second, *accept).code == 0
+    assert told(second) == ""
+    # the first node made what is gone, and its own log tells so
+    assert told(home) == "the configuration document is older than it was (as the event log says)"
+    assert run("strongroom", home, *accept).code == 0
+    for each in (home, second):
+        assert told(each) == ""
+        with Session(SessionOptions(str(each))) as session:
+            start_up.bring_in_order(session)
 
 
 def test_an_older_row_in_postgresql_is_noticed(home: Path, services: ClusterServices) -> None:
