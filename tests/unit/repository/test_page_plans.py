@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from strongroom.repository import engine
+from strongroom.repository.gateways import directory
 from strongroom.repository.rows import Query
 from strongroom.repository.unit_of_work import Repository, Transaction
 from tests.support.rows import content, new_repository
@@ -26,7 +27,7 @@ PAGES: dict[str, Callable[[Transaction], object]] = {
     "workbooks": lambda tx: tx.contents.page("site", "workbook", BY_NAME),
     "sites": lambda tx: tx.sites.page(BY_NAME),
     "users": lambda tx: tx.users.page(BY_NAME),
-    "users of a site": lambda tx: tx.users.page_of_site("site", BY_NAME),
+    "users of a large site": lambda tx: tx.users.page_of_site("site", BY_NAME),
     "groups": lambda tx: tx.groups.page("site", BY_NAME),
     "the next batch of a job": lambda tx: tx.contents.list_for_site("site", after_id="c", limit=50),
 }
@@ -54,15 +55,31 @@ def plans() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_a_range_of_an_index(name: str, repository: Repository, plans: list[str]) -> None:
+def test_a_page_is_a_range_of_an_index(
+    name: str, repository: Repository, plans: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Findings R14: the site's rows were read and sorted for each hundred of them."""
+    monkeypatch.setattr(directory, "_FEW", 0)
     with repository.reading() as tx:
         plans.clear()
         PAGES[name](tx)
     assert plans
     for plan in plans:
-        assert "USING INDEX" in plan
+        assert "INDEX" in plan
         assert "TEMP B-TREE" not in plan, plan
+
+
+def test_the_users_of_a_small_site_are_found_by_the_site(
+    repository: Repository, plans: list[str]
+) -> None:
+    """F15: going through all users of an installation by name, for the few who are members, is what grows."""
+    with repository.reading() as tx:
+        tx.users.page_of_site("site", BY_NAME)
+        tx.users.page_of_group("site", "group", BY_NAME)
+    assert plans
+    for plan in plans:
+        assert "SCAN" not in plan, plan
+        assert "SEARCH users USING INDEX sqlite_autoindex_users_1 (id=?)" in plan, plan
 
 
 def test_that_a_sort_is_seen(repository: Repository, plans: list[str]) -> None:
