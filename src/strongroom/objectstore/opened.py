@@ -11,6 +11,10 @@ from strongroom.objectstore.head import Head
 
 BLOCK_BYTES: Final = 4 << 20
 _MOST_BLOCKS: Final = 3
+_RUN_BYTES: Final = 512 * 1024
+"""Reads that followed one another over so many bytes show that what lies behind them is wanted, too."""
+_RUNS: Final = 32
+"""So many runs of reads are known: readers of several threads follow one another in turns."""
 
 
 class OpenedObject:
@@ -27,7 +31,8 @@ class OpenedObject:
         self._bucket, self._key, self._head, self._pool = bucket, key, found, pool
         self._lock = threading.Lock()
         self._blocks: dict[int, Future[bytes]] = {}
-        self._next = 0
+        self._next = -1
+        self._runs: dict[int, int] = {}  # where a run of reads has come to, and how long it is
 
     @property
     def size(self) -> int:
@@ -64,27 +69,41 @@ class OpenedObject:
             return header[offset : offset + most]
         at = offset - len(header)
         number = at // BLOCK_BYTES
-        block = self._block(number)
+        block = self._block(number, at, most)
         if block is None:
             # somewhere else than where the last reader was: no more than what is asked for
             return self._range(at, min(most, BLOCK_BYTES))
         start = at - number * BLOCK_BYTES
         return memoryview(block.result())[start : start + most]
 
-    def _block(self, number: int) -> "Future[bytes] | None":
-        """The block, if readers have come to it one after the other; the next one is then asked for as well."""
+    def _block(self, number: int, at: int, most: int) -> "Future[bytes] | None":
+        """The block, if readers have come to it one after the other; the next one is then asked for as well.
+
+        Args:
+            number: The number of the block.
+            at: Where the read begins in the body.
+            most: How many bytes are wanted.
+        """
         with self._lock:
+            run = self._run(at, most)
             if number in self._blocks:
                 found = self._blocks[number]
-            elif number == self._next:
+            elif number == self._next or run >= _RUN_BYTES:
                 found = self._fetch(number)
             else:
-                self._next = number + 1
                 return None
             if number + 1 not in self._blocks and number + 1 < self._count:
                 self._fetch(number + 1)
             self._next = max(self._next, number + 1)
             return found
+
+    def _run(self, at: int, most: int) -> int:
+        """How many bytes were read one after the other up to a read; the read is counted for the next one."""
+        run, count = self._runs.pop(at, 0), min(most, BLOCK_BYTES)
+        while len(self._runs) >= _RUNS:
+            del self._runs[next(iter(self._runs))]
+        self._runs[at + count] = run + count
+        return run
 
     def _fetch(self, number: int) -> "Future[bytes]":
         while len(self._blocks) >= _MOST_BLOCKS:

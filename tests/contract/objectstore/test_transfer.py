@@ -96,6 +96,32 @@ def test_reads_from_anywhere(store: ObjectFileStore, between: Between) -> None:
         assert len(between.asked) - before <= 20 * MIB // opened.BLOCK_BYTES + 3
 
 
+def test_a_range_of_an_envelope_costs_what_it_has(
+    store: ObjectFileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """b13: opening it and reading 64 KiB fetched eight mebibytes; whoever reads on still gets whole blocks ahead."""
+    data = data_of(20 * MIB)
+    new = store.put("one")
+    new.write_at(0, data)
+    new.commit()
+    asked: list[int] = []
+    before = Bucket.read_range
+
+    def read_range(self: Bucket, name: str, start: int, count: int) -> bytes:
+        asked.append(count)
+        return before(self, name, start, count)
+
+    monkeypatch.setattr(Bucket, "read_range", read_range)
+    segment = 256 * 1024
+    with closing(store.open("one")) as file:
+        for at, count in ((HEADER_BYTES, 40), (len(data) - segment, segment), (9 * MIB, segment)):
+            assert file.read_into_at(at, memoryview(bytearray(count))) == count
+        assert file.read_into_at(9 * MIB + segment, memoryview(bytearray(segment))) == segment
+        assert asked == [40, *[segment] * 3]
+        assert file.read_into_at(9 * MIB + 2 * segment, memoryview(bytearray(segment))) == segment
+    assert opened.BLOCK_BYTES in asked
+
+
 @pytest.mark.parametrize(
     "writes",
     [
