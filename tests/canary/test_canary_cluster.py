@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+import demo.clients
 import demo.cluster
 from demo import cluster_rig
 from demo.cluster import ClusterDemo
@@ -231,11 +232,11 @@ def test_no_secret_is_in_anything_that_a_cluster_leaves_elsewhere(
     record_property: Callable[[str, object], None],
 ) -> None:
     """E1: 0 hits of more than forty secrets; one that was planted in each place is found."""
-    tmp_path.parent.chmod(0o755)  # PostgreSQL runs as another user
+    monkeypatch.setattr(demo.clients, "_LIMIT_S", 900)  # the machine may have other work
     with ExitStack() as stack:
         plain, wires = stack.enter_context(cluster_rig.running(tmp_path)), Wires(stack)
         rig = overheard(plain, wires)
-        arguments = stack.enter_context(recorder.Sampler("cmdline", 0.02)).seen
+        arguments = stack.enter_context(recorder.Sampler("cmdline", 0.1)).seen
         story = ClusterDemo(tmp_path, Story(), rig, stack.enter_context(ExitStack()))
         planted = Planted(story, monkeypatch)
         content = demo.cluster.DATA + planted.plant("extract") * 9

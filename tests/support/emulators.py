@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support.servers import ROOT
 
 BIN = ROOT / ".venv-emulators" / "bin"
-_READY_S = 30
+_READY_S = 180
 _STOP_S = 10
 _TRIES = 1000
 _LOWEST_PORT = 15_000
