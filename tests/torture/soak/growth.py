@@ -10,7 +10,7 @@ from tests.torture.fleet import Fleet
 
 EVERY_S = 5.0
 WARM_S = 150.0
-"""How long a process may grow at first: pools fill, caches fill, libraries are loaded."""
+"""How long a process may grow at first, or a third of its life: pools and caches fill, a first job loads libraries."""
 LEAST_S = 240.0
 """How long a process must have lived after that to be judged."""
 MOST_MEMORY = 1.05
@@ -26,8 +26,9 @@ class Life:
 
     def judged(self) -> tuple[float, float, int, int] | None:
         """Medians of memory in MiB and of descriptors, of the first and the last third after it was warm."""
-        begun = self.samples[0][0]
-        warm = [one for one in self.samples if one[0] - begun > WARM_S]
+        begun, last_at = self.samples[0][0], self.samples[-1][0]
+        cold_s = max(WARM_S, (last_at - begun) / 3)
+        warm = [one for one in self.samples if one[0] - begun > cold_s]
         if not warm or warm[-1][0] - warm[0][0] < LEAST_S:
             return None
         third = max(1, len(warm) // 3)
