@@ -74,7 +74,7 @@ def test_a_row_shows_something_or_says_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("named", "why"),
     [
-        ("tests/torture/test_nobody.py", "no module"),
+        ("tests/torture/" + "test_nobody.py", "no module"),
         ("tests/structure/test_faults.py::test_nobody", "no test in it"),
         ("services: nobody", "no mutant"),
         ("tests/structure/test_faults.py::rows", ""),

@@ -166,7 +166,7 @@ class Judge:
         for name in opened.entries:
             if name.startswith("journal/") or name in {"kms/next", "pending"}:
                 self._seen.must_not(f"{name} is left")
-        setting = opened.document["values"].get("gateway.timeout", "")
+        setting = opened.document["values"].get("gateway.timeout", self._world.default)
         if setting not in self._world.setting.possible:
             self._seen.must_not(f"gateway.timeout is {setting}: {self._world.setting.possible}")
         return f"keys: {made} new MEKs after {least} rotations that ended well and {most - least} others"

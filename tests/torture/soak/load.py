@@ -42,6 +42,7 @@ class World:
         extracts: What each name of an extract may hold: the digest of its bytes, or nothing.
         values: What each key-value pair may hold.
         setting: What the setting that the operator changes may hold.
+        default: What that setting holds before anybody changed it.
         ciphertexts: Ciphertexts of service keys, with their plaintexts.
         rotations: How many rotations of the keys were done, and of how many nobody knows.
         minutes: How long the run is.
@@ -57,6 +58,7 @@ class World:
     extracts: dict[str, Register] = field(default_factory=dict)
     values: dict[str, Register] = field(default_factory=dict)
     setting: Register = field(default_factory=Register)
+    default: str = ""
     ciphertexts: list[tuple[str, str, bytes]] = field(default_factory=list)
     rotations: dict[str, int] = field(default_factory=lambda: {"done": 0, "unknown": 0})
 
@@ -371,8 +373,9 @@ def begin(fleet: Fleet, seen: Seen, seed: int) -> World:
     world = World(fleet, seen, threading.Event(), seed, *session, made.last_word)
     world.extracts = {f"extract {number}": Register() for number in range(NAMES)}
     world.values = {f"value{number}": Register() for number in range(VALUES)}
-    present = first.node.run("tsm", "configuration", "get", "-k", "gateway.timeout").out.strip()
-    world.setting = Register(present)
+    words = ("configuration", "get", "-k", "gateway.timeout")
+    world.default = first.node.run("tsm", *words).out.strip()
+    world.setting = Register(world.default)
     for number in range(KEYS):
         status, said = vault(world, first, f"transit/keys/key{number}")
         assert status in {200, 204}, said
