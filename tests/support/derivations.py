@@ -9,7 +9,7 @@ calls that a test makes itself, with keys and labels of its own, are not. Only d
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import lru_cache, wraps
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +54,17 @@ def _caller() -> str:
     return ""
 
 
+@lru_cache(maxsize=4096)
+def _sizes(info: bytes, salted: bool) -> frozenset[int]:
+    """The sizes of what the table's rows derive by an info: a test asks for the same ones hundreds of times."""
+    rows = (*labels.SUBKEYS, *labels.SEALS)
+    return frozenset(use.size for use in rows if use.salted == salted and use.fits(info))
+
+
 def derived(key: bytes, salt: bytes, info: bytes, output: bytes, caller: str) -> None:
     """Judge one derivation of the product."""
     counts["derivations"] += 1
-    rows = (*labels.SUBKEYS, *labels.SEALS)
-    known = [use for use in rows if use.fits(info) and use.salted == bool(salt)]
-    if not any(use.size == len(output) for use in known):
+    if len(output) not in _sizes(info, bool(salt)):
         _found.append(f"{caller} derives by an info that no row of the table has: {info[:40]!r}")
     if _digest(key) in _outputs:
         _found.append(f"{caller} derives from a subkey: {info[:40]!r}")

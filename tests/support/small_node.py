@@ -1,5 +1,6 @@
 """A node that has a keystore, a configuration key, a configuration and nothing else."""
 
+import shutil
 from pathlib import Path
 
 from strongroom import ids
@@ -34,3 +35,14 @@ def create_small_node(root: Path) -> Node:
     node.configuration.create(document)
     node.configuration.project()
     return node
+
+
+def copy_small_node(pristine: Path, root: Path) -> Node:
+    """A node like one that was made by `create_small_node` and closed, in a fifth of the time; whoever calls closes it.
+
+    Args:
+        pristine: The data directory of that one.
+        root: Where the copy is to lie, an empty folder or none: the same installation with the same keys.
+    """
+    shutil.copytree(pristine, root, dirs_exist_ok=True)
+    return Node(DataPaths(root), SystemClock())

@@ -11,21 +11,13 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.node import create
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
-from tests.support.small_node import create_small_node
-
-
-@pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a small node; not to be changed."""
-    root = tmp_path_factory.mktemp("pristine") / "node"
-    create_small_node(root).close()
-    return root
+from tests.support.small_node import copy_small_node
 
 
 @pytest.fixture
 def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
     """A fresh small node, opened."""
-    copied = Node(DataPaths(Path(shutil.copytree(pristine, tmp_path / "node"))), SystemClock())
+    copied = copy_small_node(pristine, tmp_path / "node")
     yield copied
     copied.close()
 

@@ -14,7 +14,7 @@ from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.keys import log_signing
-from tests.support.small_node import create_small_node
+from tests.support.small_node import copy_small_node
 
 
 @pytest.fixture
@@ -180,9 +180,9 @@ def test_verify_names_the_damaged_line_and_fails(
 
 
 @pytest.fixture
-def signed(tmp_path: Path) -> Iterator[Node]:
+def signed(pristine: Path, tmp_path: Path) -> Iterator[Node]:
     """A node whose log is signed, with three events."""
-    made = create_small_node(tmp_path)
+    made = copy_small_node(pristine, tmp_path)
     seal = made.configuration.seal_secret(log_signing.PARAMETER, bytes(range(32)))
     made.configuration.compare_and_put(lambda old: old.with_values({log_signing.PARAMETER: seal}))
     made.events.append([key_events.key_generated("os:ada", "MEK", f"m{n}") for n in range(3)])

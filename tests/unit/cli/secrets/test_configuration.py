@@ -13,14 +13,14 @@ from strongroom.cli.secrets import configuration
 from strongroom.config import catalog, versions
 from strongroom.coordination.base import Change
 from strongroom.node.opening import Node
-from tests.support.small_node import ASSET_KEYS, create_small_node
+from tests.support.small_node import ASSET_KEYS, copy_small_node
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path)
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path)
     yield made
     made.close()
 

@@ -12,12 +12,12 @@ from strongroom.clock import FixedClock, parse_utc
 from strongroom.crypto import certificates
 from strongroom.eventlog.events import secret_events
 from strongroom.node.opening import Node
-from tests.support.small_node import create_small_node
+from tests.support.small_node import copy_small_node
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path)
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path)
     made.events.append([secret_events.secret_encrypted("os:ada", "redis.password", "k")])
     yield made
     made.close()

@@ -9,15 +9,15 @@ from strongroom.cli import dispatch
 from strongroom.config import versions
 from strongroom.eventlog.events import secret_events
 from strongroom.node.opening import Node
-from tests.support.small_node import create_small_node
+from tests.support.small_node import copy_small_node
 
 RUN_AS = "service.runas.password"
 KEPT = "ssl.key.passphrase"
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path)
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path)
     yield made
     made.close()
 

@@ -14,14 +14,14 @@ from strongroom.node.opening import Node
 from strongroom.runtime import service_logs
 from strongroom.services.configuration import log_levels
 from tests.support import loggers
-from tests.support.small_node import create_small_node
+from tests.support.small_node import copy_small_node
 
 LIMIT_S = 60.0
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path)
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path)
     with loggers.as_before():
         service_logs.configure(made.paths, "vizportal")
         yield made

@@ -27,7 +27,7 @@ from strongroom.node.opening import Node
 from strongroom.runtime.paths import DataPaths
 from strongroom.secrets import committed, enc
 from strongroom.services.configuration.service import LOCK, ConfigurationService
-from tests.support.small_node import ALIAS, STORE, create_small_node
+from tests.support.small_node import ALIAS, STORE, copy_small_node
 from tests.support.stored_forms import differing_files
 
 ACTOR = "os:anna"
@@ -35,8 +35,8 @@ HIERARCHY = ["kms.persistent_store", "kms.previous_store", "asset.keys"]
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path)
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path)
     yield made
     made.close()
 

@@ -17,7 +17,7 @@ from strongroom.errors import FormatError, StorageError, UsageError
 from strongroom.node.opening import Node
 from strongroom.secrets import enc
 from strongroom.services.configuration.settings import Imported, ImportOptions
-from tests.support.small_node import create_small_node
+from tests.support.small_node import copy_small_node, create_small_node
 
 ACTOR = "os:anna"
 PLAIN = SealTo()
@@ -27,8 +27,8 @@ NOTHING = ImportOptions(configuration=False, topology=False)
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path / "one")
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path / "one")
     yield made
     made.close()
 

@@ -29,7 +29,7 @@ from strongroom.services.secrets.inventory import (
     SecretInventory,
     Sources,
 )
-from tests.support.small_node import create_small_node
+from tests.support.small_node import copy_small_node
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -64,8 +64,8 @@ class _Redis:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = create_small_node(tmp_path / "node")
+def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
+    made = copy_small_node(pristine, tmp_path / "node")
     yield made
     made.close()
 
