@@ -7,22 +7,28 @@ bin=.venv/bin
 workers=${WORKERS:-3}
 log=$(mktemp)
 again=$(mktemp)
-trap 'rm -f "$log" "$again"' EXIT
+beside=$(mktemp)
+trap 'kill "${other:-}" 2>/dev/null || true; rm -f "$log" "$again" "$beside"' EXIT
 
 section() { printf '\n== %s\n' "$1"; }
 
+# each of these takes one processor for half a minute; pyright and the packages go beside the rest, and tell in one piece
+(make --no-print-directory pyright && make --no-print-directory dist) >"$beside" 2>&1 &
+other=$!
+
 section "format, lint, layers, types"
-make --no-print-directory lint types pyright
-
-section "wheel and sdist: built alike, installed, tried"
-make --no-print-directory dist
-
-section "tests (with other people's tools, and a sample of the faults)"
+make --no-print-directory lint types
 # a fault is placed at the n-th call of a process: the first run after a clone must not open other files than the next
 "$bin/python" -m compileall -q src tests
-# and no worker rewrites the assertions of all files by itself, measured while it does: one process writes them down for
-# all; what is wrong with a file, the run itself says
+# and no worker rewrites the assertions of all files by itself: one process writes them down for all; what is wrong with a
+# file, the run itself says
 "$bin/python" -m pytest --collect-only -q -m "" tests >/dev/null || true
+
+section "a second type checker; wheel and sdist: built alike, installed, tried"
+wait "$other" || { cat "$beside"; exit 1; }
+cat "$beside"
+
+section "tests (with other people's tools, and a sample of the faults)"
 # in the order of tests/support/unmeasured.py, and as written: modules share components that are slow to start; pytest
 # called by hand shuffles
 # without a terminal there is one line per file, and the seed of every random choice stands in the header

@@ -183,6 +183,7 @@ list(generator(2))
 if asyncio.run(asynchronous()) == 2 and \\
         Point(3).double == 6:
     done = True
+"""What stands behind the last statement."""
 '''
 
 
