@@ -60,7 +60,9 @@ class Prober:
                 waiting = []
             self._open(one)
             made.append(one)
-        if waiting:  # CPython gives the end of a module or function the line of a text that stands there
+        if (
+            waiting
+        ):  # CPython gives the end of a module or function the line of a text that stands there
             made.append(self._probe(block[-1], waiting))
         return made
 
