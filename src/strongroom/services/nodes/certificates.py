@@ -284,7 +284,7 @@ class CertificateService:
         found, before = ports.coordinator.get(shown_certificates.PREFIX + ports.node_id), None
         if found is not None:
             installation, public = own.name.installation_id, keys.public.signing
-            # what was signed by a key from before a recovery is not this node's word any more, and is replaced
+            # a signature by a key from before a recovery is not this node's word any more: the entry is replaced
             with suppress(IntegrityError):
                 before = shown_certificates.parse(found.value, installation, ports.node_id, public)
         if address is None:
