@@ -238,7 +238,7 @@ class OutcomeUnknown(StrongroomError):  # noqa: N818 a third outcome, neither do
 
 
 class IncompleteError(StrongroomError):
-    """A backup was made and can be used, and lacks something of a node that did not give it."""
+    """A backup was made and can be used; something of a node is missing in it, or is not as it should be."""
 
     exit_code = 43
     http_status = 503

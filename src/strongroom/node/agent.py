@@ -11,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from strongroom.cluster import services_file
+from strongroom.errors import StateError
 from strongroom.joining import password_change
 from strongroom.node import (
+    backup,
     controller,
     kept_keys,
     key_changes,
@@ -41,7 +43,7 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
 
     Args:
         node: The node.
-        leave: Ends the processes of this node: it was taken out of its cluster.
+        leave: Ends the processes of this node: it was taken out of its cluster, or a restore replaces what it serves.
     """
     if node.outside is None:
         yield
@@ -79,10 +81,18 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
 
 
 def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
-    """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still."""
+    """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still.
+
+    A node that had no session when another one began to restore a backup was not seen by that one, and ends as well.
+    """
     own = node.peers.all().get(node.paths.node_id)
     if own is not None and own.state.is_gone:
         _log.error("this node was taken out of its cluster at %s: it ends", own.since)
+        leave()
+    try:
+        backup.check_nobody_restores(node)
+    except StateError as error:
+        _log.error("%s: it ends", error.message)
         leave()
 
 

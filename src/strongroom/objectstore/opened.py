@@ -10,7 +10,8 @@ from strongroom.objectstore.bucket import Bucket, MissingError
 from strongroom.objectstore.head import Head
 
 BLOCK_BYTES: Final = 4 << 20
-_MOST_BLOCKS: Final = 3
+_MOST_BLOCKS: Final = 4
+"""For two readers at once, with the block in which each reads and the one behind it."""
 _RUN_BYTES: Final = 512 * 1024
 """Reads that followed one another over so many bytes show that what lies behind them is wanted, too."""
 _RUNS: Final = 32
@@ -30,7 +31,7 @@ class OpenedObject:
     def __init__(self, bucket: Bucket, key: str, found: Head, pool: Executor) -> None:
         self._bucket, self._key, self._head, self._pool = bucket, key, found, pool
         self._lock = threading.Lock()
-        self._blocks: dict[int, Future[bytes]] = {}
+        self._blocks: dict[int, Future[bytes]] = {}  # the one that was used last stands at the end
         self._next = -1
         self._runs: dict[int, int] = {}  # where a run of reads has come to, and how long it is
 
@@ -87,7 +88,7 @@ class OpenedObject:
         with self._lock:
             run = self._run(at, most)
             if number in self._blocks:
-                found = self._blocks[number]
+                found = self._blocks[number] = self._blocks.pop(number)
             elif number == self._next or run >= _RUN_BYTES:
                 found = self._fetch(number)
             else:
@@ -107,7 +108,7 @@ class OpenedObject:
 
     def _fetch(self, number: int) -> "Future[bytes]":
         while len(self._blocks) >= _MOST_BLOCKS:
-            del self._blocks[min(self._blocks)]
+            del self._blocks[next(iter(self._blocks))]
         start = number * BLOCK_BYTES
         count = min(BLOCK_BYTES, self._head.body_bytes - start)
         self._blocks[number] = found = self._pool.submit(self._range, start, count)

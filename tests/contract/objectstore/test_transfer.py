@@ -11,6 +11,7 @@ from strongroom.errors import NotFoundError, StateError, StorageError
 from strongroom.filestore.base import HEADER_BYTES
 from strongroom.objectstore import opened, pending
 from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.opened import OpenedObject
 from strongroom.objectstore.store import ObjectFileStore
 from tests.support.object_stores import Between, Fault
 
@@ -120,6 +121,34 @@ def test_a_range_of_an_envelope_costs_what_it_has(
         assert asked == [40, *[segment] * 3]
         assert file.read_into_at(9 * MIB + 2 * segment, memoryview(bytearray(segment))) == segment
     assert opened.BLOCK_BYTES in asked
+
+
+def test_readers_that_go_back_and_two_far_apart_fetch_no_block_again_and_again(
+    store: ObjectFileStore, between: Between
+) -> None:
+    """A block below all others was dropped as soon as it was fetched, for each read of it anew."""
+    blocks, step = 8, MIB
+    data = data_of(blocks * opened.BLOCK_BYTES)
+    new = store.put("one")
+    new.write_at(0, data)
+    new.commit()
+
+    def read(file: OpenedObject, at: int) -> None:
+        target = bytearray(step)
+        assert file.read_into_at(at, memoryview(target)) == step
+        assert target == data[at : at + step]
+
+    with closing(store.open("one")) as file:
+        for _ in range(2):
+            for at in range(0, len(data), step):
+                read(file, at)
+    assert len(between.asked) <= 2 * (blocks + 4) + 4
+    before = len(between.asked)
+    with closing(store.open("one")) as file:
+        for at in range(0, len(data) // 2, step):
+            read(file, at)
+            read(file, len(data) // 2 + at)
+    assert len(between.asked) - before <= blocks + 12
 
 
 @pytest.mark.parametrize(

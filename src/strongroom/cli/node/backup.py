@@ -90,9 +90,10 @@ def _verify(arguments: argparse.Namespace, session: Session) -> int:
     _tell(receipt, arguments, session, nodes)
     if opened is None and not arguments.digests_only:
         return KeyNotFoundError.exit_code
-    if receipt.missing:
-        return IncompleteError.exit_code
-    return 0 if receipt.is_good else 1
+    may_be_elsewhere = nodes is not None and nodes.may_be_elsewhere and not receipt.unreadable
+    if not (receipt.is_good or may_be_elsewhere):
+        return 1
+    return IncompleteError.exit_code if receipt.missing or receipt.lost else 0
 
 
 def _check_words(arguments: argparse.Namespace) -> None:

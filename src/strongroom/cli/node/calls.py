@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import FormatError, IntegrityError, LinkError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from strongroom.doors.control.remote_client import Called
     from strongroom.joining.shown_certificates import ShownCertificates
     from strongroom.services.backups.own_part import PartSeen, Write
+
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_MOST_FILES: Final = 5000
 
 
 def called(session: Session, one: "ShownCertificates") -> "Called":
@@ -58,7 +62,10 @@ class OtherPart:
             names = tuple(map(str, found["files"]))
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange() from error
-        if any("/" in name or name.startswith(".") for name in names):
+        # the names become entries of an archive, and paths on this machine
+        if len({name.lower() for name in names}) < len(names) or len(names) > _MOST_FILES:
+            raise self._strange()
+        if not all(map(_FILE_NAME.fullmatch, names)):
             raise self._strange()
         return PartSeen(names, keys)
 

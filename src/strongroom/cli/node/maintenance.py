@@ -113,12 +113,15 @@ def _backup(arguments: argparse.Namespace, session: Session) -> int:
             stages.begin,
         )
     _tell_backup(made, arguments, session)
-    if made.missing:
+    is_damaged = bool(made.unreadable or (made.manifest.lost and not made.may_be_elsewhere))
+    if is_damaged and made.missing:
+        session.note(f"it lacks what a node has as well: {'; '.join(made.missing)}")
+    elif made.missing:
         raise IncompleteError(
             f"the backup can be used, and lacks what a node has: {'; '.join(made.missing)}",
             hint="start that node, then make another backup; a node that is lost for good is taken out",
         )
-    return 1 if made.unreadable or made.manifest.lost else 0
+    return 1 if is_damaged else 0
 
 
 def _settings(arguments: argparse.Namespace, session: Session, path: Path, to: "SealTo") -> bytes:
@@ -173,7 +176,7 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
         session.note(f"no key of this installation opens {key}; it is in the backup as it lies")
     for key in said.lost:
         # a file on another node's own disk is no loss, and is told as missing
-        if made.missing:
+        if made.may_be_elsewhere:
             session.note(f"the file {key} is not on this node")
         else:
             session.note(f"the file {key} was lost before this backup")

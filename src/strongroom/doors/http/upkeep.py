@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from strongroom.doors.http.ports import UpkeepServices
-from strongroom.errors import StorageError, StrongroomError
+from strongroom.errors import StrongroomError
 
 INTERVAL_S = 600.0
 _END_WAIT_S = 10.0
@@ -28,10 +28,10 @@ def at_start(node: UpkeepServices) -> None:
 
 
 def _finish_intents(node: UpkeepServices, *, beside_own: bool = False) -> None:
-    # a node without its file store still serves keys and lists, and a start may not wait for the store's return
+    # a node without its file store still serves keys and lists: a start waits neither for the store nor for one file
     try:
         given_up = node.stored_files.finish_intents(beside_own=beside_own)
-    except StorageError as error:
+    except StrongroomError as error:
         _log.error("files that dead processes left stay for now: %s", error.with_hint)
         return
     if given_up:
@@ -51,7 +51,7 @@ def look_through_files(node: UpkeepServices, may_go_on: Callable[[], bool] = lam
     try:
         unfinished = node.remove_unfinished()
         orphans = node.stored_files.remove_orphans(may_go_on=may_go_on)
-    except StorageError as error:
+    except StrongroomError as error:
         _log.error("files that belong to nobody stay for now: %s", error.with_hint)
         return
     if unfinished or orphans:

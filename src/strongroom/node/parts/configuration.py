@@ -147,12 +147,13 @@ class ConfigurationPart(Ports):
         """
         from strongroom.repository.reach import ROWS
 
+        with self.repository.transaction(ROWS) as tx:
+            # a ZooKeeper that was put back counts its locks from where it was then, also if nothing but locks was lost; and
+            # a process that ends behind this begins anew
+            tx.fence.begin_anew()
         told = (*self.event_log_faults(), *self.state_anchor.faults())
         if told:
             self.state_anchor.accept(actor, reason, told)
-            with self.repository.transaction(ROWS) as tx:
-                # a ZooKeeper that was put back counts its locks from where it was then
-                tx.fence.begin_anew()
             self.log_anchor.begin_anew(self.repository)
         return told
 

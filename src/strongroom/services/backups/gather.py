@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.backup.nodes import LOGS, NodeShare, NodesInBackup
-from strongroom.errors import FormatError, IntegrityError, StrongroomError
+from strongroom.errors import FormatError, IntegrityError, StorageError, StrongroomError
 from strongroom.eventlog import checkpoints, copies, notes
-from strongroom.eventlog.notes import Checkpoint, Verifier
+from strongroom.eventlog.notes import Verifier
 from strongroom.filestore.blockfile import OpenedFile, storage_errors
 from strongroom.joining.node_reports import KeysSeen
 from strongroom.joining.registry import NodeState, RegisteredNode
@@ -25,7 +25,10 @@ from strongroom.system.plural import counted
 from strongroom.system.positions import Source
 
 FOLDER: Final = ".logs-"
+MOST_WORDS: Final = 500
+"""Characters of a sentence on a node: another machine has a part in its words."""
 _ATTEMPTS: Final = 3
+_MOST_NOTE_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def gathered(ports: GatherPorts) -> Iterator[Gathered]:
     Raises:
         StrongroomError: The registry cannot be read, or this machine has no room for the copies.
     """
+    # a killed backup whose process had the same number left one; no other backup runs here
+    shutil.rmtree(ports.folder, ignore_errors=True)
     with storage_errors(f"cannot write in {ports.folder.parent}"):
         ports.folder.mkdir(mode=0o700)
     opened = dict[str, OpenedFile]()
@@ -116,6 +121,7 @@ class _Gathering:
         self._ports, self._node = ports, node
         origin = log_signing.origin(ports.installation_id, node.node_id)
         self._verifier = Verifier(origin, node.log_key) if node.log_key else None
+        self._full: StorageError | None = None
 
     def share(self) -> tuple[NodeShare, Mapping[str, Path]]:
         node, key = self._node, self._verifier
@@ -128,42 +134,67 @@ class _Gathering:
             seen = part.describe()
             paths, events, cause = self._copied(part)
         except StrongroomError as error:
-            return known._replace(
-                missing=f"its event log is not in the backup: {error.message}"
-            ), {}
+            if self._full is not None:
+                # this machine's own trouble is no word on the other node
+                raise self._full from error
+            words = f"its event log is not in the backup: {error.message}"
+            return known._replace(missing=words[:MOST_WORDS]), {}
         if not cause and seen.keys != self._ports.keys():
             cause = "its keystore does not have the keys that are in force"
         files = tuple(sorted(paths))
-        return known._replace(files=files, events=events, missing=cause), paths
+        return known._replace(files=files, events=events, missing=cause[:MOST_WORDS]), paths
 
     def _copied(self, part: Part) -> tuple[Mapping[str, Path], int, str]:
         """The files by their entries, the number of events, and what is wrong with the log.
 
         The log may be archived in the middle; then it is copied anew.
         """
-        for attempt in range(_ATTEMPTS):
-            into = Path(tempfile.mkdtemp(prefix=self._node.node_id, dir=self._ports.folder))
-            paths = dict[str, Path]()
-            for name in part.describe().files:
-                path = into / name
-                with storage_errors(f"cannot write {path}"), path.open("xb") as file:
-                    part.copy(name, file.write)
-                paths[f"{LOGS}{self._node.node_id}/{name.lower()}"] = path
-            events, cause = self._verified(into)
-            if not cause or attempt == _ATTEMPTS - 1:
+        left = _ATTEMPTS
+        while True:
+            left -= 1
+            with storage_errors(f"cannot write in {self._ports.folder}"):
+                into = Path(tempfile.mkdtemp(prefix=self._node.node_id, dir=self._ports.folder))
+            try:
+                names = part.describe().files
+                paths = {self._entry(name): self._copy(part, name, into) for name in names}
+                events, cause = self._verified(into)
+            except StrongroomError:
+                shutil.rmtree(into, ignore_errors=True)
+                raise
+            if not (cause and left):
                 return paths, events, cause
-        raise AssertionError  # pragma: no cover - the loop returns
+            shutil.rmtree(into)
+
+    def _entry(self, name: str) -> str:
+        return f"{LOGS}{self._node.node_id}/{name.lower()}"
+
+    def _copy(self, part: Part, name: str, into: Path) -> Path:
+        path = into / name
+
+        def write(piece: bytes) -> None:
+            left = memoryview(piece)
+            try:
+                with storage_errors(f"cannot write {path}"):
+                    while left:
+                        left = left[file.write(left) :]
+            except StorageError as error:
+                self._full = error
+                raise
+
+        with storage_errors(f"cannot write {path}"), path.open("xb", buffering=0) as file:
+            part.copy(name, write)
+        return path
 
     def _verified(self, into: Path) -> tuple[int, str]:
         stem = self._node.node_id
         log, note = into / f"{stem}.jsonl", into / f"{stem}.checkpoint"
         if not log.exists():
             return 0, "it has no event log"
-        kept = tuple[Checkpoint, ...]()
+        if self._verifier is None:
+            return 0, "its event log is in the backup, and no key of its own is registered for it"
         try:
-            if self._verifier is not None:
-                kept = (notes.open_note(_note_of(note), self._verifier),)
-            report = copies.verify(log, *kept)
+            kept = notes.open_note(_note_of(note), self._verifier)
+            report = copies.verify(log, kept)
         except (FormatError, IntegrityError) as error:
             return 0, f"its event log is in the backup, and does not verify: {error.message}"
         faults = (*report.faults, *(f"line {one.line}: {one.what}" for one in report.breaks))
@@ -180,4 +211,6 @@ def _note_of(path: Path) -> bytes:
     """
     if not path.exists():
         raise FormatError("it has no signed checkpoint")
+    if path.stat().st_size > _MOST_NOTE_BYTES:
+        raise FormatError("its checkpoint is larger than any")
     return checkpoints.parse(path.read_bytes()).note

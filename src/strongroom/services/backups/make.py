@@ -130,6 +130,7 @@ class BackupMade:
         unreadable: Extracts that the backup's keys do not open, or that are damaged; the file holds their bytes as
             stored.
         missing: Sentences on what the backup lacks of the nodes of a cluster.
+        may_be_elsewhere: Whether a file that is not there may lie on the disk of another node.
     """
 
     path: Path
@@ -143,6 +144,7 @@ class BackupMade:
     mek_id: str
     unreadable: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    may_be_elsewhere: bool = False
 
 
 @dataclass
@@ -305,6 +307,7 @@ class BackupService:
             mek_id=store.active_mek_id,
             unreadable=unreadable,
             missing=parts.missing(len(snapshot.lost)),
+            may_be_elsewhere=parts.said is not None and parts.said.may_be_elsewhere,
         )
 
     def _finish(

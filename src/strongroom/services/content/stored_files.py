@@ -14,7 +14,7 @@ from itertools import islice
 from strongroom.clock import Clock, format_utc
 from strongroom.envelope.header import Placement
 from strongroom.envelope.keys import EnvelopeKeys
-from strongroom.errors import NotFoundError, StateError, StrongroomError
+from strongroom.errors import NotFoundError, StateError, StorageError, StrongroomError
 from strongroom.extracts.vault import ExtractVault, StoredFile, VaultReader, VaultWriter
 from strongroom.filestore.base import FileStore
 from strongroom.repository.gateways.base import PIECE
@@ -239,6 +239,11 @@ class StoredFiles:
     def finish_intents(self, *, beside_own: bool = False) -> int:
         """Finish what this node's dead processes, and nodes that are gone, left; returns how many files were deleted.
 
+        A file that is damaged holds up no other one: its intent stays, and the next look tries again.
+
+        Raises:
+            StorageError: The file store or the repository does not answer, which it would not for the next file either.
+
         Args:
             beside_own: This process publishes meanwhile, and what it is writing stays; no other process of this node may.
         """
@@ -254,13 +259,21 @@ class StoredFiles:
                 )
             ]
             known = tx.named([intent.storage_key for intent in left])
-        for intent in left:
-            if intent.storage_key in known:
-                with self._repository.transaction(ROWS) as tx:
-                    tx.intents.delete(intent.storage_key)
-            else:
-                self.abandon(intent.storage_key)
-        return sum(intent.storage_key not in known for intent in left)
+        return sum(self._finish(intent.storage_key, known) for intent in left)
+
+    def _finish(self, storage_key: str, known: Collection[str]) -> bool:
+        """Delete the intent of a file, and the file if no row names it; whether a file was deleted."""
+        try:
+            if storage_key not in known:
+                self.abandon(storage_key)
+                return True
+            with self._repository.transaction(ROWS) as tx:
+                tx.intents.delete(storage_key)
+        except StorageError:
+            raise
+        except StrongroomError as error:
+            _log.warning("the file %s stays for now: %s", storage_key, error.with_hint)
+        return False
 
     def _announce(self, planned: StoredFile) -> None:
         with self._repository.transaction(ROWS) as tx:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom.clock import Clock, format_utc
-from strongroom.coordination.base import Change, Coordinator
-from strongroom.errors import IntegrityError, StateError
+from strongroom.coordination.base import Change, Coordinator, Group
+from strongroom.errors import FormatError, IntegrityError, StateError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.joining import software
@@ -172,7 +172,10 @@ class SoftwareService:
             StateError: A process is alive for a node whose software does not know the format.
         """
         ports, known = self._ports, self.all()
-        alive = sorted({*ports.coordinator.members()} & {*ports.peers.all()})
+        alive = sorted(
+            {one for group in Group for one in ports.coordinator.members(group)}
+            & {*ports.peers.all()}
+        )
         behind = [one for one in alive if one not in known or name not in known[one].formats]
         if behind:
             versions = (known[one].version if one in known else "not known" for one in behind)
@@ -202,6 +205,7 @@ class SoftwareService:
         installation_id = self._ports.keys().installation_id
         try:
             return software.parse(data, installation_id, node_id, public).software
-        except IntegrityError:
-            # of the keys before a recovery, or of somebody else: the node says it anew at its next start
+        except (IntegrityError, FormatError):
+            # of the keys before a recovery, of somebody else, or of a later release that was taken back: until the node has
+            # said it anew, at its next start, nothing new begins
             return None

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from strongroom.clock import FixedClock, format_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import upkeep
 from strongroom.envelope.header import Placement
-from strongroom.errors import StorageError
+from strongroom.errors import FormatError, StorageError, StrongroomError
 from strongroom.eventlog.events import secret_events
 from strongroom.filestore.blockfile import PARTIAL_SUFFIX
 from strongroom.ids import new_id
@@ -40,6 +41,35 @@ def test_a_start_removes_what_nobody_knows(node: Node) -> None:
     upkeep.look_through_files(node)
     assert [path for path in node.paths.extracts.rglob("*") if path.is_file()] == []
     assert not unfinished.exists()
+    with node.repository.reading() as tx:
+        assert tx.intents.list() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(FormatError("a damaged head"), 1), (StorageError("no answer"), 3)]
+)
+def test_a_file_that_cannot_be_deleted_ends_no_upkeep(
+    node: Node, monkeypatch: pytest.MonkeyPatch, error: StrongroomError, left: int
+) -> None:
+    """A damaged one holds up no other one; a store that does not answer is not asked for each."""
+    for _ in range(3):
+        made = node.stored_files.create(Placement(new_id(), new_id()), encrypted=True)
+        made.write(b"x")
+        made.commit()
+    before, asked = type(node.vault).delete, list[str]()
+
+    def delete(self: Any, storage_key: str) -> None:
+        asked.append(storage_key)
+        if storage_key == asked[0]:
+            raise error
+        before(self, storage_key)
+
+    monkeypatch.setattr(type(node.vault), "delete", delete)
+    upkeep.at_start(node)
+    with node.repository.reading() as tx:
+        assert len(tx.intents.list()) == left
+    monkeypatch.undo()
+    upkeep.at_start(node)
     with node.repository.reading() as tx:
         assert tx.intents.list() == []
 

@@ -1,5 +1,6 @@
 """What a backup has of each node of a cluster, and what it says of one that gave nothing (docs/format/backup.md 6; b14)."""
 
+import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from strongroom.backup.nodes import DISKS, SHARED, NodeShare, NodesInBackup
 from strongroom.clock import SystemClock
-from strongroom.errors import LinkError, NotFoundError
+from strongroom.errors import LinkError, NotFoundError, StorageError
 from strongroom.eventlog.events import key_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner, parse_verifier
@@ -19,6 +20,7 @@ from strongroom.services.backups import gather
 from strongroom.services.backups.gather import Gathered, GatherPorts
 from strongroom.services.backups.own_part import OwnPart, Part, PartSeen, Write
 from strongroom.services.keys import log_signing
+from strongroom.system.compat import override
 
 INSTALLATION = "6f1f5a86-41fc-4f0e-9d5a-6e1f2ad7f001"
 AT = "2026-11-30T08:00:00Z"
@@ -240,3 +242,71 @@ def test_extracts_of_other_disks_are_not_called_lost() -> None:
     alone = NodesInBackup(DISKS, two.nodes[:1])
     for found in (Gathered(alone), gather.NOTHING):
         assert found.missing(2) == ()
+
+
+class _FromAfar(OwnPart):
+    """A part that comes by a connection, whose client takes every error of the system for one of the connection."""
+
+    @override
+    def copy(self, name: str, write: Write) -> None:
+        try:
+            super().copy(name, write)
+        except OSError as error:
+            raise LinkError("node2 cannot be reached") from error
+
+
+def test_no_room_on_this_machine_is_no_word_on_the_other_node(
+    tmp_path: Path, logs: dict[str, JsonlEventLog]
+) -> None:
+    parts = {**all_parts(logs), "node2": _FromAfar(logs["node2"].path, lambda: KEYS)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot write"):
+            gathered(tmp_path, parts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "copies").exists()
+
+
+def test_a_node_of_a_former_process_number_leaves_nothing_in_the_way(
+    tmp_path: Path, logs: dict[str, JsonlEventLog]
+) -> None:
+    """A killed backup in a container had the same process id as this one."""
+    (tmp_path / "copies" / "node2abc").mkdir(parents=True)
+    assert gathered(tmp_path, all_parts(logs))[0].missing == ()
+
+
+def test_a_log_without_a_key_of_its_own_proves_nothing(
+    tmp_path: Path, logs: dict[str, JsonlEventLog]
+) -> None:
+    silent = RegisteredNode("node2", NODE_KEYS["node2"].public, NodeState.ACTIVE, AT)
+    nodes = {"node1": registered("node1"), "node2": silent}
+    said, files, _ = gathered(tmp_path, all_parts(logs), nodes=lambda: nodes)
+    words = "node2: its event log is in the backup, and no key of its own is registered for it"
+    assert said.missing == (words,)
+    assert files["events/node2/node2.jsonl"]
+
+
+def test_long_words_of_another_machine_are_cut(
+    tmp_path: Path, logs: dict[str, JsonlEventLog]
+) -> None:
+    class Talkative(OwnPart):
+        @override
+        def describe(self) -> PartSeen:
+            raise LinkError("x" * 5_000_000)
+
+    parts = {**all_parts(logs), "node2": Talkative(logs["node2"].path, lambda: KEYS)}
+    said, _, _ = gathered(tmp_path, parts)
+    assert said.missing[0].startswith("node2: its event log is not in the backup: xxx")
+    assert len(said.missing[0]) < 600
+    assert said.serialize()
+
+
+def test_a_checkpoint_is_not_read_however_large_it_is(
+    tmp_path: Path, logs: dict[str, JsonlEventLog]
+) -> None:
+    note = logs["node2"].path.with_suffix(".checkpoint")
+    note.write_bytes(note.read_bytes() + b"\n" * 100_000)
+    said, _, _ = gathered(tmp_path, all_parts(logs))
+    assert "its checkpoint is larger than any" in said.missing[0]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from strongroom.clock import SystemClock
+from strongroom.coordination.base import Change
 from strongroom.coordination.local import LocalCoordinator
 from strongroom.errors import StateError
 from strongroom.ids import new_id
-from strongroom.joining import node_keys
+from strongroom.joining import node_keys, software
 from strongroom.joining.registry import NodeState, RegisteredNode
 from strongroom.joining.software import InForce, Software
 from strongroom.services.nodes.software import SoftwarePorts, SoftwareService
@@ -43,6 +44,7 @@ class World:
         LocalCoordinator.create(path, locks)
         coordinator = LocalCoordinator(path, locks, node_id=name)
         self._stack.enter_context(closing(coordinator))
+        self.coordinator = coordinator
         log: Any = SimpleNamespace(append=self.events.extend)
         peers: Any = self
         keys = self.keys[name]
@@ -109,6 +111,23 @@ def test_nothing_counts_before_anybody_was_controller(world: World) -> None:
     one.check_serves()
     one.check_controls()
     assert not one.raise_to_all("system"), "no node has said anything"
+
+
+def test_an_entry_of_a_later_form_holds_up_and_shuts_nobody_out(world: World) -> None:
+    """A release that wrote another form was taken back: its node starts, and says it anew in the form of today."""
+    one, two = world.node("node1", NEW), world.node("node2", NEW)
+    world.states.pop("node3")
+    one.say()
+    two.say()
+    place = software.PREFIX + "node2"
+    entry = world.coordinator.get(place)
+    assert entry is not None
+    later = entry.value.replace(b"node-software-1", b"node-software-2")
+    world.coordinator.put({place: Change(later, entry.version)})
+    assert one.all() == {"node1": NEW}
+    assert not one.raise_to_all("system")
+    assert two.say()
+    assert one.raise_to_all("system")
 
 
 def test_a_node_with_new_keys_says_it_anew(world: World) -> None:
