@@ -35,7 +35,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
 
 def run(shop: Workshop) -> None:
     """Fill, measure, and fill further."""
-    sizes = [shop.count(size, max(_LEAST, size // 100)) for size in _SIZES]
+    sizes = sorted({shop.count(size, max(_LEAST, size // 100)) for size in _SIZES})
     found: dict[int, Costs] = {}
     present = 0
     for size in sizes:

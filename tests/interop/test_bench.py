@@ -25,6 +25,7 @@ _PEERS = (
     ("Tink", "Tink"),
     ("AWS", "AWS"),
     ("peak", "memory"),
+    ("store ", "object store"),
 )
 
 

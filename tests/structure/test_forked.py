@@ -1,5 +1,6 @@
 """A forked command (`tests.support.forked`) is to its caller what a process of its own is, but for the time."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from tests.canary import recorder
 from tests.support import forked
 from tests.support.servers import BIN, PASSWORD, TestNode, stop
 
+ROOT = Path(__file__).resolve().parents[2]
 _LINES = {
     "version": ["strongroom", "--version"],
     "help": ["tsm", "security", "--help"],
@@ -217,6 +219,27 @@ def test_what_the_first_test_gave_itself_does_not_stay_with_the_server(
     words = [str(_program(tmp_path, text))]
     done = forks.run(words, folder=tmp_path, environment=ordinary, stdin=b"", limit_s=60)
     assert done.stdout == b"False\n"
+
+
+def _of_a_session(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [
+        one
+        for one in ast.walk(tree)
+        if isinstance(one, ast.FunctionDef)
+        and any("scope='session'" in ast.unparse(mark) for mark in one.decorator_list)
+    ]
+
+
+def test_no_fixture_changes_anything_for_the_rest_of_a_session() -> None:
+    """Credentials of one folder's tests stood in the environment of all later ones, whose commands were no forks then."""
+    found = [
+        f"{path.name}: {fixture.name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for fixture in _of_a_session(ast.parse(path.read_text()))
+        if {"monkeypatch", "MonkeyPatch", "setenv", "environ"}
+        & {getattr(one, "attr", getattr(one, "id", "")) for one in ast.walk(fixture)}
+    ]
+    assert found == []
 
 
 def test_a_server_that_is_killed(tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ from tests.support.object_stores import Between
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with (
-        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(running, patch)
+    with object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def credentials(server: Aws) -> Iterator[None]:
+    """In the environment for one module: what a session sets there, all later tests of the worker would have."""
+    with pytest.MonkeyPatch.context() as patch:
+        object_stores.credentials(server, patch)
+        yield
 
 
 @pytest.fixture
