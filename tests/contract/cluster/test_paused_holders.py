@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from strongroom.errors import NodesError
 from strongroom.node.opening import Node
 from tests.conftest import Torture
 from tests.contract.cluster.commands import Run, at_work, joined
@@ -110,11 +111,16 @@ class Rounds:
                 self.told[f"{name} had let go"] += 1
                 return False
             self._pass_on(work, holder, natural=natural)
-            work.finish(self.two)
+            goes_on = self._goes_on(work)
             before = self._judge.quiet()
         finally:
             holder.wake()
             code, said = holder.ended()
+        if not goes_on:
+            work.finish(self.two)
+            self.check()
+            self.told[f"{name} waited for the node of the paused one"] += 1
+            return False
         assert self._judge.look().difference(before) == [], (name, code, said)
         self.check()
         self.told[f"{name} {'refused' if code else 'had been made'}"] += 1
@@ -127,6 +133,14 @@ class Rounds:
             wait_for(lambda: not holder.holds(self._judge, work.lock), "the session goes on")
         else:
             self._judge.take_away(work.lock)
+
+    def _goes_on(self, work: Work) -> bool:
+        """Whether the other node does it to the end: keys wait for each node, whose own lock the paused command may hold."""
+        try:
+            work.finish(self.two)
+        except NodesError:
+            return False
+        return True
 
     def check(self) -> None:
         """Both nodes have the same keys, and open what was published."""
