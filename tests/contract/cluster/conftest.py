@@ -13,9 +13,22 @@ from tests.contract.cluster.commands import Run
 from tests.contract.cluster.password_lab import passwords, root_of
 from tests.contract.cluster.test_enable import enable
 from tests.contract.joining.commands import Said
+from tests.support import object_stores
 from tests.support.cluster_services import ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
+from tests.support.emulators import Aws
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """A store for the extracts of a module's clusters; its credentials are in the environment meanwhile."""
+    with (
+        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        object_stores.credentials(running, patch)
+        yield running
 
 
 @pytest.fixture

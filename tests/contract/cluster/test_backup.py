@@ -29,16 +29,6 @@ from tests.support.web_client import ADMIN, HYPER, PASSWORD, Served
 OTHER = HYPER[:5000]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with (
-        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(running, patch)
-        yield running
-
-
 @pytest.fixture
 def address(server: Aws, tmp_path: Path) -> str:
     return object_stores.bucket(server.url, tmp_path.name.replace("_", "-")).address.text

@@ -1,5 +1,6 @@
 """A password that two nodes use changes with the consent of both, and a node is taken out (issue 11 C and E, a2-19)."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +18,7 @@ from strongroom.joining import own_keys, password_change
 from strongroom.joining.password_change import PREFIX, Stage
 from strongroom.node import agent, joining, opening, service_passwords
 from strongroom.node.opening import Node
+from strongroom.services.backups.restore import LOCK as RESTORE_LOCK
 from strongroom.services.nodes.service_passwords import ServicePasswords
 from strongroom.services.nodes.shared_passwords import OtherNodes
 from tests.contract.cluster.commands import Run, joined, nodes
@@ -267,6 +269,19 @@ def test_a_node_that_runs_ends_when_it_is_removed(home: Path, second: Path, run:
             with pytest.raises(CoordinationError, match="NoAuth"):
                 joining.ensure_registered(other, "os:tests")
         assert node.peers.others() == ()
+
+
+def test_a_node_that_was_not_seen_when_a_restore_began_ends(home: Path, second: Path) -> None:
+    """ADR 55: it had no session then, so that the restore took it for off; what it would confirm is thrown away."""
+    ended = threading.Event()
+    with (
+        closing(opening.open_node(str(home))) as node,
+        closing(opening.open_node(str(second))) as other,
+        node.coordinator.lock(RESTORE_LOCK, wait_s=0),
+        other.announced(),
+        agent.at_work(other, ended.set),
+    ):
+        assert ended.wait(60)
 
 
 def test_a_person_is_asked_first(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Two nodes of a cluster share their extracts in an object store (issue 11 and 12 A; real services, moto)."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,16 +14,6 @@ from tests.contract.joining.commands import make
 from tests.support import object_stores, web_client
 from tests.support.emulators import Aws
 from tests.support.web_client import ADMIN, HYPER, PASSWORD
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with (
-        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(running, patch)
-        yield running
 
 
 @pytest.fixture

@@ -21,16 +21,6 @@ from tests.support.emulators import Aws
 from tests.support.web_client import BOUNDARY, Client, Reply, Served, multipart
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with (
-        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(running, patch)
-        yield running
-
-
 @pytest.fixture
 def first(
     cluster_home: Path, run: Run, tmp_path: Path, second: Path, server: Aws

@@ -31,16 +31,6 @@ from tests.support.emulators import Aws
 from tests.support.web_client import ADMIN, PASSWORD, Client, Served
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with (
-        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(running, patch)
-        yield running
-
-
 @dataclass
 class Pair:
     """Two served nodes with their extracts in one store."""
