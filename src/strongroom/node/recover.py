@@ -13,7 +13,8 @@ from strongroom.joining.registry import NodeState
 from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.processes import SERVICES
-from strongroom.services.configuration.service import ConfigurationKeySource, ConfigurationService
+from strongroom.services.configuration.present import ConfigurationKeySource
+from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.keys import log_signing
 from strongroom.services.recovery.opener import Identities, NodeOpener, OpenerPorts
 from strongroom.services.recovery.origin import Known

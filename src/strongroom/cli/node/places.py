@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from strongroom.services.configuration.service import ConfigurationService
+    from strongroom.services.configuration.present import PresentConfiguration
 
 
 VAULT: Final = ("vault.host", "vault.port")
@@ -11,7 +11,7 @@ CONTROL: Final = ("control.host", "control.port")
 
 
 def place(
-    configuration: "ConfigurationService", settings: tuple[str, str]
+    configuration: "PresentConfiguration", settings: tuple[str, str]
 ) -> tuple[str, int | None]:
     """The address and the port by the settings; None if there is no such door.
 

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Protocol
 
 from strongroom.doors.tableau.ports import TableauServices
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 from strongroom.services.content.stored_files import StoredFiles
 from strongroom.services.directory.sign_in import AuthService
 from strongroom.services.keys.keeper import StoreKeeper
@@ -34,7 +34,7 @@ class ListenerServices(Protocol):
     """The services that tell the HTTPS listener of a new certificate."""
 
     @cached_property
-    def configuration(self) -> ConfigurationService:
+    def configuration(self) -> PresentConfiguration:
         """The address and the certificate of the listener, and notices of their changes."""
         ...
 

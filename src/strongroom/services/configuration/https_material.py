@@ -11,7 +11,7 @@ from strongroom.clock import Clock
 from strongroom.crypto import tls_material
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, NotFoundError, StateError, StrongroomError, UsageError
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 from strongroom.system import durable
 
 CERTIFICATE = "ssl.cert.file_bytes"
@@ -73,7 +73,7 @@ def check(find: Find, clock: Clock) -> None:
         ) from error
 
 
-def problem(configuration: ConfigurationService, clock: Clock) -> str:
+def problem(configuration: PresentConfiguration, clock: Clock) -> str:
     """A sentence on why HTTPS is configured and cannot be served now; empty if HTTPS works, or is not configured.
 
     Raises:
@@ -99,7 +99,7 @@ def problem(configuration: ConfigurationService, clock: Clock) -> str:
     return ""
 
 
-def problem_now(configuration: ConfigurationService, clock: Clock) -> str:
+def problem_now(configuration: PresentConfiguration, clock: Clock) -> str:
     """As `problem`; empty as well if the configuration does not open, which the status reports as a problem of keys."""
     try:
         return problem(configuration, clock)

@@ -14,13 +14,13 @@ from typing import Final
 from strongroom.config import catalog
 from strongroom.errors import StrongroomError
 from strongroom.runtime import service_logs
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 
 _log = logging.getLogger("strongroom.log_levels")
 
 
 @contextmanager
-def followed(configuration: ConfigurationService, process: str) -> Iterator[None]:
+def followed(configuration: PresentConfiguration, process: str) -> Iterator[None]:
     """Set the levels now and at each change, until the end of the block.
 
     Args:
@@ -38,7 +38,7 @@ def followed(configuration: ConfigurationService, process: str) -> Iterator[None
 
 
 class _Levels:
-    def __init__(self, configuration: ConfigurationService, process: str) -> None:
+    def __init__(self, configuration: PresentConfiguration, process: str) -> None:
         self._configuration = configuration
         self._process: Final = process
         self._lock = threading.Lock()

@@ -1,16 +1,14 @@
-"""The configuration: reading values, collecting pending changes, promoting them, and writing the services' YAML files.
+"""The configuration as people use it: reading values, collecting pending changes, promoting them, writing the YAML files.
 
 The truth is one document in the coordination service, and each change of it one compare-and-set; the YAML files only
 follow, and are written anew at each start. An administrator changes values in two steps: `set` collects them in the
-pending transaction, `apply` promotes that as a whole. The key management changes key values directly
-(`compare_and_put`). A secret's value leaves this module through `get`, which writes an event first, and through
-`open_secret`, for the program itself.
+pending transaction, `apply` promotes that as a whole. A secret's value leaves this module through `get`, which writes an
+event first. The program itself opens and replaces values by the class beneath (`services.configuration.present`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from strongroom.config import catalog, texts, versions
 from strongroom.config.document import ConfigDocument, check_name
@@ -18,7 +16,6 @@ from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     ConflictError,
-    NotFoundError,
     PermissionDeniedError,
     StorageError,
     UsageError,
@@ -26,35 +23,23 @@ from strongroom.errors import (
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import secret_events
 from strongroom.secrets import catalog as secrets
-from strongroom.secrets import committed, enc
-from strongroom.secrets.committed import ValueKey
+from strongroom.secrets import enc
 from strongroom.services.configuration.pending_store import Decide, Decided, PendingStore
+from strongroom.services.configuration.present import ConfigurationKeySource, PresentConfiguration
 from strongroom.system.durable import PRIVATE, FileModes
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from strongroom.config.pending import PendingChanges
     from strongroom.config.views import KeyState, ListedKey, PendingView
 
 LOCK = "configuration"
 LOCK_WAIT_S = 10.0  # longest wait for another command; one change takes milliseconds
-_ATTEMPTS = 5
 
-Extra = Callable[[ConfigDocument], Mapping[str, Change]]
 _APPLIED = "the changes are applied; each start rewrites these files, once there is free space"
 
 
-class ConfigurationKeySource(Protocol):
-    """Opens configuration keys, normally from the records beside the keystore."""
-
-    def open(self, key_id: str) -> SecretBytes:
-        """The key of an id."""
-        ...
-
-
-class ConfigurationService:
-    """The configuration of one installation."""
+class ConfigurationService(PresentConfiguration):
+    """The configuration of one installation, as people read and change it."""
 
     def __init__(
         self,
@@ -73,30 +58,15 @@ class ConfigurationService:
             folders: The services' folders, which get the YAML files.
             file_modes: Modes and group of those files.
         """
-        self._coordinator = coordinator
-        self._open_keys = open_keys
+        super().__init__(coordinator, open_keys)
         self._event_log = event_log
         self._folders = folders
         self._file_modes = file_modes
-        self._keys: dict[str, SecretBytes] = {}
-        self._pending = PendingStore(coordinator, event_log, self._key)
+        self._pending = PendingStore(coordinator, event_log, self.key_of)
         self.checks = self._pending.checks
         self.local_uses: list[Callable[[], Collection[str]]] = []
 
     # ---- reading ---------------------------------------------------------------------------------
-
-    def document(self) -> ConfigDocument:
-        """The present configuration.
-
-        Raises:
-            StateError: The installation has no configuration yet.
-        """
-        return versions.load(self._coordinator).document
-
-    @property
-    def version(self) -> int:
-        """The present document's version; grows with every change."""
-        return self.document().version
 
     def get(
         self, key: str, *, actor: str, reveal_key_material: bool = False, reason: str = ""
@@ -126,15 +96,9 @@ class ConfigurationService:
             raise PermissionDeniedError(
                 f"{key!r} is key material", hint="add --reveal-key-material if you must see it"
             )
-        value = self._open_value(document, key, text)
+        value = self.open_in(document, key, text)
         self._event_log.append([secret_events.secret_revealed(actor, key, reason=reason)])
         return texts.as_text(key, value.reveal())
-
-    def effective(self, key: str) -> str | None:
-        """The value in force of an ordinary key, for the program itself; leaves no event."""
-        if secrets.is_secret(key):
-            raise UsageError(f"{key!r} is a secret: open_secret opens it")
-        return self.document().values.get(key, catalog.default_of(key))
 
     def state(self, key: str) -> "KeyState":
         """Whether a key is set, has a default, or neither.
@@ -251,9 +215,9 @@ class ConfigurationService:
                     hint="look at them with 'tsm pending-changes list' and apply again",
                 )
             catalog.check_pending(pending.changes)
-            self._pending.check(pending, self.document(), self._open_value)
-            document = self._put(
-                pending.promote, lambda new: self._promotion(pending, loaded.version, new)
+            self._pending.check(pending, self.document(), self.open_in)
+            document = self.compare_and_put(
+                pending.promote, also=lambda new: self._promotion(pending, loaded.version, new)
             )
             named = sorted(filter(secrets.is_secret, pending.changes))
             applied = secret_events.configuration_applied(
@@ -283,18 +247,10 @@ class ConfigurationService:
             def raised(old: ConfigDocument) -> ConfigDocument:
                 return old.with_values({})._replace(pending_floor=max(old.pending_floor, number))
 
-            self._put(raised, lambda _: {versions.PENDING: Change(None, entry.version)})
+            self.compare_and_put(
+                raised, also=lambda _: {versions.PENDING: Change(None, entry.version)}
+            )
             return True
-
-    # ---- who follows ----------------------------------------------------------------------------
-
-    def on_change(self, notice: Callable[[], None]) -> Callable[[], None]:
-        """Call `notice` whenever another version is current, from a thread; what is returned ends that."""
-        return self._coordinator.watch(versions.CURRENT, lambda _: notice())
-
-    def on_restart(self, notice: Callable[[], None]) -> Callable[[], None]:
-        """The same when a version asks a running server to reload (C-20)."""
-        return self._coordinator.watch(versions.RESTART, lambda _: notice())
 
     # ---- projection ------------------------------------------------------------------------------
 
@@ -306,97 +262,6 @@ class ConfigurationService:
         """
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
             return self._project(self.document())
-
-    # ---- the key management's door ---------------------------------------------------------------
-
-    def initial_document(
-        self,
-        installation_id: str,
-        key: SecretBytes,
-        key_id: str,
-        moment: "datetime",
-        hierarchy: Mapping[str, bytes],
-    ) -> ConfigDocument:
-        """The first document, with a fresh value for every generated secret; nothing is stored.
-
-        Args:
-            installation_id: UUID of the installation.
-            key: The first configuration key.
-            key_id: Id of that key.
-            moment: The present.
-            hierarchy: Values of `kms.persistent_store` and `asset.keys`.
-        """
-        from strongroom.secrets.generate import generated_values
-
-        values = {**generated_values(moment), **hierarchy}
-        sealing = ValueKey(installation_id, key_id, key)
-        sealed = {name: sealing.seal(name, value) for name, value in values.items()}
-        return ConfigDocument(installation_id, key_id, sealed)
-
-    def create(self, document: ConfigDocument) -> None:
-        """Store the first document; storing the same one again is no error, so that creating a node can be resumed.
-
-        Raises:
-            ConflictError: The installation has another configuration already.
-        """
-        from strongroom.config.reseal import check_sealed
-
-        check_sealed(document)
-        versions.create(self._coordinator, document)
-
-    def compare_and_put(
-        self,
-        mutate: Callable[[ConfigDocument], ConfigDocument],
-        *,
-        also: Extra | None = None,
-        expected_version: int | None = None,
-    ) -> ConfigDocument:
-        """Change the document and other coordination entries in one transaction; writes no YAML file.
-
-        Args:
-            mutate: Returns the next document (`with_values`); called again if another change came first.
-            also: Returns further entries that change in the same transaction, given the next document.
-            expected_version: The version that must be present; given, a lost race is not tried again.
-
-        Raises:
-            ConflictError: Another change came first.
-        """
-        return self._put(mutate, also or (lambda _: {}), expected_version)
-
-    def open_secret(self, name: str) -> SecretBytes:
-        """A secret's value, for the program itself; leaves no event.
-
-        Raises:
-            NotFoundError: The secret is not set.
-            IntegrityError: The stored value does not open by the configuration keys.
-        """
-        document = self.document()
-        text = document.values.get(name)
-        if text is None:
-            raise NotFoundError(
-                f"the secret {name!r} is not set",
-                hint=f"set it with 'tsm configuration set -k {name}'",
-            )
-        return self._open_value(document, name, text)
-
-    def seal_secret(self, name: str, value: bytes, key_id: str | None = None) -> str:
-        """Encrypt a value to an `ENC(...)` text, under the active or a named configuration key."""
-        document = self.document()
-        key_id = key_id or document.configuration_key_id
-        key = self._key(document, key_id)
-        return ValueKey(document.installation_id, key_id, key).seal(name, value)
-
-    def open_text(self, name: str, text: str) -> SecretBytes:
-        """A value of a parameter that lies elsewhere than in the present document, such as in a journal.
-
-        Raises:
-            IntegrityError: The text does not open as this parameter's value.
-        """
-        return self._open_value(self.document(), name, text)
-
-    def open_key(self, key_id: str) -> SecretBytes:
-        """The configuration key of an id, for `config.reseal.reseal_all`."""
-        return self._key(self.document(), key_id)
 
     def configuration_keys_in_use(
         self, opened: Mapping[str, SecretBytes] | None = None
@@ -413,12 +278,6 @@ class ConfigurationService:
 
         used = keys_in_use.of(self.document(), self._coordinator, self._pending, opened)
         return used.union(*(uses() for uses in self.local_uses))
-
-    def forget_previous(self) -> None:
-        """Delete the previous version of the document, so that no configuration key is needed for it any more."""
-        entry = self._coordinator.get(versions.PREVIOUS)
-        if entry is not None:
-            self._coordinator.put({versions.PREVIOUS: Change(None, entry.version)})
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -451,48 +310,10 @@ class ConfigurationService:
             versions.RESTART: versions.set_entry(self._coordinator, versions.RESTART, asked),
         }
 
-    def _put(
-        self,
-        mutate: Callable[[ConfigDocument], ConfigDocument],
-        extra: Extra,
-        expected_version: int | None = None,
-    ) -> ConfigDocument:
-        from strongroom.config.reseal import check_sealed
-
-        attempts = _ATTEMPTS if expected_version is None else 1
-        while True:
-            attempts -= 1
-            present = versions.load(self._coordinator)
-            if expected_version not in {None, present.document.version}:
-                raise ConflictError(
-                    f"the configuration has version {present.document.version},"
-                    f" not {expected_version}",
-                    hint="look at the present state and try again",
-                )
-            document = mutate(present.document)._replace(version=present.document.version + 1)
-            check_sealed(document)
-            try:
-                versions.advance(self._coordinator, present, document, extra(document))
-            except ConflictError:
-                if attempts == 0:
-                    raise
-            else:
-                return document
-
     def _project(self, document: ConfigDocument) -> tuple[Path, ...]:
         from strongroom.config import yaml_files
 
         return tuple(yaml_files.project(self._folders, document, self._file_modes))
-
-    def _open_value(self, document: ConfigDocument, name: str, text: str) -> SecretBytes:
-        open_key = partial(self._key, document)
-        return SecretBytes(committed.open_text(document.installation_id, open_key, name, text))
-
-    def _key(self, document: ConfigDocument, key_id: str) -> SecretBytes:
-        # a key that this process has not opened yet may be new, added by another process: read the records again
-        if key_id not in self._keys:
-            self._keys[key_id] = self._open_keys(document.installation_id).open(key_id)
-        return self._keys[key_id]
 
     @staticmethod
     def _check_known(key: str, document: ConfigDocument) -> None:

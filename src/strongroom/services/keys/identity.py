@@ -14,7 +14,7 @@ from strongroom.crypto.statements import Origin, Purpose
 from strongroom.errors import StateError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import key_events
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 from strongroom.services.keys.keeper import LOCK, LOCK_WAIT_S
 
 PARAMETER = "installation.identity_key"
@@ -29,7 +29,7 @@ class Renewed(NamedTuple):
     new: str
 
 
-def find_key(configuration: ConfigurationService) -> IdentityKey | None:
+def find_key(configuration: PresentConfiguration) -> IdentityKey | None:
     """The identity's key in a configuration; None if it has none."""
     document = configuration.document()
     if PARAMETER not in document.values:
@@ -41,7 +41,7 @@ class IdentityService:
     """The use cases of the identity."""
 
     def __init__(
-        self, configuration: ConfigurationService, coordinator: Coordinator, event_log: EventLog
+        self, configuration: PresentConfiguration, coordinator: Coordinator, event_log: EventLog
     ) -> None:
         self._configuration = configuration
         self._coordinator = coordinator

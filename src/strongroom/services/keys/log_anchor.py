@@ -16,7 +16,7 @@ from strongroom.eventlog.anchored import Anchored
 from strongroom.eventlog.checkpoints import CheckpointFile
 from strongroom.eventlog.merkle import EMPTY, Frontier
 from strongroom.repository.reach import LOG_ANCHOR
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 
 if TYPE_CHECKING:
     from strongroom.repository.unit_of_work import Repository, Transaction
@@ -53,7 +53,7 @@ class LogAnchor:
 
     def __init__(
         self,
-        configuration: ConfigurationService,
+        configuration: PresentConfiguration,
         log: SignedLog,
         node_id: str,
         clock: Clock,

@@ -9,7 +9,7 @@ from strongroom.crypto import labels, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import NotFoundError, StateError
 from strongroom.eventlog.notes import LogSigner, Verifier
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 
 if TYPE_CHECKING:
     from strongroom.crypto.signing import SigningKey
@@ -19,7 +19,7 @@ PARAMETER = "eventlog.signing_key"
 _SEED_BYTES = 32
 
 
-def find_signer(configuration: ConfigurationService, node_id: str) -> LogSigner | None:
+def find_signer(configuration: PresentConfiguration, node_id: str) -> LogSigner | None:
     """The signer of a node; None while the node has no configuration, or the configuration no signing key."""
     try:
         installation_id = configuration.document().installation_id
@@ -36,7 +36,7 @@ def find_signer(configuration: ConfigurationService, node_id: str) -> LogSigner 
     )
 
 
-def own_signer(configuration: ConfigurationService, keys: "NodeKeys", log: "LogKey") -> LogSigner:
+def own_signer(configuration: PresentConfiguration, keys: "NodeKeys", log: "LogKey") -> LogSigner:
     """The signer of a node that has a key of its own; the configuration is opened only while its key is the one before.
 
     Raises:
@@ -48,7 +48,7 @@ def own_signer(configuration: ConfigurationService, keys: "NodeKeys", log: "LogK
 
 
 def _former(
-    configuration: ConfigurationService, log: "LogKey", name: str
+    configuration: PresentConfiguration, log: "LogKey", name: str
 ) -> "SigningKey | Verifier | None":
     if log.former is None:
         return None
@@ -67,12 +67,12 @@ def origin(installation_id: str, node_id: str) -> str:
     return f"{labels.CHECKPOINT.decode()}{installation_id}/{node_id}"
 
 
-def renewed(configuration: ConfigurationService) -> bytes:
+def renewed(configuration: PresentConfiguration) -> bytes:
     """The value with a new key, and the present one behind it as the former one, if there is one."""
     return rng.new_key().reveal() + _value(configuration)[:_SEED_BYTES]
 
 
-def drop_former(configuration: ConfigurationService) -> None:
+def drop_former(configuration: PresentConfiguration) -> None:
     """Remove the former key from the value, once a checkpoint that both signed is on the disk."""
     value = _value(configuration)
     if len(value) > _SEED_BYTES:
@@ -80,7 +80,7 @@ def drop_former(configuration: ConfigurationService) -> None:
         configuration.compare_and_put(lambda document: document.with_values({PARAMETER: sealed}))
 
 
-def _value(configuration: ConfigurationService) -> bytes:
+def _value(configuration: PresentConfiguration) -> bytes:
     try:
         return configuration.open_secret(PARAMETER).reveal()
     except NotFoundError:

@@ -5,7 +5,7 @@ This is a module of its own with few imports, since every command that needs a k
 
 from strongroom.config import versions
 from strongroom.coordination.base import Coordinator
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 
 STORE = "kms.persistent_store"
 STALE_S = 20.0
@@ -15,7 +15,7 @@ STALE_S = 20.0
 class ConfiguredStore:
     """The KMS store as a configuration value (K-04); implements `kms.store.SealedStore`."""
 
-    def __init__(self, configuration: ConfigurationService, coordinator: Coordinator) -> None:
+    def __init__(self, configuration: PresentConfiguration, coordinator: Coordinator) -> None:
         self._configuration = configuration
         self._coordinator = coordinator
 

@@ -42,7 +42,7 @@ from strongroom.system import guarded_files
 if TYPE_CHECKING:
     from strongroom.config.document import ConfigDocument
     from strongroom.keystore.replicas import KeystoreDirectory
-    from strongroom.services.configuration.service import ConfigurationService
+    from strongroom.services.configuration.present import PresentConfiguration
     from strongroom.services.keys.identity import IdentityService
 
 # the entry's name since 0.1.0, where this package was called topology
@@ -73,7 +73,7 @@ class TopologyPorts:
         services: Returns what a new node needs to reach the services of the cluster; None if they are embedded here.
     """
 
-    configuration: "ConfigurationService"
+    configuration: "PresentConfiguration"
     directory: "KeystoreDirectory"
     coordinator: Coordinator
     event_log: EventLog

@@ -19,7 +19,7 @@ from strongroom.coordination.upgrading import UpgradingCoordinator
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 from strongroom.services.keys import regenerate
 
 JOURNAL = "journal/upgrade"
@@ -114,7 +114,7 @@ class UpgradePorts:
         node_id: The node.
     """
 
-    configuration: ConfigurationService
+    configuration: PresentConfiguration
     open_keys: Callable[[], ConfigurationKeys]
     changing_keys: Callable[[], AbstractContextManager[None]]
     check_keys: Callable[[], None]

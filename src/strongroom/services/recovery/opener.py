@@ -32,7 +32,7 @@ from strongroom.kms.opening import OpenStore
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.registry import RECIPIENT_KINDS
-from strongroom.services.configuration.service import ConfigurationKeySource, ConfigurationService
+from strongroom.services.configuration.present import ConfigurationKeySource, PresentConfiguration
 from strongroom.services.keys.stored import STORE
 from strongroom.services.recovery import origin
 from strongroom.services.recovery.origin import NOTHING_KNOWN, Known
@@ -59,8 +59,8 @@ class OpenerPorts:
     entries: ProvedCoordinator
     installation_id: Callable[[], str]
     adopt: Callable[[EntryKeys], None]
-    configuration: ConfigurationService
-    configuration_by: Callable[[ConfigurationKeySource], ConfigurationService]
+    configuration: PresentConfiguration
+    configuration_by: Callable[[ConfigurationKeySource], PresentConfiguration]
     record_files: tuple[Path, ...]
     opened_by: OpenedBy
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from strongroom.errors import IntegrityError
 from strongroom.secrets import committed
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 from strongroom.services.keys import identity
 
 _HINT = "nothing was changed; recover from a copy of the data directory of the right installation"
@@ -48,7 +48,7 @@ def check_installation(installation_id: str, known: Known) -> None:
         )
 
 
-def check_fingerprint(configuration: ConfigurationService, proved_by: str, known: Known) -> str:
+def check_fingerprint(configuration: PresentConfiguration, proved_by: str, known: Known) -> str:
     """Compare the identity in an opened configuration with the known fingerprint; returns its fingerprint, or nothing.
 
     Args:

@@ -7,7 +7,7 @@ from strongroom.ids import new_id
 from strongroom.repository.unit_of_work import Repository
 from strongroom.secrets import asset_ring
 from strongroom.secrets.asset_ring import AssetKey, AssetRing
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 
 PARAMETER = "asset.keys"
 _BATCH = 500
@@ -27,7 +27,7 @@ def first_ring(clock: Clock) -> AssetRing:
 class AssetService:
     """Seals and opens embedded credentials."""
 
-    def __init__(self, configuration: ConfigurationService, repository: Repository) -> None:
+    def __init__(self, configuration: PresentConfiguration, repository: Repository) -> None:
         self._configuration = configuration
         self._repository = repository
 

@@ -15,7 +15,7 @@ from strongroom.consumers.base import Consumer, SecretCopy, file_copy
 from strongroom.errors import StrongroomError
 from strongroom.eventlog.summary import SecretTimes
 from strongroom.secrets import catalog, policy
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 
 POLICY = "secrets.policy"
 _BEFORE_THE_END = timedelta(days=30)
@@ -173,7 +173,7 @@ class SecretInventory:
 
     def __init__(
         self,
-        configuration: ConfigurationService,
+        configuration: PresentConfiguration,
         sources: Sources,
         places: OwnPlaces,
         clock: Clock,

@@ -30,7 +30,7 @@ from strongroom.secrets import catalog, enc
 
 if TYPE_CHECKING:
     from strongroom.config.document import ConfigDocument
-    from strongroom.services.configuration.service import ConfigurationService
+    from strongroom.services.configuration.present import PresentConfiguration
 
 MAX_AUTOMATIC_TRIES = 8
 _FIRST_PAUSE = timedelta(seconds=30)
@@ -52,7 +52,7 @@ class RotationJournals:
     """
 
     def __init__(
-        self, configuration: "ConfigurationService", coordinator: Coordinator, clock: Clock
+        self, configuration: "PresentConfiguration", coordinator: Coordinator, clock: Clock
     ) -> None:
         self._configuration = configuration
         self._coordinator = coordinator

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from strongroom.eventlog.base import SYSTEM
-from strongroom.services.configuration.service import ConfigurationService
+from strongroom.services.configuration.present import PresentConfiguration
 from strongroom.services.secrets.inventory import SecretInventory
 from strongroom.services.secrets.rotate import SecretRotation
 from strongroom.services.secrets.scope import Outcome
@@ -23,7 +23,7 @@ class RotationUpkeep:
         rotation: Rotates them.
     """
 
-    configuration: ConfigurationService
+    configuration: PresentConfiguration
     inventory: SecretInventory
     rotation: SecretRotation
 
