@@ -24,7 +24,7 @@ def create_small_node(root: Path) -> Node:
     keystore = node.keystore.create(SecretKeyEntry(ALIAS, rng.new_key(), now))
     key = rng.new_key()
     keys = ConfigurationKeys(node.keystore, keystore, installation_id)
-    keys.create(keys.new_record(key, key_id=key_id, created_at=now, alias=ALIAS))
+    keys.create(keys.wrapping.new_record(key, key_id=key_id, created_at=now, alias=ALIAS))
     document = node.configuration.initial_document(
         installation_id,
         key,

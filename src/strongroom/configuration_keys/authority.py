@@ -8,7 +8,8 @@ from strongroom.canonical import peek
 from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys.generations import ReadRecords
-from strongroom.configuration_keys.keys import FILE_NAME, Coming
+from strongroom.configuration_keys.keys import Coming
+from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.coordination.entries import EntryKeys
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, KeystoreError

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys.generations import KeyRecords, UnprovedRecords
-from strongroom.configuration_keys.keys import FILE_NAME as RECORDS_NAME
+from strongroom.configuration_keys.record_files import FILE_NAME as RECORDS_NAME
 from strongroom.configuration_keys.records import WrapKind
 from strongroom.configuration_keys.recovery_copy import RecoveryCopy
 from strongroom.crypto.secret import SecretBytes

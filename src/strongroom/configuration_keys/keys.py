@@ -6,33 +6,23 @@ stored in a copy elsewhere, so that the node can be recovered after the loss of 
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
-from strongroom import ids
 from strongroom.configuration_keys import generations
-from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys.generations import KeyRecords, ReadRecords
+from strongroom.configuration_keys.record_files import RecordFiles
 from strongroom.configuration_keys.records import (
     ConfigurationKeyRecord,
     ConfigurationKeyState,
-    KeyWrap,
     WrapKind,
 )
 from strongroom.configuration_keys.recovery_copy import RecipientDrift, RecoveryCopy
+from strongroom.configuration_keys.wrapping import Wrapping
 from strongroom.coordination.entries import EntryKeys
 from strongroom.crypto.secret import SecretBytes
-from strongroom.errors import ConflictError, KeyNotFoundError, KeystoreError
+from strongroom.errors import ConflictError, KeyNotFoundError
 from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import KeystoreDirectory
-from strongroom.system import guarded_files
-
-FILE_NAME = "configuration_keys.json"
-_BACKUP_HINT = (
-    "run 'tsm security keystore repair': another replica may open it; if none does, restore keystore and"
-    " configuration keys together from a backup; or, with a recovery identity or shares, 'strongroom recover'"
-)
 
 Records = tuple[ConfigurationKeyRecord, ...]
 Coming = Callable[[EntryKeys], str]
@@ -62,14 +52,16 @@ class ConfigurationKeys:
         self._directory = directory
         self._keystore = keystore
         self._installation_id = installation_id
+        self.wrapping = Wrapping(installation_id, keystore)
         self._copy = RecoveryCopy(recovery_file, installation_id) if recovery_file else None
+        self._files = RecordFiles(directory, self.wrapping, self._copy)
         self._coming = coming
         self._loaded: ReadRecords | None = None
 
     @property
     def path(self) -> Path:
         """The file that commands read."""
-        return self._directory.folders[0] / FILE_NAME
+        return self._files.primary
 
     @property
     def present(self) -> KeyRecords:
@@ -126,34 +118,7 @@ class ConfigurationKeys:
             KeyNotFoundError: No record has this id.
             KeystoreError: No master key of this keystore opens the key.
         """
-        record = self.get(key_id)
-        for wrap in record.wraps:
-            key = self._unwrap(record, wrap)
-            if key is not None:
-                return key
-        raise KeystoreError(
-            f"no master key of the keystore opens the configuration key {key_id}",
-            hint=_BACKUP_HINT,
-        )
-
-    def new_record(
-        self, key: SecretBytes, *, key_id: str, created_at: datetime, alias: str
-    ) -> ConfigurationKeyRecord:
-        """A record of a key under one master key; nothing is written.
-
-        Raises:
-            KeystoreError: The keystore has no such alias.
-        """
-        wraps = (self._wrap(key, key_id, alias),)
-        return ConfigurationKeyRecord(key_id, created_at, ConfigurationKeyState.DECRYPT_ONLY, wraps)
-
-    def for_recipients(
-        self, record: ConfigurationKeyRecord, key: SecretBytes, recipients: Sequence[str]
-    ) -> ConfigurationKeyRecord:
-        """The record with wraps for exactly these recipients; present wraps for them stay as they are."""
-        present = {wrap.name: wrap for wrap in record.of_kind(WrapKind.RECIPIENT)}
-        wraps = [present.get(one) or self._wrap_for(key, record.id, one) for one in recipients]
-        return record._replace(wraps=(*record.of_kind(WrapKind.MASTER_KEY), *wraps))
+        return self.wrapping.open(self.present, self.get(key_id))
 
     def create(self, record: ConfigurationKeyRecord) -> None:
         """Write the first record of a new node, whose key is active.
@@ -208,7 +173,7 @@ class ConfigurationKeys:
         if not self.drift(recipients):
             return False
         self._change_each(
-            lambda record: self.for_recipients(record, self.open(record.id), recipients)
+            lambda record: self.wrapping.for_recipients(record, self.open(record.id), recipients)
         )
         return True
 
@@ -251,7 +216,7 @@ class ConfigurationKeys:
         """
         with self._directory.changing():
             before = self._load().present
-            self._replicate(data, self._check(data).present, before)
+            self._replicate(data, self.wrapping.proved(data).present, before)
 
     def upgrade(self, active: str, upcoming: str | None) -> None:
         """Bring records of format 1 to format 2, each wrap by a master key made anew; later ones are only replicated again.
@@ -268,7 +233,7 @@ class ConfigurationKeys:
         def change(old: KeyRecords) -> KeyRecords:
             if old.format == generations.FORMAT:
                 return old
-            records = tuple(map(self._wrapped_anew, old.records))
+            records = tuple(self.wrapping.made_anew(one, self.open(one.id)) for one in old.records)
             return old.replaced(records, active, upcoming)
 
         self._change(change)
@@ -319,14 +284,9 @@ class ConfigurationKeys:
             KeystoreError: No replica is intact.
         """
         with self._directory.changing():
-            data = self._best()
-            records = self._check(data).present
-            bad = [path for path in self._paths if self._found(path) != records]
-            written = self._directory.replace(bad, data, self._check)
+            written = self._files.replace_bad(self._files.best())
             self._loaded = None
-            if self._copy is not None:
-                written += self._copy.write(*self._authenticated(), self._directory.keep)
-            return written
+            return [*written, *self._files.write_copy(*self._authenticated())]
 
     def verify(self) -> None:
         """Open every key by every master-key wrap.
@@ -334,19 +294,13 @@ class ConfigurationKeys:
         Raises:
             KeystoreError: A wrap does not open.
         """
-        for record in self.load():
-            for wrap in record.wraps:
-                if wrap.kind is WrapKind.MASTER_KEY and self._unwrap(record, wrap) is None:
-                    raise KeystoreError(
-                        f"the master key {wrap.name!r} does not open the configuration key"
-                        f" {record.id}",
-                        hint=key_records.REPAIR_HINT,
-                    )
+        self.load()
+        self.wrapping.check_each(self.present)
 
     # ---- inside ----------------------------------------------------------------------------------
 
     def _load(self) -> ReadRecords:
-        data = guarded_files.read(self.path, key_records.MAX_BYTES)
+        data = self._files.read()
         found = generations.read(data, self._installation_id, self._keystore)
         if found.alias and found.alias != self._keystore.newest:
             self._loaded = found  # the journal is proved by keys that open through it
@@ -364,35 +318,11 @@ class ConfigurationKeys:
         found = self.proved
         return found.present, self._keystore.master_key(found.alias or self._keystore.newest)
 
-    def _unwrap(self, record: ConfigurationKeyRecord, wrap: KeyWrap) -> SecretBytes | None:
-        return generations.unwrap(self.present, record, wrap, self._keystore)
-
-    def _wrap(self, key: SecretBytes, key_id: str, alias: str) -> KeyWrap:
-        master_key = self._keystore.master_key(alias)
-        return generations.wrap_key(self._installation_id, key_id, key, alias, master_key)
-
-    def _wrapped_anew(self, record: ConfigurationKeyRecord) -> ConfigurationKeyRecord:
-        key = self.open(record.id)
-        names = [wrap.name for wrap in record.of_kind(WrapKind.MASTER_KEY)]
-        wraps = [self._wrap(key, record.id, one) for one in names if self._keystore.find(one)]
-        return record._replace(wraps=(*wraps, *record.of_kind(WrapKind.RECIPIENT)))
-
-    def _wrap_for(self, key: SecretBytes, key_id: str, recipient: str) -> KeyWrap:
-        # imported here since only wrapping for recipients needs it
-        from strongroom.crypto import age
-
-        wrap_id = ids.new_id()
-        aad = key_records.recipient_aad(self._installation_id, key_id, wrap_id)
-        wrapped = age.wrap(key, recipient=recipient, aad=aad)
-        return KeyWrap(wrap_id, WrapKind.RECIPIENT, recipient, wrapped)
-
     def _rewrapped(self, record: ConfigurationKeyRecord, alias: str) -> ConfigurationKeyRecord:
         names = [wrap.name for wrap in record.wraps if wrap.kind is WrapKind.MASTER_KEY]
         if names == [alias]:
             return record
-        key = self.open(record.id)
-        kept = [wrap for wrap in record.wraps if wrap.kind is not WrapKind.MASTER_KEY]
-        return record._replace(wraps=(self._wrap(key, record.id, alias), *kept))
+        return self.wrapping.under_one(record, self.open(record.id), alias)
 
     def _change_each(
         self, change: Callable[[ConfigurationKeyRecord], ConfigurationKeyRecord]
@@ -405,7 +335,7 @@ class ConfigurationKeys:
             new = change(old)
             if new is old:
                 # the same bytes again, under the same master key: one generation has one document
-                self._replicate(guarded_files.read(self.path, key_records.MAX_BYTES), old)
+                self._replicate(self._files.read(), old)
             else:
                 self._write(new, old)
 
@@ -415,55 +345,7 @@ class ConfigurationKeys:
     def _replicate(
         self, data: bytes, records: KeyRecords, before: KeyRecords | None = None
     ) -> None:
-        """Write a document into every folder; a replaced file with a key that is in neither of the two is kept."""
         known = {*records.ids, *(before.ids if before else ())}
-
-        def is_covered(found: bytes) -> bool:
-            return set(generations.parse(found, self._installation_id).claimed.ids) <= known
-
-        self._directory.spread(FILE_NAME, data, self._check, is_covered)
+        self._files.spread(data, known)
         self._loaded = generations.read(data, self._installation_id, self._keystore)
-        if self._copy is not None:
-            self._copy.write(*self._authenticated(), self._directory.keep, known)
-
-    @property
-    def _paths(self) -> list[Path]:
-        return [folder / FILE_NAME for folder in self._directory.folders]
-
-    def _found(self, path: Path) -> KeyRecords | None:
-        """The records of a file; None if the file is not intact."""
-        with suppress(KeystoreError):
-            return self._check(guarded_files.read(path, key_records.MAX_BYTES)).present
-        return None
-
-    def _check(self, data: bytes) -> ReadRecords:
-        """Prove a document of records, and open every wrap by a master key of the keystore."""
-        found = generations.read(data, self._installation_id, self._keystore)
-        for record in found.present.records:
-            for wrap in record.of_kind(WrapKind.MASTER_KEY):
-                known = wrap.name in self._keystore.aliases
-                opened = generations.unwrap(found.present, record, wrap, self._keystore)
-                if known and opened is None:
-                    raise KeystoreError(key_records.damaged(f"a wrap of {record.id} does not open"))
-        return found
-
-    def _best(self) -> bytes:
-        best: tuple[int, bytes] | None = None
-        failure: KeystoreError | None = None
-        for folder in self._directory.folders:
-            try:
-                data = guarded_files.read(folder / FILE_NAME, key_records.MAX_BYTES)
-                found = self._check(data).present
-            except KeystoreError as error:
-                failure = failure or error
-                continue
-            if folder == self._directory.folders[0]:
-                return data
-            if best is None or found.generation > best[0]:
-                best = (found.generation, data)
-        if best is None:
-            raise KeystoreError(
-                "no replica of the configuration-key records is intact",
-                hint=_BACKUP_HINT,
-            ) from failure
-        return best[1]
+        self._files.write_copy(*self._authenticated(), known)

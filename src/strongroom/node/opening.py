@@ -147,10 +147,10 @@ def _check_format(paths: DataPaths) -> None:
     Raises:
         UpgradeNeededError: The node is of an older format, or its upgrade was interrupted.
     """
-    from strongroom.configuration_keys import generations, keys, records
+    from strongroom.configuration_keys import generations, record_files, records
     from strongroom.runtime.processes import SERVICES
 
-    files = [paths.keystores(service) / keys.FILE_NAME for service in SERVICES]
+    files = [paths.keystores(service) / record_files.FILE_NAME for service in SERVICES]
     for path in (*files, paths.recovery_records):
         # a file that cannot be read is told by the command that needs the keys
         with suppress(KeystoreError):

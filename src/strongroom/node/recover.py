@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from strongroom.configuration_keys.keys import FILE_NAME
+from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.errors import ConflictError, StateError
 from strongroom.joining.registry import NodeState
 from strongroom.node.opening import Node

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
-from strongroom.configuration_keys.keys import FILE_NAME as RECORDS
+from strongroom.configuration_keys.record_files import FILE_NAME as RECORDS
 from strongroom.configuration_keys.records import ConfigurationKeyRecord, WrapKind
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
-from strongroom.configuration_keys.keys import FILE_NAME as RECORDS
+from strongroom.configuration_keys.record_files import FILE_NAME as RECORDS
 from strongroom.crypto import age, rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import KeystoreError, StorageError

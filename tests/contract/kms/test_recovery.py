@@ -432,7 +432,9 @@ def _with_a_key_apart(node: Node) -> str:
     alias = node.keystore.load().newest
     key_id = new_id()
     keys.add_next(
-        keys.new_record(rng.new_key(), key_id=key_id, created_at=node.clock.now(), alias=alias)
+        keys.wrapping.new_record(
+            rng.new_key(), key_id=key_id, created_at=node.clock.now(), alias=alias
+        )
     )
     keys.settle(keys.present.active)
     return key_id

@@ -8,7 +8,8 @@ import pytest
 
 from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys.authority import RecordsAuthority
-from strongroom.configuration_keys.keys import FILE_NAME, ConfigurationKeys
+from strongroom.configuration_keys.keys import ConfigurationKeys
+from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.coordination.entries import EntryKey, EntryKeys
 from strongroom.crypto import rng
 from strongroom.errors import IntegrityError, KeystoreError
@@ -34,7 +35,9 @@ def directory(tmp_path: Path) -> KeystoreDirectory:
 @pytest.fixture
 def keys(directory: KeystoreDirectory) -> ConfigurationKeys:
     made = ConfigurationKeys(directory, directory.load(), INSTALLATION)
-    made.create(made.new_record(KEY, key_id=new_id(), created_at=NOW, alias="master-key-1"))
+    made.create(
+        made.wrapping.new_record(KEY, key_id=new_id(), created_at=NOW, alias="master-key-1")
+    )
     return made
 
 
@@ -50,7 +53,9 @@ def test_the_keys_are_those_of_the_records(
     expected = EntryKeys(INSTALLATION, 1, EntryKey(keys.present.active, KEY), digest=digest)
     assert found.present() == found.present() == expected
     other = rng.new_key()
-    keys.add_next(keys.new_record(other, key_id=new_id(), created_at=NOW, alias="master-key-1"))
+    keys.add_next(
+        keys.wrapping.new_record(other, key_id=new_id(), created_at=NOW, alias="master-key-1")
+    )
     later = found.present()
     assert (later.generation, later.next) == (2, EntryKey(keys.present.next or "", other))
 
@@ -80,7 +85,9 @@ def test_an_older_pair_in_the_first_folder_gives_way_to_newer_records(
     """findings K7: an older pair of one folder proves itself, and not what is stored; asked again, the newest count."""
     older = {name: (directory.folders[0] / name).read_bytes() for name in (KEYSTORE, FILE_NAME)}
     keys.add_next(
-        keys.new_record(rng.new_key(), key_id=new_id(), created_at=NOW, alias="master-key-1")
+        keys.wrapping.new_record(
+            rng.new_key(), key_id=new_id(), created_at=NOW, alias="master-key-1"
+        )
     )
     for name, data in older.items():
         (directory.folders[0] / name).write_bytes(data)

@@ -12,7 +12,8 @@ from strongroom.canonical import ASCII, ASCII_LINE, dumps
 from strongroom.configuration_keys import generations
 from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys.generations import Floors, KeyRecords
-from strongroom.configuration_keys.keys import FILE_NAME, ConfigurationKeys
+from strongroom.configuration_keys.keys import ConfigurationKeys
+from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.configuration_keys.records import (
     ConfigurationKeyRecord,
     ConfigurationKeyState,
@@ -48,7 +49,7 @@ def keys(directory: KeystoreDirectory) -> ConfigurationKeys:
 
 
 def _new(keys: ConfigurationKeys, key: SecretBytes | None = None) -> ConfigurationKeyRecord:
-    return keys.new_record(
+    return keys.wrapping.new_record(
         key or rng.new_key(), key_id=ids.new_id(), created_at=_NOW, alias="master-key-1"
     )
 

@@ -8,7 +8,8 @@ from strongroom import ids
 from strongroom.clock import SystemClock
 from strongroom.configuration_keys import records as key_records
 from strongroom.configuration_keys import recovery_copy
-from strongroom.configuration_keys.keys import FILE_NAME, ConfigurationKeys
+from strongroom.configuration_keys.keys import ConfigurationKeys
+from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.configuration_keys.records import ConfigurationKeyRecord, WrapKind
 from strongroom.crypto import age, rng
 from strongroom.crypto.secret import SecretBytes
@@ -47,7 +48,7 @@ def exchange(keys: ConfigurationKeys, record: ConfigurationKeyRecord) -> None:
 
 
 def _new(keys: ConfigurationKeys, key: SecretBytes) -> ConfigurationKeyRecord:
-    return keys.new_record(key, key_id=ids.new_id(), created_at=_NOW, alias=ALIAS)
+    return keys.wrapping.new_record(key, key_id=ids.new_id(), created_at=_NOW, alias=ALIAS)
 
 
 def test_every_key_is_wrapped_for_every_recipient_and_the_copy_opens(
@@ -97,7 +98,7 @@ def test_every_change_keeps_the_copy_current(
     identity = age.new_identity()
     keys.set_recipients((identity.recipient,))
     key = rng.new_key()
-    record = keys.for_recipients(_new(keys, key), key, (identity.recipient,))
+    record = keys.wrapping.for_recipients(_new(keys, key), key, (identity.recipient,))
     keys.add_next(record)
     assert keys.drift((identity.recipient,)) == ()
     keys.settle(record.id)

@@ -40,13 +40,13 @@ class SecretsPart(ConfigurationPart):
     def secret_inventory(self) -> "SecretInventory":
         """The inventory of secrets: their age, and the places that hold forms of them."""
         from strongroom.config import yaml_files
-        from strongroom.configuration_keys import keys as configuration_keys
+        from strongroom.configuration_keys import record_files
         from strongroom.keystore import replicas
         from strongroom.runtime.processes import SERVICES
         from strongroom.services.secrets.inventory import OwnPlaces, SecretInventory, Sources
 
         yaml = (yaml_files.CLUSTER_FILE, yaml_files.SERVICE_FILE)
-        keys = (replicas.FILE_NAME, configuration_keys.FILE_NAME)
+        keys = (replicas.FILE_NAME, record_files.FILE_NAME)
         places = OwnPlaces(
             tuple(self.paths.service_config(one) / name for one in SERVICES for name in yaml),
             tuple(self.paths.keystores(one) / name for one in SERVICES for name in keys),

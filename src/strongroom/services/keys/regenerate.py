@@ -325,12 +325,12 @@ class RegenerateService:
         present = next((item for item in keys.records if item.id == journal.key_id), None)
         if present is None:
             key = rng.new_key()
-            made = keys.new_record(
+            made = keys.wrapping.new_record(
                 key, key_id=journal.key_id, created_at=self._clock.now(), alias=journal.alias
             )
             # The record is wrapped for the recovery recipients before it is stored. If we died after storing a bare
             # one, the node would depend on a key that no recovery kit opens (M1).
-            present = keys.for_recipients(made, key, self._keeper.current()[0].recipients)
+            present = keys.wrapping.for_recipients(made, key, self._keeper.current()[0].recipients)
         keys.add_next(present)
         self._event_log.append([key_events.key_generated(actor, "configuration", journal.key_id)])
         # every node has the new keys on its disk before anything is sealed under them

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.clock import Clock, format_utc
-from strongroom.configuration_keys import generations, keys
+from strongroom.configuration_keys import generations, record_files
 from strongroom.configuration_keys import records as key_records
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto import rng
@@ -287,7 +287,7 @@ class TopologyService:
         document = ports.configuration.document()
         generation, now = self._generation(document, identity), ports.clock.now()
         is_embedded = wanted.credential and self.embeds_credentials
-        records = directory.primary.with_name(keys.FILE_NAME)
+        records = directory.primary.with_name(record_files.FILE_NAME)
         password = guarded_files.read(directory.password_file, _PASSWORD_BYTES).removesuffix(b"\n")
         return BootstrapFile(
             installation_id=document.installation_id,

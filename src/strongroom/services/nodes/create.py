@@ -111,7 +111,7 @@ def _make_keys(ports: NewNodePorts, installation_id: str, key_id: str) -> Secret
     entry = master_key.new_master_key(now)
     directory.create(entry)
     keys, key = ports.open_keys(installation_id), rng.new_key()
-    keys.create(keys.new_record(key, key_id=key_id, created_at=now, alias=entry.alias))
+    keys.create(keys.wrapping.new_record(key, key_id=key_id, created_at=now, alias=entry.alias))
     return key
 
 

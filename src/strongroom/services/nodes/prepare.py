@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from strongroom.cluster import services_file
-from strongroom.configuration_keys import keys
+from strongroom.configuration_keys import record_files
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import own_keys, prepared
@@ -73,7 +73,7 @@ def prepare(
     durable.write_file(directory.password_file, file.keystore_password.reveal(), ports.file_modes)
     with directory.changing():
         directory.spread(replicas.FILE_NAME, file.keystore, lambda _: directory.load())
-        directory.spread(keys.FILE_NAME, file.configuration_keys, lambda _: None)
+        directory.spread(record_files.FILE_NAME, file.configuration_keys, lambda _: None)
     own_keys.write(ports.paths, own)
     node = admitted(ports, file, admit(file, own))
     if node.is_joining:

@@ -380,7 +380,7 @@ class RecoverService:
         records = tuple(
             record._replace(
                 wraps=(
-                    *keys.new_record(
+                    *keys.wrapping.new_record(
                         opened_keys[record.id],
                         key_id=record.id,
                         created_at=record.created_at,
@@ -410,8 +410,10 @@ class RecoverService:
             keys.settle(document.configuration_key_id)
             key, alias = rng.new_key(), self._ports.directory.load().newest
             now = self._ports.clock.now()
-            record = keys.new_record(key, key_id=journal.key_id, created_at=now, alias=alias)
-            keys.add_next(keys.for_recipients(record, key, opened.store.store.recipients))
+            record = keys.wrapping.new_record(
+                key, key_id=journal.key_id, created_at=now, alias=alias
+            )
+            keys.add_next(keys.wrapping.for_recipients(record, key, opened.store.store.recipients))
         self._keeper.event_log.append(
             [key_events.key_generated(actor, "configuration", journal.key_id)]
         )
