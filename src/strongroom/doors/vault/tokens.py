@@ -133,8 +133,8 @@ def _seconds(call: Call, name: str) -> int:
 
 def _renewed(call: Call, token: ServiceTokenRow, secret: SecretBytes) -> Answer:
     tokens = call.services.service_tokens
-    renewed = tokens.renew(call.by, token, _seconds(call, "increment"))
-    return _auth(renewed, secret, tokens.left_s(renewed))
+    renewed, valid_s = tokens.renew(call.by, token, _seconds(call, "increment"))
+    return _auth(renewed, secret, valid_s)
 
 
 def _revoked(call: Call, token: ServiceTokenRow) -> Answer:

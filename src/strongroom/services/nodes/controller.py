@@ -54,14 +54,14 @@ class Candidate:
     def __init__(self, ports: ControllerPorts) -> None:
         self._ports = ports
         self._failure = ""
+        self._unfit = ""
 
     def stand(self, stopping: threading.Event) -> None:
         """Be the controller whenever no other node is, until told to stop; an error is logged, and the next look tries again."""
         while not stopping.is_set():
             pause_s = AGAIN_S
             try:
-                if not self._ports.coordinator.holder(LOCK):
-                    self._ports.check()
+                if not self._ports.coordinator.holder(LOCK) and self._may_stand():
                     self._serve(stopping)
             except StrongroomError as error:
                 self._tell(error)
@@ -70,6 +70,18 @@ class Candidate:
             else:
                 self._failure, pause_s = "", LOOK_S
             stopping.wait(pause_s)
+
+    def _may_stand(self) -> bool:
+        """Whether this node may be the controller; why it may not is logged once, however often another node is."""
+        try:
+            self._ports.check()
+        except StrongroomError as error:
+            if error.message != self._unfit:
+                _log.warning("%s", error.with_hint)
+            self._unfit = error.message
+            return False
+        self._unfit = ""
+        return True
 
     def _serve(self, stopping: threading.Event) -> None:
         """Take the lock, and do the duties for as long as it is held.

@@ -229,8 +229,13 @@ class ServiceTokensService:
 
     # ---- changing --------------------------------------------------------------------------------
 
-    def renew(self, by: By, token: ServiceTokenRow, increment_s: int = 0) -> ServiceTokenRow:
+    def renew(
+        self, by: By, token: ServiceTokenRow, increment_s: int = 0
+    ) -> tuple[ServiceTokenRow, int]:
         """Prolong a token, as far as its maker allowed that.
+
+        Returns:
+            The prolonged token, and for how many seconds it is valid from the moment of this call.
 
         Raises:
             UsageError: The token cannot be renewed.
@@ -245,7 +250,7 @@ class ServiceTokensService:
         with self._repository.transaction() as tx:
             changed = tx.service_tokens.update(token.id, expires_at=format_utc(end))
             by.access_changed(f"auth/token {token.id}", "renew a token")
-        return changed
+        return changed, max(0, int((end - now).total_seconds()))
 
     def revoke(self, by: By, token: ServiceTokenRow, *, alone: bool = False) -> None:
         """End a token, and all that it made.

@@ -32,6 +32,7 @@ class World:
         self.errors: list[Exception] = []
         self.refuse: Callable[[], None] = lambda: None
         self.too_old: set[str] = set()
+        self.looks = 0
         self.asleep: dict[str, threading.Event] = {}
         self.sleeps = threading.Event()
 
@@ -69,6 +70,7 @@ class World:
             duty = Duty("work", 0.01, lambda: self.work(node, mine))
 
             def check() -> None:
+                self.looks += 1
                 if node in self.too_old:
                     raise StateError(f"{node} is too old")
 
@@ -188,6 +190,10 @@ def test_a_node_that_is_too_old_does_not_stand_and_takes_no_lock(
         # two holders: node2, and now this one; node1 never was one
         with closing(world.coordinator("node3")) as other, other.lock(LOCK, wait_s=5) as lease:
             assert lease.token == world.taken[-1][1] + 1
+        looks = world.looks
+        while world.looks < looks + 2:
+            assert time.monotonic() < end
+            time.sleep(0.01)
         world.too_old.clear()
         world.wait_for("node1")
     assert [node for node, _ in world.taken] == ["node2", "node1"]
