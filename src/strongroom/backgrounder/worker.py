@@ -78,11 +78,14 @@ class Advice:
     Attributes:
         limits: Returns the present concurrency and bytes per second; called repeatedly.
         may_work: Returns whether role and processes of the node let it work on jobs; called repeatedly.
+        is_maintained: Returns whether there is a maintenance, in which extracts under way are finished and the worker
+            then ends; called repeatedly.
         beat: Called repeatedly by the loop that takes jobs; when the calls stop, the loop hangs.
     """
 
     limits: Callable[[], tuple[int, int]]
     may_work: Callable[[], bool] = lambda: True
+    is_maintained: Callable[[], bool] = lambda: False
     beat: Callable[[], None] = lambda: None
 
 
@@ -119,7 +122,7 @@ class Worker:
             place.node_id,
             place.file_modes,
             self._do,
-            self._brake.check,
+            self._brake.check_begin,
             self._awake.set,
         )
         self._rescue = Rescue(self._engine, self._give_up)
@@ -146,12 +149,13 @@ class Worker:
             while not self._stopping.is_set() and not (until and until()):
                 self._advice.beat()
                 self._awake.clear()
-                self._look()
+                if self._look():
+                    return
                 self._awake.wait(POLL_S)
         finally:
             self._stopping.set()
             self._engine.close()
-            if not self._advice.may_work():
+            if self._brake.ending.is_set() or not self._advice.may_work():
                 # no process of this node goes on with them
                 self._hand_over(self._running()[0])
 
@@ -163,14 +167,19 @@ class Worker:
         if removed:
             _log.warning("removed %d files that a dead process left", removed)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Dispatch jobs; whether the worker has nothing left to end, in a maintenance."""
         self._refresh()
+        if self._brake.ending.is_set() or self._advice.is_maintained():
+            self._brake.ending.set()
+            return self._engine.is_idle
         running, elsewhere = self._running()
         self._engine.forget_finished({job.id for job in running})
         if self._advice.may_work():
             self._dispatch(running, self._rescue.look_after(running), elsewhere)
         else:
             self._hand_over(running)
+        return False
 
     def _hand_over(self, running: list[JobRow]) -> None:
         """Give back the jobs of a node that works on none any more; their threads end at the next look of theirs."""
@@ -282,7 +291,8 @@ def _beaten_for(beat: Callable[[], None]) -> Iterator[None]:
 def run(node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None) -> None:
     """Run the node's jobs until told to stop; waits while another process does."""
     node.key_log = "backgrounder"
-    while not stopping.is_set():
+    # what is launched in a maintenance would go on with its jobs before it looks
+    while not stopping.is_set() and node.maintenance.seen() is None:
         beat()
         with ExitStack() as stack:
             try:
@@ -303,7 +313,11 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
 
     Returns:
         False if another process runs the node's jobs already.
+
+    Raises:
+        StateError: There is a maintenance.
     """
+    node.maintenance.check_may_work()
 
     def ended() -> bool:
         job = node.jobs.show(job_id)
@@ -325,7 +339,7 @@ def _worker(
 ) -> Worker:
     place = Place(node.workflows, node.paths.node_id, node.file_modes)
     settings = _Settings(node)
-    advice = Advice(settings.limits, settings.may_work, beat)
+    advice = Advice(settings.limits, settings.may_work, settings.is_maintained, beat)
     return Worker(node.job_ports, place, stopping, advice, node.other_workers)
 
 
@@ -346,6 +360,9 @@ class _Settings:
 
     def may_work(self) -> bool:
         return self._node.job_roles.may_work() and self._node.node_processes.own().backgrounder > 0
+
+    def is_maintained(self) -> bool:
+        return self._node.maintenance.seen() is not None
 
     def _number(self, name: str) -> int:
         return int(self._node.configuration.effective(f"backgrounder.extracts.{name}") or "0")

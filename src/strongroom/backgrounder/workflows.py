@@ -164,6 +164,11 @@ class WorkflowEngine:
         """Whether a thread of this process works on the job."""
         return self._running.has(job_id)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread of this process works on a job."""
+        return self._running.is_none
+
     @_guarded
     def forget_ended(self, keep: Collection[str], among: Collection[str] | None = None) -> None:
         """Delete the records of workflows that have ended: what a job did stands in its own row.
@@ -280,6 +285,12 @@ class _Running:
         """Whether a thread has the job."""
         with self._changed:
             return job_id in self._ids
+
+    @property
+    def is_none(self) -> bool:
+        """Whether no thread has a job."""
+        with self._changed:
+            return not self._ids
 
     def ended_since(self) -> set[str]:
         """Jobs whose threads ended since this was asked before."""

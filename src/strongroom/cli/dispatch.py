@@ -65,7 +65,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "pending-changes": ("secrets.pending_changes", "list, apply and discard pending changes"),
         "security": ("keys.security", "key management, keystore, regeneration of internal tokens"),
         "settings": ("secrets.settings", "export and import all settings"),
-        "maintenance": ("node.maintenance", "backup and restore"),
+        "maintenance": (
+            "node.maintenance",
+            "backup and restore; turn clients away, and serve again",
+        ),
         "status": ("node.status", "state of the node and its services"),
         "topology": ("node.topology", "bootstrap files of new nodes"),
         "jobs": ("content.jobs", "list, show, cancel and wait for jobs"),

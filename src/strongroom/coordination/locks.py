@@ -29,6 +29,7 @@ DECLARED: Final[Mapping[str, Scope]] = {
     "controller": Scope.CLUSTER,
     "extracts": Scope.CLUSTER,
     "kms": Scope.CLUSTER,
+    "maintenance": Scope.CLUSTER,
     "restore": Scope.CLUSTER,
     "secret-rotation": Scope.CLUSTER,
     "service-passwords": Scope.CLUSTER,

@@ -93,6 +93,11 @@ def of_software(node: str, release: bytes) -> bytes:
     return _node(node) + release
 
 
+def of_drained(node: str, word: bytes) -> bytes:
+    """The statement that a node serves no client and works on no job any more; signed by its own key."""
+    return _node(node) + word
+
+
 def of_key_bundle(by: str, to: str, change_id: str, generation: int, sealed: bytes) -> bytes:
     """The statement that a node gives another the present keys, as this sealed message; signed by the one that gives."""
     number = generation.to_bytes(8, "big")

@@ -41,6 +41,7 @@ class Purpose(StrEnum):
     LOG_HEADS = "log-heads"
     CERTIFICATES = "shown-certificates"
     SOFTWARE = "software"
+    DRAINED = "drained"
 
 
 class Origin(NamedTuple):

@@ -203,6 +203,8 @@ def _processes(node: Node) -> dict[str, str]:
         return {}
     trouble = running.trouble(found)
     there = {"web service": found.has_web, "backgrounder": bool(found.backgrounder_pid)}
+    if found.has_web and node.maintenance.seen() is not None:
+        trouble = {"web service": running.MAINTAINED, **trouble}
     return {
         name: trouble.get(name, "running" if is_there else "stopped")
         for name, is_there in there.items()

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from strongroom.errors import ConflictError
 from strongroom.runtime.paths import DataPaths
 from strongroom.system import disk, durable
+
+MAINTAINED: Final = "in maintenance"
+"""The word for a web service that turns clients away, as long as somebody wants that."""
 
 
 @dataclass(frozen=True)

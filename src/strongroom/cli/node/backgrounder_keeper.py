@@ -57,6 +57,7 @@ class Backgrounder:
         enabled: bool,
         changed: Callable[[], None] = lambda: None,
         is_placed: Callable[[], bool] = lambda: True,
+        is_ending: Callable[[], bool] = lambda: False,
         patience: Patience | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
@@ -66,12 +67,14 @@ class Backgrounder:
             enabled: Whether to run a backgrounder as a child process at all.
             changed: Called when the child process has ended, or was replaced by another one.
             is_placed: Whether the topology has a backgrounder on this node; called repeatedly.
+            is_ending: Whether the child is about to end by itself, and is to have no successor; called repeatedly.
             patience: The time limits.
         """
         self._data_dir = data_dir
         self._enabled = enabled
         self._changed = changed
         self._is_placed = is_placed
+        self._is_ending = is_ending
         self._patience = patience or Patience()
         self._child: _Child | None = None
         self._lock = threading.Lock()
@@ -90,7 +93,7 @@ class Backgrounder:
         if not self._enabled:
             yield
             return
-        if self._is_placed():
+        if self._is_placed() and not self._is_ending():
             self._start()
         keeper = threading.Thread(target=self._keep, name="backgrounder-keeper", daemon=True)
         keeper.start()
@@ -116,6 +119,9 @@ class Backgrounder:
             child = self._child
             if child is not None and child.is_alive:
                 self._replace_if_hung(child)
+                continue
+            if self._is_ending():
+                self._dismiss()
                 continue
             asked = self._wanted.is_set() or child is None
             self._wanted.clear()

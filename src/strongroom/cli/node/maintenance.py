@@ -1,4 +1,4 @@
-"""`tsm maintenance`: backup and restore (A-24 to A-26, C-13)."""
+"""`tsm maintenance`: backup and restore (A-24 to A-26, C-13), and the verbs of the maintenance itself."""
 
 import argparse
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.named_files import identity, sealing
-from strongroom.cli.node import backup_options, calls, log_archive
+from strongroom.cli.node import backup_options, calls, log_archive, maintenance_mode
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import asking, sizes
 from strongroom.cli.terminal.session import Session
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     """The parser of `maintenance`."""
-    parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: backup and restore")
+    parser = argparse.ArgumentParser(prog=prog, description=f"{verb}: backup, restore, maintenance")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     add_backup(verbs.add_parser("backup", help="write repository, extracts and wrapped keys"))
     add_restore(verbs.add_parser("restore", help="put a backup in the place of what is there"))
+    maintenance_mode.add_verbs(verbs)
     log_archive.add_ziplogs(verbs.add_parser("ziplogs", help="archive the logs, secrets masked"))
     log_archive.add_cleanup(verbs.add_parser("cleanup", help="say that nothing needs it"))
     return parser

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING, Final
 
+from strongroom.runtime.running import MAINTAINED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from strongroom.services.nodes.judging import Judged
 
+DEGRADED: Final = "is in a degraded state"
 IN_ERROR: Final = "is in an error state"
 RUNNING: Final = "is running"
 STOPPED: Final = "is stopped"
@@ -58,4 +61,4 @@ def _phrase(one: "Judged", name: str) -> str:
     if one.report is None:
         return _UNKNOWN
     told = one.report.processes.get(name.lower(), "stopped")
-    return {"running": RUNNING, "stopped": STOPPED}.get(told, IN_ERROR)
+    return {"running": RUNNING, "stopped": STOPPED, MAINTAINED: DEGRADED}.get(told, IN_ERROR)

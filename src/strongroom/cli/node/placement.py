@@ -1,4 +1,4 @@
-"""The processes that the topology has on a node that is served, followed from a thread; and the signals that end such a node."""
+"""The processes that a served node has now, by the topology and in a maintenance, followed from a thread; and its signals."""
 
 import logging
 import signal
@@ -6,10 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from strongroom.errors import StrongroomError
 from strongroom.services.jobs.processes import Counts, NodeProcesses
+from strongroom.services.nodes.draining import Doors, Draining, DrainingPorts, Work
+
+if TYPE_CHECKING:
+    from strongroom.cli.ports.commands import CommandServices
 
 LOOK_S: Final = 0.5
 _END_WAIT_S: Final = 1.0
@@ -20,13 +24,24 @@ _log = logging.getLogger("vizportal.Serve")
 class Placement:
     """The processes of this node, as they were at the last look; whoever asks waits for nothing."""
 
-    def __init__(self, processes: NodeProcesses) -> None:
+    def __init__(self, processes: NodeProcesses, draining: Draining) -> None:
         self._processes = processes
+        self._draining = draining
         self._failure = ""
         self.counts = Counts()
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether a process that works on jobs ends by itself, and has no successor: there is a maintenance."""
+        return self._draining.work is not Work.USUAL
+
+    def has_backgrounder(self) -> bool:
+        """Whether the node is to have a backgrounder, if only for the extracts that it works on."""
+        return self.counts.backgrounder > 0 and self._draining.work is not Work.NONE
+
     def look(self) -> None:
         """Look; what cannot be read stays as it was."""
+        self._draining.look()
         try:
             self.counts = self._processes.own()
         except StrongroomError as error:
@@ -38,9 +53,20 @@ class Placement:
 
 
 @contextmanager
-def followed(processes: NodeProcesses) -> Iterator[Placement]:
-    """The processes of this node, looked at again and again until the end of the block."""
-    found = Placement(processes)
+def followed(node: "CommandServices", doors: Doors) -> Iterator[Placement]:
+    """The processes of this node, looked at again and again until the end of the block.
+
+    Args:
+        node: The node.
+        doors: The gate of the node, which is closed in a maintenance; so it is behind the first look.
+    """
+    ports = DrainingPorts(
+        seen=node.maintenance.seen,
+        doors=doors,
+        works=node.sole_worker.is_there,
+        say=node.maintenance.say_drained,
+    )
+    found = Placement(node.node_processes, Draining(ports))
     found.look()
     stopping = threading.Event()
 

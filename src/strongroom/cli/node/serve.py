@@ -23,6 +23,7 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from strongroom.cli.node.placement import Placement
     from strongroom.cli.ports.commands import CommandServices
+    from strongroom.doors.http.gate import Gate
 
 _log = logging.getLogger("vizportal.Serve")
 
@@ -60,6 +61,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.doors.control import server as control
+    from strongroom.doors.http.gate import Gate
     from strongroom.runtime import running, service_logs
     from strongroom.services.configuration import log_levels
 
@@ -75,13 +77,15 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         stack.enter_context(node.announced())
         start_up.check_nobody_restores(session)
         _begin_duties(session, stack)
-        placed = stack.enter_context(placement.followed(node.node_processes))
+        gate = Gate()
+        placed = stack.enter_context(placement.followed(node, gate))
         note = _Note(node)
         backgrounder = Backgrounder(
             node.paths.root,
             enabled=not arguments.no_backgrounder,
             changed=note.renew,
-            is_placed=lambda: placed.counts.backgrounder > 0,
+            is_placed=placed.has_backgrounder,
+            is_ending=lambda: placed.is_ending,
         )
         note.backgrounder = backgrounder
         stack.enter_context(backgrounder.kept_running())
@@ -89,7 +93,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         stack.enter_context(control.serving(node))
         # the control service is the node's own, with a web service and without one
         opened = remote_control.opened(arguments.control_port, session, stack)
-        doors = _Doors(note, opened)
+        doors = _Doors(note, opened, gate)
         with placement.told_to_end() as ending:
             while not ending.is_set():
                 if placed.counts.web:
@@ -150,10 +154,12 @@ class _Doors(NamedTuple):
     Attributes:
         note: The contents of `serve.json`.
         control: The URL of the control service; empty if there is none.
+        gate: The gate before the requests of clients.
     """
 
     note: _Note
     control: str
+    gate: "Gate"
 
     def lines(self) -> list[str]:
         """The lines by which a caller learns where these doors are."""
@@ -173,7 +179,7 @@ def _serve(
     host, held = places.place(session.node.configuration, places.VAULT)
     port = held if arguments.vault_port is None else arguments.vault_port
     with ExitStack() as stack:
-        vault = [] if port is None else [_open_vault(session, host, port, stack)]
+        vault = [] if port is None else [_open_vault(session, host, port, stack, doors.gate)]
 
         def ready(url: str) -> None:
             doors.note.publish(url)
@@ -187,8 +193,11 @@ def _serve(
             arguments.host,
             arguments.port,
             ready,
-            # a signal may have come before the web service had its handlers
-            is_wanted=lambda: placed.counts.web > 0 and not ending.is_set(),
+            conduct=server.Conduct(
+                # a signal may have come before the web service had its handlers
+                is_wanted=lambda: placed.counts.web > 0 and not ending.is_set(),
+                gate=doors.gate,
+            ),
         )
         if not was_dismissed:
             ending.set()
@@ -203,11 +212,11 @@ def _wait(session: Session, doors: _Doors, placed: "Placement", ending: "threadi
         pass
 
 
-def _open_vault(session: Session, host: str, port: int, stack: ExitStack) -> str:
+def _open_vault(session: Session, host: str, port: int, stack: ExitStack, gate: "Gate") -> str:
     """Open the door for clients of Vault, until the stack ends; returns its URL."""
     from strongroom.doors.vault import server
 
-    return stack.enter_context(server.serving(session.whole_node, host, port))
+    return stack.enter_context(server.serving(session.whole_node, host, port, gate=gate))
 
 
 @contextmanager

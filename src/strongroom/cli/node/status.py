@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli.keys import node_states
-from strongroom.cli.node import node_blocks
+from strongroom.cli.node import maintenance_mode, node_blocks
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import CoordinationError, StrongroomError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from strongroom.cli.keys.node_states import Asked
+    from strongroom.joining.maintenance import Maintenance
     from strongroom.joining.prepared import PreparedNode
     from strongroom.runtime.running import Running
     from strongroom.services.nodes.judging import Judged
@@ -52,7 +53,9 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     # asked for only where it is shown; `--local-only` waits for nobody else
     is_shown = (arguments.json or arguments.verbose) and not arguments.local_only
     controller = _controller(session) if is_shown else ""
-    whole = _Whole(node.paths.node_id, asked, found, problem, _trouble(session, found), controller)
+    maintenance = _maintenance(session)
+    trouble = _trouble(session, found, maintenance)
+    whole = _Whole(node.paths.node_id, asked, found, problem, trouble, controller)
     fingerprint = _fingerprint(session)
     ending = _ending(session)
     if arguments.json:
@@ -62,6 +65,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
                 "node": node.paths.node_id,
                 "url": (found.url or None) if found else None,
                 "controller": whole.controller or None,
+                "maintenance": maintenance_mode.as_json(maintenance),
                 "keys": whole.keys or "OK",
                 "fingerprint": fingerprint or None,
                 "processes": whole.trouble,
@@ -155,10 +159,24 @@ def _node_json(one: "Judged") -> dict[str, object]:
     return {**node_states.as_json(one), **word}
 
 
-def _trouble(session: Session, found: "Running | None") -> "Mapping[str, str]":
+def _maintenance(session: Session) -> "Maintenance | None":
+    """The maintenance that goes on; None where the configuration does not open, of which the keys' problem speaks."""
+    try:
+        return session.node.maintenance.present()
+    except CoordinationError:
+        raise
+    except StrongroomError:
+        return None
+
+
+def _trouble(
+    session: Session, found: "Running | None", maintenance: "Maintenance | None"
+) -> "Mapping[str, str]":
     from strongroom.runtime import running
 
+    told = f"{maintenance.words}; 'tsm maintenance leave' ends it" if maintenance else ""
     return {
+        **({"maintenance": told} if told else {}),
         **(running.trouble(found) if found else {}),
         **_https_trouble(session),
         **_log_trouble(session),
@@ -196,6 +214,12 @@ def _print_services(session: Session, whole: _Whole) -> None:
     placed = (found.has_web, found.backgrounder_pid) if found else (False, False)
     for name, there in zip(("Web Service", "Backgrounder"), placed, strict=True):
         phrase = node_blocks.IN_ERROR if name.lower() in whole.trouble else node_blocks.RUNNING
+        if (
+            name == "Web Service"
+            and "maintenance" in whole.trouble
+            and phrase == node_blocks.RUNNING
+        ):
+            phrase = node_blocks.DEGRADED
         own.append(f"\t'Strongroom {name} 0' {phrase if there else node_blocks.STOPPED}.")
     own.append(
         f"\t'Strongroom Key Management 0' {node_blocks.IN_ERROR if keys else node_blocks.RUNNING}."

@@ -14,6 +14,7 @@ from strongroom.eventlog.logfile import Progress
 from strongroom.eventlog.notes import Checkpoint
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes.admit import TopologyService
+from strongroom.services.nodes.maintenance import MaintenanceService
 from strongroom.system.durable import FileModes
 
 
@@ -60,6 +61,11 @@ class NodeCommands(Protocol):
     @cached_property
     def file_modes(self) -> FileModes:
         """Modes and group of new files."""
+        ...
+
+    @cached_property
+    def maintenance(self) -> MaintenanceService:
+        """The maintenance of the installation."""
         ...
 
     @cached_property

@@ -24,6 +24,7 @@ ASKED: Final[Mapping[str, str]] = {
     "strongroom upgrade": "the way back: an earlier release opens nothing of the node",
     "strongroom users delete": "a user",
     "strongroom users set-password": "with --revoke-tokens, the user's access tokens",
+    "tsm maintenance enter": "the service, until 'tsm maintenance leave'",
     "tsm maintenance restore": "all sites, users and extracts of the node",
     "tsm pending-changes apply": "the service, for the moment of a restart",
     "tsm pending-changes discard": "the pending changes",

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from strongroom.doors.http import admission, feed, front, health
 from strongroom.doors.http.delivery import Asked, DownloadResponse, answer_response
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.lanes import BusyError, ClientGoneError
 from strongroom.doors.http.outer import Outer
 from strongroom.doors.http.pools import Pools
@@ -61,11 +62,13 @@ class _SmallBody:
         """Do nothing, since the whole body is in memory."""
 
 
-def create_app(services: AppServices, settings: WebSettings | None = None) -> ASGIApp:
-    """The ASGI application over one node's services."""
-    settings = settings or WebSettings()
+def create_app(
+    services: AppServices, settings: WebSettings | None = None, gate: Gate | None = None
+) -> ASGIApp:
+    """The ASGI application over one node's services, behind the gate of that node; by default that is open."""
+    settings, gate = settings or WebSettings(), gate or Gate()
     pools = Pools(settings)
-    dispatcher = _Dispatcher(services, settings, pools)
+    dispatcher = _Dispatcher(services, settings, pools, gate)
     paths: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = route
@@ -80,7 +83,7 @@ def create_app(services: AppServices, settings: WebSettings | None = None) -> AS
     app = Starlette(
         routes=[
             *front.routes(),
-            *health.routes(services, pools),
+            *health.routes(services, pools, gate),
             *admission.routes(services, pools),
             *routes,
         ],
@@ -91,14 +94,17 @@ def create_app(services: AppServices, settings: WebSettings | None = None) -> AS
         },
     )
     app.router.redirect_slashes = False
-    return Outer(app, settings.drain)
+    return Outer(app, settings.drain, gate)
 
 
 class _Dispatcher:
-    def __init__(self, services: TableauServices, settings: WebSettings, pools: Pools) -> None:
+    def __init__(
+        self, services: TableauServices, settings: WebSettings, pools: Pools, gate: Gate
+    ) -> None:
         self._services = services
         self._settings = settings
         self._pools = pools
+        self._gate = gate
 
     async def serve(self, by_method: dict[str, Route], request: Request) -> Response:
         """Serve a request for a known path."""
@@ -129,7 +135,7 @@ class _Dispatcher:
         limit = MAX_OPEN_BODY_BYTES if route.is_open else MAX_REQUEST_BYTES
         body = feed.BodyFeed(request.receive, self._settings.small_body, tap)
         call = replace(call, body=_SmallBody(await body.collect(limit)))
-        work = partial(_handle, route, call)
+        work = partial(_handle, route, call, self._gate)
         if route.downloads:
             return await self._download(request, call, work, tap)
         lane = self._pools.lane_of(route)
@@ -170,7 +176,8 @@ class _Dispatcher:
         key, lane = _key(call), self._pools.uploads
         await lane.line.enter(key, lambda: tap.is_gone)
         body = feed.BodyFeed(request.receive, self._settings.upload_body, tap)
-        worker = lane.start(key, partial(route.handle, replace(call, body=body)))
+        work = partial(_work_off, route, replace(call, body=body), self._gate)
+        worker = lane.start(key, work)
         pump = asyncio.create_task(body.pump())
         try:
             return await worker
@@ -214,12 +221,17 @@ def _query(raw: bytes) -> dict[str, str]:
     return sent
 
 
-def _handle(route: Route, call: Call) -> Answer | Download:
+def _handle(route: Route, call: Call, gate: Gate) -> Answer | Download:
     """In a worker thread."""
     if route.has_message:
         # also for handlers that read none: what is sent to them would be dropped
         call = replace(call, sent=call.request())
-    return route.handle(call)
+    return _work_off(route, call, gate)
+
+
+def _work_off(route: Route, call: Call, gate: Gate) -> Answer | Download:
+    with gate.working():
+        return route.handle(call)
 
 
 def _response(result: Answer | Download, request: Request) -> Response:

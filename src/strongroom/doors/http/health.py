@@ -7,22 +7,31 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from strongroom.doors.http.gate import RETRY_AFTER_S, Gate
 from strongroom.doors.http.lanes import BusyError, Threads
 from strongroom.doors.http.pools import Pools
 from strongroom.doors.http.ports import ProbeServices
 from strongroom.errors import StrongroomError
 
 
-def routes(services: ProbeServices, pools: Pools) -> list[Route]:
-    """The two probes; open to all, and they tell nothing but yes or no."""
+def routes(services: ProbeServices, pools: Pools, gate: Gate | None = None) -> list[Route]:
+    """The two probes; open to all, and they tell nothing but yes or no, and whether there is a maintenance."""
+    gate, readiness = gate or Gate(), _Readiness(services, pools.probes)
+
+    async def alive(_: Request) -> Response:
+        # whoever restarts a process that is not alive must leave this one alone
+        return PlainTextResponse("ok, in maintenance\n" if gate.is_closed else "ok\n")
+
+    async def ready(request: Request) -> Response:
+        if gate.is_closed:
+            headers = {"retry-after": str(RETRY_AFTER_S)}
+            return PlainTextResponse("in maintenance\n", 503, headers)
+        return await readiness.answer(request)
+
     return [
-        Route("/healthz", _alive, methods=["GET"]),
-        Route("/readyz", _Readiness(services, pools.probes).answer, methods=["GET"]),
+        Route("/healthz", alive, methods=["GET"]),
+        Route("/readyz", ready, methods=["GET"]),
     ]
-
-
-async def _alive(_: Request) -> Response:
-    return PlainTextResponse("ok\n")
 
 
 class _Readiness:

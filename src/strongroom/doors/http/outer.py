@@ -8,11 +8,13 @@ were closed while the client still sends, the client would lose the answer (find
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from strongroom.doors.http.gate import PROBES, RETRY_AFTER_S, WORDS, Gate
 from strongroom.doors.http.protocol import EXTENSION, BodyTap
 
 _access_log = logging.getLogger("strongroom.web.access")
@@ -48,9 +50,25 @@ class Drain:
 class Outer:
     """The outermost layer, an ASGI application around the application."""
 
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        drain: Drain,
+        gate: Gate | None = None,
+        turned_away: tuple[bytes, bytes] = (b"text/plain; charset=utf-8", f"{WORDS}\n".encode()),
+    ) -> None:
+        """Take the application.
+
+        Args:
+            app: The application.
+            drain: The bounds on the rest of a body after an early answer.
+            gate: The gate of the node; by default one that is always open.
+            turned_away: The media type, and the body, for whom the gate turns away.
+        """
         self._app = app
         self._drain = drain
+        self._gate = gate or Gate()
+        self._turned_away = turned_away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -61,11 +79,17 @@ class Outer:
         path = shown(scope["path"])
         _access_log.debug("%s %s begins", scope["method"], path)
         exchange = _Exchange(scope, receive, send, self._drain)
+        is_probe = scope["path"] in PROBES
+        inside = None if is_probe else self._gate.enter(_end_of_this_task())
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            if inside is None and not is_probe:
+                await exchange.turn_away(*self._turned_away)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             await exchange.stop()
         finally:
+            self._gate.leave(inside)
             taken_ms = (time.monotonic() - begun) * 1000
             _access_log.info("%s %s %d %.0f ms", scope["method"], path, exchange.status, taken_ms)
 
@@ -109,6 +133,16 @@ class _Exchange:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
+    async def turn_away(self, media_type: bytes, body: bytes) -> None:
+        """Answer that nobody is served now."""
+        headers = [
+            (b"content-type", media_type),
+            (b"content-length", str(len(body)).encode()),
+            (b"retry-after", str(RETRY_AFTER_S).encode()),
+        ]
+        await self.send({"type": "http.response.start", "status": 503, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
     async def stop(self) -> None:
         """The server ends and does not wait for this request any longer; the client is told, if it can be."""
         if self.status:
@@ -151,6 +185,18 @@ def shown(path: str) -> str:
     if len(words) > SHOWN_PATH_CHARACTERS:
         return words[:SHOWN_PATH_CHARACTERS] + "…'"
     return words
+
+
+def _end_of_this_task() -> Callable[[], None]:
+    """The function by which any thread has the task of this request end."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 for the type checker: a request is served by a task
+
+    def end() -> None:
+        with suppress(RuntimeError):  # the loop has ended, and the task with it
+            loop.call_soon_threadsafe(task.cancel)
+
+    return end
 
 
 def _expects_to_go_on(headers: Sequence[tuple[bytes, bytes]]) -> bool:

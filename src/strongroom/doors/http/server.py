@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp
 
 from strongroom.doors.http import descriptors, https, upkeep
 from strongroom.doors.http.app import create_app
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.https import HANDSHAKE_S, HttpsListener
 from strongroom.doors.http.ports import AppServices, ServedNode
 from strongroom.doors.http.protocol import BoundedProtocol, Connections
@@ -31,13 +33,26 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 512
 
 
+@dataclass(frozen=True)
+class Conduct:
+    """What the web service asks while it serves.
+
+    Attributes:
+        is_wanted: Returns whether the node is to have a web service; called all the time, so that it must not wait.
+        gate: The gate of the node, which is closed in a maintenance.
+    """
+
+    is_wanted: Callable[[], bool] = lambda: True
+    gate: Gate = field(default_factory=Gate)
+
+
 def run(
     node: ServedNode,
     host: str,
     port: int,
     on_ready: Callable[[str], None],
     settings: WebSettings | None = None,
-    is_wanted: Callable[[], bool] = lambda: True,
+    conduct: "Conduct | None" = None,
 ) -> bool:
     """Serve until SIGTERM or SIGINT, or until the node is to have no web service.
 
@@ -47,7 +62,7 @@ def run(
         port: 0 picks a free one.
         on_ready: Called with the base URL when connections are accepted.
         settings: The bounds of the service; by default those of `WebSettings`.
-        is_wanted: Whether the node is to have a web service; called all the time, so that it must not wait for anything.
+        conduct: Whom the service asks; by default it is wanted, and its gate open, until a signal comes.
 
     Returns:
         Whether the service ended because it is not wanted any more, and no signal came.
@@ -59,7 +74,7 @@ def run(
     if settings is None:
         settings = WebSettings(connections=descriptors.connections(descriptors.raise_limit()))
     with listen(host, port) as listener, https.listening(node) as tls, upkeep.kept_up(node):
-        server = build(node, on_ready, settings, tls, is_wanted)
+        server = build(node, on_ready, settings, tls, conduct)
         server.run(sockets=[listener])
         return server.was_dismissed
 
@@ -69,12 +84,12 @@ def build(
     on_ready: Callable[[str], None],
     settings: WebSettings | None = None,
     tls: HttpsListener | None = None,
-    is_wanted: Callable[[], bool] = lambda: True,
+    conduct: "Conduct | None" = None,
 ) -> "BoundedServer":
     """A server that is not yet running; its `should_exit` stops it."""
-    settings = settings or WebSettings()
-    config = config_of(create_app(node, settings), settings)
-    return BoundedServer(config, on_ready, tls, settings.connections, is_wanted)
+    settings, conduct = settings or WebSettings(), conduct or Conduct()
+    config = config_of(create_app(node, settings, conduct.gate), settings)
+    return BoundedServer(config, on_ready, tls, settings.connections, conduct.is_wanted)
 
 
 def config_of(

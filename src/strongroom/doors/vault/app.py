@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from strongroom.access.service_tokens import seconds
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import feed
+from strongroom.doors.http.gate import WORDS, Gate
 from strongroom.doors.http.lanes import BusyError, ClientGoneError, Lane, LaneLimits
 from strongroom.doors.http.outer import Drain, Outer
 from strongroom.doors.http.protocol import EXTENSION, BodyTap
@@ -69,6 +70,7 @@ class Door:
         services: The node.
         limits: How many calls are worked on at once, and wait.
         body: How slowly a body may come.
+        gate: The gate of the node; by default one that is always open.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class Door:
         services: VaultServices,
         limits: LaneLimits | None = None,
         body: feed.BodyLimits | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._services = services
+        self._gate = gate or Gate()
         self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048))
         self._body = body or feed.BodyLimits(whole_s=30.0)
         self._recorder = Recorder(services.events.append)
@@ -138,6 +142,10 @@ class Door:
             return None
 
     def _do(self, request: Request, *, only_uses: bool = False) -> Done:
+        with self._gate.working():
+            return self._done(request, only_uses=only_uses)
+
+    def _done(self, request: Request, *, only_uses: bool) -> Done:
         noted: list[Event] = []
         written: list[Event] = []
 
@@ -256,9 +264,10 @@ _NOTED = frozenset(
 )
 
 
-def wrapped(door: Door) -> Outer:
+def wrapped(door: Door, gate: Gate | None = None) -> Outer:
     """The application, with the layer that all answers of the house go through."""
-    return Outer(door, Drain(seconds=5.0, most_bytes=64 * 1024 * 1024))
+    away = b"application/json", errors(503, WORDS).body()
+    return Outer(door, Drain(seconds=5.0, most_bytes=64 * 1024 * 1024), gate, away)
 
 
 def _refused(error: StrongroomError) -> Answer:

@@ -10,6 +10,7 @@ its answer is there wait, and no more of them are read; then they are taken as i
 from functools import partial
 from typing import Any
 
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.outer import HEADERS, HSTS
 from strongroom.doors.http.protocol import BoundedProtocol
 from strongroom.doors.vault import plain
@@ -30,9 +31,13 @@ class VaultProtocol(BoundedProtocol):
     _is_short_way = False  # a plain request is under way
     _is_stopping = False
 
-    def __init__(self, *, batches: Batches | None = None, **usual: Any) -> None:
+    def __init__(
+        self, *, batches: Batches | None = None, gate: Gate | None = None, **usual: Any
+    ) -> None:
         super().__init__(**usual)
         self._batches = batches
+        self._gate = gate or Gate()
+        self._inside: object = None
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -74,15 +79,23 @@ class VaultProtocol(BoundedProtocol):
         request = plain.parsed(data, self.peer)
         if request is None:
             return False
+        self._inside = self._gate.enter(self._cut)
+        if self._inside is None:
+            return False  # the usual way turns it away
         self._is_short_way, self._waits_for_client = True, False
         self._stop_timer()
         self._unset_keepalive_if_required()
         self._batches.put(Given(request, partial(self._answer, data)))
         return True
 
+    def _cut(self) -> None:
+        """Close the connection: its call did not end in time."""
+        self.loop.call_soon_threadsafe(self.transport.abort)
+
     def _answer(self, data: bytes, answer: Answer | None) -> None:
         """Take the answer to a plain request, on the event loop; None gives it to the parser after all."""
         self._is_short_way = False
+        self._gate.leave(self._inside)
         if self.is_lost or self.transport.is_closing():
             return
         held, self._held = self._held, b""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from strongroom.doors.http import server as http
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.https import HttpsListener
 from strongroom.doors.http.protocol import Connections
 from strongroom.doors.http.settings import WebSettings
@@ -26,7 +27,11 @@ _OPTION = "--vault-port"
 
 @contextmanager
 def serving(
-    node: VaultServices, host: str, port: int, settings: WebSettings | None = None
+    node: VaultServices,
+    host: str,
+    port: int,
+    settings: WebSettings | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[str]:
     """Serve until the end of the block; gives the base URL, at which connections are accepted.
 
@@ -35,6 +40,7 @@ def serving(
         host: An address; without a certificate one of loopback.
         port: 0 picks a free one.
         settings: The bounds of the door; by default those of `WebSettings`.
+        gate: The gate of the node, which is closed in a maintenance; by default one that is always open.
 
     Raises:
         UsageError: There is no certificate, and the host is not loopback.
@@ -49,7 +55,7 @@ def serving(
         bound, tls, stop = http.listen(host, port, _OPTION), None, _nothing
     settings = settings or WebSettings(connections=Connections(MOST_CONNECTIONS))
     try:
-        with bound, _running(_Server(node, bound, tls, settings)) as url:
+        with bound, _running(_Server(node, bound, tls, settings, gate or Gate())) as url:
             yield url
     finally:
         stop()
@@ -73,10 +79,11 @@ class _Server(http.BoundedServer):
         bound: socket.socket,
         tls: HttpsListener | None,
         settings: WebSettings,
+        gate: Gate,
     ) -> None:
-        door = Door(node, body=settings.small_body)
-        protocol = partial(VaultProtocol, batches=door.batches)
-        config = http.config_of(wrapped(door), settings, protocol)
+        door = Door(node, body=settings.small_body, gate=gate)
+        protocol = partial(VaultProtocol, batches=door.batches, gate=gate)
+        config = http.config_of(wrapped(door, gate), settings, protocol)
         super().__init__(config, lambda _: None, tls, settings.connections)
         self._bound, self._is_https = bound, tls is not None
         self._settled = threading.Event()

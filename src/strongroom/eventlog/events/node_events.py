@@ -15,6 +15,9 @@ NODE_REMOVED = "NODE_REMOVED"
 NODE_ROLE_SET = "NODE_ROLE_SET"
 NODE_PROCESSES_SET = "NODE_PROCESSES_SET"
 CONTROLLER_TAKEN = "CONTROLLER_TAKEN"
+MAINTENANCE_ENTERED = "MAINTENANCE_ENTERED"
+MAINTENANCE_LEFT = "MAINTENANCE_LEFT"
+NODE_DRAINED = "NODE_DRAINED"
 FORMATS_RAISED = "FORMATS_RAISED"
 NODE_STALE = "NODE_STALE"
 AUTHORITY_RENEWED = "AUTHORITY_RENEWED"
@@ -154,6 +157,21 @@ def node_processes_set(actor: str, node_id: str, process: str, count: int) -> Ev
 def controller_taken(node_id: str, epoch: int) -> Event:
     """A node of a cluster became its controller; `epoch` is the number of its lock, above that of every controller before."""
     return event(CONTROLLER_TAKEN, SYSTEM, node_id=node_id, epoch=epoch)
+
+
+def maintenance_entered(actor: str, epoch: int, *, what: str, without: str) -> Event:
+    """Maintenance number `epoch` is about to begin; `what` is the reason, `without` names nodes that are not waited for."""
+    return event(MAINTENANCE_ENTERED, actor, epoch=epoch, what=what, without=without)
+
+
+def maintenance_left(actor: str, epoch: int) -> Event:
+    """Maintenance number `epoch` is about to end."""
+    return event(MAINTENANCE_LEFT, actor, epoch=epoch)
+
+
+def node_drained(node_id: str, epoch: int, *, cut: int) -> Event:
+    """A node serves no client and works on no job, in maintenance `epoch`; `cut` requests did not end in time."""
+    return event(NODE_DRAINED, SYSTEM, node_id=node_id, epoch=epoch, cut=cut)
 
 
 def formats_raised(actor: str, *, min_version: str, formats: str) -> Event:

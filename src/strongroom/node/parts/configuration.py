@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from strongroom.eventlog.base import Event, EventLog, Query
     from strongroom.eventlog.jsonl import JsonlEventLog
     from strongroom.eventlog.notes import LogSigner
+    from strongroom.joining.node_keys import NodeKeys
     from strongroom.repository.unit_of_work import Transaction
     from strongroom.services.configuration.service import ConfigurationService
     from strongroom.services.configuration.settings import SettingsService
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from strongroom.services.keys.peers import Peers
     from strongroom.services.keys.state_anchor import StateAnchor
     from strongroom.services.nodes.log_key import LogKeyService
+    from strongroom.services.nodes.maintenance import MaintenanceService
     from strongroom.services.nodes.software import SoftwareService
 
 _LOG_MARK = "anchor.logs"
@@ -303,6 +305,33 @@ class ConfigurationPart(Ports):
 
         node_id = self.paths.node_id
         return Peers(self.coordinator, self.events, self.clock, node_id, installation_id)
+
+    @cached_property
+    def maintenance(self) -> "MaintenanceService":
+        """The maintenance of the installation."""
+        from strongroom.runtime import running
+        from strongroom.services.nodes.maintenance import MaintenancePorts, MaintenanceService
+
+        def own_keys() -> "NodeKeys | None":
+            if self.outside is None:
+                return None
+            from strongroom.joining import own_keys
+
+            return own_keys.read(self.paths)
+
+        ports = MaintenancePorts(
+            coordinator=self.coordinator,
+            peers=self.peers,
+            event_log=OpenedLater(lambda: self.events),
+            clock=self.clock,
+            node_id=self.paths.node_id,
+            boot_id=self.boot_id,
+            installation_id=lambda: self.configuration.document().installation_id,
+            keys=own_keys,
+            boots=lambda: None if self.board is None else self.board.boots(),
+            is_served=lambda: running.find(self.paths) is not None,
+        )
+        return MaintenanceService(ports)
 
     @cached_property
     def software(self) -> "SoftwareService":

@@ -131,7 +131,12 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
         """Says of jobs that nobody works on why."""
         from strongroom.services.jobs.waiting import JobWaits
 
-        return JobWaits(self.coordinator, self.job_roles, lambda: self.shares_files)
+        return JobWaits(
+            self.coordinator,
+            self.job_roles,
+            lambda: self.shares_files,
+            lambda: self.maintenance.present() is not None,
+        )
 
     @cached_property
     def other_workers(self) -> "Others | None":

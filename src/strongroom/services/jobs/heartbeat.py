@@ -45,11 +45,13 @@ class Brake:
     Attributes:
         bytes_per_s: The rate; 0 for as fast as it goes.
         stopping: Set when the process is to end.
+        ending: Set when it is to end as soon as the extracts under way are finished, and to begin with no other one.
     """
 
     bytes_per_s: int
     stopping: threading.Event
     monotonic: Callable[[], float] = time.monotonic
+    ending: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _free_at: float = 0.0
 
@@ -76,6 +78,16 @@ class Brake:
             WorkerStopping: The process shall end.
         """
         if self.stopping.is_set():
+            raise WorkerStopping
+
+    def check_begin(self) -> None:
+        """Return if another extract, or another step, may be begun.
+
+        Raises:
+            WorkerStopping: The process shall end.
+        """
+        self.check()
+        if self.ending.is_set():
             raise WorkerStopping
 
 

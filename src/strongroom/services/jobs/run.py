@@ -226,7 +226,7 @@ class ExtractJobs:
         batch = Batch(items=[], right=0, cursor="")
         size = 0
         for row in self._rows(work.scope, cursor):
-            self._limits.brake.check()
+            self._limits.brake.check_begin()
             if row.id in totals.failed:
                 continue
             if work.decide(row) is Action.LEAVE:
@@ -245,6 +245,7 @@ class ExtractJobs:
         heartbeat.flush()
 
         def one(content_id: str) -> int | StrongroomError | None:
+            self._limits.brake.check_begin()
             changed: int | None = None
             try:
                 with self._limits.turns.of(content_id, heartbeat.check):
@@ -271,7 +272,7 @@ class ExtractJobs:
         mek_id = "" if job.kind == JobKind.DECRYPT else self._ports.keys.active_mek_id
         scan = Scan(scanned=0, verified=0, remaining={}, mek_id=mek_id)
         for row in self._rows(work.scope, ""):
-            self._limits.brake.check()
+            self._limits.brake.check_begin()
             scan["scanned"] += 1
             opens = not totals.cancelled and (work.looks_closely or row.id in totals.touched)
             reason = work.wrong(row.id, open_file=True) if opens else work.wrong_by_row(row)

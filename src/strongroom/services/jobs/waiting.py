@@ -47,8 +47,14 @@ class JobWaits:
     """Looks at the nodes for jobs that have not ended."""
 
     def __init__(
-        self, coordinator: Coordinator, roles: JobRoles, shares_files: Callable[[], bool]
+        self,
+        coordinator: Coordinator,
+        roles: JobRoles,
+        shares_files: Callable[[], bool],
+        is_maintained: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Args: `is_maintained` says whether there is a maintenance, the others are as of a node."""
+        self._is_maintained = is_maintained
         self._coordinator = coordinator
         self._roles = roles
         self._shares_files = shares_files
@@ -62,6 +68,8 @@ class JobWaits:
         open_ = [job for job in jobs if not JobState(job.state).is_final]
         if not open_:
             return {}
+        if self._is_maintained():
+            return {job.id: "the end of the maintenance" for job in open_}
         roles = self._roles.all()
         able = frozenset(node for node, role in roles.items() if role.works_on_extracts)
         working = frozenset(self._coordinator.members(Group.WORKERS))

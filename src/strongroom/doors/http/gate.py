@@ -1,0 +1,88 @@
+"""The gate before all requests of a node: it turns new ones away in a maintenance, and knows which are under way.
+
+Closing and letting in exclude each other: behind `close` no request begins, and those that are inside are counted until
+the last one is through, with the threads that work for them. So a gate that is closed and empty means that nobody is
+served.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+RETRY_AFTER_S: Final = 30
+"""The seconds after which a client that was turned away may come again."""
+WORDS: Final = "the installation is in maintenance; try again later"
+PROBES: Final = frozenset({"/healthz", "/readyz"})
+"""The paths that answer in a maintenance, too: they tell it."""
+
+
+class Gate:
+    """The gate of one node; threads share it, and so do the event loops of its doors."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._inside: dict[object, Callable[[], None]] = {}
+        self._working = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether new requests are turned away."""
+        return self._is_closed
+
+    @property
+    def under_way(self) -> int:
+        """How many requests are inside, and threads that work for a request that is gone."""
+        with self._lock:
+            return max(len(self._inside), self._working)
+
+    def close(self) -> None:
+        """Turn new requests away from now on."""
+        with self._lock:
+            self._is_closed = True
+
+    def open(self) -> None:
+        """Let requests in again."""
+        with self._lock:
+            self._is_closed = False
+
+    def enter(self, cut: Callable[[], None]) -> object | None:
+        """Let a request in; None if it is turned away.
+
+        Args:
+            cut: Has the request end at once; called from any thread.
+
+        Returns:
+            The token by which the request leaves.
+        """
+        with self._lock:
+            if self._is_closed:
+                return None
+            token = object()
+            self._inside[token] = cut
+            return token
+
+    def leave(self, token: object) -> None:
+        """A request is through."""
+        with self._lock:
+            self._inside.pop(token, None)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A thread works for a request until the end of the block, also if the request was cut off meanwhile."""
+        with self._lock:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working -= 1
+
+    def cut(self) -> int:
+        """Have all requests that are inside end at once; returns how many."""
+        with self._lock:
+            found = list(self._inside.values())
+        for end in found:
+            end()
+        return len(found)

@@ -1,0 +1,323 @@
+"""The maintenance of an installation: entered and left by a person, told by each node when it has drained (b14).
+
+One entry says that it goes on, and each served node answers by a word of its own (docs/format/maintenance.md). Whoever
+reads judges: a node that is alive and has not said its word drains still, and one that is not alive is named. Nothing
+waits for a node that cannot answer.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from strongroom.clock import Clock, format_utc
+from strongroom.coordination.base import Change, Coordinator, Group
+from strongroom.errors import CoordinationError, NotFoundError, StateError, StrongroomError
+from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.events import node_events
+from strongroom.joining import maintenance as form
+from strongroom.joining.maintenance import Drained, Maintenance
+from strongroom.joining.node_keys import NodeKeys
+from strongroom.services.keys.peers import Peers
+
+LOCK: Final = "maintenance"
+_LOCK_WAIT_S: Final = 5.0
+_STALE_S: Final = 20.0
+"""The age at which what is known of the entry is asked for anew."""
+
+
+class NodeState(StrEnum):
+    """The states of a node in a maintenance."""
+
+    #: Serves no client and works on no job, in its own words.
+    DRAINED = "drained"
+    #: Alive, and has not said that it is through.
+    DRAINING = "draining"
+    #: Not alive: it is stopped, or cut off and serves what it has in memory.
+    DARK = "dark"
+
+
+class NodeStanding(NamedTuple):
+    """A node in a maintenance.
+
+    Attributes:
+        node_id: The node.
+        state: The state.
+        at: When it had drained, by its own clock; empty if it has not.
+        cut: How many requests it cut off.
+        is_excused: Whether whoever entered the maintenance named it as one that does not serve.
+    """
+
+    node_id: str
+    state: NodeState
+    at: str = ""
+    cut: int = 0
+    is_excused: bool = False
+
+    @property
+    def is_through(self) -> bool:
+        """Whether nothing is waited for of this node."""
+        return self.state is NodeState.DRAINED or (self.is_excused and self.state is NodeState.DARK)
+
+
+@dataclass(frozen=True)
+class MaintenancePorts:
+    """The ports of the maintenance.
+
+    Attributes:
+        coordinator: The coordination service.
+        peers: The registry.
+        event_log: The log of this node.
+        clock: Gives the present.
+        node_id: This node.
+        boot_id: This process.
+        installation_id: Returns the installation.
+        keys: Returns this node's own keys; None for a single node.
+        boots: Returns the process that is alive for each node of a cluster; None for a single node.
+        is_served: Returns whether a server serves this node; asked of a single node, which has no members.
+    """
+
+    coordinator: Coordinator
+    peers: Peers
+    event_log: EventLog
+    clock: Clock
+    node_id: str
+    boot_id: str
+    installation_id: Callable[[], str]
+    keys: Callable[[], NodeKeys | None]
+    boots: Callable[[], Mapping[str, str] | None]
+    is_served: Callable[[], bool]
+
+
+class MaintenanceService:
+    """The maintenance, as one node sees it."""
+
+    def __init__(self, ports: MaintenancePorts) -> None:
+        """Take the ports; nothing is read."""
+        self._ports = ports
+        self._seen: tuple[int, Maintenance | None] = (-1, None)
+
+    # ---- what counts -----------------------------------------------------------------------------
+
+    def present(self) -> Maintenance | None:
+        """The maintenance that goes on; None without one.
+
+        Raises:
+            FormatError: The entry is damaged, or of a version that is not known here.
+            CoordinationError: The coordination service cannot be asked.
+        """
+        found = self._read()[0]
+        return found if found is not None and found.is_on else None
+
+    def seen(self) -> Maintenance | None:
+        """The same; cheap, and as it was before while the coordination service is away.
+
+        Raises:
+            FormatError: The entry is damaged, or of a version that is not known here.
+        """
+        try:
+            version = self._ports.coordinator.recent_version(form.ENTRY, _STALE_S)
+            if version != self._seen[0]:
+                found, version = self._read()
+                self._seen = (version, found if found is not None and found.is_on else None)
+        except CoordinationError:
+            pass
+        return self._seen[1]
+
+    def check_may_work(self) -> None:
+        """Refuse work on jobs while a maintenance goes on.
+
+        Raises:
+            StateError: A maintenance goes on.
+        """
+        if found := self.present():
+            raise StateError(
+                f"the installation is in maintenance {found.words}; jobs stay as they are, and go on afterwards",
+                hint="'tsm maintenance leave' ends it",
+            )
+
+    # ---- by a person -----------------------------------------------------------------------------
+
+    def enter(
+        self, actor: str, what: str, *, within_s: int, without: Collection[str] = ()
+    ) -> Maintenance:
+        """Enter the maintenance; one that goes on already goes on as it is, but for further nodes that are not waited for.
+
+        Args:
+            actor: The person or process that asks.
+            what: The reason, in words.
+            within_s: The seconds that requests and extracts under way have to end.
+            without: Ids of nodes that do not serve, and are not waited for.
+
+        Returns:
+            The maintenance that goes on.
+
+        Raises:
+            NotFoundError: There is no node of an id.
+            StateError: A node that is not to be waited for is alive.
+        """
+        ports = self._ports
+        with ports.coordinator.lock(LOCK, wait_s=_LOCK_WAIT_S):
+            self._check_away(without)
+            found, version = self._read()
+            if found is not None and found.is_on:
+                excused = (*found.without, *(one for one in without if one not in found.without))
+                wanted = found._replace(without=excused)
+            else:
+                wanted = Maintenance(
+                    epoch=1 if found is None else found.epoch + 1,
+                    state=form.Standing.ENTERED,
+                    what=what[: form.MAX_REASON],
+                    by=actor,
+                    node=ports.node_id,
+                    since=format_utc(ports.clock.now()),
+                    within_s=within_s,
+                    without=tuple(dict.fromkeys(without)),
+                )
+            if wanted != found:
+                ports.event_log.append(
+                    [
+                        node_events.maintenance_entered(
+                            actor, wanted.epoch, what=wanted.what, without=" ".join(wanted.without)
+                        )
+                    ]
+                )
+                ports.coordinator.put({form.ENTRY: Change(wanted.serialize(), version)})
+        return wanted
+
+    def leave(self, actor: str) -> Maintenance | None:
+        """End the maintenance: every node serves again within seconds.
+
+        Returns:
+            The maintenance that ended; None if there was none.
+        """
+        ports = self._ports
+        with ports.coordinator.lock(LOCK, wait_s=_LOCK_WAIT_S):
+            found, version = self._read()
+            if found is None or not found.is_on:
+                return None
+            ports.event_log.append([node_events.maintenance_left(actor, found.epoch)])
+            left = found._replace(
+                state=form.Standing.LEFT,
+                by=actor,
+                node=ports.node_id,
+                since=format_utc(ports.clock.now()),
+                without=(),
+            )
+            words = ports.coordinator.list(form.PREFIX)
+            ports.coordinator.put(
+                {
+                    form.ENTRY: Change(left.serialize(), version),
+                    # nothing of this maintenance is said in the next one
+                    **{name: Change(None, one.version) for name, one in words.items()},
+                }
+            )
+        return found
+
+    def standing(self, of: Maintenance) -> tuple[NodeStanding, ...]:
+        """The nodes in a maintenance: those that are expected to serve, and every other one that is alive.
+
+        Raises:
+            CoordinationError: The coordination service cannot be asked.
+        """
+        boots = self._ports.boots()
+        if boots is None:
+            return (self._alone(of),)
+        working = set(self._ports.coordinator.members(Group.WORKERS))
+        known = self._ports.peers.all()
+        words = self._ports.coordinator.list(form.PREFIX)
+        found = []
+        for node_id in self._expected():
+            entry = words.get(form.entry(node_id))
+            word = None
+            if entry is not None and node_id in known:
+                word = self._word(entry.value, node_id, known[node_id].keys.signing)
+            is_said = word is not None and (word.epoch, word.boot) == (of.epoch, boots.get(node_id))
+            state = NodeState.DARK
+            if node_id in boots or node_id in working:
+                state = NodeState.DRAINED if is_said else NodeState.DRAINING
+            found.append(_standing(node_id, state, word, of))
+        return tuple(found)
+
+    def _alone(self, of: Maintenance) -> NodeStanding:
+        node_id = self._ports.node_id
+        entry = self._ports.coordinator.get(form.entry(node_id))
+        word = None if entry is None else self._word(entry.value, node_id, None)
+        if not self._ports.is_served():
+            # there is one node, on this machine: nothing serves it, as the kernel knows
+            return NodeStanding(node_id, NodeState.DRAINED)
+        is_said = word is not None and word.epoch == of.epoch
+        state = NodeState.DRAINED if is_said else NodeState.DRAINING
+        return _standing(node_id, state, word, of)
+
+    # ---- by a node -------------------------------------------------------------------------------
+
+    def say_drained(self, of: Maintenance, cut: int) -> None:
+        """Say for this process that it has drained; nothing if it has said so.
+
+        Args:
+            of: The maintenance.
+            cut: How many requests were cut off.
+
+        Raises:
+            StrongroomError: The word cannot be put; the maintenance may be over.
+        """
+        ports = self._ports
+        name, keys = form.entry(ports.node_id), ports.keys()
+        entry = ports.coordinator.get(name)
+        known = None
+        if entry is not None:
+            public = None if keys is None else keys.public.signing
+            known = self._word(entry.value, ports.node_id, public)
+        if known is not None and (known.epoch, known.boot) == (of.epoch, ports.boot_id):
+            return
+        word = Drained(of.epoch, ports.boot_id, cut, format_utc(ports.clock.now()))
+        ports.event_log.append([node_events.node_drained(ports.node_id, of.epoch, cut=cut)])
+        signed = word.signed(
+            ports.installation_id(), ports.node_id, None if keys is None else keys.signing
+        )
+        ports.coordinator.put({name: Change(signed, 0 if entry is None else entry.version)})
+
+    # ---- within ----------------------------------------------------------------------------------
+
+    def _expected(self) -> tuple[str, ...]:
+        """The nodes that serve, or may; without one that is being brought in, which serves nobody as yet."""
+        return tuple(
+            one.node_id
+            for one in self._ports.peers.all().values()
+            if not one.state.is_gone and one.state.value != "joining"
+        )
+
+    def _check_away(self, names: Collection[str]) -> None:
+        boots = self._ports.boots()
+        known = (self._ports.node_id,) if boots is None else self._expected()
+        for name in names:
+            if name not in known:
+                raise NotFoundError(
+                    f"there is no node {name[:80]!r}", hint="'tsm topology list-nodes' shows them"
+                )
+            if boots and name in boots:
+                raise StateError(
+                    f"{name} is alive, and says itself when it has drained",
+                    hint=f"leave out --without-node {name}",
+                )
+
+    def _word(self, data: bytes, node_id: str, public: bytes | None) -> Drained | None:
+        try:
+            return form.parse_drained(data, self._ports.installation_id(), node_id, public)
+        except StrongroomError:
+            # each node has the key of the entries' MACs: what a node did not sign, it did not say
+            return None
+
+    def _read(self) -> tuple[Maintenance | None, int]:
+        found = self._ports.coordinator.get(form.ENTRY)
+        return (None, 0) if found is None else (form.parse(found.value), found.version)
+
+
+def _standing(
+    node_id: str, state: NodeState, word: Drained | None, of: Maintenance
+) -> NodeStanding:
+    is_excused = node_id in of.without
+    if word is None or state is not NodeState.DRAINED:
+        return NodeStanding(node_id, state, is_excused=is_excused)
+    return NodeStanding(node_id, state, word.at, word.cut, is_excused)
