@@ -414,6 +414,31 @@ def test_a_small_job_is_done_while_a_large_one_of_its_site_runs(lab: Lab) -> Non
     lab.check_whole()
 
 
+def test_in_a_maintenance_the_worker_ends_behind_the_extract_under_way(lab: Lab) -> None:
+    """b14: no other one is begun, the job goes back to the queue, and the next worker goes on; nothing is done twice."""
+    for _ in range(8):
+        lab.publish(b"x" * 200_000, encrypted=False)
+    job = lab.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id
+
+    def encrypted() -> int:
+        with lab.repository.reading() as tx:
+            return sum(bool(row.file_id) for row in tx.contents.list_for_site(SITE))
+
+    place = Place(lab.folder / "workflows.db", "node1")
+    advice = Advice(lambda: (1, 800_000), is_maintained=lambda: encrypted() > 0)
+    stopping = threading.Event()
+    Worker(lab.ports, place, stopping, advice).run()
+    assert 0 < encrypted() < 8
+    shown = lab.jobs.show(job)
+    assert (shown.state, shown.owner_node, shown.finished_at) == ("queued", "", None)
+    with lab.repository.reading() as tx:
+        assert tx.intents.list() == [], "an extract was cut off"
+    work_here(lab)
+    assert (lab.jobs.show(job).state, encrypted()) == ("succeeded", 8)
+    done = [one for one in lab.events.read() if one["id"] == "EXTRACT_ENCRYPTED"]
+    assert len(done) == 8
+
+
 def test_records_go_as_jobs_end_and_the_file_gets_smaller(lab: Lab) -> None:
     """Findings R19: they went at a start only, and the file never shrank."""
     lab.publish(b"x", encrypted=True)

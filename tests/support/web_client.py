@@ -16,6 +16,7 @@ from strongroom.access.permissions import Subject
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import server as web_server
 from strongroom.doors.http import upkeep
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.protocol import Connections
 from strongroom.doors.http.settings import WebSettings
 from strongroom.node import controller, opening
@@ -201,7 +202,11 @@ class Served:
 
 @contextmanager
 def serve(
-    node_dir: Path, settings: WebSettings | None = None, *, upkeep_s: float = 1.0
+    node_dir: Path,
+    settings: WebSettings | None = None,
+    *,
+    upkeep_s: float = 1.0,
+    gate: Gate | None = None,
 ) -> Iterator[Served]:
     """Serve a node until the end of the block; its upkeep comes every `upkeep_s` seconds, beside whatever is asked for."""
     settings = settings or WebSettings()
@@ -221,7 +226,8 @@ def serve(
         # of a cluster the agent stands, which does not run here
         controller.standing(node, upkeep_s) if node.outside is None else nullcontext(),
     ):
-        server = web_server.build(node, on_ready, settings)
+        conduct = web_server.Conduct(gate=gate or Gate())
+        server = web_server.build(node, on_ready, settings, conduct=conduct)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -225,6 +225,7 @@ def statements() -> dict[str, Any]:
         Purpose.KEY_BUNDLE: said.of_key_bundle("node1", "node2", KEY_ID, 7, b"sealed keys"),
         Purpose.CERTIFICATES: said.of_certificates("node2", b'{"certificates":[]}'),
         Purpose.SOFTWARE: said.of_software("node2", b'{"version":"0.2.0"}'),
+        Purpose.DRAINED: said.of_drained("node2", b'{"epoch":7}'),
         Purpose.PREFLIGHT: said.of_preflight("node2", b'{"at":"2026-11-30T06:00:00Z","cause":""}'),
         Purpose.STAGE_DONE: said.of_stage_done("node2", KEY_ID, "in force"),
     }

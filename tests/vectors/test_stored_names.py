@@ -6,7 +6,7 @@ They are written out here, and not taken from the code: a name that is changed i
 from strongroom.config import rotation, versions
 from strongroom.coordination import anchor, base
 from strongroom.extracts import place
-from strongroom.joining import authorities, shown_certificates, software
+from strongroom.joining import authorities, maintenance, shown_certificates, software
 from strongroom.node.parts import configuration
 from strongroom.repository import rows
 from strongroom.services.backups import make
@@ -45,6 +45,9 @@ def test_entries_of_the_coordination_service() -> None:
         processes.ENTRY,
         software.PREFIX,
         software.IN_FORCE,
+        maintenance.ENTRY,
+        maintenance.PREFIX,
+        maintenance.DRAINS,
         base.LOCKS,
     ] == [
         "config",
@@ -63,6 +66,9 @@ def test_entries_of_the_coordination_service() -> None:
         "topology/processes",
         "topology/software/",
         "topology/formats",
+        "maintenance",
+        "maintenance/",
+        "draining/",
         "locks/",
     ]
 

@@ -1,4 +1,4 @@
-"""The backgrounder's process: takes queued jobs, one process per node, and goes on with what a dead one left.
+"""A backgrounder's process: takes queued jobs, in one place of its node, and goes on with what a dead one left there.
 
 Ends within a second or two of SIGTERM, or when its standard input ends, which `serve` holds; jobs then stay as
 they are. `python -m strongroom.backgrounder.worker --data-dir DIR` runs it by itself.
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -47,6 +47,8 @@ STDIN: Final = 0
 """The pipe that ends with the process that started this one."""
 LAUNCH_S: Final = 3600.0
 """Seconds that clearing away, and the engine's launch, may each take before they count as hanging."""
+SIBLINGS_S: Final = 5.0
+"""Seconds between two looks at whether another backgrounder of the node has left a job."""
 LOOK_AHEAD: Final = 1000
 """Queued jobs that are looked at for one that may begin."""
 _PAGE: Final = 100
@@ -64,11 +66,26 @@ class Place:
         workflows: The engine's database: the path of a file, or another.
         node_id: The node's id.
         file_modes: Mode and group of new files.
+        number: The place of the process among the node's backgrounders, from 0.
     """
 
     workflows: Path | WorkflowDatabase
     node_id: str
     file_modes: FileModes = PRIVATE
+    number: int = 0
+
+    @property
+    def executor(self) -> str:
+        """The name of the process for the engine, which resumes workflows of the same name only."""
+        return f"{self.node_id}.{self.number}" if self.number else self.node_id
+
+
+Left = Callable[[JobRow], AbstractContextManager[object]]
+"""Holds the place of a job's process for the block; raises `ConflictError` if that process lives."""
+
+
+def _nobody(_: JobRow) -> AbstractContextManager[object]:
+    raise ConflictError("there is one place")
 
 
 @dataclass(frozen=True)
@@ -81,12 +98,14 @@ class Advice:
         is_maintained: Returns whether there is a maintenance, in which extracts under way are finished and the worker
             then ends; called repeatedly.
         beat: Called repeatedly by the loop that takes jobs; when the calls stop, the loop hangs.
+        hold_left: Holds the place of another backgrounder of this node, whose job is given back if its process is dead.
     """
 
     limits: Callable[[], tuple[int, int]]
     may_work: Callable[[], bool] = lambda: True
     is_maintained: Callable[[], bool] = lambda: False
     beat: Callable[[], None] = lambda: None
+    hold_left: Left = _nobody
 
 
 class Worker:
@@ -119,7 +138,7 @@ class Worker:
         self._fruitless: object = None
         self._engine = WorkflowEngine(
             place.workflows,
-            place.node_id,
+            place.executor,
             place.file_modes,
             self._do,
             self._brake.check_begin,
@@ -128,6 +147,8 @@ class Worker:
         self._rescue = Rescue(self._engine, self._give_up)
         self._jobs = JobsService(ports.repository, ports.event_log, ports.clock)
         self._others = others
+        self._number = place.number
+        self._looked_s = time.monotonic()
 
     def run(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to stop, or until `until` says so.
@@ -163,7 +184,9 @@ class Worker:
         self._refresh()
         with self._ports.repository.transaction(ROWS) as tx:
             tx.jobs.adopt()
-        removed = JobJournal(self._ports.repository, self._ports.files, self._ports.clock).recover()
+        removed = JobJournal(self._ports.repository, self._ports.files, self._ports.clock).recover(
+            self._number
+        )
         if removed:
             _log.warning("removed %d files that a dead process left", removed)
 
@@ -175,11 +198,31 @@ class Worker:
             return self._engine.is_idle
         running, elsewhere = self._running()
         self._engine.forget_finished({job.id for job in running})
+        self._look_after_siblings(elsewhere)
         if self._advice.may_work():
             self._dispatch(running, self._rescue.look_after(running), elsewhere)
         else:
             self._hand_over(running)
         return False
+
+    def _look_after_siblings(self, elsewhere: list[JobRow]) -> None:
+        """Give back the jobs of this node's other backgrounders that are dead, and may have no successor."""
+        now = time.monotonic()
+        if now - self._looked_s < SIBLINGS_S:
+            return
+        self._looked_s = now
+        with self._ports.repository.reading() as tx:
+            theirs = [job for job in elsewhere if tx.jobs.is_of_node(job)]
+        for job in theirs:
+            with suppress(ConflictError), self._advice.hold_left(job):
+                place = job.owner.place
+                if self._jobs.give_back(job):
+                    _log.warning(
+                        "job %s of backgrounder %d, which is dead, is queued again", job.id, place
+                    )
+                JobJournal(self._ports.repository, self._ports.files, self._ports.clock).recover(
+                    place
+                )
 
     def _hand_over(self, running: list[JobRow]) -> None:
         """Give back the jobs of a node that works on none any more; their threads end at the next look of theirs."""
@@ -292,11 +335,11 @@ def run(node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda
     """Run the node's jobs until told to stop; waits while another process does."""
     node.key_log = "backgrounder"
     # what is launched in a maintenance would go on with its jobs before it looks
-    while not stopping.is_set() and node.maintenance.seen() is None:
+    while not stopping.is_set() and node.out_of_service.seen() is None:
         beat()
         with ExitStack() as stack:
             try:
-                stack.enter_context(node.sole_worker.hold(_LOCK_WAIT_S))
+                stack.enter_context(node.sole_worker.hold(_LOCK_WAIT_S, place=node.place))
             except ConflictError:
                 continue  # a command runs jobs in its own process: it ends some time
             _worker(node, stopping, beat).run()
@@ -315,9 +358,9 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
         False if another process runs the node's jobs already.
 
     Raises:
-        StateError: There is a maintenance.
+        StateError: The node is out of service.
     """
-    node.maintenance.check_may_work()
+    node.out_of_service.check_may_work()
 
     def ended() -> bool:
         job = node.jobs.show(job_id)
@@ -337,9 +380,13 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
 def _worker(
     node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None
 ) -> Worker:
-    place = Place(node.workflows, node.paths.node_id, node.file_modes)
+    place = Place(node.workflows, node.paths.node_id, node.file_modes, node.place)
     settings = _Settings(node)
-    advice = Advice(settings.limits, settings.may_work, settings.is_maintained, beat)
+
+    def left(job: JobRow) -> AbstractContextManager[object]:
+        return node.sole_worker.hold(place=job.owner.place)
+
+    advice = Advice(settings.limits, settings.may_work, settings.is_maintained, beat, left)
     return Worker(node.job_ports, place, stopping, advice, node.other_workers)
 
 
@@ -356,13 +403,17 @@ class _Settings:
         if version != self._version:
             self._limits = (max(1, self._number("concurrency")), self._number("bytes_per_second"))
             self._version = version
-        return self._limits
+        concurrency, bytes_per_s = self._limits
+        # the limit is the node's, whose backgrounders share it
+        share = max(1, self._node.node_processes.own().backgrounder)
+        return concurrency, -(-bytes_per_s // share)
 
     def may_work(self) -> bool:
-        return self._node.job_roles.may_work() and self._node.node_processes.own().backgrounder > 0
+        count = self._node.node_processes.own().backgrounder
+        return self._node.job_roles.may_work() and count > self._node.place
 
     def is_maintained(self) -> bool:
-        return self._node.maintenance.seen() is not None
+        return self._node.out_of_service.seen() is not None
 
     def _number(self, name: str) -> int:
         return int(self._node.configuration.effective(f"backgrounder.extracts.{name}") or "0")
@@ -375,10 +426,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--beat", type=int, help="a pipe's descriptor that is written to while all is well"
     )
+    parser.add_argument("--place", type=int, default=0, help="among the node's backgrounders")
     parser.add_argument("--niceness", type=int, default=0, help="added to the process's own")
     arguments = parser.parse_args(argv)
     os.nice(arguments.niceness)  # not by the program `nice`, which a PATH may lack
     node = opening.open_node(arguments.data_dir)
+    node.place = arguments.place
     # the server that started this process has compared the log, told what does not fit, and serves all the same
     node.events.take_as_it_is()
     stopping = threading.Event()

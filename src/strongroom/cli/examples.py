@@ -150,10 +150,12 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("tsm start", "", "systemd"),
         ("tsm status", "-v", "watch"),
         ("tsm stop", "", "systemd"),
+        ("tsm topology drain", "-n node2 --reason 'new memory'", "maintenance"),
         ("tsm topology list-nodes", "-v", "add-a-node"),
         ("tsm topology remove-nodes", "-n node2 --force", "add-a-node"),
         ("tsm topology set-node-role", "-n node2 -r no-extract-refreshes", "cluster"),
         ("tsm topology set-process", "-n node2 -pr backgrounder -c 1", "cluster"),
+        ("tsm topology undrain", "-n node2", "maintenance"),
         ("tsm topology nodes get-bootstrap-file", "-f node2.age --recipient age1…", "add-a-node"),
         ("tsm version", "", "upgrade"),
     )

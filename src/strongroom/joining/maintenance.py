@@ -1,4 +1,4 @@
-"""The maintenance of an installation, and the word of a node that it has drained: as bytes and back; pure.
+"""The maintenance of an installation or of one node, and the word of a node that it has drained: as bytes and back; pure.
 
 The format is that of docs/format/maintenance.md. Every node has the key of the entries' MACs, and could else speak for
 another: so a node of a cluster signs its word by its own key. A single node has none, and nobody to speak for.
@@ -17,6 +17,8 @@ from strongroom.joining.bootstrap_file import check_node_id
 ENTRY: Final = "maintenance"
 PREFIX: Final = "maintenance/"
 """Before the words of the nodes."""
+DRAINS: Final = "draining/"
+"""Before the entries of nodes that are drained alone, and of their words."""
 FORMAT: Final = "strongroom-maintenance-1"
 DRAINED_FORMAT: Final = "strongroom-drained-1"
 MAX_REASON: Final = 400
@@ -132,9 +134,28 @@ class Drained(NamedTuple):
         )
 
 
-def entry(node_id: str) -> str:
-    """The name of the entry in which a node says that it has drained."""
-    return PREFIX + node_id
+class Place(NamedTuple):
+    """The place of a maintenance: of all nodes, or of one that is drained alone.
+
+    Attributes:
+        node_id: The node; empty for all.
+    """
+
+    node_id: str = ""
+
+    @property
+    def entry(self) -> str:
+        """The name of the entry."""
+        return DRAINS + self.node_id if self.node_id else ENTRY
+
+    @property
+    def words(self) -> str:
+        """What the names of the nodes' words begin with."""
+        return f"{self.entry}/"
+
+    def word(self, node_id: str) -> str:
+        """The name of the entry in which a node says that it has drained."""
+        return self.words + node_id
 
 
 def parse_drained(data: bytes, installation_id: str, node_id: str, public: bytes | None) -> Drained:

@@ -252,7 +252,7 @@ def sole_user(node: Node, why: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(running.sole_server(node.paths))
-            stack.enter_context(node.sole_worker.hold())
+            stack.enter_context(node.sole_worker.hold_all())
         except ConflictError as error:
             raise StateError(
                 f"{error.message}: {why}",

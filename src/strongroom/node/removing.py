@@ -29,6 +29,7 @@ def remove(
     report: Callable[[str], None],
     *,
     force: bool,
+    drain: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Removed:
     """Take nodes out, and have ZooKeeper and PostgreSQL refuse the passwords that they know; may be repeated.
 
@@ -37,7 +38,8 @@ def remove(
         actor: The person or process that asks, for the events.
         names: Ids of nodes.
         report: Is told each step.
-        force: Also nodes that do not run, and nodes whose disks hold extracts.
+        force: Also nodes that do not run, and nodes whose disks hold extracts; none is drained then.
+        drain: Drains nodes that are alive, within a bound.
 
     Raises:
         StateError: The node is a single one; or as `RemoveService.remove` and `service_passwords.rotate`.
@@ -50,6 +52,7 @@ def remove(
         clock=node.clock,
         shares_files=lambda: node.shares_files,
         node_id=node.paths.node_id,
+        drain=drain,
     )
     running = RemoveService(ports).remove(actor, names, force=force, report=report)
     ended = 0

@@ -202,8 +202,11 @@ def _processes(node: Node) -> dict[str, str]:
     if found is None:
         return {}
     trouble = running.trouble(found)
-    there = {"web service": found.has_web, "backgrounder": bool(found.backgrounder_pid)}
-    if found.has_web and node.maintenance.seen() is not None:
+    there = {
+        "web service": found.has_web,
+        **{name: bool(pid) for name, pid in found.backgrounders.items()},
+    }
+    if found.has_web and node.out_of_service.seen() is not None:
         trouble = {"web service": running.MAINTAINED, **trouble}
     return {
         name: trouble.get(name, "running" if is_there else "stopped")

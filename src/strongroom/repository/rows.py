@@ -199,11 +199,22 @@ class UploadPartRow:
 class Owner:
     """A process that works on jobs or writes files: its node, and what the process calls itself.
 
-    A node has one such process of a kind at a time, so another process of the same node is dead.
+    A node has one such process of a kind and place at a time, so another one of the same node and place is dead.
     """
 
     node_id: str = ""
     boot_id: str = ""
+
+    @classmethod
+    def in_place(cls, node_id: str, boot_id: str, place: int) -> "Owner":
+        """A process of a node that works on jobs in one of its places; that of the first has a plain id."""
+        return cls(node_id, f"{boot_id}.{place}" if place else boot_id)
+
+    @property
+    def place(self) -> int:
+        """The place of the process on its node."""
+        number = self.boot_id.partition(".")[2]
+        return int(number) if number.isascii() and number.isdecimal() else 0
 
 
 NOBODY = Owner()
@@ -265,6 +276,11 @@ class IntentRow:
     created_at: str
     node_id: str = ""
     boot_id: str = ""
+
+    @property
+    def owner(self) -> Owner:
+        """The process that writes or deletes the file."""
+        return Owner(self.node_id, self.boot_id)
 
 
 class StoredFields(Protocol):

@@ -87,7 +87,11 @@ class DataPaths(NamedTuple):
     @property
     def workflows(self) -> Path:
         """The backgrounder's workflow database."""
-        return self.tabsvc / "repository" / "workflows.db"
+        return self.workflows_of(0)
+
+    def workflows_of(self, place: int) -> Path:
+        """The database of the job engine of one of the node's backgrounders, which count from 0."""
+        return self.tabsvc / "repository" / (f"workflows_{place}.db" if place else "workflows.db")
 
     @property
     def services(self) -> Path:

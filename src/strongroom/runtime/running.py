@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,17 +24,33 @@ class Running:
     Attributes:
         url: The address on which the node listens; empty without a web service.
         pid: Process id of the web service.
-        backgrounder_pid: Process id of the backgrounder, its child.
+        backgrounder_pid: Process id of the first backgrounder, its child.
+        more_backgrounders: Those of the others, by their places from 1; 0 where there is none.
     """
 
     url: str
     pid: int
     backgrounder_pid: int
+    more_backgrounders: tuple[int, ...] = ()
+
+    @property
+    def backgrounders(self) -> Mapping[str, int]:
+        """The process ids by name: the first is always there, another one while it lives."""
+        more = enumerate(self.more_backgrounders, 1)
+        return {
+            backgrounder(0): self.backgrounder_pid,
+            **{backgrounder(place): pid for place, pid in more if pid},
+        }
 
     @property
     def has_web(self) -> bool:
         """Whether the node has a web service; a server that is starting has not said its number yet."""
         return bool(self.url) or not self.pid
+
+
+def backgrounder(place: int) -> str:
+    """The name of a backgrounder in reports and messages, by its place."""
+    return f"backgrounder {place}" if place else "backgrounder"
 
 
 def lock_path(paths: DataPaths) -> Path:
@@ -114,10 +130,10 @@ def trouble(found: Running) -> dict[str, str]:
     """The processes of a served node that do not work; a process that was not started on purpose is left out.
 
     Returns:
-        By `web service` and `backgrounder`, a phrase: `is stopped` for a missing process, or what is wrong with it.
+        By `web service`, `backgrounder` and `backgrounder 1`, what is wrong with it.
     """
     told = {}
-    for name, pid in (("web service", found.pid), ("backgrounder", found.backgrounder_pid)):
+    for name, pid in (("web service", found.pid), *found.backgrounders.items()):
         state = disk.state_of(pid) if pid else "running"
         if state == "gone":
             told[name] = f"process {pid} has ended, and no other has taken its place yet"

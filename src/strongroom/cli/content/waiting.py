@@ -43,7 +43,7 @@ def end_if_abandoned(session: Session, job_id: str) -> "JobRow":
     """
     node = session.node
     try:
-        with node.sole_worker.hold():
+        with node.sole_worker.hold_all():
             return node.jobs.end_abandoned(job_id)
     except ConflictError:
         return node.jobs.show(job_id)

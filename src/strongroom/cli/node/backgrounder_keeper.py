@@ -1,4 +1,4 @@
-"""The backgrounder as `serve` keeps it: started, listened to, and replaced when it has died or hangs.
+"""The backgrounders as `serve` keeps them: started, listened to, and replaced when they have died or hang.
 
 Its standard input is a pipe that only this process holds: when this process goes, in whatever way, the pipe ends and
 the backgrounder stops by itself. By another pipe it says, again and again, that its loop goes round. One that is
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from strongroom.system import disk
 
 _NICENESS: Final = 10
 _STOP_S: Final = 15.0
+_WATCH_S: Final = 0.5
 _log = logging.getLogger("vizportal.Backgrounder")
 
 
@@ -47,6 +48,21 @@ class Patience:
     slowest_s: float = 30.0
 
 
+@dataclass(frozen=True)
+class Seat:
+    """The place of a child among the backgrounders of a node.
+
+    Attributes:
+        number: The number, from 0.
+        is_placed: Returns whether there is to be a child; called repeatedly.
+        is_ending: Returns whether the child is about to end by itself, and is to have no successor; called repeatedly.
+    """
+
+    number: int = 0
+    is_placed: Callable[[], bool] = lambda: True
+    is_ending: Callable[[], bool] = lambda: False
+
+
 class Backgrounder:
     """The child process that runs jobs."""
 
@@ -56,8 +72,7 @@ class Backgrounder:
         *,
         enabled: bool,
         changed: Callable[[], None] = lambda: None,
-        is_placed: Callable[[], bool] = lambda: True,
-        is_ending: Callable[[], bool] = lambda: False,
+        seat: "Seat | None" = None,
         patience: Patience | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
@@ -66,15 +81,13 @@ class Backgrounder:
             data_dir: The data directory of the node.
             enabled: Whether to run a backgrounder as a child process at all.
             changed: Called when the child process has ended, or was replaced by another one.
-            is_placed: Whether the topology has a backgrounder on this node; called repeatedly.
-            is_ending: Whether the child is about to end by itself, and is to have no successor; called repeatedly.
+            seat: The place of the child, and what is wanted there; by default the first, in which there is always one.
             patience: The time limits.
         """
         self._data_dir = data_dir
+        self._seat = seat or Seat()
         self._enabled = enabled
         self._changed = changed
-        self._is_placed = is_placed
-        self._is_ending = is_ending
         self._patience = patience or Patience()
         self._child: _Child | None = None
         self._lock = threading.Lock()
@@ -93,7 +106,7 @@ class Backgrounder:
         if not self._enabled:
             yield
             return
-        if self._is_placed() and not self._is_ending():
+        if self._seat.is_placed() and not self._seat.is_ending():
             self._start()
         keeper = threading.Thread(target=self._keep, name="backgrounder-keeper", daemon=True)
         keeper.start()
@@ -113,14 +126,14 @@ class Backgrounder:
     def _keep(self) -> None:
         pause = self._patience.poll_s
         while not self._stopping.wait(self._patience.poll_s):
-            if not self._is_placed():
+            if not self._seat.is_placed():
                 self._dismiss()
                 continue
             child = self._child
             if child is not None and child.is_alive:
                 self._replace_if_hung(child)
                 continue
-            if self._is_ending():
+            if self._seat.is_ending():
                 self._dismiss()
                 continue
             asked = self._wanted.is_set() or child is None
@@ -136,14 +149,16 @@ class Backgrounder:
     def _replace_if_hung(self, child: "_Child") -> None:
         why = child.hung(self._patience)
         if why:
-            _log.error("the backgrounder, process %d, %s: it is replaced", child.pid, why)
+            _log.error(
+                "backgrounder %d, process %d, %s: it is replaced", self._seat.number, child.pid, why
+            )
             child.kill()
 
     def _start(self) -> None:
         with self._lock:
             if self._child is not None:
                 self._child.close()
-            self._child = _Child(self._data_dir)
+            self._child = _Child(self._data_dir, self._seat.number)
         self._changed()
 
     def _dismiss(self) -> None:
@@ -160,15 +175,74 @@ class Backgrounder:
                 self._child.end()
 
 
+class Backgrounders:
+    """The child processes of a node that run jobs, one in each place up to the number that the topology has."""
+
+    def __init__(
+        self,
+        count: Callable[[], int],
+        keeper: Callable[[int], Backgrounder],
+        most: int,
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            count: Returns how many backgrounders the node is to have; called repeatedly.
+            keeper: Makes the keeper of a place, which starts and ends its child by that count.
+            most: How many there may be at most.
+        """
+        self._count = count
+        self._keeper = keeper
+        self._most = most
+        self._keepers: list[Backgrounder] = []
+        self._stopping = threading.Event()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids by place, 0 where there is none."""
+        return tuple(one.pid for one in self._keepers)
+
+    def restart(self) -> None:
+        """Stop all children, each of which is started again."""
+        for one in tuple(self._keepers):
+            one.restart()
+
+    @contextmanager
+    def kept_running(self) -> Iterator[None]:
+        """Keep as many children as there are to be, until the end of the block."""
+        with ExitStack() as stack:
+            self._add(stack)
+            watcher = threading.Thread(
+                target=self._watch, args=(stack,), name="backgrounders", daemon=True
+            )
+            watcher.start()
+            try:
+                yield
+            finally:
+                self._stopping.set()
+                watcher.join()
+
+    def _watch(self, stack: ExitStack) -> None:
+        """Add keepers as there are to be more children; a keeper stays when its child is dismissed."""
+        while not self._stopping.wait(_WATCH_S):
+            while len(self._keepers) < min(self._count(), self._most):
+                self._add(stack)
+
+    def _add(self, stack: ExitStack) -> None:
+        keeper = self._keeper(len(self._keepers))
+        self._keepers.append(keeper)
+        stack.enter_context(keeper.kept_running())
+
+
 class _Child:
     """A child process, and its signs of life."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, place: int) -> None:
         hears, speaks = os.pipe()
         os.set_blocking(hears, False)
         command = [sys.executable, "-m", "strongroom.backgrounder.worker"]
         options = ["--data-dir", str(data_dir), "--beat", str(speaks)]
-        options += ["--niceness", str(_NICENESS)]
+        options += ["--niceness", str(_NICENESS), "--place", str(place)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 our own interpreter and module
                 [*command, *options],

@@ -11,7 +11,7 @@ from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from strongroom.joining.maintenance import Maintenance
-    from strongroom.services.nodes.maintenance import NodeStanding
+    from strongroom.services.nodes.maintenance import MaintenanceService, NodeStanding
 
 WITHIN_S: Final = 60
 """How long requests and extracts under way have by default."""
@@ -26,19 +26,7 @@ def add_verbs(verbs: Any) -> None:
         "enter", help="turn clients away, let what is under way end, and wait until every node has"
     )
     entering.add_argument("--reason", required=True, metavar="TEXT", help="for people and the log")
-    entering.add_argument(
-        "--within",
-        type=parsing.number(0, 86_400),
-        default=WITHIN_S,
-        metavar="S",
-        help="seconds for requests and extracts under way to end; default %(default)s",
-    )
-    entering.add_argument(
-        "--wait",
-        type=parsing.number(0, parsing.LONGEST_WAIT_S),
-        metavar="S",
-        help=f"seconds to wait for the nodes; default: {_MARGIN_S} more than --within",
-    )
+    add_bounds(entering)
     entering.add_argument(
         "--without-node",
         action="append",
@@ -54,6 +42,28 @@ def add_verbs(verbs: Any) -> None:
     looking = verbs.add_parser("status", help="whether there is a maintenance, and who has drained")
     _add_json(looking)
     looking.set_defaults(run=_status)
+
+
+def add_bounds(parser: argparse.ArgumentParser) -> None:
+    """Add `--within` and `--wait`."""
+    parser.add_argument(
+        "--within",
+        type=parsing.number(0, 86_400),
+        default=WITHIN_S,
+        metavar="S",
+        help="seconds for requests and extracts under way to end; default %(default)s",
+    )
+    parser.add_argument(
+        "--wait",
+        type=parsing.number(0, parsing.LONGEST_WAIT_S),
+        metavar="S",
+        help=f"seconds to wait until that is so; default: {_MARGIN_S} more than --within",
+    )
+
+
+def wait_s(given: int | None, found: "Maintenance") -> int:
+    """The seconds that a command waits for the nodes."""
+    return found.within_s + _MARGIN_S if given is None else given
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -91,15 +101,17 @@ def _enter(arguments: argparse.Namespace, session: Session) -> int:
     )
     if before is not None:
         session.note(f"the installation is in maintenance already, {before.words}")
-    wait_s = found.within_s + _MARGIN_S if arguments.wait is None else arguments.wait
-    return _tell(arguments, session, found, _awaited(session, found, wait_s))
+    nodes = awaited(session, service, found, wait_s(arguments.wait, found))
+    return _tell(arguments, session, found, nodes)
 
 
-def _awaited(session: Session, found: "Maintenance", wait_s: float) -> "tuple[NodeStanding, ...]":
-    """The nodes, when none of those that are alive drains any more, or the time is over."""
-    end, told = time.monotonic() + wait_s, set[str]()
+def awaited(
+    session: Session, service: "MaintenanceService", found: "Maintenance", most_s: float
+) -> "tuple[NodeStanding, ...]":
+    """The nodes, when none of those that are alive drains any more, or the time is over; each that has is told."""
+    end, told = time.monotonic() + most_s, set[str]()
     while True:
-        nodes = session.node.maintenance.standing(found)
+        nodes = service.standing(found)
         for one in nodes:
             if one.state == "drained" and one.node_id not in told:
                 told.add(one.node_id)
@@ -144,14 +156,15 @@ def _tell(
     else:
         session.out(f"In maintenance {found.words}")
         for one in nodes:
-            session.out(f"  {one.node_id}: {_words(one)}")
+            session.out(f"  {one.node_id}: {words(one)}")
     left = [one for one in nodes if not one.is_through]
     for one in left:
         session.note(f"{one.node_id} {_trouble(one)}")
     return 1 if left else 0
 
 
-def _words(one: "NodeStanding") -> str:
+def words(one: "NodeStanding") -> str:
+    """How a node stands, for people."""
     if one.at:
         return f"drained at {one.at}, {counted(one.cut, 'request')} cut off"
     return f"{one.state.value}, not waited for" if one.is_excused else one.state.value

@@ -14,7 +14,7 @@ IN_ERROR: Final = "is in an error state"
 RUNNING: Final = "is running"
 STOPPED: Final = "is stopped"
 _UNKNOWN: Final = "status is unavailable"
-_NAMES: Final = ("Web Service", "Backgrounder")
+_NAMES: Final = ("web service", "backgrounder")
 #: The states of `services.nodes.judging`, which a single node does not load.
 _NOT_SERVED: Final = ("STOPPED", "JOINING")
 _KEYS: Final = {
@@ -46,12 +46,21 @@ def of_controller(*, is_it: bool) -> tuple[str, ...]:
     return (f"\t'Strongroom Controller 0' {RUNNING}.",) if is_it else ()
 
 
+def line(name: str, phrase: str) -> str:
+    """The line of a process: `web service`, `backgrounder`, or `backgrounder 1` for the second one."""
+    words, _, number = name.partition("backgrounder ")
+    shown = "Backgrounder" if number else words.title()
+    return f"\t'Strongroom {shown} {number or 0}' {phrase}."
+
+
 def lines(one: "Judged") -> "Iterator[str]":
     """The block of another node, by its report."""
     yield f"{one.node_id}: {one.report.host if one.report else 'unknown'}"
     yield f"\tStatus: {word(one)}"
-    for name in _NAMES:
-        yield f"\t'Strongroom {name} 0' {_phrase(one, name)}."
+    told = one.report.processes if one.report else {}
+    more = sorted(name for name in told if name.startswith(f"{_NAMES[-1]} "))
+    for name in (*_NAMES, *more):
+        yield line(name, _phrase(one, name))
     yield f"\t'Strongroom Key Management 0' {_KEYS[one.state.value]}."
 
 
@@ -60,5 +69,5 @@ def _phrase(one: "Judged", name: str) -> str:
         return STOPPED
     if one.report is None:
         return _UNKNOWN
-    told = one.report.processes.get(name.lower(), "stopped")
+    told = one.report.processes.get(name, "stopped")
     return {"running": RUNNING, "stopped": STOPPED, MAINTAINED: DEGRADED}.get(told, IN_ERROR)

@@ -35,9 +35,9 @@ class Placement:
         """Whether a process that works on jobs ends by itself, and has no successor: there is a maintenance."""
         return self._draining.work is not Work.USUAL
 
-    def has_backgrounder(self) -> bool:
-        """Whether the node is to have a backgrounder, if only for the extracts that it works on."""
-        return self.counts.backgrounder > 0 and self._draining.work is not Work.NONE
+    def backgrounders(self) -> int:
+        """How many backgrounders the node is to have, if only for the extracts that they work on."""
+        return 0 if self._draining.work is Work.NONE else self.counts.backgrounder
 
     def look(self) -> None:
         """Look; what cannot be read stays as it was."""
@@ -61,10 +61,10 @@ def followed(node: "CommandServices", doors: Doors) -> Iterator[Placement]:
         doors: The gate of the node, which is closed in a maintenance; so it is behind the first look.
     """
     ports = DrainingPorts(
-        seen=node.maintenance.seen,
+        seen=node.out_of_service.seen,
         doors=doors,
         works=node.sole_worker.is_there,
-        say=node.maintenance.say_drained,
+        say=node.out_of_service.say_drained,
     )
     found = Placement(node.node_processes, Draining(ports))
     found.look()

@@ -1,4 +1,4 @@
-"""`strongroom serve`: a node's own process, with the web service in it and, as its niced child, the backgrounder.
+"""`strongroom serve`: a node's own process, with the web service in it and, as its niced children, the backgrounders.
 
 The topology says which of the two the node has; each begins and ends by it while the node is served.
 
@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli.node import placement, places, remote_control, start_up
-from strongroom.cli.node.backgrounder_keeper import Backgrounder
+from strongroom.cli.node.backgrounder_keeper import Backgrounder, Backgrounders, Seat
 from strongroom.cli.terminal import parsing
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import StrongroomError
@@ -64,6 +64,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.doors.http.gate import Gate
     from strongroom.runtime import running, service_logs
     from strongroom.services.configuration import log_levels
+    from strongroom.services.jobs import processes
 
     node = session.node
     with ExitStack() as stack:
@@ -80,16 +81,19 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         gate = Gate()
         placed = stack.enter_context(placement.followed(node, gate))
         note = _Note(node)
-        backgrounder = Backgrounder(
-            node.paths.root,
-            enabled=not arguments.no_backgrounder,
-            changed=note.renew,
-            is_placed=placed.has_backgrounder,
-            is_ending=lambda: placed.is_ending,
-        )
-        note.backgrounder = backgrounder
-        stack.enter_context(backgrounder.kept_running())
-        stack.enter_context(_reloading(node, backgrounder))
+
+        def keeper(place: int) -> Backgrounder:
+            return Backgrounder(
+                node.paths.root,
+                enabled=not arguments.no_backgrounder,
+                changed=note.renew,
+                seat=Seat(place, lambda: placed.backgrounders() > place, lambda: placed.is_ending),
+            )
+
+        most = processes.MOST[processes.Process.BACKGROUNDER]
+        note.backgrounders = Backgrounders(placed.backgrounders, keeper, most)
+        stack.enter_context(note.backgrounders.kept_running())
+        stack.enter_context(_reloading(node, note.backgrounders))
         stack.enter_context(control.serving(node))
         # the control service is the node's own, with a web service and without one
         opened = remote_control.opened(arguments.control_port, session, stack)
@@ -124,7 +128,7 @@ class _Note:
     """The contents of `serve.json`: the node's addresses, and its running processes."""
 
     def __init__(self, node: "CommandServices") -> None:
-        self.backgrounder: Backgrounder | None = None
+        self.backgrounders: Backgrounders | None = None
         self._node = node
         self._url: str | None = None
         self._lock = threading.Lock()
@@ -139,8 +143,9 @@ class _Note:
         from strongroom.runtime import running
 
         with self._lock:
-            if self._url is not None and self.backgrounder is not None:
-                found = running.Running(self._url, os.getpid(), self.backgrounder.pid)
+            if self._url is not None and self.backgrounders is not None:
+                first, *more = self.backgrounders.pids
+                found = running.Running(self._url, os.getpid(), first, tuple(more))
                 try:
                     running.announce(self._node.paths, found, self._node.file_modes)
                 except StrongroomError:
@@ -220,12 +225,12 @@ def _open_vault(session: Session, host: str, port: int, stack: ExitStack, gate: 
 
 
 @contextmanager
-def _reloading(node: "CommandServices", backgrounder: "Backgrounder") -> Iterator[None]:
+def _reloading(node: "CommandServices", backgrounders: "Backgrounders") -> Iterator[None]:
     """Reload the parts when a change of the configuration asks for it (C-20)."""
 
     def reload() -> None:
         node.kms_cache.forget()
-        backgrounder.restart()
+        backgrounders.restart()
 
     stop = node.configuration.on_restart(reload)
     try:

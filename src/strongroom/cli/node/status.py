@@ -160,9 +160,10 @@ def _node_json(one: "Judged") -> dict[str, object]:
 
 
 def _maintenance(session: Session) -> "Maintenance | None":
-    """The maintenance that goes on; None where the configuration does not open, of which the keys' problem speaks."""
+    """The maintenance of all nodes, or of this one; None where the configuration does not open, as the keys' problem says."""
     try:
-        return session.node.maintenance.present()
+        node = session.node
+        return node.maintenance.present() or node.drain_of(node.paths.node_id).present()
     except CoordinationError:
         raise
     except StrongroomError:
@@ -174,7 +175,7 @@ def _trouble(
 ) -> "Mapping[str, str]":
     from strongroom.runtime import running
 
-    told = f"{maintenance.words}; 'tsm maintenance leave' ends it" if maintenance else ""
+    told = maintenance.words if maintenance else ""
     return {
         **({"maintenance": told} if told else {}),
         **(running.trouble(found) if found else {}),
@@ -211,16 +212,17 @@ def _print_services(session: Session, whole: _Whole) -> None:
     found, keys = whole.found, whole.own_keys
     blocks = {one.node_id: list(node_blocks.lines(one)) for one in whole.asked.nodes}
     own = [f"{whole.node_id}: localhost", f"\tStatus: {whole.own_word}"]
-    placed = (found.has_web, found.backgrounder_pid) if found else (False, False)
-    for name, there in zip(("Web Service", "Backgrounder"), placed, strict=True):
-        phrase = node_blocks.IN_ERROR if name.lower() in whole.trouble else node_blocks.RUNNING
+    backgrounders = found.backgrounders if found else {"backgrounder": 0}
+    placed = {"web service": bool(found and found.has_web), **backgrounders}
+    for name, there in placed.items():
+        phrase = node_blocks.IN_ERROR if name in whole.trouble else node_blocks.RUNNING
         if (
-            name == "Web Service"
+            name == "web service"
             and "maintenance" in whole.trouble
             and phrase == node_blocks.RUNNING
         ):
             phrase = node_blocks.DEGRADED
-        own.append(f"\t'Strongroom {name} 0' {phrase if there else node_blocks.STOPPED}.")
+        own.append(node_blocks.line(name, phrase if there else node_blocks.STOPPED))
     own.append(
         f"\t'Strongroom Key Management 0' {node_blocks.IN_ERROR if keys else node_blocks.RUNNING}."
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.cli.named_files import output_file, sealing
-from strongroom.cli.node import cluster_certificates, set_process
+from strongroom.cli.node import cluster_certificates, drains, maintenance_mode, set_process
 from strongroom.cli.secrets import rotation
 from strongroom.cli.terminal import asking, columns
 from strongroom.cli.terminal.session import Session
@@ -63,6 +63,7 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     )
     role.set_defaults(run=_set_role)
     set_process.add_verb(nouns)
+    drains.add_verbs(nouns)
     nodes = nouns.add_parser("nodes", help="nodes of the installation")
     verbs = nodes.add_subparsers(required=True, metavar="VERB")
     making = verbs.add_parser(
@@ -101,6 +102,7 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
     seen = _seen(session) if nodes and (arguments.json or arguments.verbose) else None
     counts = session.node.node_processes.all()
     controller = session.node.present_controller()
+    drained = drains.known(session, roles)
     if arguments.json:
         shown = [_json(one, seen) for one in nodes if seen] or [_alone(session)]
         session.out_json(
@@ -110,6 +112,7 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
                     "role": roles.get(name),
                     "processes": counts[name]._asdict() if name in counts else None,
                     "controller": name == controller,
+                    "drained": maintenance_mode.as_json(drained.get(name)),
                 }
                 for name, one in ((str(one["node"]), one) for one in shown)
             ]
@@ -125,6 +128,8 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
         if node_id in counts and (nodes or counts[node_id] != Counts()):
             told = (f"{name} {count}" for name, count in counts[node_id]._asdict().items())
             special.append(f"Processes: {', '.join(told)}")
+        if node_id in drained:
+            special.append(f"Drained: {drained[node_id].words}")
         if nodes and node_id == controller:
             special.append("Controller: yes")
         for line in (*lines, *special, *SERVICES) if arguments.verbose else ():
@@ -143,7 +148,12 @@ def _remove(arguments: argparse.Namespace, session: Session) -> int:
         arguments, session, f"{', '.join(names)} will be taken out for good{known}; go on?"
     )
     done = removing.remove(
-        session.whole_node, session.actor, names, session.note, force=arguments.force
+        session.whole_node,
+        session.actor,
+        names,
+        session.note,
+        force=arguments.force,
+        drain=lambda alive: drains.before_removal(session, alive),
     )
     session.out(f"Removed: {', '.join(names)}.")
     session.note(

@@ -14,7 +14,7 @@ from strongroom.eventlog.logfile import Progress
 from strongroom.eventlog.notes import Checkpoint
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes.admit import TopologyService
-from strongroom.services.nodes.maintenance import MaintenanceService
+from strongroom.services.nodes.maintenance import MaintenanceService, OutOfService
 from strongroom.system.durable import FileModes
 
 
@@ -66,6 +66,15 @@ class NodeCommands(Protocol):
     @cached_property
     def maintenance(self) -> MaintenanceService:
         """The maintenance of the installation."""
+        ...
+
+    @cached_property
+    def out_of_service(self) -> OutOfService:
+        """All that takes this node out of service."""
+        ...
+
+    def drain_of(self, node_id: str) -> MaintenanceService:
+        """The maintenance of one node alone."""
         ...
 
     @cached_property

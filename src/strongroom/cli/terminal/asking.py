@@ -36,6 +36,7 @@ ASKED: Final[Mapping[str, str]] = {
     "tsm security kms rotate": "with --drop-root, a way to open the keys",
     "tsm security kms set-mode": "with --abandon-external-keys, the present keys; with --drop-root, a way to open them",
     "tsm security secrets rotate": "with --forget-unfinished, what a rotation had begun",
+    "tsm topology drain": "the service of one node, until 'tsm topology undrain'",
     "tsm topology remove-nodes": "a node",
     "tsm topology set-process": "the last web service or backgrounder of the installation",
 }

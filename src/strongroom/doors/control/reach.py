@@ -71,9 +71,11 @@ COMMANDS: Final[Mapping[tuple[str, ...], Reach]] = {
     ("security", "secrets", "rotate"): Reach.CHANGE,
     ("security", "secrets", "verify"): Reach.READ,
     ("status",): Reach.READ,
+    ("topology", "drain"): Reach.CHANGE,
     ("topology", "list-nodes"): Reach.READ,
     ("topology", "set-node-role"): Reach.CHANGE,
     ("topology", "set-process"): Reach.CHANGE,
+    ("topology", "undrain"): Reach.CHANGE,
     ("version",): Reach.READ,
 }
 """The commands of tsm that a node carries out for somebody elsewhere."""

@@ -18,6 +18,8 @@ CONTROLLER_TAKEN = "CONTROLLER_TAKEN"
 MAINTENANCE_ENTERED = "MAINTENANCE_ENTERED"
 MAINTENANCE_LEFT = "MAINTENANCE_LEFT"
 NODE_DRAINED = "NODE_DRAINED"
+NODE_DRAINING = "NODE_DRAINING"
+NODE_UNDRAINED = "NODE_UNDRAINED"
 FORMATS_RAISED = "FORMATS_RAISED"
 NODE_STALE = "NODE_STALE"
 AUTHORITY_RENEWED = "AUTHORITY_RENEWED"
@@ -169,8 +171,18 @@ def maintenance_left(actor: str, epoch: int) -> Event:
     return event(MAINTENANCE_LEFT, actor, epoch=epoch)
 
 
+def node_draining(actor: str, node_id: str, epoch: int, *, what: str) -> Event:
+    """A node alone is about to be drained, for the time number `epoch`; `what` is the reason."""
+    return event(NODE_DRAINING, actor, node_id=node_id, epoch=epoch, what=what)
+
+
+def node_undrained(actor: str, node_id: str, epoch: int) -> Event:
+    """A node that was drained alone is about to serve again."""
+    return event(NODE_UNDRAINED, actor, node_id=node_id, epoch=epoch)
+
+
 def node_drained(node_id: str, epoch: int, *, cut: int) -> Event:
-    """A node serves no client and works on no job, in maintenance `epoch`; `cut` requests did not end in time."""
+    """A node serves no client and works on no job, for the time number `epoch`; `cut` requests did not end in time."""
     return event(NODE_DRAINED, SYSTEM, node_id=node_id, epoch=epoch, cut=cut)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from strongroom.services.keys.peers import Peers
     from strongroom.services.keys.state_anchor import StateAnchor
     from strongroom.services.nodes.log_key import LogKeyService
-    from strongroom.services.nodes.maintenance import MaintenanceService
+    from strongroom.services.nodes.maintenance import MaintenanceService, OutOfService
     from strongroom.services.nodes.software import SoftwareService
 
 _LOG_MARK = "anchor.logs"
@@ -309,6 +309,17 @@ class ConfigurationPart(Ports):
     @cached_property
     def maintenance(self) -> "MaintenanceService":
         """The maintenance of the installation."""
+        return self.drain_of("")
+
+    @cached_property
+    def out_of_service(self) -> "OutOfService":
+        """All that takes this node out of service."""
+        from strongroom.services.nodes.maintenance import OutOfService
+
+        return OutOfService(self.maintenance, self.drain_of(self.paths.node_id))
+
+    def drain_of(self, node_id: str) -> "MaintenanceService":
+        """The maintenance of one node alone; empty stands for all."""
         from strongroom.runtime import running
         from strongroom.services.nodes.maintenance import MaintenancePorts, MaintenanceService
 
@@ -331,7 +342,7 @@ class ConfigurationPart(Ports):
             boots=lambda: None if self.board is None else self.board.boots(),
             is_served=lambda: running.find(self.paths) is not None,
         )
-        return MaintenanceService(ports)
+        return MaintenanceService(ports, node_id)
 
     @cached_property
     def software(self) -> "SoftwareService":

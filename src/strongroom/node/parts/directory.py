@@ -72,9 +72,10 @@ class DirectoryPart(ConfigurationPart):
     @cached_property
     def sole_worker(self) -> "SoleWorker":
         """The lock of whoever works on this node's jobs."""
+        from strongroom.services.jobs.processes import MOST, Process
         from strongroom.services.jobs.sole_worker import SoleWorker
 
-        return SoleWorker(self.coordinator, self.paths.node_id)
+        return SoleWorker(self.coordinator, self.paths.node_id, MOST[Process.BACKGROUNDER])
 
     @cached_property
     def job_desk(self) -> "JobDesk":

@@ -39,6 +39,9 @@ class Ports:
         self.clock = clock
         self._closing = ExitStack()
 
+    #: The place of this process among those that work on the node's jobs; set before the repository is used.
+    place = 0
+
     @cached_property
     def boot_id(self) -> str:
         """The id of this process; another process of the node has another one."""
@@ -82,7 +85,7 @@ class Ports:
         from strongroom.repository.rows import Owner
         from strongroom.repository.unit_of_work import Repository, Shared
 
-        owner = Owner(self.paths.node_id, self.boot_id)
+        owner = Owner.in_place(self.paths.node_id, self.boot_id, self.place)
         if self.outside is not None:
             shared = Shared(self._before_upgrade, self._epochs)
             opened = self.outside.repository(self._before_commit, owner, shared)
@@ -107,7 +110,11 @@ class Ports:
     @property
     def workflows(self) -> "Path | WorkflowDatabase":
         """The database of the job engine: a file, or a schema of PostgreSQL."""
-        return self.paths.workflows if self.outside is None else self.outside.workflows()
+        return (
+            self.paths.workflows_of(self.place)
+            if self.outside is None
+            else self.outside.workflows()
+        )
 
     def _before_commit(self, tx: "Transaction") -> None:
         """Called in each transaction of the repository that may write, at its end."""

@@ -238,13 +238,19 @@ class JobsTable(TableGateway[JobRow]):
         return self._own(queued, self._owner, {"state": RUNNING, "started_at": first}) == 1
 
     def adopt(self) -> int:
-        """Take over the running jobs of the dead processes of this node; returns how many.
+        """Take over the running jobs of the dead processes of this node and place; returns how many.
 
         From here on the dead ones, if they live after all, change nothing of these jobs.
         """
-        of_node = _JOB.owner_node.in_(["", self._owner.node_id])
-        of_others = of_node & (_JOB.owner_boot != self._owner.boot_id)
-        return self._own((_JOB.state == RUNNING) & of_others, self._owner, {})
+        of_others = [
+            job.owner
+            for job in self._all(select(self.table).where(_JOB.state == RUNNING))
+            if job.owner != self._owner and self._is_mine(job.owner)
+        ]
+        return sum(
+            self._own((_JOB.state == RUNNING) & _is_of(one), self._owner, {})
+            for one in dict.fromkeys(of_others)
+        )
 
     def give_back(self, job_id: str, before: Owner) -> bool:
         """Queue a running job again for whichever process takes it; False if it has ended, or is not that owner's any more.
@@ -266,8 +272,15 @@ class JobsTable(TableGateway[JobRow]):
         return self._connection.execute(statement).first() is not None
 
     def is_mine(self, job: JobRow) -> bool:
+        """Whether a running job is worked on in this process's place of its node."""
+        return self._is_mine(job.owner)
+
+    def is_of_node(self, job: JobRow) -> bool:
         """Whether a running job is worked on by this node."""
         return job.owner_node in {"", self._owner.node_id}
+
+    def _is_mine(self, owner: Owner) -> bool:
+        return owner.node_id in {"", self._owner.node_id} and owner.place == self._owner.place
 
     def _own(self, condition: ColumnElement[bool], owner: Owner, changes: Mapping[str, Any]) -> int:
         statement = update(self.table).where(condition)

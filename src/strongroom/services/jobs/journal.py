@@ -71,13 +71,17 @@ class JobJournal:
                 for storage_key in gone:
                     tx.intents.delete(storage_key)
 
-    def recover(self) -> int:
-        """Delete the files that dead processes of this node were writing or deleting; returns how many.
+    def recover(self, place: int = 0) -> int:
+        """Delete the files that dead processes of this node and place were writing or deleting; returns how many.
 
-        Only the node's one process that works on jobs may call this: the files of a living job look the same.
+        Only who holds the lock of that place may call this: the files of a living job look the same.
         """
         with self._repository.reading() as tx:
-            left = [one.storage_key for one in tx.intents.list_own() if one.purpose == PURPOSE]
+            left = [
+                one.storage_key
+                for one in tx.intents.list_own()
+                if one.purpose == PURPOSE and one.owner.place == place
+            ]
             named = tx.named(left)
         for storage_key in left:
             if storage_key not in named:

@@ -11,8 +11,6 @@ from strongroom.eventlog.events import node_events
 from strongroom.services.jobs.per_node import Form, NodeView, PerNode
 
 ENTRY: Final = "topology/processes"
-MOST: Final = 1
-"""Processes of a kind on one node; `ADR 48` says why."""
 _VERSION: Final = 1
 _KIND: Final = Kind("the entry of processes", ASCII, 16 << 10)
 
@@ -26,6 +24,8 @@ class Process(StrEnum):
     BACKGROUNDER = "backgrounder"
 
 
+MOST: Final[Mapping[Process, int]] = MappingProxyType({Process.WEB: 1, Process.BACKGROUNDER: 8})
+"""The most processes of a kind on one node (ADR 61)."""
 NAMES: Final[Mapping[str, Process]] = MappingProxyType(
     {**{str(one): one for one in Process}, "vizportal": Process.WEB}
 )
@@ -122,13 +122,14 @@ def check_count(process: Process, count: int) -> None:
     Raises:
         UsageError: The number is negative, or too high.
     """
-    if not 0 <= count <= MOST:
+    most = MOST[process]
+    if not 0 <= count <= most:
         more = (
             "how many extracts it works on at once is the setting backgrounder.extracts.concurrency"
             if process is Process.BACKGROUNDER
             else "a load balancer spreads requests over the nodes"
         )
-        raise UsageError(f"a node runs 0 to {MOST} of {process}, not {count}", hint=more)
+        raise UsageError(f"a node runs 0 to {most} of {process}, not {count}", hint=more)
 
 
 def parse(data: bytes) -> Mapping[str, Counts]:
@@ -146,7 +147,7 @@ def parse(data: bytes) -> Mapping[str, Counts]:
 def _counts(found: Fields, node: str) -> Counts:
     found.check_names(Counts._fields)
     counts = Counts(*(found.number(name) for name in Counts._fields))
-    if max(counts) > MOST:
+    if any(counts.of(process) > most for process, most in MOST.items()):
         raise FormatError(f"the entry of processes has more for {node!r} than a node can run")
     return counts
 

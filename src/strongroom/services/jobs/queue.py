@@ -182,7 +182,7 @@ class JobsService:
         """
         with self._repository.transaction() as tx:
             job = tx.jobs.get(job_id)
-            if job.state == JobState.RUNNING and job.cancel_requested and tx.jobs.is_mine(job):
+            if job.state == JobState.RUNNING and job.cancel_requested and tx.jobs.is_of_node(job):
                 self._end_cancelled(tx, job)
             return tx.jobs.get(job_id)
 

@@ -1,33 +1,60 @@
-"""The lock by which a single process of a node works on jobs at a time: the backgrounder, or a command without one."""
+"""The locks of the processes that work on a node's jobs: its backgrounders, or a command without one.
 
-from contextlib import AbstractContextManager
+Each backgrounder of a node has a place, from 0, and holds the lock of that place for as long as it lives. A command works
+in place 0. The kernel frees the lock of a dead process, so whoever gets a lock knows that nobody works in that place.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from strongroom.coordination.base import Coordinator, Lease
 from strongroom.errors import ConflictError
 
 
 class SoleWorker:
-    """The lock of the process that works on a node's jobs."""
+    """The locks of the processes that work on a node's jobs, one for each place."""
 
-    def __init__(self, coordinator: Coordinator, node_id: str) -> None:
+    def __init__(self, coordinator: Coordinator, node_id: str, places: int = 1) -> None:
+        """Take the coordinator.
+
+        Args:
+            coordinator: The coordination service.
+            node_id: The node.
+            places: How many processes of the node may work on jobs at most.
+        """
         self._coordinator = coordinator
         self._name = f"backgrounder-{node_id}"
+        self._places = range(places)
 
-    def hold(self, wait_s: float = 0) -> AbstractContextManager[Lease]:
-        """Hold the lock until the end of the block; the caller works on jobs meanwhile.
+    def hold(self, wait_s: float = 0, *, place: int = 0) -> AbstractContextManager[Lease]:
+        """Hold the lock of a place until the end of the block; the caller works on jobs meanwhile.
 
         Args:
             wait_s: Seconds to wait for another process to end its work.
+            place: The place.
+
+        Raises:
+            ConflictError: Another process works on jobs there.
+        """
+        name = f"{self._name}-{place}" if place else self._name
+        return self._coordinator.lock(name, wait_s=wait_s)
+
+    @contextmanager
+    def hold_all(self) -> Iterator[None]:
+        """Hold the locks of all places: no process of the node works on jobs meanwhile.
 
         Raises:
             ConflictError: Another process works on jobs.
         """
-        return self._coordinator.lock(self._name, wait_s=wait_s)
+        with ExitStack() as stack:
+            for place in self._places:
+                stack.enter_context(self.hold(place=place))
+            yield
 
     def is_there(self) -> bool:
         """Whether a process works on jobs now."""
         try:
-            with self.hold():
+            with self.hold_all():
                 return False
         except ConflictError:
             return True

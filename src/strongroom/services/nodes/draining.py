@@ -78,7 +78,7 @@ class Draining:
     def __init__(self, ports: DrainingPorts) -> None:
         """Take the ports; the node serves until the first look says otherwise."""
         self._ports = ports
-        self._epoch = 0
+        self._known: Maintenance | None = None
         self._began_s = self._again_s = 0.0
         self._cut = 0
         self._is_said = False
@@ -97,7 +97,8 @@ class Draining:
             self._end()
             return
         now = self._ports.monotonic()
-        if found.epoch != self._epoch:
+        # whoever adds a node that is not waited for begins no other maintenance
+        if self._known is None or found != self._known._replace(without=found.without):
             self._begin(found, now)
         is_over = now - self._began_s >= found.within_s
         if is_over:
@@ -107,17 +108,17 @@ class Draining:
             self._say(found, now)
 
     def _begin(self, found: "Maintenance", now: float) -> None:
-        _log.warning("the installation is in maintenance %s", found.words)
+        _log.warning("this node goes out of service: %s", found.words)
         self._ports.doors.close()
         self.work = Work.ENDING
-        self._epoch, self._began_s, self._again_s = found.epoch, now, now
+        self._known, self._began_s, self._again_s = found, now, now
         self._cut, self._is_said = 0, False
 
     def _end(self) -> None:
-        if self._epoch:
-            _log.warning("the maintenance is over: this node serves again")
+        if self._known is not None:
+            _log.warning("this node serves again")
         self._ports.doors.open()
-        self._epoch, self.work = 0, Work.USUAL
+        self._known, self.work = None, Work.USUAL
 
     def _say(self, found: "Maintenance", now: float) -> None:
         if self._ports.doors.under_way or self._ports.works():

@@ -1,4 +1,4 @@
-"""The maintenance of an installation: entered and left by a person, told by each node when it has drained (b14).
+"""The maintenance of an installation, or of one node: entered and left by a person, told by each node when it has drained.
 
 One entry says that it goes on, and each served node answers by a word of its own (docs/format/maintenance.md). Whoever
 reads judges: a node that is alive and has not said its word drains still, and one that is not alive is named. Nothing
@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator, Group
 from strongroom.errors import CoordinationError, NotFoundError, StateError, StrongroomError
-from strongroom.eventlog.base import EventLog
+from strongroom.eventlog.base import Event, EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.joining import maintenance as form
-from strongroom.joining.maintenance import Drained, Maintenance
+from strongroom.joining.maintenance import Drained, Maintenance, Place
 from strongroom.joining.node_keys import NodeKeys
 from strongroom.services.keys.peers import Peers
 
@@ -90,11 +90,17 @@ class MaintenancePorts:
 
 
 class MaintenanceService:
-    """The maintenance, as one node sees it."""
+    """The maintenance of all nodes, or of one, as one node sees it."""
 
-    def __init__(self, ports: MaintenancePorts) -> None:
-        """Take the ports; nothing is read."""
+    def __init__(self, ports: MaintenancePorts, of_node: str = "") -> None:
+        """Take the ports; nothing is read.
+
+        Args:
+            ports: The ports.
+            of_node: The node that is drained alone; empty for the maintenance of all.
+        """
         self._ports = ports
+        self._place = Place(of_node)
         self._seen: tuple[int, Maintenance | None] = (-1, None)
 
     # ---- what counts -----------------------------------------------------------------------------
@@ -116,7 +122,7 @@ class MaintenanceService:
             FormatError: The entry is damaged, or of a version that is not known here.
         """
         try:
-            version = self._ports.coordinator.recent_version(form.ENTRY, _STALE_S)
+            version = self._ports.coordinator.recent_version(self._place.entry, _STALE_S)
             if version != self._seen[0]:
                 found, version = self._read()
                 self._seen = (version, found if found is not None and found.is_on else None)
@@ -131,9 +137,13 @@ class MaintenanceService:
             StateError: A maintenance goes on.
         """
         if found := self.present():
+            node_id = self._place.node_id
+            where, ends = "the installation is in maintenance", "tsm maintenance leave"
+            if node_id:
+                where, ends = f"{node_id} is drained", f"tsm topology undrain -n {node_id}"
             raise StateError(
-                f"the installation is in maintenance {found.words}; jobs stay as they are, and go on afterwards",
-                hint="'tsm maintenance leave' ends it",
+                f"{where} {found.words}; no job is worked on here, and none is lost",
+                hint=f"'{ends}' ends it",
             )
 
     # ---- by a person -----------------------------------------------------------------------------
@@ -158,6 +168,7 @@ class MaintenanceService:
         """
         ports = self._ports
         with ports.coordinator.lock(LOCK, wait_s=_LOCK_WAIT_S):
+            self._check_known()
             self._check_away(without)
             found, version = self._read()
             if found is not None and found.is_on:
@@ -175,14 +186,8 @@ class MaintenanceService:
                     without=tuple(dict.fromkeys(without)),
                 )
             if wanted != found:
-                ports.event_log.append(
-                    [
-                        node_events.maintenance_entered(
-                            actor, wanted.epoch, what=wanted.what, without=" ".join(wanted.without)
-                        )
-                    ]
-                )
-                ports.coordinator.put({form.ENTRY: Change(wanted.serialize(), version)})
+                ports.event_log.append([self._entered(actor, wanted)])
+                ports.coordinator.put({self._place.entry: Change(wanted.serialize(), version)})
         return wanted
 
     def leave(self, actor: str) -> Maintenance | None:
@@ -196,7 +201,7 @@ class MaintenanceService:
             found, version = self._read()
             if found is None or not found.is_on:
                 return None
-            ports.event_log.append([node_events.maintenance_left(actor, found.epoch)])
+            ports.event_log.append([self._left(actor, found)])
             left = found._replace(
                 state=form.Standing.LEFT,
                 by=actor,
@@ -204,10 +209,10 @@ class MaintenanceService:
                 since=format_utc(ports.clock.now()),
                 without=(),
             )
-            words = ports.coordinator.list(form.PREFIX)
+            words = ports.coordinator.list(self._place.words)
             ports.coordinator.put(
                 {
-                    form.ENTRY: Change(left.serialize(), version),
+                    self._place.entry: Change(left.serialize(), version),
                     # nothing of this maintenance is said in the next one
                     **{name: Change(None, one.version) for name, one in words.items()},
                 }
@@ -225,10 +230,10 @@ class MaintenanceService:
             return (self._alone(of),)
         working = set(self._ports.coordinator.members(Group.WORKERS))
         known = self._ports.peers.all()
-        words = self._ports.coordinator.list(form.PREFIX)
+        words = self._ports.coordinator.list(self._place.words)
         found = []
         for node_id in self._expected():
-            entry = words.get(form.entry(node_id))
+            entry = words.get(self._place.word(node_id))
             word = None
             if entry is not None and node_id in known:
                 word = self._word(entry.value, node_id, known[node_id].keys.signing)
@@ -241,7 +246,7 @@ class MaintenanceService:
 
     def _alone(self, of: Maintenance) -> NodeStanding:
         node_id = self._ports.node_id
-        entry = self._ports.coordinator.get(form.entry(node_id))
+        entry = self._ports.coordinator.get(self._place.word(node_id))
         word = None if entry is None else self._word(entry.value, node_id, None)
         if not self._ports.is_served():
             # there is one node, on this machine: nothing serves it, as the kernel knows
@@ -263,7 +268,7 @@ class MaintenanceService:
             StrongroomError: The word cannot be put; the maintenance may be over.
         """
         ports = self._ports
-        name, keys = form.entry(ports.node_id), ports.keys()
+        name, keys = self._place.word(ports.node_id), ports.keys()
         entry = ports.coordinator.get(name)
         known = None
         if entry is not None:
@@ -280,13 +285,37 @@ class MaintenanceService:
 
     # ---- within ----------------------------------------------------------------------------------
 
+    def _entered(self, actor: str, wanted: Maintenance) -> Event:
+        if node_id := self._place.node_id:
+            return node_events.node_draining(actor, node_id, wanted.epoch, what=wanted.what)
+        without = " ".join(wanted.without)
+        return node_events.maintenance_entered(
+            actor, wanted.epoch, what=wanted.what, without=without
+        )
+
+    def _left(self, actor: str, found: Maintenance) -> Event:
+        if node_id := self._place.node_id:
+            return node_events.node_undrained(actor, node_id, found.epoch)
+        return node_events.maintenance_left(actor, found.epoch)
+
     def _expected(self) -> tuple[str, ...]:
         """The nodes that serve, or may; without one that is being brought in, which serves nobody as yet."""
         return tuple(
             one.node_id
             for one in self._ports.peers.all().values()
-            if not one.state.is_gone and one.state.value != "joining"
+            if not one.state.is_gone
+            and one.state.value != "joining"
+            and self._place.node_id in {"", one.node_id}
         )
+
+    def _check_known(self) -> None:
+        node_id, boots = self._place.node_id, self._ports.boots()
+        known = (self._ports.node_id,) if boots is None else self._expected()
+        if node_id and node_id not in known:
+            raise NotFoundError(
+                f"there is no node {node_id[:80]!r} that serves",
+                hint="'tsm topology list-nodes' shows them",
+            )
 
     def _check_away(self, names: Collection[str]) -> None:
         boots = self._ports.boots()
@@ -310,8 +339,39 @@ class MaintenanceService:
             return None
 
     def _read(self) -> tuple[Maintenance | None, int]:
-        found = self._ports.coordinator.get(form.ENTRY)
+        found = self._ports.coordinator.get(self._place.entry)
         return (None, 0) if found is None else (form.parse(found.value), found.version)
+
+
+class OutOfService:
+    """All that takes one node out of service: the maintenance of all nodes, or a drain of this one."""
+
+    def __init__(self, *services: MaintenanceService) -> None:
+        """Take them, the one that counts first."""
+        self._services = services
+
+    def seen(self) -> Maintenance | None:
+        """The first that goes on, by what is known here; None if the node is in service.
+
+        Raises:
+            FormatError: An entry is damaged, or of a version that is not known here.
+        """
+        return next((found for one in self._services if (found := one.seen())), None)
+
+    def say_drained(self, of: Maintenance, cut: int) -> None:
+        """Say for this process that it has drained, in the place of what goes on; as `MaintenanceService.say_drained`."""
+        for one in self._services:
+            if one.seen() == of:
+                one.say_drained(of, cut)
+
+    def check_may_work(self) -> None:
+        """Refuse work on jobs on this node.
+
+        Raises:
+            StateError: The node is out of service.
+        """
+        for one in self._services:
+            one.check_may_work()
 
 
 def _standing(

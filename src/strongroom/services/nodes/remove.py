@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.clock import Clock, format_utc
-from strongroom.coordination.base import Coordinator
+from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import NotFoundError, StateError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import node_events
+from strongroom.joining.maintenance import DRAINS
 from strongroom.joining.registry import RegisteredNode
 from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, Peers
 
@@ -29,6 +30,7 @@ class RemovePorts:
         clock: Gives the present.
         shares_files: Whether all nodes use one store of extracts.
         node_id: This node.
+        drain: Drains nodes that are alive, within a bound.
     """
 
     coordinator: Coordinator
@@ -37,6 +39,7 @@ class RemovePorts:
     clock: Clock
     shares_files: Callable[[], bool]
     node_id: str
+    drain: Callable[[Collection[str]], None] = lambda _: None
 
 
 class RemoveService:
@@ -53,7 +56,7 @@ class RemoveService:
         Args:
             actor: The person or process that asks, for the events.
             names: Ids of nodes.
-            force: Also nodes that do not run, and nodes whose disks hold extracts.
+            force: Also nodes that do not run, and nodes whose disks hold extracts; none is drained then.
             report: Is told each step.
 
         Returns:
@@ -64,6 +67,11 @@ class RemoveService:
             StateError: A node does not run, or its disk holds extracts, and `force` is false.
         """
         ports = self._ports
+        if not force:
+            known = self._known(names)
+            self._require_reachable(known)
+            # without the lock: it takes as long as what is under way
+            ports.drain([one.node_id for one in known if not one.state.is_gone])
         with ports.coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
             known = self._known(names)
             if not force:
@@ -77,7 +85,20 @@ class RemoveService:
                 ports.coordinator.put(ports.peers.changes([one.removed(now) for one in gone]))
         for one in known:
             report(f"{one.node_id} is none of the nodes any more")
-        return self._running({one.node_id for one in known})
+        running = self._running({one.node_id for one in known})
+        self._forget_drains({one.node_id for one in known} - set(running))
+        return running
+
+    def _forget_drains(self, names: Collection[str]) -> None:
+        """Remove what was said of drains; not before the nodes have ended, which would serve again by that."""
+        found = self._ports.coordinator.list(DRAINS)
+        gone = {
+            name: Change(None, one.version)
+            for name, one in found.items()
+            if name.removeprefix(DRAINS).partition("/")[0] in names
+        }
+        if gone:
+            self._ports.coordinator.put(gone)
 
     def _known(self, names: Collection[str]) -> list[RegisteredNode]:
         found = self._ports.peers.all()

@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,11 +99,42 @@ def test_the_processes_of_a_node_follow_the_topology(
         for name in ("web", "backgrounder"):
             assert say(node_dir, "-n", "node1", "-pr", name, "-c", "1") == 0
         until("all", node_dir, (True, True))
+        several_backgrounders_follow(node_dir, capsys)
         assert say(node_dir, "-n", "node1", "-pr", "web", "-c", "0", "--yes") == 0
         until("no web service", node_dir, (False, True))
     # a start obeys what was said before, and a signal ends it without a web service as well
     with serve(node_dir, tmp_path, "ready without a web service"):
         until("still no web service", node_dir, (False, True))
+
+
+def several_backgrounders_follow(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ADR 61: one more comes, is shown, is replaced when it dies, and goes; the first one stays what it is."""
+    first = until("it works", home, (True, True)).backgrounder_pid
+    assert say(home, "-n", "node1", "-pr", "backgrounder", "-c", "2") == 0
+    second = next_one(home, lambda pid: disk.state_of(pid) == "running")
+    capsys.readouterr()
+    assert dispatch.main("tsm", ["status", "-v", "--data-dir", str(home)]) == 0
+    shown = capsys.readouterr().out
+    for number in range(2):
+        assert f"'Strongroom Backgrounder {number}' is running." in shown
+    os.kill(second, signal.SIGKILL)
+    third = next_one(home, lambda pid: pid not in {0, second})
+    assert say(home, "-n", "node1", "-pr", "backgrounder", "-c", "1") == 0
+    next_one(home, lambda pid: not pid)
+    assert disk.state_of(third) == "gone"
+    assert until("it works on", home, (True, True)).backgrounder_pid == first
+
+
+def next_one(home: Path, wanted: Callable[[int], bool]) -> int:
+    """The second backgrounder of a node, when it is as wanted."""
+    end = time.monotonic() + LIMIT_S
+    while True:
+        found = running.find(DataPaths(home))
+        pid = (*(found.more_backgrounders if found else ()), 0)[0]
+        if wanted(pid):
+            return pid
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
 
 
 def test_what_cannot_be_is_refused_in_words(
@@ -112,7 +145,11 @@ def test_what_cannot_be_is_refused_in_words(
         (("-n", "node9", "-pr", "web", "-c", "0"), 5, "there is no node 'node9'"),
         (("-n", "node1", "-pr", "gateway", "-c", "1"), 2, "'gateway' is no process of a node"),
         (("-n", "node1", "-pr", "tabadmincontroller", "-c", "0"), 2, "runs on every node"),
-        (("-n", "node1", "-pr", "backgrounder", "-c", "2"), 2, "backgrounder.extracts.concurrency"),
+        (
+            ("-n", "node1", "-pr", "backgrounder", "-c", "9"),
+            2,
+            "a node runs 0 to 8 of backgrounder",
+        ),
         (("-n", "node1", "-pr", "web", "-c", "3"), 2, "a node runs 0 to 1 of web, not 3"),
         # the last one, and nobody to answer
         (("-n", "node1", "-pr", "web", "-c", "0"), 7, "nothing was changed"),

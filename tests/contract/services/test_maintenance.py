@@ -1,0 +1,128 @@
+"""The entry of the maintenance on a single node: entered, left, killed in between; and its words (b14; issue 12 D)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from strongroom.cli import dispatch
+from strongroom.errors import CoordinationError, FormatError, IntegrityError, NotFoundError
+from strongroom.joining import maintenance as form
+from strongroom.joining.maintenance import Drained, Maintenance, Standing
+from strongroom.node.opening import Node
+from strongroom.runtime import running
+from tests.contract.joining.commands import told
+
+
+def enter(node: Node, why: str = "new disks", within_s: int = 60) -> Maintenance:
+    return node.maintenance.enter("os:tests", why, within_s=within_s)
+
+
+def test_it_is_entered_once_and_counted(node: Node) -> None:
+    service = node.maintenance
+    assert service.present() is None
+    assert service.leave("os:tests") is None
+    first = enter(node)
+    assert (first.epoch, first.is_on, service.present()) == (1, True, first)
+    assert enter(node, "another reason") == first, "one that goes on is not entered again"
+    service.say_drained(first, 2)
+    service.say_drained(first, 0)
+    assert service.leave("os:tests") == first
+    assert (service.present(), service.seen()) == (None, None)
+    assert node.coordinator.list(form.PREFIX) == {}
+    assert enter(node).epoch == 2
+    assert service.seen() is not None
+    names = ("MAINTENANCE_ENTERED", "NODE_DRAINED", "MAINTENANCE_LEFT")
+    assert [len(told(node, name)) for name in names] == [2, 1, 1]
+    assert told(node, "NODE_DRAINED") == [{"node_id": "node1", "epoch": 1, "cut": 2}]
+    assert node.state_faults() == ()
+
+
+def test_a_kill_between_event_and_entry_changes_nothing(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command is simply given again."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise CoordinationError("killed")
+
+    commands: tuple[Callable[[], object], ...] = (
+        lambda: enter(node),
+        lambda: node.maintenance.leave("os:tests"),
+    )
+    for do in commands:
+        before = node.maintenance.present()
+        with monkeypatch.context() as patch:
+            patch.setattr(node.coordinator, "put", killed)
+            with pytest.raises(CoordinationError, match="killed"):
+                do()
+        assert node.maintenance.present() == before
+        do()
+        assert node.maintenance.present() != before
+
+
+def test_a_single_node_drains_by_its_own_word(node: Node) -> None:
+    """It has no key to sign; where nothing serves it, the kernel knows that nobody is served."""
+    found = enter(node)
+    [one] = node.maintenance.standing(found)
+    assert (one.state, one.at, one.is_through) == ("drained", "", True)
+    with running.sole_server(node.paths):
+        [one] = node.maintenance.standing(found)
+        assert (one.state, one.is_through) == ("draining", False)
+        node.maintenance.say_drained(found, 3)
+        [one] = node.maintenance.standing(found)
+        assert (one.state, one.cut, bool(one.at)) == ("drained", 3, True)
+    with pytest.raises(NotFoundError, match="no node 'node7'"):
+        node.maintenance.enter("os:tests", "x", within_s=1, without=["node7"])
+
+
+def test_commands_that_work_on_jobs_are_refused(
+    node_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tsm(*words: str) -> int:
+        return dispatch.main("tsm", ["maintenance", *words, "--data-dir", str(node_dir)])
+
+    assert tsm("status") == 0
+    assert tsm("leave") == 0
+    assert capsys.readouterr().out == "There is no maintenance.\n" * 2
+    assert tsm("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"maintenance": None, "nodes": []}
+    assert tsm("enter", "--reason", " ") == 2
+    assert tsm("enter", "--reason", "new disks", "--yes") == 0
+    said = capsys.readouterr()
+    assert "new disks\n  node1: drained\n" in said.out
+    words = ["extracts", "encrypt", "--site", "Default", "--wait", "--data-dir", str(node_dir)]
+    assert dispatch.main("strongroom", words) != 0
+    said = capsys.readouterr()
+    assert "the installation is in maintenance since" in said.err
+    assert "'tsm maintenance leave' ends it" in said.err
+    assert dispatch.main("tsm", ["status", "--data-dir", str(node_dir)]) == 1
+    assert "maintenance: since" in capsys.readouterr().err
+    assert tsm("leave") == 0
+    assert dispatch.main("strongroom", words) == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"epoch": 0}, {"state": "perhaps"}, {"within_s": 86_401}, {"what": "x" * 401}]
+)
+def test_an_entry_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    since = "2026-11-30T12:00:00Z"
+    right = Maintenance(1, Standing.ENTERED, "why", "os:tests", "node1", since, 60, ("node2",))
+    assert form.parse(right.serialize()) == right
+    wrong = json.dumps(
+        {**json.loads(right.serialize()), **change}, sort_keys=True, separators=(",", ":")
+    )
+    with pytest.raises(FormatError):
+        form.parse(wrong.encode() + (b"\n" if right.serialize().endswith(b"\n") else b""))
+
+
+def test_a_word_counts_for_its_own_node_alone() -> None:
+    installation = "00000000-0000-4000-8000-000000000001"
+    word = Drained(1, installation, 0, "2026-11-30T12:00:00Z")
+    plain = word.signed(installation, "node1", None)
+    assert form.parse_drained(plain, installation, "node1", None) == word
+    with pytest.raises(FormatError, match="in the name of another"):
+        form.parse_drained(plain, installation, "node2", None)
+    with pytest.raises(IntegrityError):
+        form.parse_drained(plain, installation, "node1", bytes(32))
