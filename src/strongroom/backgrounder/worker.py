@@ -334,7 +334,7 @@ def _beaten_for(beat: Callable[[], None]) -> Iterator[None]:
 def run(node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None) -> None:
     """Run the node's jobs until told to stop; waits while another process does."""
     node.key_log = "backgrounder"
-    # what is launched in a maintenance would go on with its jobs before it looks
+    # an engine that is launched in a maintenance would go on with its jobs before it looks
     while not stopping.is_set() and node.out_of_service.seen() is None:
         beat()
         with ExitStack() as stack:

@@ -41,7 +41,7 @@ class Maintenance(NamedTuple):
 
     Attributes:
         epoch: The number of this maintenance, one more than that of the one before.
-        state: Whether it goes on.
+        state: Whether the maintenance goes on.
         what: The reason, in words.
         by: The person or process that entered it or, once it is over, left it.
         node: The node on which that was.
@@ -61,7 +61,7 @@ class Maintenance(NamedTuple):
 
     @property
     def is_on(self) -> bool:
-        """Whether it goes on."""
+        """Whether the maintenance goes on."""
         return self.state is Standing.ENTERED
 
     @property
@@ -150,7 +150,7 @@ class Place(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What the names of the nodes' words begin with."""
+        """The beginning of the names of the nodes' words."""
         return f"{self.entry}/"
 
     def word(self, node_id: str) -> str:

@@ -25,7 +25,7 @@ class Running:
         url: The address on which the node listens; empty without a web service.
         pid: Process id of the web service.
         backgrounder_pid: Process id of the first backgrounder, its child.
-        more_backgrounders: Those of the others, by their places from 1; 0 where there is none.
+        more_backgrounders: Process ids of the others, by their places from 1; 0 where there is none.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Maintenance of a cluster: every node drains and says so, a dark one is named, and all come back (b14; issue 12 D)."""
+"""A cluster in maintenance: every node drains and says so, a dark one is named (maintenance.md 1.3, 2.2, 3.2; b14)."""
 
 import json
 import os

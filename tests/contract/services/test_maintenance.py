@@ -1,7 +1,7 @@
-"""The entry of the maintenance on a single node: entered, left, killed in between; and its words (b14; issue 12 D)."""
+"""The entry of the maintenance on a single node: entered, left, killed in between; its words (maintenance.md 1, 2; b14)."""
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,11 +47,7 @@ def test_a_kill_between_event_and_entry_changes_nothing(
     def killed(*_: object, **__: object) -> None:
         raise CoordinationError("killed")
 
-    commands: tuple[Callable[[], object], ...] = (
-        lambda: enter(node),
-        lambda: node.maintenance.leave("os:tests"),
-    )
-    for do in commands:
+    for do in (partial(enter, node), partial(node.maintenance.leave, "os:tests")):
         before = node.maintenance.present()
         with monkeypatch.context() as patch:
             patch.setattr(node.coordinator, "put", killed)
@@ -92,6 +88,8 @@ def test_commands_that_work_on_jobs_are_refused(
     assert tsm("enter", "--reason", "new disks", "--yes") == 0
     said = capsys.readouterr()
     assert "new disks\n  node1: drained\n" in said.out
+    mode = ["sites", "set-mode", "Default", "enabled", "--yes", "--data-dir", str(node_dir)]
+    assert dispatch.main("strongroom", mode) == 0
     words = ["extracts", "encrypt", "--site", "Default", "--wait", "--data-dir", str(node_dir)]
     assert dispatch.main("strongroom", words) != 0
     said = capsys.readouterr()

@@ -164,8 +164,6 @@ def _maintenance(session: Session) -> "Maintenance | None":
     try:
         node = session.node
         return node.maintenance.present() or node.drain_of(node.paths.node_id).present()
-    except CoordinationError:
-        raise
     except StrongroomError:
         return None
 

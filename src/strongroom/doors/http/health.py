@@ -19,7 +19,7 @@ def routes(services: ProbeServices, pools: Pools, gate: Gate | None = None) -> l
     gate, readiness = gate or Gate(), _Readiness(services, pools.probes)
 
     async def alive(_: Request) -> Response:
-        # whoever restarts a process that is not alive must leave this one alone
+        # a supervisor restarts a process that is not alive, and must leave this one alone (maintenance.md 3.2)
         return PlainTextResponse("ok, in maintenance\n" if gate.is_closed else "ok\n")
 
     async def ready(request: Request) -> Response:

@@ -35,7 +35,7 @@ BACKLOG = 512
 
 @dataclass(frozen=True)
 class Conduct:
-    """What the web service asks while it serves.
+    """The functions and the gate that the web service asks while it serves.
 
     Attributes:
         is_wanted: Returns whether the node is to have a web service; called all the time, so that it must not wait.
@@ -62,7 +62,7 @@ def run(
         port: 0 picks a free one.
         on_ready: Called with the base URL when connections are accepted.
         settings: The bounds of the service; by default those of `WebSettings`.
-        conduct: Whom the service asks; by default it is wanted, and its gate open, until a signal comes.
+        conduct: The functions that the service asks; by default it is wanted, and its gate open, until a signal comes.
 
     Returns:
         Whether the service ended because it is not wanted any more, and no signal came.

@@ -1,4 +1,4 @@
-"""What a served node does in a maintenance: closes its gate, lets what is under way end within a bound, and says so (b14).
+"""The part of a served node in a maintenance: it closes its gate, lets what is under way end within a bound, and says so (b14).
 
 The node looks by itself, several times a second, and waits for nothing: each look does what can be done now. A node that
 is started in a maintenance has its gate closed before it listens.
@@ -97,7 +97,7 @@ class Draining:
             self._end()
             return
         now = self._ports.monotonic()
-        # whoever adds a node that is not waited for begins no other maintenance
+        # a node that is added to those that are not waited for makes it no other maintenance
         if self._known is None or found != self._known._replace(without=found.without):
             self._begin(found, now)
         is_over = now - self._began_s >= found.within_s

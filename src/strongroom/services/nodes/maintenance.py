@@ -43,7 +43,7 @@ class NodeStanding(NamedTuple):
     Attributes:
         node_id: The node.
         state: The state.
-        at: When it had drained, by its own clock; empty if it has not.
+        at: The time at which the node had drained, by its own clock; empty if it has not.
         cut: How many requests it cut off.
         is_excused: Whether whoever entered the maintenance named it as one that does not serve.
     """

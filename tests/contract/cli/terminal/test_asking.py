@@ -134,6 +134,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "strongroom tokens revoke": ["t", "--user", "admin"],
         "strongroom users delete": ["bob"],
         "strongroom users set-password": ["bob", "--password-file", password, "--revoke-tokens"],
+        "tsm maintenance enter": ["--reason", "new disks"],
         "tsm maintenance restore": ["-f", "b"],
         "tsm pending-changes apply": [],
         "tsm pending-changes discard": [],
@@ -145,6 +146,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "tsm security kms rotate": ["--drop-root", wrap],
         "tsm security kms set-mode": ["local", "--abandon-external-keys"],
         "tsm security secrets rotate": ["redis.password", "--forget-unfinished"],
+        "tsm topology drain": ["-n", "node1"],
         "tsm topology set-process": ["-n", "node1", "-pr", "backgrounder", "-c", "0"],
     }
 

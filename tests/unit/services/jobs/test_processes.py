@@ -136,7 +136,8 @@ def test_names_of_processes() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        b'{"processes":{"node2":{"backgrounder":2,"web":1}},"v":1}',
+        b'{"processes":{"node2":{"backgrounder":9,"web":1}},"v":1}',
+        b'{"processes":{"node2":{"backgrounder":1,"web":2}},"v":1}',
         b'{"processes":{"node2":{"backgrounder":-1,"web":1}},"v":1}',
         b'{"processes":{"node2":{"web":1}},"v":1}',
         b'{"processes":{"node2":{"backgrounder":1,"gateway":1,"web":1}},"v":1}',
@@ -144,7 +145,7 @@ def test_names_of_processes() -> None:
         b'{"processes":{},"v":2}',
         b'{"processes":{},"v":1,"x":1}',
     ],
-    ids=["more", "less", "missing", "another", "number", "version", "member"],
+    ids=["more", "web", "less", "missing", "another", "number", "version", "member"],
 )
 def test_a_damaged_entry_is_refused(bad: bytes) -> None:
     with pytest.raises(FormatError):
