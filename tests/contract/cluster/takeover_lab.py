@@ -49,10 +49,11 @@ class WorkerProcess:
 
 
 @contextmanager
-def working(home: Path) -> Iterator[WorkerProcess]:
-    """A worker, until the end of the block."""
+def working(home: Path, place: int = 0) -> Iterator[WorkerProcess]:
+    """A worker in one of the places of a node, until the end of the block."""
+    module = [sys.executable, "-m", "strongroom.backgrounder.worker"]
     with subprocess.Popen(
-        [sys.executable, "-m", "strongroom.backgrounder.worker", "--data-dir", str(home)],
+        [*module, "--data-dir", str(home), "--place", str(place)],
         stdin=subprocess.PIPE,
         env={**os.environ, "STRONGROOM_HOME": str(home)},
     ) as process:

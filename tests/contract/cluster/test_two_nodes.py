@@ -12,14 +12,18 @@ from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.coordination.base import Change
 from strongroom.crypto import age
 from strongroom.doors.http import upkeep
+from strongroom.doors.http.gate import Gate
 from strongroom.envelope.header import Placement
 from strongroom.errors import NotFoundError, StateError
 from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.joining import node_keys, own_keys
+from strongroom.joining.maintenance import Drained, Place
 from strongroom.joining.registry import NodeState
 from strongroom.node import agent, joining, kept_keys, key_changes, opening
+from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
+from strongroom.services.nodes.draining import Draining, DrainingPorts
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
 from tests.contract.joining.commands import told
@@ -50,6 +54,7 @@ def test_both_nodes_serve_one_installation(cluster_home: Path, run: Run, tmp_pat
             one.node.configuration.set(key, "9443", actor="os:tests")
             one.node.configuration.apply(actor="os:tests")
             assert two.node.configuration.effective(key) == "9443"
+            a_node_drains_by_its_own_word_alone(one.node, two.node)
             for node in (one.node, two.node):
                 assert node.state_faults() == ()
                 assert node.event_log_faults() == ()
@@ -57,6 +62,43 @@ def test_both_nodes_serve_one_installation(cluster_home: Path, run: Run, tmp_pat
     assert (said.code, said.out) == (0, "9443\n")
     said = run("tsm", cluster_home, "configuration", "get", "-k", "gateway.https.port")
     assert (said.code, said.out) == (0, "9443\n")
+
+
+def a_node_drains_by_its_own_word_alone(one: Node, two: Node) -> None:
+    """b14, maintenance.md 1.3, 2.2: a dark node is named; each has the key of the MACs, and cannot speak for another."""
+
+    def states() -> dict[str, str]:
+        return {each.node_id: each.state.value for each in one.maintenance.standing(found)}
+
+    with two.announced():
+        found = one.maintenance.enter("os:tests", "new disks", within_s=1)
+        assert states() == {"node1": "dark", "node2": "draining"}
+        forged = Drained(found.epoch, two.boot_id, 0, "2026-11-30T12:00:00Z").signed(
+            one.configuration.document().installation_id, "node2", own_keys.read(one.paths).signing
+        )
+        one.coordinator.put({Place().word("node2"): Change(forged, 0)})
+        assert states()["node2"] == "draining"
+        gate = Gate()
+        node = Draining(
+            DrainingPorts(
+                two.out_of_service.seen,
+                gate,
+                two.sole_worker.is_there,
+                two.out_of_service.say_drained,
+            )
+        )
+        node.look()
+        assert (states()["node2"], gate.is_closed) == ("drained", True)
+        with pytest.raises(StateError, match="node2 is alive"):
+            one.maintenance.enter("os:tests", "x", within_s=1, without=["node2"])
+        found = one.maintenance.enter("os:tests", "x", within_s=1, without=["node1"])
+        assert [each.is_through for each in one.maintenance.standing(found)] == [True, True]
+        # a word on this maintenance is none on the next one
+        two_anew = one.maintenance.standing(found._replace(epoch=found.epoch + 1))
+        assert [each.state.value for each in two_anew] == ["dark", "draining"]
+        two.maintenance.leave("os:tests")
+        node.look()
+        assert not gate.is_closed
 
 
 def test_a_node_leaves_the_work_of_others_alone(
