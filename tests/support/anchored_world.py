@@ -41,7 +41,7 @@ from strongroom.coordination.local import LocalCoordinator
 from strongroom.crypto import rng
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
-from strongroom.eventlog import checkpoints
+from strongroom.eventlog import checkpoint_form
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.merkle import Frontier
@@ -287,7 +287,9 @@ class World:
 
     def _log_states(self) -> dict[str, LogState]:
         lines, beside = self._lines(), self.folder / "events.checkpoint"
-        signed = checkpoints.parse(beside.read_bytes()).frontier.size if beside.exists() else None
+        signed = (
+            checkpoint_form.parse(beside.read_bytes()).frontier.size if beside.exists() else None
+        )
 
         def goes_on(known: LogPoint) -> bool:
             is_signed = signed is not None and known.size <= signed <= len(lines)

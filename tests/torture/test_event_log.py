@@ -7,6 +7,7 @@ import pytest
 
 from strongroom.doors.http import upkeep
 from strongroom.eventlog import copies, notes
+from strongroom.eventlog.checkpoint_form import parse
 from strongroom.node.opening import Node
 from strongroom.system import durable
 from tests.conftest import Torture
@@ -38,7 +39,7 @@ def _check_both(node: Node) -> None:
     newest = node.events.newest_checkpoint()
     assert newest is not None
     for path in _archived(node):
-        kept = path.with_name(f"{path.name}.checkpoint").read_bytes().partition(b"\n")[2]
+        kept = parse(path.with_name(f"{path.name}.checkpoint").read_bytes()).note
         checkpoint = notes.open_note(kept, newest.signer.verifier)
         copy = copies.verify(path, checkpoint)
         assert (copy.is_whole, copy.head.seq) == (True, checkpoint.size), path

@@ -26,9 +26,7 @@ def events(log: bytes) -> list[Any]:
 
 def checkpoint(log: bytes, data: bytes, seed: bytes, origin: str) -> int:
     """How many lines of a log its checkpoint file signs (5)."""
-    state, _, note = data.partition(b"\n")
-    members = loaded(state + b"\n", escaped=True, end=b"\n")
-    check_members(members, "frontier head")
+    frontier, head, note = _stored(data)
     text, _, signatures = note.decode().partition("\n\n")
     name, size, root = text.split("\n")
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
@@ -47,9 +45,27 @@ def checkpoint(log: bytes, data: bytes, seed: bytes, origin: str) -> int:
         raise RefusedError("the signature does not verify") from error
     lines = log.splitlines()[: int(size)]
     check_equal(_tree(lines), unbase64(root), "the root")
-    if lines and hashlib.sha256(lines[-1]).hexdigest() != members["head"]:
+    if lines and hashlib.sha256(lines[-1]).hexdigest() != head:
         raise RefusedError("the head is another line")
+    check_equal(root_of(frontier), unbase64(root), "the root of the frontier")
     return int(size)
+
+
+def _stored(data: bytes) -> tuple[list[bytes], str, bytes]:
+    """The frontier, the head and the note of a checkpoint file, in either form (5.3)."""
+    mark = b"strongroom-checkpoint-2\n"
+    if not data.startswith(mark):
+        state, _, note = data.partition(b"\n")
+        members = loaded(state + b"\n", escaped=True, end=b"\n")
+        check_members(members, "frontier head")
+        return [unbase64(one) for one in members["frontier"]], members["head"], note
+    if len(data) != 4096:
+        raise RefusedError("another length")
+    head, _, note = data[len(mark) : 512].rstrip(b"\n").partition(b"\n")
+    nodes = data[512:].rstrip(b"\n").decode().split("\n")
+    if len(nodes) != int(note.split(b"\n")[1]).bit_count():
+        raise RefusedError("another number of nodes")
+    return [unbase64(one) for one in nodes], head.decode(), note + b"\n"
 
 
 def _tree(lines: list[bytes]) -> bytes:

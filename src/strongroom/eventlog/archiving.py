@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from strongroom.errors import FormatError, StrongroomError
-from strongroom.eventlog import chain, checkpoints
+from strongroom.eventlog import chain, checkpoint_form
 from strongroom.eventlog.events import log_events
 from strongroom.eventlog.logfile import BLOCK_BYTES, LogFile
 from strongroom.system import durable
@@ -144,7 +144,7 @@ class Archive:
         if not data:
             return True
         try:
-            stored = checkpoints.parse(data)
+            stored = checkpoint_form.parse(data)
         except FormatError:
             return False
         heads = [_digest(line) for line in _first_lines(self._log.path)]

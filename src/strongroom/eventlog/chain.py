@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
 from strongroom import canonical
@@ -52,23 +53,47 @@ def make_line(event: Event, head: Head, *, time: str, node: str) -> bytes:
     Raises:
         FormatError: The line would be too long, or a detail is neither text, whole number, boolean nor null.
     """
-    if not all(isinstance(value, str | int | None) for value in event.details.values()):
-        raise FormatError(f"a detail of the event {event.id} is no text and no whole number")
-    line = _canonical(
-        {
-            "v": VERSION,
-            "seq": head.seq + 1,
-            "prev": head.digest,
-            "time": time,
-            "node": node,
-            "actor": event.actor,
-            "id": event.id,
-            "details": dict(event.details),
-        }
+    # the spelling of `_canonical`, in a third of the time: the log of a busy door is made of these lines
+    details = ",".join(
+        [
+            f"{_quoted(name)}:{_detail(event, value)}"
+            for name, value in sorted(event.details.items())
+        ]
     )
+    line = (
+        f'{{"actor":{_quoted(event.actor)},"details":{{{details}}},"id":{_quoted(event.id)},'
+        f'"node":{_quoted(node)},"prev":{_quoted(head.digest)},"seq":{head.seq + 1},'
+        f'"time":{_quoted(time)},"v":{VERSION}}}'
+    ).encode("ascii")
     if len(line) >= MAX_LINE_BYTES:
         raise FormatError(f"the event {event.id} has over {MAX_LINE_BYTES} bytes")
     return line
+
+
+def make_lines(
+    events: Iterable[Event], head: Head, *, time: str, node: str
+) -> tuple[list[bytes], Head]:
+    """The lines of some events behind a line, and the last one's head.
+
+    Raises:
+        FormatError: As for one line; then there is none of them.
+    """
+    lines = []
+    for event in events:
+        line = make_line(event, head, time=time, node=node)
+        head = Head(head.seq + 1, hashlib.sha256(line).hexdigest())
+        lines.append(line)
+    return lines, head
+
+
+def _detail(event: Event, value: object) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return int.__repr__(value)
+    raise FormatError(f"a detail of the event {event.id} is no text and no whole number")
 
 
 def parse_line(line: bytes) -> Mapping[str, object]:

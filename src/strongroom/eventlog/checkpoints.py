@@ -6,41 +6,27 @@ after the lines that it covers are synced: a process killed in between leaves wh
 the next append signs them and says so by an event.
 """
 
-import base64
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from strongroom import canonical
 from strongroom.errors import FormatError, IntegrityError, NotFoundError, StrongroomError
-from strongroom.eventlog import chain, notes
+from strongroom.eventlog import checkpoint_form, notes
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
+from strongroom.eventlog.checkpoint_form import Stored
 from strongroom.eventlog.events import log_events
 from strongroom.eventlog.merkle import Frontier
 from strongroom.eventlog.notes import Checkpoint, LogSigner
 from strongroom.system import disk, durable
 
+_MOST_BYTES = 2 * notes.MAX_NOTE_BYTES
 #: Returns the signer of this log, or None while the node has no key that signs, as during its creation.
 FindSigner = Callable[[], LogSigner | None]
-
-
-class Stored(NamedTuple):
-    """A checkpoint as it lies in its file.
-
-    Attributes:
-        frontier: The tree at its size.
-        head: Digest of its last line.
-        note: The signed note.
-    """
-
-    frontier: Frontier
-    head: str
-    note: bytes
 
 
 class Signing(NamedTuple):
@@ -91,14 +77,28 @@ class Reading(NamedTuple):
 
 
 class CheckpointFile:
-    """The newest checkpoint of one log."""
+    """The newest checkpoint of one log.
 
-    def __init__(self, path: Path, find_signer: FindSigner, file_modes: durable.FileModes) -> None:
+    Args:
+        path: The file.
+        find_signer: Returns the key that signs.
+        file_modes: Modes and group of a new file.
+        lines: Reads the lines of the log, the first one first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        find_signer: FindSigner,
+        file_modes: durable.FileModes,
+        lines: Callable[[], Iterable[bytes]] = tuple,
+    ) -> None:
         self.path = path
         self._find_signer = find_signer
         self._file_modes = file_modes
+        self._lines = lines
         self._signer: LogSigner | None = None
-        self._verified: bytes | None = None
+        self._verified: tuple[bytes, Stored] | None = None
 
     def begin(self, head: Head, log: Reading) -> Signing | None:
         """Compare the log with its checkpoint, before new lines (§5.4).
@@ -111,11 +111,15 @@ class CheckpointFile:
             None if the append must not be signed: the node has no key, or the log does not contain the lines that were
             signed. A new signature would then hide that lines are missing.
         """
-        signer = self._present_signer()
+        try:
+            data = self._data()
+        except OSError:
+            data = b""
+        signer = self._present_signer(data)
         if signer is None:
             return None
         try:
-            stored = self.load(signer)
+            stored = self._loaded(signer, data)
         except (FormatError, IntegrityError, OSError):
             stored = None
         if stored is None:
@@ -133,9 +137,11 @@ class CheckpointFile:
 
     def finish(self, signing: Signing, new: Iterable[bytes], head: Head) -> None:
         """Sign the log with its new lines, which are synced already."""
-        data = signed(signing, new, head)
-        durable.replace_unsynced(self.path, data, self._file_modes)
-        self._verified = data
+        stored = _signed(signing, new, head)
+        data = checkpoint_form.render(*stored)
+        if not self._written_over(data):
+            durable.replace_unsynced(self.path, data, self._file_modes)
+        self._verified = data, stored
 
     def load(self, signer: LogSigner) -> Stored | None:
         """The checkpoint, verified; None if there is no file.
@@ -144,17 +150,28 @@ class CheckpointFile:
             FormatError: The checkpoint file is damaged.
             IntegrityError: The signature, or the stored tree beside it, does not verify.
         """
+        return self._loaded(signer, self._data())
+
+    def _data(self) -> bytes | None:
         try:
-            data = self.path.read_bytes()
+            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        stored = parse(data)
-        if data != self._verified:
+        try:
+            return os.read(handle, _MOST_BYTES)
+        finally:
+            os.close(handle)
+
+    def _loaded(self, signer: LogSigner, data: bytes | None) -> Stored | None:
+        if data is None:
+            return None
+        if self._verified is None or data != self._verified[0]:
+            stored = checkpoint_form.parse(data)
             checkpoint = signer.open(stored.note)
             if (checkpoint.size, checkpoint.root) != (stored.frontier.size, stored.frontier.root):
-                raise IntegrityError("the state of the checkpoint is not that of its note")
-            self._verified = data
-        return stored
+                stored = self._counted_again(data, stored, checkpoint)
+            self._verified = data, stored
+        return self._verified[1]
 
     def newest(self) -> Newest | None:
         """The newest checkpoint; None if the node has a key, and the log no checkpoint.
@@ -163,14 +180,15 @@ class CheckpointFile:
             NotFoundError: The node has no key that signs as yet.
             StrongroomError: The key cannot be opened, or the checkpoint is damaged or does not verify.
         """
-        if self._knows_not_all():
+        data = self._data()
+        if self._knows_not_all(data):
             self.forget_signer()
         signer = self._signer or self._find_signer()
         if signer is None:
             raise NotFoundError(
                 "the event log is not signed as yet", hint="there is no key that signs it"
             )
-        stored = self.load(signer)
+        stored = self._loaded(signer, data)
         if stored is None:
             return None
         checkpoint = signer.open(stored.note)
@@ -206,22 +224,56 @@ class CheckpointFile:
         """Ask for the key that signs again at the next append: it was replaced."""
         self._signer = None
 
-    def _present_signer(self) -> LogSigner | None:
+    def _written_over(self, data: bytes) -> bool:
+        """Write over the file in place, if it is one for that: a name less to change at each append, and no new file."""
+        if len(data) != checkpoint_form.FILE_BYTES:
+            return False
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk.problem(f"cannot write {self.path}", error) from error
+        try:
+            mark = checkpoint_form.MARK
+            is_fit = (
+                os.fstat(handle).st_size == len(data) and os.pread(handle, len(mark), 0) == mark
+            )
+            return is_fit and os.pwrite(handle, data, 0) == len(data)
+        except OSError as error:
+            raise disk.problem(f"cannot write {self.path}", error) from error
+        finally:
+            os.close(handle)
+
+    def _counted_again(self, data: bytes, stored: Stored, checkpoint: Checkpoint) -> Stored:
+        """The checkpoint with the tree that its note signs, after a power failure left nodes of another one beside it.
+
+        Raises:
+            IntegrityError: The log has not the lines that were signed, or the state was changed.
+        """
+        tree = Frontier()
+        if checkpoint_form.is_written_over(data):
+            with suppress(FileNotFoundError):
+                tree = _grown(tree, islice(self._lines(), checkpoint.size))
+        if (tree.size, tree.root) != (checkpoint.size, checkpoint.root):
+            raise IntegrityError("the state of the checkpoint is not that of its note")
+        return stored._replace(frontier=tree)
+
+    def _present_signer(self, data: bytes | None) -> LogSigner | None:
         """The signer, asked for anew if another process signed with a key that replaced the one in memory."""
-        if self._knows_not_all():
+        if self._knows_not_all(data):
             self.forget_signer()
         return self.signer()
 
-    def _knows_not_all(self) -> bool:
+    def _knows_not_all(self, data: bytes | None) -> bool:
         """Whether the checkpoint has a signature of our name by a key that the signer in memory does not know."""
-        if self._signer is None:
+        if self._signer is None or data is None:
+            return False
+        if self._verified is not None and data == self._verified[0]:
             return False
         try:
-            data = self.path.read_bytes()
-            if data == self._verified:
-                return False
-            ids = notes.key_ids(data.partition(b"\n")[2], self._signer.verifier.name)
-        except (FormatError, OSError):
+            ids = notes.key_ids(checkpoint_form.parse(data).note, self._signer.verifier.name)
+        except FormatError:
             return False
         return not ids <= self._signer.key_ids
 
@@ -235,13 +287,13 @@ class CheckpointFile:
 
 def signed(signing: Signing, new: Iterable[bytes], head: Head) -> bytes:
     """The checkpoint, as its file holds it, of a log with its new lines."""
-    tree = _grown(signing.tree, new)
+    return checkpoint_form.render(*_signed(signing, new, head))
+
+
+def _signed(signing: Signing, new: Iterable[bytes], head: Head) -> Stored:
+    tree = signing.tree.grown(*new)
     note = signing.signer.sign(tree.size, tree.root, with_former=signing.rekeys)
-    state = {
-        "frontier": [base64.b64encode(node).decode("ascii") for node in tree.nodes],
-        "head": head.digest,
-    }
-    return canonical.dumps(state, canonical.ASCII_LINE) + note
+    return Stored(tree, head.digest, note)
 
 
 def _grown(tree: Frontier, lines: Iterable[bytes]) -> Frontier:
@@ -257,8 +309,9 @@ def _began(signer: LogSigner, head: Head) -> tuple[Event, ...]:
 def _rekeyed(signing: Signing, stored: Stored, head: Head) -> Signing:
     """The same, with the event of a new key if the stored checkpoint is by the former one alone."""
     signer = signing.signer
-    ids = notes.key_ids(stored.note, signer.verifier.name)
-    if signer.former is None or signer.verifier.key_id in ids:
+    if signer.former is None:
+        return signing
+    if signer.verifier.key_id in notes.key_ids(stored.note, signer.verifier.name):
         return signing
     event = log_events.event_log_rekeyed(signer.verifier.text, signer.former.text, head.seq)
     return signing._replace(remarks=(*signing.remarks, event), rekeys=True)
@@ -298,23 +351,3 @@ def _behind(stored: Stored, count: int, backwards: Iterable[bytes]) -> list[byte
             return found[::-1] if is_last else None
         found.append(line)
     return found[::-1] if stored.frontier.size == 0 and len(found) == count else None
-
-
-def parse(data: bytes) -> Stored:
-    """The content of a checkpoint file; the caller still has to verify the signature.
-
-    Raises:
-        FormatError: The bytes are not a checkpoint file.
-    """
-    state, _, note = data.partition(b"\n")
-    message = "the checkpoint of the event log is damaged"
-    try:
-        members = json.loads(state)
-        nodes = tuple(base64.b64decode(node, validate=True) for node in members["frontier"])
-        size = int(note.split(b"\n", 2)[1])
-        stored = Stored(Frontier(size, nodes), str(members["head"]), note)
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        raise FormatError(message) from error
-    if size < 0 or not stored.frontier.is_sound or len(stored.head) != len(chain.FIRST_PREV):
-        raise FormatError(message)
-    return stored

@@ -1,4 +1,4 @@
-"""Verifies a log outside a node, such as an archived log or a copy; takes no lock, changes nothing."""
+"""Reads and verifies logs without their lock, such as archived logs and copies; changes nothing."""
 
 from pathlib import Path
 
@@ -6,6 +6,18 @@ from strongroom.eventlog import audit, logfile
 from strongroom.eventlog.logfile import Progress
 from strongroom.eventlog.notes import Checkpoint
 from strongroom.system import disk
+
+
+def read_checkpoint(path: Path) -> bytes:
+    """The checkpoint beside a log that a node may be writing: as it was in one moment, though it is written over in place.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    data = path.read_bytes()
+    while (again := path.read_bytes()) != data:
+        data = again
+    return data
 
 
 def verify(path: Path, *kept: Checkpoint, progress: Progress | None = None) -> audit.Report:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 MAX_TEXT_BYTES = 1_500
 """Of a text, as JSON: eight of them and an actor fit into a line."""
+SHORT = MAX_TEXT_BYTES // 12
+"""Characters of a text that fits, whatever they are."""
 MAX_LIST_BYTES = 8_192
 _CUT = "…"
 

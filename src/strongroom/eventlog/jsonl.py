@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from strongroom.clock import Clock, format_utc
@@ -69,7 +70,12 @@ class JsonlEventLog:
             compare: Called before the first append of this object; raises if the log is not the one that was known.
         """
         self.path = path
-        self.checkpoints = CheckpointFile(path.with_suffix(".checkpoint"), find_signer, file_modes)
+        self.checkpoints = CheckpointFile(
+            path.with_suffix(".checkpoint"),
+            find_signer,
+            file_modes,
+            partial(logfile.lines_of, path),
+        )
         self._file = LogFile(path, file_modes)
         self._summary = Summary(path.with_suffix(".summary"))
         self._archive = Archive(self._file, self.checkpoints.path)
@@ -78,6 +84,7 @@ class JsonlEventLog:
         self._file_modes = file_modes
         self._groups = Groups(self._write)
         self._compare: Callable[[], object] | None = compare
+        self._left: logfile.Left | None = None
 
     def append(self, new: Sequence[Event]) -> None:
         """Write all events, in order, synced to the disk when it returns.
@@ -420,18 +427,21 @@ class JsonlEventLog:
         if end.end < end.size:
             torn = os.pread(handle, end.size - end.end, end.end)
             first.insert(0, self._set_aside(torn, end.end))
-        lines = self._lines_of(first, end.head)
+        lines, head = self._lines_of(first, end.head)
         for one in group:
             try:
-                lines += self._lines_of(one.events, chain.head_of(lines[-1]) if lines else end.head)
+                more, head = self._lines_of(one.events, head)
             except FormatError as error:
                 # raised to the caller of this event only; the other callers' events are written
                 one.error = error
+            else:
+                lines += more
         if not lines:
             return
-        logfile.write_at(handle, end, b"\n".join(lines) + b"\n")
+        self._left = None
+        self._left = logfile.write_at(handle, end, b"\n".join(lines) + b"\n", head)
         if signing is not None:
-            self.checkpoints.finish(signing, lines, chain.head_of(lines[-1]))
+            self.checkpoints.finish(signing, lines, head)
 
     def _catch_up(self, handle: int) -> None:
         """Sign lines that were left unsigned and log that; a log that contradicts its checkpoint is left as it is."""
@@ -451,12 +461,14 @@ class JsonlEventLog:
     def _new_log(self, archived: Event) -> tuple[bytes, bytes]:
         """The lines of a new log that begins with this event, and its checkpoint, which is empty without a key."""
         signing = self.checkpoints.new_log()
-        lines = self._lines_of([*(signing.remarks if signing else ()), archived], chain.Head())
-        head = chain.head_of(lines[-1])
+        first = [*(signing.remarks if signing else ()), archived]
+        lines, head = self._lines_of(first, chain.Head())
         checkpoint = checkpoints.signed(signing, lines, head) if signing else b""
         return b"\n".join(lines) + b"\n", checkpoint
 
     def _tail(self, handle: int) -> Tail:
+        if self._left is not None and self._left.state == logfile.state_of(handle):
+            return self._left.tail
         found = logfile.tail(handle)
         if found is None:
             raise StorageError(
@@ -484,11 +496,5 @@ class JsonlEventLog:
             offset=offset, size=len(torn), sha256=digest, file=aside.name
         )
 
-    def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> list[bytes]:
-        time = format_utc(self._clock.now())
-        lines = []
-        for event in batch:
-            line = chain.make_line(event, head, time=time, node=self._node_id)
-            head = chain.Head(head.seq + 1, hashlib.sha256(line).hexdigest())
-            lines.append(line)
-        return lines
+    def _lines_of(self, batch: Sequence[Event], head: chain.Head) -> tuple[list[bytes], chain.Head]:
+        return chain.make_lines(batch, head, time=format_utc(self._clock.now()), node=self._node_id)

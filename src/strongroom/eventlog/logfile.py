@@ -38,6 +38,13 @@ class Tail(NamedTuple):
     size: int
 
 
+class Left(NamedTuple):
+    """The end of a log as a writer left it, and the state of the file by which it is known that nobody wrote since."""
+
+    state: tuple[int, ...]
+    tail: Tail
+
+
 class Snapshot:
     """A log as it was in one moment. Later appends do not show, since the file is only ever appended to."""
 
@@ -123,10 +130,21 @@ def tail(handle: int) -> Tail | None:
     return None
 
 
+def state_of(handle: int) -> tuple[int, ...]:
+    """The part of a file's state that changes with every write: which file, how long, and when it was written last."""
+    status = os.fstat(handle)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def lines_up_to(path: Path, end: int) -> Iterator[bytes]:
     """The lines up to a place in the file, without their newlines."""
     with path.open("rb") as file:
         yield from _lines(file, end, None)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file, without their newlines."""
+    return lines_up_to(path, path.stat().st_size)
 
 
 def lines_backwards(handle: int, end: int) -> Iterator[bytes]:
@@ -148,8 +166,8 @@ def lines_backwards(handle: int, end: int) -> Iterator[bytes]:
     yield rest
 
 
-def write_at(handle: int, found: Tail, data: bytes) -> None:
-    """Put lines behind the last valid one, over what stood there, and sync."""
+def write_at(handle: int, found: Tail, data: bytes, head: chain.Head) -> Left:
+    """Put lines that end with this head behind the last valid one, over what stood there, and sync."""
     view, offset = memoryview(data), found.end
     while view:
         written = os.pwrite(handle, view, offset)
@@ -157,6 +175,7 @@ def write_at(handle: int, found: Tail, data: bytes) -> None:
     if offset < found.size:
         os.ftruncate(handle, offset)
     os.fdatasync(handle)
+    return Left(state_of(handle), Tail(head, offset, offset))
 
 
 def _lines(file: BinaryIO, size: int, advance: Advance | None) -> Iterator[bytes]:

@@ -20,13 +20,16 @@ class Frontier(NamedTuple):
     size: int = 0
     nodes: tuple[bytes, ...] = ()
 
-    def grown(self, leaf: bytes) -> "Frontier":
-        """The tree with one leaf more."""
-        nodes, rest = list(self.nodes), self.size
-        node = _hashed(leaf)
-        while rest & 1:
-            node, rest = _parent(nodes.pop(), node), rest >> 1
-        return Frontier(self.size + 1, (*nodes, node))
+    def grown(self, *leaves: bytes) -> "Frontier":
+        """The tree with some leaves more."""
+        nodes, size = list(self.nodes), self.size
+        for leaf in leaves:
+            node, rest = _hashed(leaf), size
+            while rest & 1:
+                node, rest = _parent(nodes.pop(), node), rest >> 1
+            nodes.append(node)
+            size += 1
+        return Frontier(size, tuple(nodes))
 
     @property
     def root(self) -> bytes:

@@ -10,6 +10,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import ConflictError, NotFoundError, StateError, StorageError
 from strongroom.eventlog import archiving, copies, jsonl, notes
+from strongroom.eventlog.checkpoint_form import parse
 from strongroom.eventlog.events import log_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
@@ -39,7 +40,7 @@ def check_archived(log: JsonlEventLog, before: bytes) -> None:
     assert aside.read_bytes() == before
     assert aside.stat().st_ino != log.path.stat().st_ino
     assert (aside.stat().st_nlink, log.path.stat().st_nlink) == (1, 1)
-    note = archiving.kept_checkpoint(aside).read_bytes().partition(b"\n")[2]
+    note = parse(archiving.kept_checkpoint(aside).read_bytes()).note
     assert copies.verify(aside, notes.open_note(note, SIGNER.verifier)).is_whole
     assert (log.verify().is_whole, log.verify().late) == (True, ())
 
@@ -149,7 +150,7 @@ def test_an_unsigned_tail_is_signed_before_it_is_archived(log: JsonlEventLog) ->
     make(log.path.parent, None).append(some(2, 7))
     log.archive("os:ada", "x")
     aside = log.path.with_name(_ASIDE)
-    note = archiving.kept_checkpoint(aside).read_bytes().partition(b"\n")[2]
+    note = parse(archiving.kept_checkpoint(aside).read_bytes()).note
     checkpoint = notes.open_note(note, SIGNER.verifier)
     assert checkpoint.size == len(aside.read_bytes().splitlines()) == 7
 
@@ -201,7 +202,7 @@ def test_a_disk_that_does_not_confirm_the_change_is_told(
 def test_a_copy_elsewhere_is_verified_without_a_change(tmp_path: Path) -> None:
     log = make(tmp_path)
     log.append(some(2))
-    note = log.checkpoints.path.read_bytes().partition(b"\n")[2]
+    note = parse(log.checkpoints.path.read_bytes()).note
     names_before = names(log)
     tmp_path.chmod(0o500)
     log.path.chmod(0o400)

@@ -3,17 +3,19 @@
 import os
 import random
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from strongroom import canonical
 from strongroom.clock import FixedClock
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StateError, StorageError
-from strongroom.eventlog import audit, chain
+from strongroom.eventlog import audit, chain, checkpoint_form
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
 from strongroom.eventlog.events import secret_events
@@ -137,22 +139,54 @@ def test_a_checkpoint_that_is_gone_is_found_and_later_told(log: JsonlEventLog) -
     )
 
 
+def in_text(data: bytes) -> bytes:
+    """The checkpoint in the form of 0.1.0."""
+    stored = checkpoint_form.parse(data)
+    nodes = [b64encode(node).decode() for node in stored.frontier.nodes]
+    state = {"frontier": nodes, "head": stored.head}
+    return canonical.dumps(state, canonical.ASCII_LINE) + stored.note
+
+
 def _other_state(data: bytes) -> bytes:
     """A frontier of the right form, and another root than the note's."""
     return data.replace(data.split(b'"')[3], b"A" * 43 + b"=")
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+def _signed_by_another(data: bytes) -> bytes:
+    end = len(data.rstrip(b"\n")) if data.startswith(b"{") else len(data[:512].rstrip(b"\n"))
+    return data[: end - 4] + b"AAA=" + data[end:]
+
+
+_Damage = Callable[[bytes], bytes]
+_OF_BOTH: dict[str, _Damage] = {
     "empty": lambda _: b"",
-    "no members": lambda data: b"{}\n" + data.split(b"\n", 1)[1],
-    "no JSON": lambda data: b"[[[\n" + data.split(b"\n", 1)[1],
-    "no note": lambda data: data.split(b"\n", 1)[0] + b"\n",
     "another size": lambda data: data.replace(b"\n4\n", b"\n3\n"),
     "a size below zero": lambda data: data.replace(b"\n4\n", b"\n-4\n"),
     "another log": lambda data: data.replace(b"strongroom/i", b"strongroom/j"),
-    "another signature": lambda data: data[:-5] + b"AAA=\n",
+    "another signature": _signed_by_another,
+}
+_OF_TEXT: dict[str, _Damage] = {
+    "no members": lambda data: b"{}\n" + data.split(b"\n", 1)[1],
+    "no JSON": lambda data: b"[[[\n" + data.split(b"\n", 1)[1],
+    "no note": lambda data: data.split(b"\n", 1)[0] + b"\n",
     "a node too many": lambda data: data.replace(b'"frontier":["', b'"frontier":["AAAA","'),
     "another tree": _other_state,
+}
+_OF_SECTORS: dict[str, _Damage] = {
+    "cut": lambda data: data[:-1],
+    "longer": lambda data: data + b"\n",
+    "no mark": lambda data: data[1:] + b"\n",
+    "no note": lambda data: data[:89].ljust(512, b"\n") + data[512:],
+    "a short head": lambda data: data[:24] + data[25:89].ljust(65, b"\n") + data[89:],
+    "no ASCII": lambda data: data[:24] + b"\xff" + data[25:],
+}
+DAMAGES: dict[str, _Damage] = {
+    **_OF_BOTH,
+    **_OF_SECTORS,
+    **{
+        f"{name}, in text": lambda data, damage=damage: damage(in_text(data))  # type: ignore[misc]
+        for name, damage in {**_OF_BOTH, **_OF_TEXT}.items()
+    },
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from strongroom.clock import FixedClock
 from strongroom.eventlog import archiving, chain, checkpoints, lineage, notes
 from strongroom.eventlog.base import Detail, Event
+from strongroom.eventlog.checkpoint_form import parse
 from strongroom.eventlog.events import log_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.merkle import Frontier
@@ -249,7 +250,7 @@ def test_a_line_that_is_not_ours_names_no_log(details: dict[str, object]) -> Non
 def test_the_note_beside_an_archived_log_is_not_needed(logs: Logs) -> None:
     """The next log speaks for it; the note is for whoever has the archived log alone."""
     note = archiving.kept_checkpoint(logs.first)
-    checkpoint = notes.open_note(note.read_bytes().partition(b"\n")[2], SIGNER.verifier)
+    checkpoint = notes.open_note(parse(note.read_bytes()).note, SIGNER.verifier)
     assert checkpoint.size == 4
     note.unlink()
     assert (logs.faults, logs.doubts) == ((), [])

@@ -9,6 +9,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.errors import IntegrityError
 from strongroom.eventlog import notes
+from strongroom.eventlog.checkpoint_form import parse, render
 from strongroom.eventlog.events import key_events, log_events, secret_events
 from strongroom.eventlog.jsonl import JsonlEventLog
 from strongroom.eventlog.notes import LogSigner
@@ -48,7 +49,7 @@ def _again(log: JsonlEventLog, key: Key) -> JsonlEventLog:
 
 
 def _note(log: JsonlEventLog) -> bytes:
-    return log.checkpoints.path.read_bytes().partition(b"\n")[2]
+    return parse(log.checkpoints.path.read_bytes()).note
 
 
 def _signers(log: JsonlEventLog) -> Iterator[bytes]:
@@ -130,7 +131,8 @@ def test_a_strange_signature_of_our_name_changes_nothing(log: JsonlEventLog, key
     other = LogSigner(ORIGIN, SigningKey(SecretBytes(bytes(32))))
     line = other.sign(4, bytes(32)).rpartition(b"\n\n")[2]
     path = log.checkpoints.path
-    path.write_bytes(path.read_bytes() + line)
+    stored = parse(path.read_bytes())
+    path.write_bytes(render(stored.frontier, stored.head, stored.note + line))
     fresh = _again(log, key)
     for each in (log, fresh):
         assert each.verify().is_whole

@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from strongroom import canonical
 from strongroom.errors import FormatError
 from strongroom.eventlog import chain
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.chain import Head
 from strongroom.eventlog.events import directory_events, key_events, secret_events
+from strongroom.service_keys.model import KeyKind
 
 
 def _lines(count: int) -> list[bytes]:
@@ -45,6 +47,22 @@ def test_lines_are_ascii_and_hold_no_line_break() -> None:
     assert b"\n" not in line
     details = chain.parse_line(line)["details"]
     assert details == {"user_id": "1", "name": "Zoë\u2028\n☃"}
+
+
+def test_a_line_is_the_canonical_spelling_of_its_record() -> None:
+    """The writer of lines is not the one of other documents: both spell every record alike, and the reader takes it."""
+    words = ["", "é☃\U0001f511", '"\\\n\x00\x7f\u2028', "\ud800", "a" * 1000]
+    values = [*words, 0, -1, 2**70, True, False, None, KeyKind.ED25519]
+    details = {
+        f"{word}{number}": value for number, value in enumerate(values) for word in words[:4]
+    }
+    for actor in words:
+        line = chain.make_line(
+            Event("X", actor, details), Head(6, "a" * 64), time="2026-11-21T20:00:00Z", node="node1"
+        )
+        record = chain.parse_line(line)
+        assert line == canonical.dumps(record, canonical.ASCII)
+        assert (record["details"], record["actor"], record["seq"]) == (details, actor, 7)
 
 
 def test_a_chain_verifies() -> None:

@@ -377,7 +377,7 @@ def _kept(arguments: argparse.Namespace, verifiers: "list[Verifier]") -> "tuple[
     """The checkpoint of `--checkpoint`, once it is verified by one of these keys."""
     if arguments.checkpoint is None:
         return ()
-    from strongroom.eventlog import notes
+    from strongroom.eventlog import checkpoint_form, notes
 
     if not verifiers:
         raise UsageError(
@@ -386,10 +386,12 @@ def _kept(arguments: argparse.Namespace, verifiers: "list[Verifier]") -> "tuple[
     note = small_files.read_lines(
         arguments.checkpoint, "the checkpoint", limit=notes.MAX_NOTE_BYTES
     )
-    # the key stands before what 'events checkpoint' printed, a state before what lies beside a log
+    # the key stands before what 'events checkpoint' printed; what lies beside a log is a checkpoint with its state
     first, _, rest = note.partition(b"\n")
-    headed = first.startswith(b"{") or first.count(b"+") >= 2
-    bare = rest if headed else note
+    if first.startswith(b"{") or note.startswith(checkpoint_form.MARK):
+        bare = checkpoint_form.parse(note).note
+    else:
+        bare = rest if first.count(b"+") >= 2 else note
     ids = notes.key_ids(bare, verifiers[0].name)
     by = next((one for one in verifiers if one.key_id in ids), verifiers[0])
     return (notes.open_note(bare, by),)

@@ -29,4 +29,6 @@ def events(
 
 
 def _fitted(value: Detail) -> Detail:
-    return fitting.text(value) if isinstance(value, str) else value
+    if not isinstance(value, str) or len(value) <= fitting.SHORT:
+        return value
+    return fitting.text(value)

@@ -14,7 +14,7 @@ from typing import Final
 
 from strongroom.backup.nodes import LOGS, NodeShare, NodesInBackup
 from strongroom.errors import FormatError, IntegrityError, StorageError, StrongroomError
-from strongroom.eventlog import checkpoints, copies, notes
+from strongroom.eventlog import checkpoint_form, copies, notes
 from strongroom.eventlog.notes import Verifier
 from strongroom.filestore.blockfile import OpenedFile, storage_errors
 from strongroom.joining.node_reports import KeysSeen
@@ -213,4 +213,4 @@ def _note_of(path: Path) -> bytes:
         raise FormatError("it has no signed checkpoint")
     if path.stat().st_size > _MOST_NOTE_BYTES:
         raise FormatError("its checkpoint is larger than any")
-    return checkpoints.parse(path.read_bytes()).note
+    return checkpoint_form.parse(path.read_bytes()).note

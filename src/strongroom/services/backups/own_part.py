@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from strongroom.errors import NotFoundError
+from strongroom.eventlog import copies
 from strongroom.joining.node_reports import KeysSeen
 from strongroom.system import disk
 
@@ -81,6 +82,9 @@ class OwnPart:
             raise NotFoundError(f"{name[:80]!r} is no file of this node's event log")
         path = self._log.parent / name
         try:
+            if path.suffix == ".checkpoint":
+                write(copies.read_checkpoint(path))
+                return
             with path.open("rb") as file:
                 while piece := file.read(PIECE_BYTES):
                     write(piece)
