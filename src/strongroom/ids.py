@@ -42,11 +42,7 @@ def new_ordered_id() -> str:
 
 def is_id(text: str) -> bool:
     """Whether the text is a UUID in canonical form."""
-    try:
-        raw = bytes.fromhex(text.replace("-", ""))
-    except ValueError:
-        return False
-    return len(raw) == _ID_BYTES and id_text(raw) == text
+    return _raw(text) is not None
 
 
 def id_bytes(text: str) -> bytes:
@@ -55,13 +51,22 @@ def id_bytes(text: str) -> bytes:
     Raises:
         FormatError: The text is no UUID in canonical form.
     """
-    if not is_id(text):
+    raw = _raw(text)
+    if raw is None:
         message = f"not an id: {text!r}"
         raise FormatError(message)
-    return bytes.fromhex(text.replace("-", ""))
+    return raw
 
 
 def id_text(raw: bytes) -> str:
     """The canonical text of 16 bytes that `id_bytes` gave."""
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _raw(text: str) -> bytes | None:
+    try:
+        raw = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    return raw if len(raw) == _ID_BYTES and id_text(raw) == text else None

@@ -20,3 +20,14 @@ def test_a_shorter_output_is_the_beginning_of_a_longer_one(length: int) -> None:
     longest = kdf.hkdf(KEY, salt=b"salt", info=b"info", length=MOST).reveal()
     found = kdf.hkdf(KEY, salt=b"salt", info=b"info", length=length).reveal()
     assert found == longest[:length]
+
+
+@pytest.mark.parametrize("length", [1, 32, 44, 76, MOST])
+@pytest.mark.parametrize("salt", [b"", b"salt", bytes(64), b"s" * 65])
+def test_the_library_gives_what_the_standard_library_gives(
+    length: int, salt: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kdf, "_library", [])
+    found = kdf.hkdf(KEY, salt=salt, info=b"info", length=length)
+    kdf.prefer_library()
+    assert kdf.hkdf(KEY, salt=salt, info=b"info", length=length) == found

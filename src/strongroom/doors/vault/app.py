@@ -7,7 +7,7 @@ noted of a call without one is bounded.
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from strongroom.access.service_tokens import seconds
@@ -21,7 +21,7 @@ from strongroom.doors.vault import approle, kv, protocol, system, tokens, transi
 from strongroom.doors.vault.batches import Batches, Done
 from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.recorder import Recorder
-from strongroom.doors.vault.routing import Call, Route, Table
+from strongroom.doors.vault.routing import Call, Handle, Route, Table
 from strongroom.doors.vault.wire import (
     MAX_BODY_BYTES,
     Answer,
@@ -41,6 +41,7 @@ from strongroom.errors import (
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.events import service_key_events
 from strongroom.eventlog.throttled import Throttle
+from strongroom.repository.service_rows import ServiceMountRow
 from strongroom.services.service_keys.by import By
 from strongroom.services.service_keys.tokens import Caller
 from strongroom.services.service_keys.wrapping import check_ttl
@@ -219,9 +220,9 @@ class Door:
     def _answer(
         self, request: Request, by: By, caller: Caller | None, *, only_uses: bool
     ) -> Answer:
+        if only_uses and caller is not None:
+            return self._used(request, by, caller)
         route, call = self._routed(request, by, caller)
-        if only_uses and route.engine != transit.ENGINE:
-            raise _WritesError
         if not route.is_open:
             route.check(call.caller, call)
         ttl_s = 0
@@ -231,6 +232,25 @@ class Door:
             check_ttl(ttl_s)
         answer = route.handle(call)
         return system.wrapped(answer, call, ttl_s) if ttl_s and answer.code() < 300 else answer
+
+    def _used(self, request: Request, by: By, caller: Caller) -> Answer:
+        """The answer to a call that only uses a key.
+
+        Where its path leads, and that its caller may go there, is found once for each caller and path, and known for as
+        long as no row of the database changed.
+        """
+
+        def admitted() -> _Way:
+            route, call = self._routed(request, by, caller)
+            if route.engine != transit.ENGINE or route.exists is not None:
+                raise _WritesError
+            route.check(caller, call)
+            return _Way(route.handle, call.parts, call.mount)
+
+        name = ("way", caller.token.id, request.path)
+        way = self._services.service_rows.derived(name, admitted)
+        fields = Fields(parsed_body(request))
+        return way.handle(Call(self._services, request, by, caller, way.parts, fields, way.mount))
 
     def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
         mount, rest, engine = None, request.path, "sys"
@@ -245,6 +265,14 @@ class Door:
         route, parts = found
         fields = Fields(parsed_body(request))
         return route, Call(self._services, request, by, caller, parts, fields, mount)
+
+
+class _Way(NamedTuple):
+    """Where a path leads, for a caller who may go there."""
+
+    handle: Handle
+    parts: Mapping[str, str]
+    mount: ServiceMountRow | None
 
 
 class _WritesError(Exception):

@@ -5,16 +5,16 @@ works the calls off one behind the other, has their events synced together, and 
 once. So a busy door costs a call a fraction of what a call alone costs, and none is answered by a row that had changed
 when it came, or before its event is durable.
 
-Clients that were answered together ask again together, but not in the same moment. The thread waits for as many calls
-as it had in the group before, for a millisecond at most: two half groups would be synced one behind the other, which
-takes twice as long. A client that is alone never waits.
+Clients that were answered together ask again together, but not in the same moment. The event loop passes a group on
+when as many calls came as were answered and waited, or after a millisecond: two half groups would be synced one behind
+the other, which takes twice as long. A client that is alone never waits. The thread is woken once for a group: each
+time it woke for a call, it and the event loop would wait for each other.
 """
 
 import asyncio
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -59,40 +59,69 @@ class Batches:
         append: Callable[[Sequence[Event]], None],
     ) -> None:
         self._work, self._one_look, self._append = work, one_look, append
-        self._line: queue.SimpleQueue[Given] = queue.SimpleQueue()
+        self._line: queue.SimpleQueue[list[Given]] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
+        # the event loop alone reads and writes these
+        self._new: list[Given] = []
+        self._expected = 1
+        self._is_busy = False
+        self._waits: asyncio.Handle | None = None
 
     def put(self, given: Given) -> None:
         """Have a call worked off; each connection has one at a time, so the line is as long as there are connections."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             threading.Thread(target=self._run, name="vault-batches", daemon=True).start()
-        self._line.put(given)
+        self._new.append(given)
+        self._gather(self._loop)
+
+    # ---- on the event loop -----------------------------------------------------------------------
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that the calls that wait are passed on: when as many came as are expected, or in a moment."""
+        if self._is_busy:
+            return
+        if len(self._new) >= min(self._expected, MOST_AT_ONCE):
+            self._stop_waiting()
+            # whatever the sockets have by now comes before this
+            self._waits = loop.call_soon(self._pass_on)
+        elif self._waits is None:
+            self._waits = loop.call_later(GATHER_S, self._pass_on)
+
+    def _pass_on(self) -> None:
+        self._stop_waiting()
+        if self._new and not self._is_busy:
+            self._is_busy = True
+            self._line.put(self._new[:MOST_AT_ONCE])
+            self._new = self._new[MOST_AT_ONCE:]
+
+    def _stop_waiting(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
+
+    def _hand_out(
+        self, taken: Sequence[tuple[Callable[[Answer | None], None], Answer | None]]
+    ) -> None:
+        # clients that get an answer now ask again in a moment, and those that wait have asked already
+        self._is_busy, self._expected = False, len(taken) + len(self._new)
+        for take, answer in taken:
+            take(answer)
+        if self._new and self._loop is not None:
+            self._gather(self._loop)
+
+    # ---- in the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        before = 1
         while True:
-            group = self._group(before)
-            before = len(group)
+            group = self._line.get()
             answers = self._answers(group)
             taken = [(one.take, answer) for one, answer in zip(group, answers, strict=True)]
             try:
-                self._loop.call_soon_threadsafe(_hand_out, taken)  # type: ignore[union-attr]
+                self._loop.call_soon_threadsafe(self._hand_out, taken)  # type: ignore[union-attr]
             except RuntimeError:  # the loop has ended, and nobody waits
                 return
             del group, answers, taken  # an idle thread holds nothing of the calls before
-
-    def _group(self, expected: int) -> list[Given]:
-        """The calls that wait, and those that come in a moment if that many came together before."""
-        group = [self._line.get()]
-        end = time.monotonic() + GATHER_S
-        while len(group) < MOST_AT_ONCE:
-            left = end - time.monotonic() if len(group) < expected else 0.0
-            try:
-                group.append(self._line.get(timeout=left) if left > 0 else self._line.get_nowait())
-            except queue.Empty:
-                break
-        return group
 
     def _answers(self, group: Sequence[Given]) -> Sequence[Answer | None]:
         """An answer for each call; if the events are not durable, a refusal for each that has one."""
@@ -109,8 +138,3 @@ class Batches:
             _log.exception("unexpected error")
             return [errors(500, "internal error")] * len(group)
         return [None if one is None else one.answer for one in done]
-
-
-def _hand_out(taken: Sequence[tuple[Callable[[Answer | None], None], Answer | None]]) -> None:
-    for take, answer in taken:
-        take(answer)

@@ -60,19 +60,46 @@ def _headers(lines: Sequence[bytes]) -> dict[bytes, bytes] | None:
     return found
 
 
-def rendered(answer: Answer, headers: Sequence[tuple[bytes, bytes]], *, close: bool) -> bytes:
+class Lines:
+    """The lines of headers that all answers of a moment share, spelled once.
+
+    Args:
+        own: Headers behind those of the server.
+    """
+
+    def __init__(self, own: Sequence[tuple[bytes, bytes]]) -> None:
+        self._own = own
+        self._kept: tuple[Sequence[tuple[bytes, bytes]], bytes] = (), b""
+
+    def of(self, usual: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """The lines of the server's headers, of which it makes new ones each second, and of our own."""
+        kept, lines = self._kept  # two servers in one process may take turns
+        if usual is not kept:
+            lines = b"".join([b"%b: %b\r\n" % one for one in (*usual, *self._own)])
+            self._kept = usual, lines
+        return lines
+
+
+def rendered(answer: Answer, lines: bytes, *, close: bool) -> bytes:
     """The bytes of an answer.
 
     Args:
         answer: The answer.
-        headers: All headers but those of the body.
+        lines: The lines of all headers but those of the body.
         close: Whether the connection ends behind it.
     """
     body, status = answer.body(), answer.code()
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASON.get(status, _OTHER_STATUS))]
-    if body:
-        parts.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body))
-    parts += [b"%b: %b\r\n" % one for one in headers]
-    if close:
-        parts.append(b"connection: close\r\n")
-    return b"".join([*parts, b"\r\n", body])
+    reason, end = (
+        _REASON.get(status, _OTHER_STATUS),
+        b"connection: close\r\n\r\n" if close else b"\r\n",
+    )
+    if not body:
+        return b"HTTP/1.1 %d %b\r\n%b%b" % (status, reason, lines, end)
+    return b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b%b" % (
+        status,
+        reason,
+        len(body),
+        lines,
+        end,
+        body,
+    )

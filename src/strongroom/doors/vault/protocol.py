@@ -20,6 +20,7 @@ from strongroom.system.compat import override
 
 LIST = "LINK"
 """The method that the application sees in place of LIST."""
+_OF_HTTP, _OF_HTTPS = plain.Lines(HEADERS), plain.Lines((*HEADERS, HSTS))
 _SENT, _PARSED = b"LIST ", b"LINK "
 
 
@@ -104,10 +105,9 @@ class VaultProtocol(BoundedProtocol):
             self.flow.resume_reading()
             super().data_received(data + held)
             return
-        headers = [*self.server_state.default_headers, *HEADERS]
-        if self.scheme == "https":
-            headers.append(HSTS)
-        self.transport.write(plain.rendered(answer, headers, close=self._is_stopping))
+        shared = _OF_HTTPS if self.scheme == "https" else _OF_HTTP
+        lines = shared.of(self.server_state.default_headers)
+        self.transport.write(plain.rendered(answer, lines, close=self._is_stopping))
         self.server_state.total_requests += 1
         if self._is_stopping:
             self.close_in_time()

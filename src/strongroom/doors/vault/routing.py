@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.access.acl import Capability
 from strongroom.doors.vault.wire import Answer, Fields, Request
@@ -23,8 +23,7 @@ _BY_OPERATION = {
 }
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A call on its way to its handler.
 
     Attributes:

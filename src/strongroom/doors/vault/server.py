@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from strongroom.crypto import kdf
 from strongroom.doors.http import server as http
 from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.https import HttpsListener
@@ -54,6 +55,7 @@ def serving(
     else:
         bound, tls, stop = http.listen(host, port, _OPTION), None, _nothing
     settings = settings or WebSettings(connections=Connections(MOST_CONNECTIONS))
+    kdf.prefer_library()
     try:
         with bound, _running(_Server(node, bound, tls, settings, gate or Gate())) as url:
             yield url

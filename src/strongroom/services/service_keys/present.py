@@ -79,6 +79,10 @@ class Present:
 
         return self._now().get(name, found)
 
+    def derived(self, name: Hashable, make: Callable[[], _Found]) -> _Found:
+        """Something that follows from rows alone, under a name that begins with its kind."""
+        return self._now().get(name, make)
+
     def key(self, mount: ServiceMountRow, name: str) -> ServiceKeyRow | None:
         """The row of a key, whose time may be over; its latest version is read with it."""
         seen = self._now()
