@@ -28,6 +28,7 @@ PLACES: dict[str, Place] = {
     "backup-assets": places.of_backup_assets(INSTALLATION, SECOND, THIRD),
     "backup-rmk": places.of_backup_rmk(INSTALLATION, SECOND, THIRD, FOURTH),
     "by-service-key": places.of_service_value(SECOND, 3, b"orders/17"),
+    "by-derived-key": places.of_derived_value(SECOND, 3, b"tenant 5", b"orders/17"),
 }
 KEY = SecretBytes(bytes(range(32)))
 

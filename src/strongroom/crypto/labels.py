@@ -49,9 +49,11 @@ SEAL_ASSET = b"strongroom/v2/seal/asset"
 SEAL_BACKUP_ASSETS = b"strongroom/v2/seal/backup-assets"
 SEAL_BACKUP_RMK = b"strongroom/v2/seal/backup-rmk"
 SEAL_BY_SERVICE_KEY = b"strongroom/v2/seal/by-service-key"
+SEAL_BY_DERIVED_KEY = b"strongroom/v2/seal/by-derived-key"
 SERVICE_KEY = b"strongroom/v2/service-key"
 SERVICE_VALUE = b"strongroom/v2/service-value"
 SERVICE_HMAC = b"strongroom/v2/service-hmac"
+SERVICE_CONVERGENT = b"strongroom/v2/service-convergent"
 SERVICE_TOKEN = b"strongroom/v2/service-token\0"
 ENTRY_MAC = b"strongroom/v2/entry-mac"
 RECORDS_MAC = b"strongroom/v2/records-mac"
@@ -158,7 +160,7 @@ _COUNT_BYTES, _LENGTH_BYTES = 2, 4
 
 def framed(label: bytes, *fields: bytes) -> bytes:
     """A label and fields of any lengths, so that no other label and fields give these bytes (seals.md 1.2)."""
-    parts = (len(field).to_bytes(_LENGTH_BYTES, "big") + field for field in fields)
+    parts = [len(field).to_bytes(_LENGTH_BYTES, "big") + field for field in fields]
     return label + bytes([0, len(fields)]) + b"".join(parts)
 
 
@@ -254,6 +256,9 @@ SUBKEYS: tuple[Use, ...] = (
         framed=True,
     ),
     Use(SERVICE_HMAC, Kind.INFO, OF_SERVICES, _OF_SERVICE_KEY, "service-keys.md", framed=True),
+    Use(
+        SERVICE_CONVERGENT, Kind.INFO, OF_SERVICES, _OF_SERVICE_KEY, "service-keys.md", framed=True
+    ),
     Use(COMMIT_2, Kind.INFO, DEK, (Field("file id", 16),), "envelope-2.md"),
     Use(
         STREAM_2,
@@ -330,6 +335,13 @@ SEALS: tuple[Use, ...] = (
     _seal(SEAL_BACKUP_ASSETS, RMK, *_OF_BACKUP),
     _seal(SEAL_BACKUP_RMK, MEK, *_OF_BACKUP, Field("MEK id", 16)),
     _seal(SEAL_BY_SERVICE_KEY, OF_SERVICES, *_OF_SERVICE_KEY, Field("associated data", 0)),
+    _seal(
+        SEAL_BY_DERIVED_KEY,
+        OF_SERVICES,
+        *_OF_SERVICE_KEY,
+        Field("SHA-256 of the context", 32),
+        Field("associated data", 0),
+    ),
 )
 
 #: Digests of something behind a label, with no key.

@@ -3,6 +3,8 @@
 An id is given as its text. Each function takes exactly what binds a seal of its purpose, so that none can be forgotten.
 """
 
+import hashlib
+
 from strongroom.crypto import labels
 from strongroom.crypto.seals import Place
 from strongroom.ids import id_bytes
@@ -75,6 +77,15 @@ def of_service_value(key_id: str, version: int, associated: bytes) -> Place:
     """The place of a value that a service gave, under a version of a service key."""
     return Place(
         labels.SEAL_BY_SERVICE_KEY, (id_bytes(key_id), version.to_bytes(4, "big"), associated)
+    )
+
+
+def of_derived_value(key_id: str, version: int, context: bytes, associated: bytes) -> Place:
+    """The place of a value that a service gave with a context, under a version of a derived service key."""
+    digest = hashlib.sha256(context).digest()
+    return Place(
+        labels.SEAL_BY_DERIVED_KEY,
+        (id_bytes(key_id), version.to_bytes(4, "big"), digest, associated),
     )
 
 

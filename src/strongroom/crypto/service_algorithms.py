@@ -11,6 +11,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from strongroom.crypto import kdf, labels, rng, signing
+from strongroom.crypto.seals import Place
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, UsageError
 from strongroom.ids import id_bytes
@@ -71,6 +72,20 @@ def mac_key(key: SecretBytes, key_id: str, version: int) -> SecretBytes:
     """The key by which a key that encrypts authenticates as well (service-keys.md 2.3)."""
     info = labels.framed(labels.SERVICE_HMAC, id_bytes(key_id), version.to_bytes(4, "big"))
     return kdf.hkdf(key, salt=b"", info=info)
+
+
+def convergent_salt(
+    key: SecretBytes, place: Place, plaintext: SecretBytes, key_id: str, version: int
+) -> bytes:
+    """The salt by which one value at one place has one ciphertext (service-keys.md 2.6).
+
+    The salt is a MAC over the value and its place: two values, or two places, never share one, so that no key and nonce
+    derived from it serves twice.
+    """
+    info = labels.framed(labels.SERVICE_CONVERGENT, id_bytes(key_id), version.to_bytes(4, "big"))
+    subkey = kdf.hkdf(key, salt=b"", info=info)
+    digest = hashlib.sha256(place.info).digest()
+    return hmac.digest(subkey.reveal(), digest + plaintext.reveal(), "sha256")
 
 
 def new_p256() -> SecretBytes:

@@ -15,6 +15,8 @@ class KeyKind(StrEnum):
     """The purpose of a key."""
 
     AES256_GCM = "aes256-gcm"
+    AES256_GCM_DERIVED = "aes256-gcm-derived"
+    AES256_GCM_CONVERGENT = "aes256-gcm-convergent"
     HMAC = "hmac"
     ED25519 = "ed25519"
     ECDSA_P256 = "ecdsa-p256"
@@ -22,7 +24,12 @@ class KeyKind(StrEnum):
     @property
     def encrypts(self) -> bool:
         """Whether a key of this kind encrypts and decrypts."""
-        return self is KeyKind.AES256_GCM
+        return self is KeyKind.AES256_GCM or self.derives
+
+    @property
+    def derives(self) -> bool:
+        """Whether each value has a context, from which its key is derived as well."""
+        return self in {KeyKind.AES256_GCM_DERIVED, KeyKind.AES256_GCM_CONVERGENT}
 
     @property
     def signs(self) -> bool:

@@ -34,7 +34,7 @@ def argument(name: str, which: str) -> object:
         return {"one": 7, "other": 8}[which]
     if name == "sha256":
         return {"one": bytes(32), "other": b"\1" * 32}[which]
-    if name == "associated":
+    if name in {"associated", "context"}:
         return which.encode()
     return which if name == "parameter" else TEXTS[which]
 

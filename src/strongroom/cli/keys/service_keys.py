@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from strongroom.services.service_keys.by import By
 
 _DEFAULT_DAYS = 30
-_KINDS = ("aes256-gcm", "hmac", "ed25519", "ecdsa-p256")
+_KINDS = (
+    *("aes256-gcm", "aes256-gcm-derived", "aes256-gcm-convergent"),
+    *("hmac", "ed25519", "ecdsa-p256"),
+)
 _ON_ONE = (
     ("show", "show a key and its versions"),
     ("rotate", "give a key a new version, which makes what is new"),

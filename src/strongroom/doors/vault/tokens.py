@@ -9,11 +9,21 @@ from strongroom.doors.vault.routing import Call, Route
 from strongroom.doors.vault.wire import Answer
 from strongroom.errors import UsageError
 from strongroom.repository.service_rows import ServiceTokenRow
+from strongroom.services.service_keys import token_roles
 from strongroom.services.service_keys.tokens import Made, Wanted
 
 _UNDERSTOOD = frozenset(
     {"policies", "meta", "no_parent", "no_default_policy", "renewable", "ttl", "lease", "type"}
     | {"explicit_max_ttl", "display_name", "num_uses", "period"}
+)
+_ROLE_TIMES = frozenset({"token_period", "token_explicit_max_ttl"})
+_ROLE_LISTS = frozenset({"allowed_policies", "disallowed_policies"})
+_ROLE_TRUTHS = frozenset({"orphan", "renewable", "token_no_default_policy"})
+_ROLE_TYPES = frozenset({"service", "default-service", "default", ""})
+_OLDER = {"period": "token_period", "explicit_max_ttl": "token_explicit_max_ttl"}
+_ONLY_EMPTY = frozenset(
+    {"allowed_entity_aliases", "allowed_policies_glob", "disallowed_policies_glob"}
+    | {"bound_cidrs", "token_bound_cidrs"}
 )
 
 
@@ -22,12 +32,28 @@ def create(call: Call) -> Answer:
     return _create(call, is_orphan=call.fields.truth("no_parent"))
 
 
+def create_by_role(call: Call) -> Answer:
+    """Make a token as a role says."""
+    made = call.services.service_roles.create_token(
+        call.by,
+        call.parts["name"],
+        _wanted(call, is_orphan=call.fields.truth("no_parent")),
+        call.caller,
+    )
+    return signed_in(made)
+
+
 def create_orphan(call: Call) -> Answer:
     """Make a token that ends with nobody."""
     return _create(call, is_orphan=True)
 
 
 def _create(call: Call, *, is_orphan: bool) -> Answer:
+    wanted = _wanted(call, is_orphan=is_orphan)
+    return signed_in(call.services.service_tokens.create(call.by, wanted, call.caller))
+
+
+def _wanted(call: Call, *, is_orphan: bool) -> Wanted:
     fields = call.fields
     for name in fields.members:
         if name not in _UNDERSTOOD and name in fields:
@@ -37,7 +63,7 @@ def _create(call: Call, *, is_orphan: bool) -> Answer:
     metadata = fields.mapping("meta")
     if not all(isinstance(one, str) for one in metadata.values()):
         raise UsageError("meta should hold texts")
-    wanted = Wanted(
+    return Wanted(
         name=f"token-{fields.text('display_name')}" if fields.text("display_name") else "token",
         policies=fields.texts("policies"),
         ttl_s=_seconds(call, "ttl") or _seconds(call, "lease"),
@@ -49,8 +75,6 @@ def _create(call: Call, *, is_orphan: bool) -> Answer:
         with_default=not fields.truth("no_default_policy"),
         metadata=metadata,
     )
-    made = call.services.service_tokens.create(call.by, wanted, call.caller)
-    return signed_in(made)
 
 
 def look_up(call: Call) -> Answer:
@@ -118,6 +142,56 @@ def revoke_accessor(call: Call) -> Answer:
 def signed_in(made: Made) -> Answer:
     """The answer of whoever gave a token out."""
     return _auth(made.token, made.secret, made.token.ttl_s)
+
+
+# ---- roles ---------------------------------------------------------------------------------------
+
+
+def role_names(call: Call) -> Answer:
+    """The names of all roles of tokens."""
+    found = call.services.service_roles.names(call.by, token_roles.OWN)
+    return Answer({"keys": found}) if found else Answer(whole={"errors": []}, status=404)
+
+
+def read_role(call: Call) -> Answer:
+    """Show a role of tokens."""
+    found = call.services.service_roles.read(call.by, _role(call))
+    return Answer({"name": call.parts["name"].lower(), **found.options})
+
+
+def write_role(call: Call) -> Answer:
+    """Make or change a role of tokens."""
+    fields, options = call.fields, dict[str, object]()
+    for name in fields.members:
+        target = _OLDER.get(name, name)
+        if name not in fields:
+            continue
+        if target in _ROLE_TIMES:
+            options[target] = _seconds(call, name)
+        elif target in _ROLE_LISTS:
+            options[target] = [one.lower() for one in fields.texts(name)]
+        elif target in _ROLE_TRUTHS:
+            options[target] = fields.truth(name)
+        elif target == "token_num_uses":
+            options[target] = fields.number(name)
+        elif target == "path_suffix" or (
+            target == "token_type" and fields.text(name) in _ROLE_TYPES
+        ):
+            options[target] = fields.text(name)
+        elif (target not in _ONLY_EMPTY or fields.members[name]) and target != "role_name":
+            raise UsageError(f"{name[:60]} is not understood")
+    call.services.service_roles.write(call.by, _role(call), options)
+    return Answer()
+
+
+def delete_role(call: Call) -> Answer:
+    """Remove a role of tokens; the tokens that it gave live on until they end."""
+    call.services.service_roles.delete(call.by, _role(call))
+    return Answer()
+
+
+def _role(call: Call) -> str:
+    return f"{token_roles.OWN}/{call.parts['name']}".lower()
 
 
 # ---- parts ---------------------------------------------------------------------------------------
@@ -193,6 +267,11 @@ def _route(operation: str, pattern: str, handle: Any, *, sudo: bool = False) -> 
 
 ROUTES = (
     _route("write", "create", create),
+    _route("list", "roles", role_names),
+    _route("write", "roles/{name}", write_role),
+    _route("read", "roles/{name}", read_role),
+    _route("write", "create/{name}", create_by_role),
+    _route("delete", "roles/{name}", delete_role),
     _route("write", "create-orphan", create_orphan, sudo=True),
     _route("list", "accessors", accessors, sudo=True),
     _route("read", "lookup-self", look_up_self),

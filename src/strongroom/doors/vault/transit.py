@@ -27,8 +27,11 @@ KINDS = {
     "ed25519": KeyKind.ED25519,
     "ecdsa-p256": KeyKind.ECDSA_P256,
 }
-_NAMES = {kind.value: name for name, kind in KINDS.items()}
-_NOT_DERIVED = "context is not taken: no key here is derived"
+_AES = "aes256-gcm96"
+_NAMES = {kind.value: name for name, kind in KINDS.items()} | {
+    KeyKind.AES256_GCM_DERIVED.value: _AES,
+    KeyKind.AES256_GCM_CONVERGENT.value: _AES,
+}
 _A_COPY = "the original is there still: this copy of it opens no ciphertext that the original made"
 _CREATE = frozenset(
     {"type", "exportable", "allow_plaintext_backup", "derived", "convergent_encryption"}
@@ -48,7 +51,7 @@ def create(call: Call) -> Answer:
     wanted = fields.text("type", "aes256-gcm96")
     if wanted not in KINDS:
         raise UsageError(f"unknown key type {wanted[:40]!r}; known: {', '.join(KINDS)}")
-    _refuse(fields, "derived", "convergent_encryption")
+    kind = _kind(fields, wanted)
     for name in ("managed_key_name", "managed_key_id"):
         if fields.text(name):
             raise UsageError(f"{name} is not understood: keys are kept here")
@@ -59,12 +62,23 @@ def create(call: Call) -> Answer:
     key = call.services.service_keys.create(
         call.by,
         _at(call),
-        KINDS[wanted],
+        kind,
         exportable=fields.truth("exportable"),
         backup_allowed=fields.truth("allow_plaintext_backup"),
         may_exist=True,
     )
     return _described(call.services.service_keys.show(_at(call)), key)
+
+
+def _kind(fields: Fields, wanted: str) -> KeyKind:
+    derived, convergent = fields.truth("derived"), fields.truth("convergent_encryption")
+    if not derived:
+        if convergent:
+            raise UsageError("convergent encryption requires derivation to be enabled")
+        return KINDS[wanted]
+    if wanted != _AES:
+        raise UsageError(f"derivation and convergent encryption are not supported for {wanted}")
+    return KeyKind.AES256_GCM_CONVERGENT if convergent else KeyKind.AES256_GCM_DERIVED
 
 
 def read(call: Call) -> Answer:
@@ -179,15 +193,21 @@ def _described(shown: Shown, key: ServiceKeyRow) -> Answer:
             "exportable": key.exportable,
             "allow_plaintext_backup": key.backup_allowed,
             "auto_rotate_period": 0,
-            "derived": False,
+            "derived": kind.derives,
             "imported_key": False,
             "supports_encryption": kind.encrypts,
             "supports_decryption": kind.encrypts,
-            "supports_derivation": False,
+            "supports_derivation": kind.encrypts,
             "supports_signing": kind.signs,
             "soft_deleted": key.state == KeyState.PENDING_DELETION,
+            **(_derivation(kind) if kind.derives else {}),
         }
     )
+
+
+def _derivation(kind: KeyKind) -> dict[str, object]:
+    convergent = kind is KeyKind.AES256_GCM_CONVERGENT
+    return {"kdf": "hkdf_sha256", "convergent_encryption": convergent}
 
 
 # ---- values --------------------------------------------------------------------------------------
@@ -195,13 +215,14 @@ def _described(shown: Shown, key: ServiceKeyRow) -> Answer:
 
 def encrypt(call: Call) -> Answer:
     """Encrypt a value, or a batch of them."""
-    batch = _batch(call)
+    batch = _batch(call, with_context=True)
     version = call.fields.number("key_version")
     items = [
         ToEncrypt(
             SecretBytes(ciphertext.decoded(one.members.get("plaintext"), "plaintext")),
             one.data("associated_data"),
             one.number("key_version", version),
+            one.data("context"),
         )
         for one in batch
     ]
@@ -232,13 +253,14 @@ def data_key(call: Call) -> Answer:
     reveal = {"plaintext": True, "wrapped": False}.get(call.parts["form"])
     if reveal is None:
         raise UsageError("a data key is either plaintext or wrapped")
-    _refuse_context(call.fields)
+    _refuse(call.fields, "nonce")
     made = call.services.service_key_use.data_key(
         call.by,
         _at(call),
         call.fields.number("bits", 256),
         call.fields.data("associated_data"),
         reveal=reveal,
+        context=call.fields.data("context"),
     )
     data: dict[str, object] = {"ciphertext": made.text, "key_version": made.version}
     if made.plain is not None:
@@ -299,17 +321,11 @@ def _at(call: Call) -> KeyAt:
 
 def _refuse(fields: Fields, *names: str) -> None:
     for name in names:
-        if fields.truth(name):
-            raise UsageError(f"{name} is not understood: each value is bound by associated_data")
-
-
-def _refuse_context(fields: Fields) -> None:
-    for name in ("context", "nonce"):
         if fields.text(name):
-            raise UsageError(_NOT_DERIVED if name == "context" else "nonce is not taken")
+            raise UsageError(f"{name} is not taken")
 
 
-def _batch(call: Call) -> list[Fields]:
+def _batch(call: Call, *, with_context: bool = False) -> list[Fields]:
     given = call.fields.members.get("batch_input")
     if given is None:
         one = [call.fields]
@@ -320,14 +336,14 @@ def _batch(call: Call) -> list[Fields]:
             raise UsageError(f"missing batch input to process, or more than {MOST_AT_ONCE} items")
         one = [Fields(item) for item in given]
     for item in one:
-        _refuse_context(item)
+        _refuse(item, "nonce", *(() if with_context else ("context",)))
     return one
 
 
 def _to_decrypt(call: Call) -> list[ToDecrypt]:
     return [
-        ToDecrypt(one.members.get("ciphertext"), one.data("associated_data"))
-        for one in _batch(call)
+        ToDecrypt(one.members.get("ciphertext"), one.data("associated_data"), one.data("context"))
+        for one in _batch(call, with_context=True)
     ]
 
 

@@ -14,8 +14,9 @@ from strongroom.ids import new_id
 from strongroom.repository.service_rows import Json, ServiceRoleRow, ServiceSecretIdRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.service_keys.model import check_name
+from strongroom.services.service_keys import token_roles
 from strongroom.services.service_keys.by import By
-from strongroom.services.service_keys.tokens import Made, ServiceTokensService, Wanted
+from strongroom.services.service_keys.tokens import Caller, Made, ServiceTokensService, Wanted
 
 DEFAULTS: Mapping[str, object] = {
     "bind_secret_id": True,
@@ -63,13 +64,16 @@ class ServiceRolesService:
         """
         clean = name.lower()
         check_name(clean.rpartition("/")[2])
+        is_of_tokens = clean.startswith(f"{token_roles.OWN}/")
+        if is_of_tokens:
+            token_roles.check(options)
         policies = options.get("token_policies", [])
         if isinstance(policies, list) and acl.ROOT in policies:
             raise UsageError("a role cannot give the policy 'root'")
         with self._repository.transaction() as tx:
             found = tx.service_roles.find(clean)
             if found is None:
-                merged = {**DEFAULTS, **options}
+                merged = {**(token_roles.DEFAULTS if is_of_tokens else DEFAULTS), **options}
                 now = format_utc(self._clock.now())
                 row = tx.service_roles.insert(ServiceRoleRow(clean, new_id(), now, merged))
             else:
@@ -115,6 +119,19 @@ class ServiceRolesService:
         with self._repository.transaction() as tx:
             tx.service_roles.delete(name.lower())
             by.access_changed(name.lower(), "delete")
+
+    def create_token(self, by: By, name: str, wanted: Wanted, maker: Caller) -> Made:
+        """Make a token by a role of tokens, which may give what the maker has not.
+
+        Raises:
+            UsageError: No such role is there, or it does not give what is wanted.
+            PermissionDeniedError: The maker has not all of the wanted policies, and the role does not give them.
+        """
+        with self._repository.reading() as tx:
+            role = tx.service_roles.find(f"{token_roles.OWN}/{name}".lower())
+        if role is None:
+            raise UsageError(f"unknown role {name[:128]}")
+        return self._tokens.create(by, token_roles.applied(role, wanted), maker)
 
     # ---- secret ids ------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Tokens of services: made, checked, renewed, revoked; a token's secret is returned once, and only its hash stored."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -51,6 +52,8 @@ class Wanted:
         uses: How often it can be used; 0 is any number.
         is_orphan: Whether the token stays when its maker ends.
         with_default: Whether the token has the policy `default` as well.
+        granted: Policies that the token may have though its maker has them not: those of a role.
+        barred: Policies that the token must not have, not even from its maker.
     """
 
     name: str = "token"
@@ -65,6 +68,8 @@ class Wanted:
     metadata: Mapping[str, str] = field(default_factory=dict)
     origin: str = "auth/token/create"
     never_expires: bool = False
+    granted: frozenset[str] = frozenset()
+    barred: frozenset[str] = frozenset()
 
 
 class Made(NamedTuple):
@@ -165,7 +170,7 @@ class ServiceTokensService:
     def _policies(self, wanted: Wanted, maker: Caller | None) -> list[str]:
         names = [check_name(one.lower()) for one in wanted.policies]
         if not names and maker is not None:
-            names = list(maker.token.policies)
+            names = [one for one in maker.token.policies if one not in wanted.barred]
         if acl.ROOT in names:
             if maker is not None and not maker.acl.is_root:
                 raise PermissionDeniedError(
@@ -174,7 +179,7 @@ class ServiceTokensService:
             return [acl.ROOT]
         if wanted.with_default:
             names.append(acl.DEFAULT)
-        if maker is not None and not _may_give(maker, names):
+        if maker is not None and not _may_give(maker, set(names) - wanted.granted):
             raise PermissionDeniedError("child policies must be subset of parent")
         if len(names) > MAX_POLICIES:
             raise UsageError(f"a token has at most {MAX_POLICIES} policies")
@@ -283,11 +288,11 @@ def _caller(tx: Transaction, secret_hash: str) -> Caller | None:
     return None if token is None else Caller(token, policies.acl_of(tx, token.policies))
 
 
-def _may_give(maker: Caller, names: list[str]) -> bool:
+def _may_give(maker: Caller, names: AbstractSet[str]) -> bool:
     """Whether a maker may give these policies: its own, or any with sudo at the path where tokens are made."""
     if maker.acl.is_root or maker.acl.allows("auth/token/create", Capability.SUDO):
         return True
-    return set(names) <= {*maker.token.policies, acl.DEFAULT}
+    return names <= {*maker.token.policies, acl.DEFAULT}
 
 
 def _spans(seconds: int) -> list[timedelta]:

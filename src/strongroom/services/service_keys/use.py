@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 from strongroom.clock import Clock, format_utc
 from strongroom.crypto import places, rng, seals
 from strongroom.crypto import service_algorithms as algorithms
+from strongroom.crypto.seals import Place
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, StrongroomError, UsageError
 from strongroom.repository.service_rows import ServiceKeyRow
@@ -21,11 +22,16 @@ _Item = TypeVar("_Item")
 
 
 class ToEncrypt(NamedTuple):
-    """A value to encrypt, what it is bound to, and the version that shall do it (0: the latest)."""
+    """A value to encrypt, what it is bound to, and the version that shall do it (0: the latest).
+
+    Attributes:
+        context: The bytes from which a derived key is derived for this value; empty for other keys.
+    """
 
     plain: SecretBytes
     associated: bytes = b""
     version: int = 0
+    context: bytes = b""
 
 
 class ToDecrypt(NamedTuple):
@@ -33,6 +39,7 @@ class ToDecrypt(NamedTuple):
 
     text: object
     associated: bytes = b""
+    context: bytes = b""
 
 
 class ToSign(NamedTuple):
@@ -115,11 +122,20 @@ class KeyUse:
 
         def one(key: "_Opened", item: ToDecrypt) -> Outcome:
             plain = _decrypted(key, item)[1]
-            return _encrypted(key, ToEncrypt(plain, item.associated, version))
+            return _encrypted(key, ToEncrypt(plain, item.associated, version, item.context))
 
         return self._each(by, at, "rewrap", items, one, _encrypts)
 
-    def data_key(self, by: By, at: KeyAt, bits: int, associated: bytes, *, reveal: bool) -> Outcome:
+    def data_key(
+        self,
+        by: By,
+        at: KeyAt,
+        bits: int,
+        associated: bytes,
+        *,
+        reveal: bool,
+        context: bytes = b"",
+    ) -> Outcome:
         """A fresh key and its ciphertext; the key itself only where it shall be revealed.
 
         Raises:
@@ -131,9 +147,10 @@ class KeyUse:
             raise UsageError("invalid bit length: a data key has 128, 256 or 512 bits")
 
         def one(key: "_Opened", item: ToEncrypt) -> Outcome:
-            return _encrypted(key, item)._replace(plain=item.plain if reveal else None)
+            wrapped = _encrypted(key, item)
+            return Outcome(wrapped.text, wrapped.version, item.plain if reveal else None)
 
-        made = ToEncrypt(SecretBytes(rng.random_bytes(bits // 8)), associated)
+        made = ToEncrypt(SecretBytes(rng.random_bytes(bits // 8)), associated, context=context)
         operation = f"make a data key, {'revealed' if reveal else 'wrapped'}"
         (found,) = self._each(by, at, operation, [made], one, _encrypts)
         return found
@@ -333,15 +350,29 @@ def _outcome(use: Callable[[_Opened, _Item], Outcome], key: _Opened, item: _Item
 
 def _encrypted(key: _Opened, item: ToEncrypt) -> Outcome:
     version = versions_of(key.row).for_new(item.version)
-    place = places.of_service_value(key.row.id, version, item.associated)
-    sealed = seals.seal(key.material(version), place, item.plain.reveal())
+    place, material = _place(key, version, item), key.material(version)
+    if key.kind is KeyKind.AES256_GCM_CONVERGENT:
+        salt = algorithms.convergent_salt(material, place, item.plain, key.row.id, version)
+        sealed = seals.seal_with_salt(material, place, item.plain.reveal(), salt=salt)
+    else:
+        sealed = seals.seal(material, place, item.plain.reveal())
     return Outcome(ciphertext.render(version, sealed), version)
+
+
+def _place(key: _Opened, version: int, item: ToEncrypt | ToDecrypt) -> Place:
+    if not key.kind.derives:
+        if item.context:
+            raise UsageError("context is not taken: the key is not derived")
+        return places.of_service_value(key.row.id, version, item.associated)
+    if not item.context:
+        raise UsageError("missing 'context' for key derivation: the key was made as a derived one")
+    return places.of_derived_value(key.row.id, version, item.context, item.associated)
 
 
 def _decrypted(key: _Opened, item: ToDecrypt) -> tuple[int, SecretBytes]:
     given = ciphertext.parse(item.text)
     versions_of(key.row).check_old(given.version)
-    place = places.of_service_value(key.row.id, given.version, item.associated)
+    place = _place(key, given.version, item)
     if len(given.data) < seals.OVERHEAD_BYTES:
         raise UsageError("invalid ciphertext: it is too short")
     material = key.material(given.version)

@@ -36,6 +36,7 @@ BODIES: dict[str, object] = {
     "kv-v2 write undelete/{path*}": {"versions": [1]},
     "kv-v1 write {path*}": {"a": 1},
     "sys write sys/policies/acl/{name}": {"policy": 'path "a" { capabilities = ["read"] }'},
+    "sys write auth/token/roles/{name}": {"allowed_policies": ["own"]},
     "sys write sys/capabilities-self": {"paths": ["a"]},
     "sys write sys/mounts/{path*}": {"type": "kv"},
 }
@@ -181,7 +182,7 @@ def test_forms_are_understood_and_what_is_not_kept_is_refused_by_name(door: Vaul
     assert made.data["ciphertext"].startswith("vault:v1:")
     for path, body, word in (
         ("transit/encrypt/form", {"plaintext": "", "context": "YQ=="}, "derived"),
-        ("transit/keys/derived", {"derived": True}, "derived"),
+        ("transit/keys/derived", {"convergent_encryption": True}, "derivation"),
         ("transit/keys/k", {"type": "rsa-4096"}, "rsa-4096"),
         ("auth/token/create", {"id": "chosen"}, "id"),
         (
