@@ -35,7 +35,7 @@ section "tests (with other people's tools, and a sample of the faults)"
 failed=0
 options=(--randomly-dont-reorganize --hypothesis-profile=ci -m "not cluster" --color=no)
 bash scripts/covered.sh --cache-clear -n "$workers" --dist loadscope --no-loadscope-reorder "${options[@]}" \
-  --durations=40 --durations-min=5 "$@" 2>&1 | tee "$log" || failed=1
+  --costs=build/costs.tsv "$@" 2>&1 | tee "$log" || failed=1
 
 if ((failed)); then
   section "what failed, once more and alone"

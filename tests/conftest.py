@@ -18,7 +18,7 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, crossed, open_databases  # noqa: E402
+from tests.support import big_values, costs, crossed, open_databases  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
@@ -63,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--torture", choices=["sample", "whole"], default="sample")
     group.addoption("--torture-seed", type=int, default=None)
     group.addoption("--torture-size", type=int, default=5, help="points per enumeration")
+    costs.add_option(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,6 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.torture_seed is None:
         handed = getattr(config, "workerinput", {}).get("torture_seed")
         config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
+    if config.option.costs is not None:
+        config.pluginmanager.register(costs.Plugin.for_run(config), "costs")
 
 
 @pytest.hookimpl(wrapper=True)
