@@ -14,9 +14,9 @@ from scripts import client_source, links, reference
 from tests.docs import transcript
 from tests.support import clouds, forked_shell, object_stores, vault_programs
 from tests.support.cluster_services import make_cluster_services
-from tests.support.components.postgres import running_postgres
+from tests.support.components.postgres import Postgres, running_postgres
 from tests.support.components.zookeeper import running_zookeeper
-from tests.support.components.zookeeper_ensemble import running_ensemble
+from tests.support.components.zookeeper_ensemble import Ensemble, running_ensemble
 from tests.support.servers import BIN, ROOT, TestNode, create_node, serving
 
 DOCUMENTS = [path for path in links.documents() if transcript.setup_of(path)]
@@ -33,7 +33,11 @@ CLOUDS: Mapping[str, Callable[[TestNode], AbstractContextManager[object]]] = {
 @pytest.mark.interop
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
 def test_every_command_in_the_documents_runs_as_written(
-    path: Path, tmp_path: Path, small_hyper: Path, small_parquet: Path
+    path: Path,
+    tmp_path: Path,
+    small_hyper: Path,
+    small_parquet: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     setup = transcript.setup_of(path)
     if setup == "empty":  # a reader stands in the project's folder
@@ -44,7 +48,7 @@ def test_every_command_in_the_documents_runs_as_written(
         shutil.copy(small_parquet, tmp_path / "flights.parquet")
     for name, program in _PROGRAM.findall(path.read_text()):
         (tmp_path / name).write_text(program)
-    with _prepared(setup, tmp_path) as node, _programs(setup) as programs:
+    with _prepared(setup, tmp_path, request) as node, _programs(setup) as programs:
         shell = transcript.Shell(tmp_path, _environment(node, *programs))
         try:
             for step in transcript.steps(path):
@@ -168,7 +172,7 @@ def _programs(setup: str) -> Iterator[Sequence[Path]]:
 
 
 @contextmanager
-def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
+def _prepared(setup: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[TestNode]:
     """What a document's commands find."""
     if setup == "empty":
         yield TestNode(folder)
@@ -185,14 +189,19 @@ def _prepared(setup: str, folder: Path) -> Iterator[TestNode]:
                 "PGUSER": "postgres",
             }
             node.environment |= where
-            ensemble = stack.enter_context(running_zookeeper())
-            node.environment["ZOOKEEPER"] = ensemble.hosts
+            node.environment["ZOOKEEPER"] = stack.enter_context(running_zookeeper()).hosts
         elif setup == "cluster":
-            _give_services(node, stack)
+            _give_services(
+                node,
+                stack.enter_context(running_ensemble()),  # its passwords change
+                stack.enter_context(running_postgres()),
+            )
         elif setup == "objects":
             _give_a_bucket(node, stack)
         elif setup == "clustered":
-            node.run("strongroom", "cluster", "enable", *_give_services(node, stack))
+            ensemble: Ensemble = request.getfixturevalue("ensemble")
+            postgres: Postgres = request.getfixturevalue("postgres")
+            node.run("strongroom", "cluster", "enable", *_give_services(node, ensemble, postgres))
             stack.enter_context(serving(node))
         elif setup not in {"node", "vault", "clients"}:
             stack.enter_context(serving(node))
@@ -229,13 +238,9 @@ def _give_a_bucket(node: TestNode, stack: ExitStack) -> None:
     }
 
 
-def _give_services(node: TestNode, stack: ExitStack) -> list[str]:
+def _give_services(node: TestNode, ensemble: Ensemble, postgres: Postgres) -> list[str]:
     """What an operator of a cluster has at hand: certificates, files with passwords, and the addresses; as options."""
-    services = make_cluster_services(
-        stack.enter_context(running_ensemble()),
-        stack.enter_context(running_postgres()),
-        node.folder,
-    )
+    services = make_cluster_services(ensemble, postgres, node.folder)
     (node.folder / "tls").mkdir()
     for source, target in (
         ("ca.pem", "ca.pem"),
