@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.node.cluster import Given
@@ -92,6 +92,20 @@ class ClusterServices:
             installation_id: The installation.
             passwords: What it may have changed the password for ZooKeeper to.
         """
+        self.empty_tree(installation_id, *passwords)
+        self.renew_role()
+        self.query(
+            "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS strongroom_jobs CASCADE;"
+            f" CREATE SCHEMA public AUTHORIZATION {self.database}"
+        )
+
+    def empty_tree(self, installation_id: str, *passwords: str) -> None:
+        """Remove what an installation has brought to ZooKeeper.
+
+        Args:
+            installation_id: The installation.
+            passwords: What it may have changed the password for ZooKeeper to.
+        """
         from kazoo.security import make_digest_acl
 
         users = [f"tsm:{one}" for one in (PASSWORD, *passwords)]
@@ -100,12 +114,24 @@ class ClusterServices:
                 client.set_acls("/strongroom", [make_digest_acl("tsm", PASSWORD, all=True)])
             if client.exists(f"/strongroom/{installation_id}"):
                 client.delete(f"/strongroom/{installation_id}", recursive=True)
+
+    def renew_role(self) -> None:
+        """Have PostgreSQL take the tests' password."""
         verifier = self.postgres.verifier(ROLE_PASSWORD)
-        self.query(f"ALTER ROLE {self.database} PASSWORD '{verifier}'")
-        self.query(
-            "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS strongroom_jobs CASCADE;"
-            f" CREATE SCHEMA public AUTHORIZATION {self.database}"
-        )
+        self.postgres.run(f"ALTER ROLE {self.database} LOGIN PASSWORD '{verifier}'")
+
+    def drop_database(self) -> None:
+        """Drop the database, whoever uses it; nothing of it is left on the disk."""
+        self.postgres.run(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+
+    def with_files(self) -> Self:
+        """The same, once the files with passwords lie in its folder."""
+        self.folder.mkdir(exist_ok=True)
+        for file, password in (("zookeeper", PASSWORD), ("postgres", ROLE_PASSWORD)):
+            path = self.folder / f"{file}-password"
+            path.write_text(f"{password}\n")
+            path.chmod(0o600)
+        return self
 
 
 def make_cluster_services(ensemble: Ensemble, postgres: Postgres, folder: Path) -> ClusterServices:
@@ -115,9 +141,4 @@ def make_cluster_services(ensemble: Ensemble, postgres: Postgres, folder: Path) 
         f"CREATE ROLE {name} LOGIN PASSWORD '{postgres.verifier(ROLE_PASSWORD)}'",
         f"CREATE DATABASE {name} TEMPLATE template0 OWNER {name}",
     )
-    folder.mkdir(exist_ok=True)
-    for file, password in (("zookeeper", PASSWORD), ("postgres", ROLE_PASSWORD)):
-        path = folder / f"{file}-password"
-        path.write_text(f"{password}\n")
-        path.chmod(0o600)
-    return ClusterServices(ensemble, postgres, name, folder)
+    return ClusterServices(ensemble, postgres, name, folder).with_files()

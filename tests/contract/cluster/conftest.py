@@ -1,5 +1,6 @@
 """Services for a node of a cluster."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.cluster_services import ClusterServices, make_cluster_service
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
 from tests.support.emulators import Aws
+from tests.support.ready_cluster import ReadyCluster
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +33,70 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def installation(pristine_node: Path) -> str:
+    """The id of the installation that all these tests copy."""
+    with closing(opening.open_node(str(pristine_node))) as node:
+        return node.claimed_installation()
+
+
+@pytest.fixture(scope="session")
+def ready(
+    ensemble: Ensemble,
+    postgres: Postgres,
+    pristine_node: Path,
+    installation: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ReadyCluster:
+    """A cluster of one node, which each test that begins with one finds as it was made."""
+    folder = tmp_path_factory.mktemp("ready")
+    home = Path(shutil.copytree(pristine_node, folder / "node"))
+    made = make_cluster_services(ensemble, postgres, folder / "services")
+    assert enable(home, made) == 0
+    kept = ReadyCluster.keep(made, home)
+    made.empty_tree(installation)
+    return kept
+
+
 @pytest.fixture
 def services(
-    ensemble: Ensemble, postgres: Postgres, pristine_node: Path, tmp_path: Path
+    request: pytest.FixtureRequest,
+    ensemble: Ensemble,
+    postgres: Postgres,
+    installation: str,
+    tmp_path: Path,
 ) -> Iterator[ClusterServices]:
-    """An empty database, and an ensemble that is whole again afterwards, without the tests' installation."""
-    made = make_cluster_services(ensemble, postgres, tmp_path / "services")
+    """An empty database, or that of the ready cluster, for a test that has it.
+
+    The ensemble is whole again afterwards, without the tests' installation.
+    """
+    folder = tmp_path / "services"
+    if "ready" in request.fixturenames:
+        ready: ReadyCluster = request.getfixturevalue("ready")
+        made = ready.for_test(folder)
+    else:
+        made = make_cluster_services(ensemble, postgres, folder)
     yield made
     ensemble.mend()
-    with closing(opening.open_node(str(pristine_node))) as node:
-        made.empty(node.claimed_installation())
+    made.empty_tree(installation)
+    made.drop_database()
 
 
 @pytest.fixture
-def home(
-    node_dir: Path, services: ClusterServices, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Path]:
-    """The data directory of a node of a cluster, whose passwords are put back at the end."""
-    assert enable(node_dir, services) == 0
-    capsys.readouterr()
-    installation = root_of(node_dir).rpartition("/")[2]
-    yield node_dir
-    known = [one.reveal().decode() for one in passwords(node_dir, ZOOKEEPER).all]
-    services.empty(installation, *known, "by hand")
+def cluster_home(ready: ReadyCluster, services: ClusterServices, tmp_path: Path) -> Path:
+    """The data directory of the first node of a cluster."""
+    assert services.database == ready.services.database
+    ready.put_back(tmp_path / "node")
+    return tmp_path / "node"
+
+
+@pytest.fixture
+def home(cluster_home: Path, services: ClusterServices) -> Iterator[Path]:
+    """The same, and its passwords are put back at the end."""
+    yield cluster_home
+    installation = root_of(cluster_home).rpartition("/")[2]
+    known = [one.reveal().decode() for one in passwords(cluster_home, ZOOKEEPER).all]
+    services.empty_tree(installation, *known, "by hand")
 
 
 @pytest.fixture
@@ -67,13 +110,3 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         return Said(code, *capsys.readouterr())
 
     return call
-
-
-@pytest.fixture
-def cluster_home(
-    node_dir: Path, services: ClusterServices, capsys: pytest.CaptureFixture[str]
-) -> Path:
-    """The data directory of the first node of a cluster."""
-    assert enable(node_dir, services) == 0
-    capsys.readouterr()
-    return node_dir

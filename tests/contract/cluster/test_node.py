@@ -18,7 +18,7 @@ from strongroom.eventlog.events import secret_events
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.repository.rows import SiteMode
 from strongroom.services.keys import stored
-from tests.contract.cluster.test_enable import CONTENT, command, enable, opened
+from tests.contract.cluster.test_enable import CONTENT, command, opened
 from tests.support import backups, servers, web_client
 from tests.support.cluster_services import ClusterServices
 from tests.support.links import Mode
@@ -27,11 +27,9 @@ Said = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def home(node_dir: Path, services: ClusterServices, capsys: Said) -> Path:
-    """The data directory of a node of a cluster."""
-    assert enable(node_dir, services) == 0
-    capsys.readouterr()
-    return node_dir
+def home(cluster_home: Path) -> Path:
+    """The data directory of a node of a cluster, whose passwords stay as they are."""
+    return cluster_home
 
 
 def test_it_publishes_and_serves_extracts(home: Path) -> None:
