@@ -91,8 +91,9 @@ class Bench:
 
     def _range(self, at: int) -> None:
         assert self._stored is not None  # noqa: S101
-        with self._vault.open(self._stored, self._place) as reader:
-            for _ in reader.iterate(at, at + _RANGE_BYTES):
+        wanted = (at, at + _RANGE_BYTES)
+        with self._vault.open(self._stored, self._place, wanted) as reader:
+            for _ in reader.iterate(*wanted):
                 pass
 
     def _plain_range(self, at: int) -> None:

@@ -14,11 +14,13 @@ from strongroom.crypto.workers import page_buffer
 from strongroom.envelope.header import BLOCK_BYTES, MAX_HEADER_BYTES, Header, body_aad
 from strongroom.envelope.pages import parse
 from strongroom.errors import FormatError, IntegrityError
-from strongroom.system.positions import Source
+from strongroom.system.positions import Source, Span
 
 _NONE = -1
 # small enough that a segment is still in the processor's cache when it is used
 _READ_BYTES = 256 * 1024
+_FIRST_BYTES = 1024 * 1024
+"""So much of what is wanted is read before its first byte is given: a piece of an answer."""
 
 
 def read_header(source: Source) -> Header:
@@ -37,6 +39,34 @@ def _head(read_into: Callable[[memoryview], int]) -> bytes:
     if count < BLOCK_BYTES:
         raise FormatError("not an encrypted file of strongroom: shorter than a header page")  # §1.4
     return bytes(room[:count])
+
+
+def first_reads(header: Header, size: int, wanted: Span | None) -> list[Span]:
+    """The parts of a file that are read before a plaintext's first byte can be given, in no order.
+
+    Args:
+        header: The header of the file.
+        size: Length of the file in bytes.
+        wanted: The part of the plaintext that is wanted, of which the first bytes count; None if there is none as yet.
+
+    Raises:
+        IntegrityError: No envelope has this length.
+    """
+    body, layout = header.prelude.body_offset, Layout(header.prelude.segment_bytes)
+    plain = layout.plaintext_bytes(max(size - body, 0))
+
+    def segments(first: int, last: int) -> Span:
+        begin = body + layout.body_offset(first)
+        return begin, min(size, body + layout.body_offset(last + 1))
+
+    last = layout.segments(plain) - 1
+    spans = [(body, body + STREAM_HEADER_BYTES), segments(last, last)]
+    if wanted is not None:
+        start, stop = wanted
+        stop = min(stop, start + _FIRST_BYTES, plain)
+        if start < stop:
+            spans.append(segments(layout.segment_at(start), layout.segment_at(stop - 1)))
+    return spans
 
 
 @dataclass
@@ -101,7 +131,7 @@ class EnvelopeReader:
     def _read_some(self, position: int, end: int, target: memoryview, scratch: _Scratch) -> int:
         index = self.layout.segment_at(position)
         start, stop = self._span(index)
-        if position == start and stop <= end:
+        if position == start and stop <= end and scratch.cached != index:
             return self._open_whole(index, end, target, scratch)
         if scratch.cached != index:
             self._open_segment(index, scratch)

@@ -15,12 +15,13 @@ from strongroom.crypto.workers import default_threads
 from strongroom.envelope import spans, writer
 from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys
-from strongroom.envelope.reader import EnvelopeReader, read_header
+from strongroom.envelope.reader import EnvelopeReader, first_reads, read_header
 from strongroom.envelope.rewrap import Steps
 from strongroom.errors import IntegrityError, StateError, StrongroomError
 from strongroom.extracts.stored import StoredFile, VaultReader, VaultWriter
-from strongroom.filestore.base import FileStore, PendingFile, ReadableFile
+from strongroom.filestore.base import FileStore, PendingFile, ReadableFile, StoredContent
 from strongroom.ids import new_id
+from strongroom.system.positions import Span
 
 Throttle = Callable[[int], None]
 Intent = Callable[[StoredFile], None]
@@ -77,8 +78,16 @@ class ExtractVault:
             raise
         return VaultWriter(planned, pending, sealing)
 
-    def open(self, stored: StoredFile, placement: Placement) -> VaultReader:
+    def open(
+        self, stored: StoredFile, placement: Placement, wanted: Span | None = None
+    ) -> VaultReader:
         """Open a file for random access.
+
+        Args:
+            stored: The description of the file.
+            placement: The item to which it belongs.
+            wanted: The part of the plaintext that will be read first, if one is known: a store far away is asked for it
+                at once, together with what shows that the file is whole.
 
         Raises:
             IntegrityError: The file does not open, belongs to another item, or is not the file that the row describes.
@@ -87,7 +96,7 @@ class ExtractVault:
         """
         file = self._files.open(stored.storage_key)
         try:
-            source = self._source(file, stored, placement)
+            source = self._source(file, stored, placement, wanted)
         except BaseException:
             file.close()
             raise
@@ -167,11 +176,14 @@ class ExtractVault:
         """Storage keys of files in the store that are not among the known ones."""
         return sorted(key for key in self._files.list() if key not in known)
 
-    def _source(self, file: ReadableFile, stored: StoredFile, placement: Placement) -> ReadableFile:
+    def _source(
+        self, file: StoredContent, stored: StoredFile, placement: Placement, wanted: Span | None
+    ) -> ReadableFile:
         source: ReadableFile = file
         if stored.encrypted:
             header = read_header(file)
             _check_file_id(header, stored)
+            file.expect(first_reads(header, file.size, wanted))
             source = EnvelopeReader(file, header, self._keys.open_envelope(header, placement).dek)
         if source.size != stored.plaintext_bytes:
             raise IntegrityError

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from strongroom.errors import UsageError
+from strongroom.system.positions import Span
 
 HEADER_BYTES: Final = 8192
 """Length of the part of a file that may change: the longest header of an envelope (format/envelope-2.md §1)."""
@@ -51,6 +52,14 @@ class ReadableFile(Protocol):
 
     def close(self) -> None:
         """Close the file."""
+        ...
+
+
+class StoredContent(ReadableFile, Protocol):
+    """An open file of a store, whose reader may say what it comes for."""
+
+    def expect(self, spans: Iterable[Span]) -> None:
+        """Hear what will be read next, so that a store far away is asked for all of it at once; it may be read or not."""
         ...
 
 
@@ -112,7 +121,7 @@ class FileStore(Protocol):
         """Begin a new file; `expected_bytes` is a hint for its allocation."""
         ...
 
-    def open(self, key: str) -> ReadableFile:
+    def open(self, key: str) -> StoredContent:
         """Open a file.
 
         Raises:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import cache
@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 from strongroom.errors import ConflictError, NotFoundError, UsageError
 from strongroom.system import disk, filesystems
 from strongroom.system.durable import PRIVATE, FileModes
+from strongroom.system.positions import Span
 
 WRITE_SLICE_BYTES = (
     256 * 1024
@@ -108,6 +109,9 @@ class OpenedFile(_Held):
                     break
                 done += count
         return done
+
+    def expect(self, spans: Iterable[Span]) -> None:
+        """Do nothing: a disk is near enough."""
 
     def forget(self) -> None:
         """Ask the system to drop the file from its page cache, so that it is read from the disk.

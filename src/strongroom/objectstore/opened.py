@@ -1,13 +1,16 @@
 """An open file of an object store: its header from memory, its body by ranges, read ahead where they follow one another."""
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from typing import Final
 
 from strongroom.errors import NotFoundError
 from strongroom.objectstore import heads
 from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.expected import Expected
 from strongroom.objectstore.head import Head
+from strongroom.system.positions import Span
 
 BLOCK_BYTES: Final = 4 << 20
 _MOST_BLOCKS: Final = 4
@@ -33,12 +36,19 @@ class OpenedObject:
         self._lock = threading.Lock()
         self._blocks: dict[int, Future[bytes]] = {}  # the one that was used last stands at the end
         self._next = -1
+        self._expected = Expected(self._range, pool)
         self._runs: dict[int, int] = {}  # where a run of reads has come to, and how long it is
 
     @property
     def size(self) -> int:
         """Length of the file in bytes."""
         return self._head.size
+
+    def expect(self, spans: Iterable[Span]) -> None:
+        """Ask the store for all of it at once; what lies in the header is there already."""
+        first, length = len(self._head.header), self._head.body_bytes
+        inside = ((max(0, start - first), min(length, stop - first)) for start, stop in spans)
+        self._expected.ask((start, stop) for start, stop in inside if start < stop)
 
     def read_into_at(self, offset: int, target: memoryview) -> int:
         """Fill the buffer from this offset on; less only at the end of the file.
@@ -61,6 +71,7 @@ class OpenedObject:
             blocks, self._blocks = list(self._blocks.values()), {}
         for block in blocks:
             block.cancel()
+        self._expected.forget()
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -69,6 +80,11 @@ class OpenedObject:
         if offset < len(header):
             return header[offset : offset + most]
         at = offset - len(header)
+        expected = self._expected.read(at, most)
+        if expected is not None:
+            with self._lock:
+                self._run(at, len(expected))
+            return expected
         number = at // BLOCK_BYTES
         block = self._block(number, at, most)
         if block is None:

@@ -6,6 +6,9 @@ from typing import Protocol
 Progress = Callable[[int], None]
 """Called with the number of bytes done since the last call."""
 
+Span = tuple[int, int]
+"""Positions from the first one to the one behind the last."""
+
 
 class Source(Protocol):
     """Something of a known size to read from, in any order and from any thread."""

@@ -6,7 +6,7 @@ It never logs a query, a body or a token, and never answers an expected failure 
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import parse_qsl
@@ -135,9 +135,9 @@ class _Dispatcher:
         limit = MAX_OPEN_BODY_BYTES if route.is_open else MAX_REQUEST_BYTES
         body = feed.BodyFeed(request.receive, self._settings.small_body, tap)
         call = replace(call, body=_SmallBody(await body.collect(limit)))
-        work = partial(_handle, route, call, self._gate)
         if route.downloads:
-            return await self._download(request, call, work, tap)
+            return await self._download(request, route, call, tap)
+        work = partial(_handle, route, call, self._gate)
         lane = self._pools.lane_of(route)
         return _response(await lane.run(_key(call), work, lambda: tap.is_gone), request)
 
@@ -151,18 +151,20 @@ class _Dispatcher:
     async def _download(
         self,
         request: Request,
+        route: Route,
         call: Call,
-        work: Callable[[], Answer | Download],
         tap: BodyTap,
     ) -> Response:
         """A place is held until the last byte has left; a thread only while a piece is decrypted."""
         pools, key = self._pools, _key(call)
+        asked = Asked(request.method, request.headers)
+        asking = replace(call, first_bytes=asked.first_bytes)
+        work = partial(_handle, route, asking, self._gate)
         await pools.downloads.enter(key, lambda: tap.is_gone)
         try:
             result = await pools.pieces.run(work)
             if not isinstance(result, Download):
                 raise UsageError("this route sends no file")  # noqa: TRY301 the place is given back below
-            asked = Asked(request.method, request.headers)
             return DownloadResponse(result, asked, pools.pieces, lambda: pools.downloads.leave(key))
         except BaseException:
             pools.downloads.leave(key)

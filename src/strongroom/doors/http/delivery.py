@@ -21,6 +21,7 @@ from strongroom.doors.tableau.errors import Fault
 from strongroom.doors.tableau.form import Form, answer_form
 from strongroom.doors.tableau.routing import Answer, Download
 from strongroom.system.compat import override
+from strongroom.system.positions import Span
 
 CHUNK_BYTES = 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -38,7 +39,7 @@ def answer_response(answer: Answer, form: Form) -> Response:
     return Response(body, answer.status, {"vary": "Accept"}, media_type=form.value)
 
 
-def byte_range(header: str, size: int) -> tuple[int, int] | None:
+def byte_range(header: str, size: int) -> Span | None:
     """The one range of a `Range` header as (start, stop); None if the whole is to be sent (RFC 9110 section 14.2).
 
     Raises:
@@ -91,6 +92,14 @@ class Asked:
 
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def first_bytes(self, size: int) -> Span:
+        """The part that will be read first of a file of this length, as far as the request alone says it."""
+        try:
+            found = byte_range(self.headers.get("range", ""), size) or (0, size)
+        except ValueError:
+            found = (0, 0)
+        return found if self.method == "GET" else (0, 0)
 
 
 class DownloadResponse(Response):

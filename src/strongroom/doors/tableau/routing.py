@@ -14,6 +14,7 @@ from strongroom.doors.tableau.ports import TableauServices
 from strongroom.doors.tableau.shape import NOTHING, Rules, Shape
 from strongroom.errors import UsageError
 from strongroom.services.directory.sign_in import Identity
+from strongroom.system.positions import Span
 
 
 class Body(Protocol):
@@ -49,6 +50,7 @@ class Call:
         sent: The request's message, once it was read.
         signed_in: The signed-in user and site, once they are known.
         peer: The address that the connection came from: never what a header says.
+        first_bytes: Says of a file of a length which part of it is sent first, if the route sends a file.
     """
 
     services: TableauServices
@@ -63,6 +65,7 @@ class Call:
     sent: Element | None = field(default=None, repr=False)
     signed_in: Identity | None = None
     peer: str = ""
+    first_bytes: Callable[[int], Span] | None = None
 
     @property
     def identity(self) -> Identity:

@@ -6,7 +6,7 @@ cannot be read.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from strongroom.access import names, permissions
@@ -36,6 +36,7 @@ from strongroom.services.directory.projects import project_of_site
 from strongroom.services.directory.sign_in import Identity
 from strongroom.services.directory.users import user_of_site
 from strongroom.services.jobs.queue import JobsService
+from strongroom.system.positions import Span
 
 # the opening of extracts is logged by the service name that administrators know for it, vizqlserver (A-16)
 _log = logging.getLogger("vizqlserver.ExtractReader")
@@ -112,9 +113,19 @@ class ContentService:
             return named(tx, [find_content(tx, identity, kind, content_id)])[0]
 
     def open(
-        self, identity: Identity, kind: ContentKind, content_id: str
+        self,
+        identity: Identity,
+        kind: ContentKind,
+        content_id: str,
+        wanted: Callable[[int], Span] | None = None,
     ) -> tuple[ContentRow, VaultReader]:
         """Open an item's file for reading; the reader gives decrypted bytes (E-08).
+
+        Args:
+            identity: The user who asks.
+            kind: The kind of the item.
+            content_id: The item.
+            wanted: Says of a file of a length, which need not be the true one, what will be read first.
 
         Raises:
             PermissionDeniedError: The user may not download the item.
@@ -124,7 +135,9 @@ class ContentService:
             row = find_content(tx, identity, kind, content_id)
             permissions.check(identity.subject, Action.DOWNLOAD_CONTENT, content_resource(tx, row))
         try:
-            reader = self._files.open(row, placement_of(row))
+            reader = self._files.open(
+                row, placement_of(row), wanted and wanted(row.plaintext_bytes)
+            )
         except NotFoundError:
             # a job may have replaced the file after the row was read: read the row again
             with self._repository.reading() as tx:

@@ -21,6 +21,7 @@ from strongroom.repository.gateways.base import PIECE
 from strongroom.repository.reach import ROWS
 from strongroom.repository.rows import DELETE_INTENT, IntentRow, StoredFields
 from strongroom.repository.unit_of_work import Repository, Transaction
+from strongroom.system.positions import Span
 
 MAX_AHEAD_BYTES = 1 << 30  # most bytes to allocate ahead because a client announced them
 _log = logging.getLogger("backgrounder.StoredFiles")
@@ -94,11 +95,15 @@ class StoredFiles:
             raise
         return writer
 
-    def open(self, stored: StoredFields, placement: Placement) -> VaultReader:
-        """Open a stored file for reading."""
-        return self._vault.open(stored_file(stored), placement)
+    def open(
+        self, stored: StoredFields, placement: Placement, wanted: Span | None = None
+    ) -> VaultReader:
+        """Open a stored file for reading; `wanted` is what will be read first, if it is known."""
+        return self._vault.open(stored_file(stored), placement, wanted)
 
-    def open_here(self, stored: StoredFields, placement: Placement) -> VaultReader:
+    def open_here(
+        self, stored: StoredFields, placement: Placement, wanted: Span | None = None
+    ) -> VaultReader:
         """Open a stored file for reading; one that is missing here may lie on another node.
 
         Raises:
@@ -106,7 +111,7 @@ class StoredFiles:
             NotFoundError: The file is not there.
         """
         try:
-            return self.open(stored, placement)
+            return self.open(stored, placement, wanted)
         except NotFoundError:
             others = self._other_nodes()
             if not others:
