@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from strongroom.backup.archive import MARK, Entry
-from strongroom.backup.place import VERSION
+from strongroom.backup.place import PINNED_VERSION, VERSION
 from strongroom.canonical import UTF_8, Fields, Kind, dumps, to_base64
 from strongroom.crypto import said
 from strongroom.crypto.installation_identity import InstallationIdentity
@@ -23,9 +23,9 @@ MANIFEST, SEAL = "manifest.json", "seal.json"
 STORE, ROOTS, ASSETS = "keys/store.json", "keys/roots.json", "keys/assets"
 BY_MEK, SEALED, SETTINGS = "keys/mek", "keys/sealed.age", "settings.age"
 CLOSED = "keys/former/"
-REPOSITORY, EXTRACTS = "repository/", "extracts/"
-MOST_BEHIND_EXTRACTS = 9 + MAX_CLOSED
-"""How many entries may follow the extracts and event logs: nodes, keys, settings, manifest and seal."""
+REPOSITORY, EXTRACTS, PINNED = "repository/", "extracts/", "pinned/"
+MOST_BEHIND_EXTRACTS = 10 + MAX_CLOSED
+"""How many entries may follow the extracts and event logs: store, nodes, keys, settings, manifest and seal."""
 MAX_KEY_BYTES = 4 << 20
 MAX_SEAL_BYTES = 1024
 MAX_DESCRIPTION = 1000
@@ -238,11 +238,12 @@ def parse(data: bytes, most: int) -> Manifest:
 
 
 def _version(fields: Fields) -> int:
-    with suppress(FormatError):
-        fields.check_version("v", 1)
-        return 1
-    fields.check_version("v", VERSION)
-    return VERSION
+    for version in (1, VERSION):
+        with suppress(FormatError):
+            fields.check_version("v", version)
+            return version
+    fields.check_version("v", PINNED_VERSION)
+    return PINNED_VERSION
 
 
 def _read_entry(fields: Fields) -> Listed:

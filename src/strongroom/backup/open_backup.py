@@ -8,13 +8,15 @@ ids and root settings in the backup are claims of a stranger.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from strongroom.backup import archive, keys, manifest, nodes
+from strongroom.backup import archive, keys, manifest, nodes, pinned
 from strongroom.backup.archive import Entry, Window
 from strongroom.backup.keys import NeededRoot
 from strongroom.backup.manifest import Manifest, Seal
 from strongroom.backup.nodes import NodesInBackup
-from strongroom.backup.place import Place
+from strongroom.backup.pinned import PinnedExtracts
+from strongroom.backup.place import PINNED_VERSION, Place
 from strongroom.crypto.secret import SecretBytes
 from strongroom.envelope.header import Header, Placement
 from strongroom.envelope.keys import EnvelopeKeys
@@ -54,11 +56,13 @@ class ExaminedRows:
         counts: Rows by table.
         extracts: By storage key, the columns of `contents` rows that are needed to open the file of that key.
         lost: The same columns for content whose file was lost before the backup was made.
+        pinned: The same columns for content whose file is pinned in an object store.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     extracts: dict[str, Row] = field(default_factory=dict)
     lost: dict[str, Row] = field(default_factory=dict)
+    pinned: dict[str, Row] = field(default_factory=dict)
 
 
 class OpenBackup:
@@ -185,6 +189,34 @@ class OpenBackup:
                 raise FormatError(f"the backup has no {name[:200]}", hint=_HINT)
         return found
 
+    # ---- pinned extracts -------------------------------------------------------------------------
+
+    @cached_property
+    def pinned(self) -> PinnedExtracts | None:
+        """Where the extracts are that the backup does not hold; None if it holds all (7).
+
+        Raises:
+            FormatError: The note is damaged, or missing in a backup of this version.
+        """
+        if self.manifest.version < PINNED_VERSION:
+            return None
+        if pinned.WHERE not in self._entries:
+            raise FormatError(f"the backup has no {pinned.WHERE}", hint=_HINT)
+        return pinned.parse(self._small(pinned.WHERE))
+
+    def reference(self, storage_key: str) -> bytes:
+        """The reference of a pinned extract."""
+        entry = self._entries[f"{manifest.PINNED}{storage_key}"]
+        return archive.content(self._file, entry, pinned.MAX_REFERENCE_BYTES)
+
+    def pinned_size(self, storage_key: str) -> int:
+        """Length of a pinned extract in bytes.
+
+        Raises:
+            FormatError: The entry is no reference.
+        """
+        return pinned.size_of(self.reference(storage_key))
+
     # ---- rows ------------------------------------------------------------------------------------
 
     def rows(self, table: str) -> Iterator[Row]:
@@ -214,23 +246,26 @@ class OpenBackup:
                 if row.get("storage_key"):
                     self._note(found, row)
         known = {f"{manifest.EXTRACTS}{key}" for key in found.extracts}
-        strange = [
-            name
-            for name in self._entries
-            if name.startswith(manifest.EXTRACTS) and name not in known
-        ]
+        known |= {f"{manifest.PINNED}{key}" for key in found.pinned}
+        folders = (manifest.EXTRACTS, manifest.PINNED)
+        strange = [name for name in self._entries if name.startswith(folders) and name not in known]
         if strange:
             raise FormatError(f"no row of the backup names {strange[0]!r}", hint=_HINT)
         return found
 
     def _note(self, found: ExaminedRows, row: Row) -> None:
         key = row["storage_key"]
-        there = f"{manifest.EXTRACTS}{key}" in self._entries
-        if not there and key not in self.manifest.lost:
+        if f"{manifest.EXTRACTS}{key}" in self._entries:
+            place = found.extracts
+        elif self.pinned is not None and f"{manifest.PINNED}{key}" in self._entries:
+            place = found.pinned
+        elif key in self.manifest.lost:
+            place = found.lost
+        else:
             raise FormatError(f"the backup lacks the file {key!r} that a row names", hint=_HINT)
-        if key in found.extracts or key in found.lost:
+        if key in found.extracts or key in found.lost or key in found.pinned:
             raise FormatError(f"two rows of the backup name {key!r}", hint=_HINT)
-        (found.extracts if there else found.lost)[key] = {name: row[name] for name in _KEPT}
+        place[key] = {name: row[name] for name in _KEPT}
 
     # ---- extracts --------------------------------------------------------------------------------
 
@@ -259,22 +294,42 @@ class OpenBackup:
             IntegrityError: The extract does not open, belongs to another row, or was cut.
             FormatError: The extract has no readable header.
         """
-        source = self.extract(row["storage_key"])
-        header = read_header(source)
-        return EnvelopeReader(source, header, open_header(header, row, ring))
+        return open_file(self.extract(row["storage_key"]), row, ring)
 
     def problem(self, row: Row, ring: KeyRing) -> StrongroomError | None:
         """The error with which an extract's data key does not open; None if the key opens, or the extract is plain."""
         if not row["file_id"]:
             return None
         try:
-            open_header(read_header(self.extract(row["storage_key"])), row, ring)
+            open_header(self.header(row["storage_key"]), row, ring)
         except (KeyNotFoundError, IntegrityError, FormatError) as error:
             return error
         return None
 
+    def header(self, storage_key: str) -> Header:
+        """The header of an encrypted extract, held or pinned; not authenticated.
+
+        Raises:
+            FormatError: The extract has no readable header.
+        """
+        if f"{manifest.PINNED}{storage_key}" in self._entries:
+            return read_header(archive.BytesSource(pinned.header_of(self.reference(storage_key))))
+        return read_header(self.extract(storage_key))
+
     def _small(self, name: str) -> bytes:
         return archive.content(self._file, self._entries[name], manifest.MAX_KEY_BYTES)
+
+
+def open_file(source: Source, row: Row, ring: KeyRing) -> EnvelopeReader:
+    """An encrypted extract's plaintext, bound to its row, from a file of it.
+
+    Raises:
+        KeyNotFoundError: The extract's MEK is not in the ring.
+        IntegrityError: The extract does not open, belongs to another row, or was cut.
+        FormatError: The extract has no readable header.
+    """
+    header = read_header(source)
+    return EnvelopeReader(source, header, open_header(header, row, ring))
 
 
 def open_header(header: Header, row: Row, ring: KeyRing) -> SecretBytes:

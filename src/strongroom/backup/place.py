@@ -6,6 +6,8 @@ from strongroom.ids import id_bytes
 
 VERSION = 2
 """The version of backups that is written; 1 is read as well."""
+PINNED_VERSION = 3
+"""The version of backups whose extracts are pinned in an object store; 2 in all else (docs/format/backup.md 7)."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ _EXAMPLES: Final[Mapping[str, Example]] = {
         ("strongroom anchor accept", "--reason 'restored from the copy of Monday'", "event-log"),
         ("strongroom anchor verify", "", "event-log"),
         ("strongroom backup make", "-f nightly -d --recipient age1…", "backup-and-restore"),
+        ("strongroom backup pins list", "", "object-store"),
+        ("strongroom backup pins release", "$BACKUP_ID", "object-store"),
         ("strongroom backup restore", "-f nightly --identity backup.key", "backup-and-restore"),
         ("strongroom backup verify", "nightly --drill --identity backup.key", "backup-and-restore"),
         ("strongroom decrypt", "flights.sealed flights.hyper", "encrypt-files"),

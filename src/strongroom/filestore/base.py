@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
 
 from strongroom.errors import UsageError
 from strongroom.system.positions import Span
@@ -103,6 +104,22 @@ class Kept(Protocol):
     def open(self, key: str) -> ReadableFile:
         """Open a kept file."""
         ...
+
+
+class LastingPin(NamedTuple):
+    """A pin by which a store keeps what is deleted, for a backup that does not hold it.
+
+    Attributes:
+        id: Id of the backup.
+        file: Name of the backup's file.
+        made_at: When the pin was written, by the store's clock: what was there then can be read.
+        until: When the pin ends.
+    """
+
+    id: str
+    file: str
+    made_at: datetime
+    until: datetime
 
 
 class FileStore(Protocol):
@@ -209,4 +226,54 @@ class NodeFiles(FileStore, Protocol):
 
     def empty(self) -> int:
         """Remove every file, and all that is left of others; returns how many there were. Nobody may use the store."""
+        ...
+
+    def lasting_pins(self) -> tuple[LastingPin, ...]:
+        """The pins of backups that do not hold their extracts; none where a store has no such pins."""
+        ...
+
+
+class PinningStore(NodeFiles, Protocol):
+    """A store that keeps what is deleted for backups that do not hold it (format/object-store.md §6.3)."""
+
+    @property
+    def address(self) -> str:
+        """The address of the store, as `extracts move` takes it."""
+        ...
+
+    def pin(self, pin_id: str, *, file: str, until: datetime) -> None:
+        """Keep what is there now, and is deleted later, until a time.
+
+        Raises:
+            StorageError: The store refuses, or does not answer.
+        """
+        ...
+
+    def release(self, pin_id: str) -> None:
+        """End a pin before its time.
+
+        Raises:
+            NotFoundError: There is no pin of this id.
+            StorageError: The store refuses, or does not answer.
+        """
+        ...
+
+    def reference(self, key: str) -> bytes:
+        """The bytes that a backup holds in the place of a file: the file's header, and where its other bytes are.
+
+        Raises:
+            NotFoundError: The store has no file of this key, and none that was deleted a short time ago.
+            StorageError: The store refuses, or does not answer.
+        """
+        ...
+
+    def open_reference(self, key: str, reference: bytes) -> StoredContent:
+        """The file as it was when its reference was made, by the header of that time.
+
+        Raises:
+            NotFoundError: The other bytes are no longer there.
+            IntegrityError: The other bytes are of another length.
+            FormatError: The bytes are no reference.
+            StorageError: The store refuses, or does not answer.
+        """
         ...

@@ -7,7 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from strongroom.errors import IntegrityError, StorageError, UsageError
-from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, FileStat, Step, checked_key
+from strongroom.filestore.base import (
+    BLOCK_BYTES,
+    HEADER_BYTES,
+    FileStat,
+    LastingPin,
+    Step,
+    checked_key,
+)
 from strongroom.filestore.blockfile import (
     LockedHeader,
     NewFile,
@@ -120,6 +127,10 @@ class LocalFileStore:
     def place_of(self, key: str) -> str:
         """Where the file of a key lies, for a person."""
         return str(self.path(key))
+
+    def lasting_pins(self) -> tuple[LastingPin, ...]:
+        """None: who deletes a file of a disk needs its room."""
+        return ()
 
     def remove_leftovers(self) -> int:
         """Remove hidden files that dead processes left, at a start; returns how many went."""

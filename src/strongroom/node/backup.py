@@ -12,12 +12,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import replace
 from pathlib import Path
 
+from strongroom.backup.open_backup import OpenBackup
 from strongroom.backup.opening import OpeningWays
 from strongroom.clock import SystemClock
 from strongroom.config import catalog
 from strongroom.crypto.age import OpenWith
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import ConflictError, StateError, StrongroomError
+from strongroom.extracts import place
+from strongroom.filestore.base import PinningStore
 from strongroom.kms import same_key
 from strongroom.node import backup_roots, roots
 from strongroom.node.opening import Node
@@ -28,6 +31,7 @@ from strongroom.services.backups import gather
 from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import BackupKeys, KeyHolder
 from strongroom.services.backups.make import BackupPorts, BackupService
+from strongroom.services.backups.pinned_files import PinnedFiles, source_of
 from strongroom.services.backups.restore import LOCK, RestorePorts, RestoreService
 
 _LOG = logging.getLogger("backgrounder.Backups")
@@ -73,8 +77,24 @@ def backups(node: Node, keys: KeyHolder, parts: Gathering = _nothing) -> BackupS
         clock=node.clock,
         file_modes=node.file_modes,
         parts=parts,
+        pinning=pinning(node),
     )
     return BackupService(ports, keys)
+
+
+def pinning(node: Node) -> PinningStore | None:
+    """The store in which extracts of a backup may be pinned; None if they lie on the disk."""
+    return node.object_store(place.in_force(node.coordinator)) if node.shares_files else None
+
+
+def pinned_files(node: Node, backup: OpenBackup, named: str = "") -> PinnedFiles | None:
+    """The pinned extracts of a backup, in the store in force or the one that the operator names; None if it holds all.
+
+    Raises:
+        StateError: The backup names another store.
+    """
+    in_force = place.in_force(node.coordinator)
+    return source_of(backup, in_force, named, node.object_store)
 
 
 def tidy(node: Node) -> bool:
@@ -113,6 +133,8 @@ def restores(node: Node) -> RestoreService:
         prepare_others=lambda actor: _prepare_others(node, actor),
         # an empty put is refused as any other is when the lock is lost
         check_alone=lambda: node.coordinator.put({}) if node.outside is not None else None,
+        in_force=lambda: place.in_force(node.coordinator),
+        store_of=node.object_store,
     )
     return RestoreService(ports)
 

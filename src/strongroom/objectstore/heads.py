@@ -111,6 +111,39 @@ class Heads:
         self._bucket.write(gone_place(key, found.body_id), found.serialize())
         self._bucket.delete(place(key))
 
+    def last(self, key: str) -> Head:
+        """The head of a file, or, if it was deleted a short time ago, the one that it had.
+
+        Raises:
+            NotFoundError: There is neither.
+            FormatError: The object is no head.
+            StorageError: The store refuses, or does not answer.
+        """
+        try:
+            return self.read(key)
+        except NotFoundError:
+            notes = sorted(self._bucket.list(f"gone/{key}"), key=lambda one: one.changed)
+            if not notes:
+                raise
+            return head.parse(self._bucket.read(notes[-1].name).data)
+
+    def check_body(self, key: str, found: Head) -> None:
+        """Look whether the body of a head is there.
+
+        Raises:
+            NotFoundError: The body is not there.
+            IntegrityError: The body is of another length.
+            StorageError: The store refuses, or does not answer.
+        """
+        if not found.body_bytes:
+            return
+        try:
+            size = self._bucket.size(body_place(key, found.body_id))
+        except MissingError:
+            raise NotFoundError(f"the file store has no body of {key} any more") from None
+        if size != found.body_bytes:
+            raise IntegrityError
+
     def _found(self, key: str) -> tuple[Head, str]:
         try:
             found = self._bucket.read(place(key))

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
-from strongroom.filestore.base import FileStat, Step, checked_key
-from strongroom.objectstore import heads, pins, sweep
+from strongroom.filestore.base import FileStat, LastingPin, Step, checked_key
+from strongroom.objectstore import head, heads, lasting, pins, sweep
 from strongroom.objectstore.bucket import Bucket
 from strongroom.objectstore.head import Head
 from strongroom.objectstore.opened import OpenedObject
@@ -72,6 +73,33 @@ class ObjectFileStore:
     def let_go(self) -> None:
         """Remove the pin of this node."""
         self._bucket.delete(self._pin)
+
+    @property
+    def address(self) -> str:
+        """The address of the store."""
+        return self._bucket.address.text
+
+    def pin(self, pin_id: str, *, file: str, until: datetime) -> None:
+        """Keep what is there now, and is deleted later, by an object that sweeps look for."""
+        lasting.write(self._bucket, pin_id, file=file, until=until)
+
+    def release(self, pin_id: str) -> None:
+        """Remove the object of a pin."""
+        lasting.release(self._bucket, pin_id)
+
+    def lasting_pins(self) -> tuple[LastingPin, ...]:
+        """The pins of backups, in the order of their ids."""
+        return tuple(lasting.listed(self._bucket))
+
+    def reference(self, key: str) -> bytes:
+        """The head of a file, or the one in the note of its deletion."""
+        return self._heads.last(checked_key(key)).serialize()
+
+    def open_reference(self, key: str, reference: bytes) -> OpenedObject:
+        """A file by a head of that time; its body is looked for at once."""
+        found = head.parse(reference)
+        self._heads.check_body(checked_key(key), found)
+        return self._opened(key, found)
 
     def free_bytes(self) -> int | None:
         """A bucket knows no limit."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from strongroom.errors import NotFoundError
-from strongroom.objectstore import heads, pins
+from strongroom.objectstore import heads, lasting, pins
 from strongroom.objectstore.bucket import Bucket, MissingError
 
 KEPT: Final = timedelta(hours=24)
@@ -24,7 +24,7 @@ def sweep(bucket: Bucket, kept: timedelta = KEPT) -> int:
     gone = _of_uploads(bucket, before)
     if _is_pinned(bucket):
         return gone
-    return gone + _Sweep(bucket, before).run()
+    return gone + _Sweep(bucket, before, lasting.protected_since(bucket)).run()
 
 
 def empty(bucket: Bucket) -> int:
@@ -54,17 +54,18 @@ def is_there(bucket: Bucket, name: str) -> bool:
 
 
 class _Sweep:
-    """A sweep of bodies and notes."""
+    """A sweep of bodies and notes that are as old as that, but for deletions that a lasting pin keeps since a time."""
 
-    def __init__(self, bucket: Bucket, before: datetime) -> None:
+    def __init__(self, bucket: Bucket, before: datetime, kept_since: datetime | None) -> None:
         self._bucket = bucket
         # A file may come or go meanwhile: one that comes is not among these bodies; one that goes has its note before its
         # head is removed, and a note is looked for once more before a body goes.
         self._bodies = {
             one.name.removeprefix("body/"): one.changed <= before for one in bucket.list("body")
         }
+        until = before if kept_since is None else min(before, kept_since)
         self._notes = {
-            one.name.removeprefix("gone/"): one.changed <= before for one in bucket.list("gone")
+            one.name.removeprefix("gone/"): one.changed <= until for one in bucket.list("gone")
         }
         self._heads = {one.name.removeprefix("head/") for one in bucket.list("head")}
         self._of_key = Counter(_key_of(body) for body in self._bodies)
@@ -102,9 +103,13 @@ class _Sweep:
 
 
 def _is_pinned(bucket: Bucket) -> bool:
-    """Whether a pin counts: one that is older than the longest backup is of a node that is no more."""
+    """Whether a node's pin counts: one that is older than the longest backup is of a node that is no more."""
     limit = bucket.now() - LONGEST_PIN
-    return any(one.changed > limit for one in bucket.list(pins.FOLDER))
+    return any(
+        one.changed > limit
+        for one in bucket.list(pins.FOLDER)
+        if not one.name.startswith(f"{lasting.FOLDER}/")
+    )
 
 
 def _of_uploads(bucket: Bucket, before: datetime) -> int:

@@ -201,10 +201,10 @@ def test_a_backup_of_another_schema_is_refused(small: Path, node: Node, tmp_path
     with pytest.raises(IntegrityError):
         backups.restore(node, broken)
     opened = OpenBackup.check(BytesSource(changed.joined()))
-    from strongroom.services.backups import restore
+    from strongroom.services.backups import examining
 
     with pytest.raises(StateError, match="schema 9999"):
-        restore.check_schema(opened)
+        examining.check_schema(opened)
 
 
 def test_a_store_of_another_backup_is_refused(small: Path, target: Node) -> None:

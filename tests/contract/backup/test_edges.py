@@ -42,8 +42,8 @@ from strongroom.repository.rows import IntentRow
 from strongroom.roots import recipient
 from strongroom.roots.base import WrapRecord
 from strongroom.roots.settings import RootSettings
+from strongroom.services.backups import checks, verify
 from strongroom.services.backups import make as making
-from strongroom.services.backups import verify
 from strongroom.services.backups.keys import BackupKeys
 from strongroom.services.backups.make import BackupRequest
 from strongroom.services.backups.restore import RestoreRequest
@@ -168,14 +168,14 @@ def test_a_rewrap_and_a_retirement_while_a_file_is_copied(
     source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A header that names a key made and retired meanwhile: run again, and never a backup that does not open."""
-    real, calls = making._meks_of, []
+    real, calls = checks.meks_of, []
 
     def first_strange(key: str, file: OpenedFile) -> frozenset[str] | None:
         if key.endswith(".sealed"):
             calls.append(key)
         return frozenset({new_id()}) if len(calls) == 1 else real(key, file)
 
-    monkeypatch.setattr(making, "_meks_of", first_strange)
+    monkeypatch.setattr(checks, "meks_of", first_strange)
     with pytest.raises(ConflictError, match="retired while the backup was made"):
         backups.make(source, tmp_path / "b.tsbak")
     assert list(tmp_path.glob("*.tsbak")) == []

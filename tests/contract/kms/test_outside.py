@@ -14,7 +14,7 @@ from strongroom.errors import StateError
 from strongroom.eventlog.events import backup_events, extract_events, key_events
 from strongroom.node import opening
 from strongroom.node.opening import Node
-from strongroom.services.backups import make as backup_service
+from strongroom.services.backups import checks
 from strongroom.services.files.one import Output
 from strongroom.services.keys import history as mek_history
 from strongroom.services.keys.history import Outside
@@ -220,13 +220,13 @@ def test_a_rotation_while_a_backup_is_read_back_does_not_shift_it(
 ) -> None:
     """findings D5: the backup was counted for the new MEK, and the one that opens it was retired without a word."""
     old = node.envelope_keys.active_mek_id
-    real = backup_service._verify
+    real = checks.is_as_written
 
-    def verify(path: Path, stage: backup_service.Stage) -> None:
+    def verify(path: Path, stage: checks.Stage) -> None:
         node.meks.rotate(ACTOR)
         real(path, stage)
 
-    monkeypatch.setattr(backup_service, "_verify", verify)
+    monkeypatch.setattr(checks, "is_as_written", verify)
     made = backups.make(node, tmp_path / "bare")
     assert (made.mek_id, node.envelope_keys.active_mek_id != old) == (old, True)
     details = list(node.events.read())[-1]["details"]

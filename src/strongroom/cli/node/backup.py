@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.cli.named_files import identity
-from strongroom.cli.node import backup_options, maintenance
+from strongroom.cli.node import backup_options, backup_pins, maintenance
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import sizes
 from strongroom.cli.terminal.session import Session
@@ -19,6 +19,7 @@ from strongroom.errors import (
     KeyNotFoundError,
     NotFoundError,
     PermissionDeniedError,
+    StateError,
     UsageError,
 )
 from strongroom.system.plural import counted
@@ -42,6 +43,9 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
         verbs.add_parser(
             "restore", help="the same as tsm maintenance restore: replace what is there"
         )
+    )
+    backup_pins.add_pins(
+        verbs.add_parser("pins", help="list or release what is kept for backups without extracts")
     )
     verify = verbs.add_parser("verify", help="look at every byte, and authenticate it if keys open")
     verify.add_argument("file", metavar="FILE", help="a path, or a name in the folder of backups")
@@ -155,7 +159,13 @@ def _drill(
     from strongroom.services.backups import verify as drills
 
     if node is not None:
-        drills.drill(backup, opened, node_backups.drill_folder(node), receipt, stages.begin)
+        try:
+            pinned = node_backups.pinned_files(node, backup)
+        except StateError:
+            # in another store than this node's: the receipt says that nothing was looked for
+            pinned = None
+        trial = node_backups.drill_folder(node)
+        drills.drill(backup, opened, trial, receipt, stages.begin, pinned)
         return
     with tempfile.TemporaryDirectory(prefix="strongroom-") as folder:
         drills.drill(backup, opened, Path(folder) / "trial", receipt, stages.begin)
@@ -203,6 +213,12 @@ def _tell(
     session.out(f"Authenticated: {_state(receipt)}")
     meks = counted(len(receipt.meks), "MEK")
     session.out(f"RMK: {receipt.rmk} ({receipt.mode}), {meks}")
+    if receipt.pinned_in:
+        looked = f"{receipt.pinned_seen} looked for" if receipt.drill else "not looked for"
+        session.out(
+            f"Not in the file: {counted(receipt.pinned, 'extract')}, pinned in {receipt.pinned_in}"
+            f" until {receipt.pinned_until}; {looked}"
+        )
     if receipt.drill:
         session.out(f"Extracts: {receipt.encrypted} encrypted, {receipt.plain} plain")
         session.out(f"Opened: {receipt.opened}; read whole: {receipt.bodies}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.named_files import identity, sealing
-from strongroom.cli.node import backup_options, calls, log_archive, maintenance_mode
+from strongroom.cli.node import backup_options, backup_pins, calls, log_archive, maintenance_mode
 from strongroom.cli.node.backup_options import Stages
 from strongroom.cli.terminal import asking, sizes
 from strongroom.cli.terminal.session import Session
@@ -49,6 +49,7 @@ def add_backup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--include-settings", action="store_true", help="seal the configuration in as well"
     )
+    backup_pins.add_backup_options(parser)
     parser.add_argument(
         "-k", "--skip-verification", action="store_true", help="do not read the file back"
     )
@@ -71,6 +72,7 @@ def add_restore(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on if nothing opens the keys: encrypted extracts are then unreadable, and listed",
     )
+    backup_pins.add_restore_options(parser)
     _add_shared(parser, "do not ask before everything is replaced")
     parser.set_defaults(run=_restore)
 
@@ -110,6 +112,7 @@ def _backup(arguments: argparse.Namespace, session: Session) -> int:
                 check_space=not arguments.override_disk_space_check,
                 verify=not arguments.skip_verification,
                 program=version.VERSION,
+                pinned_until=backup_pins.until(arguments, session.node.clock),
             ),
             stages.begin,
         )
@@ -149,6 +152,8 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
                 "manifest": made.manifest_sha256,
                 "fingerprint": made.fingerprint,
                 "extracts": made.extracts,
+                "pinned": made.pinned,
+                "pinned_until": made.pinned_until,
                 "plain": made.plain,
                 "sealed": list(said.sealed),
                 "settings": said.has_settings,
@@ -163,6 +168,11 @@ def _tell_backup(made: "BackupMade", arguments: argparse.Namespace, session: Ses
             f"{counted(made.extracts, 'extract')}, {sizes.phrase(arguments, made.size)}, id {said.id}"
         )
         session.out(f"Fingerprint: {made.fingerprint or '-'}")
+    if made.pinned_until:
+        session.note(
+            f"the file does not hold {counted(made.pinned, 'extract')}: the object store keeps them"
+            f" until {made.pinned_until}, and the backup is worth no more than the store"
+        )
     if not said.sealed and set(made.kinds) <= {registry.LOCAL}:
         session.note(
             "warning: only the keystore of this installation opens the keys of this backup: if it"
@@ -254,6 +264,8 @@ def _restore(arguments: argparse.Namespace, session: Session) -> int:
                 source=path.name,
                 without_keys=arguments.without_extract_keys,
                 check_space=not arguments.override_disk_space_check,
+                pinned_from=arguments.pinned_from,
+                despite_missing=arguments.despite_missing,
             ),
             stages.begin,
         )
@@ -271,6 +283,8 @@ def _tell_restore(
         session.out_json(asdict(done))
     else:
         session.out(f"Backup {done.backup_id} restored: {counted(done.extracts, 'extract')}")
+        if done.pinned:
+            session.out(f"Of these copied from where they were pinned, and read: {done.pinned}")
         if done.rmk_id:
             session.out(f"New RMK: {done.rmk_id}")
             session.out(f"New MEK that encrypts: {done.mek_id}")

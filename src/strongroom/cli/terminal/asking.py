@@ -15,6 +15,7 @@ from strongroom.errors import StateError
 ASKED: Final[Mapping[str, str]] = {
     "strongroom access policy delete": "a policy",
     "strongroom access token revoke": "a token of a service, with all that it made",
+    "strongroom backup pins release": "the extracts of a backup that were deleted since it was made",
     "strongroom backup restore": "all sites, users and extracts of the node",
     "strongroom cluster renew": "with --authority, the authority that every tsm elsewhere believes",
     "strongroom keys schedule-deletion": "a service key, after some days",

@@ -6,6 +6,7 @@ from strongroom.eventlog.events.making import event
 RESTORE = "RESTORE"
 BACKUP_MADE = "BACKUP_MADE"
 BACKUP_VERIFIED = "BACKUP_VERIFIED"
+BACKUP_PIN_RELEASED = "BACKUP_PIN_RELEASED"
 
 
 def backup_made(  # noqa: PLR0913 each is a field of the event
@@ -38,6 +39,11 @@ def backup_made(  # noqa: PLR0913 each is a field of the event
 def backup_verified(actor: str, backup_id: str, *, opened: int, missing: int) -> Event:
     """The keys of a backup were opened to try them: `opened` extracts could be read with them, `missing` could not."""
     return event(BACKUP_VERIFIED, actor, backup_id=backup_id, opened=opened, missing=missing)
+
+
+def backup_pin_released(actor: str, backup_id: str, *, name: str, place: str) -> Event:
+    """The pin of a backup was ended before its time: extracts that the backup does not hold may go from then on."""
+    return event(BACKUP_PIN_RELEASED, actor, backup_id=backup_id, name=name, place=place)
 
 
 def restored(actor: str, *, source: str, backup_id: str, extracts: int, missing: int) -> Event:

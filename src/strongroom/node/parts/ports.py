@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from strongroom.coordination.board import Board
     from strongroom.coordination.entries import EntryKeys
     from strongroom.coordination.proved import ProvedCoordinator
-    from strongroom.filestore.base import NodeFiles
+    from strongroom.filestore.base import NodeFiles, PinningStore
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.node.outside import OutsideServices
     from strongroom.objectstore.bucket import Bucket
@@ -254,6 +254,14 @@ class Ports:
             from strongroom.filestore.local import LocalFileStore
 
             return LocalFileStore(self.paths.extracts, self.file_modes)
+        return self.object_store(address)
+
+    def object_store(self, address: str) -> "PinningStore":
+        """The object store of an address.
+
+        Raises:
+            UsageError: The text is no address.
+        """
         from strongroom.objectstore.store import ObjectFileStore
 
         store = ObjectFileStore(self.bucket(address), self.paths.node_id)

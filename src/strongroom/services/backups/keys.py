@@ -11,7 +11,7 @@ from typing import Protocol
 from strongroom.backup import keys
 from strongroom.backup.keys import WrappedKeys
 from strongroom.backup.manifest import Seal
-from strongroom.backup.place import Place
+from strongroom.backup.place import VERSION, Place
 from strongroom.crypto import said
 from strongroom.crypto.age import SealTo
 from strongroom.crypto.statements import Purpose
@@ -46,12 +46,14 @@ class SealRequest:
         rmk_id: The RMK of the store in it.
         manifest_sha256: Digest of the manifest.
         identity: The public key that the manifest names, in hexadecimal digits; empty if it names none.
+        version: The version of the backup.
     """
 
     backup_id: str
     rmk_id: str
     manifest_sha256: str
     identity: str
+    version: int = VERSION
 
 
 class KeyHolder(Protocol):
@@ -121,10 +123,11 @@ class BackupKeys:
         if (rmk.id, public) != (wanted.rmk_id, wanted.identity):
             raise _changed()
         digest = bytes.fromhex(wanted.manifest_sha256)
-        place = Place(rmk.installation_id, rmk.id, wanted.backup_id)
+        place = Place(rmk.installation_id, rmk.id, wanted.backup_id, wanted.version)
         payload = said.of_manifest_digest(digest)
         signature = identity.sign(Purpose.MANIFEST, payload) if identity else b""
-        return Seal(wanted.manifest_sha256, rmk.id, keys.mac(digest, rmk, place).hex(), signature)
+        mac = keys.mac(digest, rmk, place).hex()
+        return Seal(wanted.manifest_sha256, rmk.id, mac, signature, wanted.version)
 
 
 def _changed() -> ConflictError:

@@ -7,10 +7,10 @@ the older MEKs from being retired. Open keys never reach this module (`services.
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,24 +19,19 @@ from strongroom.backup.archive import ArchiveWriter, Entry
 from strongroom.backup.keys import WrappedKeys
 from strongroom.backup.manifest import Listed, Manifest, Seal
 from strongroom.backup.nodes import NODES
-from strongroom.backup.open_backup import OpenBackup
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Coordinator
 from strongroom.crypto.age import SealTo
 from strongroom.crypto.installation_identity import InstallationIdentity
-from strongroom.envelope.reader import read_header
 from strongroom.errors import (
     ConflictError,
-    FormatError,
-    IntegrityError,
     StateError,
-    StorageError,
     UsageError,
 )
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import backup_events
-from strongroom.filestore.base import FileStore, Kept, ReadableFile
-from strongroom.filestore.blockfile import NewFile, OpenedFile
+from strongroom.filestore.base import FileStore, Kept, PinningStore
+from strongroom.filestore.blockfile import NewFile
 from strongroom.ids import new_id
 from strongroom.kms import any_store
 from strongroom.kms import store as kms_store
@@ -46,12 +41,13 @@ from strongroom.repository import portable
 from strongroom.repository.revision import REVISION
 from strongroom.repository.rows import IntentRow
 from strongroom.repository.unit_of_work import Repository
-from strongroom.services.backups import small_entries, spooled
+from strongroom.services.backups import checks, pinning, small_entries, spooled
+from strongroom.services.backups.checks import Stage
 from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import KeyHolder, SealRequest, WrapRequest
+from strongroom.services.backups.pinning import PinnedPart
 from strongroom.system import durable
 from strongroom.system.durable import FileModes
-from strongroom.system.plural import sized
 
 SUFFIX = ".tsbak"
 PURPOSE = "backup"
@@ -59,11 +55,6 @@ PURPOSE = "backup"
 LOCK = "backup"
 NOBODY = SealTo()
 _ATTEMPTS = 10
-_SPARE_BYTES = 64 << 20
-_SEALED = ".sealed"
-
-#: Called at the start of a stage with its name and its size in bytes; returns the progress callback, or None.
-Stage = Callable[[str, int], Callable[[int], None] | None]
 
 
 @dataclass(frozen=True)
@@ -73,6 +64,7 @@ class BackupPorts:
     Attributes:
         identity: Gives the public half of the identity, or None.
         parts: Gathers what each node alone has, until the end of the block; of a single node, nothing.
+        pinning: The file store, if it can keep extracts for a backup that does not hold them.
     """
 
     repository: Repository
@@ -86,6 +78,7 @@ class BackupPorts:
     clock: Clock
     file_modes: FileModes
     parts: Callable[[], AbstractContextManager[Gathered]] = lambda: nullcontext(NOTHING)
+    pinning: PinningStore | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +94,7 @@ class BackupRequest:
         check_space: Refuse if the disk has not enough room.
         verify: Read the whole file back and check it.
         program: Version of this program.
+        pinned_until: Until when encrypted extracts are pinned in their object store; None to copy them.
     """
 
     path: Path
@@ -111,6 +105,7 @@ class BackupRequest:
     check_space: bool = True
     verify: bool = True
     program: str = ""
+    pinned_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +124,8 @@ class BackupMade:
         mek_id: The MEK by which the backup's RMK is wrapped; a newer one may be active by now.
         unreadable: Extracts that the backup's keys do not open, or that are damaged; the file holds their bytes as
             stored.
+        pinned: How many extracts the file does not hold, since they are pinned.
+        pinned_until: Until when these are pinned; empty if the file holds all.
         missing: Sentences on what the backup lacks of the nodes of a cluster.
         may_be_elsewhere: Whether a file that is not there may lie on the disk of another node.
     """
@@ -143,6 +140,8 @@ class BackupMade:
     kinds: tuple[str, ...]
     mek_id: str
     unreadable: tuple[str, ...]
+    pinned: int = 0
+    pinned_until: str = ""
     missing: tuple[str, ...] = ()
     may_be_elsewhere: bool = False
 
@@ -156,6 +155,7 @@ class _Snapshot:
     files: list[str]
     lost: tuple[str, ...]
     asset_keys: tuple[str, ...]
+    pinned: PinnedPart | None
     parts: Gathered = NOTHING
 
 
@@ -174,20 +174,22 @@ class BackupService:
             StorageError: The disk has no room, or refuses.
             StrongroomError: The keys do not open.
         """
-        _check_new(request)
+        checks.may_be_made(request)
         durable.make_folder(request.path.parent, self._ports.file_modes)
         with self._ports.coordinator.lock(LOCK, wait_s=0), ExitStack() as stack:
             backup_id = new_id()
             store = self._present_store()[0]
             kept = stack.enter_context(self._kept(backup_id, store))
-            snapshot = self._snapshot(stack, kept)
+            # the pin comes before the rows: whatever they name is deleted after it
+            pinned = stack.enter_context(self._pinned(request, backup_id))
+            snapshot = self._snapshot(stack, kept, pinned)
             # Wrap the keys once and throw the result away: keys that do not open are refused now, not after hours of
             # copying. A passphrase is left out, since stretching it takes seconds and cannot fail.
             self._wrapped(backup_id, replace(request, seal_to=_cheap(request.seal_to)), snapshot)
             snapshot.parts = stack.enter_context(self._ports.parts())
             made = self._write(request, backup_id, snapshot, stage)
             if request.verify:
-                _verify(made.path, stage)
+                checks.is_as_written(made.path, stage)
             event = backup_events.backup_made(
                 request.actor,
                 backup_id,
@@ -236,7 +238,16 @@ class BackupService:
         # would keep their MEKs for ever.
         self._ports.files.let_go()
 
-    def _snapshot(self, stack: ExitStack, kept: Kept) -> _Snapshot:
+    def _pinned(
+        self, request: BackupRequest, backup_id: str
+    ) -> AbstractContextManager[PinnedPart | None]:
+        if request.pinned_until is None:
+            return nullcontext()
+        return pinning.held(
+            self._ports.pinning, backup_id, path=request.path, until=request.pinned_until
+        )
+
+    def _snapshot(self, stack: ExitStack, kept: Kept, pinned: PinnedPart | None) -> _Snapshot:
         """The rows of one moment, whose files are all pinned.
 
         A file may be deleted after the read transaction has begun and before its pin. Then a later moment is read,
@@ -257,7 +268,7 @@ class BackupService:
                         rows[name].write(line)
                 there = [key for key in files if key not in missing]
                 asset_keys = tuple(sorted(tx.credentials.asset_keys()))
-                return _Snapshot(kept, rows, there, tuple(missing), asset_keys)
+                return _Snapshot(kept, rows, there, tuple(missing), asset_keys, pinned)
         raise StateError(
             f"files went faster than they could be pinned, {_ATTEMPTS} times",
             hint="run it again while fewer extracts are changed",
@@ -272,22 +283,26 @@ class BackupService:
         parts = snapshot.parts
         around = 1 + len(snapshot.rows) + len(parts.files) + manifest.MOST_BEHIND_EXTRACTS
         archive.check_count(around + len(snapshot.files))
+        pinned = snapshot.pinned or pinning.NONE
+        copied, left = pinned.divided(snapshot.files)
         total = parts.bytes + sum(map(spooled.length, snapshot.rows.values()))
-        for key in snapshot.files:
+        total += pinned.entry_bytes * len(left)
+        for key in copied:
             with closing(snapshot.kept.open(key)) as file:
                 total += file.size
         if request.check_space:
-            _check_space(request.path.parent, total)
+            checks.has_room(request.path.parent, total)
         with NewFile(request.path, file_modes=self._ports.file_modes) as target:
             writer = ArchiveWriter(target, stage("backup", total))
-            writer.add_bytes(archive.MARK, manifest.mark(backup_id))
+            writer.add_bytes(archive.MARK, manifest.mark(backup_id, pinned.version))
             for name, spool in snapshot.rows.items():
                 writer.add(f"{manifest.REPOSITORY}{name}.jsonl", spooled.Spooled(spool))
             meks: dict[str, frozenset[str] | None] = {}
-            for key in snapshot.files:
+            for key in copied:
                 with closing(snapshot.kept.open(key)) as file:
-                    meks[key] = _meks_of(key, file)
+                    meks[key] = checks.meks_of(key, file)
                     writer.add(f"{manifest.EXTRACTS}{key}", file)
+            meks |= pinned.add(writer, left)
             for name, part in parts.files.items():
                 writer.add(name, part)
             if parts.said is not None:
@@ -301,8 +316,10 @@ class BackupService:
             manifest_sha256=seal.manifest_sha256,
             fingerprint=said.signer.fingerprint if said.signer else "",
             size=writer.size,
-            extracts=len(meks),
-            plain=sum(not key.endswith(_SEALED) for key in meks),
+            extracts=len(copied),
+            pinned=len(left),
+            pinned_until=pinned.until,
+            plain=sum(not key.endswith(pinning.SEALED) for key in meks),
             kinds=tuple(wrap.kind for wrap in store.wraps),
             mek_id=store.active_mek_id,
             unreadable=unreadable,
@@ -347,9 +364,10 @@ class BackupService:
         closed = small_entries.of_closed(store, self._ports.closed)
         small = small_entries.of_keys(raw, closed, wrapped, request.settings)
         said = self._manifest(request, backup_id, store, entries, small)
-        said = replace(said, lost=snapshot.lost)
+        version = (snapshot.pinned or pinning.NONE).version
+        said = replace(said, lost=snapshot.lost, version=version)
         digest = hashlib.sha256(said.serialize()).hexdigest()
-        wanted = SealRequest(backup_id, store.rmk_id, digest, said.identity.hex())
+        wanted = SealRequest(backup_id, store.rmk_id, digest, said.identity.hex(), version)
         return small, said, self._keys.seal(wanted)
 
     def _wrapped(
@@ -408,10 +426,10 @@ class BackupService:
         known = frozenset[str](mek.id for mek in store.meks)
         found = []
         for key, named in meks.items():
-            if (named is not None and named & known) or not key.endswith(_SEALED):
+            if (named is not None and named & known) or not key.endswith(pinning.SEALED):
                 continue
             with closing(kept.open(key)) as file:
-                now = _meks_of(key, file)
+                now = checks.meks_of(key, file)
             if now is not None and now & known:
                 raise ConflictError(
                     "keys were retired while the backup was made", hint="run it again"
@@ -439,53 +457,3 @@ def check_name(name: str) -> str:
 
 def _cheap(to: SealTo) -> SealTo:
     return SealTo(to.recipients)
-
-
-def _check_new(request: BackupRequest) -> None:
-    if request.path.exists() or request.path.is_symlink():
-        raise ConflictError(
-            f"{request.path} exists already", hint="choose another name, or append the date by -d"
-        )
-    if len(request.description) > manifest.MAX_DESCRIPTION or not request.description.isprintable():
-        raise UsageError(
-            f"a description has at most {manifest.MAX_DESCRIPTION} characters on one line"
-        )
-    if request.settings and request.seal_to.is_empty:
-        raise UsageError(
-            "the configuration goes into a backup sealed only",
-            hint="give --recipient or --passphrase-file",
-        )
-
-
-def _check_space(folder: Path, total: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < total + _SPARE_BYTES:
-        raise StorageError(
-            f"{folder} has {sized(free)} free, the backup needs about {sized(total + _SPARE_BYTES)}",
-            hint="free some space, set basefilepath.backuprestore, or --override-disk-space-check",
-        )
-
-
-def _verify(path: Path, stage: Stage) -> None:
-    try:
-        with OpenedFile(path, follow=False) as file:
-            # drop the file from the page cache, or the check would read what was written from memory and not from the
-            # disk
-            file.forget()
-            OpenBackup.check(file, stage("verify", file.size))
-    except (FormatError, IntegrityError) as error:
-        path.unlink()
-        raise StorageError(
-            f"the backup was not on the disk as it was written: {error.message}",
-            hint="check the disk; the file was removed",
-        ) from error
-
-
-def _meks_of(key: str, file: ReadableFile) -> frozenset[str] | None:
-    """The MEKs that an extract's header names; None if it has no readable header."""
-    if not key.endswith(_SEALED):
-        return None
-    try:
-        return frozenset(read_header(file).mek_ids)
-    except FormatError:
-        return None

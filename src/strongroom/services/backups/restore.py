@@ -28,21 +28,22 @@ from strongroom.errors import (
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.eventlog.events import backup_events, key_events
 from strongroom.extracts.stored import StoredFile
-from strongroom.filestore.base import FileStore
-from strongroom.ids import new_id
+from strongroom.filestore.base import FileStore, PinningStore
 from strongroom.kms import any_store, next_store
 from strongroom.kms import store as kms_store
 from strongroom.kms.closed_stores import MAX_CLOSED, ClosedStore
 from strongroom.kms.next_store import NextStore
 from strongroom.kms.store import KmsStore
-from strongroom.repository.portable import READABLE, Row
-from strongroom.repository.revision import REVISION
+from strongroom.repository.portable import Row
 from strongroom.repository.rows import DELETE_INTENT, IntentRow
 from strongroom.repository.scratch import scratch_repository
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.roots.settings import RootSettings
 from strongroom.secrets.asset_ring import AssetRing
-from strongroom.services.backups.make import Stage
+from strongroom.services.backups import examining, pinned_files, staging
+from strongroom.services.backups.checks import Stage
+from strongroom.services.backups.pinned_files import PinnedFiles
+from strongroom.services.backups.staging import Staging
 from strongroom.services.content.stored_files import PUBLISH, StoredFiles
 from strongroom.services.keys.keeper import Present, StoreKeeper
 from strongroom.services.keys.rotation_events import rotation_events
@@ -54,6 +55,10 @@ LOCK = "restore"
 _SPARE_BYTES = 64 << 20
 
 
+def _no_store(address: str) -> PinningStore:
+    raise StateError(f"there is no object store {address} here")
+
+
 @dataclass(frozen=True)
 class RestorePorts:
     """The ports on which a restore works.
@@ -63,6 +68,8 @@ class RestorePorts:
         prepare_others: Has the other nodes, none of which is served, prove the keys before they serve again; for an
             actor.
         check_alone: Raises if nodes may be served by now, since the lock that keeps them away is lost.
+        in_force: Returns the address of the file store in force.
+        store_of: Opens the object store of an address, in which extracts are pinned.
     """
 
     repository: Repository
@@ -75,6 +82,8 @@ class RestorePorts:
     scratch: Path
     prepare_others: Callable[[str], object] = lambda _: None
     check_alone: Callable[[], object] = lambda: None
+    in_force: Callable[[], str] = str
+    store_of: Callable[[str], PinningStore] = _no_store
 
 
 @dataclass(frozen=True)
@@ -86,12 +95,16 @@ class RestoreRequest:
         source: Name of the backup.
         without_keys: Restore even if no way opens the backup's keys; encrypted extracts are then unreadable.
         check_space: Refuse if the disk has not enough room.
+        pinned_from: The address of the object store in which the extracts are pinned; empty for the one in force.
+        despite_missing: Restore even if pinned extracts are gone; their content is then without a file.
     """
 
     actor: str
     source: str
     without_keys: bool = False
     check_space: bool = True
+    pinned_from: str = ""
+    despite_missing: bool = False
 
 
 @dataclass
@@ -105,6 +118,7 @@ class Restored:
             one.
         rows: Number of rows by table.
         extracts: Number of extracts that were restored.
+        pinned: How many of these were not in the backup, but pinned.
         bytes: Stored bytes of those extracts.
         missing: Content whose key is not available, or whose file is damaged, with the reason.
         lost: Content whose file was lost before the backup was made, and that the target lacks, too.
@@ -121,6 +135,7 @@ class Restored:
     origin: str = ""
     rows: dict[str, int] = field(default_factory=dict)
     extracts: int = 0
+    pinned: int = 0
     bytes: int = 0
     missing: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
@@ -155,23 +170,26 @@ class RestoreService:
                 files are as before.
         """
         opened = self._opened(backup, means, request)
-        check_schema(backup)
+        examining.check_schema(backup)
         found = backup.examine_rows()
         done = Restored(backup.manifest.id)
         done.origin = opening.origin_by_identity(backup, means)
         if opened is not None:
             done.opened_by, done.origin = opened.by, opened.origin
-        done.extracts, done.bytes = len(found.extracts), backup.extract_bytes
+        pinned = self._pinned(backup, found, request)
         roots = opening.trusted_roots(backup, means)
-        work = _Restore(backup, opened.keys if opened else None, _new_names(found), done, roots)
+        names = staging.new_names(found)
+        work = _Restore(backup, opened.keys if opened else None, names, done, roots, pinned)
+        done.extracts, done.pinned = len(names), len(found.pinned)
+        done.bytes = self._staging(work, found).size
         self._try_rows(work)
-        done.missing = unreadable(backup, found, work.keys)
+        done.missing = examining.unreadable(backup, found, work.keys)
         self._check_target(work)
         self._check_claims(found)
         # the leftovers of a killed restore take room, so they go before the space is checked
         self._ports.stored_files.recover(keep=found.lost)
         if request.check_space:
-            self._check_space(backup.extract_bytes)
+            self._check_space(done.bytes)
         # everything above only reads; the changes begin here
         try:
             self._stage(work, found, stage)
@@ -200,6 +218,20 @@ class RestoreService:
             if not request.without_keys:
                 raise
             return None
+
+    def _pinned(
+        self, backup: OpenBackup, found: ExaminedRows, request: RestoreRequest
+    ) -> PinnedFiles | None:
+        """The pinned extracts; those that are gone are taken for lost, if that is agreed to."""
+        in_force, store = self._ports.in_force(), self._ports.store_of
+        pinned = pinned_files.source_of(backup, in_force, request.pinned_from, store)
+        if pinned is not None:
+            gone = pinned.gone(found.pinned)
+            if not request.despite_missing:
+                pinned_files.check_there(gone, len(found.pinned))
+            for key in gone:
+                found.lost[key] = found.pinned.pop(key)
+        return pinned
 
     def _try_rows(self, work: "_Restore") -> None:
         """Insert the rows into a temporary repository, to see whether they fit the schema and each other."""
@@ -257,23 +289,15 @@ class RestoreService:
         """Write the extracts under new names; an intent announces each before the file exists, so that none is orphaned."""
         now = format_utc(self._now())
         with self._ports.repository.transaction() as tx:
-            for key, row in found.extracts.items():
+            for key, row in (*found.extracts.items(), *found.pinned.items()):
                 new = work.names[key]
                 tx.intents.insert(IntentRow(new, row["file_id"], "", PUBLISH, now))
-        progress = stage("restore", work.backup.extract_bytes)
-        for key, new in work.names.items():
-            size = work.backup.extract(key).size
-            pending = self._ports.files.put(new, expected_bytes=size)
-            try:
-                position = 0
-                for piece in work.backup.pieces(key):
-                    pending.write_at(position, piece)
-                    position += len(piece)
-                    if progress is not None:
-                        progress(len(piece))
-                pending.commit()
-            finally:
-                pending.abort()
+        self._staging(work, found).write(self._ports.files, stage, work.done.missing)
+
+    @staticmethod
+    def _staging(work: "_Restore", found: ExaminedRows) -> Staging:
+        ring = work.keys.ring if work.keys is not None else None
+        return Staging(work.backup, work.names, found, work.pinned, ring)
 
     def _take_keys(self, work: "_Restore", request: RestoreRequest) -> None:
         keeper = self._ports.keeper
@@ -407,6 +431,7 @@ class _Restore:
     names: dict[str, str]
     done: Restored
     roots: tuple[RootSettings, ...]
+    pinned: PinnedFiles | None = None
 
     def rows(
         self, table: str, ring: AssetRing, tokens: frozenset[str] | None, dropped: _Dropped
@@ -443,41 +468,6 @@ class _Restore:
             return
         key_id, sealed = ring.seal(plain.reveal(), content_id=row["content_id"])
         yield {**row, "asset_key_id": key_id, "sealed": sealed}
-
-
-def check_schema(backup: OpenBackup) -> None:
-    """Refuse rows of a schema that this program cannot read (3.4).
-
-    Raises:
-        StateError: The backup has such a schema.
-    """
-    if backup.manifest.schema not in READABLE:
-        raise StateError(
-            f"the backup has schema {backup.manifest.schema}, this program has {REVISION}",
-            hint=f"restore it with version {backup.manifest.program} of strongroom",
-        )
-
-
-def unreadable(backup: OpenBackup, found: ExaminedRows, keys: OpenKeys | None) -> dict[str, str]:
-    """The content whose extract these keys do not open, by its id, with the reason."""
-    problems = {}
-    for row in found.extracts.values():
-        if keys is None:
-            if row["file_id"]:
-                problems[row["id"]] = f"MEK {row['mek_id']} is not available"
-        elif error := backup.problem(row, keys.ring):
-            problems[row["id"]] = error.with_hint
-    return problems
-
-
-def _new_names(found: ExaminedRows) -> dict[str, str]:
-    """A new storage key for each extract, so that no present file is ever overwritten."""
-    names = {}
-    for key in found.extracts:
-        place, _, last = key.partition("/")
-        name = new_id()
-        names[key] = f"{place}/{name[:2]}/{name}{last[last.rindex('.') :]}"
-    return names
 
 
 def _closes(present: KmsStore, work: _Restore) -> dict[ClosedStore, bytes]:

@@ -4,10 +4,12 @@ The drill opens the keys, inserts all rows into a temporary repository, opens th
 the whole body of a sample. Nothing is restored, and no plaintext touches a disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from strongroom.backup import manifest, open_backup
 from strongroom.backup.open_backup import OpenBackup
 from strongroom.backup.opening import Opened
 from strongroom.clock import Clock, format_utc
@@ -16,13 +18,14 @@ from strongroom.crypto.stream import Layout
 from strongroom.crypto.workers import default_threads
 from strongroom.envelope import spans
 from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES
-from strongroom.envelope.reader import read_header
 from strongroom.errors import StrongroomError
 from strongroom.kms.keyring import KeyRing
 from strongroom.repository.portable import Row
 from strongroom.repository.scratch import scratch_repository
-from strongroom.services.backups import restore
-from strongroom.services.backups.make import Stage
+from strongroom.services.backups import examining
+from strongroom.services.backups.checks import Stage
+from strongroom.services.backups.pinned_files import PinnedFiles
+from strongroom.system.positions import Source
 
 SAMPLE = 25
 _LAYOUT = Layout(DEFAULT_SEGMENT_BYTES)
@@ -60,6 +63,10 @@ class Receipt:
         body_bytes: Bytes of plaintext in those bodies.
         nodes: For each node of the cluster that made the backup, what the backup has of it; empty for a single node.
         missing: Sentences on what the backup lacks of the nodes.
+        pinned: Number of extracts that the backup does not hold, since they are pinned.
+        pinned_in: The address of the object store in which they are pinned; empty if the backup holds all.
+        pinned_until: Until when they are pinned there.
+        pinned_seen: Number of pinned extracts that were looked for in that store; only a drill looks.
     """
 
     backup: str
@@ -89,6 +96,10 @@ class Receipt:
     body_bytes: int = 0
     nodes: list[dict[str, object]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    pinned: int = 0
+    pinned_in: str = ""
+    pinned_until: str = ""
+    pinned_seen: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -100,7 +111,7 @@ def receipt_of(
     backup: OpenBackup, path: Path, size: int, opened: Opened | None, clock: Clock
 ) -> Receipt:
     """The receipt of a check without a drill."""
-    said, nodes = backup.manifest, backup.nodes
+    said, nodes, pinned = backup.manifest, backup.nodes, backup.pinned
     return Receipt(
         backup=said.id,
         file=path.name,
@@ -120,45 +131,83 @@ def receipt_of(
         lost=list(said.lost),
         nodes=[one._asdict() for one in nodes.nodes] if nodes else [],
         missing=list(nodes.missing) if nodes else [],
+        pinned=sum(one.name.startswith(manifest.PINNED) for one in said.entries),
+        pinned_in=pinned.store if pinned else "",
+        pinned_until=pinned.until if pinned else "",
     )
 
 
 def drill(
-    backup: OpenBackup, opened: Opened, scratch: Path, receipt: Receipt, stage: Stage
+    backup: OpenBackup,
+    opened: Opened,
+    scratch: Path,
+    receipt: Receipt,
+    stage: Stage,
+    pinned: PinnedFiles | None = None,
 ) -> None:
     """Try what a restore would do, and complete the receipt with the results.
+
+    Args:
+        backup: The backup.
+        opened: The keys of the backup.
+        scratch: A folder for a temporary repository.
+        receipt: The receipt of the check.
+        stage: Called at the start of a stage.
+        pinned: The pinned extracts, to look for them; None if the backup holds all, or the store is not at hand.
 
     Raises:
         StrongroomError: A restore would refuse the rows.
     """
-    restore.check_schema(backup)
+    examining.check_schema(backup)
     found = backup.examine_rows()
     with scratch_repository(scratch) as trial, trial.transaction() as tx:
         receipt.rows = tx.rows.replace(backup.rows)
     receipt.drill, receipt.lost = True, [row["id"] for row in found.lost.values()]
     ring = opened.keys.ring
-    receipt.unreadable = restore.unreadable(backup, found, opened.keys)
-    good = [row for row in found.extracts.values() if row["id"] not in receipt.unreadable]
+    receipt.unreadable = examining.unreadable(backup, found, opened.keys)
+    if pinned is not None:
+        receipt.pinned_seen = len(found.pinned)
+        for key, why in pinned.gone(found.pinned).items():
+            receipt.unreadable.setdefault(found.pinned[key]["id"], why)
+    rows = [*found.extracts.values(), *found.pinned.values()]
+    good = [row for row in rows if row["id"] not in receipt.unreadable]
     receipt.plain = sum(not row["file_id"] for row in found.extracts.values())
-    receipt.encrypted = len(found.extracts) - receipt.plain
+    receipt.encrypted = len(rows) - receipt.plain
     for row in good:
         if row["file_id"]:
             receipt.opened += 1
             # the header's MEK is counted, not the row's: a rewrap may have run after the rows were read and before the
             # copy
-            mek_id = read_header(backup.extract(row["storage_key"])).newest.mek_id
+            mek_id = backup.header(row["storage_key"]).newest.mek_id
             receipt.by_mek[mek_id] = receipt.by_mek.get(mek_id, 0) + 1
-    _read_bodies(backup, _sample(good), ring, receipt, stage)
+    here = (
+        good
+        if pinned is not None
+        else [row for row in good if row["storage_key"] in found.extracts]
+    )
+
+    def source(row: Row) -> AbstractContextManager[Source]:
+        key = row["storage_key"]
+        if pinned is not None and key in found.pinned:
+            return closing(pinned.open(key))
+        return nullcontext(backup.extract(key))
+
+    _read_bodies(source, _sample(here), ring, receipt, stage)
 
 
 def _read_bodies(
-    backup: OpenBackup, rows: Sequence[Row], ring: KeyRing, receipt: Receipt, stage: Stage
+    source: Callable[[Row], AbstractContextManager[Source]],
+    rows: Sequence[Row],
+    ring: KeyRing,
+    receipt: Receipt,
+    stage: Stage,
 ) -> None:
     progress = stage("read", sum(row["plaintext_bytes"] for row in rows))
     for row in rows:
         try:
-            reader = backup.open_extract(row, ring)
-            size = spans.drain(reader, _LAYOUT, threads=default_threads(), progress=progress)
+            with source(row) as file:
+                reader = open_backup.open_file(file, row, ring)
+                size = spans.drain(reader, _LAYOUT, threads=default_threads(), progress=progress)
         except StrongroomError as error:
             receipt.unreadable[row["id"]] = error.with_hint
             continue

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from strongroom.clock import format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StateError, StorageError
 from strongroom.eventlog.base import EventLog
@@ -89,6 +90,7 @@ class MoveService:
         present = self._checked(target)
         if present.address == target:
             return Moved(target, target)
+        self._check_pins(present.address, target)
         self._ports.prove(target)
         keys = self._keys(present.address)
         self._check_target(present, target, keys)
@@ -115,6 +117,7 @@ class MoveService:
             present = self._checked(target)
             if present.address == target:
                 return self._finish(present)
+            self._check_pins(present.address, target)
             self._ports.prove(target)
             keys = self._keys(present.address)
             self._check_target(present, target, keys)
@@ -160,6 +163,18 @@ class MoveService:
                 " and would go on with the old store",
                 hint="stop the servers of the other nodes for the time of the move",
             )
+
+    def _check_pins(self, *stores: str) -> None:
+        """Refuse while a backup relies on what a store keeps: a move empties the one or the other."""
+        for address in stores:
+            pins = self._ports.store(address).lasting_pins()
+            if pins:
+                last = max(pins, key=lambda one: one.until)
+                raise StateError(
+                    f"extracts of {counted(len(pins), 'backup')} are pinned in {address}, those of"
+                    f" {last.file} until {format_utc(last.until)}",
+                    hint="wait so long, or give such backups up: 'strongroom backup pins release'",
+                )
 
     def _keys(self, source: str) -> set[str]:
         """The keys to copy: those of the store, among which all must be that rows name."""

@@ -40,7 +40,9 @@ def options(line: Line) -> set[str]:
     return {word for one in line.options for word in one.option_strings}
 
 
-LISTS = [line for line in ALL if "--no-header" in options(line)]
+#: Their rows lie in an object store: tests/contract/objectstore/test_pinned_backup.py looks at it.
+IN_A_STORE = {"strongroom backup pins list"}
+LISTS = [line for line in ALL if "--no-header" in options(line) and line.name not in IN_A_STORE]
 BIG = 3_000_000
 
 
@@ -95,7 +97,7 @@ def show(filled: Path, capsys: Output) -> Show:
 
 def test_whatever_is_called_a_list_is_one() -> None:
     called = {line.name for line in ALL if CALLED_LISTS & set(line.verbs[-1:])}
-    assert called <= {line.name for line in LISTS}
+    assert called <= {line.name for line in LISTS} | IN_A_STORE
     assert len(LISTS) >= 17
 
 

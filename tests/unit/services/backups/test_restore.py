@@ -26,6 +26,7 @@ from strongroom.kms import store as kms_store
 from strongroom.kms.links import Known
 from strongroom.node import backup as node_backups
 from strongroom.node.opening import Node
+from strongroom.services.backups import checks
 from strongroom.services.backups import make as backup_service
 from strongroom.services.backups import restore as restore_service
 from strongroom.services.backups.keys import BackupKeys, SealRequest, WrapRequest
@@ -251,15 +252,15 @@ def test_a_backup_that_is_on_the_disk_otherwise_is_removed(
     source: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--verify`, on unless refused: what was written is read back."""
-    real, path = backup_service._verify, tmp_path / "b.tsbak"
+    real, path = checks.is_as_written, tmp_path / "b.tsbak"
 
-    def damaged(where: Path, stage: backup_service.Stage) -> None:
+    def damaged(where: Path, stage: checks.Stage) -> None:
         data = bytearray(where.read_bytes())
         data[len(data) // 2] ^= 1
         where.write_bytes(bytes(data))
         real(where, stage)
 
-    monkeypatch.setattr(backup_service, "_verify", damaged)
+    monkeypatch.setattr(checks, "is_as_written", damaged)
     with pytest.raises(StorageError, match="not on the disk as it was written"):
         backups.make(source, path)
     assert not path.exists()

@@ -1,0 +1,129 @@
+"""`strongroom backup pins`: what object stores keep for backups that do not hold their extracts; and the options for such."""
+
+import argparse
+from datetime import datetime, timedelta
+from typing import Final
+
+from strongroom.cli.terminal import asking, columns
+from strongroom.cli.terminal.session import Session
+from strongroom.clock import Clock, format_utc
+from strongroom.errors import StateError, UsageError
+
+COPY, PIN = "copy", "pin"
+_DAYS: Final = 30
+_MOST_DAYS: Final = 3660
+
+
+def add_backup_options(parser: argparse.ArgumentParser) -> None:
+    """The options of what makes a backup."""
+    parser.add_argument(
+        "--extracts",
+        choices=(COPY, PIN),
+        default=COPY,
+        help="copy them (the default), or leave encrypted ones in the object store, which keeps them for so long",
+    )
+    parser.add_argument(
+        "--pin-days",
+        type=int,
+        metavar="N",
+        help=f"how many days the object store keeps them ({_DAYS})",
+    )
+
+
+def add_restore_options(parser: argparse.ArgumentParser) -> None:
+    """The options of what restores one."""
+    parser.add_argument(
+        "--pinned-from",
+        default="",
+        metavar="ADDRESS",
+        help="the object store in which the extracts are pinned, if it is not the one in force",
+    )
+    parser.add_argument(
+        "--despite-missing",
+        action="store_true",
+        help="go on if pinned extracts are gone: their content is then without a file, and listed",
+    )
+
+
+def until(arguments: argparse.Namespace, clock: Clock) -> datetime | None:
+    """Until when extracts are to be pinned; None to copy them.
+
+    Raises:
+        UsageError: The number of days is none, or is given for a backup that copies.
+    """
+    days = arguments.pin_days
+    if arguments.extracts == COPY:
+        if days is not None:
+            raise UsageError("--pin-days goes with --extracts pin", hint="a copy is kept for ever")
+        return None
+    if days is not None and not 1 <= days <= _MOST_DAYS:
+        raise UsageError(f"--pin-days is a number from 1 to {_MOST_DAYS}")
+    return clock.now() + timedelta(days=days or _DAYS)
+
+
+def add_pins(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `backup pins`."""
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    shown = verbs.add_parser(
+        "list", help="show for which backups extracts are kept, and until when"
+    )
+    shown.add_argument("--json", action="store_true", help="print them as JSON")
+    columns.add_options(shown)
+    shown.set_defaults(run=_list)
+    release = verbs.add_parser("release", help="end a pin before its time")
+    release.add_argument("backup", metavar="ID", help="the id of the backup, as the list shows it")
+    asking.add_option(release, "do not ask before the backup loses its extracts")
+    release.set_defaults(run=_release)
+
+
+def _list(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.node import backup as node_backups
+
+    store = node_backups.pinning(session.whole_node)
+    pins = [] if store is None else sorted(store.lasting_pins(), key=lambda one: one.until)
+    now = session.node.clock.now()
+    if arguments.json:
+        session.out_json(
+            [
+                {
+                    "id": one.id,
+                    "file": one.file,
+                    "made_at": format_utc(one.made_at),
+                    "until": format_utc(one.until),
+                    "in_force": one.until > now,
+                }
+                for one in pins
+            ]
+        )
+        return 0
+    rows = [
+        (one.id, format_utc(one.until), "in force" if one.until > now else "over", one.file)
+        for one in pins
+    ]
+    columns.show(session, arguments, ("ID", "UNTIL", "STATE", "FILE"), rows)
+    return 0
+
+
+def _release(arguments: argparse.Namespace, session: Session) -> int:
+    from strongroom.eventlog.events import backup_events
+    from strongroom.node import backup as node_backups
+
+    store = node_backups.pinning(session.whole_node)
+    if store is None:
+        raise StateError("the extracts lie on the disk, where nothing is pinned")
+    names = {one.id: one.file for one in store.lasting_pins()}
+    file = names.get(arguments.backup, arguments.backup)
+    asking.require(
+        arguments,
+        session,
+        f"the backup {file} loses every extract that was deleted or replaced since it was made; go on?",
+        refusal="the pin stays: the release was not agreed to",
+        hint="answer y, or use --ignore-prompt",
+    )
+    store.release(arguments.backup)
+    event = backup_events.backup_pin_released(
+        session.actor, arguments.backup, name=file, place=store.address
+    )
+    session.node.events.append([event])
+    session.out(f"Released: {file}")
+    return 0
