@@ -30,6 +30,7 @@ DECLARED: Final[Mapping[str, Scope]] = {
     "extracts": Scope.CLUSTER,
     "kms": Scope.CLUSTER,
     "maintenance": Scope.CLUSTER,
+    "recover": Scope.CLUSTER,
     "restore": Scope.CLUSTER,
     "secret-rotation": Scope.CLUSTER,
     "service-passwords": Scope.CLUSTER,

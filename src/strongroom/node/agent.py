@@ -14,11 +14,11 @@ from strongroom.cluster import services_file
 from strongroom.errors import StateError
 from strongroom.joining import password_change
 from strongroom.node import (
-    backup,
     controller,
     kept_keys,
     key_changes,
     log_witnesses,
+    replacing,
     reporting,
     service_passwords,
 )
@@ -83,14 +83,15 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
 def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
     """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still.
 
-    A node that had no session when another one began to restore a backup was not seen by that one, and ends as well.
+    A node that had no session when another one began to restore a backup, or to recover, was not seen by that one, and
+    ends as well.
     """
     own = node.peers.all().get(node.paths.node_id)
     if own is not None and own.state.is_gone:
         _log.error("this node was taken out of its cluster at %s: it ends", own.since)
         leave()
     try:
-        backup.check_nobody_restores(node)
+        replacing.check_may_serve(node)
     except StateError as error:
         _log.error("%s: it ends", error.message)
         leave()

@@ -22,7 +22,7 @@ from strongroom.errors import ConflictError, StateError, StrongroomError
 from strongroom.extracts import place
 from strongroom.filestore.base import PinningStore
 from strongroom.kms import same_key
-from strongroom.node import backup_roots, roots
+from strongroom.node import backup_roots, replacing, roots
 from strongroom.node.opening import Node
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
@@ -32,7 +32,8 @@ from strongroom.services.backups.gather import NOTHING, Gathered
 from strongroom.services.backups.keys import BackupKeys, KeyHolder
 from strongroom.services.backups.make import BackupPorts, BackupService
 from strongroom.services.backups.pinned_files import PinnedFiles, source_of
-from strongroom.services.backups.restore import LOCK, RestorePorts, RestoreService
+from strongroom.services.backups.restore import RestorePorts, RestoreService
+from strongroom.services.keys.replacing import RESTORE_LOCK
 
 _LOG = logging.getLogger("backgrounder.Backups")
 Gathering = Callable[[], AbstractContextManager[Gathered]]
@@ -216,40 +217,21 @@ def alone(node: Node) -> Iterator[None]:
         ConflictError: Another node restores a backup.
         StateError: A node is served, or a command works on its jobs; or each node has extracts of its own.
     """
-    with ExitStack() as stack:
-        stack.enter_context(sole_user(node, "a restore replaces what it works on"))
-        if node.outside is not None:
-            # the lock comes first, and a server announces itself before it looks for the lock: one of the two sees
-            # the other
-            stack.enter_context(node.coordinator.lock(LOCK, wait_s=0))
-            _check_others_are_off(node)
-        yield
+    why = "a restore replaces what all nodes work on"
+    with sole_user(node, "a restore replaces what it works on"):
+        _check_files_are_shared(node)
+        with replacing.others_off(node, RESTORE_LOCK, why):
+            yield
 
 
-def _check_others_are_off(node: Node) -> None:
+def _check_files_are_shared(node: Node) -> None:
+    if node.outside is None:
+        return
     others = [one.node_id for one in node.peers.others()]
     if others and not node.shares_files:
         raise StateError(
             f"the extracts of {' and '.join(others)} lie on their own disks, and a restore on this node replaces only its own",
             hint="bring the extracts into an object store: 'strongroom extracts move'; or restore on a single node",
-        )
-    if alive := node.served_elsewhere():
-        raise StateError(
-            f"{' and '.join(alive)} is served: a restore replaces what all nodes work on",
-            hint="stop 'strongroom serve' on every node, then run the command again",
-        )
-
-
-def check_nobody_restores(node: Node) -> None:
-    """Refuse to serve a node while another one restores a backup; the caller has announced the node before.
-
-    Raises:
-        StateError: A restore is under way.
-    """
-    if node.outside is not None and (holder := node.coordinator.holder(LOCK)):
-        raise StateError(
-            f"{holder} restores a backup, which replaces what this node would serve",
-            hint=f"start this node when the restore on {holder} has ended",
         )
 
 

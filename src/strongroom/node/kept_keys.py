@@ -5,10 +5,12 @@ from typing import Final
 
 from strongroom.configuration_keys.authority import BEFORE_NAME
 from strongroom.configuration_keys.keys import Coming, ConfigurationKeys
+from strongroom.coordination import proving
+from strongroom.errors import IntegrityError, StateError
 from strongroom.joining import known_nodes, own_keys
 from strongroom.joining.node_keys import NodePublic
 from strongroom.node.opening import Node
-from strongroom.services.keys import kept_keys
+from strongroom.services.keys import kept_keys, store_journals
 from strongroom.services.keys.kept_keys import KeptPorts
 from strongroom.system import disk, durable
 
@@ -59,6 +61,29 @@ def take(node: Node) -> bool:
         before.unlink(missing_ok=True)
         durable.sync_folder(before.parent)
     return taken
+
+
+def check_nothing_is_half_done(node: Node) -> None:
+    """Refuse a node that proves nothing in the coordination service since a recovery was begun there, and not finished.
+
+    The recovery's journal, which this node cannot prove either, only gives the words: without it, the reader of each
+    entry refuses it.
+
+    Raises:
+        StateError: The node waits for the next run of that recovery.
+        StrongroomError: The coordination service cannot be read.
+    """
+    if node.outside is None:
+        return
+    try:
+        node.peers.all()
+    except IntegrityError as error:
+        if proving.unproved(node.entry_store, store_journals.RECOVER) is None:
+            return
+        raise StateError(
+            f"a recovery was begun on another node and not finished, and this one has not got its keys: {error.message}",
+            hint="run 'strongroom recover' again on the node where it began, then start this one",
+        ) from error
 
 
 def _known(node: Node) -> dict[str, NodePublic]:

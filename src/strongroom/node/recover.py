@@ -4,18 +4,20 @@ Beside the composition root, which opens nodes that are whole; the steps are `se
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.errors import ConflictError, StateError
 from strongroom.joining.registry import NodeState
+from strongroom.node import replacing
 from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.processes import SERVICES
 from strongroom.services.configuration.present import ConfigurationKeySource
 from strongroom.services.configuration.service import ConfigurationService
 from strongroom.services.keys import log_signing
+from strongroom.services.keys.replacing import RECOVER_LOCK
 from strongroom.services.recovery.opener import Identities, NodeOpener, OpenerPorts
 from strongroom.services.recovery.origin import Known
 from strongroom.services.recovery.recover import RecoverPorts, RecoverService
@@ -142,23 +144,22 @@ def _state_anew(node: Node, actor: str) -> None:
 
 @contextmanager
 def alone(node: Node) -> Iterator[None]:
-    """Keep the server away for as long as a recovery takes; those of other nodes must be off when it begins.
+    """Keep the servers of all nodes away for as long as a recovery takes; they must be off when it begins.
 
     Raises:
-        StateError: A node is served: its process holds keys that would be replaced under it.
+        ConflictError: Another node is being recovered.
+        StateError: A node is served: its process holds keys that would be replaced under it. Or a backup is restored.
     """
-    if others := node.served_elsewhere():
-        raise StateError(
-            f"{' and '.join(others)} is served: a recovery replaces the keys under it",
-            hint="stop 'strongroom serve' on every node, then run the command again",
-        )
-    try:
-        with running.sole_server(node.paths):
-            yield
-    except ConflictError as error:
-        if running.find(node.paths) is None:
-            raise
-        raise StateError(
-            f"{error.message}: a recovery replaces the keys under it",
-            hint="stop 'strongroom serve' first, then run the command again",
-        ) from error
+    why = "a recovery replaces the keys under it"
+    with ExitStack() as stack:
+        stack.enter_context(replacing.others_off(node, RECOVER_LOCK, why))
+        try:
+            stack.enter_context(running.sole_server(node.paths))
+        except ConflictError as error:
+            if running.find(node.paths) is None:
+                raise
+            raise StateError(
+                f"{error.message}: {why}",
+                hint="stop 'strongroom serve' first, then run the command again",
+            ) from error
+        yield

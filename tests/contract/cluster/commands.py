@@ -6,6 +6,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from strongroom.cli.node import start_up
+from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.node import agent, opening
 from strongroom.node.opening import Node
 from tests.contract.joining.commands import Said, make
@@ -29,6 +31,16 @@ def joined(served: Served, run: Run, second: Path) -> Path:
     assert said.code == 0, said.err
     assert "State: active" in said.out
     return second
+
+
+def started(home: Path) -> None:
+    """What a server does at its start, before it listens."""
+    with Session(SessionOptions(str(home))) as session:
+        start_up.check_nobody_replaces(session)
+        start_up.take_kept_keys(session)
+        start_up.bring_in_order(session)
+        with session.whole_node.announced():
+            start_up.check_nobody_replaces(session)
 
 
 @contextmanager

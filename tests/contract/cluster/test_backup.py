@@ -14,7 +14,7 @@ from strongroom.cli.node import start_up
 from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.crypto import age
 from strongroom.errors import StateError
-from strongroom.node import certificates, key_changes
+from strongroom.node import certificates, joining, key_changes
 from strongroom.repository.rows import SiteMode
 from strongroom.services.backups.restore import RestoreService
 from tests.contract.cluster.commands import Run, joined, nodes, opened
@@ -226,8 +226,11 @@ def test_a_restore_in_place_waits_for_nobody_and_all_nodes_follow(
     def staged(self: RestoreService, *given: Any) -> None:
         """In the middle of the restore, somebody starts the other node, and a second restore."""
         with pytest.raises(StateError) as caught, Session(SessionOptions(str(second))) as other:
-            start_up.check_nobody_restores(other)
+            start_up.check_nobody_replaces(other)
         tried.append(caught.value.message)
+        with opened(second) as two, pytest.raises(StateError, match="node1 restores a backup"):
+            # it had looked before there was a restore: it is not active by what that throws away
+            joining.service(two).tell("os:tests", "")
         tried.append(run("tsm", second, *restore[:2], "-f", made, "--ignore-prompt").err)
         stage(self, *given)
 

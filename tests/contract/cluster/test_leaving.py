@@ -18,7 +18,7 @@ from strongroom.joining import own_keys, password_change
 from strongroom.joining.password_change import PREFIX, Stage
 from strongroom.node import agent, joining, opening, service_passwords
 from strongroom.node.opening import Node
-from strongroom.services.backups.restore import LOCK as RESTORE_LOCK
+from strongroom.services.keys.replacing import RESTORE_LOCK
 from strongroom.services.nodes.service_passwords import ServicePasswords
 from strongroom.services.nodes.shared_passwords import OtherNodes
 from tests.contract.cluster.commands import Run, joined, nodes

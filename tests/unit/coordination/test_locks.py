@@ -54,8 +54,10 @@ def unnamed_locks() -> list[str]:
 def test_every_lock_is_declared() -> None:
     """A new lock gets a line in `coordination.locks`, and somebody has thought of how far it reaches."""
     assert named_locks() == set(locks.DECLARED)
-    # the lock of whoever works on a node's jobs has a name that is made; a move into a cluster takes all declared ones
+    # the lock of whoever works on a node's jobs has a name that is made; a move into a cluster takes all declared ones;
+    # who keeps other nodes off is given one of two
     assert sorted(one.partition(":")[0] for one in unnamed_locks()) == [
+        "node/replacing.py",
         "services/jobs/sole_worker.py",
         "services/nodes/enable.py",
     ]

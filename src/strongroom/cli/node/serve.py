@@ -70,13 +70,14 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     with ExitStack() as stack:
         stack.enter_context(running.sole_server(node.paths))
         service_logs.configure(node.paths, "vizportal", file_modes=node.file_modes)
+        start_up.check_nobody_replaces(session)
         start_up.take_kept_keys(session)
         following = log_levels.followed(node.configuration, "vizportal")
         stack.enter_context(following)
         start_up.bring_in_order(session)
         # the other nodes of a cluster see this one, and a copy of its disk is refused on another machine
         stack.enter_context(node.announced())
-        start_up.check_nobody_restores(session)
+        start_up.check_nobody_replaces(session)
         _begin_duties(session, stack)
         gate = Gate()
         placed = stack.enter_context(placement.followed(node, gate))

@@ -18,7 +18,8 @@ def take_kept_keys(session: Session) -> None:
     """Take the keys that were kept for this node while it was off, before anything is opened by those that it has.
 
     Raises:
-        StateError: The keys are refused: this node does not open what is in force.
+        StateError: The keys are refused, or a recovery that makes them is not finished: this node does not open what is
+            in force.
     """
     if not session.node.paths.services.exists():
         return
@@ -33,6 +34,8 @@ def take_kept_keys(session: Session) -> None:
         ) from error
     if taken:
         session.note("took the keys that were changed while this node was off")
+        return
+    kept_keys.check_nothing_is_half_done(session.whole_node)
 
 
 def bring_in_order(session: Session) -> None:
@@ -69,17 +72,19 @@ def bring_in_order(session: Session) -> None:
         session.note(f"https listener: {problem}")
 
 
-def check_nobody_restores(session: Session) -> None:
-    """Refuse to serve a node of a cluster while another node restores a backup; the node is announced by now.
+def check_nobody_replaces(session: Session) -> None:
+    """Refuse to serve a node of a cluster while another one restores a backup or recovers its keys.
+
+    A start asks before it changes anything, and again when the node is announced.
 
     Raises:
-        StateError: A restore is under way.
+        StateError: A node does one of both now.
     """
     if not session.node.paths.services.exists():
         return
-    from strongroom.node import backup
+    from strongroom.node import replacing
 
-    backup.check_nobody_restores(session.whole_node)
+    replacing.check_may_serve(session.whole_node)
 
 
 def _finish_move(session: Session) -> None:

@@ -50,7 +50,6 @@ from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.secrets.embedded import AssetService
 from strongroom.system.plural import counted, sized
 
-LOCK = "restore"
 """Held by a restore on a node of a cluster; a node that starts meanwhile is not served."""
 _SPARE_BYTES = 64 << 20
 

@@ -26,12 +26,13 @@ from strongroom.joining.node_keys import NodeKeys
 from strongroom.joining.registry import NodeState, RegisteredNode, Report
 from strongroom.joining.welcome import Asked, Sealed, Welcome
 from strongroom.secrets.committed import ValueKey
+from strongroom.services.keys import replacing
 from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, Peers
 from strongroom.system.findings import Finding
 
 
 class OwnPaths(NamedTuple):
-    """Paths on the new node's machine; an empty one is that of the node that admitted it.
+    """Paths on the new node's machine; without one, the bootstrap file or the node that admitted it says another.
 
     Attributes:
         zookeeper_ca: The authority of ZooKeeper's certificates.
@@ -42,6 +43,10 @@ class OwnPaths(NamedTuple):
     zookeeper_ca: str = ""
     zookeeper_certificate: str = ""
     postgres_ca: str = ""
+
+    def or_else(self, others: "OwnPaths") -> "OwnPaths":
+        """These paths, and others in the place of those that are empty."""
+        return OwnPaths(*(one or other for one, other in zip(self, others, strict=True)))
 
     def applied(self, services: Services) -> Services:
         """The addresses with these paths."""
@@ -132,10 +137,12 @@ class JoinService:
             cause: The first thing that was not in order, in words; empty if all was.
 
         Raises:
-            StateError: The node is not registered, or was left out.
+            StateError: The node is not registered, or was left out; or a command replaces what it would be active with.
         """
         ports = self._ports
         with ports.coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
+            # under this lock such a command has made the node stale, and later nothing but the command changes that
+            replacing.check_nobody_replaces(ports.coordinator)
             before = self.find()
             if before is None:
                 raise StateError(

@@ -1,0 +1,47 @@
+"""Keeps the other nodes of a cluster off for a command that replaces what all of them serve; a single node has none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from strongroom.errors import StateError
+from strongroom.node.opening import Node
+from strongroom.services.keys import replacing
+
+
+@contextmanager
+def others_off(node: Node, lock: str, why: str) -> Iterator[None]:
+    """Hold the lock of a command that replaces what all nodes serve; the other nodes are off when it begins, and stay so.
+
+    Args:
+        node: The node.
+        lock: `RECOVER_LOCK` or `RESTORE_LOCK`.
+        why: The reason for which they must be off, behind the words of who is served.
+
+    Raises:
+        ConflictError: Another node holds the lock.
+        StateError: A process of another node serves or works on jobs, or another such command is under way.
+    """
+    if node.outside is None:
+        yield
+        return
+    # the lock comes first, and a server announces itself before it looks for the lock: one of the two sees the other
+    with node.coordinator.lock(lock, wait_s=0):
+        replacing.check_nobody_replaces(node.coordinator, but=lock)
+        if alive := node.served_elsewhere():
+            raise StateError(
+                f"{' and '.join(alive)} is served: {why}",
+                hint="stop 'strongroom serve' on every node, then run the command again",
+            )
+        yield
+
+
+def check_may_serve(node: Node) -> None:
+    """Refuse to serve a node while a command replaces what all nodes serve.
+
+    Whoever is to be served asks once before anything is changed, and once more when it is announced.
+
+    Raises:
+        StateError: A node restores a backup or recovers its keys.
+    """
+    if node.outside is not None:
+        replacing.check_nobody_replaces(node.coordinator)

@@ -1,0 +1,127 @@
+"""A recovery in a cluster keeps every other node off until it ends, and is finished by the next run if it was killed.
+
+The other node here is opened in this process, and does what `strongroom serve` does at its start.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.crypto import age
+from strongroom.errors import StateError
+from strongroom.joining.registry import NodeState
+from strongroom.node import joining, kept_keys, replacing
+from strongroom.services.keys.replacing import RESTORE_LOCK
+from strongroom.services.recovery.recover import RecoverService
+from tests.contract.cluster.commands import Run, joined, nodes, opened, started
+from tests.contract.cluster.test_log_key import KilledError, killed
+from tests.support import web_client
+
+RECOVER = ("recover", "--identity", "identity")
+BEFORE = ("_begin", "_add_key")
+"""Steps before which nothing is written that another node could not prove."""
+IN_BETWEEN = ("_others", "_settle_key", "_finish")
+
+
+@pytest.fixture
+def second(cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A second node, off; the first one is about to be recovered, as if its root were lost."""
+    identity = age.new_identity()
+    add = ("security", "kms", "roots", "add", "age", "--recipient", identity.recipient)
+    said = run("tsm", cluster_home, *add)
+    assert said.code == 0, said.err
+    with web_client.serve(cluster_home) as served:
+        joined(served, run, tmp_path / "two")
+    Path("identity").write_bytes(identity.text.reveal() + b"\n")
+    monkeypatch.setattr(RecoverService, "_is_whole", lambda *_: False)
+    with opened(tmp_path / "two") as two, two.announced():
+        kept_keys.remember(two)
+    return tmp_path / "two"
+
+
+@contextmanager
+def meanwhile(step: str, happens: Callable[[], None]) -> Iterator[None]:
+    """Have something happen once, in the midst of a recovery."""
+    whole: Callable[..., Any] = getattr(RecoverService, step)
+    left = [happens]
+
+    def stepped(self: RecoverService, *given: Any) -> Any:
+        while left:
+            left.pop()()
+        return whole(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecoverService, step, stepped)
+        yield
+    assert not left
+
+
+def has_followed(first: Path, second: Path) -> None:
+    """The other node takes what the recovery made, and serves by it."""
+    started(second)
+    with opened(first) as one, opened(second) as two:
+        assert two.peers.all()["node2"].state is NodeState.ACTIVE
+        assert two.present_keys().proved.digest == one.present_keys().proved.digest
+        for node in (one, two):
+            assert node.kms_store.prove().problems == ()
+            assert node.state_faults() == ()
+
+
+def test_a_node_that_starts_in_the_midst_of_a_recovery_is_kept_away(
+    cluster_home: Path, second: Path, run: Run
+) -> None:
+    """M1, R13: a start, one that was past its first look, a second recovery and a restore; the recovery ends as alone."""
+    said = list[str]()
+
+    def begins() -> None:
+        with pytest.raises(StateError) as refused:
+            started(second)
+        said.append(refused.value.message)
+
+    def others() -> None:
+        begins()
+        with opened(second) as two, pytest.raises(StateError) as refused:
+            # it had looked for the lock before there was one, and opens the keys that are about to go
+            joining.service(two).tell("os:tests", "")
+        said.append(refused.value.message)
+        with opened(second) as two, pytest.raises(StateError) as refused:
+            replacing.others_off(two, RESTORE_LOCK, "").__enter__()
+        said.append(refused.value.message)
+        said.append(run("strongroom", second, *RECOVER).err)
+
+    with meanwhile("_begin", others), meanwhile("_others", begins):
+        done = run("strongroom", cluster_home, *RECOVER)
+    assert done.code == 0, done.err
+    *refusals, second_recovery, late = said
+    words = "node1 recovers the keys, which replaces those that this node has"
+    assert all(words in one for one in (*refusals, late)), said
+    assert "recover is locked by" in second_recovery
+    has_followed(cluster_home, second)
+
+
+def test_a_recovery_that_was_killed_is_finished_by_the_next_run(
+    cluster_home: Path, second: Path, run: Run
+) -> None:
+    """M1: the other node serves by the keys that are in force, or says for whose next run it has to wait."""
+    for step in BEFORE:
+        killed_at(step, run, cluster_home)
+        started(second)
+        assert nodes(run, cluster_home)["node2"]["state"] == "active"
+    for step in IN_BETWEEN:
+        killed_at(step, run, cluster_home)
+        with pytest.raises(StateError, match="was begun on another node and not finished"):
+            started(second)
+        assert nodes(run, cluster_home)["node2"]["state"] == "stale"
+    said = run("strongroom", cluster_home, *RECOVER)
+    assert said.code == 0, said.err
+    has_followed(cluster_home, second)
+
+
+def killed_at(step: str, run: Run, home: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecoverService, step, killed)
+        with pytest.raises(KilledError):
+            run("strongroom", home, *RECOVER)
