@@ -1,4 +1,4 @@
-"""Three nodes as people run them, at other people's servers, and what breaks them (E2, E13, E14, E20; matrix 2, 26, 40, 46).
+"""Three nodes as people run them, at other people's servers, and what breaks them (E2, E13, E14, E20; matrix 2, 26, 28, 40, 46).
 
 The nodes, the servers and the identities at AWS are those of `make demo-cluster`. What is judged is what a command on
 another node says, and what AWS, ZooKeeper and a clock saw.
@@ -12,6 +12,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from demo.cluster_rig import Rig
 from demo.show import DemoError, Story
 from tests.conftest import Torture
 from tests.support.components.zookeeper_ensemble import Ensemble
+from tests.support.fault_server import Fault
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -101,14 +103,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
         yield made
 
 
-def sought(is_so: Callable[[], object]) -> float:
-    """Seconds until something is so."""
-    begun = time.monotonic()
+def sought(is_so: Callable[[], object], limit_s: float = _LIMIT_S) -> float:
+    """Seconds until something is so; after the limit, the last refusal is told."""
+    begun, refused = time.monotonic(), "it is not so, and nothing was refused"
     while True:
-        with suppress(DemoError):
+        try:
             if is_so():
                 return time.monotonic() - begun
-        assert time.monotonic() - begun < _LIMIT_S
+        except DemoError as error:
+            refused = str(error)
+        assert time.monotonic() - begun < limit_s, f"not within {limit_s:.0f} s: {refused}"
         time.sleep(0.5)
 
 
@@ -140,12 +144,17 @@ def test_red_is_the_node_without_its_role_and_no_other(
 
 def principals(rig: Rig, seen: int) -> set[str]:
     """Who asked AWS to decrypt since so many requests, by the ids of their access keys."""
-    found = set()
+    return set(askers(rig, seen))
+
+
+def askers(rig: Rig, seen: int) -> Counter[str]:
+    """How often each has asked AWS to decrypt since so many requests."""
+    found = Counter[str]()
     for request in rig.aws.front.requests[seen:]:
         if "Decrypt" in (request.headers.get("X-Amz-Target") or ""):
             match = re.search(r"Credential=(\w+)/", request.headers.get("Authorization") or "")
             assert match is not None
-            found.add(match[1])
+            found[match[1]] += 1
     return found
 
 
@@ -265,9 +274,47 @@ def test_everything_was_off_and_begins_in_any_order(
     record_property("torture", f"E20: {len(seconds)} cold starts, {max(seconds):.1f} s at most")
 
 
+def test_three_nodes_ask_a_root_that_is_off_at_most_thrice_as_often_as_one(
+    whole: Whole, torture: Torture, record_property: Tell
+) -> None:
+    """Matrix 28: by the emulator's count of each node's own identity, while somebody asks for the state all the time."""
+    seconds = float(count_of(torture, 300))
+    sought(lambda: whole.states(whole.first, expect=0))
+    with whole.rig.aws.front.broken(Fault.SERVER_ERROR):
+        three = asked_within(whole, seconds)
+        for name in NODES[1:]:
+            whole.kill(name)
+        alone = asked_within(whole, seconds)
+    for name in NODES[1:]:
+        whole.begin(name)
+    again_s = sought(lambda: whole.states(whole.first, expect=0))
+    record_property(
+        "torture",
+        f"28: {sum(three.values())} requests of three nodes and {sum(alone.values())} of one in {seconds:.0f} s,"
+        f" all well {again_s:.1f} s after the return",
+    )
+    assert three.keys() == {keys_of(whole, name) for name in NODES}
+    assert alone.keys() == {keys_of(whole, "node1")}
+    # one more for each: a window may begin just before a call
+    assert sum(three.values()) <= 3 * (sum(alone.values()) + 1)
+
+
+def asked_within(whole: Whole, seconds: float) -> Counter[str]:
+    """How often each identity has AWS decrypt, while the state is asked for again and again."""
+    seen, begun = len(whole.rig.aws.front.requests), time.monotonic()
+    while time.monotonic() - begun < seconds:
+        assert "OK" not in {state for state, _ in whole.states(whole.first, expect=1).values()}
+    return askers(whole.rig, seen)
+
+
 def test_a_node_with_an_old_disk_is_not_believed(whole: Whole, tmp_path: Path) -> None:
-    """Matrix 40: keys, event log and place of a copy are behind; another node names it; its own disk serves again."""
+    """Matrix 40: keys, event log and place of a copy are behind; another node names it; its own disk serves again.
+
+    What the other tests' kills left unsigned in a log is told as signed late, by design, until somebody says why.
+    """
     third = whole.third
+    for one in whole.nodes.values():
+        one.run("strongroom", "events", "acknowledge", "--reason", "killed by a test", quiet=True)
     whole.kill("node3")
     old = Path(shutil.copytree(third.home, tmp_path / "old", symlinks=True))
     whole.begin("node3")
@@ -275,18 +322,29 @@ def test_a_node_with_an_old_disk_is_not_believed(whole: Whole, tmp_path: Path) -
     third.run("tsm", "configuration", "set", "-k", "gateway.timeout", "-v", "1800")
     third.run("tsm", "pending-changes", "apply", "--ignore-prompt", quiet=True)
     whole.first.run("tsm", "security", "kms", "rotate", quiet=True)
-    # a minute until the others have witnessed what it wrote
-    witnessed = ("strongroom", "events", "verify", "--all-nodes", "--json")
-    sought(lambda: whole.first.run(*witnessed, quiet=True))
-    time.sleep(70)
+    lines = third.ask("strongroom", "events", "verify")["events"]
+
+    def witnessed() -> bool:
+        """Both others have cosigned all that it had written by then."""
+        said = whole.first.ask("strongroom", "events", "verify", "--all-nodes")["nodes"]
+        [of_third] = [one for one in said if one["node"] == "node3"]
+        return len(of_third["witnesses"]) == 2 and all(
+            one["events"] >= lines and one["contained"] for one in of_third["witnesses"]
+        )
+
+    sought(witnessed)
     whole.kill("node3")
     new = Path(shutil.move(third.home, tmp_path / "new"))
     shutil.copytree(old, third.home, symlinks=True)
-    said = third.run("strongroom", "serve", "--port", "0", expect=20)
-    assert "event log" in said
-    told = whole.first.run("strongroom", "events", "verify", "--all-nodes", expect=24, quiet=True)
-    assert "node3" in told
+    whole.begin("node3")
+    assert "event log: it was changed" in (third.folder / "serve.log").read_text()
+    verify = ("strongroom", "events", "verify", "--all-nodes")
+    sought(lambda: "node3: CHANGED" in whole.first.run(*verify, expect=20, quiet=True))
+    # the keys in force are not those of the old disk, and it serves by what it has proved
+    sought(lambda: whole.states(whole.first, expect=0))
+    whole.kill("node3")
     shutil.rmtree(third.home)
     shutil.move(new, third.home)
     whole.begin("node3")
     sought(lambda: whole.states(whole.second, expect=0))
+    sought(lambda: whole.first.run(*verify, quiet=True))

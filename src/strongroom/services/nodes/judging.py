@@ -12,6 +12,7 @@ from strongroom.errors import FormatError, IntegrityError
 from strongroom.joining import node_reports
 from strongroom.joining.node_reports import KeysSeen, NodeReport, StoreSeen
 from strongroom.joining.registry import NodeState, RegisteredNode
+from strongroom.system.plural import sized
 
 BEAT_MS: Final = 5_000
 """Milliseconds between two reports of a node."""
@@ -21,6 +22,9 @@ ABSENT_MS: Final = 3_000
 """How long a reader waits for a node to announce itself again: a moment after it has its connection back, it does."""
 GRACE_MS: Final = 30_000
 """How long after a change of keys a node may still report the ones before."""
+
+FULL_BYTES: Final = 1 << 20
+"""The room below which a node is about to lose events and configuration: no file of its own is larger."""
 
 
 class State(StrEnum):
@@ -181,8 +185,8 @@ def _of_report(report: NodeReport, moment: Moment) -> Judged:
     def judged(state: State, cause: str, *, is_settled: bool = False) -> Judged:
         return Judged(report.node_id, state, cause, report, is_settled)
 
-    if report.cause:
-        return judged(State.ERROR, report.cause)
+    if cause := report.cause or _full(report):
+        return judged(State.ERROR, cause)
     proof = report.proof if report.proof and moment.nonce in report.proof.nonces else None
     behind = _behind(report, moment.head)
     if proof is not None and not proof.cause and proof.store != moment.head.store:
@@ -201,6 +205,14 @@ def _of_report(report: NodeReport, moment: Moment) -> Judged:
     if proof.cause:
         return judged(State.ERROR, proof.cause, is_settled=True)
     return judged(State.OK, "", is_settled=True)
+
+
+def _full(report: NodeReport) -> str:
+    """The room on the disk of a node that has too little of it, in words; else empty."""
+    if report.free_bytes is None or report.free_bytes >= FULL_BYTES:
+        return ""
+    free = sized(report.free_bytes)
+    return f"its disk is full: {free} are left where its data directory lies"
 
 
 def _unless_stale(found: Judged, node: RegisteredNode) -> Judged:

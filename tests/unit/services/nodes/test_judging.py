@@ -171,6 +171,17 @@ def test_what_the_node_says_itself() -> None:
     assert (lost.state, lost.cause) == (State.ERROR, "no keystore")
 
 
+@pytest.mark.parametrize(
+    ("free", "state"),
+    [(None, State.OK), (judging.FULL_BYTES, State.OK), (judging.FULL_BYTES - 1, State.ERROR)],
+)
+def test_a_full_disk_is_an_error(free: int | None, state: State) -> None:
+    """Matrix 43."""
+    found = judge(GOOD._replace(free_bytes=free))
+    assert found.state is state
+    assert found.cause.startswith("its disk is full: " if state is State.ERROR else "")
+
+
 def test_a_node_that_joins_is_bad_only_with_a_cause() -> None:
     joining = judge(node=entry(NodeState.JOINING))
     assert (joining.state, joining.is_bad, joining.is_settled) == (State.JOINING, False, True)
