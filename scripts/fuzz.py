@@ -279,8 +279,8 @@ def bootstrap_file() -> Target:
 
     def seeds() -> list[bytes]:
         found = []
-        for name in ("bootstrap_file.json", "bootstrap_file_2.json", "bootstrap_file_3.json"):
-            vectors = json.loads((ROOT / "tests" / "vectors" / name).read_text())
+        for name in ("bootstrap_file", *(f"bootstrap_file_{form}" for form in (2, 3, 4))):
+            vectors = json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
             found += vectors["good"] + [bad["file"] for bad in vectors["bad"]]
         return [one.encode() for one in found]
 

@@ -51,6 +51,7 @@ from strongroom.eventlog.anchored import Anchored
 from strongroom.eventlog.merkle import EMPTY
 from strongroom.ids import InstallationId, MekId, RmkId, new_id
 from strongroom.joining import bootstrap_file, credentials, node_keys, registry
+from strongroom.joining.bearings import Addresses, Authorities, Bearings
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, Issued, IssuedCredential
 from strongroom.joining.node_keys import Former, FormerKind, LogKey, NodeKeys
@@ -121,6 +122,10 @@ FILE = BootstrapFile(
     keystore_password=SecretBytes(b"pw"),
     configuration_keys=b"records",
     credential=Credential(C, SecretBytes(bytes(32))),
+    bearings=Bearings(
+        Authorities(nodes=(b"a", b"b"), zookeeper=(b"c",)),
+        Addresses(postgres=("db.example:5432",)),
+    ),
 )
 IDENTITY = IdentityKey(Origin(A), SecretBytes(bytes(32)))
 ISSUED = IssuedCredential(

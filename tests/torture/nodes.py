@@ -26,7 +26,9 @@ _KNOWN = re.compile(
         |keystore/password(\.lost-[\dTZ-]+)?
         |recovery/configuration_keys\.json(\.replaced-[\dTZ-]+)?
         |(repository|coordination)/\w+\.db(\.before-cluster)?(-wal|-shm)?
-        |(addresses|certificate|node)\.json
+        |(addresses|certificate|certificate-request|node)\.json
+        |authorities/(postgres|zookeeper)\.pem
+        |zookeeper-client\.pem
         |coordination/(locks/[\w.-]+|[\w-]+\.lock)
         |events/node1\.(jsonl(\.torn-\d+-[0-9a-f]{8}|\.\d{8}T\d{6}Z(\.checkpoint)?)?|checkpoint|summary)
         |logs/[\w-]+\.log

@@ -21,7 +21,8 @@ from strongroom.joining.bootstrap_file import BootstrapFile
 from tests.vectors import make_bootstrap_file
 
 _HERE = Path(__file__).parent
-VECTORS: dict[str, Any] = json.loads((_HERE / "bootstrap_file_3.json").read_text())
+VECTORS: dict[str, Any] = json.loads((_HERE / "bootstrap_file_4.json").read_text())
+THIRD: dict[str, Any] = json.loads((_HERE / "bootstrap_file_3.json").read_text())
 SECOND: dict[str, Any] = json.loads((_HERE / "bootstrap_file_2.json").read_text())
 FIRST: dict[str, Any] = json.loads((_HERE / "bootstrap_file.json").read_text())
 KEY = bytes.fromhex(VECTORS["configuration_key"])
@@ -32,7 +33,7 @@ def proved(text: str) -> BootstrapFile:
     return bootstrap_file.parse(text.encode()).proved(SecretBytes(KEY))
 
 
-@pytest.mark.parametrize("text", VECTORS["good"], ids=["full", "bare"])
+@pytest.mark.parametrize("text", [*VECTORS["good"], *THIRD["good"]])
 def test_a_good_vector_is_read_and_written(text: str) -> None:
     found = proved(text)
     assert found.fingerprint == VECTORS["fingerprint"]
@@ -53,7 +54,7 @@ def test_an_earlier_vector_with_a_credential_is_refused(text: str) -> None:
         proved(text)
 
 
-@pytest.mark.parametrize("text", [*VECTORS["good"], *SECOND["good"]])
+@pytest.mark.parametrize("text", [*VECTORS["good"], *THIRD["good"], *SECOND["good"]])
 def test_the_signature_by_other_hands(text: str) -> None:
     """§2.2"""
     members = json.loads(text)
@@ -67,7 +68,9 @@ def test_the_signature_by_other_hands(text: str) -> None:
     assert key.public_key().public_bytes_raw() == base64.b64decode(members["identity"])
 
 
-@pytest.mark.parametrize("text", [*VECTORS["good"], *SECOND["good"], *FIRST["good"]])
+@pytest.mark.parametrize(
+    "text", [*VECTORS["good"], *THIRD["good"], *SECOND["good"], *FIRST["good"]]
+)
 def test_the_mac_by_other_hands(text: str) -> None:
     """§2.1"""
     members = json.loads(text)
@@ -91,15 +94,27 @@ def test_the_keys_of_a_node_by_other_hands() -> None:
     assert "-".join(letters[at : at + 4] for at in range(0, 20, 4)) == VECTORS["node_fingerprint"]
 
 
-def test_a_request_by_other_hands() -> None:
-    """§4.1, §4.2: both signatures, and the digest that is kept."""
-    file, request = json.loads(VECTORS["good"][0]), json.loads(VECTORS["request"])
+def test_the_pins_by_other_hands() -> None:
+    """§1.5"""
+    found = json.loads(VECTORS["good"][0])["authorities"]
+    assert sorted(found) == ["nodes", "postgres", "web", "zookeeper"]
+    for one in (each for each_link in found.values() for each in each_link):
+        assert hashlib.sha256(base64.b64decode(one["certificate"])).hexdigest() == one["sha256"]
+
+
+@pytest.mark.parametrize("vectors", [VECTORS, THIRD], ids=["4", "3"])
+def test_a_request_by_other_hands(vectors: dict[str, Any]) -> None:
+    """§4.1, §4.2: both signatures, and the digest that is kept; of the third form, without a request for a certificate."""
+    file, request = json.loads(vectors["good"][0]), json.loads(vectors["request"])
+    asked_for = request.get("certificate_request")
+    asks = [hashlib.sha256(base64.b64decode(asked_for)).digest()] if asked_for else []
+    assert bool(asks) == (vectors is VECTORS)
     credential = file["credential"]
     names = ("signing_key", "sealing_key", "request_key", "signature", "proof")
     signing, sealing, key, signature, proof = (base64.b64decode(request[name]) for name in names)
     asked = UUID(credential["id"]).bytes + base64.b64decode(file["identity"])
-    asked = b"node2\0" + asked + signing + sealing + key
-    seeds = (credential["seed"], json.loads(VECTORS["node_keys"])["signing_seed"])
+    asked = b"".join((b"node2\0", asked, signing, sealing, key, *asks))
+    seeds = (credential["seed"], json.loads(vectors["node_keys"])["signing_seed"])
     for purpose, made, seed in zip(
         (b"admission", b"node-keys"), (signature, proof), seeds, strict=True
     ):
@@ -108,13 +123,13 @@ def test_a_request_by_other_hands() -> None:
         by = Ed25519PrivateKey.from_private_bytes(base64.b64decode(seed))
         assert by.sign(b"strongroom/v2/signed/" + told) == made
     public = Ed25519PrivateKey.from_private_bytes(base64.b64decode(seeds[0])).public_key()
-    assert public.public_bytes_raw().hex() == VECTORS["credential_public"]
-    raw = UUID(credential["id"]).bytes + signing + sealing + key
+    assert public.public_bytes_raw().hex() == vectors["credential_public"]
+    raw = b"".join((UUID(credential["id"]).bytes, signing, sealing, key, *asks))
     digest = hashlib.sha256(b"strongroom/v2/admission-request" + raw).hexdigest()
-    assert digest == VECTORS["request_digest"]
+    assert digest == vectors["request_digest"]
 
 
-FORMS = (("3", VECTORS), ("2", SECOND), ("1", FIRST))
+FORMS = (("4", VECTORS), ("3", THIRD), ("2", SECOND), ("1", FIRST))
 BAD = [(form, one) for form, vectors in FORMS for one in vectors["bad"]]
 
 

@@ -58,8 +58,8 @@ GOOD, BAD = (
     for kind in ("good", "bad")
 )
 STORES = vectors("kms_store.json")
-BOOTSTRAPS, KEYSTORES = vectors("bootstrap_file_3.json"), vectors("keystore.json")
-EARLIER = ("bootstrap_file.json", "bootstrap_file_2.json")
+BOOTSTRAPS, KEYSTORES = vectors("bootstrap_file_4.json"), vectors("keystore.json")
+EARLIER = ("bootstrap_file.json", "bootstrap_file_2.json", "bootstrap_file_3.json")
 GOOD_FILES = [*BOOTSTRAPS["good"], *(one for name in EARLIER for one in vectors(name)["good"])]
 FILES = [
     (one, any(value.endswith(WEAK) for value in one["properties"].values()))
@@ -136,7 +136,7 @@ def _bootstrap(text: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "text", GOOD_FILES, ids=["full", "bare", "full 1", "bare 1", "full 2", "bare 2"]
+    "text", GOOD_FILES, ids=[f"{kind} {form}" for form in (4, 1, 2, 3) for kind in ("full", "bare")]
 )
 def test_good_bootstrap_files_open(text: str) -> None:
     assert _bootstrap(text)["mac"] == json.loads(text)["mac"]

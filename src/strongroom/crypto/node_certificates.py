@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from strongroom.crypto.certificate_parts import builder, key_usage
@@ -122,6 +123,24 @@ def request(key: SecretBytes, name: NodeName) -> bytes:
     return made.public_bytes(_DER)
 
 
+def check_request(asked: bytes, name: NodeName) -> None:
+    """Refuse a request for a certificate (PKCS#10) that could not be fulfilled; whoever sent it has its key.
+
+    Args:
+        asked: The request, in DER.
+        name: The node that the request must name.
+
+    Raises:
+        FormatError: The request is damaged, of another node, of a key of another kind, or not signed by its key.
+    """
+    _checked_request(asked, name)
+
+
+def key_digest(key: SecretBytes) -> str:
+    """SHA-256 of the public half of a private key, hexadecimal, as `Described` has it."""
+    return _digest(_private(key).public_key())
+
+
 class Issuing(NamedTuple):
     """An authority that signs now.
 
@@ -171,11 +190,10 @@ def describe(certificate: bytes) -> Described:
         FormatError: The bytes are no certificate.
     """
     found = _certificate(certificate)
-    public = found.public_key().public_bytes(_DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Described(
         found.not_valid_before_utc,
         found.not_valid_after_utc,
-        hashlib.sha256(public).hexdigest(),
+        _digest(found.public_key()),
         fingerprint(certificate),
         _name_in(found),
     )
@@ -247,6 +265,11 @@ def _checked_request(asked: bytes, name: NodeName) -> ec.EllipticCurvePublicKey:
     if not found.is_signature_valid:
         raise FormatError("the request for a certificate is not signed by its own key")
     return public
+
+
+def _digest(public: CertificatePublicKeyTypes) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(public.public_bytes(_DER, form)).hexdigest()
 
 
 def _certificate(data: bytes) -> x509.Certificate:

@@ -39,6 +39,7 @@ def of_admission(
     identity: bytes,
     node_keys: tuple[bytes, bytes],
     request_key: bytes,
+    asked: bytes = b"",
 ) -> bytes:
     """The statement that a node asks to be admitted; signed by its credential, and by its own key.
 
@@ -48,9 +49,15 @@ def of_admission(
         identity: The public key of the installation's identity, 32 bytes.
         node_keys: The node's public keys, one to sign and one to receive, 32 bytes each.
         request_key: The key of this request, 32 bytes.
+        asked: The request for a certificate; empty in a request without one.
     """
-    parts = (identity, *node_keys, request_key)
+    parts = (identity, *node_keys, request_key, *digests_of(asked))
     return _node(node) + id_bytes(credential_id) + b"".join(map(_fixed, parts))
+
+
+def digests_of(asked: bytes) -> tuple[bytes, ...]:
+    """SHA-256 of a node's request for a certificate; nothing of a request without one."""
+    return (hashlib.sha256(asked).digest(),) if asked else ()
 
 
 def of_welcome(node: str, request_digest: bytes, sealed: bytes) -> bytes:

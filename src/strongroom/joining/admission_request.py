@@ -19,6 +19,7 @@ from strongroom.joining.node_keys import KEY_BYTES, NodeKeys, NodePublic
 MAX_BYTES = 4096
 _TEXTS = frozenset({"installation_id", "node_id", "credential_id"})
 _MEMBERS = _TEXTS | {"signing_key", "sealing_key", "request_key", "signature", "proof"}
+_ASKED = "certificate_request"
 _EARLIER = _TEXTS | {"secret", "request_key"}
 
 
@@ -34,6 +35,7 @@ class AdmissionRequest:
         request_key: 32 random bytes of the node, by which a repetition is recognised as the same request (§4.3).
         signature: The signature of the credential's key.
         proof: The signature of the node's own key.
+        asked: The node's request for a certificate (PKCS#10, DER); empty in that of a node with an earlier file.
     """
 
     installation_id: str
@@ -43,6 +45,7 @@ class AdmissionRequest:
     request_key: bytes
     signature: bytes
     proof: bytes
+    asked: bytes = b""
 
     def check_signature(self, public: bytes, identity: bytes) -> None:
         """Check that the credential with this public key signed the request, for the installation of this identity.
@@ -60,9 +63,21 @@ class AdmissionRequest:
         """
         self._said(Purpose.NODE_KEYS, identity).check(self.proof, self.keys.signing)
 
+    def check_asked(self) -> None:
+        """Check that the request for a certificate is of this node, and that whoever asks has the key in it.
+
+        Raises:
+            FormatError: The request for a certificate is damaged, of another node, or not signed by its key.
+        """
+        if self.asked:
+            from strongroom.crypto import node_certificates
+
+            name = node_certificates.NodeName(self.installation_id, self.node_id)
+            node_certificates.check_request(self.asked, name)
+
     def _said(self, purpose: Purpose, identity: bytes) -> Statement:
         payload = said.of_admission(
-            self.node_id, self.credential_id, identity, self.keys, self.request_key
+            self.node_id, self.credential_id, identity, self.keys, self.request_key, self.asked
         )
         return Statement(purpose, Origin(self.installation_id), payload)
 
@@ -75,8 +90,9 @@ def make(keys: NodeKeys, credential: Credential, identity: bytes) -> AdmissionRe
         credential: The credential.
         identity: The public key of the identity that signed the file.
     """
+    asked = b"" if keys.asked is None else keys.asked.asked
     payload = said.of_admission(
-        keys.node_id, credential.id, identity, keys.public, keys.request_key
+        keys.node_id, credential.id, identity, keys.public, keys.request_key, asked
     )
     origin = Origin(keys.installation_id)
     return AdmissionRequest(
@@ -87,6 +103,7 @@ def make(keys: NodeKeys, credential: Credential, identity: bytes) -> AdmissionRe
         keys.request_key,
         signature=Statement(Purpose.ADMISSION, origin, payload).signature(credential.key),
         proof=Statement(Purpose.NODE_KEYS, origin, payload).signature(keys.signing),
+        asked=asked,
     )
 
 
@@ -102,6 +119,8 @@ def serialize(request: AdmissionRequest) -> bytes:
         "signature": to_base64(request.signature),
         "proof": to_base64(request.proof),
     }
+    if request.asked:
+        members[_ASKED] = to_base64(request.asked)
     return json.dumps(members).encode("ascii")
 
 
@@ -123,6 +142,7 @@ def parse(data: bytes) -> AdmissionRequest:
             _raw(members["request_key"]),
             _raw(members["signature"], SIGNATURE_BYTES),
             _raw(members["proof"], SIGNATURE_BYTES),
+            _asked(members),
         )
     except (ValueError, TypeError, AttributeError, RecursionError, FormatError):
         # from None: the cause may quote what a stranger sent, and reach a log
@@ -136,9 +156,18 @@ def _object(data: bytes) -> dict[str, Any]:
             "this request is of an earlier version, which sent its credential's secret",
             hint="bring the node in by this version of strongroom, with a new bootstrap file",
         )
-    if members.keys() != _MEMBERS:
+    if members.keys() - {_ASKED} != _MEMBERS:
         raise FormatError("other members")
     return members
+
+
+def _asked(members: dict[str, Any]) -> bytes:
+    if _ASKED not in members:
+        return b""
+    found = from_base64(members[_ASKED])
+    if not found:
+        raise FormatError("the request for a certificate is not in base64")
+    return found
 
 
 def _raw(text: str, length: int = KEY_BYTES) -> bytes:

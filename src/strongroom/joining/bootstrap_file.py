@@ -21,11 +21,15 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.crypto.statements import Origin, Purpose
 from strongroom.errors import FormatError, IntegrityError
+from strongroom.joining import bearings
+from strongroom.joining.bearings import Authorities, Bearings
 
-FORMAT = "strongroom-bootstrap-3"
+FORMAT = "strongroom-bootstrap-4"
+THIRD_FORMAT = "strongroom-bootstrap-3"
+"""The format without bearings; its credential is a key as well, so that it admits a node as before."""
 SECOND_FORMAT = "strongroom-bootstrap-2"
 FIRST_FORMAT = "strongroom-bootstrap-1"
-"""The format that nobody signed. Both earlier ones are read for ever, without a credential, and written no more."""
+"""The format that nobody signed. Both of these are read for ever, without a credential, and written no more."""
 MAX_BYTES = 8 << 20
 _MAC_BYTES = 32
 _MEMBERS = frozenset(
@@ -46,6 +50,13 @@ _MEMBERS = frozenset(
     }
 )
 _SIGNED_MEMBERS = frozenset({*_MEMBERS, "identity", "signature"})
+_PRESENT_MEMBERS = frozenset({*_SIGNED_MEMBERS, bearings.AUTHORITIES, bearings.ADDRESSES})
+_BY_FORMAT = {
+    FORMAT: _PRESENT_MEMBERS,
+    THIRD_FORMAT: _SIGNED_MEMBERS,
+    SECOND_FORMAT: _SIGNED_MEMBERS,
+    FIRST_FORMAT: _MEMBERS,
+}
 _MAX_TEXT = 1024
 _FOREIGN_HINT = "give a file that 'tsm topology nodes get-bootstrap-file' wrote"
 _MADE_ANEW = "make a new one with 'tsm topology nodes get-bootstrap-file'"
@@ -72,7 +83,10 @@ class Credential:
 
 @dataclass(frozen=True)
 class BootstrapFile:
-    """The members of format/bootstrap-file.md §1.2, decoded; `identity` is empty in a file that nobody signed (§7)."""
+    """The members of format/bootstrap-file.md §1.2, decoded.
+
+    `identity` is empty in a file that nobody signed, and `bearings` are None in one of an earlier form (§7).
+    """
 
     installation_id: str
     node_id: str
@@ -86,6 +100,12 @@ class BootstrapFile:
     configuration_keys: bytes = field(repr=False)
     credential: Credential | None
     identity: bytes = b""
+    bearings: Bearings | None = None
+
+    @property
+    def authorities(self) -> Authorities:
+        """The authorities in the file; none in one of an earlier form."""
+        return (self.bearings or bearings.NOTHING).authorities
 
     @property
     def signer(self) -> InstallationIdentity | None:
@@ -150,7 +170,8 @@ def serialize(file: BootstrapFile, key: SecretBytes, identity: IdentityKey) -> S
     """The bytes of a file, authenticated by the configuration key and signed by the identity (§1.1, §2.1).
 
     Args:
-        file: The content; the identity that it names is replaced by this one.
+        file: The content; the identity that it names is replaced by this one. Without bearings it is made in the form
+            before.
         key: The active configuration key.
         identity: The identity of the installation.
     """
@@ -195,7 +216,8 @@ def _members_of(file: BootstrapFile) -> dict[str, object]:
         "seed": to_base64(file.credential.seed.reveal()),
     }
     return {
-        "format": FORMAT,
+        "format": THIRD_FORMAT if file.bearings is None else FORMAT,
+        **({} if file.bearings is None else file.bearings.members()),
         "installation_id": file.installation_id,
         "node_id": file.node_id,
         "created_at": format_utc(file.created_at),
@@ -219,11 +241,8 @@ def _fields_of(data: bytes) -> Fields:
     if not named.startswith("strongroom-bootstrap-"):
         raise FormatError("this is no bootstrap file, or one that was cut", hint=_FOREIGN_HINT)
     fields = _KIND.loads(data)
-    if named == FIRST_FORMAT:
-        fields.check_names(_MEMBERS)
-    else:
-        fields.check_version("format", SECOND_FORMAT if named == SECOND_FORMAT else FORMAT)
-        fields.check_names(_SIGNED_MEMBERS)
+    fields.check_version("format", named if named in _BY_FORMAT else FORMAT)
+    fields.check_names(_BY_FORMAT[named])
     return fields
 
 
@@ -241,6 +260,7 @@ def _file_of(fields: Fields) -> BootstrapFile:
         configuration_keys=fields.raw("configuration_keys"),
         credential=fields.optional("credential", _credential),
         identity=_identity(fields),
+        bearings=bearings.of_fields(fields) if fields.text("format") == FORMAT else None,
     )
 
 
@@ -255,7 +275,7 @@ def _identity(fields: Fields) -> bytes:
 
 def _credential(fields: Fields, name: str) -> Credential:
     found = fields.inner(name)
-    if fields.text("format") != FORMAT:
+    if fields.text("format") not in {FORMAT, THIRD_FORMAT}:
         raise FormatError(
             "the bootstrap file was made by an earlier version: its credential is a secret that"
             " would be sent, which no installation takes any more"

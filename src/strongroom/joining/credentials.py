@@ -20,7 +20,7 @@ from typing import NamedTuple
 from strongroom import ids
 from strongroom.canonical import UTF_8, Fields, Kind, to_base64
 from strongroom.clock import format_utc, is_future, parse_utc
-from strongroom.crypto import labels
+from strongroom.crypto import labels, said
 from strongroom.crypto.signing import PUBLIC_BYTES
 from strongroom.errors import AuthenticationError, ConflictError, IntegrityError
 from strongroom.joining.admission_request import AdmissionRequest
@@ -104,7 +104,8 @@ class Issued(NamedTuple):
 
 def request_digest(request: AdmissionRequest) -> str:
     """The digest that is stored for the request that used a credential (format/bootstrap-file.md §4.2)."""
-    parts = (ids.id_bytes(request.credential_id), *request.keys, request.request_key)
+    own = (*request.keys, request.request_key, *said.digests_of(request.asked))
+    parts = (ids.id_bytes(request.credential_id), *own)
     return hashlib.sha256(labels.ADMISSION_REQUEST + b"".join(parts)).hexdigest()
 
 

@@ -4,7 +4,7 @@ The node makes them itself, before it asks to be admitted, and the private halve
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from strongroom.canonical import ASCII_LINE, Fields, Kind, to_base64
 from strongroom.crypto import fingerprint, hpke, rng
@@ -12,6 +12,9 @@ from strongroom.crypto.hpke import SealingKey
 from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.signing import SigningKey
 from strongroom.joining.bootstrap_file import check_node_id
+
+if TYPE_CHECKING:
+    from strongroom.joining.certificate_request import CertificateRequest
 
 FORMAT_1 = "strongroom-node-1"
 FORMAT_2 = "strongroom-node-2"
@@ -104,6 +107,8 @@ class NodeKeys:
         sealing: The key by which the node opens what is sealed to it.
         public: The public halves.
         log: The key that signs the node's event log; None while the key in the configuration signs it.
+        asked: The request for the node's first certificate and its key, in a file of their own; None once the
+            installation has answered, and of a node that asks for none.
     """
 
     def __init__(
@@ -114,8 +119,9 @@ class NodeKeys:
         request_key: SecretBytes,
         *,
         log: LogKey | None = None,
+        asked: "CertificateRequest | None" = None,
     ) -> None:
-        """Take the ids of installation and node, three secrets of 32 bytes, and the key that signs the event log.
+        """Take the ids of installation and node, three secrets of 32 bytes, the log's key, and the request.
 
         Raises:
             FormatError: A secret has another length.
@@ -125,6 +131,7 @@ class NodeKeys:
         self.signing, self.sealing = SigningKey(signing_seed), SealingKey(sealing_key)
         self.public = NodePublic(self.signing.public, self.sealing.public)
         self.log = log
+        self.asked = asked
         self._secrets = (signing_seed, sealing_key, request_key)
 
     @property
@@ -134,7 +141,13 @@ class NodeKeys:
 
     def with_log(self, log: LogKey | None) -> "NodeKeys":
         """The same keys with another one for the event log."""
-        return NodeKeys((self.installation_id, self.node_id), *self._secrets, log=log)
+        node = self.installation_id, self.node_id
+        return NodeKeys(node, *self._secrets, log=log, asked=self.asked)
+
+    def asking(self, asked: "CertificateRequest | None") -> "NodeKeys":
+        """The same keys with a request for a certificate."""
+        node = self.installation_id, self.node_id
+        return NodeKeys(node, *self._secrets, log=self.log, asked=asked)
 
     def serialize(self) -> SecretBytes:
         """The bytes of the file."""

@@ -131,6 +131,25 @@ def write(paths: DataPaths, own: OwnCertificate) -> None:
         StorageError: The disk refuses.
     """
     durable.write_file(paths.certificate, own.serialize().reveal())
+    if paths.zookeeper_certificate.exists():
+        show_to_zookeeper(paths, own)
+
+
+def show_to_zookeeper(paths: DataPaths, own: OwnCertificate) -> bool:
+    """Write the certificate as a file that ZooKeeper's client takes; from then on each renewal writes it anew.
+
+    Returns:
+        False if there is no certificate as yet.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    if own.present is None:
+        return False
+    text = node_certificates.pem((own.present.certificate,)).encode("ascii")
+    key = node_certificates.key_pem(own.present.key).reveal()
+    durable.write_file(paths.zookeeper_certificate, text + key)
+    return True
 
 
 def _members(pair: Pair | None) -> dict[str, str] | None:

@@ -16,10 +16,17 @@ from strongroom.system import disk, durable
 
 FOLDER = ".init-request"
 _FILE = "node.json"
+_ASKED = "certificate-request.json"
 
 
-def ensure(root: Path, installation_id: str, node_id: str) -> NodeKeys:
+def ensure(root: Path, installation_id: str, node_id: str, *, asks: bool = False) -> NodeKeys:
     """The keys that a directory has for a node to be; new ones are durable on the disk before they are returned.
+
+    Args:
+        root: The directory.
+        installation_id: The installation.
+        node_id: The node.
+        asks: Whether the node asks for a certificate, so that there is a key for it and a request as well.
 
     Keys of an attempt with another file, for another node, are replaced, as is a damaged file: what was damaged before
     it was whole was never sent.
@@ -32,12 +39,13 @@ def ensure(root: Path, installation_id: str, node_id: str) -> NodeKeys:
         found = node_keys.parse(_read(path))
     except (FileNotFoundError, FormatError):
         found = None
-    if found is not None and (found.installation_id, found.node_id) == (installation_id, node_id):
-        return found
-    made = node_keys.make(installation_id, node_id)
-    durable.make_folder(path.parent)
-    durable.write_file(path, made.serialize().reveal())
-    return made
+    if found is None or (found.installation_id, found.node_id) != (installation_id, node_id):
+        # first: a request beside keys of another node is another one's
+        (path.parent / _ASKED).unlink(missing_ok=True)
+        found = node_keys.make(installation_id, node_id)
+        durable.make_folder(path.parent)
+        durable.write_file(path, found.serialize().reveal())
+    return _asking(path.parent / _ASKED, found) if asks else found
 
 
 def forget(root: Path) -> None:
@@ -52,6 +60,20 @@ def write(paths: DataPaths, keys: NodeKeys) -> None:
         StorageError: The disk refuses.
     """
     durable.write_file(paths.node_keys, keys.serialize().reveal())
+    if keys.asked is not None:
+        durable.write_file(paths.certificate_request, keys.asked.serialize().reveal())
+
+
+def forget_asked(paths: DataPaths) -> None:
+    """Delete the request for a certificate: the installation has answered it.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    try:
+        paths.certificate_request.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk.problem(f"cannot remove {paths.certificate_request}", error) from error
 
 
 def read(paths: DataPaths) -> NodeKeys:
@@ -62,11 +84,30 @@ def read(paths: DataPaths) -> NodeKeys:
         StorageError: The file cannot be read, or is not there.
     """
     try:
-        return node_keys.parse(_read(paths.node_keys))
+        found = node_keys.parse(_read(paths.node_keys))
     except FileNotFoundError:
         raise StorageError(
             f"{paths.node_keys} is not there", hint="bring the node in anew, by a new file"
         ) from None
+    if not paths.certificate_request.exists():
+        return found
+    # not imported for every command of a node that has its certificate
+    from strongroom.joining import certificate_request
+
+    return found.asking(certificate_request.parse(_read(paths.certificate_request)))
+
+
+def _asking(path: Path, keys: NodeKeys) -> NodeKeys:
+    """The keys with the request that lies beside them; a new one is durable before it is returned."""
+    from strongroom.crypto.node_certificates import NodeName
+    from strongroom.joining import certificate_request
+
+    try:
+        return keys.asking(certificate_request.parse(_read(path)))
+    except (FileNotFoundError, FormatError):
+        made = certificate_request.make(NodeName(keys.installation_id, keys.node_id))
+        durable.write_file(path, made.serialize().reveal())
+        return keys.asking(made)
 
 
 def _read(path: Path) -> bytes:

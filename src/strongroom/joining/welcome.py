@@ -16,8 +16,12 @@ from strongroom.crypto.statements import Purpose
 from strongroom.errors import FormatError, IntegrityError
 from strongroom.ids import id_bytes
 
-VERSION = 1
+VERSION = 2
+_FIRST = 1
+"""The version without a certificate, to a request that asks for none."""
 MAX_BYTES = 32 << 10
+_MEMBERS = ("v", "coordination", "repository", "passwords")
+_CERTIFIED = ("certificate", "authorities")
 _KIND = Kind("the answer of the installation", ASCII, MAX_BYTES)
 
 
@@ -28,11 +32,15 @@ class Welcome(NamedTuple):
         coordination: The members of the place of the coordination service, as the file of services has them.
         repository: The parameters of the repository's driver.
         passwords: The passwords by the names of the services.
+        certificate: The node's first certificate, DER; empty if it has to make its own.
+        authorities: The certificates of the internal authorities, DER; none without a certificate.
     """
 
     coordination: Mapping[str, str]
     repository: Mapping[str, str]
     passwords: Mapping[str, SecretBytes]
+    certificate: bytes = b""
+    authorities: tuple[bytes, ...] = ()
 
 
 class Sealed(NamedTuple):
@@ -75,8 +83,13 @@ def seal(welcome: Welcome, asked: Asked, public: bytes, identity: IdentityKey) -
     Raises:
         FormatError: Nothing can be sealed to that key.
     """
+    certified = {
+        "certificate": to_base64(welcome.certificate),
+        "authorities": [to_base64(one) for one in welcome.authorities],
+    }
     members = {
-        "v": VERSION,
+        "v": VERSION if welcome.certificate else _FIRST,
+        **(certified if welcome.certificate else {}),
         "coordination": dict(welcome.coordination),
         "repository": dict(welcome.repository),
         "passwords": {name: to_base64(one.reveal()) for name, one in welcome.passwords.items()},
@@ -130,11 +143,15 @@ def opened(
             hint="somebody may answer in the place of the first node: look who, before you go on",
         ) from None
     fields = _KIND.loads(raw)
-    fields.check_version("v", VERSION)
-    fields.check_names(("v", "coordination", "repository", "passwords"))
+    has_certificate = fields.value("v") != _FIRST
+    fields.check_version("v", VERSION if has_certificate else _FIRST)
+    fields.check_names((*_MEMBERS, *_CERTIFIED) if has_certificate else _MEMBERS)
     inside = fields.inner("passwords")
     passwords = {name: SecretBytes(inside.raw(name)) for name in inside.names}
-    return Welcome(fields.text_map("coordination"), fields.text_map("repository"), passwords)
+    places = fields.text_map("coordination"), fields.text_map("repository")
+    if not has_certificate:
+        return Welcome(*places, passwords)
+    return Welcome(*places, passwords, fields.raw("certificate"), fields.raws("authorities"))
 
 
 def _info(identity: InstallationIdentity, asked: Asked) -> bytes:

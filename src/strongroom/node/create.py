@@ -91,7 +91,8 @@ def prepare_node(option: str | None, file: BootstrapFile, admit: Admit) -> Prepa
 
     def build(node: Node, root: Path) -> PreparedNode:
         try:
-            keys = own_keys.ensure(root, file.installation_id, file.node_id)
+            asks = file.bearings is not None
+            keys = own_keys.ensure(root, file.installation_id, file.node_id, asks=asks)
             return prepare.prepare(node.prepared_node_ports(), file, keys, admit, local_actor())
         except AuthenticationError:
             own_keys.forget(root)
@@ -111,8 +112,8 @@ def ask_again(root: Path, file: BootstrapFile, admit: Admit) -> PreparedNode:
     """
     with closing(Node(DataPaths(root, file.node_id), SystemClock())) as node:
         ports = node.prepared_node_ports()
-        answer = admit(file, own_keys.read(node.paths))
-        return prepare.admitted(ports, file, answer)
+        own = own_keys.read(node.paths)
+        return prepare.admitted(ports, file, own, admit(file, own))
 
 
 def _build(

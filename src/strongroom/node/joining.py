@@ -13,7 +13,7 @@ from strongroom.cluster import services_file
 from strongroom.errors import StateError, StrongroomError
 from strongroom.eventlog.events import key_events, node_events
 from strongroom.extracts import place
-from strongroom.joining import node_keys, own_keys, prepared
+from strongroom.joining import node_keys, own_certificate, own_keys, prepared
 from strongroom.joining.prepared import PreparedNode
 from strongroom.joining.registry import NodeState
 from strongroom.node.environment import installation_file_modes, local_actor
@@ -68,7 +68,7 @@ def join(
     for folder in (found.extracts, found.backups, found.repository.parent, found.locks):
         durable.make_folder(folder, file_modes)
     with closing(Node(found, SystemClock())) as node:
-        _point(node, paths)
+        _point(node, paths.or_else(_brought(node, paths)))
     with closing(Node(found, SystemClock())) as node:
         report("trying ZooKeeper, PostgreSQL, the keys and the store of extracts")
         cause = first_cause(lambda: _outside(node).probe(), lambda: _problems(node))
@@ -160,6 +160,29 @@ def _outside(node: Node) -> OutsideServices:
     if node.outside is None:
         raise StateError("this node was not told where its services are")
     return node.outside
+
+
+def _brought(node: Node, named: OwnPaths) -> OwnPaths:
+    """The paths of the authorities that the bootstrap file brought, and of what this node can show to ZooKeeper.
+
+    That is its own certificate, if there is no file where the first node has one: it does for a ZooKeeper that asks for
+    none, or believes the installation's authority.
+    """
+    paths, own = node.paths, own_certificate.find(node.paths)
+    given = Path(_outside(node).file.services.zookeeper.certificate)
+    if not (named.zookeeper_certificate or given.exists() or own is None):
+        own_certificate.show_to_zookeeper(paths, own)
+    certificate = paths.zookeeper_certificate
+    found = {
+        name: str(path.absolute())
+        for name in services_file.SERVICES
+        if (path := paths.authority(name)).exists()
+    }
+    return OwnPaths(
+        zookeeper_ca=found.get(services_file.ZOOKEEPER, ""),
+        zookeeper_certificate=str(certificate.absolute()) if certificate.exists() else "",
+        postgres_ca=found.get(services_file.POSTGRES, ""),
+    )
 
 
 def _point(node: Node, paths: OwnPaths) -> None:

@@ -113,6 +113,20 @@ class DataPaths(NamedTuple):
         """The file with the certificate that the node shows to others, and its key."""
         return self.tabsvc / "certificate.json"
 
+    def authority(self, service: str) -> Path:
+        """The file with the authority of `zookeeper` or `postgres` that a bootstrap file brought; not on the first node."""
+        return self.tabsvc / "authorities" / f"{service}.pem"
+
+    @property
+    def certificate_request(self) -> Path:
+        """The file with the key and the request of the first certificate; there only until the installation answers."""
+        return self.tabsvc / "certificate-request.json"
+
+    @property
+    def zookeeper_certificate(self) -> Path:
+        """The node's own certificate and key in PEM, for ZooKeeper; there only if no other was given to it."""
+        return self.tabsvc / "zookeeper-client.pem"
+
     @property
     def known_nodes(self) -> Path:
         """The file with the public keys of the other nodes, by which a node that was off knows who gives it new keys."""

@@ -233,7 +233,7 @@ def test_an_altered_answer_is_refused(
             assert found.code == code, found.err
             assert not (second / "tabsvc").exists()
             assert nodes(run, cluster_home)["node2"]["state"] == "joining"
-        own = own_keys.ensure(second, made_.file.installation_id, "node2")
+        own = own_keys.ensure(second, made_.file.installation_id, "node2", asks=True)
         answer = admission.ask(replace(made_.file, server=url(served)), own)
         assert answer.welcome is not None
 

@@ -136,6 +136,7 @@ def test_a_node_is_prepared_and_admitted(served: Served, tsm: Tsm, tmp_path: Pat
     key_id = document.configuration_key_id
     assert keys.open(key_id) == first.configuration.open_key(key_id)
     assert {path.name for path in (home / "tabsvc").iterdir()} == {
+        "certificate-request.json",
         "config",
         "events",
         "keystore",

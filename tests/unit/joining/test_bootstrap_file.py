@@ -15,7 +15,9 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.crypto.statements import Origin
 from strongroom.errors import FormatError, IntegrityError, StrongroomError
 from strongroom.joining import bootstrap_file
+from strongroom.joining.bearings import NOTHING
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
+from tests.unit.joining.test_bearings import FOUND
 
 NOW = datetime(2026, 11, 22, 1, 0, 0, tzinfo=UTC)
 KEY = SecretBytes(bytes(range(32)))
@@ -43,7 +45,14 @@ def changed(**members: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "file", [FILE, replace(FILE, credential=None, server="")], ids=["full", "bare"]
+    "file",
+    [
+        FILE,
+        replace(FILE, credential=None, server=""),
+        replace(FILE, bearings=NOTHING),
+        replace(FILE, bearings=FOUND),
+    ],
+    ids=["before", "bare", "nothing", "full"],
 )
 def test_what_is_written_is_read_back(file: BootstrapFile) -> None:
     data = bootstrap_file.serialize(file, KEY, IDENTITY).reveal()
@@ -58,7 +67,7 @@ REFUSED = {
     "too deep": (b"[" * 100_000, "no bootstrap file"),
     "settings": (b'{"configKeys":{}}\n', "no bootstrap file"),
     "a list": (b"[]\n", "no bootstrap file"),
-    "newer": (changed(format="strongroom-bootstrap-4"), "version that is not known here"),
+    "newer": (changed(format="strongroom-bootstrap-5"), "version that is not known here"),
     "another layout": (json.dumps(json.loads(DATA)).encode(), "not in canonical form"),
     "no last line break": (DATA[:-1], "not in canonical form"),
     "one member more": (changed(extra="x"), "a member is missing or not known"),

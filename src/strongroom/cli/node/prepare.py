@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--zookeeper-ca",
         metavar="FILE",
-        help="-b: the authority of ZooKeeper's certificates; without it, the path of the first node",
+        help="-b: the authority of ZooKeeper's certificates; without it, the one in the file",
     )
     parser.add_argument(
         "--zookeeper-certificate",
@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--postgres-ca",
         metavar="FILE",
-        help="-b: the authority of PostgreSQL's certificate; without it, the path of the first node",
+        help="-b: the authority of PostgreSQL's certificate; without it, the one in the file",
     )
 
 
@@ -69,6 +69,7 @@ def is_asked_for(arguments: argparse.Namespace) -> bool:
 def run(arguments: argparse.Namespace, session: Session) -> int:
     """Read the file once, prove it, build the node aside, have it admitted, and have it join its cluster."""
     from strongroom.cli.node import admission
+    from strongroom.joining import bearings
     from strongroom.node import create, environment, opening
 
     data_dir = arguments.data or session.options.data_dir
@@ -86,6 +87,8 @@ def run(arguments: argparse.Namespace, session: Session) -> int:
     session.out(f"Installation: {made.installation_id}")
     session.out(f"Node: {made.node_id}")
     session.out(f"Fingerprint: {file.fingerprint or '-'}")
+    for name, pins in (file.bearings or bearings.NOTHING).pins().items():
+        session.note(f"{name}: believed by {', '.join(f'sha256:{one}' for one in pins)}")
     if not identity.given(arguments):
         session.note(
             "whose file it was is not proved: whoever knows a recipient can make one for it; compare"

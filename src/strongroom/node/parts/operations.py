@@ -8,12 +8,14 @@ from strongroom.node.parts.keys import KeysPart
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from strongroom.joining.bearings import Bearings
     from strongroom.joining.node_reports import KeysSeen
     from strongroom.joining.welcome import Welcome
     from strongroom.services.backups.own_part import OwnPart
     from strongroom.services.files.data_key_desk import DataKeyDesk
     from strongroom.services.files.one import StandaloneFiles
     from strongroom.services.nodes.admit import TopologyService
+    from strongroom.services.nodes.certificates import Certified
     from strongroom.services.nodes.create import NewNodePorts
     from strongroom.services.nodes.prepare import PreparePorts
     from strongroom.services.nodes.readiness import Readiness
@@ -41,10 +43,42 @@ class OperationsPart(KeysPart):
 
         node_id, keystore = self.paths.node_id, self.keystore
         ports = (self.configuration, keystore, self.coordinator, self.events, self.clock, node_id)
-        return TopologyService(TopologyPorts(*ports, self.identity, self.peers, self._welcome))
+        own = (self.identity, self.peers, self._welcome, self._certify, self._bearings)
+        return TopologyService(TopologyPorts(*ports, *own))
 
     def _welcome(self) -> "Welcome | None":
         return None if self.outside is None else self.outside.welcome()
+
+    def _certify(self, node_id: str, asked: bytes) -> "Certified | None":
+        from strongroom.eventlog.base import SYSTEM
+        from strongroom.joining import own_certificate
+        from strongroom.services.nodes.certificates import CertificatePorts, CertificateService
+
+        paths = self.paths
+        ports = CertificatePorts(
+            configuration=self.configuration,
+            coordinator=self.coordinator,
+            peers=self.peers,
+            event_log=self.events,
+            clock=self.clock,
+            read=lambda: own_certificate.find(paths),
+            write=lambda own: own_certificate.write(paths, own),
+            keys=lambda: None,
+            node_id=paths.node_id,
+        )
+        return CertificateService(ports).certify(SYSTEM, node_id, asked)
+
+    def _bearings(self, server: str) -> "Bearings":
+        from strongroom.services.nodes import bearings
+
+        outside = self.outside
+        ports = bearings.BearingsPorts(
+            self.configuration,
+            self.coordinator,
+            self.peers,
+            lambda: None if outside is None else outside.file.services,
+        )
+        return bearings.collect(ports, server)
 
     def present_controller(self) -> str:
         """The id of the node that is the controller now; empty if none is."""

@@ -20,6 +20,7 @@ from strongroom.crypto.installation_identity import InstallationIdentity
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     AuthenticationError,
+    FormatError,
     KeystoreError,
     UsageError,
 )
@@ -29,6 +30,7 @@ from strongroom.eventlog.throttled import Throttle
 from strongroom.ids import new_id
 from strongroom.joining import bootstrap_file, credentials, registry, welcome
 from strongroom.joining.admission_request import AdmissionRequest
+from strongroom.joining.bearings import NOTHING, Bearings
 from strongroom.joining.bootstrap_file import BootstrapFile, Credential
 from strongroom.joining.credentials import Generation, Issued, IssuedCredential
 from strongroom.joining.registry import NodeState, RegisteredNode
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.services.configuration.present import PresentConfiguration
     from strongroom.services.keys.identity import IdentityService
+    from strongroom.services.nodes.certificates import Certified
 
 # the entry's name since 0.1.0, where this package was called topology
 CREDENTIALS = "topology/credentials"
@@ -55,6 +58,10 @@ _PASSWORD_BYTES = 1024
 _REPEATS_TOLD = 10
 """Events of repeated requests in a minute: a node whose connection broke repeats its request, which changes nothing."""
 _HINT = "make a new one with 'tsm topology nodes get-bootstrap-file'"
+
+
+Certify = Callable[[str, bytes], "Certified | None"]
+"""Makes a certificate, given a node's id and its request."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class TopologyPorts:
         identity: The identity of the installation, which signs the file.
         peers: The registry of the nodes.
         services: Returns what a new node needs to reach the services of the cluster; None if they are embedded here.
+        certify: Makes the certificate for a node's request; None if the node has to make its first one itself.
+        bearings: Collects what a new node is to believe and to reach, given where it will ask to be admitted.
     """
 
     configuration: "PresentConfiguration"
@@ -82,6 +91,8 @@ class TopologyPorts:
     identity: "IdentityService"
     peers: Peers
     services: Callable[[], Welcome | None] = lambda: None
+    certify: "Certify" = lambda *_: None
+    bearings: Callable[[str], Bearings] = lambda _: NOTHING
 
 
 class BootstrapRequest(NamedTuple):
@@ -114,6 +125,7 @@ class TopologyService:
         self._ports = ports
         self._strangers = Throttle(ports.clock)
         self._repeated = Throttle(ports.clock, at_once=_REPEATS_TOLD)
+        self._certificates = dict[bytes, "Certified"]()
 
     @property
     def embeds_credentials(self) -> bool:
@@ -190,6 +202,7 @@ class TopologyService:
             found = self._welcome(issued, request)
             try:
                 credentials.check_signatures(found, request)
+                _check_asked(request)
                 document, now = ports.configuration.document(), ports.clock.now()
                 _check_installation(request.installation_id, document)
                 present = self._generation(document, ports.identity.key().identity)
@@ -266,7 +279,24 @@ class TopologyService:
     def _answer(self, request: AdmissionRequest, joins: Welcome) -> Sealed:
         digest = bytes.fromhex(credentials.request_digest(request))
         asked = Asked(request.node_id, digest)
+        if (certified := self._certified(request, digest)) is not None:
+            joins = joins._replace(
+                certificate=certified.certificate, authorities=certified.authorities
+            )
         return welcome.seal(joins, asked, request.keys.sealing, self._ports.identity.key())
+
+    def _certified(self, request: AdmissionRequest, digest: bytes) -> "Certified | None":
+        """The certificate for a request; for a repetition the same one, which costs no signature and no event."""
+        if not request.asked:
+            return None
+        if digest not in self._certificates:
+            made = self._ports.certify(request.node_id, request.asked)
+            if made is None:
+                return None
+            if len(self._certificates) >= credentials.MOST:
+                self._certificates.clear()
+            self._certificates[digest] = made
+        return self._certificates[digest]
 
     def _put(self, issued: Issued, version: int) -> None:
         change = Change(credentials.serialize(issued), version)
@@ -302,6 +332,7 @@ class TopologyService:
             configuration_keys=guarded_files.read(records, key_records.MAX_BYTES),
             credential=Credential(new_id(), rng.new_key()) if is_embedded else None,
             identity=identity.public,
+            bearings=ports.bearings(wanted.server),
         )
 
     def _life(self) -> timedelta:
@@ -345,6 +376,14 @@ def active_key(file: BootstrapFile) -> SecretBytes:
     raise KeystoreError(
         "the keystore in the bootstrap file does not open its configuration key", hint=_HINT
     )
+
+
+def _check_asked(request: AdmissionRequest) -> None:
+    """Refuse a request for a certificate that is of another node, or whose key whoever asks has not shown to have."""
+    try:
+        request.check_asked()
+    except FormatError as error:
+        raise AuthenticationError(error.message, hint=_HINT) from error
 
 
 def _check_installation(installation_id: str, document: "ConfigDocument") -> None:

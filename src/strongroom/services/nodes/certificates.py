@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SPREAD: Final = timedelta(seconds=60)
 """The time that a new authority has to reach every node before a certificate of it is shown; a node looks every 15 s."""
+_HOSTS: Final = ("localhost",)
+"""The names of a machine of which nothing else is known as yet; the node's own certificates name it."""
 KIND: Final = "internal authority"
 """The word for it in the events of keys."""
 
@@ -81,6 +83,18 @@ class CertificatePorts:
     lives: Lives = _LIVES
 
 
+class Certified(NamedTuple):
+    """A certificate for another node's request.
+
+    Attributes:
+        certificate: The certificate, DER.
+        authorities: Certificates of the authorities that count, DER.
+    """
+
+    certificate: bytes
+    authorities: tuple[bytes, ...]
+
+
 class CertificateService:
     """The certificate of this node, and the authority of all."""
 
@@ -102,6 +116,30 @@ class CertificateService:
         """
         with self._ports.coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
             return self._new_authority(actor, self.find_authorities())
+
+    def certify(self, actor: str, node_id: str, asked: bytes) -> Certified | None:
+        """The first certificate of another node, for its request; the caller holds the lock of the nodes.
+
+        Args:
+            actor: The person or process that asks, for the events.
+            node_id: The node, which must have been admitted.
+            asked: The request, DER.
+
+        Returns:
+            None while the authority is so new that a node may not have heard of it: then the node makes its own, later.
+
+        Raises:
+            FormatError: The request is not of that node, or not signed by its key.
+        """
+        ports = self._ports
+        known, now = self._ensured(actor, ports.read()), ports.clock.now()
+        if not known.is_used(now, ports.lives.spread):
+            return None
+        name = self._name()._replace(node_id=node_id)
+        signing = node_certificates.Issuing(known.present, now, ports.lives.node)
+        made = signing.certify(asked, name, _HOSTS)
+        self._log(actor, (made,), node_id)
+        return Certified(made, known.certificates)
 
     def follow(self, actor: str, address: str | None = None, *, renew: bool = False) -> bool:
         """Do what is due: an authority, a certificate of this node, its entry; may be repeated, and ended at any point.
@@ -258,14 +296,14 @@ class CertificateService:
         entry = said.signed(own.name.installation_id, keys.signing)
         ports.coordinator.put({name: Change(entry, ports.coordinator.version(name))})
 
-    def _log(self, actor: str, certificates: tuple[bytes, ...]) -> None:
+    def _log(self, actor: str, certificates: tuple[bytes, ...], node_id: str = "") -> None:
         found = [node_certificates.describe(one) for one in certificates]
         if found:
             self._ports.event_log.append(
                 [
                     node_events.node_certified(
                         actor,
-                        self._ports.node_id,
+                        node_id or self._ports.node_id,
                         fingerprint=one.fingerprint,
                         ends_at=format_utc(one.ends),
                     )

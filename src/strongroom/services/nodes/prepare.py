@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from strongroom.cluster import services_file
 from strongroom.configuration_keys import record_files
+from strongroom.crypto import node_certificates
+from strongroom.crypto.node_certificates import NodeName
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import key_events, node_events
-from strongroom.joining import own_keys, prepared
+from strongroom.joining import own_certificate, own_keys, prepared
 from strongroom.joining.bootstrap_file import BootstrapFile
 from strongroom.joining.node_keys import NodeKeys
+from strongroom.joining.own_certificate import OwnCertificate
 from strongroom.joining.prepared import PreparedNode
 from strongroom.joining.welcome import Welcome
 from strongroom.keystore import replicas
@@ -75,7 +78,7 @@ def prepare(
         directory.spread(replicas.FILE_NAME, file.keystore, lambda _: directory.load())
         directory.spread(record_files.FILE_NAME, file.configuration_keys, lambda _: None)
     own_keys.write(ports.paths, own)
-    node = admitted(ports, file, admit(file, own))
+    node = admitted(ports, file, own, admit(file, own))
     if node.is_joining:
         # the join writes the events, by a log that can sign: earlier lines would be told as signed late
         return node
@@ -95,14 +98,18 @@ def prepare(
     return node
 
 
-def admitted(ports: PreparePorts, file: BootstrapFile, answer: Admitted) -> PreparedNode:
+def admitted(
+    ports: PreparePorts, file: BootstrapFile, own: NodeKeys, answer: Admitted
+) -> PreparedNode:
     """Keep the answer of the installation in the node's files; may be repeated.
 
     Raises:
-        FormatError: The answer does not name the services.
+        FormatError: The answer does not name the services, or the certificate in it is not for this node's key.
         StorageError: The disk refuses.
     """
     if answer.welcome is not None:
+        _write_authorities(ports, file)
+        _take_certificate(ports, own, answer.welcome)
         key = ValueKey(file.installation_id, file.configuration_key_id, active_key(file))
         services = file_of(answer.welcome, file.installation_id, key)
         services_file.write(ports.paths.services, services, ports.file_modes)
@@ -110,3 +117,26 @@ def admitted(ports: PreparePorts, file: BootstrapFile, answer: Admitted) -> Prep
     node = prepared.of_file(file, is_admitted=answer.is_admitted, is_joining=is_joining)
     prepared.write(ports.paths, node, ports.file_modes)
     return node
+
+
+def _write_authorities(ports: PreparePorts, file: BootstrapFile) -> None:
+    """Write the authorities in the file, so that none has to be laid on this machine; the join names them by their paths."""
+    for service in services_file.SERVICES:
+        found = getattr(file.authorities, service)
+        if found:
+            path = ports.paths.authority(service)
+            durable.make_folder(path.parent, ports.file_modes)
+            text = node_certificates.pem(found).encode("ascii")
+            durable.write_file(path, text, ports.file_modes)
+
+
+def _take_certificate(ports: PreparePorts, own: NodeKeys, found: Welcome) -> None:
+    """Keep the certificate that the installation made for this node's key; without one, the node makes its own later."""
+    if own.asked is None:
+        return
+    if found.certificate:
+        name = NodeName(own.installation_id, own.node_id)
+        pair = own.asked.answered(found.certificate, found.authorities, name)
+        written = OwnCertificate(name, present=pair, authorities=found.authorities)
+        own_certificate.write(ports.paths, written)
+    own_keys.forget_asked(ports.paths)

@@ -1,0 +1,127 @@
+"""Collects what a new node is to believe and to reach, for its bootstrap file (docs/format/bootstrap-file.md §1.2)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from strongroom.coordination.base import Coordinator
+from strongroom.crypto import node_certificates
+from strongroom.errors import FormatError, StorageError
+from strongroom.joining import authorities, shown_certificates
+from strongroom.joining.bearings import Addresses, Authorities, Bearings
+from strongroom.services.configuration import https_material
+from strongroom.services.keys.peers import Peers
+from strongroom.system import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from strongroom.cluster.services_file import Services
+    from strongroom.services.configuration.service import ConfigurationService
+
+_MAX_BYTES: Final = 1 << 20
+_POSTGRES_PORT: Final = "5432"
+_SYSTEM: Final = "system"
+"""For libpq, the authorities of the machine."""
+
+
+class BearingsPorts(NamedTuple):
+    """The ports of whoever collects.
+
+    Attributes:
+        configuration: Holds the certificate of the web service, and the internal authority.
+        coordinator: Holds what each node shows.
+        peers: The registry of the nodes.
+        services: Returns where the services of the cluster are; None if they are embedded.
+    """
+
+    configuration: "ConfigurationService"
+    coordinator: Coordinator
+    peers: Peers
+    services: "Callable[[], Services | None]"
+
+
+def collect(ports: BearingsPorts, server: str) -> Bearings:
+    """The bearings for a new node.
+
+    Args:
+        ports: The ports.
+        server: Where the node will ask to be admitted; empty if that is not known.
+
+    Raises:
+        StorageError: The file of an authority cannot be read here.
+        FormatError: The certificate of the web service is none, or the word of a node is damaged.
+        IntegrityError: A node did not say itself where it answers.
+    """
+    web = _web(ports) if server.startswith("https:") else ()
+    services = ports.services()
+    if services is None:
+        return Bearings(Authorities(web=web))
+    place, postgres = services.zookeeper, services.postgres
+    root = postgres.get("sslrootcert", _SYSTEM)
+    return Bearings(
+        Authorities(
+            nodes=_internal(ports),
+            postgres=() if root == _SYSTEM else _read(root, "PostgreSQL"),
+            web=web,
+            zookeeper=_read(place.ca, "ZooKeeper"),
+        ),
+        Addresses(
+            nodes=_nodes(ports, services.installation_id),
+            postgres=_hosts(postgres),
+            zookeeper=tuple(place.hosts.split(",")),
+        ),
+    )
+
+
+def _read(path: str, what: str) -> tuple[bytes, ...]:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_MAX_BYTES)
+    except OSError as error:
+        raise disk.problem(f"cannot read {path}", error) from error
+    try:
+        return node_certificates.from_pem(data)
+    except FormatError as error:
+        raise StorageError(
+            f"{path}, the authority of {what}'s certificates, cannot go with the file: {error.message}",
+            hint="bring that file in order, then make the bootstrap file",
+        ) from error
+
+
+def _web(ports: BearingsPorts) -> tuple[bytes, ...]:
+    """The certificate of this installation's web service and its chain; none if others end HTTPS before it."""
+    values = ports.configuration.document().values
+    names = (https_material.CERTIFICATE, https_material.CHAIN)
+    found = (ports.configuration.open_secret(one).reveal() for one in names if one in values)
+    return tuple(one for text in found if text for one in node_certificates.from_pem(text))
+
+
+def _internal(ports: BearingsPorts) -> tuple[bytes, ...]:
+    if authorities.PARAMETER not in ports.configuration.document().values:
+        return ()
+    return authorities.parse(ports.configuration.open_secret(authorities.PARAMETER)).certificates
+
+
+def _nodes(ports: BearingsPorts, installation_id: str) -> tuple[str, ...]:
+    found, nodes = ports.coordinator.list(shown_certificates.PREFIX), ports.peers.all()
+    known = []
+    for name, node in nodes.items():
+        entry = found.get(shown_certificates.PREFIX + name)
+        if entry is None or node.state.is_gone:
+            continue
+        shown = shown_certificates.parse(entry.value, installation_id, name, node.keys.signing)
+        if shown.address:
+            known.append(shown.address)
+    return tuple(known)
+
+
+def _hosts(postgres: "Mapping[str, str]") -> tuple[str, ...]:
+    """Every host with its port, as libpq pairs them; folders of sockets are on this machine alone."""
+    hosts = postgres.get("host", "").split(",")
+    ports = postgres.get("port", _POSTGRES_PORT).split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    return tuple(
+        f"{host}:{port or _POSTGRES_PORT}"
+        for host, port in zip(hosts, ports, strict=False)
+        if host and not host.startswith(("/", "@"))
+    )
