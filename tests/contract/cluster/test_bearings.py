@@ -21,11 +21,13 @@ from strongroom.joining.node_keys import NodeKeys
 from strongroom.joining.welcome import Welcome
 from strongroom.node import certificates
 from strongroom.node.outside import OutsideServices
+from strongroom.services.nodes import bearings, join
 from strongroom.services.nodes.admit import BootstrapRequest, TopologyService
 from tests.contract.cluster.commands import Run, nodes, opened
 from tests.contract.joining.commands import told, url
 from tests.support import tls, web_client
 from tests.support.cluster_services import ClusterServices
+from tests.support.web_client import Served
 
 CREATED = "os:tests"
 
@@ -129,17 +131,21 @@ def _is_of_the_request(sent: bytes, key: bytes) -> None:
         assert form not in asked
 
 
-def test_requests_for_certificates_that_are_refused(cluster_home: Path) -> None:
+def test_requests_for_certificates_that_are_refused(
+    cluster_home: Path, run: Run, tmp_path: Path
+) -> None:
     """Nobody is admitted by them; a repetition gets the same certificate, and one with another request nothing."""
     with web_client.serve(cluster_home) as served:
+        reaches_a_service_nowhere(served, run, tmp_path / "four")
         topology = served.node.topology
         file = topology.make_bootstrap_file(CREATED, BootstrapRequest("x")).file
-        keys = node_keys.make(file.installation_id, "node2")
-        name = node_certificates.NodeName(file.installation_id, "node2")
+        node = file.node_id
+        keys = node_keys.make(file.installation_id, node)
+        name = node_certificates.NodeName(file.installation_id, node)
         good, other = (certificate_request.make(name) for _ in "ab")
         broken = bytearray(good.asked)
         broken[-1] ^= 1
-        stranger = certificate_request.make(name._replace(node_id="node3")).asked
+        stranger = certificate_request.make(name._replace(node_id="node9")).asked
         for bad, words in (
             (bytes(broken), "not signed by its own key|damaged"),
             (stranger, "is of another node"),
@@ -147,12 +153,12 @@ def test_requests_for_certificates_that_are_refused(cluster_home: Path) -> None:
         ):
             with pytest.raises(AuthenticationError, match=words):
                 _asked(topology, file, keys.asking(good._replace(asked=bad)))
-        assert "node2" not in served.node.peers.all()
+        assert node not in served.node.peers.all()
         first, again = (_asked(topology, file, keys.asking(good)) for _ in "ab")
         assert first == again
         with pytest.raises(AuthenticationError, match="was used"):
             _asked(topology, file, keys.asking(other))
-        issued = [one for one in told(served.node, "NODE_CERTIFIED") if one["node_id"] == "node2"]
+        issued = [one for one in told(served.node, "NODE_CERTIFIED") if one["node_id"] == node]
         assert len(issued) == 1
         # a node with a file of the form before asks for none, and makes its own when it is served
         before = topology.make_bootstrap_file(CREATED, BootstrapRequest("x")).file
@@ -168,29 +174,21 @@ def _asked(topology: TopologyService, file: BootstrapFile, keys: NodeKeys) -> by
     request = admission_request.make(keys, file.credential, file.identity)
     sealed = topology.admit(request)
     assert sealed is not None
-    from strongroom.services.nodes import join
-
     return join.opened(sealed, request, keys, file.signer).certificate
 
 
-def test_a_machine_that_reaches_a_service_nowhere_asks_nobody(
-    cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def reaches_a_service_nowhere(served: Served, run: Run, place: Path) -> None:
     """The credential is good still, and the cause is told: no name, no answer or a refusal."""
-    from strongroom.services.nodes import bearings
-
-    with web_client.serve(cluster_home) as served:
-        with monkeypatch.context() as patch:
-            patch.setattr(bearings, "_hosts", lambda _: ("127.0.0.1:1", "nowhere.invalid:5432"))
-            made = served.node.topology.make_bootstrap_file(
-                CREATED, BootstrapRequest("x", url(served))
-            )
-        Path("file").write_bytes(made.text.reveal())
-        said = run("initialize-tsm", tmp_path / "two", "-b", "file")
-        assert said.code == StateError.exit_code
-        assert "does not reach PostgreSQL (127.0.0.1:1: Connection refused; nowhere" in said.err
-        assert told(served.node, "NODE_ADMITTED") == []
-        assert "node2" not in served.node.peers.all()
+    admitted = len(told(served.node, "NODE_ADMITTED"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bearings, "_hosts", lambda _: ("127.0.0.1:1", "nowhere.invalid:5432"))
+        made = served.node.topology.make_bootstrap_file(CREATED, BootstrapRequest("x", url(served)))
+    Path("file").write_bytes(made.text.reveal())
+    said = run("initialize-tsm", place, "-b", "file")
+    assert said.code == StateError.exit_code
+    assert "does not reach PostgreSQL (127.0.0.1:1: Connection refused; nowhere" in said.err
+    assert len(told(served.node, "NODE_ADMITTED")) == admitted
+    assert made.file.node_id not in served.node.peers.all()
 
 
 def test_the_web_service_is_believed_by_the_file(node_dir: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.contract.cluster.commands import Run, at_work, joined
 from tests.support import web_client
 from tests.support.privileges import mount_small_disk, unmount
 
+pytestmark = pytest.mark.cluster
 LIMIT_S = 60.0
 
 
