@@ -81,9 +81,9 @@ def test_a_process_that_goes_on_is_counted_and_only_once() -> None:
 def test_what_the_run_says_is_of_folders_and_of_tests() -> None:
     costs = Costs()
     phases: tuple[tuple[str, Literal["setup", "call"], float, float], ...] = (
-        ("tests/contract/cluster/test_a.py::test_b", "setup", 2.0, 0.5),
-        ("tests/contract/cluster/test_a.py::test_b", "call", 3.0, 0.25),
-        ("tests/unit/test_c.py::test_d", "call", 1.0, 1.0),
+        ("tests/contract/cluster/test_node.py::test_b", "setup", 2.0, 0.5),
+        ("tests/contract/cluster/test_node.py::test_b", "call", 3.0, 0.25),
+        ("tests/structure/test_costs.py::test_d", "call", 1.0, 1.0),
     )
     for name, when, wall, cpu in phases:
         now = time.time()
@@ -97,6 +97,6 @@ def test_what_the_run_says_is_of_folders_and_of_tests() -> None:
     assert said[1:4] == [
         "    wall      cpu  folder",
         "     5.0      0.8  tests/contract/cluster",
-        "     1.0      1.0  tests/unit",
+        "     1.0      1.0  tests/structure",
     ]
-    assert said[5] == "     5.0      0.8  tests/contract/cluster/test_a.py::test_b"
+    assert said[5] == "     5.0      0.8  tests/contract/cluster/test_node.py::test_b"
