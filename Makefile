@@ -23,6 +23,8 @@ SINCE ?= HEAD
 CODE := src tests demo scripts benchmarks
 # three workers on two cores: a test waits for servers, tools and disks as long as for a processor
 WORKERS ?= 3
+# of `make test`: three use two cores to three quarters; each takes some 2.5 GB with its servers, so a small machine has three
+TEST_WORKERS ?= $(shell awk '/^MemTotal/ { print ($$2 > 12000000) ? 4 : 3 }' /proc/meminfo)
 # a job that is tortured mostly waits
 TORTURE_WORKERS ?= 4
 
@@ -106,7 +108,7 @@ demo-cluster: dev  ## three nodes on this machine, from nothing: a key that each
 # ---------------------------------------------------------------- prove
 
 test: dev  ## everything: lint, types, layers, all tests with real tools, a sample of the faults, coverage
-	@WORKERS=$(WORKERS) bash scripts/test.sh
+	@WORKERS=$(TEST_WORKERS) bash scripts/test.sh
 
 quick:  ## ten seconds after a change: lint, layers, types, and the tests of what differs from a commit; SINCE=HEAD
 	@$(BIN)/python -m scripts.quick --since $(SINCE)
