@@ -22,7 +22,7 @@ Stage = Callable[[str, int], Progress | None]
 
 
 class Wanted(Protocol):
-    """What is asked of a backup, as far as it is looked at here."""
+    """The wishes about a backup that are judged before it is made."""
 
     @property
     def path(self) -> Path:

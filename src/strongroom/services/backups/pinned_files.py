@@ -34,8 +34,8 @@ class PinnedFiles:
         """An extract as it was when the backup was made, by the header in the backup.
 
         Raises:
-            NotFoundError: Its body is no longer there.
-            IntegrityError: Its body is of another length.
+            NotFoundError: The body is no longer there.
+            IntegrityError: The body is of another length.
             FormatError: The backup's entry is damaged.
             StorageError: The store refuses, or does not answer.
         """
@@ -97,8 +97,8 @@ def read_whole(file: Source, row: Row, ring: KeyRing, progress: Progress | None 
 
     Raises:
         IntegrityError: A byte is another one, or the extract belongs to another row.
-        KeyNotFoundError: Its MEK is not in the ring.
-        FormatError: It has no readable header.
+        KeyNotFoundError: The MEK of the extract is not in the ring.
+        FormatError: The extract has no readable header.
     """
     with open_file(file, row, ring) as reader:
         if reader.size != row["plaintext_bytes"]:

@@ -19,7 +19,7 @@ _Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Staging:
-    """What is written.
+    """The parts of a backup that is being written.
 
     Attributes:
         backup: The backup.

@@ -460,10 +460,8 @@ def test_a_new_configuration_key(node: Node, service: ConfigurationService) -> N
     service.set("ssl.key.passphrase", "pending", actor=ACTOR)
     old_id = service.document().configuration_key_id
     new_key, new_id = rng.new_key(), ids.new_id()
-    keys = node.open_configuration_keys(service.document().installation_id)
-    keys.add_next(
-        keys.wrapping.new_record(new_key, key_id=new_id, created_at=node.clock.now(), alias=ALIAS)
-    )
+    keys, now = node.open_configuration_keys(service.document().installation_id), node.clock.now()
+    keys.add_next(keys.wrapping.new_record(new_key, key_id=new_id, created_at=now, alias=ALIAS))
     service.compare_and_put(
         lambda document: reseal.reseal_all(
             document, service.open_key, new_key, new_id, {"redis.password": b"renewed"}
