@@ -12,9 +12,11 @@ import pytest
 from strongroom.backgrounder import worker
 from strongroom.backgrounder.worker import Advice, Place, Worker
 from strongroom.errors import ConflictError
+from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind
-from strongroom.repository.rows import JobRow, Owner
-from tests.support.jobs_lab import SITE, Lab
+from strongroom.repository.rows import IntentRow, JobRow, Owner
+from strongroom.services.jobs.journal import PURPOSE
+from tests.support.jobs_lab import NOW, SITE, Lab
 
 EXTRACTS = 6
 LOOKS = 12
@@ -52,6 +54,10 @@ def left(tmp_path: Path) -> Iterator[tuple[Path, str, dict[str, bytes]]]:
     Worker(lab.ports, place_of(tmp_path, 1), stopping, Advice(limits)).run()
     found = lab.jobs.show(job)
     assert (found.state, found.owner) == ("running", Owner("node1", "dead.1"))
+    stored = lab.store(new_id(), b"half", encrypted=True)
+    unfinished = (stored.storage_key, stored.file_id, stored.mek_id)
+    with lab.repository.transaction() as tx:
+        tx.intents.insert(IntentRow(*unfinished, PURPOSE, NOW))
     yield tmp_path, job, lab.plain
     lab.repository.close()
 
@@ -86,6 +92,7 @@ def test_a_neighbour_that_lives_keeps_its_job_and_its_files(
     with looking(folder, 0, lives, LOOKS) as (lab, run):
         with lab.repository.reading() as tx:
             before = tx.intents.list()
+        assert before
         run()
         with lab.repository.reading() as tx:
             assert tx.intents.list() == before
