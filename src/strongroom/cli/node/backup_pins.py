@@ -111,8 +111,8 @@ def _release(arguments: argparse.Namespace, session: Session) -> int:
     store = node_backups.pinning(session.whole_node)
     if store is None:
         raise StateError("the extracts lie on the disk, where nothing is pinned")
-    names = {one.id: one.file for one in store.lasting_pins()}
-    file = names.get(arguments.backup, arguments.backup)
+    backup: str = arguments.backup
+    file = {one.id: one.file for one in store.lasting_pins()}.get(backup, backup)
     asking.require(
         arguments,
         session,
@@ -120,10 +120,8 @@ def _release(arguments: argparse.Namespace, session: Session) -> int:
         refusal="the pin stays: the release was not agreed to",
         hint="answer y, or use --ignore-prompt",
     )
-    store.release(arguments.backup)
-    event = backup_events.backup_pin_released(
-        session.actor, arguments.backup, name=file, place=store.address
-    )
+    store.release(backup)
+    event = backup_events.backup_pin_released(session.actor, backup, name=file, place=store.address)
     session.node.events.append([event])
     session.out(f"Released: {file}")
     return 0
