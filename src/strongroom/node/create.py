@@ -110,6 +110,8 @@ def ask_again(root: Path, file: BootstrapFile, admit: Admit) -> PreparedNode:
         AuthenticationError: The installation refuses it.
         StorageError: The disk refuses.
     """
+    # the node exists, with the same keys in it: a kill may have left those beside it
+    own_keys.forget(root)
     with closing(Node(DataPaths(root, file.node_id), SystemClock())) as node:
         ports = node.prepared_node_ports()
         own = own_keys.read(node.paths)

@@ -64,6 +64,9 @@ def join(
         StorageError: The disk refuses.
     """
     found = DataPaths(root, waiting.node_id)
+    # what a killed attempt to be admitted left: the installation has answered
+    own_keys.forget(root)
+    own_keys.forget_asked(found)
     file_modes = installation_file_modes()
     for folder in (found.extracts, found.backups, found.repository.parent, found.locks):
         durable.make_folder(folder, file_modes)

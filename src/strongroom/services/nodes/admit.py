@@ -286,7 +286,11 @@ class TopologyService:
         return welcome.seal(joins, asked, request.keys.sealing, self._ports.identity.key())
 
     def _certified(self, request: AdmissionRequest, digest: bytes) -> "Certified | None":
-        """The certificate for a request; for a repetition the same one, which costs no signature and no event."""
+        """The certificate for a request; this process answers a repetition with the same one, without signature and event.
+
+        Another process, of this node after a restart or of another node, makes another one for the same key: each is
+        good, and the node keeps the one that came last.
+        """
         if not request.asked:
             return None
         if digest not in self._certificates:

@@ -103,6 +103,9 @@ def admitted(
 ) -> PreparedNode:
     """Keep the answer of the installation in the node's files; may be repeated.
 
+    The request for a certificate goes last, once the record says that the installation has answered: until then a
+    repetition must send the same one. With another request the credential is used up, and the node lost.
+
     Raises:
         FormatError: The answer does not name the services, or the certificate in it is not for this node's key.
         StorageError: The disk refuses.
@@ -116,6 +119,8 @@ def admitted(
     is_joining = answer.welcome is not None
     node = prepared.of_file(file, is_admitted=answer.is_admitted, is_joining=is_joining)
     prepared.write(ports.paths, node, ports.file_modes)
+    if is_joining:
+        own_keys.forget_asked(ports.paths)
     return node
 
 
@@ -132,11 +137,9 @@ def _write_authorities(ports: PreparePorts, file: BootstrapFile) -> None:
 
 def _take_certificate(ports: PreparePorts, own: NodeKeys, found: Welcome) -> None:
     """Keep the certificate that the installation made for this node's key; without one, the node makes its own later."""
-    if own.asked is None:
+    if own.asked is None or not found.certificate:
         return
-    if found.certificate:
-        name = NodeName(own.installation_id, own.node_id)
-        pair = own.asked.answered(found.certificate, found.authorities, name)
-        written = OwnCertificate(name, present=pair, authorities=found.authorities)
-        own_certificate.write(ports.paths, written)
-    own_keys.forget_asked(ports.paths)
+    name = NodeName(own.installation_id, own.node_id)
+    pair = own.asked.answered(found.certificate, found.authorities, name)
+    written = OwnCertificate(name, present=pair, authorities=found.authorities)
+    own_certificate.write(ports.paths, written)
