@@ -84,16 +84,21 @@ def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
     """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still.
 
     A node that had no session when another one began to restore a backup, or to recover, was not seen by that one, and
-    ends as well.
+    ends as well. It looks at that first, by the locks alone: what the other one has put by then is under keys that this
+    node does not have, and the registry cannot be proved by those of before.
+
+    Raises:
+        StrongroomError: The locks or the registry cannot be read; or an entry is refused while no such command goes on.
     """
-    own = node.peers.all().get(node.paths.node_id)
-    if own is not None and own.state.is_gone:
-        _log.error("this node was taken out of its cluster at %s: it ends", own.since)
-        leave()
     try:
         replacing.check_may_serve(node)
     except StateError as error:
         _log.error("%s: it ends", error.message)
+        leave()
+        return
+    own = node.peers.all().get(node.paths.node_id)
+    if own is not None and own.state.is_gone:
+        _log.error("this node was taken out of its cluster at %s: it ends", own.since)
         leave()
 
 
