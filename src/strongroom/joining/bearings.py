@@ -13,7 +13,7 @@ from strongroom.errors import FormatError
 AUTHORITIES, ADDRESSES = "authorities", "addresses"
 _MOST: Final = 512
 """Certificates of one service: a bundle of a cloud's database has some hundred."""
-_MOST_ADDRESSES: Final = 64
+MOST_ADDRESSES: Final = 64
 _LONGEST: Final = 512
 
 
@@ -75,6 +75,13 @@ class Bearings(NamedTuple):
 NOTHING: Final = Bearings()
 
 
+def is_address(text: str) -> bool:
+    """Whether a text may be an address of the file: `host:port`, short and in ASCII."""
+    host, _, port = text.rpartition(":")
+    is_plain = text.isascii() and text.isprintable() and len(text) <= _LONGEST
+    return bool(host) and port.isdecimal() and is_plain
+
+
 def of_fields(fields: Fields) -> Bearings:
     """The bearings in a file.
 
@@ -117,12 +124,8 @@ def _certificate(fields: Fields, name: str) -> bytes:
 
 
 def _places(fields: Fields, name: str) -> tuple[str, ...]:
-    fields.check_count(name, "addresses", _MOST_ADDRESSES)
+    fields.check_count(name, "addresses", MOST_ADDRESSES)
     found = fields.texts(name)
-    for one in found:
-        host, _, port = one.rpartition(":")
-        if not (host and port.isdecimal() and one.isascii() and one.isprintable()) or (
-            len(one) > _LONGEST
-        ):
-            raise FormatError(f"an address of {name} in the bootstrap file is none")
+    if not all(map(is_address, found)):
+        raise FormatError(f"an address of {name} in the bootstrap file is none")
     return found

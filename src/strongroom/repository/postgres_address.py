@@ -4,16 +4,17 @@ A password is no part of an address: addresses are printed, logged and given on 
 repository brings the password by a function, which is asked for each new connection, so that a changed one is used.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import URL
 
 from strongroom import foreign_words
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import StorageError, UsageError
-from strongroom.system import postgres_conninfo
+from strongroom.system import hosts, postgres_conninfo
 from strongroom.system.extras import needed
 
 Passwords = Callable[[], Sequence[SecretBytes]]
@@ -32,6 +33,9 @@ GONE_S: Final = 2
 _DRIVER: Final = "postgresql+psycopg"
 _NEEDED: Final = ("host", "dbname", "user")
 """Parameters that a stored address must have, so that it leads to the same place whoever runs the process."""
+_LISTS: Final = ("host", "hostaddr", "port")
+"""Parameters that are lists, an entry for each server."""
+_PORT: Final = "5432"
 _FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir")
 _SECRETS: Final = ("password", "sslpassword")
 _USUAL: Final[Mapping[str, str]] = {
@@ -98,17 +102,28 @@ def stored_url(given: Mapping[str, str]) -> URL:
 
 
 def words(given: Mapping[str, str]) -> str:
-    """An address for people: hosts, port, database."""
-    port = f":{given['port']}" if given.get("port") else ""
-    return f"{given.get('host', '')}{port}/{given.get('dbname', '')}"
+    """An address for people: each host with its port, and the database."""
+    found = (
+        f"{hosts.bracketed(one.host)}:{one.port}" if one.port else one.host
+        for one in _servers(given)
+    )
+    return f"{','.join(found)}/{given.get('dbname', '')}"
 
 
 def hosts_of(given: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the hosts that have one; folders of sockets and numeric addresses have none."""
-    if given.get("hostaddr"):
-        return ()
+    """The hosts whose names are looked up; a folder of sockets, or what has a `hostaddr` as well, is none."""
+    return tuple(one.host for one in _servers(given) if not (one.is_local or one.address))
+
+
+def places_of(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Where a connection goes, each `host:port`: by the `hostaddr`, where there is one; folders of sockets are no place.
+
+    With a `hostaddr` the host is only the name in the server's certificate, which no name service need know.
+    """
     return tuple(
-        one for one in given.get("host", "").split(",") if one and not one.startswith(("/", "@"))
+        f"{hosts.bracketed(one.address or one.host)}:{one.port or _PORT}"
+        for one in _servers(given)
+        if not one.is_local
     )
 
 
@@ -161,7 +176,26 @@ def _limits() -> str:
 
 def _is_local(given: Mapping[str, str]) -> bool:
     """Whether every host is a folder of Unix sockets; without a host libpq takes the usual folder."""
-    hosts = given.get("host", "").split(",")
-    return not given.get("hostaddr") and all(
-        not host or host.startswith(("/", "@")) for host in hosts
-    )
+    return all(one.is_local for one in _servers(given))
+
+
+class _Server(NamedTuple):
+    """One of the servers of an address; each part may be empty."""
+
+    host: str
+    address: str
+    port: str
+
+    @property
+    def is_local(self) -> bool:
+        return not self.address and (not self.host or self.host.startswith(("/", "@")))
+
+
+def _servers(given: Mapping[str, str]) -> Iterator[_Server]:
+    """The servers, as libpq pairs the lists: one port stands for all, and an empty address for none."""
+    names, addresses, ports = (given.get(one, "").split(",") for one in _LISTS)
+    count = max(len(names), len(addresses))
+    if len(ports) == 1:
+        ports *= count
+    for name, address, port in zip_longest(names, addresses, ports[:count], fillvalue=""):
+        yield _Server(name, address, port)

@@ -57,7 +57,7 @@ def probe(
     for name in postgres_address.hosts_of(address):
         try:
             socket.getaddrinfo(name, None)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             yield bad(
                 LINK,
                 "name",

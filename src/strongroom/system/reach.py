@@ -22,6 +22,8 @@ def problem(address: str, limit_s: float = LIMIT_S) -> str:
         return "the name is not known here"
     except TimeoutError:
         return f"no answer within {limit_s:.0f} s"
+    except UnicodeError:
+        return "this is no name"
     except (OSError, OverflowError) as error:
         return getattr(error, "strerror", None) or "no connection"
     return ""

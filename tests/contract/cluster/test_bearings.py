@@ -21,7 +21,8 @@ from strongroom.joining.node_keys import NodeKeys
 from strongroom.joining.welcome import Welcome
 from strongroom.node import certificates
 from strongroom.node.outside import OutsideServices
-from strongroom.services.nodes import bearings, join
+from strongroom.repository import postgres_address
+from strongroom.services.nodes import join
 from strongroom.services.nodes.admit import BootstrapRequest, TopologyService
 from tests.contract.cluster.commands import Run, nodes, opened
 from tests.contract.joining.commands import told, url
@@ -181,7 +182,8 @@ def reaches_a_service_nowhere(served: Served, run: Run, place: Path) -> None:
     """The credential is good still, and the cause is told: no name, no answer or a refusal."""
     admitted = len(told(served.node, "NODE_ADMITTED"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bearings, "_hosts", lambda _: ("127.0.0.1:1", "nowhere.invalid:5432"))
+        places = ("127.0.0.1:1", "nowhere.invalid:5432")
+        patch.setattr(postgres_address, "places_of", lambda _: places)
         made = served.node.topology.make_bootstrap_file(CREATED, BootstrapRequest("x", url(served)))
     Path("file").write_bytes(made.text.reveal())
     said = run("initialize-tsm", place, "-b", "file")

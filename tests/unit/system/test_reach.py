@@ -24,8 +24,9 @@ def test_a_port_that_accepts() -> None:
         (TimeoutError(), "no answer within 5 s"),
         (OSError(113, "No route to host"), "No route to host"),
         (OverflowError(), "no connection"),
+        (UnicodeError("label empty or too long"), "this is no name"),
     ],
-    ids=["name", "silence", "route", "port"],
+    ids=["name", "silence", "route", "port", "text"],
 )
 def test_each_cause_has_words(
     monkeypatch: pytest.MonkeyPatch, raised: Exception, words: str

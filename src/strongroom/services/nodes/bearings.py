@@ -7,19 +7,25 @@ from strongroom.coordination.base import Coordinator
 from strongroom.crypto import node_certificates
 from strongroom.errors import FormatError, StorageError
 from strongroom.joining import authorities, shown_certificates
-from strongroom.joining.bearings import Addresses, Authorities, Bearings
+from strongroom.joining.bearings import (
+    MOST_ADDRESSES,
+    Addresses,
+    Authorities,
+    Bearings,
+    is_address,
+)
+from strongroom.repository import postgres_address
 from strongroom.services.configuration import https_material
 from strongroom.services.keys.peers import Peers
-from strongroom.system import disk
+from strongroom.system import disk, hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
     from strongroom.cluster.services_file import Services
     from strongroom.services.configuration.service import ConfigurationService
 
 _MAX_BYTES: Final = 1 << 20
-_POSTGRES_PORT: Final = "5432"
 _SYSTEM: Final = "system"
 """For libpq, the authorities of the machine."""
 
@@ -67,10 +73,15 @@ def collect(ports: BearingsPorts, server: str) -> Bearings:
         ),
         Addresses(
             nodes=_nodes(ports, services.installation_id),
-            postgres=_hosts(postgres),
-            zookeeper=tuple(place.hosts.split(",")),
+            postgres=_well_formed(postgres_address.places_of(postgres)),
+            zookeeper=_well_formed(one.text for one in hosts.endpoints(place.hosts)),
         ),
     )
+
+
+def _well_formed(addresses: "Iterable[str]") -> tuple[str, ...]:
+    """Addresses that a file may have, as many as it may: with another one no machine would take it."""
+    return tuple(filter(is_address, addresses))[:MOST_ADDRESSES]
 
 
 def _read(path: str, what: str) -> tuple[bytes, ...]:
@@ -113,15 +124,3 @@ def _nodes(ports: BearingsPorts, installation_id: str) -> tuple[str, ...]:
         if shown.address:
             known.append(shown.address)
     return tuple(known)
-
-
-def _hosts(postgres: "Mapping[str, str]") -> tuple[str, ...]:
-    """Every host with its port, as libpq pairs them; folders of sockets are on this machine alone."""
-    hosts = postgres.get("host", "").split(",")
-    ports = postgres.get("port", _POSTGRES_PORT).split(",")
-    ports = ports * len(hosts) if len(ports) == 1 else ports
-    return tuple(
-        f"{host}:{port or _POSTGRES_PORT}"
-        for host, port in zip(hosts, ports, strict=False)
-        if host and not host.startswith(("/", "@"))
-    )

@@ -1,0 +1,76 @@
+"""The addresses and authorities that go with a new node's file: hints, of which a bad one spoils no file (E11; §1.5)."""
+
+from pathlib import Path
+
+import pytest
+
+from strongroom.cluster.services_file import Services, ZookeeperPlace
+from strongroom.coordination.base import Change
+from strongroom.crypto import node_certificates
+from strongroom.ids import new_id
+from strongroom.joining import node_keys, shown_certificates
+from strongroom.joining.bearings import MOST_ADDRESSES, Addresses
+from strongroom.joining.registry import NodeState, RegisteredNode
+from strongroom.joining.shown_certificates import ShownCertificates
+from strongroom.node.opening import Node
+from strongroom.services.keys import peers
+from strongroom.services.nodes import bearings
+from strongroom.services.nodes.bearings import BearingsPorts
+
+AT = "2026-11-30T12:00:00Z"
+
+
+class Cluster:
+    """A node whose installation has others, and services elsewhere."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self._node = node
+        self._id = node.configuration.document().installation_id
+        self._ca = folder / "ca.pem"
+        authority = node_certificates.new_authority(self._id, node.clock.now())
+        self._ca.write_text(node_certificates.pem((authority.certificate,)))
+
+    def shows(
+        self, name: str, address: str, *, by: str = "", state: NodeState = NodeState.JOINING
+    ) -> None:
+        """Register a node, and what it shows; signed by other keys than its own if `by` names whose."""
+        keys = node_keys.make(self._id, name)
+        node = RegisteredNode(name, keys.public, state, AT)
+        signing = node_keys.make(self._id, by).signing if by else keys.signing
+        said = ShownCertificates(name, (b"x",), address, AT).signed(self._id, signing)
+        self.put(peers.PREFIX + name, node.serialize())
+        self.put(shown_certificates.PREFIX + name, said)
+
+    def put(self, entry: str, value: bytes) -> None:
+        coordinator = self._node.coordinator
+        coordinator.put({entry: Change(value, coordinator.version(entry))})
+
+    def addresses(self, zookeeper: str = "zk:2281", **postgres: str) -> Addresses:
+        """The addresses in a file."""
+        node, ca = self._node, str(self._ca)
+        place = ZookeeperPlace(zookeeper, "/strongroom/x", "tsm", ca, "/node1.pem")
+        given = {"host": "db", **postgres, "sslrootcert": ca}
+        services = Services(self._id, new_id(), place, given)
+        ports = BearingsPorts(node.configuration, node.coordinator, node.peers, lambda: services)
+        return bearings.collect(ports, "").addresses
+
+
+@pytest.fixture
+def cluster(whole: Node, tmp_path: Path) -> Cluster:
+    return Cluster(whole, tmp_path)
+
+
+def test_what_no_file_may_have_stays_out_of_it(cluster: Cluster) -> None:
+    """A reader refuses the whole file for one address that is none, or for one too many."""
+    found = cluster.addresses(host="db\u00fccher.example,db.example")
+    assert found.postgres == ("db.example:5432",)
+    found = cluster.addresses(host=",".join(f"db{number}" for number in range(70)))
+    assert len(found.postgres) == MOST_ADDRESSES
+
+
+def test_addresses_are_where_connections_go(cluster: Cluster) -> None:
+    """An address beside a host's name is what a new machine can reach; a list may be written with blanks."""
+    found = cluster.addresses("zk1:2281, [::1]:2282", host="db.internal", hostaddr="10.0.0.5")
+    assert found.postgres == ("10.0.0.5:5432",)
+    assert found.zookeeper == ("zk1:2281", "[::1]:2282")
+    assert cluster.addresses(host="/run/postgresql").postgres == ()
