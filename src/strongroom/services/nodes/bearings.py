@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from strongroom.coordination.base import Coordinator
 from strongroom.crypto import node_certificates
-from strongroom.errors import FormatError, StorageError
+from strongroom.errors import FormatError, IntegrityError, StorageError
 from strongroom.joining import authorities, shown_certificates
 from strongroom.joining.bearings import (
     MOST_ADDRESSES,
@@ -55,8 +55,8 @@ def collect(ports: BearingsPorts, server: str) -> Bearings:
 
     Raises:
         StorageError: The file of an authority cannot be read here.
-        FormatError: The certificate of the web service is none, or the word of a node is damaged.
-        IntegrityError: A node did not say itself where it answers.
+        FormatError: The certificate of the web service is none, or the registry is damaged.
+        IntegrityError: An entry of the registry is none, or says of a node what that one did not.
     """
     web = _web(ports) if server.startswith("https:") else ()
     services = ports.services()
@@ -120,7 +120,10 @@ def _nodes(ports: BearingsPorts, installation_id: str) -> tuple[str, ...]:
         entry = found.get(shown_certificates.PREFIX + name)
         if entry is None or node.state.is_gone:
             continue
-        shown = shown_certificates.parse(entry.value, installation_id, name, node.keys.signing)
-        if shown.address:
-            known.append(shown.address)
-    return tuple(known)
+        try:
+            shown = shown_certificates.parse(entry.value, installation_id, name, node.keys.signing)
+        except (FormatError, IntegrityError):
+            # an address is a hint: a node's word from before its keys were lost, say, keeps no file from being made
+            continue
+        known.append(shown.address)
+    return _well_formed(known)

@@ -60,10 +60,22 @@ def cluster(whole: Node, tmp_path: Path) -> Cluster:
     return Cluster(whole, tmp_path)
 
 
+def test_a_node_whose_word_does_not_hold_is_left_out(cluster: Cluster) -> None:
+    """Its keys are other ones since a recovery, and it was not served as yet; or its entry is damaged, or of later form."""
+    cluster.shows("node2", "two.example:8850")
+    cluster.shows("node3", "three.example:8850", by="node3")
+    cluster.shows("node4", "four.example:8850")
+    cluster.put(shown_certificates.PREFIX + "node4", b"{}\n")
+    cluster.shows("node5", "")
+    cluster.shows("node6", "six.example:8850", state=NodeState.LEFT_OUT)
+    assert cluster.addresses().nodes == ("two.example:8850",)
+
+
 def test_what_no_file_may_have_stays_out_of_it(cluster: Cluster) -> None:
     """A reader refuses the whole file for one address that is none, or for one too many."""
+    cluster.shows("node2", "two.example")
     found = cluster.addresses(host="db\u00fccher.example,db.example")
-    assert found.postgres == ("db.example:5432",)
+    assert (found.nodes, found.postgres) == ((), ("db.example:5432",))
     found = cluster.addresses(host=",".join(f"db{number}" for number in range(70)))
     assert len(found.postgres) == MOST_ADDRESSES
 
