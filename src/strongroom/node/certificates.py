@@ -62,7 +62,7 @@ def links(node: Node) -> LinkService:
         LinkPorts(
             read=partial(own_certificate.find, node.paths),
             nodes=node.peers.all,
-            shown=service(node).shown,
+            shown=service(node).shown_by,
             clock=node.clock,
             installation_id=lambda: node.configuration.document().installation_id,
         )

@@ -46,7 +46,7 @@ class OtherPart:
     def __init__(self, session: Session, node_id: str) -> None:
         from strongroom.node import certificates
 
-        shown = certificates.service(session.whole_node).shown().get(node_id)
+        shown = certificates.service(session.whole_node).shown_by(node_id)
         if shown is None:
             raise _no_service(node_id)
         self._node_id, self._called = node_id, called(session, shown)

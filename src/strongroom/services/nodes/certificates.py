@@ -14,7 +14,7 @@ from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.crypto import node_certificates
 from strongroom.crypto.node_certificates import NodeName
-from strongroom.errors import IntegrityError, StrongroomError
+from strongroom.errors import FormatError, IntegrityError, StrongroomError
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import key_events, node_events
 from strongroom.joining import authorities, shown_certificates
@@ -25,6 +25,7 @@ from strongroom.services.keys.peers import LOCK, LOCK_WAIT_S, Peers
 
 if TYPE_CHECKING:
     from strongroom.joining.node_keys import NodeKeys
+    from strongroom.joining.registry import RegisteredNode
     from strongroom.services.configuration.service import ConfigurationService
 
 SPREAD: Final = timedelta(seconds=60)
@@ -182,18 +183,32 @@ class CertificateService:
         """
         ports = self._ports
         found = ports.coordinator.list(shown_certificates.PREFIX)
-        installation = self._name().installation_id
         known = {}
         for node in ports.peers.all().values():
             entry = found.get(shown_certificates.PREFIX + node.node_id)
             if entry is not None and not node.state.is_gone:
-                public = node.keys.signing
-                known[node.node_id] = shown_certificates.parse(
-                    entry.value, installation, node.node_id, public
-                )
+                known[node.node_id] = self._said(node, entry.value)
         return known
 
+    def shown_by(self, node_id: str) -> ShownCertificates | None:
+        """The certificates that one node shows, whatever the others' entries are; None if it shows none, or is gone.
+
+        Raises:
+            FormatError: The entry is damaged.
+            IntegrityError: The node did not say itself what its entry says.
+        """
+        ports = self._ports
+        node = ports.peers.all().get(node_id)
+        entry = ports.coordinator.get(shown_certificates.PREFIX + node_id)
+        if node is None or node.state.is_gone or entry is None:
+            return None
+        return self._said(node, entry.value)
+
     # ---- inside ----------------------------------------------------------------------------------
+
+    def _said(self, node: "RegisteredNode", entry: bytes) -> ShownCertificates:
+        installation, public = self._name().installation_id, node.keys.signing
+        return shown_certificates.parse(entry, installation, node.node_id, public)
 
     def _is_behind(self, address: str | None) -> bool:
         """Whether anything is to be done; looks only."""
@@ -339,7 +354,11 @@ class CertificateService:
         if not nodes:
             own = ports.read()
             return own is not None and known.has_issued(own.certificates)
-        shown = self.shown()
+        try:
+            shown = self.shown()
+        except (FormatError, IntegrityError):
+            # whose word does not hold may show one of them still
+            return False
         return all(node in shown and known.has_issued(shown[node].certificates) for node in nodes)
 
     def _name(self) -> NodeName:

@@ -37,14 +37,14 @@ class LinkPorts:
     Attributes:
         read: Reads the file of this node's certificate.
         nodes: Returns the registry, as it is now.
-        shown: Returns what each node shows, as it is now.
+        shown: Returns what a node shows, as it is now; None if it shows nothing.
         clock: Gives the present.
         installation_id: Returns the installation.
     """
 
     read: Callable[[], OwnCertificate | None]
     nodes: Callable[[], Mapping[str, RegisteredNode]]
-    shown: Callable[[], Mapping[str, ShownCertificates]]
+    shown: Callable[[str], ShownCertificates | None]
     clock: Clock
     installation_id: Callable[[], str]
 
@@ -114,7 +114,7 @@ class LinkService:
                 f"{node_id} is {state}{since}, and is not spoken with",
                 hint="'tsm topology list-nodes -v' shows the nodes and their states",
             )
-        shown = self._ports.shown().get(node_id)
+        shown = self._ports.shown(node_id)
         if shown is None or described.key_digest not in shown.key_digests:
             raise PermissionDeniedError(
                 f"{node_id} did not name the certificate {described.fingerprint[:16]}…, which says that it is its",

@@ -5,19 +5,15 @@ from pathlib import Path
 import pytest
 
 from strongroom.cluster.services_file import Services, ZookeeperPlace
-from strongroom.coordination.base import Change
 from strongroom.crypto import node_certificates
 from strongroom.ids import new_id
-from strongroom.joining import node_keys, shown_certificates
+from strongroom.joining import shown_certificates
 from strongroom.joining.bearings import MOST_ADDRESSES, Addresses
-from strongroom.joining.registry import NodeState, RegisteredNode
-from strongroom.joining.shown_certificates import ShownCertificates
+from strongroom.joining.registry import NodeState
 from strongroom.node.opening import Node
-from strongroom.services.keys import peers
 from strongroom.services.nodes import bearings
 from strongroom.services.nodes.bearings import BearingsPorts
-
-AT = "2026-11-30T12:00:00Z"
+from tests.unit.services.nodes.shown_lab import DAMAGED, put, shows
 
 
 class Cluster:
@@ -29,21 +25,6 @@ class Cluster:
         self._ca = folder / "ca.pem"
         authority = node_certificates.new_authority(self._id, node.clock.now())
         self._ca.write_text(node_certificates.pem((authority.certificate,)))
-
-    def shows(
-        self, name: str, address: str, *, by: str = "", state: NodeState = NodeState.JOINING
-    ) -> None:
-        """Register a node, and what it shows; signed by other keys than its own if `by` names whose."""
-        keys = node_keys.make(self._id, name)
-        node = RegisteredNode(name, keys.public, state, AT)
-        signing = node_keys.make(self._id, by).signing if by else keys.signing
-        said = ShownCertificates(name, (b"x",), address, AT).signed(self._id, signing)
-        self.put(peers.PREFIX + name, node.serialize())
-        self.put(shown_certificates.PREFIX + name, said)
-
-    def put(self, entry: str, value: bytes) -> None:
-        coordinator = self._node.coordinator
-        coordinator.put({entry: Change(value, coordinator.version(entry))})
 
     def addresses(self, zookeeper: str = "zk:2281", **postgres: str) -> Addresses:
         """The addresses in a file."""
@@ -60,20 +41,20 @@ def cluster(whole: Node, tmp_path: Path) -> Cluster:
     return Cluster(whole, tmp_path)
 
 
-def test_a_node_whose_word_does_not_hold_is_left_out(cluster: Cluster) -> None:
+def test_a_node_whose_word_does_not_hold_is_left_out(whole: Node, cluster: Cluster) -> None:
     """Its keys are other ones since a recovery, and it was not served as yet; or its entry is damaged, or of later form."""
-    cluster.shows("node2", "two.example:8850")
-    cluster.shows("node3", "three.example:8850", by="node3")
-    cluster.shows("node4", "four.example:8850")
-    cluster.put(shown_certificates.PREFIX + "node4", b"{}\n")
-    cluster.shows("node5", "")
-    cluster.shows("node6", "six.example:8850", state=NodeState.LEFT_OUT)
+    shows(whole, "node2", "two.example:8850")
+    shows(whole, "node3", "three.example:8850", other=True)
+    shows(whole, "node4", "four.example:8850")
+    put(whole, shown_certificates.PREFIX + "node4", DAMAGED)
+    shows(whole, "node5", "")
+    shows(whole, "node6", "six.example:8850", state=NodeState.LEFT_OUT)
     assert cluster.addresses().nodes == ("two.example:8850",)
 
 
-def test_what_no_file_may_have_stays_out_of_it(cluster: Cluster) -> None:
+def test_what_no_file_may_have_stays_out_of_it(whole: Node, cluster: Cluster) -> None:
     """A reader refuses the whole file for one address that is none, or for one too many."""
-    cluster.shows("node2", "two.example")
+    shows(whole, "node2", "two.example")
     found = cluster.addresses(host="db\u00fccher.example,db.example")
     assert (found.nodes, found.postgres) == ((), ("db.example:5432",))
     found = cluster.addresses(host=",".join(f"db{number}" for number in range(70)))

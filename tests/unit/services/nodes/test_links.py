@@ -45,7 +45,7 @@ def links(
         LinkPorts(
             read=lambda: own,
             nodes=lambda: {} if node is None else {"node2": node},
-            shown=lambda: {} if shown is None else {"node2": shown},
+            shown=lambda _: shown,
             clock=FixedClock(NOW),
             installation_id=lambda: NAME.installation_id,
         )
