@@ -103,6 +103,39 @@ def test_a_new_machine_needs_no_authority_beside_the_file(
     assert nodes(run, second)["node2"]["state"] == "active"
 
 
+def test_a_new_machine_needs_nothing_but_the_file(
+    cluster_home: Path,
+    run: Run,
+    tmp_path: Path,
+    services: ClusterServices,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """E11, ADR 60: a ZooKeeper that believes the installation's authority takes the certificate that the answer brought."""
+    elsewhere(monkeypatch)
+    second = tmp_path / "two"
+    with opened(cluster_home) as one:
+        certificates.service(one).follow(CREATED, "")
+        known = certificates.service(one).find_authorities()
+    assert known is not None
+    with services.ensemble.believing(node_certificates.pem(known.certificates)):
+        with web_client.serve(cluster_home) as served:
+            wanted = BootstrapRequest("x", url(served))
+            made = served.node.topology.make_bootstrap_file(CREATED, wanted)
+            Path("file").write_bytes(made.text.reveal())
+            said = run("initialize-tsm", second, "-b", "file")
+        assert (said.code, "State: active" in said.out) == (0, True), said.err
+        with opened(second) as two:
+            assert two.outside is not None
+            place = two.outside.file.services.zookeeper
+            assert place.certificate == str(two.paths.zookeeper_certificate)
+            own = own_certificate.find(two.paths)
+        assert own is not None
+        assert own.present is not None
+        [shown] = node_certificates.from_pem(Path(place.certificate).read_bytes())
+        assert shown == own.present.certificate
+        assert nodes(run, second)["node2"]["state"] == "active"
+
+
 def _openssl_accepts(folder: Path, certificate: bytes, authorities: tuple[bytes, ...]) -> None:
     (folder / "ca.pem").write_text(node_certificates.pem(authorities))
     (folder / "node2.pem").write_text(node_certificates.pem((certificate,)))

@@ -149,6 +149,23 @@ class Ensemble:
                 link.delay_s = 0.0
         _start([one.component for one in self.servers])
 
+    @contextmanager
+    def believing(self, authorities: str) -> Iterator[None]:
+        """Servers that believe clients of further authorities as well, given in PEM; all start anew, before and afterwards."""
+        believed = self.folder / "ca.pem"
+        usual = believed.read_text()
+        try:
+            self._start_anew(f"{usual}{authorities}")
+            yield
+        finally:
+            self._start_anew(usual)
+
+    def _start_anew(self, believed: str) -> None:
+        (self.folder / "ca.pem").write_text(believed)
+        for one in self.servers:
+            one.component.stop()
+        self.mend()
+
     def links(self) -> tuple[Link, ...]:
         """The ways of the product's clients."""
         return tuple(one.link for one in self.servers)
