@@ -23,6 +23,8 @@ class Scope(Enum):
     CLUSTER = auto()
 
 
+BACKUP_LOCK: Final = "backup"
+"""Held while a backup is made, and while files are moved away: neither looks at a store that the other changes."""
 DECLARED: Final[Mapping[str, Scope]] = {
     "backup": Scope.CLUSTER,
     "configuration": Scope.CLUSTER,

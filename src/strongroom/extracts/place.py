@@ -57,6 +57,20 @@ def read(coordinator: Coordinator) -> tuple[Place, int]:
     return (parse(found.value), found.version) if found else (Place(), 0)
 
 
+def check_still(coordinator: Coordinator, address: str) -> None:
+    """Refuse to go on with a store that is no longer the one to work with.
+
+    Raises:
+        StateError: The files are being moved, or were moved to another store.
+    """
+    present = in_force(coordinator)
+    if present != address:
+        raise StateError(
+            f"the files of extracts were moved from {address} to {present} meanwhile",
+            hint="run the command again",
+        )
+
+
 def in_force(coordinator: Coordinator) -> str:
     """The address of the store to work with.
 

@@ -114,12 +114,14 @@ class LastingPin(NamedTuple):
         file: Name of the backup's file.
         made_at: When the pin was written, by the store's clock: what was there then can be read.
         until: When the pin ends.
+        in_force: Whether it had not ended when it was listed, by the store's clock.
     """
 
     id: str
     file: str
     made_at: datetime
     until: datetime
+    in_force: bool
 
 
 class FileStore(Protocol):
@@ -225,11 +227,21 @@ class NodeFiles(FileStore, Protocol):
         ...
 
     def empty(self) -> int:
-        """Remove every file, and all that is left of others; returns how many there were. Nobody may use the store."""
+        """Remove every file, and all that is left of others; returns how many there were. Nobody may use the store.
+
+        Raises:
+            StateError: A backup that does not hold its extracts relies on the store; nothing was removed.
+        """
         ...
 
-    def lasting_pins(self) -> tuple[LastingPin, ...]:
-        """The pins of backups that do not hold their extracts; none where a store has no such pins."""
+    def check_unpinned(self) -> None:
+        """Look whether a backup relies on what the store keeps, so that the store must not be emptied.
+
+        Raises:
+            StateError: A pin of a backup is in force.
+            FormatError: An object among the pins is none.
+            StorageError: The store refuses, or does not answer.
+        """
         ...
 
 
@@ -239,6 +251,10 @@ class PinningStore(NodeFiles, Protocol):
     @property
     def address(self) -> str:
         """The address of the store, as `extracts move` takes it."""
+        ...
+
+    def lasting_pins(self) -> tuple[LastingPin, ...]:
+        """The pins of backups that do not hold their extracts, those too whose time is over."""
         ...
 
     def pin(self, pin_id: str, *, file: str, until: datetime) -> None:

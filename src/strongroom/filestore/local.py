@@ -11,7 +11,6 @@ from strongroom.filestore.base import (
     BLOCK_BYTES,
     HEADER_BYTES,
     FileStat,
-    LastingPin,
     Step,
     checked_key,
 )
@@ -128,9 +127,8 @@ class LocalFileStore:
         """Where the file of a key lies, for a person."""
         return str(self.path(key))
 
-    def lasting_pins(self) -> tuple[LastingPin, ...]:
-        """None: who deletes a file of a disk needs its room."""
-        return ()
+    def check_unpinned(self) -> None:
+        """No backup relies on a disk: who deletes a file of a disk needs its room."""
 
     def remove_leftovers(self) -> int:
         """Remove hidden files that dead processes left, at a start; returns how many went."""

@@ -77,6 +77,7 @@ def backups(node: Node, keys: KeyHolder, parts: Gathering = _nothing) -> BackupS
         event_log=node.events,
         clock=node.clock,
         file_modes=node.file_modes,
+        place=node.files_place,
         parts=parts,
         pinning=pinning(node),
     )
@@ -85,7 +86,14 @@ def backups(node: Node, keys: KeyHolder, parts: Gathering = _nothing) -> BackupS
 
 def pinning(node: Node) -> PinningStore | None:
     """The store in which extracts of a backup may be pinned; None if they lie on the disk."""
-    return node.object_store(place.in_force(node.coordinator)) if node.shares_files else None
+    address = node.files_place
+    return None if address == place.DISK else node.object_store(address)
+
+
+def pinned_stores(node: Node) -> tuple[PinningStore, ...]:
+    """The stores in which extracts of backups may be pinned: the one in force, and those of a move that has not ended."""
+    there = filter(None, place.read(node.coordinator)[0])
+    return tuple(node.object_store(one) for one in there if one != place.DISK)
 
 
 def pinned_files(node: Node, backup: OpenBackup, named: str = "") -> PinnedFiles | None:

@@ -5,10 +5,11 @@ from typing import Final
 
 from strongroom.canonical import UTF_8, Kind
 from strongroom.clock import format_utc, parse_utc
-from strongroom.errors import NotFoundError
+from strongroom.errors import NotFoundError, StateError
 from strongroom.filestore.base import LastingPin
 from strongroom.ids import is_id
 from strongroom.objectstore.bucket import Bucket, Listed, MissingError
+from strongroom.system.plural import counted
 
 FOLDER: Final = "pin/backup"
 SLACK: Final = timedelta(hours=1)
@@ -50,7 +51,8 @@ def listed(bucket: Bucket) -> list[LastingPin]:
         FormatError: An object among the pins is none.
         StorageError: The store refuses, or does not answer.
     """
-    found = (_found(bucket, one) for one in bucket.list(FOLDER))
+    now = bucket.now()
+    found = (_found(bucket, one, now) for one in bucket.list(FOLDER))
     return [one for one in found if one is not None]
 
 
@@ -61,25 +63,46 @@ def protected_since(bucket: Bucket) -> datetime | None:
         FormatError: An object among the pins is none: nothing may be swept then.
         StorageError: The store refuses, or does not answer.
     """
-    now, earliest = bucket.now(), None
+    earliest = None
     for pin in listed(bucket):
-        if pin.until <= now:
+        if not pin.in_force:
             bucket.delete(_place(pin.id))
         elif earliest is None or pin.made_at < earliest:
             earliest = pin.made_at
     return None if earliest is None else earliest - SLACK
 
 
+def check_none(bucket: Bucket) -> None:
+    """Refuse while a pin is in force; one whose time is over holds nothing.
+
+    Raises:
+        StateError: A pin is in force.
+        FormatError: An object among the pins is none.
+        StorageError: The store refuses, or does not answer.
+    """
+    held = [one for one in listed(bucket) if one.in_force]
+    if held:
+        last = max(held, key=lambda one: one.until)
+        raise StateError(
+            f"extracts of {counted(len(held), 'backup')} are pinned in {bucket.address.text}, those of"
+            f" {last.file} until {format_utc(last.until)}",
+            hint="wait so long, or give such backups up: 'strongroom backup pins release'",
+        )
+
+
 def _place(pin_id: str) -> str:
     return f"{FOLDER}/{pin_id}"
 
 
-def _found(bucket: Bucket, one: Listed) -> LastingPin | None:
+def _found(bucket: Bucket, one: Listed, now: datetime) -> LastingPin | None:
     pin_id = one.name.removeprefix(f"{FOLDER}/")
     if not is_id(pin_id):
         raise _KIND.damaged(f"its name is {one.name[:200]}")
     said = _read(bucket, pin_id)
-    return None if said is None else LastingPin(pin_id, said[0], one.changed, said[1])
+    if said is None:
+        return None
+    file, until = said
+    return LastingPin(pin_id, file, one.changed, until, in_force=until > now)
 
 
 def _read(bucket: Bucket, pin_id: str) -> tuple[str, datetime] | None:

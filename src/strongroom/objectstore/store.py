@@ -88,8 +88,12 @@ class ObjectFileStore:
         lasting.release(self._bucket, pin_id)
 
     def lasting_pins(self) -> tuple[LastingPin, ...]:
-        """The pins of backups, in the order of their ids."""
+        """The pins of backups, in the order of their ids, those too whose time is over."""
         return tuple(lasting.listed(self._bucket))
+
+    def check_unpinned(self) -> None:
+        """Refuse while a backup relies on the store."""
+        lasting.check_none(self._bucket)
 
     def reference(self, key: str) -> bytes:
         """The head of a file, or the one in the note of its deletion."""

@@ -31,8 +31,11 @@ def empty(bucket: Bucket) -> int:
     """Remove everything, in the order in which nothing names what is gone; returns how many files there were.
 
     Raises:
+        StateError: The pin of a backup is in force; nothing was removed.
+        FormatError: An object among the pins of backups is none; nothing was removed.
         StorageError: The store refuses, or does not answer.
     """
+    lasting.check_none(bucket)
     files = [one.name for one in bucket.list("head")]
     for name in files:
         bucket.delete(name)

@@ -113,7 +113,7 @@ def test_a_copy_is_what_it_was(world: World, tmp_path: Path) -> None:
     """By default everything is in the file, and nothing is pinned for it."""
     made = backups.make(world.node, tmp_path / "copied.tsbak")
     assert (made.extracts, made.pinned, made.pinned_until, made.manifest.version) == (3, 0, "", 2)
-    assert [one.id for one in world.node.files.lasting_pins()] == [world.made.manifest.id]
+    assert [one.id for one in lasting.listed(world.bucket)] == [world.made.manifest.id]
 
 
 def test_what_is_gone_is_named_and_nothing_is_changed(world: World) -> None:
@@ -165,7 +165,7 @@ def test_a_backup_that_fails_pins_nothing(
     monkeypatch.setattr(checks, "has_room", full)
     with pytest.raises(StorageError, match="no room"):
         world.pinned_backup(tmp_path / "other.tsbak")
-    assert [one.id for one in world.node.files.lasting_pins()] == [world.made.manifest.id]
+    assert [one.id for one in lasting.listed(world.bucket)] == [world.made.manifest.id]
 
 
 def test_a_body_that_is_gone_already_is_in_no_backup(world: World, tmp_path: Path) -> None:

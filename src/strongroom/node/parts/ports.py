@@ -227,9 +227,18 @@ class Ports:
         Raises:
             StateError: The files are being moved from one to the other.
         """
+        return self.file_store(self.files_place)
+
+    @cached_property
+    def files_place(self) -> str:
+        """The address of `files`.
+
+        Raises:
+            StateError: The files are being moved from one to the other.
+        """
         from strongroom.extracts import place
 
-        return self.file_store(place.in_force(self.coordinator))
+        return place.in_force(self.coordinator)
 
     @property
     def shares_files(self) -> bool:

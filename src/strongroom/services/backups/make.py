@@ -21,6 +21,7 @@ from strongroom.backup.manifest import Listed, Manifest, Seal
 from strongroom.backup.nodes import NODES
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Coordinator
+from strongroom.coordination.locks import BACKUP_LOCK
 from strongroom.crypto.age import SealTo
 from strongroom.crypto.installation_identity import InstallationIdentity
 from strongroom.errors import (
@@ -30,6 +31,7 @@ from strongroom.errors import (
 )
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import backup_events
+from strongroom.extracts import place
 from strongroom.filestore.base import FileStore, Kept, PinningStore
 from strongroom.filestore.blockfile import NewFile
 from strongroom.ids import new_id
@@ -52,7 +54,6 @@ from strongroom.system.durable import FileModes
 SUFFIX = ".tsbak"
 PURPOSE = "backup"
 """The purpose of the intents that keep MEKs from being retired while a backup is made."""
-LOCK = "backup"
 NOBODY = SealTo()
 _ATTEMPTS = 10
 
@@ -63,6 +64,7 @@ class BackupPorts:
 
     Attributes:
         identity: Gives the public half of the identity, or None.
+        place: The address of the file store, as it was when the store was opened.
         parts: Gathers what each node alone has, until the end of the block; of a single node, nothing.
         pinning: The file store, if it can keep extracts for a backup that does not hold them.
     """
@@ -77,6 +79,7 @@ class BackupPorts:
     event_log: EventLog
     clock: Clock
     file_modes: FileModes
+    place: str
     parts: Callable[[], AbstractContextManager[Gathered]] = lambda: nullcontext(NOTHING)
     pinning: PinningStore | None = None
 
@@ -169,19 +172,23 @@ class BackupService:
         """Make a backup; its file appears whole or not at all.
 
         Raises:
-            ConflictError: The file exists, another backup is being made, or keys were regenerated meanwhile.
-            StateError: The backup would exceed what a reader accepts (docs/format/backup.md 1.3, 3.2, 4.4).
+            ConflictError: The file exists, another backup is being made, extracts are being moved, or keys were
+                regenerated meanwhile.
+            StateError: Extracts are being moved, or were since the node was opened; or the backup would exceed what a
+                reader accepts (docs/format/backup.md 1.3, 3.2, 4.4).
             StorageError: The disk has no room, or refuses.
             StrongroomError: The keys do not open.
         """
         checks.may_be_made(request)
         durable.make_folder(request.path.parent, self._ports.file_modes)
-        with self._ports.coordinator.lock(LOCK, wait_s=0), ExitStack() as stack:
+        with self._ports.coordinator.lock(BACKUP_LOCK, wait_s=0), ExitStack() as stack:
             backup_id = new_id()
             store = self._present_store()[0]
             kept = stack.enter_context(self._kept(backup_id, store))
             # the pin comes before the rows: whatever they name is deleted after it
             pinned = stack.enter_context(self._pinned(request, backup_id))
+            # and before this look: a move says that it is under way before it looks for pins
+            place.check_still(self._ports.coordinator, self._ports.place)
             snapshot = self._snapshot(stack, kept, pinned)
             # Wrap the keys once and throw the result away: keys that do not open are refused now, not after hours of
             # copying. A passphrase is left out, since stretching it takes seconds and cannot fail.
@@ -208,7 +215,7 @@ class BackupService:
         Raises:
             ConflictError: A backup is being made, and still needs its pins.
         """
-        with self._ports.coordinator.lock(LOCK, wait_s=0):
+        with self._ports.coordinator.lock(BACKUP_LOCK, wait_s=0):
             self._let_go()
 
     # ---- what is kept meanwhile ------------------------------------------------------------------

@@ -7,13 +7,20 @@ takes the copies back. Afterwards the next run removes what is left in the old s
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from strongroom.clock import format_utc
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StateError, StorageError
+from strongroom.coordination.locks import BACKUP_LOCK
+from strongroom.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    StateError,
+    StorageError,
+    StrongroomError,
+)
 from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import extract_events
 from strongroom.extracts import place
@@ -108,12 +115,13 @@ class MoveService:
             begin: Called with the number of bytes to copy; returns the progress callback, or None.
 
         Raises:
-            StateError: Another move is under way, another node is alive, or files that rows name are not here.
-            ConflictError: The target holds other files, or another command moves files.
+            StateError: Another move is under way, another node is alive, a backup relies on what a store keeps, or
+                files that rows name are not here.
+            ConflictError: The target holds other files, or another command moves files or makes a backup.
             StorageError: A store refuses, or does not answer; the store in force is as before.
             IntegrityError: A copy is not what was sent; the store in force is as before.
         """
-        with self._ports.coordinator.lock(LOCK, wait_s=_LOCK_WAIT_S):
+        with self._locked():
             present = self._checked(target)
             if present.address == target:
                 return self._finish(present)
@@ -121,7 +129,7 @@ class MoveService:
             self._ports.prove(target)
             keys = self._keys(present.address)
             self._check_target(present, target, keys)
-            self._put(present._replace(coming=target))
+            self._begin(present, target)
             done = self._copy(present.address, target, keys, begin)
             self._check_alone()
             event = extract_events.extracts_moved(
@@ -167,14 +175,7 @@ class MoveService:
     def _check_pins(self, *stores: str) -> None:
         """Refuse while a backup relies on what a store keeps: a move empties the one or the other."""
         for address in stores:
-            pins = self._ports.store(address).lasting_pins()
-            if pins:
-                last = max(pins, key=lambda one: one.until)
-                raise StateError(
-                    f"extracts of {counted(len(pins), 'backup')} are pinned in {address}, those of"
-                    f" {last.file} until {format_utc(last.until)}",
-                    hint="wait so long, or give such backups up: 'strongroom backup pins release'",
-                )
+            self._ports.store(address).check_unpinned()
 
     def _keys(self, source: str) -> set[str]:
         """The keys to copy: those of the store, among which all must be that rows name."""
@@ -202,6 +203,26 @@ class MoveService:
 
     # ---- changes ---------------------------------------------------------------------------------
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep off other moves, and backups: a backup may pin what a move removes."""
+        lock = self._ports.coordinator.lock
+        with lock(BACKUP_LOCK, wait_s=_LOCK_WAIT_S), lock(LOCK, wait_s=_LOCK_WAIT_S):
+            yield
+
+    def _begin(self, present: Place, target: str) -> None:
+        """Say that files are being moved, and look for pins once more: a backup pins first, and looks for a move then.
+
+        Locks of a coordination service may be lost; each of the two sees the other even so. Nothing is copied as yet, so
+        a refusal leaves what was there.
+        """
+        self._put(present._replace(coming=target))
+        try:
+            self._check_pins(present.address, target)
+        except StrongroomError:
+            self._put(present)
+            raise
+
     def _copy(
         self, before: str, target: str, keys: set[str], begin: Callable[[int], Report | None]
     ) -> Moved:
@@ -225,7 +246,7 @@ class MoveService:
         return Moved(before, target, len(copied), size, len(keys) - len(copied))
 
     def _finish(self, present: Place) -> Moved:
-        """Remove what is left of a move that is done, or that is undone."""
+        """Remove what is left of a move that is done, or that is undone; a store on which a backup relies refuses."""
         useless = present.coming or present.leaving
         removed = 0
         if useless:

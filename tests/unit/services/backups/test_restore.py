@@ -9,6 +9,7 @@ import pytest
 from strongroom.backup import opening
 from strongroom.backup.manifest import Seal
 from strongroom.backup.open_backup import OpenBackup
+from strongroom.coordination.locks import BACKUP_LOCK
 from strongroom.crypto.age import OpenWith, SealTo
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
@@ -241,8 +242,8 @@ def test_meks_and_files_are_kept_while_a_backup_is_made_and_let_go_after(
 
 def test_one_backup_at_a_time(source: Node, tmp_path: Path) -> None:
     with (
-        source.coordinator.lock(backup_service.LOCK, wait_s=0),
-        pytest.raises(ConflictError, match=backup_service.LOCK),
+        source.coordinator.lock(BACKUP_LOCK, wait_s=0),
+        pytest.raises(ConflictError, match=BACKUP_LOCK),
     ):
         backups.make(source, tmp_path / "b.tsbak")
     assert not (tmp_path / "b.tsbak").exists()
