@@ -127,6 +127,21 @@ def test_what_is_gone_is_named_and_nothing_is_changed(world: World) -> None:
     done = world.restore(despite_missing=True)
     assert (done.extracts, done.pinned) == (1, 0)
     assert set(done.lost) | set(done.missing) == {world.rows[name].id for name in ("one", "two")}
+    assert set(done.gone) == {world.rows[name].id for name in ("one", "two")}
+    assert "no body" in done.gone[world.rows["one"].id]
+
+
+def test_an_outage_is_no_loss(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store refuses to say whether a body is there: a restore ends, whatever was agreed to, and changes nothing."""
+
+    def away(bucket: Bucket, name: str) -> int:
+        raise StorageError(f"the store does not let us look at {name}")
+
+    monkeypatch.setattr(Bucket, "size", away)
+    before = backups.State.of(world.node)
+    with pytest.raises(StorageError, match="does not let us"):
+        world.restore(despite_missing=True)
+    assert backups.State.of(world.node) == before
 
 
 def test_a_changed_body_is_found_before_anything_is_replaced(world: World) -> None:

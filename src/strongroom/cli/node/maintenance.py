@@ -320,7 +320,9 @@ def _tell_restore(
 def _tell_extracts(done: "Restored", session: Session, nodes: "NodesInBackup | None") -> None:
     for content_id, reason in done.missing.items():
         session.note(f"cannot be read: {content_id}: {reason}")
-    for content_id in done.lost:
+    for content_id, reason in done.gone.items():
+        session.note(f"pinned, and gone: {content_id}: {reason}")
+    for content_id in sorted(set(done.lost) - done.gone.keys()):
         session.note(f"{backup_options.lost_words(nodes)}: {content_id}")
     for content_id in done.kept:
         session.note(f"not in the backup, but its file is still here: {content_id}")

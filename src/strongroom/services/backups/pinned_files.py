@@ -8,7 +8,7 @@ from strongroom.crypto.stream import Layout
 from strongroom.crypto.workers import default_threads
 from strongroom.envelope import spans
 from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES
-from strongroom.errors import IntegrityError, StateError, StrongroomError
+from strongroom.errors import FormatError, IntegrityError, NotFoundError, StateError
 from strongroom.filestore.base import PinningStore, StoredContent
 from strongroom.kms.keyring import KeyRing
 from strongroom.repository.portable import Row
@@ -17,6 +17,8 @@ from strongroom.system.positions import Progress, Source
 
 _LAYOUT: Final = Layout(DEFAULT_SEGMENT_BYTES)
 _NAMED: Final = 5
+_GONE: Final = (NotFoundError, IntegrityError, FormatError)
+"""What says that bytes are not there; any other error says only that nobody knows."""
 
 
 class PinnedFiles:
@@ -42,13 +44,20 @@ class PinnedFiles:
         return self._store.open_reference(storage_key, self._backup.reference(storage_key))
 
     def gone(self, rows: Mapping[str, Row]) -> dict[str, str]:
-        """The extracts of rows, by storage key, whose bodies are not there as the backup says, with the reason."""
+        """The extracts of rows, by storage key, whose bodies are not there as the backup says, with the reason.
+
+        Raises:
+            StorageError: The store refuses, or does not answer: nothing is known of what it has.
+        """
         found = {}
         for key in rows:
             try:
                 self.open(key).close()
-            except StrongroomError as error:
+            except _GONE as error:
                 found[key] = error.message
+        if found:
+            # a store answers for an object alike whether the object or the whole bucket is away; for a list it does not
+            next(iter(self._store.list()), None)
         return found
 
 

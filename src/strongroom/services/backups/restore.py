@@ -121,6 +121,8 @@ class Restored:
         bytes: Stored bytes of those extracts.
         missing: Content whose key is not available, or whose file is damaged, with the reason.
         lost: Content whose file was lost before the backup was made, and that the target lacks, too.
+        gone: Content whose pinned extract is no longer as the backup says, with the reason; each is lost, missing or
+            kept as well.
         kept: Content whose file the backup lacks and the target has; the file stays, and opens.
         credentials_dropped: Number of embedded credentials that were left out, since no key opens them.
         tokens_dropped: Number of access tokens that were left out, since they were revoked after the backup.
@@ -138,6 +140,7 @@ class Restored:
     bytes: int = 0
     missing: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    gone: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     credentials_dropped: int = 0
     tokens_dropped: int = 0
@@ -175,7 +178,7 @@ class RestoreService:
         done.origin = opening.origin_by_identity(backup, means)
         if opened is not None:
             done.opened_by, done.origin = opened.by, opened.origin
-        pinned = self._pinned(backup, found, request)
+        pinned = self._pinned(backup, found, request, done)
         roots = opening.trusted_roots(backup, means)
         names = staging.new_names(found)
         work = _Restore(backup, opened.keys if opened else None, names, done, roots, pinned)
@@ -219,17 +222,23 @@ class RestoreService:
             return None
 
     def _pinned(
-        self, backup: OpenBackup, found: ExaminedRows, request: RestoreRequest
+        self, backup: OpenBackup, found: ExaminedRows, request: RestoreRequest, done: Restored
     ) -> PinnedFiles | None:
-        """The pinned extracts; those that are gone are taken for lost, if that is agreed to."""
+        """The pinned extracts; those that are gone are taken for lost, if that is agreed to.
+
+        Raises:
+            StateError: The store is another one than was named, or extracts are gone.
+            StorageError: The store refuses, or does not answer: an outage is no loss, whatever was agreed to.
+        """
         in_force, store = self._ports.in_force(), self._ports.store_of
         pinned = pinned_files.source_of(backup, in_force, request.pinned_from, store)
         if pinned is not None:
             gone = pinned.gone(found.pinned)
             if not request.despite_missing:
                 pinned_files.check_there(gone, len(found.pinned))
-            for key in gone:
-                found.lost[key] = found.pinned.pop(key)
+            for key, why in gone.items():
+                found.lost[key] = row = found.pinned.pop(key)
+                done.gone[row["id"]] = why
         return pinned
 
     def _try_rows(self, work: "_Restore") -> None:
