@@ -131,6 +131,20 @@ class Bucket:
             lambda client: int(client.head_object(**self._named(name))["ContentLength"]),
         )
 
+    def changed(self, name: str) -> datetime:
+        """The time of the last write of an object, by the store's clock.
+
+        Raises:
+            MissingError: No object has this name.
+            StorageError: The store refuses, or does not answer.
+        """
+
+        def ask(client: Any) -> datetime:
+            found: datetime = client.head_object(**self._named(name))["LastModified"]
+            return found
+
+        return self._repeated(f"look at {name}", ask)
+
     def list(self, folder: str) -> Iterator[Listed]:
         """The objects whose names begin with a folder's name and a slash, in the order of their names."""
         token: Mapping[str, str] = {}

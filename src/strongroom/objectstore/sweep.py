@@ -66,9 +66,10 @@ class _Sweep:
         self._bodies = {
             one.name.removeprefix("body/"): one.changed <= before for one in bucket.list("body")
         }
-        until = before if kept_since is None else min(before, kept_since)
+        self._until = before if kept_since is None else min(before, kept_since)
         self._notes = {
-            one.name.removeprefix("gone/"): one.changed <= until for one in bucket.list("gone")
+            one.name.removeprefix("gone/"): one.changed <= self._until
+            for one in bucket.list("gone")
         }
         self._heads = {one.name.removeprefix("head/") for one in bucket.list("head")}
         self._of_key = Counter(_key_of(body) for body in self._bodies)
@@ -79,7 +80,12 @@ class _Sweep:
         for name, is_old in self._notes.items():
             if not is_old:
                 continue
-            if not self._is_named(name) and name in self._bodies:
+            # A deletion writes its note before it removes the head: if no head names the body, the note that is looked at
+            # afterwards is the last one.
+            is_named = self._is_named(name)
+            if not self._is_still_old(name):
+                continue
+            if not is_named and name in self._bodies:
                 self._bucket.delete(f"body/{name}")
                 gone += 1
             self._bucket.delete(f"gone/{name}")
@@ -100,6 +106,13 @@ class _Sweep:
             return heads.Heads(self._bucket).read(key).body_id == name.rpartition("/")[2]
         except NotFoundError:
             return False
+
+    def _is_still_old(self, name: str) -> bool:
+        """Whether a note is as old as the list said: a file that is deleted once more has its note written anew."""
+        try:
+            return self._bucket.changed(f"gone/{name}") <= self._until
+        except MissingError:
+            return False  # another node sweeps, too
 
     def _has_note(self, name: str) -> bool:
         return is_there(self._bucket, f"gone/{name}")

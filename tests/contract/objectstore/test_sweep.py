@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -111,6 +111,34 @@ def test_a_deletion_that_comes_while_it_is_swept(
     assert sweep.sweep(bucket, NOW) == 0
     monkeypatch.undo()
     assert counts(bucket) == {"head": 0, "body": 1, "gone": 1}
+
+
+def test_a_note_that_is_written_anew_while_it_is_swept(
+    store: ObjectFileStore, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion died between its steps long ago; the file is deleted again when the sweep has read its lists."""
+    put(store, "one")
+    found = heads.Heads(bucket).read("one")
+    note = heads.gone_place("one", found.body_id)
+    bucket.write(note, found.serialize())
+    asked = bucket.changed
+
+    def later(name: str) -> datetime:
+        assert name == note
+        store.delete("one")
+        return asked(name) + timedelta(minutes=1)  # the store counts seconds
+
+    monkeypatch.setattr(bucket, "changed", later)
+    assert sweep.sweep(bucket, NOW) == 0
+    monkeypatch.undo()
+    assert counts(bucket) == {"head": 0, "body": 1, "gone": 1}
+
+    def gone(name: str) -> datetime:
+        bucket.delete(name)
+        return asked(name)
+
+    monkeypatch.setattr(bucket, "changed", gone)
+    assert sweep.sweep(bucket, NOW) == 0, "another node swept the note, and the body with it"
 
 
 def test_pins_of_any_node_keep_deleted_files(
