@@ -94,12 +94,16 @@ class Asked:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def first_bytes(self, size: int) -> Span:
-        """The part that will be read first of a file of this length, as far as the request alone says it."""
+        """The part that will be read first of a file of this length, as far as the request alone says it.
+
+        None of it if a condition may end the request without the file: what is asked for in vain costs the store.
+        """
+        if self.method != "GET" or preconditions.may_end_early(self.headers):
+            return 0, 0
         try:
-            found = byte_range(self.headers.get("range", ""), size) or (0, size)
+            return byte_range(self.headers.get("range", ""), size) or (0, size)
         except ValueError:
-            found = (0, 0)
-        return found if self.method == "GET" else (0, 0)
+            return 0, 0
 
 
 class DownloadResponse(Response):

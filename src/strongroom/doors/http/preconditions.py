@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from enum import Enum
+from typing import Final
+
+_CONDITIONS: Final = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 
 
 class Verdict(Enum):
@@ -37,6 +40,11 @@ def verdict(headers: Mapping[str, str], tag: str, changed: datetime) -> Verdict:
         return Verdict.NOT_MODIFIED if _lists(none_match, tag, weak=True) else Verdict.SEND
     since = _date(headers.get("if-modified-since"))
     return Verdict.NOT_MODIFIED if since is not None and changed <= since else Verdict.SEND
+
+
+def may_end_early(headers: Mapping[str, str]) -> bool:
+    """Whether a request has a condition by which its answer may be another one than the file."""
+    return any(name in headers for name in _CONDITIONS)
 
 
 def range_header(headers: Mapping[str, str], tag: str) -> str:

@@ -77,9 +77,9 @@ def download(kind: ContentKind, call: Call) -> Download:
     """The file as it was published; whoever wants one without its data is refused, and does not get it with the data."""
     own_site(call)
     wants_extract = bool_of(call.query.get("includeExtract"))
-    row, reader = call.services.content.open(
-        call.identity, kind, call.path["item"], call.first_bytes
-    )
+    # a request that may be refused does not ask the store for bytes
+    first_bytes = None if wants_extract is False else call.first_bytes
+    row, reader = call.services.content.open(call.identity, kind, call.path["item"], first_bytes)
     if wants_extract is False and row.has_extract:
         reader.close()
         raise UsageError(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.doors.http.delivery import byte_range, content_disposition
+from strongroom.doors.http.delivery import Asked, byte_range, content_disposition
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,27 @@ def test_any_header_gives_a_range_within_the_file(header: str, size: int) -> Non
     except ValueError:
         return
     assert found is None or 0 <= found[0] < found[1] <= size
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "found"),
+    [
+        ("GET", {}, (0, 100)),
+        ("GET", {"range": "bytes=10-19"}, (10, 20)),
+        ("GET", {"range": "bytes=10-19", "if-range": '"a"'}, (10, 20)),
+        ("GET", {"range": "bytes=100-"}, (0, 0)),
+        ("HEAD", {}, (0, 0)),
+        ("GET", {"if-none-match": '"a"'}, (0, 0)),
+        ("GET", {"if-match": "*", "range": "bytes=10-19"}, (0, 0)),
+        ("GET", {"if-modified-since": "Wed, 01 Jan 2025 00:00:00 GMT"}, (0, 0)),
+        ("GET", {"if-unmodified-since": "Wed, 01 Jan 2025 00:00:00 GMT"}, (0, 0)),
+    ],
+)
+def test_what_is_asked_for_before_the_answer_is_known(
+    method: str, headers: dict[str, str], found: tuple[int, int]
+) -> None:
+    """A store far away sends no byte for a request that may end in 304 or 412 (RFC 9110 section 13)."""
+    assert Asked(method, headers).first_bytes(100) == found
 
 
 @given(st.text(max_size=60))
