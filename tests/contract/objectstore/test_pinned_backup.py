@@ -214,13 +214,16 @@ def test_the_commands(
     assert (heading.split(), len(rows)) == (["ID", "UNTIL", "STATE", "FILE"], 2)
     assert run("backup", "pins", "list", "--no-header")[1].splitlines() == rows
     assert all("in force" in row for row in rows)
+    assert [row.split()[0] for row in rows] == [one["id"][:8] for one in pins]
+    full = run("backup", "pins", "list", "--full-ids", "--no-header")[1].splitlines()
+    assert [row.split()[0] for row in full] == [one["id"] for one in pins]
     code, _, err = run("extracts", "move", "--to", "disk")
     assert (code, "are pinned in" in err) == (StateError.exit_code, True)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     code, _, err = run("backup", "pins", "release", pins[0]["id"])
     assert (code, "not agreed to" in err) == (StateError.exit_code, True), err
     for one in pins:
-        code, out, _ = run("backup", "pins", "release", one["id"], "-y")
+        code, out, _ = run("backup", "pins", "release", one["id"][:8], "-y")
         assert (code, out) == (0, f"Released: {one['file']}\n")
     assert run("backup", "pins", "release", pins[0]["id"], "-y")[0] == NotFoundError.exit_code
     assert run("backup", "make", "-f", "x", "--pin-days", "3")[0] == 2

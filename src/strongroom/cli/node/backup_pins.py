@@ -4,7 +4,7 @@ import argparse
 from datetime import datetime, timedelta
 from typing import Final
 
-from strongroom.cli.terminal import asking, columns
+from strongroom.cli.terminal import asking, columns, short_ids
 from strongroom.cli.terminal.session import Session
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import StateError, UsageError
@@ -69,9 +69,10 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     )
     shown.add_argument("--json", action="store_true", help="print them as JSON")
     columns.add_options(shown)
+    short_ids.add_option(shown)
     shown.set_defaults(run=_list)
     release = verbs.add_parser("release", help="end a pin before its time")
-    release.add_argument("backup", metavar="ID", help="the id of the backup, as the list shows it")
+    release.add_argument("backup", metavar="ID", help="the id of the backup, or its first digits")
     asking.add_option(release, "do not ask before the backup loses its extracts")
     release.set_defaults(run=_release)
 
@@ -79,9 +80,10 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
 def _list(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.node import backup as node_backups
 
-    store = node_backups.pinning(session.whole_node)
-    pins = [] if store is None else sorted(store.lasting_pins(), key=lambda one: one.until)
-    now = session.node.clock.now()
+    stores = node_backups.pinned_stores(session.whole_node)
+    pins = sorted(
+        (one for store in stores for one in store.lasting_pins()), key=lambda one: one.until
+    )
     if arguments.json:
         session.out_json(
             [
@@ -90,14 +92,15 @@ def _list(arguments: argparse.Namespace, session: Session) -> int:
                     "file": one.file,
                     "made_at": format_utc(one.made_at),
                     "until": format_utc(one.until),
-                    "in_force": one.until > now,
+                    "in_force": one.in_force,
                 }
                 for one in pins
             ]
         )
         return 0
+    short = short_ids.shortening(arguments, lambda: (one.id for one in pins))
     rows = [
-        (one.id, format_utc(one.until), "in force" if one.until > now else "over", one.file)
+        (short(one.id), format_utc(one.until), "in force" if one.in_force else "over", one.file)
         for one in pins
     ]
     columns.show(session, arguments, ("ID", "UNTIL", "STATE", "FILE"), rows)
@@ -108,11 +111,12 @@ def _release(arguments: argparse.Namespace, session: Session) -> int:
     from strongroom.eventlog.events import backup_events
     from strongroom.node import backup as node_backups
 
-    store = node_backups.pinning(session.whole_node)
-    if store is None:
+    stores = node_backups.pinned_stores(session.whole_node)
+    if not stores:
         raise StateError("the extracts lie on the disk, where nothing is pinned")
-    backup: str = arguments.backup
-    file = {one.id: one.file for one in store.lasting_pins()}.get(backup, backup)
+    found = {one.id: (store, one.file) for store in stores for one in store.lasting_pins()}
+    backup = short_ids.whole(arguments.backup, lambda: found, "pin")
+    store, file = found.get(backup, (stores[0], backup))
     asking.require(
         arguments,
         session,
