@@ -20,9 +20,9 @@ from typing import Final
 
 from strongroom.backgrounder.order import startable
 from strongroom.backgrounder.rescue import Rescue
+from strongroom.backgrounder.settings import Settings
 from strongroom.backgrounder.workflows import WorkflowEngine
 from strongroom.clock import format_utc
-from strongroom.config import versions
 from strongroom.errors import ConflictError, StrongroomError
 from strongroom.jobs.model import JobState
 from strongroom.node import opening
@@ -37,7 +37,6 @@ from strongroom.services.jobs.others import Others
 from strongroom.services.jobs.queue import JobsService
 from strongroom.services.jobs.run import ExtractJobs, Limits, Step
 from strongroom.services.jobs.turns import ItemTurns
-from strongroom.services.keys.stored import STALE_S
 from strongroom.system import process_memory
 from strongroom.system.durable import PRIVATE, FileModes
 
@@ -381,42 +380,13 @@ def _worker(
     node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda: None
 ) -> Worker:
     place = Place(node.workflows, node.paths.node_id, node.file_modes, node.place)
-    settings = _Settings(node)
+    settings = Settings(node)
 
     def left(job: JobRow) -> AbstractContextManager[object]:
         return node.sole_worker.hold(place=job.owner.place)
 
     advice = Advice(settings.limits, settings.may_work, settings.is_maintained, beat, left)
     return Worker(node.job_ports, place, stopping, advice, node.other_workers)
-
-
-class _Settings:
-    """The limits in the configuration, read again when it has changed (P18)."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._version = -1
-        self._limits = (1, 0)
-
-    def limits(self) -> tuple[int, int]:
-        version = self._node.coordinator.recent_version(versions.CURRENT, STALE_S)
-        if version != self._version:
-            self._limits = (max(1, self._number("concurrency")), self._number("bytes_per_second"))
-            self._version = version
-        concurrency, bytes_per_s = self._limits
-        # the limit is the node's, whose backgrounders share it
-        share = max(1, self._node.node_processes.own().backgrounder)
-        return concurrency, -(-bytes_per_s // share)
-
-    def may_work(self) -> bool:
-        count = self._node.node_processes.own().backgrounder
-        return self._node.job_roles.may_work() and count > self._node.place
-
-    def is_maintained(self) -> bool:
-        return self._node.out_of_service.seen() is not None
-
-    def _number(self, name: str) -> int:
-        return int(self._node.configuration.effective(f"backgrounder.extracts.{name}") or "0")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -199,6 +199,9 @@ def a_second_place_works(served: web_client.Served) -> None:
     """ADR 61: a backgrounder beside the first one, which is not there, is an owner of its own to PostgreSQL and the engine."""
     node = served.node
     assert served.site("Other", SiteMode.ENABLED).publish("one").status == 201
+    # nobody is the controller here, who switches on what all nodes know
+    node.software.say()
+    assert node.software.raise_to_all("system")
     node.node_processes.set(ACTOR, "node1", Process.BACKGROUNDER, 2)
     with working(node.paths.root, place=1):
         job = node.jobs.enqueue(JobKind.ENCRYPT, node.sites.find("Other").id, ACTOR)

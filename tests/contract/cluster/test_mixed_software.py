@@ -13,6 +13,7 @@ from strongroom.joining.software import InForce
 from strongroom.node import agent
 from strongroom.node.opening import Node
 from strongroom.repository import revision
+from strongroom.services.jobs.processes import SEVERAL
 from strongroom.system import version
 from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
 from tests.contract.cluster.takeover_lab import wait_for
@@ -20,7 +21,8 @@ from tests.contract.joining.commands import told
 from tests.support import servers, web_client
 
 OLD, NEW = version.VERSION, "9.0.0"
-KNOWN = frozenset(revision.formats())
+TABLES = frozenset(revision.formats())
+KNOWN = TABLES | {SEVERAL}
 PRESENT = revision.REVISION
 NEXT = f"{int(PRESENT) + 1:04}"
 
@@ -30,7 +32,7 @@ def release(monkeypatch: pytest.MonkeyPatch, number: str, *more: str) -> Iterato
     """Nodes that are opened within are of another release, which knows more formats."""
     with monkeypatch.context() as patch:
         patch.setattr(version, "VERSION", number)
-        patch.setattr(revision, "formats", lambda: (*KNOWN, *more))
+        patch.setattr(revision, "formats", lambda: (*TABLES, *more))
         yield
 
 

@@ -350,10 +350,11 @@ class ConfigurationPart(Ports):
         from strongroom.joining import own_keys
         from strongroom.joining.software import Software
         from strongroom.repository.revision import formats
+        from strongroom.services.jobs.processes import SEVERAL
         from strongroom.services.nodes.software import SoftwarePorts, SoftwareService
         from strongroom.system import version
 
-        own = Software(version.VERSION, frozenset(formats()))
+        own = Software(version.VERSION, frozenset((*formats(), SEVERAL)))
         ports = (self.coordinator, self.peers, self.events, self.clock)
         return SoftwareService(SoftwarePorts(*ports, lambda: own_keys.read(self.paths), own))
 

@@ -110,9 +110,13 @@ class ContentPart(KeysPart, SecretsPart, DirectoryPart):
     @cached_property
     def node_processes(self) -> "NodeProcesses":
         """The processes that each node runs."""
-        from strongroom.services.jobs.processes import NodeProcesses
+        from strongroom.services.jobs.processes import SEVERAL, NodeProcesses
 
-        return NodeProcesses(self._view_of_nodes)
+        def check_several() -> None:
+            if self.outside is not None:
+                self.software.check_in_force(SEVERAL, "more than one backgrounder on a node")
+
+        return NodeProcesses(self._view_of_nodes, check_several)
 
     @cached_property
     def _view_of_nodes(self) -> "NodeView":

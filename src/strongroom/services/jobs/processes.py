@@ -1,6 +1,6 @@
 """The processes that each node runs (b9), in one entry of the coordination service (format/nodes.md 7)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -30,6 +30,8 @@ NAMES: Final[Mapping[str, Process]] = MappingProxyType(
     {**{str(one): one for one in Process}, "vizportal": Process.WEB}
 )
 """The processes by every name that they have; the web service keeps its log and its keystore as `vizportal`."""
+SEVERAL: Final = "backgrounders-8"
+"""The entry with more than one backgrounder of a node, among the formats of an installation (format/nodes.md 8)."""
 _EVERYWHERE: Final = frozenset({"agent", "controller", "tabadminagent", "tabadmincontroller"})
 
 
@@ -51,7 +53,14 @@ class Counts(NamedTuple):
 class NodeProcesses:
     """The processes of the nodes, as one of them sees them."""
 
-    def __init__(self, view: NodeView) -> None:
+    def __init__(self, view: NodeView, check_several: Callable[[], None] = lambda: None) -> None:
+        """Take the view.
+
+        Args:
+            view: The place from which the nodes are seen.
+            check_several: Raises `StateError` while a node does not know the entry with several backgrounders.
+        """
+        self._check_several = check_several
         self._said = PerNode(view, Form(ENTRY, Counts(), parse, _serialize))
 
     def all(self) -> Mapping[str, Counts]:
@@ -89,8 +98,12 @@ class NodeProcesses:
         Raises:
             UsageError: A node cannot run so many.
             NotFoundError: There is no node of that id.
+            StateError: A node of an older release would refuse the whole entry, and its jobs would stop.
         """
         check_count(process, count)
+        self._said.check_known(node_id)
+        if count > 1:
+            self._check_several()
         self._said.change(
             node_id,
             lambda before: before.with_count(process, count),

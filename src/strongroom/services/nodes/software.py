@@ -185,14 +185,45 @@ class SoftwareService:
                 hint=f"stop every node, then start each with the new release; {_UPGRADE}",
             )
 
+    def check_in_force(self, name: str, what: str) -> None:
+        """Refuse to write in a format that is not switched on; nodes that do not know it are named, also those that are off.
+
+        A node without another one in the registry may: nobody else reads it, and its controller switches the format on.
+
+        Args:
+            name: The name of the format.
+            what: The content of such an entry, in words.
+
+        Raises:
+            StateError: The format is not switched on.
+        """
+        if name in self.in_force().formats or self._expected() <= {self._ports.keys().node_id}:
+            return
+        known = self.all()
+        behind = [
+            f"{one} ({known[one].version if one in known else 'not known'})"
+            for one in sorted(self._expected())
+            if one not in known or name not in known[one].formats
+        ]
+        if behind:
+            raise StateError(
+                f"{what} is of no use as yet: the software of {' and '.join(behind)} does not know it",
+                hint=f"install {self._ports.own.version} or newer there, and start it; {_UPGRADE}",
+            )
+        raise StateError(
+            f"{what} is not switched on as yet",
+            hint="the controller does that within seconds of the start of the last node; try again",
+        )
+
     # ---- inside ----------------------------------------------------------------------------------
 
     def _after(self) -> InForce:
         before, known = self.in_force(), self.all()
-        expected = {
-            one.node_id for one in self._ports.peers.all().values() if not one.state.is_gone
-        }
-        return before.raised([*known.values()]) if known.keys() == expected and known else before
+        is_whole = known and known.keys() == self._expected()
+        return before.raised([*known.values()]) if is_whole else before
+
+    def _expected(self) -> set[str]:
+        return {one.node_id for one in self._ports.peers.all().values() if not one.state.is_gone}
 
     def _in_force(self) -> tuple[InForce, int]:
         found = self._ports.coordinator.get(software.IN_FORCE)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from strongroom.coordination.base import Change, Coordinator, Versioned
-from strongroom.errors import CoordinationError, FormatError, NotFoundError, UsageError
+from strongroom.errors import CoordinationError, FormatError, NotFoundError, StateError, UsageError
 from strongroom.eventlog.base import Event
 from strongroom.services.jobs import processes
 from strongroom.services.jobs.per_node import NodeView
@@ -121,6 +121,23 @@ def test_what_no_node_can_do_is_refused(world: World) -> None:
             ):
                 one.set("me", "node1", process, count)
     assert (world.entry, world.told) == (None, [])
+
+
+def test_several_are_refused_while_a_node_would_not_read_them(world: World) -> None:
+    """ADR 61: an older release refuses the whole entry, and no node that has it would work on jobs."""
+    fake: Coordinator = world  # type: ignore[assignment]
+
+    def behind() -> None:
+        raise StateError("node2 (0.1.9) does not know it")
+
+    view = NodeView(fake, world, "node1", lambda: ("node1", "node2"))  # type: ignore[arg-type]
+    one = NodeProcesses(view, behind)
+    with pytest.raises(StateError, match="node2"):
+        one.set("me", "node1", Process.BACKGROUNDER, 2)
+    assert (world.entry, world.told) == (None, [])
+    one.set("me", "node1", Process.BACKGROUNDER, 0)
+    one.set("me", "node1", Process.BACKGROUNDER, 1)
+    assert one.own() == Counts()
 
 
 def test_names_of_processes() -> None:

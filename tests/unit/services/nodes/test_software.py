@@ -141,3 +141,30 @@ def test_a_node_with_new_keys_says_it_anew(world: World) -> None:
     assert again.say()
     assert again.all() == {"node1": NEW}
     assert again.raise_to_all("system")
+
+
+def test_what_is_not_switched_on_is_refused_and_every_node_behind_is_named(world: World) -> None:
+    """Matrix 45; also a node that is off, since it comes back."""
+    one, two, three = (world.node(name, NEW) for name in NODES)
+    older = world.node("node2", OLD)
+    assert one.say()
+    assert older.say()
+    with pytest.raises(
+        StateError, match=r"node2 \(0\.2\.0\) and node3 \(not known\) does not know it"
+    ):
+        one.check_in_force("slots-3", "a third slot")
+    assert two.say()
+    assert three.say()
+    with pytest.raises(StateError, match="a third slot is not switched on as yet"):
+        one.check_in_force("slots-3", "a third slot")
+    assert one.raise_to_all("system")
+    one.check_in_force("slots-3", "a third slot")
+
+
+def test_whoever_is_alone_begins_at_once(world: World) -> None:
+    one = world.node("node1", NEW)
+    with pytest.raises(StateError, match="node3"):
+        one.check_in_force("slots-3", "a third slot")
+    for other in ("node2", "node3"):
+        world.states[other] = NodeState.REMOVED
+    one.check_in_force("slots-3", "a third slot")
