@@ -12,6 +12,7 @@ from strongroom.joining import maintenance as form
 from strongroom.joining.maintenance import Drained, Maintenance, Standing
 from strongroom.node.opening import Node
 from strongroom.runtime import running
+from strongroom.services.nodes.maintenance import MaintenanceService
 from tests.contract.joining.commands import told
 
 
@@ -99,6 +100,34 @@ def test_commands_that_work_on_jobs_are_refused(
     assert "maintenance: since" in capsys.readouterr().err
     assert tsm("leave") == 0
     assert dispatch.main("strongroom", words) == 0
+
+
+@pytest.mark.parametrize("node_id", ["", "nodee1", "node9", "node1/node1"])
+def test_a_drain_is_of_one_node_that_is_there(
+    node_dir: Path, node_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty id would stand for the whole installation, and a typing error would be told as a success."""
+
+    def tsm(*words: str) -> int:
+        return dispatch.main("tsm", [*words, "--data-dir", str(node_dir)])
+
+    assert tsm("maintenance", "enter", "--reason", "new disks", "--yes") == 0
+    for verb in (("drain", "--yes"), ("undrain",)):
+        assert tsm("topology", *verb, "-n", node_id) == NotFoundError.exit_code
+        assert f"there is no node {node_id!r}" in capsys.readouterr().err
+    assert tsm("maintenance", "status") == 0, "the maintenance goes on"
+    assert tsm("maintenance", "enter", "--reason", "x", "--without-node", node_id) != 0
+    for words in (("set-process", "-pr", "web", "-c", "1"), ("set-node-role", "-r", "all-jobs")):
+        assert tsm("topology", *words, "-n", node_id) == NotFoundError.exit_code
+
+
+def test_a_node_that_was_taken_out_meanwhile_is_told(
+    node_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MaintenanceService, "standing", lambda *_: ())
+    words = ("topology", "drain", "-n", "node1", "--yes", "--data-dir", str(node_dir))
+    assert dispatch.main("tsm", words) == NotFoundError.exit_code
+    assert "node1 was taken out of the installation meanwhile" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

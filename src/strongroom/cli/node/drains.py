@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.cli.node import maintenance_mode
 from strongroom.cli.terminal import asking
 from strongroom.cli.terminal.session import Session
+from strongroom.errors import NotFoundError
 from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from strongroom.joining.maintenance import Maintenance
+    from strongroom.services.nodes.maintenance import MaintenanceService
 
 REMOVAL: Final = "the node is taken out"
 """The reason of the drain that a removal makes."""
@@ -33,7 +35,7 @@ def add_verbs(nouns: Any) -> None:
 
 
 def _drain(arguments: argparse.Namespace, session: Session) -> int:
-    service = session.node.drain_of(arguments.node)
+    service = _of(arguments, session)
     if service.present() is None:
         asking.require_of_person(
             arguments,
@@ -42,9 +44,15 @@ def _drain(arguments: argparse.Namespace, session: Session) -> int:
         )
     why = arguments.reason.strip() or "drained by hand"
     found = service.enter(session.actor, why, within_s=arguments.within)
-    [one] = maintenance_mode.awaited(
+    nodes = maintenance_mode.awaited(
         session, service, found, maintenance_mode.wait_s(arguments.wait, found)
     )
+    if not nodes:
+        raise NotFoundError(
+            f"{arguments.node} was taken out of the installation meanwhile",
+            hint="'tsm topology list-nodes' shows the nodes that are left",
+        )
+    [one] = nodes
     session.out(f"{one.node_id}: {maintenance_mode.words(one)}")
     if one.state == "dark":
         session.note(f"{one.node_id} does not run, or is cut off; it drains when it is back")
@@ -52,9 +60,15 @@ def _drain(arguments: argparse.Namespace, session: Session) -> int:
 
 
 def _undrain(arguments: argparse.Namespace, session: Session) -> int:
-    ended = session.node.drain_of(arguments.node).leave(session.actor)
+    ended = _of(arguments, session).leave(session.actor)
     session.out(f"{arguments.node} {'serves again' if ended else 'was not drained'}")
     return 0
+
+
+def _of(arguments: argparse.Namespace, session: Session) -> "MaintenanceService":
+    service = session.node.drain_of(arguments.node)
+    service.check_known()
+    return service
 
 
 def before_removal(session: Session, names: "Iterable[str]") -> None:
@@ -64,8 +78,9 @@ def before_removal(session: Session, names: "Iterable[str]") -> None:
         found = service.enter(session.actor, REMOVAL, within_s=maintenance_mode.WITHIN_S)
         session.note(f"{name} drains, for {counted(found.within_s, 'second')} at most")
         wait_s = maintenance_mode.wait_s(None, found)
-        [one] = maintenance_mode.awaited(session, service, found, wait_s)
-        if one.state != "drained":
+        # none if another command has taken the node out meanwhile
+        nodes = maintenance_mode.awaited(session, service, found, wait_s)
+        if any(one.state != "drained" for one in nodes):
             session.note(
                 f"warning: {name} has not said that it has drained; what it was doing is cut off,"
                 " and its jobs go to another node"

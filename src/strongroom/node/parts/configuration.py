@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from strongroom.errors import StateError
+from strongroom.errors import FormatError, NotFoundError, StateError
 from strongroom.eventlog.base import ALL
 from strongroom.node.parts.ports import Ports
 from strongroom.system.compat import override
@@ -309,7 +309,7 @@ class ConfigurationPart(Ports):
     @cached_property
     def maintenance(self) -> "MaintenanceService":
         """The maintenance of the installation."""
-        return self.drain_of("")
+        return self._maintenance_of("")
 
     @cached_property
     def out_of_service(self) -> "OutOfService":
@@ -319,7 +319,22 @@ class ConfigurationPart(Ports):
         return OutOfService(self.maintenance, self.drain_of(self.paths.node_id))
 
     def drain_of(self, node_id: str) -> "MaintenanceService":
-        """The maintenance of one node alone; empty stands for all."""
+        """The maintenance of one node alone.
+
+        Raises:
+            NotFoundError: The text is no id of a node, such as an empty one, which would stand for all.
+        """
+        from strongroom.joining.bootstrap_file import check_node_id
+
+        try:
+            check_node_id(node_id)
+        except FormatError:
+            raise NotFoundError(
+                f"there is no node {node_id[:80]!r}", hint="'tsm topology list-nodes' shows them"
+            ) from None
+        return self._maintenance_of(node_id)
+
+    def _maintenance_of(self, node_id: str) -> "MaintenanceService":
         from strongroom.runtime import running
         from strongroom.services.nodes.maintenance import MaintenancePorts, MaintenanceService
 

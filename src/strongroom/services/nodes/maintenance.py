@@ -130,6 +130,19 @@ class MaintenanceService:
             pass
         return self._seen[1]
 
+    def check_known(self) -> None:
+        """Refuse a drain of an id that no node has; a maintenance of all names none.
+
+        Raises:
+            NotFoundError: There is no such node.
+        """
+        node_id = self._place.node_id
+        known = {one.node_id for one in self._ports.peers.all().values() if not one.state.is_gone}
+        if node_id not in {"", *(known or {self._ports.node_id})}:
+            raise NotFoundError(
+                f"there is no node {node_id[:80]!r}", hint="'tsm topology list-nodes' shows them"
+            )
+
     def check_may_work(self) -> None:
         """Refuse work on jobs while a maintenance goes on.
 
