@@ -3,14 +3,14 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from strongroom.errors import StrongroomError
 from strongroom.services.jobs.processes import Counts, NodeProcesses
 from strongroom.services.nodes.draining import Doors, Draining, DrainingPorts, Work
+from strongroom.system.last_answer import LastAnswer
 
 if TYPE_CHECKING:
     from strongroom.cli.ports.commands import CommandServices
@@ -25,10 +25,10 @@ class Placement:
     """The processes of this node, as they were at the last look; whoever asks waits for nothing."""
 
     def __init__(self, processes: NodeProcesses, draining: Draining) -> None:
-        self._processes = processes
         self._draining = draining
-        self._failure = ""
+        self._failures: dict[Callable[[], None], str] = {}
         self.counts = Counts()
+        self._read = LastAnswer(processes.own, self.counts, _log, "the processes of this node")
 
     @property
     def is_ending(self) -> bool:
@@ -40,16 +40,19 @@ class Placement:
         return 0 if self._draining.work is Work.NONE else self.counts.backgrounder
 
     def look(self) -> None:
-        """Look; what cannot be read stays as it was."""
-        self._draining.look()
-        try:
-            self.counts = self._processes.own()
-        except StrongroomError as error:
-            if error.message != self._failure:
-                _log.warning("the processes of this node stay as they are: %s", error.with_hint)
-            self._failure = error.message
-        else:
-            self._failure = ""
+        """Look; what cannot be read stays as it was, and no failure ends the looks: a gate that is closed would stay so."""
+        for step in (self._draining.look, self._count):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 an unexpected error must not leave a gate closed for good
+                if self._failures.get(step) != repr(error):
+                    _log.exception("what this node runs stays as it was; the next look tries again")
+                self._failures[step] = repr(error)
+            else:
+                self._failures.pop(step, None)
+
+    def _count(self) -> None:
+        self.counts = self._read()
 
 
 @contextmanager

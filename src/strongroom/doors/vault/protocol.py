@@ -7,6 +7,7 @@ A plain request that uses a key (`plain`) goes to the batches without parser, ta
 its answer is there wait, and no more of them are read; then they are taken as if they came now.
 """
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,8 @@ class VaultProtocol(BoundedProtocol):
 
     def _cut(self) -> None:
         """Close the connection: its call did not end in time."""
-        self.loop.call_soon_threadsafe(self.transport.abort)
+        with suppress(RuntimeError):  # the loop has ended, and the connection with it
+            self.loop.call_soon_threadsafe(self.transport.abort)
 
     def _answer(self, data: bytes, answer: Answer | None) -> None:
         """Take the answer to a plain request, on the event loop; None gives it to the parser after all."""

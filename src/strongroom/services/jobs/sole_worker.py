@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from strongroom.coordination.base import Coordinator, Lease
-from strongroom.errors import ConflictError
 
 
 class SoleWorker:
@@ -36,8 +35,7 @@ class SoleWorker:
         Raises:
             ConflictError: Another process works on jobs there.
         """
-        name = f"{self._name}-{place}" if place else self._name
-        return self._coordinator.lock(name, wait_s=wait_s)
+        return self._coordinator.lock(self._lock(place), wait_s=wait_s)
 
     @contextmanager
     def hold_all(self) -> Iterator[None]:
@@ -52,9 +50,12 @@ class SoleWorker:
             yield
 
     def is_there(self) -> bool:
-        """Whether a process works on jobs now."""
-        try:
-            with self.hold_all():
-                return False
-        except ConflictError:
-            return True
+        """Whether a process works on jobs now; nothing is written, so a full disk does not keep the answer back.
+
+        Raises:
+            StorageError: The locks cannot be looked at.
+        """
+        return any(self._coordinator.holder(self._lock(place)) for place in self._places)
+
+    def _lock(self, place: int) -> str:
+        return f"{self._name}-{place}" if place else self._name

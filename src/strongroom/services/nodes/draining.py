@@ -121,14 +121,14 @@ class Draining:
         self._known, self.work = None, Work.USUAL
 
     def _say(self, found: "Maintenance", now: float) -> None:
-        if self._ports.doors.under_way or self._ports.works():
-            return
-        self.work = Work.NONE
         try:
+            if self._ports.doors.under_way or self._ports.works():
+                return
+            self.work = Work.NONE
             self._ports.say(found, self._cut)
         except StrongroomError as error:
             self._again_s = now + _AGAIN_S
-            _log.warning("this node has drained, and cannot say so: %s", error.with_hint)
+            _log.warning("this node cannot say whether it has drained: %s", error.with_hint)
         else:
             self._is_said = True
             _log.warning("this node has drained: %d requests were cut off", self._cut)

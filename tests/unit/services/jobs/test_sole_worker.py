@@ -2,7 +2,7 @@
 
 import pytest
 
-from strongroom.errors import ConflictError
+from strongroom.errors import ConflictError, StorageError
 from strongroom.node.opening import Node
 from strongroom.services.jobs.sole_worker import SoleWorker
 
@@ -22,3 +22,15 @@ def test_one_holds_it_and_another_sees_that(node: Node) -> None:
 def test_each_node_has_a_worker_of_its_own(node: Node) -> None:
     with SoleWorker(node.coordinator, "node2").hold():
         assert not node.sole_worker.is_there()
+
+
+def test_whoever_asks_writes_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk would else keep the answer back, and with it the end of a maintenance."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    with node.sole_worker.hold(place=7):
+        monkeypatch.setattr(node.coordinator, "lock", full)
+        assert node.sole_worker.is_there()
+    assert not node.sole_worker.is_there()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from strongroom.errors import CoordinationError, FormatError, StrongroomError
+from strongroom.errors import CoordinationError, FormatError, StorageError, StrongroomError
 from strongroom.joining.maintenance import Maintenance, Standing
 from strongroom.services.nodes.draining import Draining, DrainingPorts, Work
 
@@ -24,12 +24,18 @@ class World:
     is_closed: bool = False
     under_way: int = 0
     is_working: bool = False
+    blindness: StrongroomError | None = None
     now: float = 1000.0
     said: list[tuple[int, int]] = field(default_factory=list)
 
     def draining(self) -> Draining:
-        ports = DrainingPorts(self.seen, self, lambda: self.is_working, self.say, lambda: self.now)
+        ports = DrainingPorts(self.seen, self, self.works, self.say, lambda: self.now)
         return Draining(ports)
+
+    def works(self) -> bool:
+        if self.blindness is not None:
+            raise self.blindness
+        return self.is_working
 
     def seen(self) -> Maintenance | None:
         if self.problem is not None:
@@ -122,3 +128,18 @@ def test_an_entry_that_nobody_understands_leaves_the_node_as_it_is() -> None:
     world.problem = FormatError("the entry is of a later release")
     node.look()
     assert (world.is_closed, node.work) == (True, Work.NONE)
+
+
+def test_a_disk_that_fails_meanwhile_keeps_no_gate_closed() -> None:
+    """Whether somebody works on jobs is not known: the node says nothing, and serves again when it may."""
+    world = World(found=maintenance(), blindness=StorageError("the disk is full"))
+    node = world.draining()
+    node.look()
+    assert (world.is_closed, world.said, node.work) == (True, [], Work.ENDING)
+    world.blindness = None
+    world.now += 5
+    node.look()
+    assert world.said == [(1, 0)]
+    world.found = None
+    node.look()
+    assert not world.is_closed
