@@ -41,7 +41,7 @@ class Settings:
         return self._node.job_roles.may_work() and count > self._node.place
 
     def is_maintained(self) -> bool:
-        """Whether the node is out of service."""
+        """Whether the node is out of service, by what is known."""
         return self._node.out_of_service.seen() is not None
 
     def _number(self, name: str) -> int:

@@ -10,7 +10,7 @@ Answer = TypeVar("Answer")
 
 
 class LastAnswer(Generic[Answer]):
-    """The last answer to a question; a failure never reaches the caller. One thread asks at a time."""
+    """The last answer to a question; a failure never reaches the caller. Threads may ask."""
 
     def __init__(
         self, ask: Callable[[], Answer], first: Answer, log: logging.Logger, what: str

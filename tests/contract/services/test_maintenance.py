@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.backgrounder.settings import Settings
 from strongroom.cli import dispatch
+from strongroom.coordination.base import Change
 from strongroom.errors import CoordinationError, FormatError, IntegrityError, NotFoundError
 from strongroom.joining import maintenance as form
 from strongroom.joining.maintenance import Drained, Maintenance, Standing
@@ -153,3 +155,33 @@ def test_a_word_counts_for_its_own_node_alone() -> None:
         form.parse_drained(plain, installation, "node2", None)
     with pytest.raises(IntegrityError):
         form.parse_drained(plain, installation, "node1", bytes(32))
+
+
+@pytest.mark.parametrize("entry", [form.ENTRY, f"{form.DRAINS}node1"])
+def test_an_entry_that_cannot_be_read_leaves_a_node_as_it_was(
+    node: Node, entry: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """maintenance.md 3.1, for a node in service and for one that is out of it: its processes and its reports go on."""
+
+    def spoil() -> None:
+        found = node.coordinator.get(entry)
+        node.coordinator.put({entry: Change(b"{}", found.version if found else 0)})
+
+    spoil()
+    with pytest.raises(FormatError):
+        (node.maintenance if entry == form.ENTRY else node.drain_of("node1")).present()
+    settings = Settings(node)
+    assert [node.out_of_service.seen() for _ in range(3)] == [None] * 3
+    assert not settings.is_maintained()
+    said = [one for one in caplog.records if "out of service cannot be read" in one.getMessage()]
+    assert len(said) == 1
+    found = node.coordinator.get(entry)
+    assert found is not None
+    node.coordinator.put({entry: Change(None, found.version)})
+    wanted = (
+        enter(node) if entry == form.ENTRY else node.drain_of("node1").enter("x", "y", within_s=1)
+    )
+    assert node.out_of_service.seen() == wanted
+    spoil()
+    assert node.out_of_service.seen() == wanted
+    assert settings.is_maintained()

@@ -5,6 +5,7 @@ reads judges: a node that is alive and has not said its word drains still, and o
 waits for a node that cannot answer.
 """
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,9 +20,11 @@ from strongroom.joining import maintenance as form
 from strongroom.joining.maintenance import Drained, Maintenance, Place
 from strongroom.joining.node_keys import NodeKeys
 from strongroom.services.keys.peers import Peers
+from strongroom.system.last_answer import LastAnswer
 
 LOCK: Final = "maintenance"
 _LOCK_WAIT_S: Final = 5.0
+_log = logging.getLogger("strongroom.maintenance")
 _STALE_S: Final = 20.0
 """The age at which what is known of the entry is asked for anew."""
 
@@ -362,14 +365,15 @@ class OutOfService:
     def __init__(self, *services: MaintenanceService) -> None:
         """Take them, the one that counts first."""
         self._services = services
+        what = "whether this node is out of service"
+        self._seen = [LastAnswer(one.seen, None, _log, what) for one in services]
 
     def seen(self) -> Maintenance | None:
         """The first that goes on, by what is known here; None if the node is in service.
 
-        Raises:
-            FormatError: An entry is damaged, or of a version that is not known here.
+        An entry that cannot be read may say anything: the answer of before stays, and each cause is logged once.
         """
-        return next((found for one in self._services if (found := one.seen())), None)
+        return next((found for seen in self._seen if (found := seen())), None)
 
     def say_drained(self, of: Maintenance, cut: int) -> None:
         """Say for this process that it has drained, in the place of what goes on; as `MaintenanceService.say_drained`."""
