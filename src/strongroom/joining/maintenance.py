@@ -64,6 +64,10 @@ class Maintenance(NamedTuple):
         """Whether the maintenance goes on."""
         return self.state is Standing.ENTERED
 
+    def is_same(self, other: "Maintenance") -> bool:
+        """Whether both are one maintenance, to which nodes that are not waited for may have been added."""
+        return self._replace(without=other.without) == other
+
     @property
     def words(self) -> str:
         """The maintenance in words, for people."""

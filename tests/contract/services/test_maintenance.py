@@ -9,7 +9,13 @@ import pytest
 from strongroom.backgrounder.settings import Settings
 from strongroom.cli import dispatch
 from strongroom.coordination.base import Change
-from strongroom.errors import CoordinationError, FormatError, IntegrityError, NotFoundError
+from strongroom.errors import (
+    CoordinationError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StateError,
+)
 from strongroom.joining import maintenance as form
 from strongroom.joining.maintenance import Drained, Maintenance, Standing
 from strongroom.node.opening import Node
@@ -185,3 +191,13 @@ def test_an_entry_that_cannot_be_read_leaves_a_node_as_it_was(
     spoil()
     assert node.out_of_service.seen() == wanted
     assert settings.is_maintained()
+
+
+def test_a_word_is_said_although_a_node_was_excused_meanwhile(node: Node) -> None:
+    """Whoever enters it again adds nodes that are not waited for; a word that is not put would never be tried again."""
+    found = enter(node)
+    node.out_of_service.say_drained(found._replace(without=("node2",)), 0)
+    assert len(told(node, "NODE_DRAINED")) == 1
+    node.maintenance.leave("os:tests")
+    with pytest.raises(StateError, match="is over"):
+        node.out_of_service.say_drained(found, 0)

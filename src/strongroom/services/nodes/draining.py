@@ -97,8 +97,7 @@ class Draining:
             self._end()
             return
         now = self._ports.monotonic()
-        # a node that is added to those that are not waited for makes it no other maintenance
-        if self._known is None or found != self._known._replace(without=found.without):
+        if self._known is None or not self._known.is_same(found):
             self._begin(found, now)
         is_over = now - self._began_s >= found.within_s
         if is_over:

@@ -376,10 +376,22 @@ class OutOfService:
         return next((found for seen in self._seen if (found := seen())), None)
 
     def say_drained(self, of: Maintenance, cut: int) -> None:
-        """Say for this process that it has drained, in the place of what goes on; as `MaintenanceService.say_drained`."""
-        for one in self._services:
-            if one.seen() == of:
-                one.say_drained(of, cut)
+        """Say for this process that it has drained, in the place of what goes on; as `MaintenanceService.say_drained`.
+
+        Raises:
+            StateError: That does not go on any more.
+        """
+        places = []
+        for one, seen in zip(self._services, self._seen, strict=True):
+            found = seen()
+            if found is not None and found.is_same(of):
+                places.append(one)
+        if not places:
+            raise StateError(
+                "the maintenance of before is over", hint="the next look tells what goes on"
+            )
+        for one in places:
+            one.say_drained(of, cut)
 
     def check_may_work(self) -> None:
         """Refuse work on jobs on this node.
