@@ -24,6 +24,7 @@ class Gate:
         self._lock = threading.Lock()
         self._is_closed = False
         self._inside: dict[object, Callable[[], None]] = {}
+        self._cut: set[object] = set()
         self._working = 0
 
     @property
@@ -67,6 +68,7 @@ class Gate:
         """A request is through."""
         with self._lock:
             self._inside.pop(token, None)
+            self._cut.discard(token)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -80,9 +82,13 @@ class Gate:
                 self._working -= 1
 
     def cut(self) -> int:
-        """Have all requests that are inside end at once; returns how many."""
+        """Have the requests that are inside end at once, each of them once; returns how many.
+
+        Whoever is cut off twice is interrupted while it tells its client.
+        """
         with self._lock:
-            found = list(self._inside.values())
-        for end in found:
+            found = [one for one in self._inside.items() if one[0] not in self._cut]
+            self._cut.update(token for token, _ in found)
+        for _, end in found:
             end()
         return len(found)
