@@ -67,8 +67,8 @@ def create_app(
 ) -> ASGIApp:
     """The ASGI application over one node's services, behind the gate of that node; by default that is open."""
     settings, gate = settings or WebSettings(), gate or Gate()
-    pools = Pools(settings)
-    dispatcher = _Dispatcher(services, settings, pools, gate)
+    pools = Pools(settings, gate.working)
+    dispatcher = _Dispatcher(services, settings, pools)
     paths: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = route
@@ -98,13 +98,10 @@ def create_app(
 
 
 class _Dispatcher:
-    def __init__(
-        self, services: TableauServices, settings: WebSettings, pools: Pools, gate: Gate
-    ) -> None:
+    def __init__(self, services: TableauServices, settings: WebSettings, pools: Pools) -> None:
         self._services = services
         self._settings = settings
         self._pools = pools
-        self._gate = gate
 
     async def serve(self, by_method: dict[str, Route], request: Request) -> Response:
         """Serve a request for a known path."""
@@ -137,7 +134,7 @@ class _Dispatcher:
         call = replace(call, body=_SmallBody(await body.collect(limit)))
         if route.downloads:
             return await self._download(request, route, call, tap)
-        work = partial(_handle, route, call, self._gate)
+        work = partial(_handle, route, call)
         lane = self._pools.lane_of(route)
         return _response(await lane.run(_key(call), work, lambda: tap.is_gone), request)
 
@@ -159,7 +156,7 @@ class _Dispatcher:
         pools, key = self._pools, _key(call)
         asked = Asked(request.method, request.headers)
         asking = replace(call, first_bytes=asked.first_bytes)
-        work = partial(_handle, route, asking, self._gate)
+        work = partial(_handle, route, asking)
         await pools.downloads.enter(key, lambda: tap.is_gone)
         try:
             result = await pools.pieces.run(work)
@@ -178,7 +175,7 @@ class _Dispatcher:
         key, lane = _key(call), self._pools.uploads
         await lane.line.enter(key, lambda: tap.is_gone)
         body = feed.BodyFeed(request.receive, self._settings.upload_body, tap)
-        work = partial(_work_off, route, replace(call, body=body), self._gate)
+        work = partial(route.handle, replace(call, body=body))
         worker = lane.start(key, work)
         pump = asyncio.create_task(body.pump())
         try:
@@ -223,17 +220,12 @@ def _query(raw: bytes) -> dict[str, str]:
     return sent
 
 
-def _handle(route: Route, call: Call, gate: Gate) -> Answer | Download:
+def _handle(route: Route, call: Call) -> Answer | Download:
     """In a worker thread."""
     if route.has_message:
         # also for handlers that read none: what is sent to them would be dropped
         call = replace(call, sent=call.request())
-    return _work_off(route, call, gate)
-
-
-def _work_off(route: Route, call: Call, gate: Gate) -> Answer | Download:
-    with gate.working():
-        return route.handle(call)
+    return route.handle(call)
 
 
 def _response(result: Answer | Download, request: Request) -> Response:

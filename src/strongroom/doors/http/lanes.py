@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 _log = logging.getLogger("strongroom.web")
 ResultT = TypeVar("ResultT")
 Gone = Callable[[], bool]
+Working = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class BusyError(Exception):
@@ -172,7 +173,15 @@ class Turnstile:
 class Threads:
     """Daemon threads, started as they are needed."""
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str, count: int, working: Working = contextlib.nullcontext) -> None:
+        """Take the bounds; no thread is started.
+
+        Args:
+            name: The beginning of the threads' names.
+            count: The most threads.
+            working: Returns a block that lasts as long as a piece of work, from its place in the queue to its end.
+        """
+        self._working = working
         self._name = name
         self._count = count
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any, Any], None]]] = (
@@ -208,7 +217,12 @@ class Threads:
             else:
                 future.set_exception(error)
 
+        # also what no thread has begun with: it would begin when its request is cut off and gone
+        counted = contextlib.ExitStack()
+        counted.enter_context(self._working())
+
         def told(result: Any, error: Any) -> None:
+            counted.close()
             with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
                 loop.call_soon_threadsafe(settle, result, error)
 
@@ -219,6 +233,7 @@ class Threads:
             # without any thread the work would never begin; with one it would begin later
             self._jobs.get_nowait()
             self._busy -= 1
+            counted.close()
             ended()
             raise BusyError from problem
         return future
@@ -258,9 +273,11 @@ class Threads:
 class Lane:
     """Threads with a line before them."""
 
-    def __init__(self, name: str, limits: LaneLimits) -> None:
+    def __init__(
+        self, name: str, limits: LaneLimits, working: Working = contextlib.nullcontext
+    ) -> None:
         self.line = Turnstile(limits)
-        self._threads = Threads(name, limits.at_once)
+        self._threads = Threads(name, limits.at_once, working)
 
     async def run(
         self, key: str, work: Callable[[], ResultT], is_gone: Gone = lambda: False

@@ -1,6 +1,8 @@
 """The lanes of one web service, and which route goes through which."""
 
-from strongroom.doors.http.lanes import Lane, Threads, Turnstile
+from contextlib import nullcontext
+
+from strongroom.doors.http.lanes import Lane, Threads, Turnstile, Working
 from strongroom.doors.http.settings import WebSettings
 from strongroom.doors.tableau.routing import Route
 
@@ -8,15 +10,21 @@ from strongroom.doors.tableau.routing import Route
 class Pools:
     """Nothing in one of them waits for anything in another one."""
 
-    def __init__(self, settings: WebSettings) -> None:
-        self.gate = Lane("gate", settings.gate)
-        self.sign_in = Lane("sign-in", settings.sign_in)
-        self.reads = Lane("read", settings.reads)
-        self.writes = Lane("write", settings.writes)
-        self.uploads = Lane("upload", settings.uploads)
-        self.admission = Lane("admission", settings.admission)
+    def __init__(self, settings: WebSettings, working: Working = nullcontext) -> None:
+        """Take the bounds.
+
+        Args:
+            settings: The bounds.
+            working: Returns a block that lasts as long as a thread works for a request; probes work for none.
+        """
+        self.gate = Lane("gate", settings.gate, working)
+        self.sign_in = Lane("sign-in", settings.sign_in, working)
+        self.reads = Lane("read", settings.reads, working)
+        self.writes = Lane("write", settings.writes, working)
+        self.uploads = Lane("upload", settings.uploads, working)
+        self.admission = Lane("admission", settings.admission, working)
         self.downloads = Turnstile(settings.downloads)
-        self.pieces = Threads("download", settings.piece_threads)
+        self.pieces = Threads("download", settings.piece_threads, working)
         self.probes = Threads("probe", 1)
 
     def lane_of(self, route: Route) -> Lane:

@@ -83,7 +83,7 @@ class Door:
     ) -> None:
         self._services = services
         self._gate = gate or Gate()
-        self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048))
+        self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048), self._gate.working)
         self._body = body or feed.BodyLimits(whole_s=30.0)
         self._recorder = Recorder(services.events.append)
         self._strangers = Throttle(services.clock)
@@ -96,7 +96,7 @@ class Door:
         headers: list[tuple[bytes, bytes]] = []
         try:
             request = await self._read(scope, receive, tap)
-            done = await self._lane.run(tap.peer, partial(self._do, request), lambda: tap.is_gone)
+            done = await self._lane.run(tap.peer, partial(self._done, request), lambda: tap.is_gone)
             if done.event is not None:
                 await self._recorder.write(done.event)
             answer = done.answer
@@ -138,15 +138,12 @@ class Door:
     def _use(self, request: Request) -> Done | None:
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
         try:
-            return self._do(request, only_uses=True)
+            with self._gate.working():
+                return self._done(request, only_uses=True)
         except _WritesError:
             return None
 
-    def _do(self, request: Request, *, only_uses: bool = False) -> Done:
-        with self._gate.working():
-            return self._done(request, only_uses=only_uses)
-
-    def _done(self, request: Request, *, only_uses: bool) -> Done:
+    def _done(self, request: Request, *, only_uses: bool = False) -> Done:
         noted: list[Event] = []
         written: list[Event] = []
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.requests import Request
 
 from strongroom.doors.http import health
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.lanes import (
     BusyError,
     ClientGoneError,
@@ -254,5 +255,32 @@ def test_readiness_is_asked_again_after_the_system_gave_no_thread(
         async with asyncio.timeout(60):
             answers = [(await ready.endpoint(request)).status_code for _ in range(2)]
         assert answers == [503, 200]
+
+    run(story())
+
+
+def test_every_thread_that_works_for_a_request_counts_also_before_one_begins() -> None:
+    """A node that drains signs that nobody works (maintenance.md 3.4): also for a request that was cut off and is gone."""
+
+    async def story() -> None:
+        gate, going = Gate(), threading.Event()
+        pools = Pools(WebSettings(), gate.working)
+        lanes = (pools.gate, pools.sign_in, pools.reads, pools.writes, pools.uploads)
+        works = [lane.start("me", going.wait) for lane in (*lanes, pools.admission)]
+        works += [pools.pieces.start(going.wait), pools.pieces.start(going.wait)]
+        works.append(
+            pools.admission.start("me", going.wait)
+        )  # behind the other one, for which there is the one thread
+        assert gate.under_way == len(works)
+        for work in works:
+            work.cancel()
+        await asyncio.sleep(0)
+        assert gate.under_way == len(works), "a thread goes on that nobody waits for"
+        probe = pools.probes.start(going.wait)
+        assert gate.under_way == len(works), "a probe serves nobody"
+        going.set()
+        await probe
+        while gate.under_way:  # noqa: ASYNC110 a thread tells the gate, which has no event
+            await asyncio.sleep(0.001)
 
     run(story())
