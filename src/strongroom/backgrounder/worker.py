@@ -341,6 +341,9 @@ def run(node: Node, stopping: threading.Event, beat: Callable[[], None] = lambda
                 stack.enter_context(node.sole_worker.hold(_LOCK_WAIT_S, place=node.place))
             except ConflictError:
                 continue  # a command runs jobs in its own process: it ends some time
+            # the node may have said meanwhile that it has drained: nobody held the lock
+            if node.out_of_service.asked() is not None:
+                return
             _worker(node, stopping, beat).run()
 
 
@@ -370,6 +373,7 @@ def run_until_done(node: Node, job_id: str, *, give_up: Callable[[JobRow], bool]
             stack.enter_context(node.sole_worker.hold())
         except ConflictError:
             return False
+        node.out_of_service.check_may_work()
         stack.enter_context(_logging(node))
         node.key_log = "backgrounder"
         _worker(node, threading.Event()).run(until=ended)

@@ -375,6 +375,17 @@ class OutOfService:
         """
         return next((found for seen in self._seen if (found := seen())), None)
 
+    def asked(self) -> Maintenance | None:
+        """The same, asked anew, for a process that is about to begin: what is known here may be some seconds old."""
+        for one, seen in zip(self._services, self._seen, strict=True):
+            try:
+                found = one.present()
+            except StrongroomError:
+                found = seen()
+            if found is not None:
+                return found
+        return None
+
     def say_drained(self, of: Maintenance, cut: int) -> None:
         """Say for this process that it has drained, in the place of what goes on; as `MaintenanceService.say_drained`.
 
