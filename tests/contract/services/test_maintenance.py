@@ -72,6 +72,9 @@ def test_a_single_node_drains_by_its_own_word(node: Node) -> None:
     found = enter(node)
     [one] = node.maintenance.standing(found)
     assert (one.state, one.at, one.is_through) == ("drained", "", True)
+    with node.sole_worker.hold():
+        [one] = node.maintenance.standing(found)
+        assert (one.state, one.is_through) == ("draining", False), "a command works on jobs"
     with running.sole_server(node.paths):
         [one] = node.maintenance.standing(found)
         assert (one.state, one.is_through) == ("draining", False)

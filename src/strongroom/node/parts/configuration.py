@@ -336,6 +336,8 @@ class ConfigurationPart(Ports):
 
     def _maintenance_of(self, node_id: str) -> "MaintenanceService":
         from strongroom.runtime import running
+        from strongroom.services.jobs.processes import MOST, Process
+        from strongroom.services.jobs.sole_worker import SoleWorker
         from strongroom.services.nodes.maintenance import MaintenancePorts, MaintenanceService
 
         def own_keys() -> "NodeKeys | None":
@@ -356,6 +358,9 @@ class ConfigurationPart(Ports):
             keys=own_keys,
             boots=lambda: None if self.board is None else self.board.boots(),
             is_served=lambda: running.find(self.paths) is not None,
+            works=SoleWorker(
+                self.coordinator, self.paths.node_id, MOST[Process.BACKGROUNDER]
+            ).is_there,
         )
         return MaintenanceService(ports, node_id)
 

@@ -78,6 +78,7 @@ class MaintenancePorts:
         keys: Returns this node's own keys; None for a single node.
         boots: Returns the process that is alive for each node of a cluster; None for a single node.
         is_served: Returns whether a server serves this node; asked of a single node, which has no members.
+        works: Returns whether a process works on the jobs of this node; asked likewise.
     """
 
     coordinator: Coordinator
@@ -90,6 +91,7 @@ class MaintenancePorts:
     keys: Callable[[], NodeKeys | None]
     boots: Callable[[], Mapping[str, str] | None]
     is_served: Callable[[], bool]
+    works: Callable[[], bool]
 
 
 class MaintenanceService:
@@ -265,8 +267,9 @@ class MaintenanceService:
         entry = self._ports.coordinator.get(self._place.word(node_id))
         word = None if entry is None else self._word(entry.value, node_id, None)
         if not self._ports.is_served():
-            # there is one node, on this machine: nothing serves it, as the kernel knows
-            return NodeStanding(node_id, NodeState.DRAINED)
+            # there is one node, on this machine: nothing serves it, as the kernel knows; a command may work on its jobs
+            state = NodeState.DRAINING if self._ports.works() else NodeState.DRAINED
+            return NodeStanding(node_id, state)
         is_said = word is not None and word.epoch == of.epoch
         state = NodeState.DRAINED if is_said else NodeState.DRAINING
         return _standing(node_id, state, word, of)
