@@ -1,8 +1,10 @@
 """The entry of the maintenance on a single node: entered, left, killed in between; its words (maintenance.md 1, 2; b14)."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,3 +206,23 @@ def test_a_word_is_said_although_a_node_was_excused_meanwhile(node: Node) -> Non
     node.maintenance.leave("os:tests")
     with pytest.raises(StateError, match="is over"):
         node.out_of_service.say_drained(found, 0)
+
+
+def test_a_word_that_is_said_while_it_ends_is_taken_away_too(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event that it has ended is there already; so it ends, and once."""
+    found, put = enter(node), node.coordinator.put
+    node.maintenance.say_drained(found, 0)
+    said = [f"{form.PREFIX}node2", f"{form.PREFIX}node3"]
+
+    def meanwhile(changes: Mapping[str, Change], **more: Any) -> None:
+        if form.ENTRY in changes and said:
+            put({said.pop(): Change(b"{}", 0), f"{form.PREFIX}node1": Change(b"{}", 2 - len(said))})
+        put(changes, **more)
+
+    monkeypatch.setattr(node.coordinator, "put", meanwhile)
+    assert node.maintenance.leave("os:tests") == found
+    assert said == []
+    assert node.coordinator.list(form.PREFIX) == {}
+    assert len(told(node, "MAINTENANCE_LEFT")) == 1

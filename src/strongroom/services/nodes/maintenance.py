@@ -13,7 +13,13 @@ from typing import Final, NamedTuple
 
 from strongroom.clock import Clock, format_utc
 from strongroom.coordination.base import Change, Coordinator, Group
-from strongroom.errors import CoordinationError, NotFoundError, StateError, StrongroomError
+from strongroom.errors import (
+    ConflictError,
+    CoordinationError,
+    NotFoundError,
+    StateError,
+    StrongroomError,
+)
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.joining import maintenance as form
@@ -25,6 +31,7 @@ from strongroom.system.last_answer import LastAnswer
 LOCK: Final = "maintenance"
 _LOCK_WAIT_S: Final = 5.0
 _log = logging.getLogger("strongroom.maintenance")
+_ATTEMPTS: Final = 20
 _STALE_S: Final = 20.0
 """The age at which what is known of the entry is asked for anew."""
 
@@ -227,18 +234,25 @@ class MaintenanceService:
                 since=format_utc(ports.clock.now()),
                 without=(),
             )
-            words = ports.coordinator.list(self._place.words)
-            ports.coordinator.put(
-                {
-                    self._place.entry: Change(left.serialize(), version),
-                    # nothing of this maintenance is said in the next one
-                    **{name: Change(None, one.version) for name, one in words.items()},
-                }
-            )
+            self._put_left(Change(left.serialize(), version))
         return found
 
+    def _put_left(self, left: Change) -> None:
+        """End the maintenance with all words on it; a node that says its word in this moment makes a further attempt."""
+        for others in reversed(range(_ATTEMPTS)):
+            words = self._ports.coordinator.list(self._place.words)
+            # nothing of this maintenance is said in the next one
+            gone = {name: Change(None, one.version) for name, one in words.items()}
+            try:
+                self._ports.coordinator.put({self._place.entry: left, **gone})
+            except ConflictError:
+                if not others:
+                    raise
+            else:
+                return
+
     def standing(self, of: Maintenance) -> tuple[NodeStanding, ...]:
-        """The nodes in a maintenance: those that are expected to serve, and every other one that is alive.
+        """The nodes in a maintenance: those of the registry that are expected to serve; none that was taken out.
 
         Raises:
             CoordinationError: The coordination service cannot be asked.
