@@ -12,7 +12,7 @@ from typing import Final
 
 RETRY_AFTER_S: Final = 30
 """The seconds after which a client that was turned away may come again."""
-WORDS: Final = "the installation is in maintenance; try again later"
+WORDS: Final = "this server is out of service for maintenance; try again later"
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """The paths that answer in a maintenance, too: they tell it."""
 

@@ -15,7 +15,7 @@ from strongroom.errors import StrongroomError
 
 
 def routes(services: ProbeServices, pools: Pools, gate: Gate | None = None) -> list[Route]:
-    """The two probes; open to all, and they tell nothing but yes or no, and whether there is a maintenance."""
+    """The two probes; open to all, and they tell nothing but yes or no, and whether the node is out of service."""
     gate, readiness = gate or Gate(), _Readiness(services, pools.probes)
 
     async def alive(_: Request) -> Response:

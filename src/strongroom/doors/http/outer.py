@@ -31,7 +31,7 @@ _CLOSE = (b"connection", b"close")
 # a client chooses the path, and could fill the log with long ones, so the log shows this much of it (findings ST)
 SHOWN_PATH_CHARACTERS = 200
 _LAST_WORD_S = 0.5
-_STOPPING = b"the server is stopping; try again\n"
+_STOPPED = b"text/plain; charset=utf-8", b"the server is stopping; try again\n"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class Outer:
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            await exchange.stop()
+            # cancelled by the gate, or by the end of the server
+            await exchange.stop(self._turned_away if self._gate.is_closed else _STOPPED)
         finally:
             self._gate.leave(inside)
             taken_ms = (time.monotonic() - begun) * 1000
@@ -143,15 +144,20 @@ class _Exchange:
         await self.send({"type": "http.response.start", "status": 503, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def stop(self) -> None:
-        """The server ends and does not wait for this request any longer; the client is told, if it can be."""
+    async def stop(self, words: tuple[bytes, bytes]) -> None:
+        """Nobody waits for this request any longer; the client is told, if it can be.
+
+        Args:
+            words: The media type, and the body.
+        """
+        media_type, body = words
         if self.status:
             self._tap.cut()
             return
         self.status = 503
         headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(_STOPPING)).encode()),
+            (b"content-type", media_type),
+            (b"content-length", str(len(body)).encode()),
             (b"retry-after", b"10"),
             _CLOSE,
         ]
@@ -159,9 +165,7 @@ class _Exchange:
         try:
             async with asyncio.timeout(_LAST_WORD_S):
                 await self._send(begin)
-                await self._send(
-                    {"type": "http.response.body", "body": _STOPPING, "more_body": False}
-                )
+                await self._send({"type": "http.response.body", "body": body, "more_body": False})
         except (TimeoutError, asyncio.CancelledError):
             self._tap.cut()  # the client does not read, or the server is ending
 

@@ -1,7 +1,8 @@
 """Keeps two jobs from working on the same extract at the same time.
 
 Small jobs run beside a large one of the same site, and may come to the same extract. Without turns both would write a
-new file, and one of them in vain. Turns are kept in memory, since all jobs of a node run in one process.
+new file, and one of them in vain. Turns are kept in memory: jobs of other processes, on this node or another,
+are kept apart by the order of the queue (ADR 34).
 """
 
 import threading

@@ -82,7 +82,7 @@ def test_who_comes_is_turned_away_and_probes_tell_the_truth(door: Door) -> None:
         assert door.get(path) == (
             503,
             again,
-            b"the installation is in maintenance; try again later\n",
+            b"this server is out of service for maintenance; try again later\n",
         )
     # whoever restarts what is not alive must leave it alone
     assert door.get("/healthz") == (200, None, b"ok, in maintenance\n")
