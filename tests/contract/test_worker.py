@@ -368,7 +368,7 @@ def test_a_launch_that_hangs_is_silent_in_the_end(
     """Whoever keeps the process has to notice it some time."""
     beats, silent = list[float](), list[bool]()
 
-    def hang(_: object) -> None:
+    def hang(*_: object) -> None:
         end = time.monotonic() + 60
         while "launch_beat" in {one.name for one in threading.enumerate()}:
             assert time.monotonic() < end

@@ -112,6 +112,7 @@ def test_what_does_not_end_is_cut_off_and_leaves_nothing(door: Door) -> None:
     assert door.gate.cut() == 1
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("retry-after")) == (503, "10")
+    assert b"out of service" in answer.read(), "the server does not stop"
     connection.close()
     # its thread has let go as well
     door.until(0)
