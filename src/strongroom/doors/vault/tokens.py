@@ -1,5 +1,6 @@
 """`auth/token`: a token made, looked at, renewed and revoked."""
 
+from dataclasses import replace
 from typing import Any
 
 from strongroom.access.service_tokens import seconds
@@ -45,11 +46,11 @@ def create_by_role(call: Call) -> Answer:
 
 def create_orphan(call: Call) -> Answer:
     """Make a token that ends with nobody."""
-    return _create(call, is_orphan=True)
+    return _create(call, is_orphan=True, origin="auth/token/create-orphan")
 
 
-def _create(call: Call, *, is_orphan: bool) -> Answer:
-    wanted = _wanted(call, is_orphan=is_orphan)
+def _create(call: Call, *, is_orphan: bool, origin: str = "auth/token/create") -> Answer:
+    wanted = replace(_wanted(call, is_orphan=is_orphan), origin=origin)
     return signed_in(call.services.service_tokens.create(call.by, wanted, call.caller))
 
 

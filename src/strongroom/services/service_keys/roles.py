@@ -16,7 +16,13 @@ from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.service_keys.model import check_name
 from strongroom.services.service_keys import token_roles
 from strongroom.services.service_keys.by import By
-from strongroom.services.service_keys.tokens import Caller, Made, ServiceTokensService, Wanted
+from strongroom.services.service_keys.tokens import (
+    Caller,
+    Made,
+    ServiceTokensService,
+    Wanted,
+    check_lasting,
+)
 
 DEFAULTS: Mapping[str, object] = {
     "bind_secret_id": True,
@@ -125,8 +131,10 @@ class ServiceRolesService:
 
         Raises:
             UsageError: No such role is there, or it does not give what is wanted.
-            PermissionDeniedError: The maker has not all of the wanted policies, and the role does not give them.
+            PermissionDeniedError: The maker has not all of the wanted policies, and the role does not give them; or the
+                maker wants a period of its own without `sudo` at the path.
         """
+        check_lasting(maker, f"auth/token/create/{name}", replace(wanted, is_orphan=False))
         with self._repository.reading() as tx:
             role = tx.service_roles.find(f"{token_roles.OWN}/{name}".lower())
         if role is None:
@@ -240,13 +248,14 @@ class ServiceRolesService:
                 raise AuthenticationError(_REFUSED)
             name = role.name.rpartition("/")[2]
             metadata = {**self._used(tx, role, secret, peer), "role_name": name}
-        policies = role.options.get("token_policies", [])
+        policies, period = role.options.get("token_policies", []), _number(role, "token_period")
+        longest = 0 if period else _number(role, "token_max_ttl")
         wanted = Wanted(
             name=f"approle-{name}",
             policies=[str(one) for one in policies] if isinstance(policies, list) else [],
             ttl_s=_number(role, "token_ttl"),
-            max_ttl_s=_number(role, "token_explicit_max_ttl") or _number(role, "token_max_ttl"),
-            period_s=_number(role, "token_period"),
+            max_ttl_s=token_roles.fewest(_number(role, "token_explicit_max_ttl"), longest),
+            period_s=period,
             uses=_number(role, "token_num_uses"),
             with_default=not role.options.get("token_no_default_policy"),
             is_orphan=True,

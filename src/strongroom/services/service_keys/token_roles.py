@@ -40,10 +40,10 @@ def check(options: Json) -> None:
 
 
 def applied(role: ServiceRoleRow, wanted: Wanted) -> Wanted:
-    """A token as its maker wants it, within what the role says.
+    """A token as its maker wants it, within what the role says; whether it is an orphan, the role says alone.
 
     Raises:
-        UsageError: The maker wants policies that the role does not give.
+        UsageError: The maker wants policies, or an orphan, that the role does not give.
     """
     options = {**DEFAULTS, **role.options}
     allowed, barred = _texts(options, "allowed_policies"), _texts(options, "disallowed_policies")
@@ -55,19 +55,21 @@ def applied(role: ServiceRoleRow, wanted: Wanted) -> Wanted:
         )
     if taken := sorted(set(names) & set(barred)):
         raise UsageError(f"token policies ({', '.join(taken)}) are disallowed by the role")
+    if wanted.is_orphan and not options["orphan"]:
+        raise UsageError("the role makes no orphan tokens: no_parent must not be set")
     name = role.name.rpartition("/")[2]
     suffix = options["path_suffix"]
-    most = _number(options, "token_explicit_max_ttl")
     return replace(
         wanted,
         policies=names,
         granted=frozenset(allowed),
         barred=frozenset({*barred, acl.ROOT}),
-        max_ttl_s=min(most, wanted.max_ttl_s or most) if most else wanted.max_ttl_s,
-        period_s=_number(options, "token_period") or wanted.period_s,
-        uses=_fewest(_number(options, "token_num_uses"), wanted.uses),
+        max_ttl_s=fewest(_number(options, "token_explicit_max_ttl"), wanted.max_ttl_s),
+        period_s=fewest(_number(options, "token_period"), wanted.period_s),
+        uses=fewest(_number(options, "token_num_uses"), wanted.uses),
         renewable=wanted.renewable and bool(options["renewable"]),
-        is_orphan=wanted.is_orphan or bool(options["orphan"]),
+        is_orphan=bool(options["orphan"]),
+        is_by_role=True,
         with_default=wanted.with_default
         and not options["token_no_default_policy"]
         and acl.DEFAULT not in barred,
@@ -75,7 +77,8 @@ def applied(role: ServiceRoleRow, wanted: Wanted) -> Wanted:
     )
 
 
-def _fewest(one: int, other: int) -> int:
+def fewest(one: int, other: int) -> int:
+    """The lesser of two bounds, of which 0 is none."""
     return min(one, other) if one and other else one or other
 
 

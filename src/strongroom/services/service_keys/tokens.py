@@ -48,12 +48,13 @@ class Wanted:
         policies: Names; empty takes those of the maker.
         ttl_s: How long it lives, and by how much a renewal prolongs it; 0 is the default.
         max_ttl_s: The longest it lives with all renewals; 0 is the installation's.
-        period_s: The token lives for this after each renewal, with no end; 0 without one.
+        period_s: The token lives for this after each renewal, with no end but that of `max_ttl_s`; 0 without one.
         uses: How often it can be used; 0 is any number.
         is_orphan: Whether the token stays when its maker ends.
         with_default: Whether the token has the policy `default` as well.
         granted: Policies that the token may have though its maker has them not: those of a role.
         barred: Policies that the token must not have, not even from its maker.
+        is_by_role: Whether a role said what the token is, so that its maker needs no leave for a period or an orphan.
     """
 
     name: str = "token"
@@ -70,6 +71,7 @@ class Wanted:
     never_expires: bool = False
     granted: frozenset[str] = frozenset()
     barred: frozenset[str] = frozenset()
+    is_by_role: bool = False
 
 
 class Made(NamedTuple):
@@ -134,9 +136,12 @@ class ServiceTokensService:
             maker: The token that makes it; None for a command or a sign-in.
 
         Raises:
-            PermissionDeniedError: The maker has not all of the wanted policies.
+            PermissionDeniedError: The maker has not all of the wanted policies, or wants what ends later than a token
+                of its own making may, without `sudo` at the path.
             UsageError: A name, a time or a number is not possible.
         """
+        if maker is not None and not wanted.is_by_role:
+            check_lasting(maker, wanted.origin, wanted)
         secret = service_tokens.new_token()
         row = self._new(wanted, maker, service_tokens.hash_of(secret))
         with self._repository.transaction() as tx:
@@ -187,7 +192,7 @@ class ServiceTokensService:
 
     def _first_end(self, wanted: Wanted, names: list[str], now: datetime) -> datetime | None:
         if wanted.period_s:
-            return now + timedelta(seconds=wanted.period_s)
+            return now + min([*_spans(wanted.period_s), *_spans(wanted.max_ttl_s)])
         if wanted.never_expires or (
             acl.ROOT in names and not wanted.ttl_s and not wanted.max_ttl_s
         ):
@@ -249,8 +254,8 @@ class ServiceTokensService:
             raise UsageError("lease is not renewable")
         now = self._clock.now()
         end = now + timedelta(seconds=token.period_s or increment_s or token.ttl_s)
-        if not token.period_s:
-            longest = min([service_tokens.MAX_TTL, *_spans(token.max_ttl_s)])
+        most = [] if token.period_s else [service_tokens.MAX_TTL]
+        for longest in (*most, *_spans(token.max_ttl_s)):
             end = min(end, parse_utc(token.created_at) + longest)
         with self._repository.transaction() as tx:
             changed = tx.service_tokens.update(token.id, expires_at=format_utc(end))
@@ -281,6 +286,19 @@ class ServiceTokensService:
 
     def _has_ended(self, token: ServiceTokenRow) -> bool:
         return token.expires_at is not None and token.expires_at <= format_utc(self._clock.now())
+
+
+def check_lasting(maker: Caller, path: str, wanted: Wanted) -> None:
+    """Refuse a maker that wants a token with a period, or one that stays when it ends, without `sudo` at the path.
+
+    Raises:
+        PermissionDeniedError: The maker's policies do not allow that.
+    """
+    if maker.acl.allows(path, Capability.SUDO):
+        return
+    asked = [(wanted.is_orphan, "orphan"), (bool(wanted.period_s), "periodic")]
+    for kind in [kind for is_asked, kind in asked if is_asked]:
+        raise PermissionDeniedError(f"root or sudo privileges required to create {kind} token")
 
 
 def _caller(tx: Transaction, secret_hash: str) -> Caller | None:

@@ -2,16 +2,32 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import pytest
 
+from strongroom.clock import FixedClock
 from strongroom.node import opening
 from tests.support.vault_edges import BY, Edge, Said, edge
 
 MAY_MAKE = 'path "auth/token/create/*" { capabilities = ["update"] }'
+PLAIN = 'path "auth/token/create" { capabilities = ["update"%s] }'
+LONG = "36500d"
+ASKED: tuple[dict[str, object], ...] = (
+    {},
+    {"ttl": "30d"},
+    {"lease": "30d"},
+    {"explicit_max_ttl": "30d"},
+    {"period": LONG},
+    {"no_parent": True},
+    {"period": LONG, "no_parent": True},
+    {"period": LONG, "explicit_max_ttl": "30d", "ttl": "30d"},
+    {"num_uses": 1000},
+)
+"""All that a caller may say of how long its token lives, or how often it is used."""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +128,121 @@ def test_a_role_bounds_what_its_tokens_are(door: Edge) -> None:
     assert (auth["lease_duration"], auth["orphan"], auth["renewable"]) == (1800, True, False)
     look = door.call("auth/token/lookup", {"token": auth["client_token"]}).json["data"]
     assert look["path"] == "auth/token/create/long/build"
+
+
+@pytest.fixture
+def clock(door: Edge, monkeypatch: pytest.MonkeyPatch) -> FixedClock:
+    found = FixedClock(door.node.clock.now())
+    monkeypatch.setattr(door.node.service_tokens, "_clock", found)
+    return found
+
+
+def renewed_s(door: Edge, secret: str) -> int:
+    """For how long a token lives after a renewal that asks for much; 0 if it ended."""
+    body = {"token": secret, "increment": "30d"}
+    said = door.call("auth/token/renew", body)
+    return int(said.json["auth"]["lease_duration"]) if said.status == 200 else 0
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda one: "+".join(one) or "nothing")
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ({"token_explicit_max_ttl": "1h"}, 3600, 3600),
+        ({"token_period": "20m"}, 1200, None),
+        ({"token_period": "20m", "token_explicit_max_ttl": "1h"}, 1200, 3600),
+        ({"token_period": "2h", "token_explicit_max_ttl": "1h"}, 3600, 3600),
+        ({"token_num_uses": 500}, 32 * 86_400, 32 * 86_400),
+    ],
+    ids=["longest", "period", "period-in-longest", "period-beyond-longest", "uses"],
+)
+@pytest.mark.parametrize("by_root", [False, True], ids=["weak", "root"])
+def test_no_field_of_a_caller_goes_beyond_a_number_of_the_role(
+    door: Edge,
+    clock: FixedClock,
+    bounds: tuple[dict[str, object], int, int | None],
+    asked: dict[str, object],
+    by_root: bool,
+) -> None:
+    """A period and `no_parent` of a maker with `update` alone made tokens of 100 years, whatever the role said."""
+    numbers, at_once_s, whole_s = bounds
+    role(door, "numbers", token_explicit_max_ttl=0, token_period=0, token_num_uses=0)
+    role(door, "numbers", allowed_policies=["deploy"], **numbers)
+    maker = door.root if by_root else door.token(policies=["maker"])
+    if "no_parent" in asked or ("period" in asked and not by_root):
+        refused(door, "numbers", maker, **asked)
+        return
+    if by_root and "period" in asked and "token_num_uses" in numbers:
+        return  # root may give a period where the role names no time
+    auth = made(door, "numbers", maker, **asked)
+    assert not auth["orphan"]
+    if "token_num_uses" in numbers:
+        assert 0 < auth["num_uses"] <= 500
+    secret, began = auth["client_token"], clock.moment
+    assert 0 < auth["lease_duration"] <= at_once_s
+    for _ in range(4):
+        clock.moment += timedelta(seconds=at_once_s * 9 // 10)
+        lived = int((clock.moment - began).total_seconds())
+        left = renewed_s(door, secret)
+        assert left <= at_once_s
+        if whole_s is None:
+            assert left
+        else:
+            assert left <= max(0, whole_s - lived)
+
+
+def test_an_orphan_is_made_by_its_role_alone(door: Edge) -> None:
+    role(door, "free", allowed_policies=["a"], orphan=True)
+    maker = door.token(policies=["maker"])
+    for asked in ({}, {"no_parent": True}, {"no_parent": False}):
+        assert made(door, "free", maker, **asked)["orphan"]
+    role(door, "bound", allowed_policies=["a"], orphan=False)
+    child = made(door, "bound", maker)["client_token"]
+    assert door.call("auth/token/revoke-self", {}, token=maker).status == 204
+    assert door.call("auth/token/lookup-self", token=child, method="GET").status == 403
+
+
+def test_a_period_and_an_orphan_need_sudo_without_a_role_too(door: Edge, clock: FixedClock) -> None:
+    """As Vault does; and the longest life of a token bounds its period."""
+    for name, more in (("plain", ""), ("strong", ', "sudo"')):
+        door.node.service_policies.write(BY, name, PLAIN % more)
+    weak, strong = door.token(policies=["plain"]), door.token(policies=["strong"])
+    for asked, kind in (({"period": "1h"}, "periodic"), ({"no_parent": True}, "orphan")):
+        said = door.call("auth/token/create", asked, token=weak)
+        assert said.status == 403
+        assert f"sudo privileges required to create {kind} token" in str(said.json)
+        assert door.call("auth/token/create", asked, token=strong).status == 200
+    assert door.call("auth/token/create", {"ttl": "1h"}, token=weak).status == 200
+    assert door.call("auth/token/create-orphan", {}, token=strong).status == 403
+    body = {"period": "40m", "explicit_max_ttl": "1h"}
+    auth = door.call("auth/token/create", body, token=strong).json["auth"]
+    assert auth["lease_duration"] == 2400
+    clock.moment += timedelta(minutes=30)
+    assert renewed_s(door, auth["client_token"]) == 1800
+    body = {"period": "40m", "explicit_max_ttl": "10m"}
+    assert door.call("auth/token/create", body).json["auth"]["lease_duration"] == 600
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lease_s"),
+    [
+        ({"token_explicit_max_ttl": "10h", "token_max_ttl": "1h"}, 3600),
+        ({"token_explicit_max_ttl": "1h", "token_max_ttl": "10h"}, 3600),
+        ({"token_explicit_max_ttl": "1h", "token_period": "10h"}, 3600),
+        ({"token_max_ttl": "1h", "token_period": "10h"}, 36_000),
+    ],
+)
+def test_the_least_number_of_a_role_of_programs_counts(
+    door: Edge, numbers: dict[str, object], lease_s: int
+) -> None:
+    """Of AppRole; the longest life that is not explicit does not end a token with a period, as in Vault."""
+    path = f"auth/approle/role/least{lease_s}{len(str(numbers))}"
+    body = {"bind_secret_id": False, "token_ttl": "20h", **numbers}
+    assert door.call(path, body).status == 204
+    role_id = door.call(f"{path}/role-id", method="GET").json["data"]["role_id"]
+    said = door.call("auth/approle/login", {"role_id": role_id})
+    assert door.call(path, method="DELETE").status == 204
+    assert said.json["auth"]["lease_duration"] == lease_s
 
 
 @pytest.mark.parametrize(
