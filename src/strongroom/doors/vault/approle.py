@@ -6,7 +6,7 @@ from strongroom.access.service_tokens import seconds
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault import tokens
-from strongroom.doors.vault.routing import Call, Route
+from strongroom.doors.vault.routing import NAME, Call, Route
 from strongroom.doors.vault.wire import Answer
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.repository.service_rows import ServiceSecretIdRow
@@ -133,7 +133,7 @@ def login(call: Call) -> Answer:
 
 
 def _name(call: Call) -> str:
-    return f"{call.at.path}/{call.parts['name']}".lower()
+    return f"{call.at.path}/{call.parts['name']}"
 
 
 def _secret(call: Call) -> SecretBytes:
@@ -180,7 +180,7 @@ def _ttl(row: ServiceSecretIdRow) -> int:
 
 
 def _route(operation: str, pattern: str, handle: Any, *, is_open: bool = False) -> Route:
-    return Route(APPROLE, operation, pattern, handle, is_open=is_open)
+    return Route(APPROLE, operation, pattern, handle, is_open=is_open, folds=NAME in pattern)
 
 
 ROUTES = (

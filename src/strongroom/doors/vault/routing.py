@@ -14,6 +14,8 @@ from strongroom.services.service_keys.tokens import Caller
 if TYPE_CHECKING:
     from strongroom.doors.vault.ports import VaultServices
 
+NAME = "{name}"
+"""The segment of a pattern that is kept in lower case, on routes that fold."""
 _BY_OPERATION = {
     "read": Capability.READ,
     "list": Capability.LIST,
@@ -79,6 +81,8 @@ class Route:
         is_open: Whether a call needs no token.
         sudo: Whether the caller needs the capability `sudo` as well.
         exists: For writes that may make something: whether it is there; then the caller needs `update`, else `create`.
+        folds: Whether the name in the path is kept in lower case. The call then has that name, and its caller is judged
+            by the path with it: no rule is evaded by a capital.
     """
 
     engine: str
@@ -88,6 +92,7 @@ class Route:
     is_open: bool = False
     sudo: bool = False
     exists: Exists | None = None
+    folds: bool = False
 
     @property
     def name(self) -> str:
@@ -107,10 +112,20 @@ class Route:
             if one.startswith("{"):
                 if not other and not one.endswith("*}"):
                     return None
-                parts[one[1:-1].rstrip("*")] = other
+                parts[one[1:-1].rstrip("*")] = (
+                    other.lower() if self.folds and one == NAME else other
+                )
             elif one != other:
                 return None
         return parts
+
+    def judged(self, path: str) -> str:
+        """The path by which a caller of this route is judged: that of the call, with the name as it is kept."""
+        if not self.folds:
+            return path
+        given, wanted = path.split("/"), self.pattern.split("/")
+        place = len(given) - len(wanted) + wanted.index(NAME)
+        return "/".join([*given[:place], given[place].lower(), *given[place + 1 :]])
 
     def check(self, caller: Caller, call: Call) -> None:
         """Refuse a caller whose policies do not allow the call.
@@ -118,16 +133,27 @@ class Route:
         Raises:
             PermissionDeniedError: The policies do not allow the call.
         """
-        path, needed = call.request.path, _BY_OPERATION[self.operation]
-        if self.operation == "list":
-            path = f"{path}/"
+        needed = _BY_OPERATION[self.operation]
         if self.exists is not None and not self.exists(call):
             needed = Capability.CREATE
-        may = caller.acl.capabilities(path)
-        if self.operation == "list" and Capability.DENY not in may:
-            may |= caller.acl.capabilities(call.request.path)
+        path = self.judged(call.request.path)
+        may = self._may(caller, path)
+        if path != call.request.path and Capability.DENY in self._may(caller, call.request.path):
+            may = frozenset()  # a rule that was written with the capitals forbids them still
         if needed not in may or (self.sudo and Capability.SUDO not in may):
             raise PermissionDeniedError("1 error occurred:\n\t* permission denied\n\n")
+
+    def _may(self, caller: Caller, path: str) -> frozenset[Capability]:
+        if self.operation != "list":
+            return caller.acl.capabilities(path)
+        listed = f"{path}/"
+        may, bare = caller.acl.capabilities(listed), caller.acl.capabilities(path)
+        if Capability.DENY in may:
+            return may
+        if Capability.DENY in bare:
+            # Vault, too, looks at the rule for exactly the path without a slash before any pattern
+            return may if listed in caller.acl.rules else bare
+        return may | bare
 
 
 class Table:

@@ -6,7 +6,7 @@ from typing import Any
 from strongroom.access import acl
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
-from strongroom.doors.vault.routing import Call, Route
+from strongroom.doors.vault.routing import NAME, Call, Route
 from strongroom.doors.vault.wire import Answer, rendered
 from strongroom.errors import StrongroomError, UsageError
 from strongroom.repository.service_rows import ServiceMountRow, ServiceTokenRow
@@ -209,13 +209,13 @@ def read_policy(call: Call) -> Answer:
     """The text of a policy."""
     name = call.parts["name"]
     text = call.services.service_policies.read(call.by, name)
-    return Answer({"name": name.lower(), "policy": text})
+    return Answer({"name": name, "policy": text})
 
 
 def read_older_policy(call: Call) -> Answer:
     """The text of a policy, for older clients."""
     name = call.parts["name"]
-    found = {"name": name.lower(), "rules": call.services.service_policies.read(call.by, name)}
+    found = {"name": name, "rules": call.services.service_policies.read(call.by, name)}
     return Answer(found, beside=found)
 
 
@@ -306,7 +306,8 @@ def _wrapping_token(call: Call) -> SecretBytes:
 
 
 def _route(operation: str, pattern: str, handle: Any, *, is_open: bool = False) -> Route:
-    return Route("sys", operation, f"sys/{pattern}", handle, is_open=is_open)
+    folds = NAME in pattern
+    return Route("sys", operation, f"sys/{pattern}", handle, is_open=is_open, folds=folds)
 
 
 ROUTES = (

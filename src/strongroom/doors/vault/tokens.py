@@ -6,7 +6,7 @@ from typing import Any
 from strongroom.access.service_tokens import seconds
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
-from strongroom.doors.vault.routing import Call, Route
+from strongroom.doors.vault.routing import NAME, Call, Route
 from strongroom.doors.vault.wire import Answer
 from strongroom.errors import UsageError
 from strongroom.repository.service_rows import ServiceTokenRow
@@ -157,7 +157,7 @@ def role_names(call: Call) -> Answer:
 def read_role(call: Call) -> Answer:
     """Show a role of tokens."""
     found = call.services.service_roles.read(call.by, _role(call))
-    return Answer({"name": call.parts["name"].lower(), **found.options})
+    return Answer({"name": call.parts["name"], **found.options})
 
 
 def write_role(call: Call) -> Answer:
@@ -192,7 +192,7 @@ def delete_role(call: Call) -> Answer:
 
 
 def _role(call: Call) -> str:
-    return f"{token_roles.OWN}/{call.parts['name']}".lower()
+    return f"{token_roles.OWN}/{call.parts['name']}"
 
 
 # ---- parts ---------------------------------------------------------------------------------------
@@ -263,7 +263,8 @@ def _known(call: Call, token: ServiceTokenRow, secret: SecretBytes) -> Answer:
 
 
 def _route(operation: str, pattern: str, handle: Any, *, sudo: bool = False) -> Route:
-    return Route("sys", operation, f"auth/token/{pattern}", handle, sudo=sudo)
+    folds = NAME in pattern
+    return Route("sys", operation, f"auth/token/{pattern}", handle, sudo=sudo, folds=folds)
 
 
 ROUTES = (

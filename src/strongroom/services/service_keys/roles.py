@@ -68,7 +68,7 @@ class ServiceRolesService:
         Raises:
             UsageError: The name is not possible, or the role would give the policy `root`.
         """
-        clean = name.lower()
+        clean = _kept(name)
         check_name(clean.rpartition("/")[2])
         is_of_tokens = clean.startswith(f"{token_roles.OWN}/")
         if is_of_tokens:
@@ -123,8 +123,8 @@ class ServiceRolesService:
     def delete(self, by: By, name: str) -> None:
         """Remove a role and its secret ids; tokens that it gave live on until they end."""
         with self._repository.transaction() as tx:
-            tx.service_roles.delete(name.lower())
-            by.access_changed(name.lower(), "delete")
+            tx.service_roles.delete(_kept(name))
+            by.access_changed(_kept(name), "delete")
 
     def create_token(self, by: By, name: str, wanted: Wanted, maker: Caller) -> Made:
         """Make a token by a role of tokens, which may give what the maker has not.
@@ -134,9 +134,10 @@ class ServiceRolesService:
             PermissionDeniedError: The maker has not all of the wanted policies, and the role does not give them; or the
                 maker wants a period of its own without `sudo` at the path.
         """
+        name = name.lower()
         check_lasting(maker, f"auth/token/create/{name}", replace(wanted, is_orphan=False))
         with self._repository.reading() as tx:
-            role = tx.service_roles.find(f"{token_roles.OWN}/{name}".lower())
+            role = tx.service_roles.find(f"{token_roles.OWN}/{name}")
         if role is None:
             raise UsageError(f"unknown role {name[:128]}")
         return self._tokens.create(by, token_roles.applied(role, wanted), maker)
@@ -285,7 +286,7 @@ class ServiceRolesService:
     # ---- parts -----------------------------------------------------------------------------------
 
     def _found(self, tx: Transaction, name: str) -> ServiceRoleRow:
-        row = tx.service_roles.find(name.lower())
+        row = tx.service_roles.find(_kept(name))
         if row is None:
             raise NotFoundError(f"there is no role {name[:128]!r}", about="role")
         return row
@@ -300,6 +301,15 @@ class ServiceRolesService:
             else tx.service_secret_ids.find_by_hash(service_tokens.hash_of(secret))
         )
         return row if row is not None and row.role == role.name else None
+
+
+def _kept(name: str) -> str:
+    """The name as its row has it: the role's own in lower case, and its mount as that is written.
+
+    A role of the mount `auth/Token` would be one of tokens otherwise, and one of `auth/Web` one of `auth/web`.
+    """
+    mount, slash, own = name.rpartition("/")
+    return f"{mount}{slash}{own.lower()}"
 
 
 def _number(role: ServiceRoleRow, name: str) -> int:

@@ -245,6 +245,35 @@ def test_the_least_number_of_a_role_of_programs_counts(
     assert said.json["auth"]["lease_duration"] == lease_s
 
 
+def test_a_rule_about_a_name_holds_for_every_spelling_of_it(door: Edge) -> None:
+    """Roles and policies were found by their names in lower case, and their callers judged by the path as it was sent."""
+    role(door, "prod", allowed_policies=["a"])
+    rules = 'path "auth/token/*" { capabilities = ["update", "read"] }\n' + "".join(
+        f'path "auth/token/{where}/prod" {{ capabilities = ["deny"] }}\n'
+        for where in ("create", "roles")
+    )
+    door.node.service_policies.write(BY, "most", rules)
+    token = door.token(policies=["most"])
+    for name in ("prod", "Prod", "PROD", "%50rod"):
+        for where in ("create", "roles"):
+            assert door.call(f"auth/token/{where}/{name}", {}, token=token).status == 403, name
+    assert made(door, "PROD")["policies"] == ["a", "default"], "whoever may uses any spelling"
+
+
+def test_a_mount_is_not_another_one_by_its_capitals(door: Edge) -> None:
+    """A role of the mount `auth/Token` was one of tokens, which its caller had no business to write."""
+    role(door, "mine", allowed_policies=["a"])
+    assert door.call("sys/auth/Token", {"type": "approle"}).status == 204
+    body = {"token_policies": ["b"], "bind_secret_id": False}
+    assert door.call("auth/Token/role/MINE", body).status == 204
+    assert "token_policies" not in door.call("auth/token/roles/mine", method="GET").json["data"]
+    path = "auth/Token/role/mine/role-id"
+    role_id = door.call(path, method="GET").json["data"]["role_id"]
+    assert door.call("auth/Token/login", {"role_id": role_id}).status == 200
+    assert door.call("sys/auth/Token", method="DELETE").status == 204
+    assert door.call("auth/token/roles/mine", method="GET").status == 200
+
+
 @pytest.mark.parametrize(
     "options",
     [
