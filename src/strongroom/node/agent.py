@@ -84,7 +84,7 @@ def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
     """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still.
 
     A node that had no session when another one began to restore a backup, or to recover, was not seen by that one, and
-    ends as well. It looks at that first, by the locks alone: what the other one has put by then is under keys that this
+    ends as well. The locks come first, which need no key: what the other one has put by then is under keys that this
     node does not have, and the registry cannot be proved by those of before.
 
     Raises:

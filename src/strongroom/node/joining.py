@@ -64,7 +64,7 @@ def join(
         StorageError: The disk refuses.
     """
     found = DataPaths(root, waiting.node_id)
-    # what a killed attempt to be admitted left: the installation has answered
+    # the installation has answered: a killed attempt to be admitted may have left these
     own_keys.forget(root)
     own_keys.forget_asked(found)
     file_modes = installation_file_modes()

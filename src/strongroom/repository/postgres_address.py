@@ -180,7 +180,7 @@ def _is_local(given: Mapping[str, str]) -> bool:
 
 
 class _Server(NamedTuple):
-    """One of the servers of an address; each part may be empty."""
+    """A server of an address; each part may be empty."""
 
     host: str
     address: str

@@ -27,7 +27,7 @@ def node(pristine: Path, tmp_path: Path) -> Iterator[Node]:
 
 @pytest.mark.parametrize("lock", [RECOVER_LOCK, RESTORE_LOCK])
 def test_a_node_that_can_prove_nothing_ends_all_the_same(node: Node, lock: str) -> None:
-    """It was cut off when the command began, and comes back after its put: only the lock says why the entries are strange."""
+    """A node that comes back behind the put of such a command: only the lock says why the entries are strange."""
     ended = list[str]()
     with node.coordinator.lock(lock, wait_s=0):
         agent._look_at_membership(node, lambda: ended.append(lock))

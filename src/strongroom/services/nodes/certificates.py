@@ -357,7 +357,7 @@ class CertificateService:
         try:
             shown = self.shown()
         except (FormatError, IntegrityError):
-            # whose word does not hold may show one of them still
+            # a node whose word does not hold may show a certificate of it still
             return False
         return all(node in shown and known.has_issued(shown[node].certificates) for node in nodes)
 

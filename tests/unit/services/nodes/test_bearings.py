@@ -42,7 +42,7 @@ def cluster(whole: Node, tmp_path: Path) -> Cluster:
 
 
 def test_a_node_whose_word_does_not_hold_is_left_out(whole: Node, cluster: Cluster) -> None:
-    """Its keys are other ones since a recovery, and it was not served as yet; or its entry is damaged, or of later form."""
+    """A node with other keys since a recovery, which was not served as yet; an entry that is damaged, or of a later form."""
     shows(whole, "node2", "two.example:8850")
     shows(whole, "node3", "three.example:8850", other=True)
     shows(whole, "node4", "four.example:8850")

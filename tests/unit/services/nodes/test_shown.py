@@ -1,4 +1,4 @@
-"""What one node says of its certificates is its own matter: an entry that does not hold hinders no other (certificates.md §4)."""
+"""An entry of a node's certificates that does not hold hinders no other node (certificates.md §4)."""
 
 from datetime import timedelta
 
