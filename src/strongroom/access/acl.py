@@ -26,6 +26,8 @@ class Capability(StrEnum):
 _ALL = frozenset(Capability) - {Capability.DENY}
 _MOST_KNOWN = 256
 """Paths whose decision is remembered."""
+_LONGEST_KNOWN = 1024
+"""Characters of a path that is remembered; a caller may ask about longer ones, in a body."""
 
 Rules = Mapping[str, frozenset[Capability]]
 """The rules of one policy: capabilities by path."""
@@ -92,7 +94,9 @@ class Acl:
         if self.is_root:
             return _ALL
         found = self._known.get(path)
-        if found is None:
+        if found is None and len(path) > _LONGEST_KNOWN:
+            found = self._decided(path)
+        elif found is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             found = self._known[path] = self._decided(path)

@@ -24,6 +24,7 @@ from strongroom.doors.vault.recorder import Recorder
 from strongroom.doors.vault.routing import Call, Handle, Route, Table
 from strongroom.doors.vault.wire import (
     MAX_BODY_BYTES,
+    MAX_PATH,
     Answer,
     Fields,
     Request,
@@ -59,7 +60,6 @@ _OPERATIONS = {"GET": "read", "HEAD": "read", "POST": "write", "PUT": "write"} |
 _WRAPPED = frozenset({"login", "sys/wrapping/unwrap"})
 """Of the routes that are open to all, those whose answers may be wrapped."""
 _OWN = ("sys", "auth/token")
-_MAX_PATH = 1024
 _MAX_PARAMETERS = 20
 _RETRY = b"5"
 
@@ -116,7 +116,7 @@ class Door:
         if operation == "read" and query.get("list", "").lower() == "true":
             operation = "list"
         path = scope["path"]
-        if not operation or not path.startswith(_PREFIX) or len(path) > _MAX_PATH:
+        if not operation or not path.startswith(_PREFIX) or len(path) > MAX_PATH:
             raise NotFoundError("no such path")
         namespace = headers.get(b"x-vault-namespace", b"").strip(b"/ ")
         if namespace not in {b"", b"root"}:
@@ -183,7 +183,7 @@ class Door:
         if by.accessor:
             return service_key_events.service_call_refused(
                 by.actor,
-                request.path[:_MAX_PATH],
+                request.path[:MAX_PATH],
                 request.operation,
                 status=status or _refused(error).code(),
                 accessor=by.accessor,
@@ -234,8 +234,10 @@ class Door:
         """The answer to a call that only uses a key.
 
         Where its path leads, and that its caller may go there, is found once for each caller and path, and known for as
-        long as no row of the database changed.
+        long as no row of the database changed. Only the ways to keys that exist are kept: of names that somebody
+        guesses there are as many as he likes, and they would displace what others need.
         """
+        rows = self._services.service_rows
 
         def admitted() -> _Way:
             route, call = self._routed(request, by, caller)
@@ -244,8 +246,15 @@ class Door:
             route.check(caller, call)
             return _Way(route.handle, call.parts, call.mount)
 
+        def lasting() -> _Way | None:
+            found = admitted()
+            leads_to_key = found.mount is not None and found.parts.keys() == {"name"}
+            if not leads_to_key or rows.key(found.mount, found.parts["name"]) is None:
+                return None
+            return found
+
         name = ("way", caller.token.id, request.path)
-        way = self._services.service_rows.derived(name, admitted)
+        way = rows.derived(name, lasting) or admitted()
         fields = Fields(parsed_body(request))
         return way.handle(Call(self._services, request, by, caller, way.parts, fields, way.mount))
 

@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 
 from strongroom.crypto.secret import SecretBytes
-from strongroom.doors.vault.wire import Answer, Request
+from strongroom.doors.vault.wire import MAX_PATH, Answer, Request
 
 MOST_BYTES = 16 * 1024
 """Of a request with its head: what is larger may take long, and others would wait for it."""
+_MOST_PATH = MAX_PATH - len("/v1/")  # what is longer, the usual way refuses
 _LINE = re.compile(rb"(?:POST|PUT) /v1/([A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){2,3}) HTTP/1\.1")
 _HEADER = re.compile(rb"([A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _USES = re.compile(r"[^/]+/(?:encrypt|decrypt|rewrap|datakey|hmac|sign|verify)/.+")
@@ -29,7 +30,7 @@ def parsed(data: bytes, peer: str) -> Request | None:
     first, *lines = head.split(b"\r\n")
     line = _LINE.fullmatch(first)
     headers = _headers(lines) if line is not None and b"batch_input" not in body else None
-    if line is None or headers is None:
+    if line is None or headers is None or len(line[1]) > _MOST_PATH:
         return None
     path, token = line[1].decode(), headers.get(b"x-vault-token", b"")
     if not _USES.fullmatch(path) or path.startswith(("sys/", "auth/")) or not token:

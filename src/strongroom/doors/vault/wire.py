@@ -57,6 +57,9 @@ _STATUS: tuple[tuple[type[StrongroomError], int], ...] = (
     (FormatError, 400),
 )
 
+MAX_PATH = 1024
+"""Characters of a path, with the `/v1/` before it."""
+
 
 class Request(NamedTuple):
     """A request whose body was read.

@@ -11,6 +11,7 @@ from shutil import copytree
 import pytest
 
 from strongroom.doors.vault import plain
+from strongroom.doors.vault.wire import MAX_PATH
 from strongroom.node import opening
 from strongroom.service_keys.model import KeyKind
 from strongroom.services.service_keys.keys import own
@@ -126,11 +127,32 @@ def test_what_is_not_plain_goes_to_the_parser(name: str) -> None:
         b"POST /v1/auth/encrypt/k HTTP/1.1",
         b"POST /v1/sys/encrypt/k HTTP/1.1",
         b"POST /v1/a/b/c/encrypt/k HTTP/1.1",
+        b"POST /v1/transit/encrypt/" + b"k" * 1005 + b" HTTP/1.1",
     ],
 )
 def test_other_lines_go_to_the_parser(line: bytes) -> None:
     whole = request("transit/encrypt/k", BODY, "hvs.a")
     assert plain.parsed(line + b"\r\n" + whole.split(b"\r\n", 1)[1], "") is None
+
+
+def test_the_longest_path_that_the_usual_way_takes_is_plain_too() -> None:
+    path = "transit/encrypt/" + "k" * 1004
+    assert len(f"/v1/{path}") == MAX_PATH
+    assert plain.parsed(request(path, BODY, "hvs.a"), "") is not None
+
+
+def test_names_that_somebody_guesses_are_not_remembered(door: Edge) -> None:
+    """They displaced what all other callers needed: some 50,000 names, of up to 16 KiB each."""
+    guesses = [f"encrypt/guess{number}" for number in range(5)]
+    guesses += ["hmac/k/guess", "datakey/guess/k", "sign/signs/guess", "encrypt/" + "guess" * 300]
+    with door.line() as line:
+        assert line.call(request("transit/encrypt/k", BODY, door.root)).status == 200
+        for path in guesses:
+            assert line.call(request(f"transit/{path}", BODY, door.root)).status >= 400
+        assert line.call(request("transit/encrypt/k", BODY, door.root)).status == 200
+    kept = [str(name) for name in door.node.service_rows._seen._found]
+    assert any("transit/encrypt/k'" in name for name in kept)
+    assert not any("guess" in name for name in kept)
 
 
 def test_a_request_that_is_cut_or_followed_is_not_plain() -> None:
