@@ -4,7 +4,8 @@ The parser knows LINK, of the same length, which nobody uses. The first word of 
 sees it; a request that was sent before the answer to the one before is left as it is, and a LIST among those is refused.
 
 A plain request that uses a key (`plain`) goes to the batches without parser, task and framework. Bytes that come before
-its answer is there wait, and no more of them are read; then they are taken as if they came now.
+its answer is there wait, and no more of them are read; then they are taken as if they came now. A client that does not
+read its answers has no short way: the framework waits for it before it answers more.
 """
 
 from contextlib import suppress
@@ -78,6 +79,8 @@ class VaultProtocol(BoundedProtocol):
     def _goes_short_way(self, data: bytes) -> bool:
         if self._batches is None or self.transport.is_closing():
             return False
+        if self.flow.write_paused:
+            return False  # its client does not read: the usual way waits until it does
         request = plain.parsed(data, self.peer)
         if request is None:
             return False

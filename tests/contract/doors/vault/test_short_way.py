@@ -3,15 +3,19 @@
 ADR 51.
 """
 
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 
 from strongroom.doors.vault import plain
-from strongroom.doors.vault.wire import MAX_PATH
+from strongroom.doors.vault.protocol import VaultProtocol
+from strongroom.doors.vault.wire import MAX_PATH, Answer
 from strongroom.node import opening
 from strongroom.service_keys.model import KeyKind
 from strongroom.services.service_keys.keys import own
@@ -82,6 +86,34 @@ def test_pieces_pipelines_and_closes_end_as_with_the_parser(door: Edge) -> None:
         closing_call = request("transit/encrypt/k", BODY, door.root, more="Connection: close\r\n")
         assert line.call(closing_call).headers["connection"] == "close"
         assert line.read() is None
+
+
+def test_a_client_that_never_reads_fills_no_memory(
+    door: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers waited in a buffer without a bound, since the short way wrote whatever it had."""
+    waiting: list[int] = []
+    made, answer = VaultProtocol.connection_made, VaultProtocol._answer
+
+    def connection_made(self: VaultProtocol, transport: Any) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        made(self, transport)
+
+    def noted(self: VaultProtocol, data: bytes, found: Answer | None) -> None:
+        answer(self, data, found)
+        waiting.append(self.transport.get_write_buffer_size())
+
+    monkeypatch.setattr(VaultProtocol, "connection_made", connection_made)
+    monkeypatch.setattr(VaultProtocol, "_answer", noted)
+    whole = request("transit/encrypt/k", {"plaintext": b64(bytes(8192))}, door.root)
+    with door.line() as line, suppress(OSError):
+        line.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.raw.settimeout(2)
+        for _ in range(60):
+            line.send(whole)
+            time.sleep(0.01)  # or the next one is read with it, and goes to the parser
+    assert waiting
+    assert max(waiting) < 128 * 1024
 
 
 REFUSED = {
