@@ -109,6 +109,8 @@ class VaultProtocol(BoundedProtocol):
             self._is_first = False
             self.flow.resume_reading()
             super().data_received(data + held)
+            if self._is_stopping:
+                super().shutdown()  # which waited for this call, and the parser has it now
             return
         shared = _OF_HTTPS if self.scheme == "https" else _OF_HTTP
         lines = shared.of(self.server_state.default_headers)

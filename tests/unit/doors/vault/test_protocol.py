@@ -49,6 +49,19 @@ def test_a_client_that_does_not_read_has_no_short_way(connection: Connection) ->
     assert connection.did == ["data_received"]
 
 
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_a_call_that_goes_to_the_parser_after_all_ends_with_the_server(
+    connection: Connection, is_stopping: bool
+) -> None:
+    """The server waited for a connection that nobody had told of its end."""
+    connection.protocol.data_received(WHOLE)
+    if is_stopping:
+        connection.protocol.shutdown()
+    assert connection.did == ["put"], "an answer that is under way is sent first"
+    connection.protocol._answer(WHOLE, None)
+    assert connection.did == ["put", "data_received", *["shutdown"] * is_stopping]
+
+
 def test_a_client_that_reads_has_it(connection: Connection) -> None:
     connection.protocol.data_received(WHOLE)
     assert connection.did == ["put"]
