@@ -248,10 +248,9 @@ class Door:
 
         def lasting() -> _Way | None:
             found = admitted()
-            leads_to_key = found.mount is not None and found.parts.keys() == {"name"}
-            if not leads_to_key or rows.key(found.mount, found.parts["name"]) is None:
+            if found.mount is None or found.parts.keys() != {"name"}:
                 return None
-            return found
+            return found if rows.key(found.mount, found.parts["name"]) is not None else None
 
         name = ("way", caller.token.id, request.path)
         way = rows.derived(name, lasting) or admitted()
