@@ -347,11 +347,11 @@ def test_a_worker_says_that_it_lives_while_it_launches(
     """Findings R2: a launch that took longer than a loop may be silent was killed, and so was the next one, for ever."""
     heard, told, original = threading.Semaphore(0), list[bool](), getattr(owner, slow)
 
-    def take_long(self: object) -> object:
+    def take_long(self: object, *places: int) -> object:
         while heard.acquire(blocking=False):
             pass
         told.extend(heard.acquire(timeout=60) for _ in range(2))
-        return original(self)
+        return original(self, *places)
 
     monkeypatch.setattr(worker, "_LAUNCH_BEAT_S", 0.02, raising=False)
     monkeypatch.setattr(owner, slow, take_long)

@@ -114,7 +114,7 @@ class LastingPin(NamedTuple):
         file: Name of the backup's file.
         made_at: When the pin was written, by the store's clock: what was there then can be read.
         until: When the pin ends.
-        in_force: Whether it had not ended when it was listed, by the store's clock.
+        in_force: Whether the pin had not ended when it was listed, by the store's clock.
     """
 
     id: str

@@ -156,7 +156,7 @@ def _is_of_the_request(sent: bytes, key: bytes) -> None:
     line = ["openssl", "req", "-inform", "DER", "-verify", "-noout", "-text"]
     done = subprocess.run(line, input=asked, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert b"CN = node2" in done.stdout
+    assert b"CN=node2" in done.stdout.replace(b" ", b"")  # 3.5 writes no blanks
     # PKCS#8 of P-256: the secret number stands behind its header
     secret = key[36 : 36 + 32]
     assert secret

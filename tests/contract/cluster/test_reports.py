@@ -104,8 +104,8 @@ def test_every_node_proves_its_keys_for_who_asks(homes: tuple[Path, Path], run: 
         told = json.loads(run("tsm", one, "status", "--json").out)
         assert [each["state"] for each in told["nodes"]] == ["OK", "OK"]
         assert all(each["report_age_s"] < 15 for each in nodes(run, one).values())
-        before = first.entry_store.list("")
         first.meks.rotate("os:tests")
+        before = first.entry_store.list("")
         _, found = kms(run, two)
         assert [(each["state"], each["epoch"]) for each in found["nodes"]] == [
             ("OK", found["epoch"])

@@ -145,7 +145,7 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def stop(self, words: tuple[bytes, bytes]) -> None:
-        """Nobody waits for this request any longer; the client is told, if it can be.
+        """End the wait for this request; the client is told why, if its connection still takes an answer.
 
         Args:
             words: The media type, and the body.

@@ -12,7 +12,7 @@ from strongroom.doors.vault.wire import MAX_PATH, Answer, Request
 
 MOST_BYTES = 16 * 1024
 """Of a request with its head: what is larger may take long, and others would wait for it."""
-_MOST_PATH = MAX_PATH - len("/v1/")  # what is longer, the usual way refuses
+_MOST_PATH = MAX_PATH - len("/v1/")  # the usual way refuses a longer one
 _LINE = re.compile(rb"(?:POST|PUT) /v1/([A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){2,3}) HTTP/1\.1")
 _HEADER = re.compile(rb"([A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _USES = re.compile(r"[^/]+/(?:encrypt|decrypt|rewrap|datakey|hmac|sign|verify)/.+")

@@ -80,7 +80,7 @@ class VaultProtocol(BoundedProtocol):
         if self._batches is None or self.transport.is_closing():
             return False
         if self.flow.write_paused:
-            return False  # its client does not read: the usual way waits until it does
+            return False  # the client does not read: the usual way waits until it does
         request = plain.parsed(data, self.peer)
         if request is None:
             return False
@@ -110,7 +110,7 @@ class VaultProtocol(BoundedProtocol):
             self.flow.resume_reading()
             super().data_received(data + held)
             if self._is_stopping:
-                super().shutdown()  # which waited for this call, and the parser has it now
+                super().shutdown()  # the end waited for this call, which the parser has now
             return
         shared = _OF_HTTPS if self.scheme == "https" else _OF_HTTP
         lines = shared.of(self.server_state.default_headers)

@@ -18,7 +18,7 @@ from strongroom.system.positions import Progress, Source
 _LAYOUT: Final = Layout(DEFAULT_SEGMENT_BYTES)
 _NAMED: Final = 5
 _GONE: Final = (NotFoundError, IntegrityError, FormatError)
-"""What says that bytes are not there; any other error says only that nobody knows."""
+"""The errors that say that bytes are not there; any other error says only that the store was not heard."""
 
 
 class PinnedFiles:

@@ -146,7 +146,7 @@ class MaintenanceService:
         """Refuse a drain of an id that no node has; a maintenance of all names none.
 
         Raises:
-            NotFoundError: There is no such node.
+            NotFoundError: The installation has no such node.
         """
         node_id = self._place.node_id
         known = {one.node_id for one in self._ports.peers.all().values() if not one.state.is_gone}
@@ -188,7 +188,7 @@ class MaintenanceService:
             The maintenance that goes on.
 
         Raises:
-            NotFoundError: There is no node of an id.
+            NotFoundError: The installation has no node of one of the ids.
             StateError: A node that is not to be waited for is alive.
         """
         ports = self._ports
@@ -407,7 +407,7 @@ class OutOfService:
         """Say for this process that it has drained, in the place of what goes on; as `MaintenanceService.say_drained`.
 
         Raises:
-            StateError: That does not go on any more.
+            StateError: The maintenance or drain that was read does not go on any more.
         """
         places = []
         for one, seen in zip(self._services, self._seen, strict=True):

@@ -177,6 +177,7 @@ def test_status_of_a_node_that_nobody_serves(
         "keys": "OK",
         "fingerprint": fingerprint,
         "processes": {},
+        "maintenance": None,
         "warnings": [],
         "ending": [],
     }

@@ -182,7 +182,9 @@ def fresh(filled: dict[str, list[str]], tmp_path: Path) -> TestNode:
 UPGRADE = "strongroom upgrade"
 #: Needs a cluster: tests/contract/cluster/test_leaving.py.
 REMOVAL = "tsm topology remove-nodes"
-TAKEN = [name for name in ASKED if name not in {UPGRADE, REMOVAL}]
+#: Needs an object store: tests/contract/objectstore/test_pinned_backup.py.
+RELEASE = "strongroom backup pins release"
+TAKEN = [name for name in ASKED if name not in {UPGRADE, REMOVAL, RELEASE}]
 
 
 @pytest.mark.slow
