@@ -124,8 +124,15 @@ def _release(arguments: argparse.Namespace, session: Session) -> int:
         refusal="the pin stays: the release was not agreed to",
         hint="answer y, or use --ignore-prompt",
     )
+    if backup in found:
+        # before the release: a pin that is gone while the log does not say so would be worse than the reverse
+        session.node.events.append(
+            [
+                backup_events.backup_pin_released(
+                    session.actor, backup, name=file, place=store.address
+                )
+            ]
+        )
     store.release(backup)
-    event = backup_events.backup_pin_released(session.actor, backup, name=file, place=store.address)
-    session.node.events.append([event])
     session.out(f"Released: {file}")
     return 0
