@@ -6,7 +6,8 @@ A machine on which neither works fails the test with a sentence that says what i
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def mount_small_disk(folder: Path, megabytes: int) -> None:
 def unmount(folder: Path) -> None:
     """Let go of a file system, also while something is open on it."""
     do("umount", "--lazy", folder, needs="a system that lets root unmount")
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A new folder that is a file system of its own for the block."""
+    folder.mkdir()
+    mount_small_disk(folder, megabytes)
+    try:
+        yield folder
+    finally:
+        unmount(folder)
 
 
 def stranger(variables: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from strongroom.node.opening import Node
 from tests.contract.cluster.commands import Run, at_work, joined
 from tests.support import web_client
-from tests.support.privileges import mount_small_disk, unmount
+from tests.support.privileges import small_disk
 
 pytestmark = pytest.mark.cluster
 LIMIT_S = 60.0
@@ -19,11 +19,8 @@ LIMIT_S = 60.0
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount_small_disk(folder, 24)
-    yield folder
-    unmount(folder)
+    with small_disk(tmp_path / "disk", 24) as folder:
+        yield folder
 
 
 def fill(path: Path) -> None:

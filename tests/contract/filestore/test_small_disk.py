@@ -8,16 +8,13 @@ import pytest
 
 from strongroom.errors import StorageError
 from strongroom.filestore.blockfile import WRITE_SLICE_BYTES, NewFile
-from tests.support.privileges import mount_small_disk, unmount
+from tests.support.privileges import small_disk
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount_small_disk(folder, 1)
-    yield folder
-    unmount(folder)
+    with small_disk(tmp_path / "disk", 1) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("size", [WRITE_SLICE_BYTES, WRITE_SLICE_BYTES + 1])
