@@ -4,7 +4,7 @@ import argparse
 from datetime import datetime, timedelta
 from typing import Final
 
-from strongroom.cli.terminal import asking, columns, short_ids
+from strongroom.cli.terminal import asking, columns, parsing, short_ids
 from strongroom.cli.terminal.session import Session
 from strongroom.clock import Clock, format_utc
 from strongroom.errors import StateError, UsageError
@@ -24,7 +24,7 @@ def add_backup_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pin-days",
-        type=int,
+        type=parsing.number(1, _MOST_DAYS),
         metavar="N",
         help=f"how many days the object store keeps them ({_DAYS})",
     )
@@ -49,15 +49,13 @@ def until(arguments: argparse.Namespace, clock: Clock) -> datetime | None:
     """Until when extracts are to be pinned; None to copy them.
 
     Raises:
-        UsageError: The number of days is none, or is given for a backup that copies.
+        UsageError: A number of days is given for a backup that copies.
     """
     days = arguments.pin_days
     if arguments.extracts == COPY:
         if days is not None:
             raise UsageError("--pin-days goes with --extracts pin", hint="a copy is kept for ever")
         return None
-    if days is not None and not 1 <= days <= _MOST_DAYS:
-        raise UsageError(f"--pin-days is a number from 1 to {_MOST_DAYS}")
     return clock.now() + timedelta(days=days or _DAYS)
 
 
