@@ -174,11 +174,16 @@ def test_a_job_whose_record_is_gone_or_of_no_use_ends(
         (ExtractJobs, "_end"),
         (ItemWork, "_switch"),
         (ItemWork, "_written"),
+        (ItemWork, "_decide"),
     ],
     ids=lambda place: place[1],
 )
 def test_a_job_goes_on_when_a_service_is_back(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str], error: StrongroomError
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: tuple[type, str],
+    error: StrongroomError,
 ) -> None:
     """Matrix 13, 36: thirty minutes of faults let jobs end as failed because PostgreSQL had been away for seconds."""
     for _ in range(3):
@@ -199,6 +204,7 @@ def test_a_job_goes_on_when_a_service_is_back(
     assert (shown.state, shown.note) == ("succeeded", "")
     assert len(met) > 2
     assert (lab.receipt(job).scanned, lab.receipt(job).remaining) == (3, 0)
+    assert f"job {job} breaks off, and goes on later: {error.message}" in caplog.text
     looks = iter((False, True))
     work(lab, lambda: next(looks, True))  # a start removes what a switch left
     lab.check_whole()

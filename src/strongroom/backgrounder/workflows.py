@@ -18,7 +18,8 @@ from dbos._serialization import Serializer  # the package offers it under this n
 
 from strongroom.errors import StorageError, StrongroomError
 from strongroom.repository.workflow_database import WorkflowDatabase, WorkflowFile
-from strongroom.services.jobs.run import PASSING, Step
+from strongroom.services.jobs.one import PASSING
+from strongroom.services.jobs.run import Step
 from strongroom.system.compat import override
 from strongroom.system.durable import FileModes
 
@@ -37,6 +38,8 @@ _FORGET_AT_ONCE: Final = 100
 """Workflows deleted by one statement; a database bounds its parameters."""
 _LEAVE_S: Final = 10.0
 """How long running workflows may take to notice that the process ends."""
+
+_log = logging.getLogger("backgrounder.Jobs")
 
 
 def _guarded(
@@ -118,7 +121,11 @@ class WorkflowEngine:
                 raise _BrokenOffError
             try:
                 return self._work(job_id, self._step)
+            except _BrokenOffError as broken:
+                _log.warning("job %s breaks off, and goes on later: %s", job_id, broken.__cause__)
+                raise
             except (StorageError, *PASSING) as error:
+                _log.warning("job %s breaks off, and goes on later: %s", job_id, error)
                 # not as the job's outcome: there may be room again, and then it goes on from here
                 raise _BrokenOffError from error
             finally:

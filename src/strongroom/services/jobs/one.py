@@ -14,7 +14,14 @@ from typing import Final
 from strongroom.clock import Clock
 from strongroom.envelope.header import Placement
 from strongroom.envelope.keys import EnvelopeKeys
-from strongroom.errors import NotFoundError, StateError, StrongroomError
+from strongroom.errors import (
+    CoordinationError,
+    NotFoundError,
+    OutcomeUnknown,
+    StateError,
+    StorageUnavailableError,
+    StrongroomError,
+)
 from strongroom.eventlog.base import Event, EventLog
 from strongroom.eventlog.events import extract_events
 from strongroom.extracts.vault import ExtractVault, StoredFile, Throttle
@@ -29,6 +36,8 @@ from strongroom.services.jobs.heartbeat import Heartbeat
 from strongroom.services.jobs.journal import JobJournal
 from strongroom.services.jobs.marks import Scope
 
+PASSING: Final = (StorageUnavailableError, CoordinationError, OutcomeUnknown)
+"""Errors that say nothing of a job or an extract: a service is away, and the job goes on when it is back."""
 _NOT_CHANGED: Final = "not changed yet"
 _ATTEMPTS: Final = 5
 """How often one extract is tried again because a user or another job changed it meanwhile."""
@@ -118,6 +127,9 @@ class ItemWork:
         Args:
             content_id: The extract.
             open_file: Also authenticate header, key commitment and last segment, and compare the size.
+
+        Raises:
+            StorageUnavailableError, CoordinationError, OutcomeUnknown: A service is away, and nobody knows.
         """
         for _ in range(_ATTEMPTS):
             row = self._row(content_id)
@@ -128,6 +140,8 @@ class ItemWork:
                     return _NOT_CHANGED
                 if open_file:
                     self._vault.open(stored_file(row), Placement(row.site_id, row.id)).close()
+            except PASSING:
+                raise
             except StrongroomError as error:
                 if not isinstance(error, NotFoundError) or self._row(content_id) == row:
                     return error.with_hint

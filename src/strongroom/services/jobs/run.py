@@ -22,12 +22,7 @@ from functools import partial
 from typing import Final, Protocol, TypedDict, TypeVar
 
 from strongroom.clock import format_utc
-from strongroom.errors import (
-    CoordinationError,
-    OutcomeUnknown,
-    StorageUnavailableError,
-    StrongroomError,
-)
+from strongroom.errors import StrongroomError
 from strongroom.eventlog.events import job_events
 from strongroom.jobs.model import JobKind, JobState, Receipt
 from strongroom.jobs.plan import Action
@@ -44,7 +39,7 @@ from strongroom.services.jobs.heartbeat import (
     is_lost,
 )
 from strongroom.services.jobs.marks import Scope
-from strongroom.services.jobs.one import ItemWork, Ports
+from strongroom.services.jobs.one import PASSING, ItemWork, Ports
 from strongroom.services.jobs.turns import ItemTurns
 
 BATCH_ITEMS: Final = 64
@@ -54,8 +49,6 @@ BATCH_BYTES: Final = 256 << 20
 MAX_ROUNDS: Final = 5
 """How many rounds over the site a job makes; a second one is needed only after a rotation or publication meanwhile. A round
 in which keys were rotated is not counted: whoever rotates all the time would else let every job fail."""
-PASSING: Final = (StorageUnavailableError, CoordinationError, OutcomeUnknown)
-"""Errors that say nothing of a job or an extract: a service is away, and the job goes on when it is back."""
 _NAMED: Final = 20
 """How many extracts the note of a failed job names; it counts the others."""
 
