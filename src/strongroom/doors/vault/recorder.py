@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import StorageError, StrongroomError
 from strongroom.eventlog.base import Event
 
 MOST_AT_ONCE = 64
@@ -38,8 +38,11 @@ class Recorder:
             StorageError: The event could not be written, or nobody can know whether it was.
         """
         if not self._started:
+            try:
+                threading.Thread(target=self._work, name="vault-events", daemon=True).start()
+            except RuntimeError as error:  # the next call tries it again (findings R17)
+                raise StorageError("the system gives no thread that writes events") from error
             self._started = True
-            threading.Thread(target=self._work, name="vault-events", daemon=True).start()
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
 
