@@ -23,8 +23,10 @@ from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.recorder import Recorder
 from strongroom.doors.vault.routing import Call, Handle, Route, Table
 from strongroom.doors.vault.wire import (
+    BODILESS,
     MAX_BODY_BYTES,
     MAX_PATH,
+    MAX_STRANGERS_BYTES,
     Answer,
     Fields,
     Request,
@@ -121,19 +123,42 @@ class Door:
         namespace = headers.get(b"x-vault-namespace", b"").strip(b"/ ")
         if namespace not in {b"", b"root"}:
             raise UsageError("there are no namespaces")
-        body = await feed.BodyFeed(receive, self._body, tap).collect(MAX_BODY_BYTES)
+        token = _token_of(headers)
+        most = await self._most_bytes(headers, token, tap)
+        body = await feed.BodyFeed(receive, self._body, tap).collect(most)
         return Request(
             operation,
             path.removeprefix(_PREFIX).strip("/"),
             query,
             body,
             headers.get(b"content-type", b"").decode("latin-1"),
-            _token_of(headers),
+            token,
             headers.get(b"x-vault-wrap-ttl", b"").decode("latin-1").strip(),
             str((scope.get("client") or ("",))[0]),
         )
 
+    async def _most_bytes(
+        self, headers: Mapping[bytes, bytes], token: SecretBytes, tap: BodyTap
+    ) -> int:
+        """The most bytes of a request's body: a long one is read of whoever has a token.
+
+        Each connection holds what came of a body until the rest is there. Strangers could fill the memory with that.
+        """
+        declared = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" not in headers and int(declared) <= MAX_STRANGERS_BYTES:
+            return MAX_STRANGERS_BYTES
+        admit = partial(self._is_known, token)
+        is_known = await self._lane.run(tap.peer, admit, lambda: tap.is_gone)
+        return MAX_BODY_BYTES if is_known else MAX_STRANGERS_BYTES
+
     # ---- in a thread -----------------------------------------------------------------------------
+
+    def _is_known(self, token: SecretBytes) -> bool:
+        try:
+            self._services.service_tokens.caller_of(token)
+        except AuthenticationError:
+            return False
+        return True
 
     def _use(self, request: Request) -> Done | None:
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
@@ -212,7 +237,14 @@ class Door:
         found = TABLE.find("sys", request.operation, request.path)
         if found is not None:
             return found[0].is_open
-        return request.path.startswith("auth/") and request.path.endswith("/login")
+        if not (request.path.startswith("auth/") and request.path.endswith("/login")):
+            return False
+        try:
+            mount, rest = self._services.service_mounts.find(request.path)
+        except NotFoundError:
+            return True  # there is nothing behind it
+        found = TABLE.find(mount.kind, request.operation, rest)
+        return found is None or found[0].is_open  # a role may have the name `login`
 
     def _answer(
         self, request: Request, by: By, caller: Caller | None, *, only_uses: bool
@@ -339,7 +371,11 @@ async def _send(
         "status": answer.code(),
         "headers": [
             *([(b"content-type", b"application/json")] if body else []),
-            *([(b"content-length", str(len(body)).encode())] if answer.code() != 204 else []),
+            *(
+                [(b"content-length", str(len(body)).encode())]
+                if answer.code() not in BODILESS
+                else []
+            ),
             *headers,
         ],
     }
