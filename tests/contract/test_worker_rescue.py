@@ -20,12 +20,19 @@ import pytest
 from strongroom.backgrounder import rescue
 from strongroom.backgrounder.rescue import Rescue
 from strongroom.backgrounder.worker import Advice, Place, Worker
-from strongroom.backgrounder.workflows import WorkflowEngine
+from strongroom.backgrounder.workflows import WorkflowEngine, _Running
 from strongroom.clock import format_utc
-from strongroom.errors import StorageError
+from strongroom.errors import (
+    CoordinationError,
+    OutcomeUnknown,
+    StorageError,
+    StorageUnavailableError,
+    StrongroomError,
+)
 from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind
 from strongroom.repository.rows import ProjectRow, SiteRow
+from strongroom.services.jobs.one import ItemWork
 from strongroom.services.jobs.queue import JobsService
 from strongroom.services.jobs.run import ExtractJobs, Step, Totals
 from strongroom.system import disk
@@ -114,6 +121,7 @@ def test_a_job_whose_thread_died_goes_on(
         "update workflow_status set executor_id = 'another'",
         "update workflow_status set status = 'ENQUEUED', queue_name = 'nobody reads this'",
         "update workflow_status set status = 'DELAYED'",
+        "update workflow_status set status = 'SUCCESS'",
         "update workflow_status set status = 'CANCELLED'",
         "update workflow_status set status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'",
         "the file is removed",
@@ -143,6 +151,75 @@ def test_a_job_whose_record_is_gone_or_of_no_use_ends(
     work(lab, ended(lab, later))
     assert lab.jobs.show(later).state == "succeeded"
     lab.check_whole()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageUnavailableError("PostgreSQL, which holds the repository, cannot be reached"),
+        CoordinationError("ZooKeeper does not answer"),
+        OutcomeUnknown("it is not known whether the change was made"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        (ExtractJobs, "_job"),
+        (ExtractJobs, "_begin"),
+        (ExtractJobs, "_plan"),
+        (ExtractJobs, "_work"),
+        (ExtractJobs, "_scan"),
+        (ExtractJobs, "_finish"),
+        (ExtractJobs, "_end"),
+        (ItemWork, "_switch"),
+        (ItemWork, "_written"),
+    ],
+    ids=lambda place: place[1],
+)
+def test_a_job_goes_on_when_a_service_is_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str], error: StrongroomError
+) -> None:
+    """Matrix 13, 36: thirty minutes of faults let jobs end as failed because PostgreSQL had been away for seconds."""
+    for _ in range(3):
+        lab.publish(b"x" * 1000, encrypted=False)
+    kind, name = place
+    whole, met = getattr(kind, name), list[int]()
+
+    def away(*args: object, **more: object) -> object:
+        met.append(1)
+        if len(met) in {1, 2}:
+            raise error
+        return whole(*args, **more)
+
+    monkeypatch.setattr(kind, name, away)
+    job = lab.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id
+    work(lab, ended(lab, job))
+    shown = lab.jobs.show(job)
+    assert (shown.state, shown.note) == ("succeeded", "")
+    assert len(met) > 2
+    assert (lab.receipt(job).scanned, lab.receipt(job).remaining) == (3, 0)
+    looks = iter((False, True))
+    work(lab, lambda: next(looks, True))  # a start removes what a switch left
+    lab.check_whole()
+
+
+def test_a_second_thread_of_a_job_is_no_outcome(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine began a job's workflow again while a thread had it: its end counted, and the job as one that broke off."""
+    lab.publish(b"x" * 1000, encrypted=False)
+    begin, refused = _Running.begin, list[str]()
+
+    def taken(self: _Running, job_id: str) -> bool:
+        if not refused:
+            refused.append(job_id)
+            return False
+        return begin(self, job_id)
+
+    monkeypatch.setattr(_Running, "begin", taken)
+    job = lab.jobs.enqueue(JobKind.ENCRYPT, SITE, "os:test").id
+    work(lab, ended(lab, job))
+    assert refused == [job]
+    assert lab.jobs.show(job).state == "succeeded"
 
 
 def test_a_job_without_a_thread_that_is_cancelled_ends(
@@ -230,6 +307,7 @@ def test_attempts_become_rarer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     engine = Engine()
     monkeypatch.setattr(engine, "is_known", lambda _: True)
     monkeypatch.setattr(engine, "broken", lambda _: None)
+    monkeypatch.setattr(engine, "has_succeeded", lambda _: False)
     for name in ("resume", "start_anew"):
         monkeypatch.setattr(engine, name, lambda _: tried.append(now[0]))
     lab.publish(b"x", encrypted=False)

@@ -199,13 +199,14 @@ def test_a_job_of_a_node_that_stood_still(lab: Lab, torture: Torture) -> None:
     for number in range(ROUNDS if torture.whole else torture.size):
         since = lab.told()
         job_id, owner, other = lab.begin()
+        held = lab.job(job_id)[:2]
         pids = {owner.pid, owner.backgrounder_pid} if number % 4 < 2 else {owner.backgrounder_pid}
         struck = time.monotonic()
         for pid in pids:
             os.kill(pid or 0, signal.SIGSTOP)
         try:
             if number % 2:
-                waited(lambda job=job_id, name=other.name: lab.job(job)[0] == name, LIMIT_S)  # type: ignore[misc]
+                waited(lambda job=job_id, before=held: lab.job(job)[:2] != before, LIMIT_S)  # type: ignore[misc]
                 lab.figures.append((time.monotonic() - struck, 0.0, os.getloadavg()[0]))
             else:
                 lab.ends(job_id, struck)
@@ -218,7 +219,8 @@ def test_a_job_of_a_node_that_stood_still(lab: Lab, torture: Torture) -> None:
             taken, _, load = lab.figures[-1]
             lab.figures[-1] = (taken, time.monotonic() - struck, load)
         ended, files = lab.job(job_id), lab.files()
-        assert ended[0] == other.name
+        # a backgrounder that stands still alone is replaced by its own node, if that is quicker
+        assert ended[0] == other.name or (owner.pid not in pids and ended[:2] != held)
         lab.running.wait_ready()
         # whoever woke has to let go of its own, and removes what it was writing
         waited(lab.nothing_is_left, LIMIT_S)

@@ -81,14 +81,16 @@ class Rescue:
         return patient.attempts == 0
 
     def _treat(self, job: JobRow, patient: _Patient) -> None:
-        reason = self._engine.broken(job.id)
+        # an outcome that is not in the job's row is of a thread that was not the job's, or of a database that was put back
+        has_outcome = self._engine.has_succeeded(job.id)
+        reason = None if has_outcome else self._engine.broken(job.id)
         if job.cancel_requested or reason is not None:
             reason = reason or "it was asked to stop"
             _log.error("job %s broke off: %s", job.id, reason)
             self._give_up(job.id, f"the job broke off: {reason}")
             return
         patient.attempts += 1
-        anew = patient.attempts > _RESUMED
+        anew = has_outcome or patient.attempts > _RESUMED
         _log.warning("nobody works on job %s: it %s", job.id, "begins anew" if anew else "goes on")
         if anew:
             self._engine.start_anew(job.id)

@@ -18,7 +18,7 @@ from dbos._serialization import Serializer  # the package offers it under this n
 
 from strongroom.errors import StorageError, StrongroomError
 from strongroom.repository.workflow_database import WorkflowDatabase, WorkflowFile
-from strongroom.services.jobs.run import Step
+from strongroom.services.jobs.run import PASSING, Step
 from strongroom.system.compat import override
 from strongroom.system.durable import FileModes
 
@@ -35,7 +35,6 @@ _SCHEDULE_S: Final = 3600.0
 """How often it looks for schedules; there are none."""
 _FORGET_AT_ONCE: Final = 100
 """Workflows deleted by one statement; a database bounds its parameters."""
-_TWICE: Final = "another thread works on it"
 _LEAVE_S: Final = 10.0
 """How long running workflows may take to notice that the process ends."""
 
@@ -115,10 +114,11 @@ class WorkflowEngine:
         @DBOS.workflow(name=_NAME, max_recovery_attempts=None)
         def extract_job(job_id: str) -> str:
             if not self._running.begin(job_id):
-                return _TWICE
+                # not as the job's outcome: another thread works on it, and may break off itself
+                raise _BrokenOffError
             try:
                 return self._work(job_id, self._step)
-            except StorageError as error:
+            except (StorageError, *PASSING) as error:
                 # not as the job's outcome: there may be room again, and then it goes on from here
                 raise _BrokenOffError from error
             finally:
@@ -205,6 +205,12 @@ class WorkflowEngine:
         return DBOS.get_workflow_status(job_id) is not None
 
     @_guarded
+    def has_succeeded(self, job_id: str) -> bool:
+        """Whether the job's workflow has an outcome."""
+        status = DBOS.get_workflow_status(job_id)
+        return status is not None and status.status == "SUCCESS"
+
+    @_guarded
     def broken(self, job_id: str) -> str | None:
         """Why a job's workflow ended without having ended its job; None if it goes on."""
         status = DBOS.get_workflow_status(job_id)
@@ -235,6 +241,9 @@ class WorkflowEngine:
         def tried() -> T:
             try:
                 return work()
+            except PASSING as error:
+                # not as the outcome of the step: the job goes on from here when the service is back
+                raise _BrokenOffError from error
             except Exception as error:
                 failed.append(error)
                 raise

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -19,7 +19,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from strongroom import foreign_words
-from strongroom.errors import ConflictError, StorageError, StrongroomError, UsageError
+from strongroom.errors import (
+    ConflictError,
+    StorageError,
+    StorageUnavailableError,
+    StrongroomError,
+    UsageError,
+)
 from strongroom.repository.dialects import postgres as postgres_codes
 from strongroom.repository.dialects import sqlite
 from strongroom.repository.dialects.causes import Cause
@@ -36,6 +42,8 @@ BUSY_TIMEOUT_S = (
 _POOL_SIZE = 8
 # a connection for each thread of the pools of the web service and the backgrounder
 _POOL_OVERFLOW = 56
+_PASSING: Final = frozenset({Cause.UNREACHABLE, Cause.TOO_MANY, Cause.LOCKED, Cause.READ_ONLY})
+"""Causes that end without a hand: a server that starts again, a standby that is to be the primary, transactions that end."""
 
 
 def sqlite_url(path: Path) -> URL:
@@ -205,7 +213,7 @@ def translated(error: SQLAlchemyError, url: str | URL = "") -> StrongroomError:
         if told is not None:
             return told
     if isinstance(error, PoolTimeoutError):
-        return StorageError("too many transactions at once", hint="try again")
+        return StorageUnavailableError("too many transactions at once", hint="try again")
     cause = cause_of(error)
     if cause is Cause.NO_REFERENCE:
         return ConflictError("something that this refers to is gone, or still referred to")
@@ -231,7 +239,8 @@ def _storage_error(error: SQLAlchemyError, cause: Cause) -> StorageError:
     message, hint = told
     if cause in {Cause.UNREACHABLE, Cause.CANNOT_OPEN, Cause.NOT_ADMITTED} and of_postgres:
         message = f"{message}: {foreign_words.of(words[0])}"
-    return StorageError(message, hint=hint)
+    kind = StorageUnavailableError if of_postgres and cause in _PASSING else StorageError
+    return kind(message, hint=hint)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from strongroom import foreign_words
-from strongroom.errors import OutcomeUnknown, StateError, StorageError
+from strongroom.errors import OutcomeUnknown, StateError, StorageError, StorageUnavailableError
 from strongroom.ids import new_id
 from strongroom.repository.cutter import Cutter
 from strongroom.repository.dialects import postgres as codes
@@ -254,7 +254,7 @@ class PostgresDatabase:
                 raise
             _log.warning("the connection broke at a commit: its outcome is looked for")
             if not self._is_done(mark):
-                raise StorageError(
+                raise StorageUnavailableError(
                     "the connection with PostgreSQL broke at the commit: nothing was changed",
                     hint="try again",
                 ) from error

@@ -22,7 +22,12 @@ from functools import partial
 from typing import Final, Protocol, TypedDict, TypeVar
 
 from strongroom.clock import format_utc
-from strongroom.errors import StrongroomError
+from strongroom.errors import (
+    CoordinationError,
+    OutcomeUnknown,
+    StorageUnavailableError,
+    StrongroomError,
+)
 from strongroom.eventlog.events import job_events
 from strongroom.jobs.model import JobKind, JobState, Receipt
 from strongroom.jobs.plan import Action
@@ -47,7 +52,10 @@ BATCH_ITEMS: Final = 64
 BATCH_BYTES: Final = 256 << 20
 """How many plaintext bytes a step has: after a crash the extracts of one step are looked at again."""
 MAX_ROUNDS: Final = 5
-"""How many rounds over the site a job makes; a second one is needed only after a rotation or publication meanwhile."""
+"""How many rounds over the site a job makes; a second one is needed only after a rotation or publication meanwhile. A round
+in which keys were rotated is not counted: whoever rotates all the time would else let every job fail."""
+PASSING: Final = (StorageUnavailableError, CoordinationError, OutcomeUnknown)
+"""Errors that say nothing of a job or an extract: a service is away, and the job goes on when it is back."""
 _NAMED: Final = 20
 """How many extracts the note of a failed job names; it counts the others."""
 
@@ -148,10 +156,13 @@ class ExtractJobs:
 
         Raises:
             WorkerStopping: The process shall end; the job stays as it is.
+            StorageUnavailableError, CoordinationError, OutcomeUnknown: A service is away; the job stays as it is.
         """
         totals = Totals()
         try:
             return self._run(job_id, step, totals)
+        except PASSING:
+            raise
         except StrongroomError as error:
             # not one extract but repository, KMS store or event log failed: the job cannot continue
             return step("give_up", partial(self.give_up, job_id, error.with_hint, totals))
@@ -176,12 +187,15 @@ class ExtractJobs:
         if state.is_final:
             return state  # the job was ended while no process worked on it
         totals.total = step("begin", partial(self._begin, job_id))
-        scan = Scan(scanned=0, verified=0, remaining={}, mek_id="")
-        for number in range(MAX_ROUNDS):
-            self._round(job_id, step, totals, first=number == 0)
+        scan = nothing = Scan(scanned=0, verified=0, remaining={}, mek_id="")
+        counted = 0
+        while counted < MAX_ROUNDS:
+            before = scan["mek_id"]
+            self._round(job_id, step, totals, first=scan is nothing)
             scan = step("scan", partial(self._scan, job_id, totals))
             if totals.cancelled or not set(scan["remaining"]) - set(totals.failed):
                 break
+            counted += before in {"", scan["mek_id"]}
         return step("finish", partial(self._finish, job_id, totals, scan))
 
     def _round(self, job_id: str, step: Step, totals: Totals, *, first: bool) -> None:
@@ -250,6 +264,8 @@ class ExtractJobs:
             try:
                 with self._limits.turns.of(content_id, heartbeat.check):
                     changed = work.settle(content_id, heartbeat)
+            except PASSING:
+                raise
             except StrongroomError as error:
                 return error
             finally:

@@ -16,7 +16,7 @@ from strongroom.jobs.model import JobKind
 from strongroom.repository.rows import ContentState
 from strongroom.services.jobs.heartbeat import Brake, WorkerStopping
 from strongroom.services.jobs.one import ItemWork
-from strongroom.services.jobs.run import ExtractJobs, Limits
+from strongroom.services.jobs.run import MAX_ROUNDS, ExtractJobs, Limits
 from tests.support.jobs_lab import OTHER, SITE, FileRing, Lab, Memory, open_lab
 
 
@@ -128,6 +128,42 @@ def test_a_second_run_changes_nothing(lab: Lab) -> None:
     assert (lab.receipt(job).changed, lab.receipt(job).verified) == (0, 0)
     job = run(lab, JobKind.ENCRYPT, verify=True)
     assert (lab.receipt(job).changed, lab.receipt(job).verified) == (0, 1)
+
+
+def test_a_job_ends_well_however_often_keys_are_rotated_meanwhile(lab: Lab) -> None:
+    """Five rounds, each behind a rotation, were all that a job made: the sixth rotation let it fail."""
+    for _ in range(2):
+        lab.publish(b"x" * 100, encrypted=True)
+    lab.ring.rotate()
+    job = lab.start(JobKind.REWRAP)
+    rotated: list[str] = []
+
+    def rotating(name: str, step: Callable[[], object]) -> object:
+        done = step()
+        if name == "work" and len(rotated) < MAX_ROUNDS * 2:
+            rotated.append(lab.ring.rotate())
+        return done
+
+    work(lab).run(job.id, rotating)  # type: ignore[arg-type]  # not generic, as steps are
+    assert len(rotated) == MAX_ROUNDS * 2
+    receipt = lab.receipt(job.id)
+    assert (receipt.mek_id, receipt.remaining) == (rotated[-1], 0)
+
+
+def test_a_job_that_changes_nothing_for_good_ends(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.publish(b"x" * 100, encrypted=False)
+    job, scans = lab.start(JobKind.ENCRYPT), list[str]()
+    monkeypatch.setattr(ItemWork, "settle", lambda *_: None)
+
+    def counting(name: str, step: Callable[[], object]) -> object:
+        scans.extend([name] if name == "scan" else [])
+        return step()
+
+    work(lab).run(job.id, counting)  # type: ignore[arg-type]  # not generic, as steps are
+    assert len(scans) == MAX_ROUNDS
+    assert lab.jobs.show(job.id).state == "failed"
 
 
 def test_a_key_rotated_during_the_job_is_the_one_that_counts(lab: Lab) -> None:
