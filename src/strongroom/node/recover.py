@@ -1,6 +1,6 @@
 """Composes the recovery of a node: what opens it without its keystore and without its roots.
 
-Beside the composition root, which opens nodes that are whole; the steps are `services.recovery.recover`'s business.
+Beside the composition root, which opens nodes that are whole; the steps are the business of `services.recovery`.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,8 @@ from strongroom.services.keys import log_signing
 from strongroom.services.keys.replacing import RECOVER_LOCK
 from strongroom.services.recovery.opener import Identities, NodeOpener, OpenerPorts
 from strongroom.services.recovery.origin import Known
-from strongroom.services.recovery.recover import RecoverPorts, RecoverService
+from strongroom.services.recovery.ports import RecoverPorts
+from strongroom.services.recovery.recover import RecoverService
 from strongroom.services.recovery.results import Recovered
 
 

@@ -15,15 +15,21 @@ from strongroom.errors import StateError
 from strongroom.joining.registry import NodeState
 from strongroom.node import joining, kept_keys, replacing
 from strongroom.services.keys.replacing import RESTORE_LOCK
+from strongroom.services.recovery.condition import Condition
+from strongroom.services.recovery.new_keys import NewKeys
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.cluster.commands import Run, joined, nodes, opened, started
 from tests.contract.cluster.test_log_key import KilledError, killed
 from tests.support import web_client
 
 RECOVER = ("recover", "--identity", "identity")
-BEFORE = ("_begin", "_add_key")
+Step = tuple[type, str]
+BEGIN: Step = (RecoverService, "_begin")
+OTHER_ROOTS: Step = (NewKeys, "_others")
+FINISH: Step = (RecoverService, "_finish")
+BEFORE: tuple[Step, ...] = (BEGIN, (NewKeys, "add_key"))
 """Steps before which nothing is written that another node could not prove."""
-IN_BETWEEN = ("_others", "_settle_key", "_finish")
+IN_BETWEEN: tuple[Step, ...] = (OTHER_ROOTS, (NewKeys, "settle_key"), FINISH)
 
 
 @pytest.fixture
@@ -36,25 +42,26 @@ def second(cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     with web_client.serve(cluster_home) as served:
         joined(served, run, tmp_path / "two")
     Path("identity").write_bytes(identity.text.reveal() + b"\n")
-    monkeypatch.setattr(RecoverService, "_is_whole", lambda *_: False)
+    monkeypatch.setattr(Condition, "is_whole", lambda *_: False)
     with opened(tmp_path / "two") as two, two.announced():
         kept_keys.remember(two)
     return tmp_path / "two"
 
 
 @contextmanager
-def meanwhile(step: str, happens: Callable[[], None]) -> Iterator[None]:
+def meanwhile(step: Step, happens: Callable[[], None]) -> Iterator[None]:
     """Have something happen once, in the midst of a recovery."""
-    whole: Callable[..., Any] = getattr(RecoverService, step)
+    place, name = step
+    whole: Callable[..., Any] = getattr(place, name)
     left = [happens]
 
-    def stepped(self: RecoverService, *given: Any) -> Any:
+    def stepped(self: object, *given: Any) -> Any:
         while left:
             left.pop()()
         return whole(self, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecoverService, step, stepped)
+        patch.setattr(place, name, stepped)
         yield
     assert not left
 
@@ -95,7 +102,7 @@ def test_a_node_that_starts_in_the_midst_of_a_recovery_is_kept_away(
         said.append(refused.value.message)
         said.append(run("strongroom", second, *RECOVER).err)
 
-    with meanwhile("_begin", others), meanwhile("_others", begins):
+    with meanwhile(BEGIN, others), meanwhile(OTHER_ROOTS, begins):
         done = run("strongroom", cluster_home, *RECOVER)
     assert done.code == 0, done.err
     *refusals, second_recovery, late = said
@@ -122,8 +129,9 @@ def killed_anywhere(cluster_home: Path, second: Path, run: Run) -> None:
     has_followed(cluster_home, second)
 
 
-def killed_at(step: str, run: Run, home: Path) -> None:
+def killed_at(step: Step, run: Run, home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecoverService, step, killed)
+        place, name = step
+        patch.setattr(place, name, killed)
         with pytest.raises(KilledError):
             run("strongroom", home, *RECOVER)

@@ -24,7 +24,7 @@ from strongroom.node import agent, joining, kept_keys, key_changes, opening
 from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
 from strongroom.services.nodes.draining import Draining, DrainingPorts
-from strongroom.services.recovery.recover import RecoverService
+from strongroom.services.recovery.condition import Condition
 from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
 from tests.contract.joining.commands import told
 from tests.support import web_client
@@ -256,7 +256,7 @@ def test_a_recovery_on_one_node_reaches_all_that_know_it(
         joined(served, run, second)
     Path("identity").write_bytes(identity.text.reveal() + b"\n")
     # as if the root were lost: in local mode, it lies in the keystore, which a node of a cluster needs to begin
-    monkeypatch.setattr(RecoverService, "_is_whole", lambda *_: False)
+    monkeypatch.setattr(Condition, "is_whole", lambda *_: False)
     recover = ("recover", "--identity", "identity")
     with opened(second) as two, two.announced():
         kept_keys.remember(two)

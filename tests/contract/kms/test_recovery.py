@@ -36,6 +36,8 @@ from strongroom.runtime import running
 from strongroom.services.keys import regenerate
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.recovery import journal as recovery_journal
+from strongroom.services.recovery.lost_keystore import LostKeystore
+from strongroom.services.recovery.new_keys import NewKeys
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.kms.recovery_lab import (
     ACTOR,
@@ -292,10 +294,17 @@ def test_a_journal_that_an_upgrade_brought_over_gets_its_key(
         check_new_key(again, old_key_id)
 
 
+STEPS: dict[str, tuple[type, str]] = {
+    "new keystore": (LostKeystore, "renew"),
+    "wraps by it": (LostKeystore, "_rewrap_keys"),
+    "new configuration key": (NewKeys, "add_key"),
+    "new store": (NewKeys, "replace_store"),
+    "end": (RecoverService, "_finish"),
+}
+
+
 @pytest.mark.table
-@pytest.mark.parametrize(
-    "step", ["_renew_keystore", "_add_key", "_replace_store", "_finish", "_rewrap_keys"]
-)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_was_cut_is_taken_up_again(
     node: Node, identity: Identity, tmp_path: Path, step: str, moment: str
@@ -303,7 +312,8 @@ def test_a_run_that_was_cut_is_taken_up_again(
     """docs/format/recovery.md 6.3; the kills at every call are in tests/torture."""
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
-    real = getattr(RecoverService, step)
+    place, method = STEPS[step]
+    real = getattr(place, method)
 
     def cut(*words: object) -> None:
         if moment == "after":
@@ -313,16 +323,16 @@ def test_a_run_that_was_cut_is_taken_up_again(
     old_key_id = node.configuration.document().configuration_key_id
     with elsewhere(node, tmp_path, keystore=False) as again:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(RecoverService, step, cut)
+            patch.setattr(place, method, cut)
             with pytest.raises(CutError):
                 service(again).recover((identity,), ACTOR, quiet)
         assert (again.coordinator.get(recovery_journal.JOURNAL) is None) is (
-            (step, moment) == ("_finish", "after")
+            (step, moment) == ("end", "after")
         )
         later = opening.open_node(str(again.paths.root))
         done = service(later).recover((identity,), ACTOR, quiet)
         check_recovered(later, file)
-        assert done.done is not ((step, moment) == ("_finish", "after"))
+        assert done.done is not ((step, moment) == ("end", "after"))
         assert len(later.kms_store.status().meks) == 2
         check_new_key(later, old_key_id)
         later.close()
