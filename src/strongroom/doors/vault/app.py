@@ -20,8 +20,8 @@ from strongroom.doors.http.protocol import EXTENSION, BodyTap
 from strongroom.doors.vault import approle, kv, protocol, system, tokens, transit
 from strongroom.doors.vault.batches import Batches, Done
 from strongroom.doors.vault.ports import VaultServices
-from strongroom.doors.vault.recorder import Recorder
-from strongroom.doors.vault.routing import Call, Handle, Route, Table
+from strongroom.doors.vault.recorder import Recorder, Written
+from strongroom.doors.vault.routing import Call, Handle, Route, Table, nothing_at
 from strongroom.doors.vault.wire import (
     BODILESS,
     MAX_BODY_BYTES,
@@ -98,9 +98,11 @@ class Door:
         headers: list[tuple[bytes, bytes]] = []
         try:
             request = await self._read(scope, receive, tap)
-            done = await self._lane.run(tap.peer, partial(self._done, request), lambda: tap.is_gone)
+            written = Written()
+            work = partial(self._recorded, request, written)
+            done = await self._lane.run(tap.peer, work, lambda: tap.is_gone)
             if done.event is not None:
-                await self._recorder.write(done.event)
+                await written.wait()
             answer = done.answer
         except ClientGoneError:
             answer = errors(408)  # the client has left, so this answer is never sent
@@ -161,6 +163,13 @@ class Door:
         return True
 
     def _use(self, request: Request) -> Done | None:
+    def _recorded(self, request: Request, written: Written) -> Done:
+        """Work a call off, and hand its event over before this thread ends: nobody may wait for the call any more."""
+        done = self._done(request)
+        if done.event is not None:
+            self._recorder.put(done.event, written)
+        return done
+
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
         try:
             with self._gate.working():
