@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from strongroom.access.acl import Capability
 from strongroom.access.service_tokens import seconds
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import feed
@@ -21,7 +22,7 @@ from strongroom.doors.vault import approle, kv, protocol, system, tokens, transi
 from strongroom.doors.vault.batches import Batches, Done
 from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.recorder import Recorder, Written
-from strongroom.doors.vault.routing import Call, Handle, Route, Table, nothing_at
+from strongroom.doors.vault.routing import Call, Handle, Route, Table
 from strongroom.doors.vault.wire import (
     BODILESS,
     MAX_BODY_BYTES,
@@ -87,7 +88,7 @@ class Door:
         self._gate = gate or Gate()
         self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048), self._gate.working)
         self._body = body or feed.BodyLimits(whole_s=30.0)
-        self._recorder = Recorder(services.events.append)
+        self._recorder = Recorder(services.events.append, self._gate.working)
         self._strangers = Throttle(services.clock)
         self.batches = Batches(self._use, services.service_rows.one_look, services.events.append)
         """For plain requests that use keys."""
@@ -162,7 +163,6 @@ class Door:
             return False
         return True
 
-    def _use(self, request: Request) -> Done | None:
     def _recorded(self, request: Request, written: Written) -> Done:
         """Work a call off, and hand its event over before this thread ends: nobody may wait for the call any more."""
         done = self._done(request)
@@ -170,6 +170,7 @@ class Door:
             self._recorder.put(done.event, written)
         return done
 
+    def _use(self, request: Request) -> Done | None:
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
         try:
             with self._gate.working():
@@ -299,10 +300,7 @@ class Door:
         return way.handle(Call(self._services, request, by, caller, way.parts, fields, way.mount))
 
     def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
-        mount, rest, engine = None, request.path, "sys"
-        if not any(f"{request.path}/".startswith(f"{own}/") for own in _OWN):
-            mount, rest = self._services.service_mounts.find(request.path)
-            engine = mount.kind
+        mount, rest, engine = self._place(request.path)
         found = TABLE.find(engine, request.operation, rest)
         if found is None:
             if TABLE.knows(engine, rest):
@@ -310,7 +308,24 @@ class Door:
             raise NotFoundError(f"unsupported path {request.path[:128]!r}")
         route, parts = found
         fields = Fields(parsed_body(request))
-        return route, Call(self._services, request, by, caller, parts, fields, mount)
+        call = Call(self._services, request, by, caller, parts, fields, mount)
+        return route, call if caller is None else call._replace(
+            may_at=partial(self._may_at, caller)
+        )
+
+    def _place(self, path: str) -> tuple[ServiceMountRow | None, str, str]:
+        """The mount of a path, the rest as the patterns of its engine have it, and that engine."""
+        if any(f"{path}/".startswith(f"{own}/") for own in _OWN):
+            return None, path, "sys"
+        mount, rest = self._services.service_mounts.find(path)
+        return mount, rest, mount.kind
+
+    def _may_at(self, caller: Caller, path: str) -> frozenset[Capability]:
+        try:
+            _, rest, engine = self._place(path)
+        except NotFoundError:
+            return caller.acl.capabilities(path)  # the rules of a mount that is to be made
+        return TABLE.may(engine, rest, caller, path)
 
 
 class _Way(NamedTuple):

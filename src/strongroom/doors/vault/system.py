@@ -251,14 +251,14 @@ def delete_policy(call: Call) -> Answer:
 
 
 def capabilities(call: Call) -> Answer:
-    """List the capabilities of the caller at some paths."""
+    """List the capabilities of the caller at some paths, as a call of each would be judged."""
     paths = call.fields.texts("paths") or call.fields.texts("path")
     if not paths:
         raise UsageError("missing paths")
     rules = call.caller.acl
     found: dict[str, object] = {}
     for path in paths:
-        may = sorted(rules.capabilities(path.strip("/")))
+        may = sorted(call.may_at(path.strip("/")))
         found[path] = [acl.ROOT] if rules.is_root else [one.value for one in may] or ["deny"]
     call.by.access_read("sys/capabilities-self", "read")
     found["capabilities"] = found[paths[0]]
