@@ -5,6 +5,7 @@ its work is done leaves its event all the same, and until that is durable it cou
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from strongroom.errors import StorageError, StrongroomError
 from strongroom.eventlog.base import Event
 
+_log = logging.getLogger("strongroom.web.vault")
 MOST_AT_ONCE = 64
 """Events of one append; the log writes no more of them behind each other."""
 
@@ -98,6 +100,9 @@ class Recorder:
             self._append([one.event for one in group])
         except StrongroomError as found:
             error = found
+        except Exception:  # noqa: BLE001 a thread that ended would leave every later call without an answer
+            _log.exception("unexpected error")
+            error = StrongroomError("the event of a call could not be written")
         for one in group:
             one.counted.close()
             one.written.tell(error)
