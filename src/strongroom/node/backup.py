@@ -244,9 +244,13 @@ def _check_files_are_shared(node: Node) -> None:
 
 
 def _prepare_others(node: Node, actor: str) -> tuple[str, ...]:
-    """Have the other nodes, which are off, prove the KMS store at their next start: it gets keys of the backup."""
+    """Have the other nodes, which are off, prove the KMS store at their next start: it gets keys of the backup.
+
+    One that is merely cut off ends when it is back: it may have come too late to see the restore itself.
+    """
     if node.outside is None:
         return ()
+    replacing.leave_mark(node, RESTORE_LOCK)
     return node.peers.set_stale(actor, [one.node_id for one in node.peers.active_others()])
 
 

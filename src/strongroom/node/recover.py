@@ -39,6 +39,8 @@ def recovery_of(node: Node) -> RecoverService:
     is_known = not log_key_lost(node)
 
     def leave_out(actor: str) -> tuple[str, ...]:
+        # first of all: a node that is cut off, and takes none of this in, ends when it is back
+        replacing.leave_mark(node, RECOVER_LOCK)
         others = node.peers.others()
         names = [one.node_id for one in others]
         if not is_known:

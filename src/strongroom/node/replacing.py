@@ -35,6 +35,19 @@ def others_off(node: Node, lock: str, why: str) -> Iterator[None]:
         yield
 
 
+def leave_mark(node: Node, lock: str) -> None:
+    """Have a node that was cut off find, when it is back, that what it serves was replaced; a single node has none.
+
+    The caller is within `others_off`, and has replaced nothing as yet.
+
+    Args:
+        node: The node.
+        lock: `RECOVER_LOCK` or `RESTORE_LOCK`.
+    """
+    if node.outside is not None:
+        replacing.leave_mark(node.coordinator, lock, node.paths.node_id, node.clock)
+
+
 def check_may_serve(node: Node) -> None:
     """Refuse to serve a node while a command replaces what all nodes serve.
 
@@ -45,3 +58,16 @@ def check_may_serve(node: Node) -> None:
     """
     if node.outside is not None:
         replacing.check_nobody_replaces(node.coordinator)
+
+
+def was_replaced(node: Node) -> bool:
+    """Whether such a command has begun since this process asked first, before it read anything, whether it has ended or not.
+
+    Raises:
+        FormatError: The mark is damaged.
+        CoordinationError: The coordination service cannot be asked.
+    """
+    if node.outside is None:
+        return False
+    # in this order: at the first look both are the mark of now
+    return node.mark_at_start != replacing.find_mark(node.entry_store)

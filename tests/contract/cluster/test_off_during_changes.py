@@ -14,7 +14,8 @@ from strongroom.errors import IntegrityError, StrongroomError
 from strongroom.joining import key_bundles, node_keys, own_keys
 from strongroom.joining.registry import NodeState
 from strongroom.keystore.replicas import KeystoreDirectory
-from strongroom.node import kept_keys, key_changes, opening
+from strongroom.kms.cache import Asking
+from strongroom.node import agent, kept_keys, key_changes, opening, replacing
 from strongroom.node.opening import Node
 from strongroom.services.keys.received_keys import ReceivedKeys
 from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
@@ -83,6 +84,26 @@ def test_a_node_that_was_off_catches_up_by_itself(
         assert {event["place"] for event in moved} == {"node2"}
     with at_work(second):
         assert run("tsm", cluster_home, *REGENERATE).code == 0
+    with opened(cluster_home) as one:
+        is_well(second, one)
+
+
+def test_a_node_that_was_cut_off_meanwhile_ends_to_begin_anew(
+    cluster_home: Path, second: Path, run: Run
+) -> None:
+    """Row 30, ADR 69: it runs, and had no session; it opens nothing by the keys in its memory, and its next start does."""
+    ended = list[str]()
+    with opened(second) as two:
+        assert not replacing.was_replaced(two)
+        two.kms_cache.opened()
+        regenerated(run, cluster_home)
+        with pytest.raises(IntegrityError):
+            two.kms_cache.opened(asking=Asking.ITSELF)
+        agent._look_at_membership(
+            two, lambda: ended.append("for good"), lambda: ended.append("to begin anew")
+        )
+    assert ended == ["to begin anew"]
+    start(second)
     with opened(cluster_home) as one:
         is_well(second, one)
 

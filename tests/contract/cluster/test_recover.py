@@ -3,22 +3,27 @@
 The other node here is opened in this process, and does what `strongroom serve` does at its start.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strongroom.crypto import age
-from strongroom.errors import StateError
+from strongroom.errors import IntegrityError, StateError
 from strongroom.joining.registry import NodeState
-from strongroom.node import joining, kept_keys, replacing
+from strongroom.node import agent, joining, kept_keys, replacing
+from strongroom.runtime.paths import DataPaths
 from strongroom.services.keys.replacing import RESTORE_LOCK
 from strongroom.services.recovery.condition import Condition
 from strongroom.services.recovery.new_keys import NewKeys
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.cluster.commands import Run, joined, nodes, opened, started
+from tests.contract.cluster.takeover_lab import wait_for
+from tests.contract.cluster.test_controller import served
 from tests.contract.cluster.test_log_key import KilledError, killed
 from tests.support import web_client
 
@@ -111,6 +116,53 @@ def test_a_node_that_starts_in_the_midst_of_a_recovery_is_kept_away(
     assert "recover is locked by" in second_recovery
     has_followed(cluster_home, second)
     killed_anywhere(cluster_home, second, run)
+
+
+def test_a_node_that_was_cut_off_for_a_whole_recovery_ends_to_begin_anew(
+    cluster_home: Path, second: Path, run: Run, tmp_path: Path
+) -> None:
+    """M1, ADR 69: paused until its session is gone; when it wakes, the recovery has ended, and its keys are those of before."""
+    with served(second, tmp_path) as process, opened(cluster_home) as one:
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: one.served_elsewhere() == (), "its session goes on")
+        said = run("strongroom", cluster_home, *RECOVER)
+        assert said.code == 0, said.err
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(60) == StateError.exit_code
+    assert "replaced while it was cut off" in (tmp_path / f"{second.name}.err").read_text()
+    has_followed(cluster_home, second)
+
+
+def test_a_node_that_was_cut_off_serves_by_no_key_of_before(
+    cluster_home: Path, second: Path, run: Run
+) -> None:
+    """M1: in the moment between its return and its end; what is recovered had lost nothing, or the keys of its own."""
+    for lost in (False, True):
+        ended = list[str]()
+        with opened(second) as two:
+            before = two.kms_cache.opened().ring.active.id
+            assert not replacing.was_replaced(two)
+            if lost:
+                DataPaths(cluster_home).node_keys.unlink()
+            said = run("strongroom", cluster_home, *RECOVER)
+            assert said.code == 0, said.err
+            wait_for(partial(is_refused, two.kms_cache.ring), "it seals by a key of before")
+            wait_for(partial(is_refused, two.kms_cache.ring_for, before), "it opens by such a key")
+            agent._look_at_membership(
+                two, partial(ended.append, "for good"), partial(ended.append, "to begin anew")
+            )
+        assert ended == ["to begin anew"]
+        if not lost:
+            has_followed(cluster_home, second)
+
+
+def is_refused(use: Callable[..., object], *given: object) -> bool:
+    """Whether the keys are refused; what ZooKeeper told of the store last may be a moment old."""
+    try:
+        use(*given)
+    except IntegrityError:
+        return True
+    return False
 
 
 def killed_anywhere(cluster_home: Path, second: Path, run: Run) -> None:

@@ -100,6 +100,13 @@ class OperationsPart(KeysPart):
         keys = self.authority.present()
         return KeysSeen(keys.active.id, keys.generation)
 
+    @cached_property
+    def mark_at_start(self) -> bytes:
+        """The mark of the last restore or recovery of the cluster, as it was when this process first asked for it."""
+        from strongroom.services.keys import replacing
+
+        return replacing.find_mark(self.entry_store)
+
     def served_elsewhere(self) -> tuple[str, ...]:
         """The ids of the other nodes of the cluster of which a process serves or works on jobs now.
 
