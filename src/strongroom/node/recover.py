@@ -10,7 +10,7 @@ from dataclasses import replace
 from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.errors import ConflictError, StateError
 from strongroom.joining.registry import NodeState
-from strongroom.node import replacing
+from strongroom.node import in_the_way, replacing
 from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.processes import SERVICES
@@ -155,14 +155,11 @@ def alone(node: Node) -> Iterator[None]:
     """
     why = "a recovery replaces the keys under it"
     with ExitStack() as stack:
-        stack.enter_context(replacing.others_off(node, RECOVER_LOCK, why))
+        stack.enter_context(replacing.others_off(node, RECOVER_LOCK, why, looks_here=True))
         try:
             stack.enter_context(running.sole_server(node.paths))
         except ConflictError as error:
             if running.find(node.paths) is None:
                 raise
-            raise StateError(
-                f"{error.message}: {why}",
-                hint="stop 'strongroom serve' first, then run the command again",
-            ) from error
+            raise in_the_way.find(node, error).refusal(RECOVER_LOCK, why) from error
         yield

@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from strongroom.errors import StateError
+from strongroom.node import in_the_way
 from strongroom.node.opening import Node
 from strongroom.services.keys import replacing
 
 
 @contextmanager
-def others_off(node: Node, lock: str, why: str) -> Iterator[None]:
+def others_off(node: Node, lock: str, why: str, *, looks_here: bool = False) -> Iterator[None]:
     """Hold the lock of a command that replaces what all nodes serve; the other nodes are off when it begins, and stay so.
 
     Args:
         node: The node.
         lock: `RECOVER_LOCK` or `RESTORE_LOCK`.
         why: The reason for which they must be off, behind the words of who is served.
+        looks_here: Whether a refusal names this node, too, if it is served: the caller does not hold it as yet.
 
     Raises:
         ConflictError: Another node holds the lock.
@@ -27,11 +28,9 @@ def others_off(node: Node, lock: str, why: str) -> Iterator[None]:
     # the lock comes first, and a server announces itself before it looks for the lock: one of the two sees the other
     with node.coordinator.lock(lock, wait_s=0):
         replacing.check_nobody_replaces(node.coordinator, but=lock)
-        if alive := node.served_elsewhere():
-            raise StateError(
-                f"{' and '.join(alive)} is served: {why}",
-                hint="stop 'strongroom serve' on every node, then run the command again",
-            )
+        found = in_the_way.find(node, looks_here=looks_here)
+        if found.served or found.working:
+            raise found.refusal(lock, why)
         yield
 
 

@@ -395,7 +395,7 @@ def test_a_node_that_is_served_is_left_alone(node: Node, identity: Identity) -> 
     with running.sole_server(node.paths):
         with pytest.raises(StateError, match="is served") as caught, recovering.alone(node):
             raise AssertionError
-        assert "stop 'strongroom serve'" in caught.value.hint
+        assert "then tsm stop" in caught.value.hint
     with recovering.alone(node):
         pass
     with pytest.raises(ConflictError, match="of the work itself"), recovering.alone(node):

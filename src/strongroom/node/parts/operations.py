@@ -107,19 +107,6 @@ class OperationsPart(KeysPart):
 
         return replacing.find_mark(self.entry_store)
 
-    def served_elsewhere(self) -> tuple[str, ...]:
-        """The ids of the other nodes of the cluster of which a process serves or works on jobs now.
-
-        Raises:
-            CoordinationError: The coordination service cannot be asked.
-        """
-        if self.outside is None:
-            return ()
-        from strongroom.coordination.base import Group
-
-        found = {one for group in Group for one in self.coordinator.members(group)}
-        return tuple(sorted(found - {self.paths.node_id}))
-
     @cached_property
     def readiness(self) -> "Readiness":
         """Whether the node is able to do its work now."""
