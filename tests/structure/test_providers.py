@@ -149,7 +149,7 @@ def test_a_kind_of_consumer_is_what_its_line_says() -> None:
     assert nothing == [()] * len(kinds)
 
 
-_S3 = "strongroom.objectstore.connection"
+_S3 = "strongroom.objectstore.s3"
 
 
 def test_each_library_of_a_provider_has_one_door() -> None:
@@ -179,7 +179,6 @@ def test_each_library_of_a_provider_has_one_door() -> None:
         "strongroom.roots.aws",
         "strongroom.roots.boto",
         _S3,
-        "strongroom.objectstore.bucket",
     }
     doors.pop("psycopg")
     # of the client's distribution, each with an extra of its own

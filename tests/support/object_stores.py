@@ -17,9 +17,8 @@ import pytest
 from botocore.config import Config
 from typing_extensions import override
 
-from strongroom.objectstore import address
-from strongroom.objectstore.bucket import Bucket
-from strongroom.objectstore.connection import Connection
+from strongroom.objectstore import registry
+from strongroom.objectstore.base import Bucket
 from tests.support import emulators
 from tests.support.emulators import BIN, Aws, answers, free_port, process
 
@@ -90,7 +89,7 @@ def credentials(server: Aws, patch: pytest.MonkeyPatch) -> None:
 def bucket(url: str, prefix: str) -> Bucket:
     """The objects below a prefix of the tests' bucket."""
     text = f"s3://{BUCKET}/{prefix}?region={REGION}&endpoint={url}"
-    return Bucket(Connection(address.parse(text)))
+    return registry.bucket(registry.parse(text))
 
 
 @dataclass

@@ -22,7 +22,7 @@ from strongroom.extracts.model import ContentKind
 from strongroom.node import file_moves
 from strongroom.node.opening import Node
 from strongroom.objectstore import sweep
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from tests.conftest import Torture
 from tests.support import object_stores
 from tests.support.object_stores import BEFORE, BEHIND, Between

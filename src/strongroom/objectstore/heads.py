@@ -6,7 +6,7 @@ from typing import Final
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
 from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, Step
 from strongroom.objectstore import head
-from strongroom.objectstore.bucket import Bucket, ConditionError, MissingError, UnansweredError
+from strongroom.objectstore.base import Bucket, ConditionError, MissingError, UnansweredError
 from strongroom.objectstore.head import Head
 
 _TRIES: Final = 4

@@ -4,7 +4,7 @@ from typing import Final
 
 from strongroom.errors import StorageError
 from strongroom.ids import new_id
-from strongroom.objectstore.bucket import Bucket, ConditionError, MissingError
+from strongroom.objectstore.base import Bucket, ConditionError, MissingError
 
 _ONE: Final = b"one"
 _TWO: Final = b"two"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from strongroom.ids import new_id
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from tests.support import object_stores
 from tests.support.emulators import Aws
 from tests.support.object_stores import Between

@@ -8,7 +8,7 @@ import pytest
 from strongroom.errors import ConflictError, IntegrityError, StorageError
 from strongroom.filestore.base import HEADER_BYTES
 from strongroom.objectstore import heads, proof
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.objectstore.store import ObjectFileStore
 from tests.support.object_stores import Between, Fault
 

@@ -16,7 +16,7 @@ from strongroom.extracts import place
 from strongroom.ids import new_id
 from strongroom.node import backup, create, file_moves, opening
 from strongroom.node.opening import Node
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.repository.rows import SiteMode
 from strongroom.services.content.move_files import Moved
 from tests.support import backups

@@ -10,7 +10,7 @@ from strongroom.errors import FormatError, NotFoundError
 from strongroom.filestore.base import HEADER_BYTES
 from strongroom.ids import new_id
 from strongroom.objectstore import heads, pins, sweep
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.objectstore.store import ObjectFileStore
 
 _BODY = bytes(range(256)) * 80

@@ -3,7 +3,7 @@
 import pytest
 
 from strongroom.errors import UsageError
-from strongroom.objectstore import address
+from strongroom.objectstore import registry
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ from strongroom.objectstore import address
     ],
 )
 def test_one_spelling(given: str, text: str, shown: str) -> None:
-    found = address.parse(given)
+    found = registry.parse(given)
     assert (found.text, found.shown) == (text, shown)
-    assert address.parse(text) == found
+    assert registry.parse(text) == found
 
 
 def test_names() -> None:
-    assert address.parse("s3://bucket").name("head/a") == "head/a"
-    assert address.parse("s3://bucket/p/q").name("head/a") == "p/q/head/a"
+    assert registry.parse("s3://bucket").name("head/a") == "head/a"
+    assert registry.parse("s3://bucket/p/q").name("head/a") == "p/q/head/a"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_names() -> None:
     [
         "",
         "disk2",
-        "gs://bucket",
+        "ftp://bucket",
         "s3:bucket",
         "s3://",
         "s3://B",
@@ -65,5 +65,5 @@ def test_names() -> None:
 )
 def test_what_is_refused(given: str) -> None:
     with pytest.raises(UsageError) as caught:
-        address.parse(given)
+        registry.parse(given)
     assert "secret" not in caught.value.with_hint
