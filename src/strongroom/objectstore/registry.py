@@ -26,7 +26,10 @@ class Row(NamedTuple):
     usage: str
 
 
-ROWS: Final = (Row("s3", "s3_bucket", "s3://BUCKET/PREFIX?region=R&endpoint=URL"),)
+ROWS: Final = (
+    Row("s3", "s3_bucket", "s3://BUCKET/PREFIX?region=R&endpoint=URL"),
+    Row("az", "azure_bucket", "az://ACCOUNT/CONTAINER/PREFIX?endpoint=URL&client_id=ID"),
+)
 _BY_SCHEME: Final = {row.scheme: row for row in ROWS}
 
 

@@ -241,7 +241,7 @@ def test_the_commands(
     found = json.loads(out)
     assert (code, found["after"], found["files"] + found["present"]) == (0, target, 3)
     code, out, _ = run("list", "--site", "Default", "--json")
-    assert all(one["path"].startswith("s3://") for one in json.loads(out))
+    assert all(one["path"].startswith(target.partition("//")[0]) for one in json.loads(out))
     code, out, _ = run("move", "--to", "disk", "--bytes")
     assert (code, out.splitlines()[-1]) == (0, "Extracts lie in: disk")
     assert run("move", "--to", "ftp://bucket")[0] == 2

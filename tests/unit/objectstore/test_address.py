@@ -3,7 +3,7 @@
 import pytest
 
 from strongroom.errors import UsageError
-from strongroom.objectstore import registry
+from strongroom.objectstore import azure_connection, registry
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,16 @@ from strongroom.objectstore import registry
             "s3://bucket?endpoint=http%3A%2F%2F127.0.0.1%3A9000",
             "s3://bucket?region=us-east-1&endpoint=http://127.0.0.1:9000",
             "s3://bucket at http://127.0.0.1:9000",
+        ),
+        (
+            "az://account/container/",
+            "az://account/container",
+            "az://account/container",
+        ),
+        (
+            "AZ://account/con-tainer/p/q?client_id=1-a&endpoint=http://127.0.0.1:10000/",
+            "az://account/con-tainer/p/q?endpoint=http://127.0.0.1:10000&client_id=1-a",
+            "az://account/con-tainer/p/q at http://127.0.0.1:10000",
         ),
     ],
 )
@@ -61,9 +71,40 @@ def test_names() -> None:
         "s3://bucket?endpoint=http://objects.example.org",
         "s3://bucket?endpoint=https://user:secret@host",
         "s3://[bucket",
+        "az://account",
+        "az://account/",
+        "az://account/con--tainer",
+        "az://ac-count/container",
+        "az://account/container//a",
+        "az://account:secret@x/container",
+        "az://account/container?region=r1",
+        "az://account/container?client_id=a/b",
     ],
 )
 def test_what_is_refused(given: str) -> None:
     with pytest.raises(UsageError) as caught:
         registry.parse(given)
     assert "secret" not in caught.value.with_hint
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "root"),
+    [
+        ("az://account/con", "https://account.blob.core.windows.net", ""),
+        (
+            "az://account/con?endpoint=https://account.blob.core.chinacloudapi.cn",
+            "https://account.blob.core.chinacloudapi.cn",
+            "",
+        ),
+        ("az://account/con?endpoint=http://127.0.0.1:10000", "http://127.0.0.1:10000", "/account"),
+        (
+            "az://account/con?endpoint=https://accounts.example.org",
+            "https://accounts.example.org",
+            "/account",
+        ),
+    ],
+)
+def test_the_account_is_in_the_host_or_in_the_path(given: str, url: str, root: str) -> None:
+    """A cloud of its own has the account in its name; an emulator has not (format/object-store.md 9.2)."""
+    found = registry.parse(given)
+    assert (azure_connection.url(found), azure_connection.root(found)) == (url, root)
