@@ -13,7 +13,7 @@ import pytest
 
 from strongroom.objectstore import azure_connection, registry
 from strongroom.objectstore.base import Bucket
-from tests.support import emulators, fake_azure_blobs, object_stores
+from tests.support import emulators, fake_azure_blobs, fake_gcs, object_stores
 from tests.support.emulators import free_port
 from tests.support.fake_objects import Asked
 
@@ -121,12 +121,28 @@ def _signed_anew(method: str, path: str, headers: dict[str, str], body: bytes) -
     return {**told, "authorization": fake_azure_blobs.signature(asked)}
 
 
+@contextmanager
+def _google(folder: Path) -> Iterator[Server]:
+    with fake_gcs.running(object_stores.BUCKET) as (url, _):
+        key = folder / "service-account.json"
+        key.write_bytes(fake_gcs.account(url))
+        yield Server(url, {"GOOGLE_APPLICATION_CREDENTIALS": str(key)})
+
+
+def _no_google_rights(patch: pytest.MonkeyPatch, folder: Path) -> str:
+    patch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    patch.setenv("NO_GCE_CHECK", "true")
+    patch.setenv("CLOUDSDK_CONFIG", str(folder))
+    return "attach a service account"
+
+
 def _no_azure_rights(patch: pytest.MonkeyPatch, folder: Path) -> str:
     del folder
     patch.delenv("AZURE_STORAGE_KEY")
     return "AZURE_STORAGE_KEY"
 
 
+_GENERATION = "x-goog-if-generation-match"
 _of_http: Mapping[str, Callable[[str, str], bool]] = {
     "creating": lambda name, _: name == "if-none-match",
     "replacing": lambda name, _: name == "if-match",
@@ -161,5 +177,23 @@ KINDS = {
         },
         no_rights=_no_azure_rights,
         signed_anew=_signed_anew,
+    ),
+    "Google": Kind(
+        scheme="gs",
+        running=_google,
+        container=object_stores.BUCKET,
+        options="endpoint={url}",
+        headers={
+            "creating": lambda name, value: (name, value) == (_GENERATION, "0"),
+            "replacing": lambda name, value: name == _GENERATION and value != "0",
+            "range": _of_http["range"],
+        },
+        no_container=("NoSuchBucket", "no bucket"),
+        uploads={
+            "begin": ("POST", "uploads"),
+            "part": ("PUT", "partNumber=2"),
+            "complete": ("POST", "uploadId="),
+        },
+        no_rights=_no_google_rights,
     ),
 }

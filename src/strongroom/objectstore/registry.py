@@ -29,6 +29,7 @@ class Row(NamedTuple):
 ROWS: Final = (
     Row("s3", "s3_bucket", "s3://BUCKET/PREFIX?region=R&endpoint=URL"),
     Row("az", "azure_bucket", "az://ACCOUNT/CONTAINER/PREFIX?endpoint=URL&client_id=ID"),
+    Row("gs", "gcp_bucket", "gs://BUCKET/PREFIX?endpoint=URL"),
 )
 _BY_SCHEME: Final = {row.scheme: row for row in ROWS}
 

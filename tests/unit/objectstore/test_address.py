@@ -36,6 +36,12 @@ from strongroom.objectstore import azure_connection, registry
             "az://account/con-tainer/p/q?endpoint=http://127.0.0.1:10000&client_id=1-a",
             "az://account/con-tainer/p/q at http://127.0.0.1:10000",
         ),
+        ("gs://bucket_1.example/p/", "gs://bucket_1.example/p", "gs://bucket_1.example/p"),
+        (
+            "gs://bucket?endpoint=https://name.p.googleapis.com",
+            "gs://bucket?endpoint=https://name.p.googleapis.com",
+            "gs://bucket at https://name.p.googleapis.com",
+        ),
     ],
 )
 def test_one_spelling(given: str, text: str, shown: str) -> None:
@@ -71,6 +77,8 @@ def test_names() -> None:
         "s3://bucket?endpoint=http://objects.example.org",
         "s3://bucket?endpoint=https://user:secret@host",
         "s3://[bucket",
+        "gs://B",
+        "gs://bucket?region=eu",
         "az://account",
         "az://account/",
         "az://account/con--tainer",
