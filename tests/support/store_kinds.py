@@ -1,10 +1,10 @@
 """The kinds of object stores for the suite that runs over each: a server, credentials, addresses, and their words."""
 
+import http.client
 import os
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -94,15 +94,15 @@ def _azure(folder: Path) -> Iterator[Server]:
     port = free_port()
     command: list[str | Path] = [*_node(), Path(azurite) / "dist" / "src" / "blob" / "main.js"]
     command += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
-    command += ["--location", folder, "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+    command += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
     accounts = {"AZURITE_ACCOUNTS": f"{fake_azure_blobs.ACCOUNT}:{fake_azure_blobs.KEY}"}
     url = f"http://127.0.0.1:{port}"
     with emulators.process(command, folder, lambda: emulators.listens(port), accounts):
         path = f"/{fake_azure_blobs.ACCOUNT}/{object_stores.BUCKET}?restype=container"
         headers = _signed_anew("PUT", path, {"x-ms-version": azure_connection.VERSION}, b"")
-        asked = urllib.request.Request(f"{url}{path}", b"", headers, method="PUT")
-        with urllib.request.urlopen(asked, timeout=60) as made:
-            assert made.status == 201
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
+            line.request("PUT", path, b"", headers)
+            assert line.getresponse().status == 201
         yield Server(url, environment)
 
 

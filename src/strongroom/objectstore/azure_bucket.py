@@ -22,7 +22,7 @@ from strongroom.objectstore.address import Address
 from strongroom.objectstore.azure_connection import KEY, Connection
 from strongroom.objectstore.base import ConditionError, Listed, MissingError, OpenUpload
 from strongroom.objectstore.kinds import ENDPOINT, Option, StoreKind
-from strongroom.objectstore.web import Web, Words
+from strongroom.objectstore.web import Answer, Web, Words
 from strongroom.objectstore.web_bucket import WebBucket
 
 _IF_NONE: Final = {"if-none-match": "*"}
@@ -101,31 +101,22 @@ class AzureBucket(WebBucket):
     def complete_parts(self, name: str, upload_id: str, tags: Sequence[str]) -> None:
         """Make the object of its parts, if there is none; the caller asks for its length anyway."""
         del upload_id
-        blocks = "".join(f"<Uncommitted>{escape(tag)}</Uncommitted>" for tag in tags)
-        document = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'
         with suppress(ConditionError):
-            self._repeated(
-                f"write {name}",
-                "PUT",
-                name,
-                {"comp": "blocklist"},
-                headers=_IF_NONE,
-                data=document.encode(),
-            )
+            self._commit(f"write {name}", name, tags)
 
     def abort_parts(self, name: str, upload_id: str) -> None:
-        """Forget the parts: an empty object in their place takes them away, and is removed itself."""
+        """Forget the parts: a list without blocks takes them away, and its empty object is removed."""
         del upload_id
         what = f"remove the parts of {name}"
         with suppress(ConditionError, MissingError):  # or the object is there, and has no parts
-            made = self._repeated(what, "PUT", name, headers={**_BLOB, **_IF_NONE})
+            made = self._commit(what, name, ())
             unchanged = {"if-match": made.headers.get("etag", "")}
             self._repeated(what, "DELETE", name, headers={**unchanged, **_WITH_SNAPSHOTS})
 
     def open_uploads(self) -> Iterator[OpenUpload]:
         """The bodies that have blocks and are not there."""
         for one in self._listed("body", {"include": "uncommittedblobs"}):
-            # a blob that is there has an ETag, and the answer says nothing else of one that is not
+            # a body that is there is never empty; an emulator gives ETag and time to one that is not
             name = self.address.below(web.text(one, "Name"))
             found = self._begun(name) if self._is_uncommitted(one) else None
             if found is not None:
@@ -133,9 +124,16 @@ class AzureBucket(WebBucket):
 
     # ---- inside ----------------------------------------------------------------------------------
 
+    def _commit(self, what: str, name: str, tags: Sequence[str]) -> Answer:
+        """Make an object of some blocks, if there is none; all other blocks of this name are forgotten."""
+        blocks = "".join(f"<Uncommitted>{escape(tag)}</Uncommitted>" for tag in tags)
+        document = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'
+        query, data = {"comp": "blocklist"}, document.encode()
+        return self._repeated(what, "PUT", name, query, headers=_IF_NONE, data=data)
+
     @staticmethod
     def _is_uncommitted(one: Element) -> bool:
-        return not web.text(one, "Properties/Etag")
+        return web.text(one, "Properties/Content-Length") in {"", "0"}
 
     def _begun(self, name: str) -> OpenUpload | None:
         """The upload of a blob that is not there, by the name of its first block; None if it is none of ours."""
