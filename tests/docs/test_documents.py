@@ -32,7 +32,7 @@ CLOUDS: Mapping[str, Callable[[TestNode], AbstractContextManager[object]]] = {
 #: Setups with an extract on the disk and an empty container, by the kind of the store.
 BUCKETS: Mapping[str, Kind] = {
     "objects": KINDS["S3"],
-    **{f"objects-{kind.scheme}": kind for kind in KINDS.values() if kind.scheme != "s3"},
+    **{f"objects{kind.scheme}": kind for kind in KINDS.values() if kind.scheme != "s3"},
 }
 
 
