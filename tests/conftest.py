@@ -18,7 +18,7 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, costs, crossed, open_databases  # noqa: E402
+from tests.support import big_values, costs, crossed, open_databases, worker_process, workers  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
@@ -64,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--torture-seed", type=int, default=None)
     group.addoption("--torture-size", type=int, default=5, help="points per enumeration")
     costs.add_option(group)
+    workers.add_option(parser.getgroup("workers", "forks that run tests"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,6 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.torture_seed is None:
         handed = getattr(config, "workerinput", {}).get("torture_seed")
         config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
+    config.pluginmanager.add_hookspecs(worker_process.Hooks)
+    config.pluginmanager.register(workers, "workers")
     if config.option.costs is not None:
         config.pluginmanager.register(costs.Plugin.for_run(config), "costs")
 
@@ -101,6 +104,8 @@ def pytest_collection_finish() -> None:
     # it would stop every thread of the process, servers under test among them, for half a second
     gc.collect()
     gc.freeze()
+    # as the product's commands do: among so many objects each look for garbage takes long
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(wrapper=True)
