@@ -163,8 +163,8 @@ def _environment(node: TestNode, *programs: Path) -> dict[str, str]:
 
 @contextmanager
 def _programs(setup: str) -> Iterator[Sequence[Path]]:
-    """Folders with quicker commands, where they do the same: libraries of clouds look at their environment as they please."""
-    if setup in CLOUDS or setup == "empty":
+    """Folders with quicker commands; a reader of the README has those of the project's folder."""
+    if setup == "empty":
         yield ()
         return
     with (

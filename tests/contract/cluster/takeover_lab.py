@@ -14,6 +14,7 @@ from pathlib import Path
 from strongroom.jobs.model import JobKind
 from strongroom.node.opening import Node
 from strongroom.repository.rows import ContentRow, JobRow
+from tests.support import forked, forked_backgrounder
 from tests.support.web_client import Client, Served
 
 LIMIT_S = 120.0
@@ -35,7 +36,7 @@ def wait_for(is_true: Callable[[], object], what: str) -> None:
 class WorkerProcess:
     """The process that works on a node's jobs, without a server that keeps it."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "forked_backgrounder.Backgrounder | subprocess.Popen[bytes]"
 
     def kill(self) -> None:
         self.process.kill()
@@ -52,12 +53,13 @@ class WorkerProcess:
 def working(home: Path, place: int = 0) -> Iterator[WorkerProcess]:
     """A worker in one of the places of a node, until the end of the block."""
     module = [sys.executable, "-m", "strongroom.backgrounder.worker"]
-    with subprocess.Popen(
+    process = forked.backgrounder(
         [*module, "--data-dir", str(home), "--place", str(place)],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "STRONGROOM_HOME": str(home)},
-    ) as process:
-        worker = WorkerProcess(process)
+        {**os.environ, "STRONGROOM_HOME": str(home)},
+    )
+    assert process.stdin is not None
+    worker = WorkerProcess(process)
+    with process.stdin:
         try:
             yield worker
         finally:
@@ -67,6 +69,7 @@ def working(home: Path, place: int = 0) -> Iterator[WorkerProcess]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 @dataclass
