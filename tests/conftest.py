@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.support.components.redis import Redis
     from tests.support.components.zookeeper import Zookeeper
     from tests.support.components.zookeeper_ensemble import Ensemble
+    from tests.support.emulators import Aws
 
 T = TypeVar("T")
 
@@ -215,6 +216,15 @@ def redis() -> "Iterator[Redis]":
 
     admin = f"user admin on {acl_hash('admin')} ~* &* +@all"
     with running_redis("user default off", admin) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_store(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Aws]":
+    """An object store in moto with a bucket; tests use prefixes of their own, and give its credentials to a module at most."""
+    from tests.support import object_stores
+
+    with object_stores.running("moto", tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 

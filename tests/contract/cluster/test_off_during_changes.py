@@ -18,9 +18,8 @@ from strongroom.kms.cache import Asking
 from strongroom.node import agent, kept_keys, key_changes, opening, replacing
 from strongroom.node.opening import Node
 from strongroom.services.keys.received_keys import ReceivedKeys
-from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
+from tests.contract.cluster.commands import Run, at_work, nodes, opened
 from tests.contract.joining.commands import told
-from tests.support import web_client
 
 BUNDLE = key_bundles.entry("node2")
 REGENERATE = ("security", "regenerate-internal-tokens", "--only", "keys")
@@ -31,14 +30,12 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def second(cluster_home: Path, run: Run, tmp_path: Path) -> Path:
+def second(second_home: Path) -> Path:
     """The data directory of a second node that was served once, and is off."""
-    with web_client.serve(cluster_home) as served:
-        home = joined(served, run, tmp_path / "two" / "node")
-    with opened(home) as node:
+    with opened(second_home) as node:
         kept_keys.remember(node)
         assert node.paths.known_nodes.exists()
-    return home
+    return second_home
 
 
 def regenerated(run: Run, home: Path) -> None:

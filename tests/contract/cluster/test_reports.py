@@ -29,12 +29,9 @@ LIMIT_S = 60.0
 
 
 @pytest.fixture
-def homes(cluster_home: Path, run: Run, tmp_path: Path) -> tuple[Path, Path]:
+def homes(cluster_home: Path, second_home: Path) -> tuple[Path, Path]:
     """The directories of two active nodes, which nobody serves."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
-    return cluster_home, second
+    return cluster_home, second_home
 
 
 @contextmanager
@@ -305,7 +302,7 @@ def test_a_node_whose_role_is_denied_is_red_and_a_killed_one(
             variables = servers.TestNode(tmp_path, environment=own).variables()
             command = [str(servers.BIN / "strongroom"), "serve", "--port", "0"]
             errors = tmp_path / f"{node_id}.err"
-            served_ = servers.ready(command, errors, tmp_path, variables)
+            served_ = servers.ready(command, errors, tmp_path, variables, forks=True)
             processes[node_id] = stack.enter_context(served_)[0]
         # who asks needs no role: each node asks AWS by its own
         for name in roles["node1"].environment:

@@ -1,15 +1,17 @@
 """Three real servers of ZooKeeper with TLS for clients and between servers, from the configuration in `deploy/zookeeper`."""
 
+import hashlib
 import json
 import re
 import socket
 import ssl
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,13 @@ TICK_MS = 250
 SESSION_S = 4.0
 LIMITS = Limits(session_s=SESSION_S, read_s=8.0, put_s=20.0, poll_s=5.0, connect_s=2.0)
 _LEAN = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_SUPER = "super:of the ensemble's tests"
+_OF_THE_TESTS = (
+    "-Dzookeeper.DigestAuthenticationProvider.superDigest=super:"
+    + b64encode(hashlib.sha1(_SUPER.encode()).digest()).decode(),
+    # tests end servers, and no machine: what was written is there without waiting for a disk
+    "-Dzookeeper.forceSync=no",
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class Ensemble:
 
     servers: tuple[Server, ...]
     folder: Path
+    _keepers: list[Any] = field(default_factory=list)
 
     @property
     def hosts(self) -> str:
@@ -107,6 +117,14 @@ class Ensemble:
         Args:
             users: User and password, `user:password`; several have the rights of each. By default the tests' user.
         """
+        client = self._logged_in(*(users or (f"tsm:{PASSWORD}",)))
+        try:
+            yield client
+        finally:
+            client.stop()
+            client.close()
+
+    def _logged_in(self, *users: str) -> Any:
         from kazoo.client import KazooClient
 
         hosts = ",".join(f"localhost:{one.port}" for one in self.servers)
@@ -118,12 +136,27 @@ class Ensemble:
             certfile=own,
             keyfile=own,
             check_hostname=True,
-            auth_data=[("digest", one) for one in users or (f"tsm:{PASSWORD}",)],
+            auth_data=[("digest", one) for one in users],
         )
         client.start(30)
-        try:
-            yield client
-        finally:
+        return client
+
+    def keeper(self) -> Any:
+        """A client of kazoo as the super user, whom no ACL stops: for what is done before and after tests, not by them.
+
+        A login by TLS costs the servers more than most of what is asked for, so it is kept as long as it is answered.
+        """
+        while self._keepers:
+            if _is_answered(self._keepers[-1]):
+                return self._keepers[-1]
+            self.let_keeper_go()
+        self._keepers.append(self._logged_in(_SUPER))
+        return self._keepers[-1]
+
+    def let_keeper_go(self) -> None:
+        """Log the keeper out; the servers may be gone."""
+        while self._keepers:
+            client = self._keepers.pop()
             client.stop()
             client.close()
 
@@ -169,6 +202,16 @@ class Ensemble:
     def links(self) -> tuple[Link, ...]:
         """The ways of the product's clients."""
         return tuple(one.link for one in self.servers)
+
+
+def _is_answered(client: Any) -> bool:
+    from kazoo.exceptions import KazooException
+    from kazoo.handlers.threading import KazooTimeoutError
+
+    try:
+        return bool(client.connected and client.exists_async("/").get(timeout=5))
+    except (KazooException, KazooTimeoutError):
+        return False
 
 
 def keep_settings(ensemble: Ensemble, root: str, folder: Path) -> None:
@@ -243,7 +286,9 @@ def _ensemble() -> Iterator[Ensemble]:
         for one in components:
             stack.callback(one.kill)  # its data goes anyway
         _start(components)
-        yield Ensemble(tuple(servers), certificates)
+        made = Ensemble(tuple(servers), certificates)
+        stack.callback(made.let_keeper_go)
+        yield made
 
 
 def _start(components: list[Component]) -> None:
@@ -306,7 +351,7 @@ def _java_words(folder: Path) -> list[str]:
     (folder / "log4j.properties").write_text(_LOG)
     jars = told["CLASSPATH"].strip('"').replace("/etc/zookeeper/conf", str(folder))
     options = told["JAVA_OPTS"].strip('"').split()
-    return [*options, *_LEAN, "-cp", jars, told["ZOOMAIN"].strip('"')]
+    return [*options, *_LEAN, *_OF_THE_TESTS, "-cp", jars, told["ZOOMAIN"].strip('"')]
 
 
 _LOG = """
