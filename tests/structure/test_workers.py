@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.support import unmeasured
 from tests.support.servers import ROOT
 from tests.support.waiting import in_the_end
-from tests.support.workers import Kind, Plan, Scope
+from tests.support.workers import Kind, Plan, Scope, scopes
 
 CONFTEST = """
 import os
@@ -180,35 +181,41 @@ def test_ctrl_c_takes_down_what_is_set_up(tmp_path: Path) -> None:
         os.kill(int(notes[0][1]), 0)
 
 
+_KINDS = {"d": Kind.DEAR, "u": Kind.UNCOUNTED, "p": Kind.PLAIN}
+
+
 def _plan(kinds: str, workers: int) -> Plan:
-    return Plan(
-        [
-            Scope(Kind.DEAR if kind == "d" else Kind.PLAIN, (number,))
-            for number, kind in enumerate(kinds)
-        ],
-        workers,
-    )
+    return Plan([Scope(_KINDS[kind], (number,)) for number, kind in enumerate(kinds)], workers)
 
 
 @pytest.mark.parametrize(
-    ("kinds", "workers", "dear", "kind"),
+    ("kinds", "workers", "running", "kind"),
     [
-        ("dddpp", 4, 0, Kind.DEAR),
-        ("dddpp", 4, 1, Kind.DEAR),
-        ("dddpp", 4, 2, Kind.PLAIN),
-        ("dpp", 4, 1, Kind.PLAIN),
-        ("ddd", 4, 3, Kind.DEAR),
-        ("ddd", 4, 4, None),
-        ("d", 4, 0, Kind.DEAR),
-        ("d", 4, 1, None),
-        ("dp", 1, 0, Kind.DEAR),
-        ("", 4, 0, None),
+        ("dddppu", 4, "", "d"),
+        ("dddppu", 4, "d", "d"),
+        ("dddppu", 4, "dd", "u"),
+        ("dddppu", 4, "ddu", "p"),
+        ("dddpp", 4, "dd", "p"),
+        ("dppp", 4, "d", "p"),
+        ("uuu", 4, "uuu", "u"),
+        ("ddd", 4, "ddd", "d"),
+        ("d", 4, "", "d"),
+        ("d", 4, "d", ""),
+        ("dup", 1, "", "d"),
+        ("up", 1, "", "u"),
+        ("", 4, "", ""),
     ],
 )
-def test_half_of_the_workers_have_what_is_dear(
-    kinds: str, workers: int, dear: int, kind: Kind | None
+def test_a_part_of_the_workers_has_what_is_dear_and_one_what_is_long(
+    kinds: str, workers: int, running: str, kind: str
 ) -> None:
-    assert _plan(kinds, workers).kind_of_next(dear) is kind
+    found = _plan(kinds, workers).kind_of_next(Counter(_KINDS[one] for one in running))
+    assert found is _KINDS.get(kind)
+
+
+def test_what_a_module_has_decides_which_workers_do_it(request: pytest.FixtureRequest) -> None:
+    ours = [item for item in request.session.items if item.path == request.path]
+    assert {scope.kind for scope in scopes(ours)} == {Kind.UNCOUNTED}
 
 
 def test_every_scope_is_taken_once_in_its_order_and_comes_again_if_it_is_put_back() -> None:

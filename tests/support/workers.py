@@ -4,9 +4,11 @@ To import and to collect nineteen thousand tests takes half a minute of a proces
 and one process has to do it before them, or each rewrites all assertions. Here it is done once: a worker begins with all
 modules imported, in memory that it shares with the others.
 
-Tests of one module, or of one class, are done by one worker, in the order of the collection. Modules whose tests use the
-three servers of ZooKeeper are done first by half of the workers (`Plan`), which end with them: the servers compute even
-if nobody asks them, and other workers need none.
+Tests of one module, or of one class, are done by one worker, in the order of the collection. A worker has modules of one
+kind for its whole life (`Plan`). Those whose tests use the three servers of ZooKeeper are done by half of the workers,
+from the beginning: the servers take long to start, and other workers need none. What coverage does not count is begun at
+once by one worker, since its modules are the longest: the documents take a third of a run. A worker in which they had
+imported the product unseen would not be one for what counts.
 
 A worker that dies fails the test that it ran, by its name, and another one goes on behind it.
 """
@@ -17,8 +19,8 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -28,7 +30,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from tests.support import worker_process
+from tests.support import unmeasured, worker_process
 
 _DEAR: Final = frozenset({"ensemble"})
 """Fixtures of a session that cost a worker much, though nobody uses them."""
@@ -38,8 +40,10 @@ _END_S: Final = 60.0
 class Kind(Enum):
     """What a worker has for its whole life."""
 
-    #: Fixtures that other workers do without.
+    #: Tests with fixtures that other workers do without.
     DEAR = auto()
+    #: Tests that coverage does not count.
+    UNCOUNTED = auto()
     PLAIN = auto()
 
 
@@ -61,16 +65,14 @@ def scopes(items: Sequence[pytest.Item]) -> list[Scope]:
     for place, item in enumerate(items):
         found.setdefault(item.nodeid.rpartition("::")[0], []).append(place)
     return [
-        Scope(
-            Kind.DEAR if any(_is_dear(items[place]) for place in places) else Kind.PLAIN,
-            tuple(places),
-        )
-        for places in found.values()
+        Scope(_kind([items[place] for place in places]), tuple(places)) for places in found.values()
     ]
 
 
-def _is_dear(item: pytest.Item) -> bool:
-    return not _DEAR.isdisjoint(getattr(item, "fixturenames", ()))
+def _kind(items: Sequence[pytest.Item]) -> Kind:
+    if any(not _DEAR.isdisjoint(getattr(item, "fixturenames", ())) for item in items):
+        return Kind.DEAR
+    return Kind.PLAIN if any(map(unmeasured.is_measured, items)) else Kind.UNCOUNTED
 
 
 class Plan:
@@ -87,18 +89,21 @@ class Plan:
         for one in found:
             self._left[one.kind].append(one)
 
-    def kind_of_next(self, dear: int) -> Kind | None:
+    def kind_of_next(self, running: Mapping[Kind, int]) -> Kind | None:
         """What one more worker is for; None if nothing is left that is worth one.
 
         Args:
-            dear: How many workers have the dear fixtures now.
+            running: How many workers there are of each kind; what is missing has none.
         """
-        plain, left = self._left[Kind.PLAIN], len(self._left[Kind.DEAR])
-        wanted = max(1, self._workers // 2) if plain else self._workers
-        # where one module is left, those who have the fixtures are quicker than one that makes them
-        if left > (0 if dear == 0 else 1) and dear < wanted:
-            return Kind.DEAR
-        return Kind.PLAIN if plain else None
+        half = max(1, self._workers // 2)
+        shares = {Kind.DEAR: half, Kind.UNCOUNTED: max(1, half // 2), Kind.PLAIN: self._workers}
+        first = [kind for kind in Kind if running.get(kind, 0) < shares[kind]]
+        return next((kind for kind in (*first, *Kind) if self._is_worth_one(kind, running)), None)
+
+    def _is_worth_one(self, kind: Kind, running: Mapping[Kind, int]) -> bool:
+        """Whether there is work for one more; who has the dear fixtures does a last module sooner than who makes them."""
+        least = 2 if kind is Kind.DEAR and running.get(kind) else 1
+        return len(self._left[kind]) >= least
 
     def take(self, kind: Kind) -> Scope | None:
         """The next tests of a worker; None if it is to end."""
@@ -176,8 +181,8 @@ class Workers:
     def _fill(self) -> None:
         """Start as many workers as there may be and are of use."""
         while len(self._workers) < self._count:
-            dear = sum(one.kind is Kind.DEAR for one in self._workers.values())
-            kind = self._plan.kind_of_next(dear)
+            running = Counter(one.kind for one in self._workers.values())
+            kind = self._plan.kind_of_next(running)
             scope = None if kind is None else self._plan.take(kind)
             if kind is None or scope is None:
                 return
