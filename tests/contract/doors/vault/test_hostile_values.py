@@ -138,7 +138,9 @@ def test_behind_a_status_without_a_body_comes_no_body(door: Edge, status: int) -
     first = request(f"sys/health?activecode={status}", method="GET")
     with door.line() as line:
         for _ in range(3):
-            assert line.call(first).status == status
+            found = line.call(first)
+            assert (found.status, found.raw) == (status, b"")
+            assert "content-length" not in found.headers
             again = line.call(request("sys/init", method="GET"))
             assert again.json == {"initialized": True}
 
@@ -146,12 +148,12 @@ def test_behind_a_status_without_a_body_comes_no_body(door: Edge, status: int) -
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_batch_that_fails_in_part_may_want_such_a_status(door: Edge, status: int) -> None:
     body = {
-        "batch_input": [{"plaintext": "YQ=="}, {"plaintext": "?"}],
+        "batch_input": [{"ciphertext": "vault:v1:AAAA"}, {"ciphertext": "vault:v1:AAAA"}],
         "partial_failure_response_code": status,
     }
     with door.line() as line:
-        asked = line.call(request("transit/encrypt/k", body, door.root))
-        assert asked.status in {status, 400}
+        asked = line.call(request("transit/decrypt/k", body, door.root))
+        assert (asked.status, asked.raw) == (status, b"")
         assert line.call(request("sys/init", method="GET")).json == {"initialized": True}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault.batches import Batches, Done, Given
-from strongroom.doors.vault.recorder import Recorder
+from strongroom.doors.vault.recorder import Recorder, Written
 from strongroom.doors.vault.wire import Answer, Request
 from strongroom.errors import StateError, StorageError
 from strongroom.eventlog.base import Event
@@ -88,6 +88,12 @@ def test_calls_that_come_together_share_a_look_and_an_append() -> None:
     assert parts.looks < 2000
 
 
+async def _written(recorder: Recorder, event_id: str) -> None:
+    written = Written()
+    recorder.put(Event(event_id, "system", {}), written)
+    await written.wait()
+
+
 def test_a_thread_that_the_system_did_not_give_is_begun_by_the_next_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,9 +113,9 @@ def test_a_thread_that_the_system_did_not_give_is_begun_by_the_next_call(
             with pytest.raises(StateError):
                 batches.put(Given(REQUEST, lambda _: None))
             with pytest.raises(StorageError, match="no thread"):
-                await recorder.write(Event("A", "system", {}))
+                await _written(recorder, "A")
         assert await answers(batches, [REQUEST]) == [200]
-        await asyncio.wait_for(recorder.write(Event("B", "system", {})), 60)
+        await asyncio.wait_for(_written(recorder, "B"), 60)
 
     asyncio.run(run())
     assert [one.id for one in events] == ["B"]

@@ -11,9 +11,10 @@ from strongroom.doors.vault.app import TABLE
 from strongroom.doors.vault.routing import NAME, Call, Route
 from strongroom.errors import PermissionDeniedError
 from strongroom.services.service_keys.mounts import APPROLE
-from strongroom.services.service_keys.tokens import Caller
+from strongroom.services.service_keys.tokens import Caller, Span
 
 NOTHING: Any = None
+FOR_EVER = Span("2026-12-01T00:00:00Z", None)
 NAMES = ["prodk", "Prodk", "PRODK", "prod\u212a", "", ".", "..", "a.b", "prodk.", "+", "*"]
 REST = [*NAMES, "a//b", "a/../b", "/a", "a/", "A/b"]
 MADE = frozenset({Capability.CREATE, Capability.UPDATE})
@@ -72,7 +73,7 @@ def _with(route: Route, *, there: bool) -> Route:
 @given(data=st.data())
 def test_each_call_does_what_was_told(data: st.DataObject) -> None:
     engine, path, before = data.draw(paths())
-    caller = Caller(NOTHING, Acl(data.draw(rules(path))))
+    caller = Caller(NOTHING, Acl(data.draw(rules(path))), FOR_EVER)
     rest = path.removeprefix(before)
     told = TABLE.may(engine, rest, caller, path)
     assert Capability.DENY not in told
@@ -95,6 +96,6 @@ def test_a_name_in_capitals_is_told_as_it_is_kept(spelled: str) -> None:
     assert read.operation == "read"
     kept = {"sys/policies/acl/prodk": frozenset({Capability.READ})}
     path = f"sys/policies/acl/{spelled}"
-    assert TABLE.may("sys", path, Caller(NOTHING, Acl(kept)), path) == {Capability.READ}
+    assert TABLE.may("sys", path, Caller(NOTHING, Acl(kept), FOR_EVER), path) == {Capability.READ}
     forbidden = {"*": MADE, path: frozenset({Capability.DENY})}
-    assert TABLE.may("sys", path, Caller(NOTHING, Acl(forbidden)), path) == frozenset()
+    assert TABLE.may("sys", path, Caller(NOTHING, Acl(forbidden), FOR_EVER), path) == frozenset()
