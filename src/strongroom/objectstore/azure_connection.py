@@ -146,12 +146,15 @@ class Connection:
             self._token = str(credential.get_token(_SCOPE).token)
         except (AzureError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
             said = foreign_words.of(error, *self.secrets())
-            raise StorageError(
-                f"there are no credentials for the object store {self._shown}: {said}",
-                hint="give the machine a managed identity with the role 'Storage Blob Data Contributor', or set"
-                f" {KEY} in the environment of 'strongroom serve' and of the command",
-            ) from foreign_words.cause(error, *self.secrets())
+            raise self._without_credentials(said) from foreign_words.cause(error, *self.secrets())
         return self._token
+
+    def _without_credentials(self, said: str) -> StorageError:
+        return StorageError(
+            f"there are no credentials for the object store {self._shown}: {said}",
+            hint="give the machine a managed identity with the role 'Storage Blob Data Contributor', or set"
+            f" {KEY} in the environment of 'strongroom serve' and of the command",
+        )
 
 
 def signature(account: str, key: SecretBytes, request: Request) -> str:

@@ -24,7 +24,7 @@ def credential(client_id: str = "") -> Any:
 
     # requests at this level would fill the log
     logging.getLogger("azure").setLevel(logging.WARNING)
-    named = {"client_id": client_id} if client_id else {}
+    named: dict[str, Any] = {"client_id": client_id} if client_id else {}
     return ManagedIdentityCredential(**NO_RETRIES, **transport(outbound.session()), **named)
 
 

@@ -36,14 +36,12 @@ from strongroom.runtime import running
 from strongroom.services.keys import regenerate
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.recovery import journal as recovery_journal
-from strongroom.services.recovery.lost_keystore import LostKeystore
-from strongroom.services.recovery.new_keys import NewKeys
-from strongroom.services.recovery.recover import RecoverService
 from tests.contract.kms.recovery_lab import (
     ACTOR,
     BAO,
     GCP,
     HERE,
+    STEPS,
     add,
     check_new_key,
     check_recovered,
@@ -292,15 +290,6 @@ def test_a_journal_that_an_upgrade_brought_over_gets_its_key(
         service(again).recover((identity,), ACTOR, quiet)
         check_recovered(again, file)
         check_new_key(again, old_key_id)
-
-
-STEPS: dict[str, tuple[type, str]] = {
-    "new keystore": (LostKeystore, "renew"),
-    "wraps by it": (LostKeystore, "_rewrap_keys"),
-    "new configuration key": (NewKeys, "add_key"),
-    "new store": (NewKeys, "replace_store"),
-    "end": (RecoverService, "_finish"),
-}
 
 
 @pytest.mark.table
