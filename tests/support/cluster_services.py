@@ -101,18 +101,19 @@ class ClusterServices:
         """Remove what an installation has brought to ZooKeeper, whatever it has changed the password to."""
         from kazoo.security import make_digest_acl
 
-        client = self.ensemble.keeper()
-        if client.exists(_TOP):
-            client.set_acls(_TOP, [make_digest_acl("tsm", PASSWORD, all=True)])
-        for _ in range(_TRIES):
-            below = _below(client, f"{_TOP}/{installation_id}")
-            removal = client.transaction()
-            for path in reversed(below):
-                removal.delete(path)
-            # a session that has just ended takes nodes along
-            if not below or not any(isinstance(one, Exception) for one in removal.commit()):
-                return
-        client.delete(f"{_TOP}/{installation_id}", recursive=True)
+        top = f"{_TOP}/{installation_id}"
+        with self.ensemble.keeper() as client:
+            if client.exists(_TOP):
+                client.set_acls(_TOP, [make_digest_acl("tsm", PASSWORD, all=True)])
+            for _ in range(_TRIES):
+                below = _below(client, top)
+                removal = client.transaction()
+                for path in reversed(below):
+                    removal.delete(path)
+                # a session that has just ended takes nodes along
+                if not below or not any(isinstance(one, Exception) for one in removal.commit()):
+                    return
+            client.delete(top, recursive=True)
 
     def renew_role(self) -> None:
         """Have PostgreSQL take the tests' password."""

@@ -140,13 +140,6 @@ class Forks:
             self._learn(report.read())
         return code
 
-    @property
-    def door(self) -> str:
-        """The name by which others than this process ask the server for a fork."""
-        with self._lock:
-            self._begun()
-        return fork_server.DOOR.format(self._pid)
-
     def _begun(self) -> socket.socket:
         """The channel to the server; with the lock held."""
         if self._channel is None:
@@ -438,17 +431,3 @@ def on_streams(request: Mapping[str, Any], streams: Sequence[int]) -> int | None
     if _watching or not _COMMANDS.fit(request["environment"]):
         return None
     return _COMMANDS.on_streams(request, streams)
-
-
-def backgrounder(
-    words: Sequence[str], environment: Mapping[str, str]
-) -> "forked_backgrounder.Backgrounder | subprocess.Popen[bytes]":
-    """Start a backgrounder, which goes on until its input ends; as a fork where `run` would take one.
-
-    Args:
-        words: Its command line.
-        environment: All its variables.
-    """
-    if not _watching and _COMMANDS.fit(environment):
-        return forked_backgrounder.Backgrounder(_COMMANDS.door, words, (), dict(environment))
-    return subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)

@@ -64,6 +64,10 @@ class Backgrounder:
             handed = [given, nothing, _ERRORS, *passed]
             socket.send_fds(self._told, [json.dumps(request).encode()], handed)
             self.pid: int = json.loads(self._told.recv(_ANSWER))["child"]
+        except BaseException:
+            self._told.close()
+            self.stdin.close()
+            raise
         finally:
             os.close(given)
             os.close(nothing)

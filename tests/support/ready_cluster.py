@@ -50,7 +50,8 @@ class ReadyCluster:
     @classmethod
     def keep(cls, services: ClusterServices, *homes: Path) -> Self:
         """Keep what there is now; no process may use it, and `homes` are left alone from now on."""
-        znodes = tuple(_tree(services.ensemble.keeper(), _TOP))
+        with services.ensemble.keeper() as client:
+            znodes = tuple(_tree(client, _TOP))
         kept = cls(services, homes, znodes)
         services.postgres.run(f"CREATE DATABASE {kept.template} TEMPLATE {services.database}")
         return kept
@@ -74,14 +75,15 @@ class ReadyCluster:
             f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
             f"CREATE DATABASE {name} TEMPLATE {self.template} OWNER {name}",
         )
-        client = self.services.ensemble.keeper()
-        put = client.transaction()
-        for one in self.znodes:
-            if one.path == _TOP and client.exists(_TOP):
-                client.set_acls(_TOP, one.acl)
-            else:
-                _put(put, one)
-        for answer in put.commit():
+        with self.services.ensemble.keeper() as client:
+            put = client.transaction()
+            for one in self.znodes:
+                if one.path == _TOP and client.exists(_TOP):
+                    client.set_acls(_TOP, one.acl)
+                else:
+                    _put(put, one)
+            answers = put.commit()
+        for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from strongroom.jobs.model import JobKind
 from strongroom.node.opening import Node
 from strongroom.repository.rows import ContentRow, JobRow
-from tests.support import forked, forked_backgrounder
 from tests.support.web_client import Client, Served
 
 LIMIT_S = 120.0
@@ -36,7 +35,7 @@ def wait_for(is_true: Callable[[], object], what: str) -> None:
 class WorkerProcess:
     """The process that works on a node's jobs, without a server that keeps it."""
 
-    process: "forked_backgrounder.Backgrounder | subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes]"
 
     def kill(self) -> None:
         self.process.kill()
@@ -53,13 +52,12 @@ class WorkerProcess:
 def working(home: Path, place: int = 0) -> Iterator[WorkerProcess]:
     """A worker in one of the places of a node, until the end of the block."""
     module = [sys.executable, "-m", "strongroom.backgrounder.worker"]
-    process = forked.backgrounder(
+    with subprocess.Popen(
         [*module, "--data-dir", str(home), "--place", str(place)],
-        {**os.environ, "STRONGROOM_HOME": str(home)},
-    )
-    assert process.stdin is not None
-    worker = WorkerProcess(process)
-    with process.stdin:
+        stdin=subprocess.PIPE,
+        env={**os.environ, "STRONGROOM_HOME": str(home)},
+    ) as process:
+        worker = WorkerProcess(process)
         try:
             yield worker
         finally:
@@ -69,7 +67,6 @@ def working(home: Path, place: int = 0) -> Iterator[WorkerProcess]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
 
 
 @dataclass

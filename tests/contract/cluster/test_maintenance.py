@@ -51,10 +51,7 @@ def served(home: Path, folder: Path) -> Iterator[Server]:
     credentials = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
     command = [str(servers.BIN / "strongroom"), "serve", "--port", "0"]
     errors = folder / f"{home.name}.err"
-    with servers.ready(command, errors, folder, {**own, **credentials}, forks=True) as (
-        process,
-        url,
-    ):
+    with servers.ready(command, errors, folder, {**own, **credentials}) as (process, url):
         yield Server(home, process, url)
 
 

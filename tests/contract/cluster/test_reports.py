@@ -302,7 +302,7 @@ def test_a_node_whose_role_is_denied_is_red_and_a_killed_one(
             variables = servers.TestNode(tmp_path, environment=own).variables()
             command = [str(servers.BIN / "strongroom"), "serve", "--port", "0"]
             errors = tmp_path / f"{node_id}.err"
-            served_ = servers.ready(command, errors, tmp_path, variables, forks=True)
+            served_ = servers.ready(command, errors, tmp_path, variables)
             processes[node_id] = stack.enter_context(served_)[0]
         # who asks needs no role: each node asks AWS by its own
         for name in roles["node1"].environment:

@@ -121,8 +121,7 @@ def test_an_upload_goes_on_when_a_node_is_killed(first: Served, second: Path) ->
     upload = start(one)
     assert put(one, upload, parts[0]).status == 200
     command = [str(servers.BIN / "strongroom"), "serve", "--port", "0", "--data-dir", str(second)]
-    errors = second.parent / "serve.err"
-    with servers.ready(command, errors, second.parent, dict(os.environ), forks=True) as (
+    with servers.ready(command, second.parent / "serve.err", second.parent, dict(os.environ)) as (
         process,
         url,
     ):

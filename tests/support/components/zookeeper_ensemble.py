@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,6 @@ class Ensemble:
 
     servers: tuple[Server, ...]
     folder: Path
-    _keepers: list[Any] = field(default_factory=list)
 
     @property
     def hosts(self) -> str:
@@ -117,14 +116,6 @@ class Ensemble:
         Args:
             users: User and password, `user:password`; several have the rights of each. By default the tests' user.
         """
-        client = self._logged_in(*(users or (f"tsm:{PASSWORD}",)))
-        try:
-            yield client
-        finally:
-            client.stop()
-            client.close()
-
-    def _logged_in(self, *users: str) -> Any:
         from kazoo.client import KazooClient
 
         hosts = ",".join(f"localhost:{one.port}" for one in self.servers)
@@ -136,29 +127,23 @@ class Ensemble:
             certfile=own,
             keyfile=own,
             check_hostname=True,
-            auth_data=[("digest", one) for one in users],
+            auth_data=[("digest", one) for one in users or (f"tsm:{PASSWORD}",)],
         )
         client.start(30)
-        return client
-
-    def keeper(self) -> Any:
-        """A client of kazoo as the super user, whom no ACL stops: for what is done before and after tests, not by them.
-
-        A login by TLS costs the servers more than most of what is asked for, so it is kept as long as it is answered.
-        """
-        while self._keepers:
-            if _is_answered(self._keepers[-1]):
-                return self._keepers[-1]
-            self.let_keeper_go()
-        self._keepers.append(self._logged_in(_SUPER))
-        return self._keepers[-1]
-
-    def let_keeper_go(self) -> None:
-        """Log the keeper out; the servers may be gone."""
-        while self._keepers:
-            client = self._keepers.pop()
+        try:
+            yield client
+        finally:
             client.stop()
             client.close()
+
+    @contextmanager
+    def keeper(self) -> Iterator[Any]:
+        """The same as the super user, whom no ACL stops: for what is done before and after tests, not by them.
+
+        No client stays for the next test: while a test ends the servers, kazoo leaves one socket open for each attempt.
+        """
+        with self.judge(_SUPER) as client:
+            yield client
 
     def leader(self) -> Server:
         """The server that leads now; waits until one does."""
@@ -202,16 +187,6 @@ class Ensemble:
     def links(self) -> tuple[Link, ...]:
         """The ways of the product's clients."""
         return tuple(one.link for one in self.servers)
-
-
-def _is_answered(client: Any) -> bool:
-    from kazoo.exceptions import KazooException
-    from kazoo.handlers.threading import KazooTimeoutError
-
-    try:
-        return bool(client.connected and client.exists_async("/").get(timeout=5))
-    except (KazooException, KazooTimeoutError):
-        return False
 
 
 def keep_settings(ensemble: Ensemble, root: str, folder: Path) -> None:
@@ -286,9 +261,7 @@ def _ensemble() -> Iterator[Ensemble]:
         for one in components:
             stack.callback(one.kill)  # its data goes anyway
         _start(components)
-        made = Ensemble(tuple(servers), certificates)
-        stack.callback(made.let_keeper_go)
-        yield made
+        yield Ensemble(tuple(servers), certificates)
 
 
 def _start(components: list[Component]) -> None:
