@@ -26,7 +26,9 @@ _OTHER_STATUS = b"Refused"
 
 def parsed(data: bytes, peer: str) -> Request | None:
     """The request of some bytes, or None if it is not plain; such a request uses keys, or is refused."""
-    head, _, body = data.partition(_END) if len(data) <= MOST_BYTES else (b"", b"", b"")
+    head, end, body = data.partition(_END) if len(data) <= MOST_BYTES else (b"", b"", b"")
+    if not end:
+        return None  # cut in its head, where a token may end too soon and be another one
     first, *lines = head.split(b"\r\n")
     line = _LINE.fullmatch(first)
     headers = _headers(lines) if line is not None and b"batch_input" not in body else None

@@ -191,4 +191,8 @@ def test_a_request_that_is_cut_or_followed_is_not_plain() -> None:
     whole = request("transit/encrypt/k", BODY, "hvs.a")
     assert all(plain.parsed(whole[:end], "") is None for end in range(len(whole)))
     assert plain.parsed(whole + b"P", "") is None
+    # with `Content-Length: 0` a token that the network had cut was taken for a whole one, and refused
+    empty = request("transit/datakey/plaintext/k", b"", "hvs.a")
+    assert plain.parsed(empty, "") is not None
+    assert all(plain.parsed(empty[:end], "") is None for end in range(len(empty)))
     assert plain.parsed(request("transit/encrypt/k", b" " * plain.MOST_BYTES, "hvs.a"), "") is None
