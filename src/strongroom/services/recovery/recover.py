@@ -39,7 +39,7 @@ from strongroom.kms.opening import OpenStore
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.registry import LOCAL, RECIPIENT_KINDS
-from strongroom.services.keys import regenerate
+from strongroom.services.keys import regenerate, regeneration
 from strongroom.services.keys.keeper import Present, StoreKeeper
 from strongroom.services.keys.key_holders import Renewing
 from strongroom.services.keys.roots import RootsService
@@ -420,7 +420,7 @@ class RecoverService:
         # A regeneration that was under way is given up: its key is not `next` any more, and its master key may be lost.
         # Its journal goes after the records were written, which are under the newest master key since then: without the
         # journal, nothing would explain records under an older one.
-        self._drop(regenerate.JOURNAL)
+        self._drop(regeneration.JOURNAL)
         return journal
 
     def _replace_store(
