@@ -89,7 +89,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.torture == "sample":
-        items[:], left = crossed.split(items, config.option.torture_seed, config.args)
+        sampled, whole = crossed.without_whole(items, config.args)
+        items[:], left = crossed.split(sampled, config.option.torture_seed, config.args)
+        left += whole
         config.hook.pytest_deselected(items=left)
     items.sort(key=unmeasured.place)
 
