@@ -28,6 +28,7 @@ from strongroom.errors import OutcomeUnknown, StateError, StorageError
 from strongroom.ids import new_id
 from strongroom.repository.cutter import Cutter
 from strongroom.repository.dialects import postgres as codes
+from strongroom.repository.dialects.causes import Cause
 from strongroom.repository.postgres_address import (
     STATEMENT_S,
     Passwords,
@@ -59,6 +60,9 @@ _NAMED: Final = f"{_BESIDE}, pg_advisory_xact_lock(:key)"
 _MARKED: Final = (
     "WITH mark AS (INSERT INTO commits (id, done, at)"
     " VALUES (:id, true, CAST(extract(epoch FROM now()) AS bigint)))"
+)
+_SERVES: Final = (
+    "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'"
 )
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(:key)")
 _SHARE: Final = text("SELECT pg_advisory_xact_lock_shared(:key)")
@@ -174,7 +178,7 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads, and sees the state of its beginning."""
-        with self._begun("SELECT 1", {}, read_only=True) as connection:
+        with self._begun(_SERVES, {}, read_only=True) as connection:
             yield connection
 
     @contextmanager
@@ -214,7 +218,10 @@ class PostgresDatabase:
                 self._roll_back(connection)
 
     def _fresh(self, first: str, values: dict[str, object], *, read_only: bool) -> Connection:
-        """A connection with a transaction begun; the pool may give one that broke while nobody used it, so once more."""
+        """A connection with a transaction begun.
+
+        The pool may give one that broke while nobody used it, or one with a primary that was replaced, so once more.
+        """
         for again in (True, False):
             connection = self.engine.connect()
             try:
@@ -222,13 +229,18 @@ class PostgresDatabase:
                     connection.execution_options(
                         isolation_level="REPEATABLE READ", postgresql_readonly=True
                     )
-                connection.execute(text(first), values)
+                serves = connection.execute(text(first), values).scalar()
             except BaseException as error:
                 broken = isinstance(error, DBAPIError) and error.connection_invalidated
                 connection.close()
                 if broken and again:
                     continue
                 raise
+            if read_only and again and not serves:
+                # a primary that was replaced shows what was so then, and the pool knows no other server
+                connection.close()
+                self.engine.dispose()
+                continue
             return connection
         raise AssertionError  # pragma: no cover  the second turn returns or raises
 
@@ -301,7 +313,17 @@ class PostgresDatabase:
     def _failed(self, context: ExceptionContext) -> None:
         if context.connection is not None and not context.connection.invalidated:
             self._answered(context.connection)
+        if self._is_demoted(context):
+            # a primary that was replaced and still runs: no connection with it is of use, and the next goes elsewhere
+            context.is_disconnect = True
         _forget_values(context)
+
+    def _is_demoted(self, context: ExceptionContext) -> bool:
+        """Whether a server that took writes when it was connected refuses one; our own readers ask for the refusal."""
+        if codes.cause_of(context.original_exception) is not Cause.READ_ONLY:
+            return False
+        options = context.connection.get_execution_options() if context.connection else {}
+        return not options.get("postgresql_readonly", False)
 
 
 def _admitted(connect: Callable[[Mapping[str, str]], Any], passwords: Passwords) -> Any:
