@@ -73,7 +73,8 @@ def test_fewer_threads_do_the_work_where_the_system_gives_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Found by faults R16: the threads that had begun went on behind the caller's back, who had raised."""
-    start, begun = threading.Thread.start, []
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
 
     def start_one(thread: threading.Thread) -> None:
         if begun:
