@@ -180,6 +180,7 @@ def test_each_library_of_a_provider_has_one_door() -> None:
         "strongroom.roots.boto",
         _S3,
         "strongroom.objectstore.bucket",
+        "strongroom.objectstore.s3",
     }
     doors.pop("psycopg")
     # of the client's distribution, each with an extra of its own

@@ -95,9 +95,8 @@ class Bucket:
             StorageError: The store refuses, or does not answer.
         """
 
-        def ask(client: Any) -> Object:
-            answer = client.get_object(**self._named(name))
-            return Object(answer["Body"].read(), answer["ETag"])
+        def ask(_: Any) -> Object:
+            return Object(*self._connection.reading.whole(self.address.name(name)))
 
         return self._repeated(f"read {name}", ask)
 
@@ -109,10 +108,8 @@ class Bucket:
             StorageError: The store refuses, does not answer, or gives other bytes than those.
         """
 
-        def ask(client: Any) -> bytes:
-            wanted = f"bytes={start}-{start + count - 1}"
-            answer = client.get_object(**self._named(name), Range=wanted)
-            data: bytes = answer["Body"].read()
+        def ask(_: Any) -> bytes:
+            data = self._connection.reading.range(self.address.name(name), start, count)
             if len(data) != count:
                 raise self._unanswered(f"gave {len(data)} of {count} bytes of {name}")
             return data

@@ -4,8 +4,9 @@ import threading
 from typing import Any, Final
 
 from strongroom import foreign_words
-from strongroom.errors import StorageError
+from strongroom.errors import StateError, StorageError
 from strongroom.objectstore.address import Address
+from strongroom.objectstore.s3_reading import Reading
 from strongroom.roots import boto_session, outbound
 from strongroom.system.extras import needed
 
@@ -22,6 +23,7 @@ class Connection:
         self._lock = threading.Lock()
         self._client: Any = None
         self._credentials: Any = None
+        self._reading: Reading | None = None
 
     def client(self) -> Any:
         """The client; made again as long as there are no credentials: a role may be attached later.
@@ -33,6 +35,13 @@ class Connection:
             if self._client is None or self._credentials is None:
                 self._connect()
             return self._client
+
+    @property
+    def reading(self) -> Reading:
+        """The reads, by the client and its credentials, once `client` has made them."""
+        if self._reading is None:
+            raise StateError("an object store is read by its client")
+        return self._reading
 
     def words(self, error: BaseException) -> str:
         """The words of the library's error, with the credentials masked."""
@@ -68,6 +77,7 @@ class Connection:
                 s3={"addressing_style": "path" if self.address.endpoint else "auto"},
             ),
         )
+        self._reading = Reading(self._client, self._credentials, self.address.bucket)
 
     @property
     def _url(self) -> str:
