@@ -23,6 +23,11 @@ def test_each_error_of_a_sealed_node_comes_back_as_itself(kind: type[StrongroomE
     assert type(found) is (kind if fault.status == 423 else KeyServiceError)
 
 
+def test_a_client_tells_errors_apart_by_their_exit_codes() -> None:
+    codes = [kind.exit_code for kind in SERVED]
+    assert sorted(codes) == sorted(set(codes))
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
