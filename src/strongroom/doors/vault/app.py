@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from strongroom.access.acl import Capability
 from strongroom.access.service_tokens import seconds
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import feed
@@ -20,11 +21,13 @@ from strongroom.doors.http.protocol import EXTENSION, BodyTap
 from strongroom.doors.vault import approle, kv, protocol, system, tokens, transit
 from strongroom.doors.vault.batches import Batches, Done
 from strongroom.doors.vault.ports import VaultServices
-from strongroom.doors.vault.recorder import Recorder
+from strongroom.doors.vault.recorder import Recorder, Written
 from strongroom.doors.vault.routing import Call, Handle, Route, Table
 from strongroom.doors.vault.wire import (
+    BODILESS,
     MAX_BODY_BYTES,
     MAX_PATH,
+    MAX_STRANGERS_BYTES,
     Answer,
     Fields,
     Request,
@@ -85,7 +88,7 @@ class Door:
         self._gate = gate or Gate()
         self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048), self._gate.working)
         self._body = body or feed.BodyLimits(whole_s=30.0)
-        self._recorder = Recorder(services.events.append)
+        self._recorder = Recorder(services.events.append, self._gate.working)
         self._strangers = Throttle(services.clock)
         self.batches = Batches(self._use, services.service_rows.one_look, services.events.append)
         """For plain requests that use keys."""
@@ -96,9 +99,11 @@ class Door:
         headers: list[tuple[bytes, bytes]] = []
         try:
             request = await self._read(scope, receive, tap)
-            done = await self._lane.run(tap.peer, partial(self._done, request), lambda: tap.is_gone)
+            written = Written()
+            work = partial(self._recorded, request, written)
+            done = await self._lane.run(tap.peer, work, lambda: tap.is_gone)
             if done.event is not None:
-                await self._recorder.write(done.event)
+                await written.wait()
             answer = done.answer
         except ClientGoneError:
             answer = errors(408)  # the client has left, so this answer is never sent
@@ -121,19 +126,49 @@ class Door:
         namespace = headers.get(b"x-vault-namespace", b"").strip(b"/ ")
         if namespace not in {b"", b"root"}:
             raise UsageError("there are no namespaces")
-        body = await feed.BodyFeed(receive, self._body, tap).collect(MAX_BODY_BYTES)
+        token = _token_of(headers)
+        most = await self._most_bytes(headers, token, tap)
+        body = await feed.BodyFeed(receive, self._body, tap).collect(most)
         return Request(
             operation,
             path.removeprefix(_PREFIX).strip("/"),
             query,
             body,
             headers.get(b"content-type", b"").decode("latin-1"),
-            _token_of(headers),
+            token,
             headers.get(b"x-vault-wrap-ttl", b"").decode("latin-1").strip(),
             str((scope.get("client") or ("",))[0]),
         )
 
+    async def _most_bytes(
+        self, headers: Mapping[bytes, bytes], token: SecretBytes, tap: BodyTap
+    ) -> int:
+        """The most bytes of a request's body: a long one is read of whoever has a token.
+
+        Each connection holds what came of a body until the rest is there. Strangers could fill the memory with that.
+        """
+        declared = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" not in headers and int(declared) <= MAX_STRANGERS_BYTES:
+            return MAX_STRANGERS_BYTES
+        admit = partial(self._is_known, token)
+        is_known = await self._lane.run(tap.peer, admit, lambda: tap.is_gone)
+        return MAX_BODY_BYTES if is_known else MAX_STRANGERS_BYTES
+
     # ---- in a thread -----------------------------------------------------------------------------
+
+    def _is_known(self, token: SecretBytes) -> bool:
+        try:
+            self._services.service_tokens.caller_of(token)
+        except AuthenticationError:
+            return False
+        return True
+
+    def _recorded(self, request: Request, written: Written) -> Done:
+        """Work a call off, and hand its event over before this thread ends: nobody may wait for the call any more."""
+        done = self._done(request)
+        if done.event is not None:
+            self._recorder.put(done.event, written)
+        return done
 
     def _use(self, request: Request) -> Done | None:
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
@@ -212,7 +247,14 @@ class Door:
         found = TABLE.find("sys", request.operation, request.path)
         if found is not None:
             return found[0].is_open
-        return request.path.startswith("auth/") and request.path.endswith("/login")
+        if not (request.path.startswith("auth/") and request.path.endswith("/login")):
+            return False
+        try:
+            mount, rest = self._services.service_mounts.find(request.path)
+        except NotFoundError:
+            return True  # there is nothing behind it
+        found = TABLE.find(mount.kind, request.operation, rest)
+        return found is None or found[0].is_open  # a role may have the name `login`
 
     def _answer(
         self, request: Request, by: By, caller: Caller | None, *, only_uses: bool
@@ -258,10 +300,7 @@ class Door:
         return way.handle(Call(self._services, request, by, caller, way.parts, fields, way.mount))
 
     def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
-        mount, rest, engine = None, request.path, "sys"
-        if not any(f"{request.path}/".startswith(f"{own}/") for own in _OWN):
-            mount, rest = self._services.service_mounts.find(request.path)
-            engine = mount.kind
+        mount, rest, engine = self._place(request.path)
         found = TABLE.find(engine, request.operation, rest)
         if found is None:
             if TABLE.knows(engine, rest):
@@ -269,7 +308,24 @@ class Door:
             raise NotFoundError(f"unsupported path {request.path[:128]!r}")
         route, parts = found
         fields = Fields(parsed_body(request))
-        return route, Call(self._services, request, by, caller, parts, fields, mount)
+        call = Call(self._services, request, by, caller, parts, fields, mount)
+        return route, call if caller is None else call._replace(
+            may_at=partial(self._may_at, caller)
+        )
+
+    def _place(self, path: str) -> tuple[ServiceMountRow | None, str, str]:
+        """The mount of a path, the rest as the patterns of its engine have it, and that engine."""
+        if any(f"{path}/".startswith(f"{own}/") for own in _OWN):
+            return None, path, "sys"
+        mount, rest = self._services.service_mounts.find(path)
+        return mount, rest, mount.kind
+
+    def _may_at(self, caller: Caller, path: str) -> frozenset[Capability]:
+        try:
+            _, rest, engine = self._place(path)
+        except NotFoundError:
+            return caller.acl.capabilities(path)  # the rules of a mount that is to be made
+        return TABLE.may(engine, rest, caller, path)
 
 
 class _Way(NamedTuple):
@@ -339,7 +395,11 @@ async def _send(
         "status": answer.code(),
         "headers": [
             *([(b"content-type", b"application/json")] if body else []),
-            *([(b"content-length", str(len(body)).encode())] if answer.code() != 204 else []),
+            *(
+                [(b"content-length", str(len(body)).encode())]
+                if answer.code() not in BODILESS
+                else []
+            ),
             *headers,
         ],
     }

@@ -82,7 +82,7 @@ class VaultProtocol(BoundedProtocol):
         if self.flow.write_paused:
             return False  # the client does not read: the usual way waits until it does
         request = plain.parsed(data, self.peer)
-        if request is None:
+        if request is None or not self._batches.has_thread():
             return False
         self._inside = self._gate.enter(self._cut)
         if self._inside is None:

@@ -349,6 +349,10 @@ def _to_decrypt(call: Call) -> list[ToDecrypt]:
 
 def _to_sign(call: Call, made: str = "") -> list[ToSign]:
     fields = call.fields
+    _refuse(fields, "signature_context")
+    if fields.text("marshaling_algorithm", "asn1") not in {"asn1", ""}:
+        # a signature in another form than the caller reads would be taken for a wrong one
+        raise UsageError("marshaling_algorithm is asn1: signatures have no other form here")
     named = call.parts.get("algorithm", "")
     default = fields.text("hash_algorithm") or fields.text("algorithm") or "sha2-256"
     prehashed = fields.truth("prehashed")

@@ -21,7 +21,9 @@ class Connection:
         self.protocol: Any = object.__new__(VaultProtocol)
         self.flow = SimpleNamespace(write_paused=False, resume_reading=lambda: None)
         known = {
-            "_batches": SimpleNamespace(put=lambda _: self.did.append("put")),
+            "_batches": SimpleNamespace(
+                has_thread=lambda: True, put=lambda _: self.did.append("put")
+            ),
             "_gate": Gate(),
             "_inside": None,
             "transport": SimpleNamespace(is_closing=lambda: False),
