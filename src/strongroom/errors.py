@@ -223,10 +223,6 @@ class StorageError(StrongroomError):
     http_status = 503
 
 
-class StorageUnavailableError(StorageError):
-    """A database of another process cannot be used now, and may be again without a hand: away, starting, busy, failing over."""
-
-
 class OutcomeUnknown(StrongroomError):  # noqa: N818 a third outcome, neither done nor failed
     """A change was sent to a service whose answer was lost: it may be done or not, and must not be repeated blindly.
 
