@@ -25,7 +25,7 @@ Every class has an exit code for the command line, an HTTP status for the web, a
     ├── LinkError                35 / 503   another node, or its control service, cannot be reached
     ├── CoordinationError        40 / 503
     ├── StorageError             41 / 503
-    │   └── StorageUnavailableError 44 / 503   retryable
+    │   └── StorageUnavailableError      retryable
     ├── OutcomeUnknown           42 / 503   done or not done: nobody could find out as yet
     ├── IncompleteError          43 / 503   done, and something of a node is not in it
     └── ConsumerError            50 / 503
@@ -223,6 +223,10 @@ class StorageError(StrongroomError):
     http_status = 503
 
 
+class StorageUnavailableError(StorageError):
+    """A database of another process cannot be used now, and may be again without a hand: away, starting, busy, failing over."""
+
+
 class OutcomeUnknown(StrongroomError):  # noqa: N818 a third outcome, neither done nor failed
     """A change was sent to a service whose answer was lost: it may be done or not, and must not be repeated blindly.
 
@@ -243,12 +247,6 @@ class IncompleteError(StrongroomError):
 
     exit_code = 43
     http_status = 503
-
-
-class StorageUnavailableError(StorageError):
-    """A database of another process cannot be used now, and may be again without a hand: away, starting, busy, failing over."""
-
-    exit_code = 44
 
 
 class ConsumerError(StrongroomError):

@@ -293,7 +293,7 @@ class Operator(Caller):
 
     kind = "command"
     #: Codes that say that the services, or other nodes, cannot do this now.
-    passing = frozenset({1, 6, 7, 22, 30, 31, 35, 40, 41, 42, 44, 51})
+    passing = frozenset({1, 6, 7, 22, 30, 31, 35, 40, 41, 42, 51})
 
     @override
     def run(self) -> None:
