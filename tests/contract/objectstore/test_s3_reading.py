@@ -8,10 +8,10 @@ import pytest
 from strongroom.errors import StrongroomError
 from strongroom.objectstore import base
 from strongroom.objectstore.s3_bucket import S3Bucket as Bucket
-from tests.support import store_kinds
 from tests.support.object_stores import Between, Fault
-from tests.support.store_kinds import Kind
 
+# not a fixture `kind` of this module: a server of another kind that a session has would stay the server
+pytestmark = pytest.mark.parametrize("kind", ["S3"], indirect=True, scope="session")
 DATA = bytes(range(256)) * 400
 _NOT_AGAIN = " (reached max retries: 0)"
 """The client's words for that it does not ask again by itself."""
@@ -37,11 +37,6 @@ ASKED: dict[str, Callable[[Bucket], object]] = {
     "whole": lambda bucket: bucket.read("probe").data,
     "a range": lambda bucket: bucket.read_range("probe", 10, 20),
 }
-
-
-@pytest.fixture(scope="session")
-def kind() -> Kind:
-    return store_kinds.KINDS["S3"]
 
 
 @pytest.fixture(autouse=True)
