@@ -38,10 +38,11 @@ class _Door:
 
 @dataclass(frozen=True)
 class _Run:
-    """Data keys a second, and microseconds of CPU for each."""
+    """Data keys a second, and microseconds of CPU for each: of the server, and of the client that asks."""
 
     rate: float
     cpu_us: float
+    client_us: float
 
 
 def run(shop: Workshop) -> None:
@@ -87,6 +88,7 @@ def _measured(shop: Workshop, doors: Mapping[str, _Door]) -> dict[tuple[str, int
         place: _Run(
             statistics.median(one.rate for one in found),
             statistics.median(one.cpu_us for one in found),
+            statistics.median(one.client_us for one in found),
         )
         for place, found in runs.items()
     }
@@ -95,7 +97,8 @@ def _measured(shop: Workshop, doors: Mapping[str, _Door]) -> dict[tuple[str, int
 def _report(shop: Workshop, found: Mapping[tuple[str, int], _Run], many: int) -> None:
     table = shop.findings.table(
         "Data keys over HTTP, with authentication and audit",
-        *("who", "connections", "data keys/s", "CPU µs each", "strongroom is", "of its CPU"),
+        *("who", "connections", "data keys/s", "CPU µs each", "the client's"),
+        *("strongroom is", "of its CPU"),
     )
     names = {
         "few": f"strongroom, {_FEW} keys, synced",
@@ -109,6 +112,7 @@ def _report(shop: Workshop, found: Mapping[tuple[str, int], _Run], many: int) ->
             str(connections),
             f"{one.rate:,.0f}",
             f"{one.cpu_us:,.0f}",
+            f"{one.client_us:,.0f}",
             "–" if name != "openbao" else f"{ratio(ours.rate / one.rate)} x",
             "–" if name != "openbao" else f"{ratio(one.cpu_us / ours.cpu_us)} x",
         )
@@ -142,7 +146,8 @@ def _asked(door: _Door, connections: int, seconds: float) -> _Run:
         raise BenchError(f"data keys: {done.stderr.strip()[-1000:]}")
     found = json.loads(done.stdout)
     answers = max(1, found["answers"])
-    return _Run(answers / found["seconds"], found["cpu_s"] / answers * 1e6)
+    each = 1e6 / answers
+    return _Run(answers / found["seconds"], found["cpu_s"] * each, found["own_s"] * each)
 
 
 def _make_keys(door: _Door) -> None:

@@ -5,7 +5,8 @@ noted of a call without one is bounded.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -90,7 +91,7 @@ class Door:
         self._body = body or feed.BodyLimits(whole_s=30.0)
         self._recorder = Recorder(services.events.append, self._gate.working)
         self._strangers = Throttle(services.clock)
-        self.batches = Batches(self._use, services.service_rows.one_look, services.events.append)
+        self.batches = Batches(self._use, self._one_look, services.events.append)
         """For plain requests that use keys."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -156,6 +157,12 @@ class Door:
 
     # ---- in a thread -----------------------------------------------------------------------------
 
+    @contextmanager
+    def _one_look(self) -> Iterator[None]:
+        """Within the block, a thread works a group of calls off, which are all there."""
+        with self._gate.working(), self._services.service_rows.one_look():
+            yield
+
     def _is_known(self, token: SecretBytes) -> bool:
         try:
             self._services.service_tokens.caller_of(token)
@@ -173,8 +180,7 @@ class Door:
     def _use(self, request: Request) -> Done | None:
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
         try:
-            with self._gate.working():
-                return self._done(request, only_uses=True)
+            return self._done(request, only_uses=True)
         except _WritesError:
             return None
 
@@ -188,10 +194,14 @@ class Door:
 
         by = By("service:nobody", "", record, noted.append)
         try:
-            caller = self._caller(request, only_uses=only_uses)
+            way = self._known_way(request) if only_uses else None
+            caller = self._caller(request, only_uses=only_uses) if way is None else way.caller
             if caller is not None:
                 by = By(caller.actor, caller.token.id, record, noted.append)
-            answer = self._answer(request, by, caller, only_uses=only_uses)
+            if only_uses and caller is not None:
+                answer = self._used(request, by, way or self._way(request, by, caller))
+            else:
+                answer = self._answer(request, by, caller)
         except StrongroomError as error:
             return Done(_refused(error), self._told(request, by, error, [*written, *noted]))
         except _WritesError:
@@ -256,11 +266,7 @@ class Door:
         found = TABLE.find(mount.kind, request.operation, rest)
         return found is None or found[0].is_open  # a role may have the name `login`
 
-    def _answer(
-        self, request: Request, by: By, caller: Caller | None, *, only_uses: bool
-    ) -> Answer:
-        if only_uses and caller is not None:
-            return self._used(request, by, caller)
+    def _answer(self, request: Request, by: By, caller: Caller | None) -> Answer:
         route, call = self._routed(request, by, caller)
         if not route.is_open:
             route.check(call.caller, call)
@@ -272,12 +278,29 @@ class Door:
         answer = route.handle(call)
         return system.wrapped(answer, call, ttl_s) if ttl_s and answer.code() < 300 else answer
 
-    def _used(self, request: Request, by: By, caller: Caller) -> Answer:
-        """The answer to a call that only uses a key.
+    # ---- calls that only use a key ---------------------------------------------------------------
 
-        Where its path leads, and that its caller may go there, is found once for each caller and path, and known for as
-        long as no row of the database changed. Only the ways to keys that exist are kept: of names that somebody
-        guesses there are as many as he likes, and they would displace what others need.
+    def _used(self, request: Request, by: By, way: "_Way") -> Answer:
+        fields = Fields(parsed_body(request))
+        call = Call(self._services, request, by, way.caller, way.parts, fields, way.mount)
+        return way.handle(call)
+
+    def _known_way(self, request: Request) -> "_Way | None":
+        """The way of the call before with this head, if no row changed since and its token did not end."""
+        if not request.digest:
+            return None
+        found = self._services.service_rows.known(("head", request.digest))
+        if not isinstance(found, _Way):
+            return None
+        self._services.service_tokens.check_lasts(found.caller)
+        return found
+
+    def _way(self, request: Request, by: By, caller: Caller) -> "_Way":
+        """Where the path of a call leads that only uses a key.
+
+        That, and that the caller may go there, is found once for each caller and path, and known for as long as no row of
+        the database changed. Only the ways to keys that exist are kept: of names that somebody guesses there are as many
+        as he likes, and they would displace what others need. A head leads to its way once it came a second time.
         """
         rows = self._services.service_rows
 
@@ -286,18 +309,20 @@ class Door:
             if route.engine != transit.ENGINE or route.exists is not None:
                 raise _WritesError
             route.check(caller, call)
-            return _Way(route.handle, call.parts, call.mount)
+            return _Way(route.handle, call.parts, call.mount, caller)
 
         def lasting() -> _Way | None:
             found = admitted()
-            if found.mount is None or found.parts.keys() != {"name"}:
+            if found.mount is None or not transit.is_one_of_few(found.parts):
                 return None
             return found if rows.key(found.mount, found.parts["name"]) is not None else None
 
-        name = ("way", caller.token.id, request.path)
-        way = rows.derived(name, lasting) or admitted()
-        fields = Fields(parsed_body(request))
-        return way.handle(Call(self._services, request, by, caller, way.parts, fields, way.mount))
+        way = rows.derived(("way", caller.token.id, request.path), lasting)
+        if way is None:
+            return admitted()
+        if request.digest:
+            rows.derived(("head", request.digest), lambda: way)
+        return way
 
     def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
         mount, rest, engine = self._place(request.path)
@@ -334,6 +359,7 @@ class _Way(NamedTuple):
     handle: Handle
     parts: Mapping[str, str]
     mount: ServiceMountRow | None
+    caller: Caller
 
 
 class _WritesError(Exception):

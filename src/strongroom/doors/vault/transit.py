@@ -32,6 +32,8 @@ _NAMES = {kind.value: name for name, kind in KINDS.items()} | {
     KeyKind.AES256_GCM_DERIVED.value: _AES,
     KeyKind.AES256_GCM_CONVERGENT.value: _AES,
 }
+_FORMS = {"plaintext": True, "wrapped": False}
+"""The forms of a data key, and whether the key itself is in the answer."""
 _A_COPY = "the original is there still: this copy of it opens no ciphertext that the original made"
 _CREATE = frozenset(
     {"type", "exportable", "allow_plaintext_backup", "derived", "convergent_encryption"}
@@ -250,7 +252,7 @@ def rewrap(call: Call) -> Answer:
 
 def data_key(call: Call) -> Answer:
     """A fresh key, with its ciphertext."""
-    reveal = {"plaintext": True, "wrapped": False}.get(call.parts["form"])
+    reveal = _FORMS.get(call.parts["form"])
     if reveal is None:
         raise UsageError("a data key is either plaintext or wrapped")
     _refuse(call.fields, "nonce")
@@ -310,6 +312,13 @@ def _signed(outcome: Outcome) -> dict[str, object]:
     if outcome.public and not outcome.public.startswith("-----"):
         data["publickey"] = outcome.public
     return data
+
+
+def is_one_of_few(parts: Mapping[str, str]) -> bool:
+    """Whether a path has no part that its caller may choose but the name of a key."""
+    return parts.keys() == {"name"} or (
+        parts.keys() == {"name", "form"} and parts["form"] in _FORMS
+    )
 
 
 # ---- parts ---------------------------------------------------------------------------------------

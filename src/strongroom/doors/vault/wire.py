@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -85,6 +86,7 @@ class Request(NamedTuple):
         path: The path behind `/v1/`, without slashes at its ends.
         token: The caller's token; empty without one.
         wrap_ttl: For how long the answer shall wait for another reader, as the client wrote it; empty for no such wish.
+        digest: SHA-256 of the head, if the same bytes were a head before; else empty.
     """
 
     operation: str
@@ -95,6 +97,7 @@ class Request(NamedTuple):
     token: SecretBytes
     wrap_ttl: str = ""
     peer: str = ""
+    digest: bytes = b""
 
     @override
     def __repr__(self) -> str:
@@ -143,7 +146,7 @@ class Answer(NamedTuple):
             return rendered(self.whole)
         if self.auth is None and self.wrap_info is None and not (self.warnings or self.beside):
             # nearly all answers: what is the same in each of them is not spelled anew
-            return f'{{"request_id":"{new_id()}",{_SAME}{_ENCODER.encode(self.data)}{_NONE}}}\n'.encode()
+            return f'{{"request_id":"{new_id()}",{_SAME}{_spelled(self.data)}{_NONE}}}\n'.encode()
         return rendered(
             {
                 **self.beside,
@@ -157,6 +160,21 @@ class Answer(NamedTuple):
                 "auth": self.auth,
             }
         )
+
+
+def _spelled(data: Mapping[str, object] | None) -> str:
+    """The text that the encoder gives; most answers have texts and numbers only, which need none made for them."""
+    if data is None:
+        return "null"
+    parts = []
+    for name, value in data.items():
+        if type(value) is str:
+            parts.append(f"{_quoted(name)}:{_quoted(value)}")
+        elif type(value) is int:
+            parts.append(f"{_quoted(name)}:{value}")
+        else:
+            return _ENCODER.encode(data)
+    return f"{{{','.join(parts)}}}"
 
 
 def rendered(value: object) -> bytes:

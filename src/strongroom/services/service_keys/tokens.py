@@ -131,6 +131,15 @@ class ServiceTokensService:
             raise AuthenticationError("permission denied")
         return caller
 
+    def check_lasts(self, caller: Caller) -> None:
+        """Refuse a caller whose rows are the present ones, and whose token has ended since.
+
+        Raises:
+            AuthenticationError: The token has ended.
+        """
+        if not self._is_now(caller.span):
+            raise AuthenticationError("permission denied")
+
     def _use_once(self, token: ServiceTokenRow) -> None:
         with self._repository.transaction() as tx:
             # others may have taken uses since the row was read, also on another node
