@@ -209,11 +209,14 @@ class Workers:
 
     def _attend(self, channel: "Connection[Any, Any]") -> None:
         worker = self._workers[channel]
-        try:
-            what, content = channel.recv()
-        except (EOFError, ConnectionResetError):
+        message: tuple[str, Any] | None = None
+        with suppress(EOFError, ConnectionResetError):
+            message = channel.recv()
+        if message is None:
+            # outside of the handler: a fork that is made within would show the error in each of its own
             self._gone(channel, worker)
             return
+        what, content = message
         if what == worker_process.NEXT:
             scope = self._plan.take(worker.kind)
             if scope is not None:

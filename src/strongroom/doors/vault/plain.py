@@ -76,7 +76,7 @@ class Heads:
 
 
 class _Head(NamedTuple):
-    """What a head says.
+    """The meaning of a head that was read.
 
     Attributes:
         path: The path behind `/v1/`.

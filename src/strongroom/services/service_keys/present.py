@@ -84,7 +84,7 @@ class Present:
         return self._now().get(name, found)
 
     def known(self, name: Hashable) -> object:
-        """What `get` and `derived` have found under a name; None if nothing, or if a row has changed since."""
+        """The result of `get` or `derived` under a name; None if there is none, or if a row has changed since."""
         return self._now().known(name)
 
     def derived(self, name: Hashable, make: Callable[[], _Found]) -> _Found:
