@@ -11,7 +11,9 @@ from strongroom.coordination.zookeeper import looking as zookeeper_looking
 from strongroom.coordination.zookeeper.looking import ServerState, SessionState
 from strongroom.coordination.zookeeper.settings import ZookeeperSettings
 from strongroom.errors import StateError, StrongroomError
+from strongroom.node import object_stores
 from strongroom.node.opening import Node
+from strongroom.objectstore.looking import StoreState
 from strongroom.repository import looking as postgres_looking
 from strongroom.repository.looking import DatabaseState
 from strongroom.runtime import running
@@ -21,7 +23,9 @@ from strongroom.system import hosts, together
 
 LIMIT_S: Final = 12.0
 """How long all services together are waited for; and then, what this node reads by them."""
-_SESSION, _DATABASE, _OWN = "session", "database", "own"
+_STORE_S: Final = 8.0
+"""How long object stores are waited for of that."""
+_SESSION, _DATABASE, _OWN, _STORES = "session", "database", "own", "stores"
 
 
 def look(node: Node, now: Callable[[], float] = time.time) -> Standing:
@@ -62,8 +66,19 @@ def look(node: Node, now: Callable[[], float] = time.time) -> Standing:
     first = Standing(servers, session, stored, _anchor(stored), Own())
     if not first.is_connected:
         return first
-    own = together.within(LIMIT_S, {_OWN: lambda: _own(node, with_faults=first.is_stored)})[_OWN]
-    return first._replace(own=own or Own(problem=late))
+    by_both: dict[str, Callable[[], Any]] = {
+        _OWN: lambda: _own(node, with_faults=first.is_stored),
+        _STORES: lambda: _stores(node),
+    }
+    read = together.within(LIMIT_S, by_both)
+    return first._replace(own=read[_OWN] or Own(problem=late), stores=read[_STORES])
+
+
+def _stores(node: Node) -> tuple[StoreState, ...] | None:
+    try:
+        return object_stores.look(node, _STORE_S)
+    except StrongroomError:
+        return None  # why the state cannot be read is told of the node
 
 
 def _server(one: hosts.Endpoint, settings: ZookeeperSettings) -> Callable[[], ServerState]:
