@@ -66,12 +66,12 @@ def look(node: Node, now: Callable[[], float] = time.time) -> Standing:
     first = Standing(servers, session, stored, _anchor(stored), Own())
     if not first.is_connected:
         return first
-    by_both: dict[str, Callable[[], Any]] = {
-        _OWN: lambda: _own(node, with_faults=first.is_stored),
-        _STORES: lambda: _stores(node),
-    }
-    read = together.within(LIMIT_S, by_both)
-    return first._replace(own=read[_OWN] or Own(problem=late), stores=read[_STORES])
+    own = together.within(LIMIT_S, {_OWN: lambda: _own(node, with_faults=first.is_stored)})[_OWN]
+    if own is None or own.problem:
+        return first._replace(own=own or Own(problem=late))
+    # behind it: the parts of a node are made when they are met first, by one thread at a time
+    stores = together.within(LIMIT_S, {_STORES: lambda: _stores(node)})[_STORES]
+    return first._replace(own=own, stores=stores)
 
 
 def _stores(node: Node) -> tuple[StoreState, ...] | None:

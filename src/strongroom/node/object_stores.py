@@ -7,7 +7,7 @@ from strongroom.errors import StrongroomError
 from strongroom.extracts import place
 from strongroom.node.opening import Node
 from strongroom.objectstore import looking, proof
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.objectstore.looking import StoreState
 from strongroom.system import findings, together
 from strongroom.system.findings import Finding

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from strongroom.errors import StrongroomError
-from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.base import Bucket, MissingError
 
 _NO_OBJECT: Final = "probe/status"
 """A name that no object has: whoever may read is told so, and whoever may not is refused."""

@@ -32,6 +32,8 @@ THREADS: Final = Shortage(
     "raise the limit (ulimit -u, TasksMax of the service), then run the command again",
 )
 _NO_THREAD: Final = "can't start new thread"
+_NO_ROOM_FOR_ERROR: Final = "error return without exception set"
+"""The words of the interpreter for a library in C that had no memory to say that it has none."""
 _NO_ROOM_FOR_LIBRARY: Final = ("failed to map segment", "cannot allocate memory")
 
 
@@ -68,6 +70,8 @@ def _direct(error: BaseException) -> Shortage | None:
     words = str(error)
     if isinstance(error, RuntimeError) and words == _NO_THREAD:
         return THREADS
+    if isinstance(error, SystemError) and words == _NO_ROOM_FOR_ERROR:
+        return MEMORY
     if isinstance(error, ImportError) and any(one in words.lower() for one in _NO_ROOM_FOR_LIBRARY):
         return MEMORY
     return None

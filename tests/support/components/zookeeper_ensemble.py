@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from strongroom.coordination.zookeeper.coordinator import ZookeeperCoordinator
@@ -219,30 +218,27 @@ def take_lock_away(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def running_ensemble(data: Mapping[int, Path] = MappingProxyType({})) -> Iterator[Ensemble]:
+def running_ensemble() -> Iterator[Ensemble]:
     """Three servers that have a leader.
-
-    Args:
-        data: The empty folders in which some of them, by number, keep their data; the others have folders of their own.
 
     Nine free ports are chosen before the servers take them; another worker may have taken one meanwhile, and then others
     are chosen.
     """
     with ExitStack() as stack:
-        yield _started(stack, _STARTS, data)
+        yield _started(stack, _STARTS)
 
 
-def _started(stack: ExitStack, starts: int, data: Mapping[int, Path]) -> Ensemble:
+def _started(stack: ExitStack, starts: int) -> Ensemble:
     try:
-        return stack.enter_context(_ensemble(data))
+        return stack.enter_context(_ensemble())
     except AssertionError as error:
         if starts == 1 or "Address already in use" not in str(error):
             raise
-    return _started(stack, starts - 1, data)
+    return _started(stack, starts - 1)
 
 
 @contextmanager
-def _ensemble(data: Mapping[int, Path]) -> Iterator[Ensemble]:
+def _ensemble() -> Iterator[Ensemble]:
     with own_folder(None) as folder, ExitStack() as stack:
         certificates = folder / "tls"
         _certify(certificates)
@@ -258,9 +254,6 @@ def _ensemble(data: Mapping[int, Path]) -> Iterator[Ensemble]:
         }
         for number, (client_port, _, _) in ports.items():
             own = folder / str(number)
-            own.mkdir()
-            if number in data:
-                (own / "data").symlink_to(data[number])
             component = _server(own, number, ports, peers, certificates)
             link = stack.enter_context(Link(client_port))
             servers.append(Server(number, component, client_port, link, peers[number]))
@@ -296,7 +289,7 @@ def _server(
 ) -> Component:
     """A server from the configuration that is deployed, with addresses and folders of the test."""
     data = folder / "data"
-    data.mkdir(exist_ok=True)
+    data.mkdir(parents=True)
     (data / "myid").write_text(f"{number}\n")
     changed = {
         "dataDir": str(data),
