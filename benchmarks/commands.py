@@ -43,7 +43,7 @@ def run(shop: Workshop) -> None:
             commands["tabcmd --version"] = [str(BIN / "tabcmd"), "--version"]
         if shutil.which("keytool"):
             commands["keytool -list"] = _keytool(shop)
-        walls = latencies(commands, environment, shop.count(_RUNS, 5))
+        walls = latencies(commands, environment, shop.count(_RUNS, 2))
     _tell(shop, walls)
 
 

@@ -20,9 +20,6 @@ section "format, lint, layers, types"
 make --no-print-directory lint types
 # a fault is placed at the n-th call of a process: the first run after a clone must not open other files than the next
 "$bin/python" -m compileall -q src tests
-# and no worker rewrites the assertions of all files by itself: one process writes them down for all; what is wrong with a
-# file, the run itself says
-"$bin/python" -m pytest --collect-only -q -m "" tests >/dev/null || true
 
 section "a second type checker; wheel and sdist: built alike, installed, tried"
 wait "$other" || { cat "$beside"; exit 1; }
@@ -31,11 +28,11 @@ cat "$beside"
 section "tests (with other people's tools, and a sample of the faults)"
 # in the order of tests/support/unmeasured.py, and as written: modules share components that are slow to start; pytest
 # called by hand shuffles
-# without a terminal there is one line per file, and the seed of every random choice stands in the header
+# the seed of every random choice stands in the header
 failed=0
 options=(--randomly-dont-reorganize --hypothesis-profile=ci -m "not cluster" --color=no)
-bash scripts/covered.sh --cache-clear -n "$workers" --dist loadscope --no-loadscope-reorder "${options[@]}" \
-  --costs=build/costs.tsv "$@" 2>&1 | tee "$log" || failed=1
+# one process collects, and its forks run the tests (tests/support/workers.py)
+bash scripts/covered.sh --cache-clear --workers "$workers" "${options[@]}" --costs=build/costs.tsv "$@" 2>&1 | tee "$log" || failed=1
 
 if ((failed)); then
   section "what failed, once more and alone"

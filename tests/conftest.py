@@ -18,7 +18,7 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, costs, crossed, open_databases  # noqa: E402
+from tests.support import big_values, costs, crossed, open_databases, worker_process, workers  # noqa: E402
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.support.components.redis import Redis
     from tests.support.components.zookeeper import Zookeeper
     from tests.support.components.zookeeper_ensemble import Ensemble
+    from tests.support.emulators import Aws
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--torture-seed", type=int, default=None)
     group.addoption("--torture-size", type=int, default=5, help="points per enumeration")
     costs.add_option(group)
+    workers.add_option(parser.getgroup("workers", "forks that run tests"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,6 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.torture_seed is None:
         handed = getattr(config, "workerinput", {}).get("torture_seed")
         config.option.torture_seed = secrets.randbelow(2**32) if handed is None else handed
+    config.pluginmanager.add_hookspecs(worker_process.Hooks)
+    config.pluginmanager.register(workers, "workers")
     if config.option.costs is not None:
         config.pluginmanager.register(costs.Plugin.for_run(config), "costs")
 
@@ -89,7 +93,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.torture == "sample":
-        items[:], left = crossed.split(items, config.option.torture_seed, config.args)
+        sampled, whole = crossed.without_whole(items, config.args)
+        items[:], left = crossed.split(sampled, config.option.torture_seed, config.args)
+        left += whole
         config.hook.pytest_deselected(items=left)
     items.sort(key=unmeasured.place)
 
@@ -99,6 +105,8 @@ def pytest_collection_finish() -> None:
     # it would stop every thread of the process, servers under test among them, for half a second
     gc.collect()
     gc.freeze()
+    # as the product's commands do: among so many objects each look for garbage takes long
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -208,6 +216,15 @@ def redis() -> "Iterator[Redis]":
 
     admin = f"user admin on {acl_hash('admin')} ~* &* +@all"
     with running_redis("user default off", admin) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_store(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Aws]":
+    """An object store in moto with a bucket; tests use prefixes of their own, and give its credentials to a module at most."""
+    from tests.support import object_stores
+
+    with object_stores.running("moto", tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 

@@ -1,11 +1,12 @@
 """A client of the wire of Vault that costs next to nothing: one thread, kept connections, requests made beforehand.
 
 Each connection asks for a data key, and for the next one when that is there. Each key is asked for once before anything
-is counted, and a second more is left out. Answers that are not 200 end the run.
+is counted, and a third of the time more is left out. Answers that are not 200 end the run.
 """
 
 import json
 import os
+import re
 import select
 import socket
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _HEAD_END = b"\r\n\r\n"
-_LENGTH = b"content-length:"
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 
 
 class LoadError(Exception):
@@ -32,13 +33,15 @@ def run(options: Mapping[str, Any]) -> Mapping[str, float]:
     load = _Load(options["port"], asked, options["connections"])
     while load.answered < len(asked):
         load.until(time.monotonic() + 0.1)
-    load.until(time.monotonic() + 1)
+    load.until(time.monotonic() + options["seconds"] / 3)
     before, began, cpu_s = load.answered, time.monotonic(), _cpu_s(options["pid"])
+    own_s = time.process_time()
     load.until(began + options["seconds"])
     return {
         "answers": load.answered - before,
         "seconds": time.monotonic() - began,
         "cpu_s": _cpu_s(options["pid"]) - cpu_s,
+        "own_s": time.process_time() - own_s,
     }
 
 
@@ -85,20 +88,21 @@ class _Load:
         if not part:
             raise LoadError("the server closed a connection")
         found += part
-        head, end, body = bytes(found).partition(_HEAD_END)
-        if not end or len(body) < _length(head):
+        end = found.find(_HEAD_END)
+        if end < 0 or len(found) < end + len(_HEAD_END) + _length(found[:end]):
             return
-        if not head.startswith(b"HTTP/1.1 200") or b'"ciphertext":"vault:v' not in body:
-            raise LoadError(f"{head!r} {body[:300]!r}")
+        if not found.startswith(b"HTTP/1.1 200") or b'"ciphertext":"vault:v' not in found:
+            raise LoadError(f"{bytes(found[:600])!r}")
         found.clear()
         self.answered += 1
         self._ask(one)
 
 
-def _length(head: bytes) -> int:
-    lower = head.lower()
-    at = lower.index(_LENGTH) + len(_LENGTH)
-    return int(lower[at:].partition(b"\r\n")[0])
+def _length(head: bytearray) -> int:
+    found = _LENGTH.search(head)
+    if found is None:
+        raise LoadError(f"an answer without a length: {bytes(head)!r}")
+    return int(found[1])
 
 
 if __name__ == "__main__":

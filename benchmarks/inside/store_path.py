@@ -10,8 +10,8 @@ from strongroom.envelope.header import Placement
 from strongroom.extracts.vault import ExtractVault, StoredFile
 from strongroom.ids import new_id
 from strongroom.node.opening import Node
-from strongroom.objectstore import address as addresses
-from strongroom.objectstore.connection import Connection
+from strongroom.objectstore import registry
+from strongroom.objectstore.s3_connection import Connection
 
 _READ_BYTES = 8 << 20
 _RANGE_BYTES = 64 * 1024
@@ -26,7 +26,7 @@ class Bench:
         self._vault = ExtractVault(self._files, node.envelope_keys)
         self._place = Placement(new_id(), new_id())
         self._source, self._target = source, folder / "store.out"
-        self._where = addresses.parse(address)
+        self._where = registry.parse(address)
         self._client = Connection(self._where).client()
         self._stored: StoredFile | None = None
 
@@ -61,7 +61,7 @@ class Bench:
         """Remove what is left."""
         if self._stored is not None:
             self._files.delete(self._stored.storage_key)
-        self._client.delete_object(Bucket=self._where.bucket, Key=self._plain)
+        self._client.delete_object(Bucket=self._where.container, Key=self._plain)
         self._target.unlink(missing_ok=True)
 
     @property
@@ -75,10 +75,10 @@ class Bench:
         return time.perf_counter() - began
 
     def _upload(self) -> None:
-        self._client.upload_file(str(self._source), self._where.bucket, self._plain)
+        self._client.upload_file(str(self._source), self._where.container, self._plain)
 
     def _download(self) -> None:
-        self._client.download_file(self._where.bucket, self._plain, str(self._target))
+        self._client.download_file(self._where.container, self._plain, str(self._target))
 
     def _read(self) -> None:
         assert self._stored is not None  # noqa: S101 for the type checker
@@ -98,7 +98,7 @@ class Bench:
 
     def _plain_range(self, at: int) -> None:
         span = f"bytes={at}-{at + _RANGE_BYTES - 1}"
-        found = self._client.get_object(Bucket=self._where.bucket, Key=self._plain, Range=span)
+        found = self._client.get_object(Bucket=self._where.container, Key=self._plain, Range=span)
         found["Body"].read()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tests.support import forked
 
-_SAMPLE_S = 0.002
+_SAMPLE_S = 0.005
 _LONG_SAMPLE_S = 0.02
 _BUFFER = 65536
 # a fork shows its parent's words until it becomes a program, and no command of ours lives for a shorter time than this takes

@@ -1,10 +1,11 @@
 """Several backgrounders of one node: each goes on with what its own place left, and leaves its neighbours alone (ADR 61; b9)."""
 
 import itertools
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from strongroom.backgrounder.worker import Advice, Place, Worker
 from strongroom.errors import ConflictError
 from strongroom.ids import new_id
 from strongroom.jobs.model import JobKind
+from strongroom.node import opening
 from strongroom.repository.rows import IntentRow, JobRow, Owner
 from strongroom.services.jobs.journal import PURPOSE
+from tests.support import loggers
 from tests.support.jobs_lab import NOW, SITE, Lab
 
 EXTRACTS = 6
@@ -122,3 +125,12 @@ def test_the_next_one_in_a_place_goes_on(left: tuple[Path, str, dict[str, bytes]
         lab.check_whole()
         done = [one for one in lab.events.read() if one["id"] == "EXTRACT_ENCRYPTED"]
         assert len(done) == EXTRACTS
+
+
+def test_what_it_says_is_in_the_logs_of_its_place(node_dir: Path) -> None:
+    with loggers.as_before(), closing(opening.open_node(str(node_dir))) as node:
+        node.place = 1
+        with worker._logging(node):
+            logging.getLogger("backgrounder.Jobs").info("a job of the second one")
+        assert "of the second one" in node.paths.service_log("backgrounder", 1).read_text()
+        assert not node.paths.service_log("backgrounder").exists()

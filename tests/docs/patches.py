@@ -13,6 +13,7 @@ ANSWERS = {
     "A new setting": "pager.patience",
     "A new command": "patience",
     "A new root": "keyfile",
+    "A new object store": "shelf",
     "A new consumer": "pager",
     "A new door": "doorbell",
 }

@@ -12,12 +12,13 @@ import pytest
 
 from scripts import client_source, links, reference
 from tests.docs import transcript
-from tests.support import clouds, forked_shell, object_stores, vault_programs
+from tests.support import clouds, forked_shell, vault_programs
 from tests.support.cluster_services import make_cluster_services
 from tests.support.components.postgres import Postgres, running_postgres
 from tests.support.components.zookeeper import running_zookeeper
 from tests.support.components.zookeeper_ensemble import Ensemble, running_ensemble
 from tests.support.servers import BIN, ROOT, TestNode, create_node, serving
+from tests.support.store_kinds import KINDS, Kind
 
 DOCUMENTS = [path for path in links.documents() if transcript.setup_of(path)]
 SITE = "Sales"
@@ -27,6 +28,11 @@ _PROGRAM = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```", re.MULTILINE | re.D
 CLOUDS: Mapping[str, Callable[[TestNode], AbstractContextManager[object]]] = {
     "aws": clouds.aws,
     "azure": clouds.azure,
+}
+#: Setups with an extract on the disk and an empty container, by the kind of the store.
+BUCKETS: Mapping[str, Kind] = {
+    "objects": KINDS["S3"],
+    **{f"objects{kind.scheme}": kind for kind in KINDS.values() if kind.scheme != "s3"},
 }
 
 
@@ -130,7 +136,7 @@ def test_the_setups_are_known() -> None:
         "clustered",
         "clients",
         "components",
-        "objects",
+        *BUCKETS,
         "node",
         "served",
         "published",
@@ -157,8 +163,8 @@ def _environment(node: TestNode, *programs: Path) -> dict[str, str]:
 
 @contextmanager
 def _programs(setup: str) -> Iterator[Sequence[Path]]:
-    """Folders with quicker commands, where they do the same: libraries of clouds look at their environment as they please."""
-    if setup in CLOUDS or setup == "empty":
+    """Folders with quicker commands; a reader of the README has those of the project's folder."""
+    if setup == "empty":
         yield ()
         return
     with (
@@ -196,8 +202,8 @@ def _prepared(setup: str, folder: Path, request: pytest.FixtureRequest) -> Itera
                 stack.enter_context(running_ensemble()),  # its passwords change
                 stack.enter_context(running_postgres()),
             )
-        elif setup == "objects":
-            _give_a_bucket(node, stack)
+        elif setup in BUCKETS:
+            _give_a_bucket(node, stack, BUCKETS[setup])
         elif setup == "clustered":
             ensemble: Ensemble = request.getfixturevalue("ensemble")
             postgres: Postgres = request.getfixturevalue("postgres")
@@ -224,18 +230,14 @@ def _node_of_programs(folder: Path) -> TestNode:
     return node
 
 
-def _give_a_bucket(node: TestNode, stack: ExitStack) -> None:
+def _give_a_bucket(node: TestNode, stack: ExitStack, kind: Kind) -> None:
     """An extract on the disk, no server, and an empty bucket with its credentials."""
     with serving(node):
         node.login("")
         node.tabcmd("publish", "flights.hyper", "-n", "Flights", "--overwrite")
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="store-"))
-    server = stack.enter_context(object_stores.running("moto", Path(folder)))
-    node.environment |= {
-        "AWS_ACCESS_KEY_ID": server.access_key,
-        "AWS_SECRET_ACCESS_KEY": server.secret_key,
-        "STORE": object_stores.bucket(server.url, "docs").address.text,
-    }
+    server = stack.enter_context(kind.running(Path(folder)))
+    node.environment |= {**server.environment, "STORE": kind.address(server.url, "docs")}
 
 
 def _give_services(node: TestNode, ensemble: Ensemble, postgres: Postgres) -> list[str]:

@@ -36,8 +36,7 @@ def node(services: ClusterServices, tmp_path_factory: pytest.TempPathFactory) ->
     installation = root_of(made.home).rpartition("/")[2]
     with serving(made):
         yield made
-    known = [one.reveal().decode() for one in passwords(made.home, ZOOKEEPER).all]
-    services.empty(installation, *known)
+    services.empty(installation)
 
 
 def test_what_was_published_before_is_read(node: TestNode) -> None:

@@ -1,6 +1,7 @@
 """Every rule of a format that says MUST is cited by the code or the test that keeps it (style rule 32)."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,18 +32,24 @@ def cited(path: Path) -> set[str]:
     """Numbers that any code or test cites of a format: behind its name, or behind § or a bracket in a file that names it."""
     behind = re.compile(re.escape(path.name) + r"((?:[,;]?\s*(?:and |to )?§?\d+(?:\.\d+)?)+)")
     numbers: set[str] = set()
-    for folder in ("src", "tests"):
-        for source in (ROOT / folder).rglob("*.py"):
-            text = source.read_text()
-            if path.name in text and source != Path(__file__):
-                runs = [*behind.findall(text), *re.findall(r"[§(](?:\d+\.\d+(?:, )?)+|§\d+", text)]
-                numbers |= {number for run in runs for number in re.findall(r"\d+(?:\.\d+)?", run)}
+    for source, text in texts().items():
+        if path.name in text and source != Path(__file__):
+            runs = [*behind.findall(text), *re.findall(r"[§(](?:\d+\.\d+(?:, )?)+|§\d+", text)]
+            numbers |= {number for run in runs for number in re.findall(r"\d+(?:\.\d+)?", run)}
     return numbers
+
+
+@cache
+def texts() -> dict[Path, str]:
+    """All code and all tests: forty formats are looked for in them."""
+    found = [path for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")]
+    return {path: path.read_text() for path in found}
 
 
 @pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.stem)
 def test_every_must_is_cited(path: Path) -> None:
-    uncited = {one for one in clauses_with_must(path) if not cited(path) & {one, one.split(".")[0]}}
+    numbers = cited(path)
+    uncited = {one for one in clauses_with_must(path) if not numbers & {one, one.split(".")[0]}}
     assert uncited == set()
 
 

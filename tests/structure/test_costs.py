@@ -8,9 +8,8 @@ from typing import Literal
 
 import pytest
 
-from tests.support import unmeasured
+from tests.support import inner_runs
 from tests.support.costs import Costs, Meter
-from tests.support.servers import ROOT
 
 CONFTEST = """
 from tests.support import costs
@@ -39,21 +38,7 @@ _BUSY = (
 
 
 def test_a_run_with_workers_writes_down_what_computes_and_what_waits(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "test_two.py").write_text(TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    outer = unmeasured.environment()  # without what this pytest tells itself
-    environment = {name: value for name, value in outer.items() if not name.startswith("PYTEST")}
-    options = ["-n", "1", "-p", "no:cacheprovider", "--color=no", "--costs=build/costs.tsv"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "."],
-        cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = inner_runs.run(tmp_path, CONFTEST, TESTS, "--costs=build/costs.tsv")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 tests took" in done.stdout
     assert "the workers ended after" in done.stdout

@@ -1,9 +1,11 @@
 """A forked command (`tests.support.forked`) is to its caller what a process of its own is, but for the time."""
 
 import ast
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 
 from tests.canary import recorder
 from tests.support import forked
-from tests.support.servers import BIN, PASSWORD, TestNode, stop
+from tests.support.servers import BIN, PASSWORD, TestNode, create_node, serving, stop
+from tests.support.waiting import in_the_end
 
 ROOT = Path(__file__).resolve().parents[2]
 _LINES = {
@@ -211,14 +214,76 @@ def test_what_the_first_test_gave_itself_does_not_stay_with_the_server(
 ) -> None:
     """Once a server that began so took no command of any other test, and they all ran as processes."""
     ordinary = dict(os.environ)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "of one test")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "of one test")
     forks = forked.Forks()
     assert not forks.fit(os.environ)
     assert forks.fit(ordinary)
-    text = "import os; print('AWS_CONFIG_FILE' in os.environ)"
+    text = "import os; print('GOOGLE_CLOUD_PROJECT' in os.environ)"
     words = [str(_program(tmp_path, text))]
     done = forks.run(words, folder=tmp_path, environment=ordinary, stdin=b"", limit_s=60)
     assert done.stdout == b"False\n"
+
+
+_WATCHES = """
+import os, sys
+read = set()
+
+class Watched(type(os.environ)):
+    def __getitem__(self, key):
+        read.add(os.fsdecode(key))
+        return super().__getitem__(key)
+
+    def __contains__(self, key):
+        read.add(os.fsdecode(key))
+        return super().__contains__(key)
+
+    def __iter__(self):
+        frame = sys._getframe(1)
+        read.add(f"all, by {frame.f_code.co_filename}")
+        return super().__iter__()
+
+os.environ.__class__ = Watched
+import azure.identity, azure.keyvault.keys.aio, azure.keyvault.keys.crypto, boto3, botocore.httpsession, google.cloud.kms
+import google.auth.compute_engine, botocore.credentials, botocore.client, botocore.session, s3transfer.manager, msal
+print("\\n".join(sorted(read)))
+"""
+
+
+def test_what_a_library_of_a_cloud_reads_when_it_is_imported_makes_a_process_of_its_own() -> None:
+    """All else it reads when it is used, where a fork has the variables of its own command."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    of_clouds = ("AWS_", "AZURE_", "BOTO_", "GCE_", "GOOGLE_", "IDENTITY_", "MSI_", "NO_GCE")
+    found = {one for one in done.stdout.splitlines() if one.startswith((*of_clouds, "all, by"))}
+    assert {"GCE_METADATA_HOST", "NO_GCE_CHECK"} <= found
+    assert not [one for one in found if not one.startswith(forked._READ_AT_THE_START)]
+
+
+def test_a_served_node_has_a_fork_for_its_backgrounder(tmp_path: Path) -> None:
+    """To the server and to everybody else it is a process of its own; a killed one gets a successor."""
+    node = create_node(tmp_path)
+    with serving(node):
+        first = _backgrounder(node)
+        assert _parent(first) == forked._COMMANDS._pid
+        node.run("strongroom", "sites", "create", "Sales")
+        node.run("strongroom", "sites", "set-mode", "Sales", "enforced")
+        for job in node.run("strongroom", "jobs", "list", "--json").json:
+            node.run("strongroom", "jobs", "wait", job["id"])
+        os.kill(first, signal.SIGKILL)
+        in_the_end(lambda: _backgrounder(node) not in {0, first})
+        second = _backgrounder(node)
+    in_the_end(lambda: not Path(f"/proc/{second}").exists())
+
+
+def _backgrounder(node: TestNode) -> int:
+    pid: int = json.loads((node.home / "tabsvc" / "serve.json").read_text())["backgrounder_pid"]
+    return pid
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _of_a_session(tree: ast.Module) -> list[ast.FunctionDef]:

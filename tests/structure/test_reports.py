@@ -1,13 +1,10 @@
 """A test that fails ends as one that failed, whatever its message holds, and the tests after it run."""
 
-import subprocess
-import sys
 from enum import StrEnum
 from pathlib import Path
 
-from tests.support import unmeasured
+from tests.support import inner_runs
 from tests.support.reports import sendable
-from tests.support.servers import ROOT
 
 CONFTEST = "from tests.support.reports import pytest_report_to_serializable\n"
 TESTS = r"""
@@ -33,31 +30,7 @@ class _Kind(StrEnum):
 
 
 def test_a_run_with_workers_goes_on_after_every_failure(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "test_odd.py").write_text(TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    outer = unmeasured.environment()  # without what this pytest tells itself
-    environment = {name: value for name, value in outer.items() if not name.startswith("PYTEST")}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-n",
-            "1",
-            "-p",
-            "no:cacheprovider",
-            "--color=no",
-            ".",
-        ],
-        cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = inner_runs.run(tmp_path, CONFTEST, TESTS, "-q")
     assert "3 failed, 1 passed" in done.stdout, done.stdout
     assert "INTERNALERROR" not in done.stdout + done.stderr
 

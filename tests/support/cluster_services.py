@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,8 @@ from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import PASSWORD, Ensemble
 
 ROLE_PASSWORD = "of the database's tests"
+_TOP = "/strongroom"
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -85,35 +88,32 @@ class ClusterServices:
             cursor = client.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def empty(self, installation_id: str, *passwords: str) -> None:
-        """Remove what an installation has brought to either of them, and have both take the tests' passwords.
-
-        Args:
-            installation_id: The installation.
-            passwords: What it may have changed the password for ZooKeeper to.
-        """
-        self.empty_tree(installation_id, *passwords)
+    def empty(self, installation_id: str) -> None:
+        """Remove what an installation has brought to either of them, and have both take the tests' passwords."""
+        self.empty_tree(installation_id)
         self.renew_role()
         self.query(
             "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS strongroom_jobs CASCADE;"
             f" CREATE SCHEMA public AUTHORIZATION {self.database}"
         )
 
-    def empty_tree(self, installation_id: str, *passwords: str) -> None:
-        """Remove what an installation has brought to ZooKeeper.
-
-        Args:
-            installation_id: The installation.
-            passwords: What it may have changed the password for ZooKeeper to.
-        """
+    def empty_tree(self, installation_id: str) -> None:
+        """Remove what an installation has brought to ZooKeeper, whatever it has changed the password to."""
         from kazoo.security import make_digest_acl
 
-        users = [f"tsm:{one}" for one in (PASSWORD, *passwords)]
-        with self.ensemble.judge(*users) as client:
-            if passwords and client.exists("/strongroom"):
-                client.set_acls("/strongroom", [make_digest_acl("tsm", PASSWORD, all=True)])
-            if client.exists(f"/strongroom/{installation_id}"):
-                client.delete(f"/strongroom/{installation_id}", recursive=True)
+        top = f"{_TOP}/{installation_id}"
+        with self.ensemble.keeper() as client:
+            if client.exists(_TOP):
+                client.set_acls(_TOP, [make_digest_acl("tsm", PASSWORD, all=True)])
+            for _ in range(_TRIES):
+                below = _below(client, top)
+                removal = client.transaction()
+                for path in reversed(below):
+                    removal.delete(path)
+                # a session that has just ended takes nodes along
+                if not below or not any(isinstance(one, Exception) for one in removal.commit()):
+                    return
+            client.delete(top, recursive=True)
 
     def renew_role(self) -> None:
         """Have PostgreSQL take the tests' password."""
@@ -142,3 +142,19 @@ def make_cluster_services(ensemble: Ensemble, postgres: Postgres, folder: Path) 
         f"CREATE DATABASE {name} TEMPLATE template0 OWNER {name}",
     )
     return ClusterServices(ensemble, postgres, name, folder).with_files()
+
+
+def _below(client: Any, top: str) -> list[str]:
+    """A node of ZooKeeper and all below it, each behind its parent; nothing if it is not there."""
+    from kazoo.exceptions import NoNodeError
+
+    found: list[str] = []
+    level = [top] if client.exists(top) else []
+    while level:
+        found += level
+        asked = [(path, client.get_children_async(path)) for path in level]
+        level = []
+        for path, answer in asked:
+            with suppress(NoNodeError):
+                level += [f"{path}/{child}" for child in answer.get(timeout=30)]
+    return found

@@ -23,8 +23,10 @@ import pytest
 _FOLDERS: Final = 12
 _TESTS: Final = 12
 _WRITTEN_DOWN: Final = ("setup", "call", "teardown")
-#: A phase as short as this started no process that is worth a look at all of them.
+#: After a shorter phase nobody looks at the processes that go on: what they took counts with the next one.
 _SHORT_S: Final = 0.05
+#: After a longer phase all threads of all processes are asked for new ones: a worker has hundreds of threads.
+_LONG_S: Final = 1.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,18 +51,21 @@ class Meter:
 
     def __init__(self) -> None:
         self._last = _own()
-        self._below = _of_descendants(os.getpid())
+        self._living = _descendants(os.getpid())
+        self._below = sum(self._living.values())
 
     def since(self, wall: float) -> float:
-        """Seconds of a processor since the last look; what has only just been started may count with the next one.
+        """Seconds of a processor since the last look; what has only just been started may count with a later one.
 
         Args:
             wall: How long the phase took that is looked at.
         """
         own, before = _own(), self._last + self._below
-        if wall >= _SHORT_S:
-            self._below = _of_descendants(os.getpid())
-        self._last = own
+        if wall >= _LONG_S:
+            self._living = _descendants(os.getpid())
+        elif wall >= _SHORT_S:
+            self._living = {pid: _of(pid) for pid in self._living}
+        self._below, self._last = sum(self._living.values()), own
         return max(0.0, own + self._below - before)
 
 
@@ -72,9 +77,12 @@ def _own() -> float:
     )
 
 
-def _of_descendants(pid: int) -> float:
-    """Seconds of a processor of all living processes below one, and of those that these have waited for."""
-    return sum(_of(child) + _of_descendants(child) for child in _children(pid))
+def _descendants(pid: int) -> dict[int, float]:
+    """All living processes below one, with the seconds of each and of those that it has waited for."""
+    found: dict[int, float] = {}
+    for child in _children(pid):
+        found |= {child: _of(child)} | _descendants(child)
+    return found
 
 
 def _children(pid: int) -> list[int]:
@@ -177,6 +185,11 @@ class Plugin:
     def for_run(cls, config: pytest.Config) -> Self:
         """The plugin of this process."""
         return cls(Path(config.option.costs), collects=not hasattr(config, "workerinput"))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_worker_begins(self) -> None:
+        """In a fork of the process that collects: measure what the fork takes, and leave the collecting to the other."""
+        self._costs, self._meter = None, Meter()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -15,6 +15,24 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 
+def without_whole(
+    items: Sequence[pytest.Item], named: Iterable[str]
+) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """The tests of which a sample is tried, in their order, and those that are tried whole or not at all.
+
+    Args:
+        items: All tests.
+        named: The command line's arguments; whatever one of them names with its parameters is taken.
+    """
+    asked = {one for one in named if one.endswith("]")}
+    left = {
+        item
+        for item in items
+        if item.get_closest_marker("whole") and not any(one.endswith(item.nodeid) for one in asked)
+    }
+    return [one for one in items if one not in left], [one for one in items if one in left]
+
+
 def split(
     items: Sequence[pytest.Item], seed: int, named: Iterable[str]
 ) -> tuple[list[pytest.Item], list[pytest.Item]]:

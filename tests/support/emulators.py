@@ -66,6 +66,13 @@ def answers(url: str) -> bool:
     return False
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a port of this machine."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+        return True
+    return False
+
+
 @contextmanager
 def process(
     command: Sequence[str | Path],

@@ -22,18 +22,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tests.support import fork_server
+from tests.support import fork_server, forked_backgrounder
 from tests.support.unmeasured import measurement
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _READ = 1 << 16
 _END_S = 60
 _START_S = 120
-# what an interpreter or its C library reads at the very start, before a fork can give it another value; and what the
-# libraries of clouds read, which look at their environment as they please
+# what an interpreter or its C library reads at the very start, before a fork can give it another value; and what a library
+# of a cloud reads when it is imported (tests/structure/test_forked.py looks which)
 _READ_AT_THE_START = (
     *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_"),
-    *("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_"),
+    *("GOOGLE_", "GCE_", "NO_GCE_CHECK"),
 )
 # a server is started by whichever test comes first, and that test may have given clouds' variables to itself alone
 _BEFORE_ANY_TEST = dict(os.environ)
@@ -49,6 +49,7 @@ class Forks:
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._start: dict[str, str] = {}
+        self._pid = 0
         self._known: set[str] = set()
 
     def fit(self, environment: Mapping[str, str]) -> bool:
@@ -156,7 +157,7 @@ class Forks:
                 )
             ours.settimeout(_START_S)
             self._start = _read_at_the_start(environment)
-            self._channel = ours
+            self._channel, self._pid = ours, process.pid
             weakref.finalize(self, _end, ours, process)
         return self._channel
 
@@ -344,18 +345,9 @@ def _request(words: Sequence[str], folder: Path, environment: Mapping[str, str])
         "words": list(words),
         "folder": str(folder),
         "environment": dict(environment),
-        "umask": _umask(),
+        "umask": forked_backgrounder.umask(),
         "is_measured": measurement.is_on,
     }
-
-
-def _umask() -> int:
-    """This process's mask, without a moment in which it is another."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "Umask":
-            return int(value, 8)
-    raise AssertionError("the kernel tells no umask")
 
 
 def _read_at_the_start(environment: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import boto3
@@ -17,15 +17,25 @@ import pytest
 from botocore.config import Config
 from typing_extensions import override
 
-from strongroom.objectstore import address
-from strongroom.objectstore.bucket import Bucket
-from strongroom.objectstore.connection import Connection
+from strongroom.objectstore import registry
+from strongroom.objectstore.base import Bucket
 from tests.support import emulators
 from tests.support.emulators import BIN, Aws, answers, free_port, process
 
 BUCKET = "extracts-of-tests"
 #: When `Between.told` is called: before the store gets a request, and when the store has answered it.
 BEFORE, BEHIND = "before", "behind"
+
+
+class HasUrl(Protocol):
+    """A server of any kind."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        ...
+
+
 REGION = "us-east-1"
 
 
@@ -80,17 +90,25 @@ def running(kind: str, folder: Path) -> Iterator[Aws]:
         yield server
 
 
+def environment(server: Aws) -> dict[str, str]:
+    """The credentials of a server, as an operator gives them to a process."""
+    return {
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+    }
+
+
 def credentials(server: Aws, patch: pytest.MonkeyPatch) -> None:
     """Give this process the credentials of a server, as an operator does."""
-    patch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
-    patch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    for name, value in environment(server).items():
+        patch.setenv(name, value)
     patch.delenv("AWS_SESSION_TOKEN", raising=False)
 
 
 def bucket(url: str, prefix: str) -> Bucket:
     """The objects below a prefix of the tests' bucket."""
     text = f"s3://{BUCKET}/{prefix}?region={REGION}&endpoint={url}"
-    return Bucket(Connection(address.parse(text)))
+    return registry.bucket(registry.parse(text))
 
 
 @dataclass
@@ -122,17 +140,28 @@ class Between:
         url: Its address.
         faults: What is still to be met, in any order.
         dies_after: How many requests more are answered; all later ones are refused.
-        left_out: Headers, in lower case, that the store does not get.
+        left_out: Tells of a header, by its name in lower case and its value, whether the store does not get it.
         asked: Method and path of each request, in their order.
         told: Called with the number of each request, from 1: before the store gets it, and when the store has answered.
+        signed_anew: Gives right headers to a request of which some were left out, for a store that checks signatures.
     """
 
     url: str
     faults: list[Fault] = field(default_factory=list)
     dies_after: int | None = None
-    left_out: set[str] = field(default_factory=set)
+    left_out: Callable[[str, str], bool] | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
     told: Callable[[int, str], None] = lambda _number, _when: None
+    signed_anew: Callable[[str, str, dict[str, str], bytes], dict[str, str]] | None = None
+
+    def onward(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> dict[str, str]:
+        """The headers with which a request goes on to the store."""
+        if self.left_out is None:
+            return headers
+        kept = {k: v for k, v in headers.items() if not self.left_out(k.lower(), v)}
+        return self.signed_anew(method, path, kept, body) if self.signed_anew else kept
 
     def fault_of(self, method: str, path: str) -> Fault | None:
         """The fault that a request meets, which is then met once less."""
@@ -148,8 +177,8 @@ class Between:
 
 
 @contextmanager
-def between(server: Aws) -> Iterator[Between]:
-    """Stand between a store that does not check signatures and its client."""
+def between(server: HasUrl) -> Iterator[Between]:
+    """Stand between a store and its client; one that signs the host's name must not check signatures."""
     target = urlsplit(server.url).netloc
 
     class Handler(BaseHTTPRequestHandler):
@@ -166,7 +195,7 @@ def between(server: Aws) -> Iterator[Between]:
                 said = f"<Error><Code>{fault.code}</Code></Error>" if fault.code else ""
                 self._answer(fault.status, [("ETag", '"none"')], said.encode())
                 return
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in stands.left_out}
+            headers = stands.onward(self.command, self.path, dict(self.headers.items()), body)
             onward = http.client.HTTPConnection(target, timeout=30)
             try:
                 onward.request(self.command, self.path, body, headers)

@@ -12,13 +12,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from strongroom.system.compat import override
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
+if TYPE_CHECKING:
+    from types import FrameType
+
+_ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _FRAMES = 14
+_Frame = tuple[str, int, str, str | None]
 
 
 class _Watched(sqlite3.Connection):
@@ -26,13 +30,7 @@ class _Watched(sqlite3.Connection):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        stack = traceback.extract_stack(sys._getframe(1))
-        ours = [
-            frame
-            for frame in stack
-            if frame.filename.startswith(str(_ROOT)) and ".venv" not in frame.filename
-        ]
-        self.opened_at = "".join(traceback.format_list(ours[-_FRAMES:]))
+        self.opened_at = _ours(sys._getframe(1))
         self.was_closed = False
 
     @override
@@ -43,11 +41,23 @@ class _Watched(sqlite3.Connection):
     def __del__(self) -> None:
         if not getattr(self, "was_closed", True):
             self.was_closed = True
+            frames = traceback.StackSummary.from_list(self.opened_at)
             warnings.warn(
-                f"nobody closed the database opened at\n{self.opened_at}",
+                f"nobody closed the database opened at\n{''.join(frames.format())}",
                 ResourceWarning,
                 stacklevel=1,
             )
+
+
+def _ours(frame: "FrameType | None") -> list[_Frame]:
+    """The innermost frames of this repository, the newest last; their lines are read if somebody wants to see them."""
+    found: list[_Frame] = []
+    while frame is not None and len(found) < _FRAMES:
+        code = frame.f_code
+        if code.co_filename.startswith(_ROOT) and ".venv" not in code.co_filename:
+            found.append((code.co_filename, frame.f_lineno, code.co_name, None))
+        frame = frame.f_back
+    return found[::-1]
 
 
 def watch() -> None:

@@ -1,4 +1,4 @@
-"""A node of a cluster that was made once and is put back for each test, in all three places where it lies.
+"""A cluster of one node, or of two, that was made once and is put back for each test, in all three places where it lies.
 
 `cluster enable` takes a second of a processor, and as much of PostgreSQL and ZooKeeper: schema, rows, entries, and the
 proofs that all has arrived. Two hundred tests begin behind it. What it left is kept: the data directory as a copy, the
@@ -39,39 +39,53 @@ class ReadyCluster:
 
     Attributes:
         services: Where it lies; the database is the same for each test.
-        home: The kept data directory.
+        homes: The kept data directories of its nodes.
         znodes: The kept nodes of ZooKeeper, each behind its parent.
     """
 
     services: ClusterServices
-    home: Path
+    homes: tuple[Path, ...]
     znodes: tuple[Znode, ...]
 
     @classmethod
-    def keep(cls, services: ClusterServices, home: Path) -> Self:
-        """Keep what there is now; no process may use it, and `home` is left alone from now on."""
-        with services.ensemble.judge() as client:
+    def keep(cls, services: ClusterServices, *homes: Path) -> Self:
+        """Keep what there is now; no process may use it, and `homes` are left alone from now on."""
+        with services.ensemble.keeper() as client:
             znodes = tuple(_tree(client, _TOP))
-        name = services.database
-        services.postgres.run(f"CREATE DATABASE {name}_kept TEMPLATE {name}")
-        return cls(services, home, znodes)
+        kept = cls(services, homes, znodes)
+        services.postgres.run(f"CREATE DATABASE {kept.template} TEMPLATE {services.database}")
+        return kept
 
-    def put_back(self, home: Path) -> None:
+    @property
+    def template(self) -> str:
+        """The name of the kept database."""
+        return f"{self.services.database}_of_{len(self.homes)}"
+
+    def put_back(self, *homes: Path) -> None:
         """Put everything back as it was; the database, its role and ZooKeeper may be in any state.
 
         Args:
-            home: Where the data directory is to be.
+            homes: Where the data directories are to be, in the order in which they were kept.
         """
-        shutil.copytree(self.home, home)
+        for kept, home in zip(self.homes, homes, strict=True):
+            shutil.copytree(kept, home)
         name = self.services.database
         self.services.renew_role()
         self.services.postgres.run(
             f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
-            f"CREATE DATABASE {name} TEMPLATE {name}_kept OWNER {name}",
+            f"CREATE DATABASE {name} TEMPLATE {self.template} OWNER {name}",
         )
-        with self.services.ensemble.judge() as client:
+        with self.services.ensemble.keeper() as client:
+            put = client.transaction()
             for one in self.znodes:
-                _put(client, one)
+                if one.path == _TOP and client.exists(_TOP):
+                    client.set_acls(_TOP, one.acl)
+                else:
+                    _put(put, one)
+            answers = put.commit()
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
 
     def for_test(self, folder: Path) -> ClusterServices:
         """The services with a folder of the test's own, in which the files with passwords lie."""
@@ -86,15 +100,8 @@ def _tree(client: Any, path: str) -> Iterator[Znode]:
         yield from _tree(client, f"{path}/{child}")
 
 
-def _put(client: Any, node: Znode) -> None:
+def _put(put: Any, node: Znode) -> None:
     """Create a node, and write it as often as it had been; the versions of entries and locks are ZooKeeper's own."""
-    if node.path == _TOP and client.exists(_TOP):
-        client.set_acls(_TOP, node.acl)
-        return
-    put = client.transaction()
     put.create(node.path, b"" if node.version else node.value, acl=node.acl)
     for number in range(node.version):
         put.set_data(node.path, node.value if number == node.version - 1 else b"")
-    for answer in put.commit():
-        if isinstance(answer, Exception):
-            raise answer

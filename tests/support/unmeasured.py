@@ -84,7 +84,8 @@ def _is_of_coverage(name: str) -> bool:
 
 
 def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(_ROOT).parts[0]
+    """The folder of the tests; empty for a test of another tree."""
+    return item.path.relative_to(_ROOT).parts[0] if item.path.is_relative_to(_ROOT) else ""
 
 
 measurement = Measurement()

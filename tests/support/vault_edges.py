@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.settings import WebSettings
 from strongroom.doors.vault import server
 from strongroom.node.opening import Node
@@ -140,9 +141,11 @@ def new_token(node: Node, **wanted: Any) -> str:
 
 
 @contextmanager
-def edge(node: Node, settings: WebSettings | None = None) -> Iterator[Edge]:
+def edge(
+    node: Node, settings: WebSettings | None = None, gate: Gate | None = None
+) -> Iterator[Edge]:
     """The door of a node, with a token of root."""
-    with server.serving(node, "127.0.0.1", 0, settings) as url:
+    with server.serving(node, "127.0.0.1", 0, settings, gate) as url:
         yield Edge(node, url, new_token(node))
 
 

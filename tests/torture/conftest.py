@@ -43,6 +43,12 @@ def start(fresh_node: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def torture(torture: Torture) -> Torture:
+    """Of an enumeration here a sample has the first point, the last, and one by the seed; `make torture` has all."""
+    return replace(torture, size=max(3, torture.size * 3 // 5))
+
+
+@pytest.fixture
 def few(torture: Torture) -> Torture:
     """For commands on a whole node, of which each point costs a second: a smaller sample."""
     return replace(torture, size=max(3, torture.size // 3))

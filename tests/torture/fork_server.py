@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import fork_child, seen
+from tests.torture import recording
 from tests.torture.tracing import Tracer, install_filter
 
 # a message is one packet, and a kernel takes 200 KiB; the list of all modules is 60
@@ -66,15 +67,21 @@ def attend(
 
         for descriptor in descriptors[:2]:
             os.close(descriptor)
+
+        def record(thread: int, name: str, registers: recording.Registers) -> None:
+            told.write(f"{recording.line(thread, name, registers)}\n")
+
         trace = request["trace"]
         if trace is None:
             os.write(started, b"!")
             os.close(started)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        is_recorded = trace.pop("recorded")
         tracer = Tracer(
             child,
             **trace,
-            tell=None if trace["number"] else tell,
+            tell=None if trace["number"] or is_recorded else tell,
+            look=record if is_recorded else None,
             reached=reached if trace["held"] else None,
         )
         tracer.seize()

@@ -48,16 +48,19 @@ class Command:
 class Disturbance:
     """Which call of the whole process fails with an error, or with 0 is where it is killed, with less where it gets a signal.
 
-    `held`: the call waits, and is made as if nothing had been.
+    `held`: the call waits, and is made as if nothing had been. `recorded`: nothing is disturbed, and each call is told with
+    its data.
     """
 
     call: str
     number: int
     error: int
     held: bool = False
+    recorded: bool = False
 
 
 NONE = Disturbance("", 0, 0)
+RECORDED = Disturbance("", 0, 0, recorded=True)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,11 @@ class ForkServer:
         done, told = self._run(command, trace=NONE)
         lines = [line.partition("\t") for line in told.splitlines()]
         return done, [(name, what) for name, _, what in lines]
+
+    def record(self, command: Command) -> tuple[Done, list[dict[str, Any]]]:
+        """Run a command; tells its mutating calls as `recording` describes them."""
+        done, told = self._run(command, trace=RECORDED)
+        return done, [json.loads(line) for line in told.splitlines()]
 
     def _run(
         self,

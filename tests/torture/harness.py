@@ -21,9 +21,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.support.servers import BIN
-from tests.torture import forks, tracing
+from tests.torture import disk, forks, tracing
+from tests.torture.disk import Disk, Left
 from tests.torture.forks import Command, Disturbance, Done, ForkServer
 
 KILL = "signal=SIGKILL"
@@ -31,16 +35,40 @@ TERM = "signal=SIGTERM"
 INTERRUPT = "signal=SIGINT"
 FULL = "error=ENOSPC"
 BROKEN = "error=EIO"
+AGAIN = "error=EINTR"
+"""The call is interrupted before it has done anything."""
+SHORT = "short"
+"""A write takes half of the bytes, as one that a signal interrupts does, or one at the end of a disk."""
+CUTS = tuple(f"power cut, {left} left" for left in Left)
+"""The machine stops while a call syncs, or behind the end: what nobody had synced may be there or not."""
+_OFTEN, _SELDOM = {"kill": (KILL,), "fault": (FULL, BROKEN)}, {"odd": (SHORT, AGAIN), "power": CUTS}
+EVERY_FAULT = pytest.mark.parametrize(
+    "faults", [*_OFTEN.values(), *_SELDOM.values()], ids=[*_OFTEN, *_SELDOM]
+)
+"""What an enumeration of a command tries."""
+FAULTS = pytest.mark.parametrize(
+    "faults",
+    [
+        *_OFTEN.values(),
+        *(pytest.param(one, marks=pytest.mark.whole) for one in _SELDOM.values()),
+    ],
+    ids=[*_OFTEN, *_SELDOM],
+)
+"""The same for a command of which each point costs a second: of the last two no sample is tried."""
 _ERRORS = {
     KILL: 0,
     TERM: -signal.SIGTERM,
     INTERRUPT: -signal.SIGINT,
     FULL: errno.ENOSPC,
     BROKEN: errno.EIO,
+    AGAIN: errno.EINTR,
+    SHORT: tracing.SHORT,
 }
+_SIGNALS = (KILL, TERM, INTERRUPT)
 _LIMIT_S = 120
 _OWN_START_EVERY = 20
 _TOLD_BYTES = 3000
+_END = "end"
 # what was tried, one line each; the session's closing lines tell it
 FIGURES: list[str] = []
 
@@ -48,8 +76,19 @@ _GROWING = ("openat", "write", "pwrite64", "pwritev", "ftruncate", "fallocate", 
 _SYNCING = ("fsync", "fdatasync", "sync_file_range", "syncfs")
 _NAMING = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir")
 _SENDING = ("sendto", "sendmsg")
-_OTHER = ("chmod", "fchmod", "fchmodat", "symlink", "symlinkat", "copy_file_range", "pwritev2")
+_OTHER = (
+    "sendfile",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "symlink",
+    "symlinkat",
+    "copy_file_range",
+    "pwritev2",
+)
 _CREATING = ("O_CREAT", "O_TRUNC", "O_TMPFILE")
+_WRITING = ("write", "pwrite64")
+_INTERRUPTED = ("openat", *_WRITING, "ftruncate", "fsync", "fdatasync")
 _BREAKING = (*_SYNCING, "write", "pwrite64", "pwritev", "rename", "unlink")
 MUTATING = (*_GROWING, *_SYNCING, *_NAMING, *_OTHER, *_SENDING)
 _LINE = re.compile(r"^(\d+)\s+(\w+)\((.*)$")
@@ -118,16 +157,22 @@ class Lab:
     words: Sequence[str]
     variables: dict[str, str]
     _server: ForkServer | None = field(default=None, init=False, repr=False, compare=False)
+    _record: "tuple[Done, list[dict[str, Any]]] | None" = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def points(self, *faults: str) -> list[Point]:
         """Every point of this command, in the order in which they come, once for each fault that fits.
 
         At the end some of them stand once more, for a process with a start of its own; in a sample, for some labs only.
         """
+        cuts = [fault for fault in faults if fault in CUTS]
+        faults = tuple(fault for fault in faults if fault not in CUTS)
         if not tracing.IS_POSSIBLE:
             return self._points_of(*faults, own_start=True)
-        points = self._points_of(*faults, own_start=False)
-        if own_starts.wanted:
+        points = [Point(*place, cut) for place in self._cut_places() * bool(cuts) for cut in cuts]
+        points += self._points_of(*faults, own_start=False) if faults else []
+        if own_starts.wanted and not {SHORT, AGAIN}.intersection(faults) and faults:
             separate = self._points_of(*faults, own_start=True)
             points += separate[_OWN_START_EVERY // 2 :: _OWN_START_EVERY]
         return points
@@ -155,6 +200,8 @@ class Lab:
 
     def run(self, point: Point) -> Outcome:
         """Run the command on a fresh copy, failing at one point."""
+        if point.fault in CUTS:
+            return self._cut(point)
         if point.own_start:
             self._renew()
             inject = f"inject={point.call}:{point.fault}:when={point.number}"
@@ -173,6 +220,41 @@ class Lab:
         disturbance = Disturbance(point.call, point.number, 0, held=True)
         done = server.hold(self._command(), disturbance, meanwhile)
         return self._outcome(point, done)
+
+    def recorded(self) -> tuple[Done, list[dict[str, Any]]]:
+        """A run that nothing disturbs, and its calls with all their data; later ones are not recorded anew."""
+        if self._record is None:
+            server = self._warm_server()
+            self._renew()
+            self._record = server.record(self._command())
+            _check_undisturbed(self._record[0])
+        return self._record
+
+    def _cut_places(self) -> list[tuple[str, int]]:
+        """Each sync, and the end: between two syncs more and more is pending, of which the second may have any part."""
+        counts: Counter[str] = Counter()
+        found = []
+        for told in self.recorded()[1]:
+            counts[told["call"]] += 1
+            if told["call"] in _SYNCING and told.get("path", "").startswith(str(self.place)):
+                found.append((told["call"], counts[told["call"]]))
+        return [*found, (_END, 1)]
+
+    def _cut(self, point: Point) -> Outcome:
+        """What is there after a power cut at a sync, which has not been made; at the end the answer was given."""
+        done, calls = self.recorded()
+        model = Disk(self.start, self.place)
+        left = point.number
+        for told in calls:
+            left -= told["call"] == point.call
+            if not left:
+                break
+            model.do(told)
+        state = model.cut(Left(point.fault.split()[2]), f"{point.call}#{point.number}")
+        disk.put(state, self.place)
+        if point.call == _END:
+            return Outcome(point, done.code, done.out, done.err)
+        return Outcome(point, -signal.SIGKILL, "", "")
 
     def close(self) -> None:
         """Let the process go that is forked: another lab may use it."""
@@ -284,6 +366,7 @@ def check_manners(outcome: Outcome) -> None:
         return
     assert outcome.code >= 0, f"it died of {signal.Signals(-outcome.code).name}: {outcome.err}"
     assert "Traceback" not in outcome.err, outcome.err
+    assert outcome.succeeded or outcome.point.fault != SHORT, f"more was to be written: {outcome}"
     assert outcome.succeeded or outcome.err.strip(), (
         f"it failed without a word: {outcome.code}, {outcome.out!r}, {outcome.log}"
     )
@@ -299,7 +382,8 @@ def _check_undisturbed(done: Done) -> None:
 
 
 def _fits(call: str, fault: str) -> bool:
-    return fault in {KILL, TERM, INTERRUPT} or call in (_GROWING if fault == FULL else _BREAKING)
+    calls = {FULL: _GROWING, BROKEN: _BREAKING, SHORT: _WRITING, AGAIN: _INTERRUPTED}
+    return fault not in calls or call in calls[fault]
 
 
 def _points(
@@ -309,8 +393,8 @@ def _points(
         Point(call, number, fault, own_start)
         for fault in faults
         for call, number, to_socket in calls
-        # no disk refuses what is sent to a socket
-        if _fits(call, fault) and not (to_socket and fault in {FULL, BROKEN})
+        # no disk refuses what is sent to a socket, and a client that takes less is another matter
+        if _fits(call, fault) and not (to_socket and fault not in _SIGNALS)
     ]
 
 

@@ -10,14 +10,13 @@ from strongroom.filestore.pins import FOLDER
 from tests.conftest import Torture
 from tests.support import backups
 from tests.torture import harness, nodes
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
 
 THEN = {"big": nodes.CANARY * 20_000, "small": nodes.CANARY}
 SINCE = {"small": nodes.CANARY, "later": nodes.CANARY + b" later"}
-FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 
 
 def contents(home: Path) -> dict[str, bytes]:

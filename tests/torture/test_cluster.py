@@ -96,7 +96,7 @@ def test_a_change_of_a_password_that_was_interrupted_is_finished(
 
         @override
         def _renew(self) -> None:
-            services.empty(installation, *known(self.place / "node"))
+            services.empty(installation)
             super()._renew()
             run(self.place / "node", "strongroom", "cluster", "enable", *services.options)
 
@@ -119,16 +119,14 @@ def test_a_change_of_a_password_that_was_interrupted_is_finished(
     try:
         harness.torture(lab, few.choose(lab.points(KILL, FULL)), check)
     finally:
-        services.empty(installation, *known(place))
+        services.empty(installation)
 
 
 OLD = {"postgres": ROLE_PASSWORD, "zookeeper": PASSWORD}
 
 
-def known(home: Path, service: str = "zookeeper") -> list[str]:
-    """The passwords that a service may take from a node; none if it is no node of a cluster."""
-    if not (home / "tabsvc" / "addresses.json").exists():
-        return []
+def known(home: Path, service: str) -> list[str]:
+    """The passwords that a service may take from a node."""
     with nodes.opened(home) as node:
         assert node.outside is not None
         return [one.reveal().decode() for one in node.outside.passwords(service).all]

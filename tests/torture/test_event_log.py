@@ -12,11 +12,10 @@ from strongroom.node.opening import Node
 from strongroom.system import durable
 from tests.conftest import Torture
 from tests.torture import harness, nodes
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
-_FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 
 
 def _lab(start: Path, tool: str, *words: str) -> Lab:
@@ -49,7 +48,7 @@ def _check_links(node: Node) -> None:
     assert {path.stat().st_nlink for path in (node.paths.events, *_archived(node))} == {1}
 
 
-@_FAULTS
+@FAULTS
 def test_archiving(start: Path, torture: Torture, faults: tuple[str, ...]) -> None:
     """R3: old or new at every moment; both verify, nothing is lost or there twice, and no second name stays."""
     run(start / "node", "tsm", "configuration", "get", "-k", "pgsql.readonly_password")
@@ -81,7 +80,7 @@ def test_archiving(start: Path, torture: Torture, faults: tuple[str, ...]) -> No
     harness.torture(lab, torture.choose(lab.points(*faults)), check)
 
 
-@_FAULTS
+@FAULTS
 def test_an_append(start: Path, torture: Torture, faults: tuple[str, ...]) -> None:
     """R10: lines that nobody signed are no change, and a start signs them."""
     lab = _lab(start, "tsm", "configuration", "get", "-k", "pgsql.readonly_password")

@@ -11,12 +11,11 @@ from tests.conftest import Torture
 from tests.support.envelope_formats import header_of
 from tests.support.memory_keys import sealed
 from tests.torture import harness, nodes
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
 _VERSIONS = pytest.mark.parametrize("version", FORMATS, ids=["format 1", "format 2"])
-_FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 
 
 def _lab(start: Path, *words: str) -> Lab:
@@ -48,7 +47,7 @@ def _check_tidy(place: Path) -> None:
     nodes.check_whole(place / "node")
 
 
-@_FAULTS
+@FAULTS
 @pytest.mark.parametrize("options", [(), ("--overwrite",)], ids=["new", "overwrite"])
 def test_encrypting(
     start: Path, few: Torture, faults: tuple[str, ...], options: tuple[str, ...]
@@ -72,7 +71,7 @@ def test_encrypting(
     harness.torture(lab, few.choose(lab.points(*faults)), check)
 
 
-@_FAULTS
+@FAULTS
 @_VERSIONS
 @pytest.mark.parametrize("options", [(), ("--overwrite",)], ids=["new", "overwrite"])
 def test_decrypting(
@@ -97,7 +96,7 @@ def test_decrypting(
     harness.torture(lab, few.choose(lab.points(*faults)), check)
 
 
-@_FAULTS
+@FAULTS
 @_VERSIONS
 def test_rewrapping(start: Path, few: Torture, faults: tuple[str, ...], version: int) -> None:
     """One of the two slots opens at every moment, in either format."""

@@ -10,9 +10,21 @@ import pytest
 
 from tests.support import seen
 from tests.support.servers import BIN, ROOT
-from tests.torture import harness, nodes, test_jobs, tracing
+from tests.torture import disk, harness, nodes, test_jobs, tracing
+from tests.torture.disk import Left
 from tests.torture.forks import Command, Disturbance, ForkServer
-from tests.torture.harness import BROKEN, FULL, KILL, TERM, Lab, Outcome, Point
+from tests.torture.harness import (
+    AGAIN,
+    BROKEN,
+    CUTS,
+    FULL,
+    KILL,
+    SHORT,
+    TERM,
+    Lab,
+    Outcome,
+    Point,
+)
 
 pytestmark = pytest.mark.torture
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
@@ -172,6 +184,143 @@ def test_no_disk_refuses_what_is_sent_to_a_socket(start: Path) -> None:
     assert lab.run(Point("write", 1, FULL)).succeeded
     assert not lab.run(Point("write", 2, FULL)).succeeded
     lab.close()
+
+
+@pytest.mark.parametrize("own", ["os.write(f, b'abcd')", "os.pwrite(f, b'abcd', 0)"])
+def test_a_short_write_takes_half_and_says_so(start: Path, own: str) -> None:
+    script(start, f"import os\nf = os.open('a', os.O_CREAT | os.O_WRONLY)\nprint({own})\n")
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    first, *_ = lab.points(SHORT)
+    outcome = lab.run(first)
+    assert (outcome.code, outcome.out) == (0, "2\n")
+    assert (lab.place / "a").read_bytes() == b"ab"
+    lab.close()
+
+
+def test_an_interrupted_call_is_made_again_by_python(start: Path) -> None:
+    script(start, "with open('a', 'wb', 0) as f:\n    f.write(b'abcd')\n")
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    for point in lab.points(AGAIN):
+        assert lab.run(point).succeeded
+        assert (lab.place / "a").read_bytes() == b"abcd"
+    lab.close()
+
+
+_KINDS_OF_CHANGES = """
+import os
+def put(name, data, sync=False):
+    f = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    os.write(f, data)
+    os.pwrite(f, b'!', 9000)
+    if sync:
+        os.fsync(f)
+    os.close(f)
+def sync(folder):
+    f = os.open(folder, os.O_RDONLY)
+    os.fsync(f)
+    os.close(f)
+os.mkdir('one')
+os.mkdir('two')
+put('one/a', b'aaaa', True)
+put('one/b', b'b' * 10_000)
+os.rename('one/b', 'two/b')
+os.link('one/a', 'two/a')
+sync('one')
+put('two/a', b'more')
+f = os.open('two', os.O_TMPFILE | os.O_RDWR, 0o600)
+os.write(f, b'nameless')
+os.ftruncate(f, 5)
+os.fsync(f)
+two = os.open('two', 0)
+os.link(f'/proc/self/fd/{f}', 'named', dst_dir_fd=two, follow_symlinks=True)
+os.symlink('named', 'two/link')
+os.rename('two', 'three')
+os.unlink('one/a')
+open('one/c', 'a').write('c')
+with open('one/c', 'ab', 0) as c:
+    c.write(b'd')
+os.mkdir('none')
+os.rmdir('none')
+"""
+
+
+def test_the_model_of_a_disk_is_what_the_kernel_did(start: Path) -> None:
+    """With all that is pending kept, it is the folder of a run; a cut takes away what was not synced, and nothing else."""
+    script(start, _KINDS_OF_CHANGES)
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    _, calls = lab.recorded()
+    model = disk.Disk(lab.start, lab.place)
+    for told in calls:
+        model.do(told)
+    there = {
+        path.relative_to(lab.place).as_posix(): None if path.is_dir() else path.read_bytes()
+        for path in lab.place.rglob("*")
+        if not path.is_symlink()
+    }
+    seen = model.seen()
+    assert seen.pop("three/link") == b""
+    assert seen == there
+    assert there["three/a"] == b"more" + bytes(8996) + b"!"
+    assert there["three/named"] == b"namel"
+    nothing = model.cut(Left.NOTHING, "")
+    assert {name: found for name, (_, found) in nothing.items() if name.startswith("one")} == {}
+    names = model.cut(Left.NAMES, "")
+    assert names["three/named"][1] == b"namel"
+    assert names["three/link"][1] == "named"
+    assert names["three/a"][1] == b"aaaa" + bytes(8996) + b"!"
+    assert names["three/b"][1] == b""
+    assert set(model.cut(Left.BYTES, "")) == set(nothing)
+    drawn = [model.cut(Left.SOME, str(seed)) for seed in range(20)]
+    assert len({tuple(sorted(one)) for one in drawn}) > 5
+    assert model.cut(Left.SOME, "1") == model.cut(Left.SOME, "1")
+    lab.close()
+
+
+def test_a_cut_is_told_as_a_kill_and_the_end_as_the_answer(start: Path) -> None:
+    """What was not synced when the command had answered is gone, and the check is told that it has succeeded."""
+    script(
+        start,
+        "import os\nwith open('a', 'wb', 0) as f:\n    f.write(b'x')\n    os.fsync(f)\n"
+        "f = os.open('.', 0)\nos.fsync(f)\n"
+        "with open('b', 'wb', 0) as f:\n    f.write(b'x')\nprint('done')\n",
+    )
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+    found = {}
+    for point in lab.points(*CUTS):
+        outcome = lab.run(point)
+        there = tuple(name for name in "ab" if (lab.place / name).exists())
+        found[point.call, point.number, point.fault] = outcome.code, outcome.out, there
+    assert len(found) == 3 * len(CUTS)
+    nothing, names, *_ = CUTS
+    assert found["fsync", 1, nothing] == (-signal.SIGKILL, "", ())
+    assert found["fsync", 1, names] == (-signal.SIGKILL, "", ("a",))
+    assert found["fsync", 2, nothing] == (-signal.SIGKILL, "", ())
+    assert found["end", 1, nothing] == (0, "done\n", ("a",))
+    assert found["end", 1, names] == (0, "done\n", ("a", "b"))
+    lab.close()
+
+
+@pytest.mark.parametrize("missing", ["os.fsync(f)", "os.fsync(folder)", ""])
+def test_a_sync_that_is_missing_is_found(start: Path, missing: str) -> None:
+    """A file is replaced as everybody should; without either sync some cut leaves what is neither old nor new, or not new."""
+    text = (
+        "import os\nf = os.open('t', os.O_CREAT | os.O_WRONLY, 0o600)\nos.write(f, b'new')\n"
+        "os.fsync(f)\nos.rename('t', 'a')\nfolder = os.open('.', 0)\nos.fsync(folder)\n"
+    )
+    script(start, text.replace(f"{missing}\n", "") if missing else text)
+    (start / "a").write_bytes(b"old")
+    lab = Lab(start, start.with_name("place"), ("{place}/script",), {})
+
+    def check(outcome: Outcome) -> None:
+        found = (lab.place / "a").read_bytes()
+        assert found == b"new" if outcome.succeeded else found in (b"old", b"new")
+
+    points = lab.points(*CUTS)
+    if not missing:
+        harness.torture(lab, points, check)
+        return
+    with pytest.raises(AssertionError, match="power cut"):
+        harness.torture(lab, points, check)
 
 
 def test_what_was_wrong_stands_in_the_first_line(start: Path) -> None:

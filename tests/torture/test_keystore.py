@@ -9,10 +9,9 @@ from strongroom.keystore.replicas import FILE_NAME, ReplicaCondition
 from tests.conftest import Torture
 from tests.support.servers import ROOT
 from tests.torture import actions, harness
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import EVERY_FAULT, Lab, Outcome
 
 pytestmark = pytest.mark.torture
-_FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ _KEYSTORE_FILES = {f"{name}/keystores/{FILE_NAME}" for name in ("one", "two", "t
 }
 
 
-@_FAULTS
+@EVERY_FAULT
 def test_creating_a_keystore(start: Path, torture: Torture, faults: tuple[str, ...]) -> None:
     """C-03: after it is run again there is one keystore in every folder, and nothing else."""
     lab = _lab(start, "create_keystore")
@@ -53,7 +52,7 @@ def test_creating_a_keystore(start: Path, torture: Torture, faults: tuple[str, .
     harness.torture(lab, torture.choose(lab.points(*faults)), check)
 
 
-@_FAULTS
+@EVERY_FAULT
 def test_adding_a_master_key(start: Path, torture: Torture, faults: tuple[str, ...]) -> None:
     """C-24: the first key opens all the time; the second is there as soon as it was reported."""
     actions.create_keystore(start)
@@ -77,7 +76,7 @@ def test_adding_a_master_key(start: Path, torture: Torture, faults: tuple[str, .
     harness.torture(lab, torture.choose(lab.points(*faults)), check)
 
 
-@_FAULTS
+@EVERY_FAULT
 @pytest.mark.parametrize("before", ["no log", "a log", "a torn log"])
 def test_appending_events(
     start: Path, torture: Torture, faults: tuple[str, ...], before: str

@@ -8,9 +8,9 @@ import pytest
 
 from tests.conftest import Torture
 from tests.torture import harness, nodes
-from tests.torture.harness import Outcome
+from tests.torture.harness import FAULTS, Outcome
 from tests.torture.nodes import run
-from tests.torture.test_node import FAULTS, lab_of
+from tests.torture.test_node import lab_of
 
 pytestmark = pytest.mark.torture
 _NAMES = ("tableauserver.jks", "configuration_keys.json")

@@ -7,11 +7,10 @@ import pytest
 
 from tests.conftest import Torture
 from tests.torture import harness, nodes
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
-FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 _SECRET = "svcmonitor.notification.smtp.password"
 
 

@@ -12,12 +12,11 @@ from strongroom.extracts.model import ContentKind
 from tests.conftest import Torture
 from tests.support.servers import ROOT
 from tests.torture import harness, nodes, publish_actions
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.publish_actions import NEW, OLD
 
 pytestmark = pytest.mark.torture
-FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 
 
 @pytest.fixture

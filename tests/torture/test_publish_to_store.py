@@ -22,9 +22,9 @@ from strongroom.extracts.model import ContentKind
 from strongroom.node import file_moves
 from strongroom.node.opening import Node
 from strongroom.objectstore import sweep
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from tests.conftest import Torture
-from tests.support import object_stores
+from tests.support import object_stores, store_kinds
 from tests.support.object_stores import BEFORE, BEHIND, Between
 from tests.support.servers import ROOT
 from tests.torture import harness, nodes, publish_actions
@@ -103,17 +103,20 @@ def contents(node: Node) -> tuple[list[bytes], set[str]]:
     return found, known
 
 
-@pytest.fixture
-def lab(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    home, place = start / "node", tmp_path / "moto"
+@pytest.fixture(params=store_kinds.KINDS)
+def lab(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Lab]:
+    home, place, kind = start / "node", tmp_path / "store", store_kinds.KINDS[request.param]
     place.mkdir()
     nodes.run(home, "strongroom", "sites", "set-mode", "Default", "enforced")
-    with object_stores.running("moto", place) as server, object_stores.between(server) as between:
-        object_stores.credentials(server, monkeypatch)
+    with kind.running(place) as server, object_stores.between(server) as between:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         with nodes.opened(home) as node, file_moves.alone(node):
-            address = object_stores.bucket(between.url, "extracts").address.text
+            address = kind.address(between.url, "extracts")
             file_moves.moves(node).move("os:test", address, lambda _: lambda _: None)
-        yield Lab(home, between, object_stores.bucket(server.url, "extracts"))
+        yield Lab(home, between, kind.bucket(server.url, "extracts"))
 
 
 def test_old_or_new_whichever_request_was_the_last(lab: Lab, few: Torture) -> None:

@@ -16,11 +16,10 @@ from strongroom.services.keys.keeper import PREVIOUS_STORE
 from tests.conftest import Torture
 from tests.support.backups import contents, publish
 from tests.torture import harness, nodes
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 
 pytestmark = pytest.mark.torture
-_FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 DATA = {"old": nodes.CANARY + b"x" * 300_000, "small": nodes.CANARY}
 
 
@@ -73,7 +72,7 @@ def _told(node: Node, event_id: str) -> list[object]:
     return [one["details"] for one in node.events.read() if one["id"] == event_id]
 
 
-@_FAULTS
+@FAULTS
 @pytest.mark.parametrize("outside", [False, True], ids=["unused", "given up"])
 def test_retiring(start: Path, few: Torture, faults: tuple[str, ...], *, outside: bool) -> None:
     """K-10: the MEK is there or gone, every other one opens, and what is gone is in no kept version of the store."""

@@ -21,12 +21,11 @@ from strongroom.system.compat import override
 from tests.conftest import Torture
 from tests.support.web_client import serve
 from tests.torture import harness, nodes
-from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
+from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.test_node import lab_of
 
 pytestmark = pytest.mark.torture
-FAULTS = pytest.mark.parametrize("faults", [(KILL,), (FULL, BROKEN)], ids=["kill", "fault"])
 SECRET = "svcmonitor.notification.smtp.password"
 IMPORTED = {"gateway.timeout": "900", SECRET: nodes.CANARY.decode(), "vizportal.log.level": "debug"}
 

@@ -30,6 +30,7 @@ CALLS: dict[str, tuple[int, str | int]] = {
     "ftruncate": (77, _DESCRIPTOR),
     "fallocate": (285, _DESCRIPTOR),
     "copy_file_range": (326, _DESCRIPTOR),
+    "sendfile": (40, _DESCRIPTOR),
     "mkdir": (83, _FIRST),
     "mkdirat": (258, _SECOND),
     "fsync": (74, _DESCRIPTOR),
@@ -73,7 +74,9 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 
 # `struct user_regs_struct`: 27 words, of which these are known here
 _Registers = ctypes.c_ulonglong * 27
-_RAX, _RSI, _RDI, _ORIG_RAX = 10, 13, 14, 15
+_RAX, _RDX, _RSI, _RDI, _ORIG_RAX = 10, 12, 13, 14, 15
+SHORT = 1 << 12
+"""In the place of an error, of which none is as great: the call is made with half of its bytes, and says so."""
 
 
 def install_filter() -> None:
@@ -105,11 +108,12 @@ class Tracer:
         child: Its id.
         call: The name of the call to disturb.
         number: Which of them, in the whole process; 0 disturbs none.
-        error: What the call shall fail with, unless it goes to a socket; 0 kills the process instead, minus a signal sends
-            that one and makes the call.
+        error: What the call shall fail with, unless it goes to a socket, or `SHORT`; 0 kills the process instead, minus a
+            signal sends that one and makes the call.
         held: The call waits for `reached` and is made then; nothing is disturbed by us.
         reached: Called at that call, before it is made.
         tell: Gets the name of each call and what it changes.
+        look: Gets the thread and the registers of each call, before it is made.
     """
 
     child: int
@@ -119,6 +123,7 @@ class Tracer:
     held: bool = False
     reached: Callable[[], None] | None = None
     tell: Callable[[str, str], None] | None = None
+    look: "Callable[[int, str, ctypes.Array[ctypes.c_ulonglong]], None] | None" = None
     _counts: Counter[str] = field(default_factory=Counter)
 
     def seize(self) -> None:
@@ -153,6 +158,8 @@ class Tracer:
         self._counts[name] += 1
         if self.tell is not None:
             self.tell(name, _what(thread, name, registers))
+        if self.look is not None:
+            self.look(thread, name, registers)
         if name != self.call or self._counts[name] != self.number:
             return
         if self.reached is not None:
@@ -161,6 +168,10 @@ class Tracer:
             return  # no disk refuses what is sent to a socket, which another run may do at this number
         if self.error <= 0:
             os.kill(self.child, -self.error or signal.SIGKILL)
+            return
+        if self.error == SHORT:
+            registers[_RDX] = max(1, registers[_RDX] // 2)
+            _libc.ptrace(_SETREGS, thread, None, ctypes.byref(registers))
             return
         registers[_ORIG_RAX] = 2**64 - 1  # no call: the kernel hands out what stands in rax
         registers[_RAX] = 2**64 - self.error

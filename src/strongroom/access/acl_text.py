@@ -57,7 +57,7 @@ def parse(text: str) -> Rules:
     Raises:
         UsageError: The text is no policy, or says more than can be kept here; the message names what.
     """
-    if len(text.encode()) > MAX_BYTES:
+    if len(text.encode(errors="replace")) > MAX_BYTES:
         raise UsageError(f"a policy has at most {MAX_BYTES} bytes")
     rules: dict[str, frozenset[Capability]] = {}
     pairs = _of_json(text) if text.lstrip().startswith("{") else _Hcl(text).rules()
@@ -106,7 +106,7 @@ def _of_attribute(name: str, value: object) -> frozenset[Capability]:
 
 def _of_json(text: str) -> Iterator[tuple[str, frozenset[Capability]]]:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError):
         raise UsageError("the policy begins as JSON, and is not JSON") from None
     for name in document:
@@ -123,6 +123,16 @@ def _of_json(text: str) -> Iterator[tuple[str, frozenset[Capability]]]:
             _check_attribute(name)
             found |= _of_attribute(name, value)
         yield path, found
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The members of an object; of two with one name a reader of JSON drops the first, which may be a `deny`."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(one for one in names if names.count(one) > 1)
+        raise UsageError(f"in a policy, {double[:60]!r} stands twice in one object", hint=_HINT)
+    return members
 
 
 def _check_attribute(name: str) -> None:

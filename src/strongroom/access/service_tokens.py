@@ -15,8 +15,9 @@ BYTES = 32
 MAX_CHARACTERS = 512
 DEFAULT_TTL = timedelta(days=32)
 MAX_TTL = timedelta(days=32)
-_DURATION = re.compile(r"(?:\d{1,9}(?:d|h|m|s))+")
-_PART = re.compile(r"(\d{1,9})(d|h|m|s)")
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_DURATION = re.compile(r"(?:[0-9]{1,9}(?:d|h|m|s)){1,8}")
+_PART = re.compile(r"([0-9]{1,9})(d|h|m|s)")
 _SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 LONGEST_S = 100 * 365 * 86_400
 
@@ -44,7 +45,7 @@ def seconds(value: object, what: str = "ttl") -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int | str | None):
         raise UsageError(f"{what} is no duration", hint="write 1h, 90m, or seconds")
-    if isinstance(value, int) or not value or value.isdigit():
+    if isinstance(value, int) or not value or _NUMBER.fullmatch(value):
         found = int(value or 0)
     elif _DURATION.fullmatch(value):
         found = sum(int(count) * _SECONDS[unit] for count, unit in _PART.findall(value))

@@ -428,11 +428,13 @@ def main(argv: list[str] | None = None) -> int:
 
 @contextmanager
 def _logging(node: Node) -> Iterator[None]:
-    """This process is the backgrounder: it writes that log, at the level that is asked for."""
+    """Write the logs of this backgrounder's place, at the level that is asked for."""
     from strongroom.runtime import service_logs
     from strongroom.services.configuration import log_levels
 
-    service_logs.configure(node.paths, "backgrounder", file_modes=node.file_modes)
+    service_logs.configure(
+        node.paths, "backgrounder", number=node.place, file_modes=node.file_modes
+    )
     with log_levels.followed(node.configuration, "backgrounder"):
         yield
 

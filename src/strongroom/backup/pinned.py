@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from strongroom.canonical import UTF_8, Kind
 from strongroom.errors import UsageError
-from strongroom.objectstore import address, head
+from strongroom.objectstore import head, registry
 
 WHERE: Final = "pinned.json"
 MAX_REFERENCE_BYTES: Final = head.MAX_BYTES
@@ -39,7 +39,7 @@ def parse(data: bytes) -> PinnedExtracts:
     fields.check_names(("store", "until", "v"))
     store = fields.text("store")
     try:
-        is_one = address.parse(store).text == store
+        is_one = registry.parse(store).text == store
     except UsageError:
         is_one = False
     if not is_one:

@@ -14,7 +14,7 @@ from strongroom.cli.terminal import streams
 from strongroom.cli.terminal.ended import Ended
 from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.errors import StrongroomError, UsageError
-from strongroom.system import disk
+from strongroom.system import disk, shortage
 
 if TYPE_CHECKING:
     import argparse
@@ -103,7 +103,12 @@ def main(tool: str, argv: Sequence[str], foreign: Mapping[str, str] | None = Non
         # the reader of our output has ended, as `head` does, and wants no more of it
         return 1
     except (StrongroomError, OSError, UnicodeError) as error:
-        return _complain(tool, _ours(error, words))
+        return _complain(tool, shortage.told(error) or _ours(error, words))
+    except (MemoryError, RuntimeError, ImportError) as error:
+        told = shortage.told(error)
+        if told is None:
+            raise
+        return _complain(tool, told)
 
 
 def _ours(error: StrongroomError | OSError | UnicodeError, words: list[str]) -> StrongroomError:

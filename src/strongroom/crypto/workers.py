@@ -17,7 +17,7 @@ def default_threads() -> int:
 
 
 def run_parallel(threads: int, work: Callable[[threading.Event], None]) -> None:
-    """Run `work` in `threads` threads, the caller's among them, until all return.
+    """Run `work` in `threads` threads at most, the caller's among them, until all return.
 
     When a thread fails, the event is set, and the other threads stop when they check it next. The first error is
     raised.
@@ -35,9 +35,7 @@ def run_parallel(threads: int, work: Callable[[threading.Event], None]) -> None:
             errors.append(error)
             stop.set()
 
-    others = [threading.Thread(target=guarded, daemon=True) for _ in range(threads - 1)]
-    for thread in others:
-        thread.start()
+    others = _started(threads - 1, guarded)
     guarded()
     try:
         _join(others)
@@ -48,6 +46,19 @@ def run_parallel(threads: int, work: Callable[[threading.Event], None]) -> None:
         raise
     if errors:
         raise errors[0]
+
+
+def _started(count: int, target: Callable[[], None]) -> list[threading.Thread]:
+    """So many threads, or fewer where the system gives no more: those that run do the work of all."""
+    started: list[threading.Thread] = []
+    for _ in range(count):
+        thread = threading.Thread(target=target, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            break
+        started.append(thread)
+    return started
 
 
 def _join(threads: list[threading.Thread]) -> None:

@@ -327,12 +327,14 @@ def check_server(text: str) -> str:
         return text
     try:
         parts = urlsplit(_bounded(text))
-    except ValueError:  # for example for an unbalanced bracket
+        is_port = parts.port != 0
+    except ValueError:  # for example for an unbalanced bracket, or a port that is none
         raise FormatError("no address of a server") from None
     is_here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
     if (
         parts.username
         or not parts.hostname
+        or not is_port
         or parts.path.strip("/")
         or parts.query
         or parts.fragment

@@ -174,7 +174,12 @@ class StoreCache:
             if self._asking is not None:
                 return cached.opened
             answer = self._asking = threading.Event()
-        threading.Thread(target=self._ask, args=(version, answer), name=THREAD, daemon=True).start()
+        asker = threading.Thread(target=self._ask, args=(version, answer), name=THREAD, daemon=True)
+        try:
+            asker.start()
+        except RuntimeError:
+            # as if the root could not be reached: the keys in memory serve, and a later call asks (findings R17)
+            self._answer(RootUnavailableError("there is no thread to ask a root"), version, answer)
         answered = answer.wait(_PATIENCE_S)
         return self.opened(asking=asking) if answered else cached.opened
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from strongroom.cluster import services_file
-from strongroom.errors import StateError
+from strongroom.errors import IntegrityError, StateError
 from strongroom.joining import password_change
 from strongroom.node import (
     controller,
@@ -26,6 +26,7 @@ from strongroom.node.opening import Node
 from strongroom.runtime import duties
 from strongroom.runtime.duties import Duty
 from strongroom.services.keys.peers import PREFIX as NODES
+from strongroom.services.keys.replacing import MARK
 
 LOOK_S: Final = 15.0
 """Seconds between two looks at what other nodes changed, without news."""
@@ -38,12 +39,18 @@ _log = logging.getLogger("strongroom.agent")
 
 
 @contextmanager
-def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[None]:
+def at_work(
+    node: Node,
+    leave: Callable[[], None] = lambda: None,
+    begin_anew: Callable[[], None] | None = None,
+) -> Iterator[None]:
     """Do the duties of a node until the end of the block; a single node has none.
 
     Args:
         node: The node.
         leave: Ends the processes of this node: it was taken out of its cluster, or a restore replaces what it serves.
+        begin_anew: Ends them to be started again: what it serves was replaced, or keys were changed, while it was cut
+            off, and its next start takes what is there now. As `leave`, unless it is given.
     """
     if node.outside is None:
         yield
@@ -56,7 +63,11 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
                 [
                     Duty(_CONFIGURATION, LOOK_S, follower.follow),
                     Duty(_PASSWORDS, LOOK_S, lambda: service_passwords.follow(node)),
-                    Duty(_MEMBERSHIP, MEMBERSHIP_S, lambda: _look_at_membership(node, leave)),
+                    Duty(
+                        _MEMBERSHIP,
+                        MEMBERSHIP_S,
+                        lambda: _look_at_membership(node, leave, begin_anew or leave),
+                    ),
                     *reporter.duties(),
                     key_changes.duty(node, _KEYS),
                     Duty(kept_keys.MEMORY, MEMBERSHIP_S, lambda: kept_keys.remember(node)),
@@ -73,19 +84,23 @@ def at_work(node: Node, leave: Callable[[], None] = lambda: None) -> Iterator[No
                 )
             )
         own = NODES + node.paths.node_id
-        stack.callback(node.coordinator.watch(own, lambda _: kept.hasten(_MEMBERSHIP)))
+        for name in (own, MARK):
+            stack.callback(node.coordinator.watch(name, lambda _: kept.hasten(_MEMBERSHIP)))
         stack.callback(key_changes.on_news(node, lambda: kept.hasten(_KEYS)))
         # last: the duties of the installation rest on those of the node
         stack.enter_context(controller.standing(node))
         yield
 
 
-def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
+def _look_at_membership(
+    node: Node, leave: Callable[[], None], begin_anew: Callable[[], None]
+) -> None:
     """End this node's processes once it is none of the cluster's: keys in their memory would open extracts still.
 
     A node that had no session when another one began to restore a backup, or to recover, was not seen by that one, and
-    ends as well. The locks come first, which need no key: what the other one has put by then is under keys that this
-    node does not have, and the registry cannot be proved by those of before.
+    ends as well, also if it comes back when that has ended. The locks and the mark come first, which need no key: what
+    the other one has put by then is under keys that this node does not have, and the registry cannot be proved by those
+    of before.
 
     Raises:
         StrongroomError: The locks or the registry cannot be read; or an entry is refused while no such command goes on.
@@ -96,7 +111,21 @@ def _look_at_membership(node: Node, leave: Callable[[], None]) -> None:
         _log.error("%s: it ends", error.message)
         leave()
         return
-    own = node.peers.all().get(node.paths.node_id)
+    if replacing.was_replaced(node):
+        _log.error("a restore or a recovery replaced what this node serves, unseen by it: it ends")
+        begin_anew()
+        return
+    try:
+        own = node.peers.all().get(node.paths.node_id)
+    except IntegrityError:
+        # a change of the keystore's keys went on without it (key-changes.md 3.2)
+        if not kept_keys.are_waiting(node):
+            raise
+        _log.error(
+            "keys were changed while this node was cut off, and wait for its next start: it ends"
+        )
+        begin_anew()
+        return
     if own is not None and own.state.is_gone:
         _log.error("this node was taken out of its cluster at %s: it ends", own.since)
         leave()

@@ -22,7 +22,7 @@ from strongroom.errors import ConflictError, StateError, StrongroomError
 from strongroom.extracts import place
 from strongroom.filestore.base import PinningStore
 from strongroom.kms import same_key
-from strongroom.node import backup_roots, replacing, roots
+from strongroom.node import backup_roots, in_the_way, replacing, roots
 from strongroom.node.opening import Node
 from strongroom.roots.base import RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
@@ -226,7 +226,7 @@ def alone(node: Node) -> Iterator[None]:
         StateError: A node is served, or a command works on its jobs; or each node has extracts of its own.
     """
     why = "a restore replaces what all nodes work on"
-    with sole_user(node, "a restore replaces what it works on"):
+    with _held(node, lambda error: in_the_way.find(node, error).refusal(RESTORE_LOCK, why)):
         _check_files_are_shared(node)
         with replacing.others_off(node, RESTORE_LOCK, why):
             yield
@@ -244,9 +244,13 @@ def _check_files_are_shared(node: Node) -> None:
 
 
 def _prepare_others(node: Node, actor: str) -> tuple[str, ...]:
-    """Have the other nodes, which are off, prove the KMS store at their next start: it gets keys of the backup."""
+    """Have the other nodes, which are off, prove the KMS store at their next start: it gets keys of the backup.
+
+    One that is merely cut off ends when it is back: it may have come too late to see the restore itself.
+    """
     if node.outside is None:
         return ()
+    replacing.leave_mark(node, RESTORE_LOCK)
     return node.peers.set_stale(actor, [one.node_id for one in node.peers.active_others()])
 
 
@@ -261,15 +265,23 @@ def sole_user(node: Node, why: str) -> Iterator[None]:
     Raises:
         StateError: The node is served, or a command works on its jobs.
     """
+
+    def refusal(error: ConflictError) -> StateError:
+        hint = "stop 'strongroom serve' and what runs jobs, then run the command again"
+        return StateError(f"{error.message}: {why}", hint=hint)
+
+    with _held(node, refusal):
+        yield
+
+
+@contextmanager
+def _held(node: Node, refusal: Callable[[ConflictError], StateError]) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(running.sole_server(node.paths))
             stack.enter_context(node.sole_worker.hold_all())
         except ConflictError as error:
-            raise StateError(
-                f"{error.message}: {why}",
-                hint="stop 'strongroom serve' and what runs jobs, then run the command again",
-            ) from error
+            raise refusal(error) from error
         yield
 
 

@@ -77,6 +77,10 @@ def duties_of(node: Node, upkeep_s: float = UPKEEP_S) -> Sequence[Duty]:
         if found := node.remove_due_service_keys():
             _log.info("removed %d service keys, whose days were over", found)
 
+    def end_tokens() -> None:
+        if found := node.service_tokens.remove_ended():
+            _log.info("removed %d tokens of services, whose time was over", found)
+
     def forget() -> None:
         if found := jobs.forget_ended(*_retention(node)):
             _log.info("forgot %d jobs that ended long ago", found)
@@ -88,6 +92,7 @@ def duties_of(node: Node, upkeep_s: float = UPKEEP_S) -> Sequence[Duty]:
         Duty("uploads", upkeep_s, expire),
         Duty("ended jobs", upkeep_s, forget),
         Duty("service keys", upkeep_s, remove_keys),
+        Duty("tokens of services", upkeep_s, end_tokens),
         *(_of_cluster(node, upkeep_s) if node.outside is not None else ()),
     ]
 

@@ -6,7 +6,7 @@ from strongroom.extracts import place
 from strongroom.extracts.place import Place
 from strongroom.node import backup
 from strongroom.node.opening import Node
-from strongroom.objectstore import address, proof
+from strongroom.objectstore import proof, registry
 from strongroom.services.content.move_files import MovePorts, MoveService
 
 
@@ -16,7 +16,7 @@ def parse(text: str) -> str:
     Raises:
         UsageError: The text is neither.
     """
-    return text if text == place.DISK else address.parse(text).text
+    return text if text == place.DISK else registry.parse(text).text
 
 
 def present(node: Node) -> Place:

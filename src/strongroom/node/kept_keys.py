@@ -44,15 +44,7 @@ def take(node: Node) -> bool:
     """
     if node.outside is None or not node.paths.node_keys.exists():
         return False
-    ports = KeptPorts(
-        node.entry_store,
-        own_keys.read(node.paths),
-        lambda: _known(node),
-        node.keystore,
-        lambda coming: _open_keys(node, coming),
-        lambda data: _keep_before(node, data),
-    )
-    taken = kept_keys.take(ports)
+    taken = kept_keys.take(_ports(node))
     if taken:
         node.authority.renew()
     before = node.keystore.folders[0] / BEFORE_NAME
@@ -61,6 +53,16 @@ def take(node: Node) -> bool:
         before.unlink(missing_ok=True)
         durable.sync_folder(before.parent)
     return taken
+
+
+def are_waiting(node: Node) -> bool:
+    """Whether newer keys are kept for this node by one that it knows; nothing is changed.
+
+    Raises:
+        IntegrityError: Keys are there that no node which this one knows has signed.
+        StrongroomError: Something cannot be read.
+    """
+    return kept_keys.find(_ports(node)) is not None
 
 
 def check_nothing_is_half_done(node: Node) -> None:
@@ -84,6 +86,17 @@ def check_nothing_is_half_done(node: Node) -> None:
             f"a recovery was begun on another node and not finished, and this one has not got its keys: {error.message}",
             hint="run 'strongroom recover' again on the node where it began, then start this one",
         ) from error
+
+
+def _ports(node: Node) -> KeptPorts:
+    return KeptPorts(
+        node.entry_store,
+        own_keys.read(node.paths),
+        lambda: _known(node),
+        node.keystore,
+        lambda coming: _open_keys(node, coming),
+        lambda data: _keep_before(node, data),
+    )
 
 
 def _known(node: Node) -> dict[str, NodePublic]:

@@ -1,6 +1,6 @@
 """Composes the recovery of a node: what opens it without its keystore and without its roots.
 
-Beside the composition root, which opens nodes that are whole; the steps are `services.recovery.recover`'s business.
+Beside the composition root, which opens nodes that are whole; the steps are the business of `services.recovery`.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from dataclasses import replace
 from strongroom.configuration_keys.record_files import FILE_NAME
 from strongroom.errors import ConflictError, StateError
 from strongroom.joining.registry import NodeState
-from strongroom.node import replacing
+from strongroom.node import in_the_way, replacing
 from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.processes import SERVICES
@@ -20,7 +20,8 @@ from strongroom.services.keys import log_signing
 from strongroom.services.keys.replacing import RECOVER_LOCK
 from strongroom.services.recovery.opener import Identities, NodeOpener, OpenerPorts
 from strongroom.services.recovery.origin import Known
-from strongroom.services.recovery.recover import RecoverPorts, RecoverService
+from strongroom.services.recovery.ports import RecoverPorts
+from strongroom.services.recovery.recover import RecoverService
 from strongroom.services.recovery.results import Recovered
 
 
@@ -38,6 +39,8 @@ def recovery_of(node: Node) -> RecoverService:
     is_known = not log_key_lost(node)
 
     def leave_out(actor: str) -> tuple[str, ...]:
+        # first of all: a node that is cut off, and takes none of this in, ends when it is back
+        replacing.leave_mark(node, RECOVER_LOCK)
         others = node.peers.others()
         names = [one.node_id for one in others]
         if not is_known:
@@ -152,14 +155,11 @@ def alone(node: Node) -> Iterator[None]:
     """
     why = "a recovery replaces the keys under it"
     with ExitStack() as stack:
-        stack.enter_context(replacing.others_off(node, RECOVER_LOCK, why))
+        stack.enter_context(replacing.others_off(node, RECOVER_LOCK, why, looks_here=True))
         try:
             stack.enter_context(running.sole_server(node.paths))
         except ConflictError as error:
             if running.find(node.paths) is None:
                 raise
-            raise StateError(
-                f"{error.message}: {why}",
-                hint="stop 'strongroom serve' first, then run the command again",
-            ) from error
+            raise in_the_way.find(node, error).refusal(RECOVER_LOCK, why) from error
         yield

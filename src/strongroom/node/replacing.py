@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from strongroom.errors import StateError
+from strongroom.node import in_the_way
 from strongroom.node.opening import Node
 from strongroom.services.keys import replacing
 
 
 @contextmanager
-def others_off(node: Node, lock: str, why: str) -> Iterator[None]:
+def others_off(node: Node, lock: str, why: str, *, looks_here: bool = False) -> Iterator[None]:
     """Hold the lock of a command that replaces what all nodes serve; the other nodes are off when it begins, and stay so.
 
     Args:
         node: The node.
         lock: `RECOVER_LOCK` or `RESTORE_LOCK`.
         why: The reason for which they must be off, behind the words of who is served.
+        looks_here: Whether a refusal names this node, too, if it is served: the caller does not hold it as yet.
 
     Raises:
         ConflictError: Another node holds the lock.
@@ -27,12 +28,23 @@ def others_off(node: Node, lock: str, why: str) -> Iterator[None]:
     # the lock comes first, and a server announces itself before it looks for the lock: one of the two sees the other
     with node.coordinator.lock(lock, wait_s=0):
         replacing.check_nobody_replaces(node.coordinator, but=lock)
-        if alive := node.served_elsewhere():
-            raise StateError(
-                f"{' and '.join(alive)} is served: {why}",
-                hint="stop 'strongroom serve' on every node, then run the command again",
-            )
+        found = in_the_way.find(node, looks_here=looks_here)
+        if found.served or found.working:
+            raise found.refusal(lock, why)
         yield
+
+
+def leave_mark(node: Node, lock: str) -> None:
+    """Have a node that was cut off find, when it is back, that what it serves was replaced; a single node has none.
+
+    The caller is within `others_off`, and has replaced nothing as yet.
+
+    Args:
+        node: The node.
+        lock: `RECOVER_LOCK` or `RESTORE_LOCK`.
+    """
+    if node.outside is not None:
+        replacing.leave_mark(node.coordinator, lock, node.paths.node_id, node.clock)
 
 
 def check_may_serve(node: Node) -> None:
@@ -45,3 +57,16 @@ def check_may_serve(node: Node) -> None:
     """
     if node.outside is not None:
         replacing.check_nobody_replaces(node.coordinator)
+
+
+def was_replaced(node: Node) -> bool:
+    """Whether such a command has begun since this process asked first, before it read anything, whether it has ended or not.
+
+    Raises:
+        FormatError: The mark is damaged.
+        CoordinationError: The coordination service cannot be asked.
+    """
+    if node.outside is None:
+        return False
+    # in this order: at the first look both are the mark of now
+    return node.mark_at_start != replacing.find_mark(node.entry_store)

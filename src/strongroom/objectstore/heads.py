@@ -6,7 +6,7 @@ from typing import Final
 from strongroom.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
 from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, Step
 from strongroom.objectstore import head
-from strongroom.objectstore.bucket import Bucket, ConditionError, MissingError, UnansweredError
+from strongroom.objectstore.base import Bucket, ConditionError, MissingError, UnansweredError
 from strongroom.objectstore.head import Head
 
 _TRIES: Final = 4
@@ -98,6 +98,8 @@ class Heads:
                 vain += 1
                 if vain == _TRIES:
                     raise
+                # a store may take an object once a second only
+                time.sleep(_PAUSE_S * 2**vain)
             else:
                 replaced_tag = tag
         raise _always_refused(self._bucket, place(key))
@@ -169,7 +171,7 @@ class Heads:
 def _always_refused(bucket: Bucket, name: str) -> StorageError:
     return StorageError(
         f"the object store {bucket.address.shown} refuses each write of {name} as one that comes too late",
-        hint="look whether the store, or a proxy before it, honours If-None-Match and If-Match",
+        hint="look whether the store, or a proxy before it, honours the conditions of writes",
     )
 
 

@@ -8,7 +8,7 @@ from strongroom.clock import format_utc, parse_utc
 from strongroom.errors import NotFoundError, StateError
 from strongroom.filestore.base import LastingPin
 from strongroom.ids import is_id
-from strongroom.objectstore.bucket import Bucket, Listed, MissingError
+from strongroom.objectstore.base import Bucket, Listed, MissingError
 from strongroom.system.plural import counted
 
 FOLDER: Final = "pin/backup"

@@ -7,7 +7,7 @@ from typing import Final
 
 from strongroom.errors import NotFoundError
 from strongroom.objectstore import heads
-from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.base import Bucket, MissingError
 from strongroom.objectstore.expected import Expected
 from strongroom.objectstore.head import Head
 from strongroom.system.positions import Span

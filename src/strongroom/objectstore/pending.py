@@ -10,7 +10,7 @@ from strongroom.errors import ConflictError, StateError, StorageError, Strongroo
 from strongroom.filestore.base import HEADER_BYTES
 from strongroom.ids import new_id
 from strongroom.objectstore import heads
-from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.base import Bucket, MissingError
 from strongroom.objectstore.head import Head
 
 PART_BYTES: Final = 8 << 20

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from strongroom.errors import NotFoundError
 from strongroom.objectstore import head, heads
-from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.base import Bucket, MissingError
 from strongroom.objectstore.head import Head
 from strongroom.objectstore.opened import OpenedObject
 

@@ -4,11 +4,10 @@ from typing import Final
 
 from strongroom.errors import StorageError
 from strongroom.ids import new_id
-from strongroom.objectstore.bucket import Bucket, ConditionError, MissingError
+from strongroom.objectstore.base import Bucket, ConditionError, MissingError
 
 _ONE: Final = b"one"
 _TWO: Final = b"two"
-_WRONG_TAG: Final = '"00000000000000000000000000000000"'
 
 
 def prove(bucket: Bucket) -> None:
@@ -17,7 +16,7 @@ def prove(bucket: Bucket) -> None:
     Raises:
         StorageError: The store does not do what is needed, refuses, or does not answer; the message says which.
     """
-    name = f"probe/{new_id().replace('-', '')}"
+    name = f"probe/{new_id().replace('-', '')}/one"
     try:
         _try_conditions(bucket, name)
     finally:
@@ -30,30 +29,37 @@ def _try_conditions(bucket: Bucket, name: str) -> None:
     try:
         bucket.create(name, _ONE)
     except ConditionError:
-        raise _refused(bucket, "refuses If-None-Match for an object that is not there") from None
+        raise _refused(bucket, "refuses to create an object that is not there") from None
     try:
         bucket.create(name, _TWO)
     except ConditionError:
         pass
     else:
-        raise _refused(bucket, "does not honour If-None-Match: it let an object be created twice")
+        raise _refused(bucket, "does not honour conditions: it let an object be created twice")
     found = bucket.read(name)
     if found.data != _ONE:
         raise _refused(bucket, "does not show what was written")
-    if name not in {one.name for one in bucket.list("probe")}:
-        raise _refused(bucket, "does not list what was written")
-    try:
-        bucket.replace(name, _TWO, _WRONG_TAG)
-    except ConditionError:
-        pass
-    else:
-        raise _refused(bucket, "does not honour If-Match: it let another version be replaced")
+    _check_listed(bucket, name)
     try:
         bucket.replace(name, _TWO, found.tag)
     except ConditionError:
-        raise _refused(bucket, "refuses If-Match for the version that is there") from None
+        raise _refused(bucket, "refuses to replace the version that is there") from None
+    try:
+        bucket.replace(name, _ONE, found.tag)
+    except ConditionError:
+        pass
+    else:
+        raise _refused(bucket, "does not honour conditions: it let another version be replaced")
     if bucket.read_range(name, 1, 2) != _TWO[1:]:
         raise _refused(bucket, "does not give the range of bytes that is asked for")
+
+
+def _check_listed(bucket: Bucket, name: str) -> None:
+    listed = {one.name for one in bucket.list("probe")}
+    if name not in listed:
+        raise _refused(bucket, "does not list what was written")
+    if name.rpartition("/")[0] in listed:
+        raise _refused(bucket, "makes folders of names, and lists them as objects")
 
 
 def _is_readable(bucket: Bucket, name: str) -> bool:

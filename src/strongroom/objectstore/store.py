@@ -8,7 +8,7 @@ from typing import Final
 
 from strongroom.filestore.base import FileStat, LastingPin, Step, checked_key
 from strongroom.objectstore import head, heads, lasting, pins, sweep
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.objectstore.head import Head
 from strongroom.objectstore.opened import OpenedObject
 from strongroom.objectstore.pending import PendingObject
@@ -111,8 +111,7 @@ class ObjectFileStore:
 
     def place_of(self, key: str) -> str:
         """Where the file of a key lies, for a person."""
-        address = self._bucket.address
-        return f"s3://{address.bucket}/{address.name(heads.place(checked_key(key)))}"
+        return self._bucket.address.place(heads.place(checked_key(key)))
 
     def remove_leftovers(self) -> int:
         """As `sweep`: processes of other nodes may be writing what this one would take for left."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from strongroom.errors import NotFoundError
 from strongroom.objectstore import heads, lasting, pins
-from strongroom.objectstore.bucket import Bucket, MissingError
+from strongroom.objectstore.base import Bucket, MissingError
 
 KEPT: Final = timedelta(hours=24)
 """How long the body of a deleted file stays: the longest download."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from strongroom.errors import StorageError
+
 
 @dataclass(frozen=True)
 class _Wait:
@@ -43,15 +45,18 @@ class Cutter:
             self.end(turn)
 
     def begin(self, descriptor: Callable[[], int], limit_s: float) -> object:
-        """Begin to watch a wait; returns what `end` takes."""
+        """Begin to watch a wait; returns what `end` takes.
+
+        Raises:
+            StorageError: The system gives no thread now; the next wait tries it again (findings R17).
+        """
         turn, wait = object(), _Wait(time.monotonic() + limit_s, descriptor)
         with self._changed:
+            if self._thread is None:
+                self._thread = self._started()
             sooner = all(wait.until < other.until for other in self._waits.values())
             self._waits[turn] = wait
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="cutter", daemon=True)
-                self._thread.start()
-            elif sooner:
+            if sooner:
                 self._changed.notify()
         return turn
 
@@ -67,6 +72,14 @@ class Cutter:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._watch, name="cutter", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise StorageError("the system gives no thread that bounds waits") from error
+        return thread
 
     def _watch(self) -> None:
         with self._changed:

@@ -35,6 +35,7 @@ from strongroom.repository.postgres_address import (
     parameters,
 )
 from strongroom.repository.reach import WHOLE_KEY, Reach
+from strongroom.repository.replacement import SERVES, Replacement, is_of_replaced
 from strongroom.repository.watching import Look, PostgresLook
 from strongroom.system.extras import needed
 
@@ -60,6 +61,7 @@ _MARKED: Final = (
     "WITH mark AS (INSERT INTO commits (id, done, at)"
     " VALUES (:id, true, CAST(extract(epoch FROM now()) AS bigint)))"
 )
+_SERVES: Final = f"SELECT {SERVES}"
 _HOLD: Final = text("SELECT pg_advisory_xact_lock(:key)")
 _SHARE: Final = text("SELECT pg_advisory_xact_lock_shared(:key)")
 _CLAIM: Final = text(
@@ -107,6 +109,7 @@ class PostgresDatabase:
         self._passwords = passwords
         self._committed = 0
         self.engine = self._open(make_url(url))
+        self._replacement = Replacement(self.engine)
 
     def _open(self, url: URL) -> Engine:
         with needed("the library for PostgreSQL is missing: psycopg", "postgres", StorageError):
@@ -144,7 +147,7 @@ class PostgresDatabase:
 
     def look(self) -> Look:
         """A connection that says whether anything was committed since."""
-        return PostgresLook(self.engine)
+        return PostgresLook(self.engine, self._replacement)
 
     def close(self) -> None:
         """Close all connections."""
@@ -174,7 +177,7 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads, and sees the state of its beginning."""
-        with self._begun("SELECT 1", {}, read_only=True) as connection:
+        with self._begun(_SERVES, {}, read_only=True) as connection:
             yield connection
 
     @contextmanager
@@ -214,7 +217,10 @@ class PostgresDatabase:
                 self._roll_back(connection)
 
     def _fresh(self, first: str, values: dict[str, object], *, read_only: bool) -> Connection:
-        """A connection with a transaction begun; the pool may give one that broke while nobody used it, so once more."""
+        """A connection with a transaction begun.
+
+        The pool may give one that broke while nobody used it, or one with a primary that was replaced, so once more.
+        """
         for again in (True, False):
             connection = self.engine.connect()
             try:
@@ -222,13 +228,17 @@ class PostgresDatabase:
                     connection.execution_options(
                         isolation_level="REPEATABLE READ", postgresql_readonly=True
                     )
-                connection.execute(text(first), values)
+                serves = connection.execute(text(first), values).scalar()
             except BaseException as error:
                 broken = isinstance(error, DBAPIError) and error.connection_invalidated
                 connection.close()
                 if broken and again:
                     continue
                 raise
+            if read_only and again and not serves:
+                self._replacement.found(connection)
+                connection.close()
+                continue
             return connection
         raise AssertionError  # pragma: no cover  the second turn returns or raises
 
@@ -301,6 +311,9 @@ class PostgresDatabase:
     def _failed(self, context: ExceptionContext) -> None:
         if context.connection is not None and not context.connection.invalidated:
             self._answered(context.connection)
+        if is_of_replaced(context):
+            # the pool gives up all connections that are as old, and the next goes elsewhere
+            context.is_disconnect = True
         _forget_values(context)
 
 

@@ -157,8 +157,9 @@ def parameters(given: Mapping[str, str], known: frozenset[str]) -> dict[str, str
     if not _is_local(given):
         chosen["sslrootcert"] = "system"
     if _is_local(given) or "sslcert" in given:
-        # a peer is known by its user on this machine, or by its certificate: there may be no password at all
-        chosen |= {"require_auth": "", "sslcertmode": "allow"}
+        # a peer is known by its user on this machine, or by its certificate, and may be asked for a password as well; an
+        # empty list would refuse each server that asks (libpq 18)
+        chosen |= {"require_auth": "none,scram-sha-256", "sslcertmode": "allow"}
     chosen |= given
     chosen["options"] = f"{given.get('options', '')} {_limits()}".strip()
     return postgres_conninfo.explicit(known, {"user": "", "password": "", **chosen})

@@ -3,7 +3,8 @@
 The databases answer it themselves, for all writers of all processes and nodes, so no writer has to announce anything
 and none can forget it. SQLite counts the commits of other connections (`PRAGMA data_version`), and the connection that
 asks commits nothing. PostgreSQL's snapshot names the next transaction and those that run: while both are the same, a
-reader sees the same rows. Other databases of the same server change the snapshot too, which costs a look and no truth.
+reader sees the same rows. A primary that was replaced shows one snapshot for ever, so it is also asked whether it takes
+changes. Other databases of the same server change the snapshot too, which costs a look and no truth.
 """
 
 import sqlite3
@@ -13,10 +14,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+
+from strongroom.repository.replacement import SERVES, Replacement
 
 _SQLITE = "PRAGMA data_version"
-_POSTGRES = "SELECT pg_current_snapshot()::text"
+_POSTGRES = f"SELECT pg_current_snapshot()::text, {SERVES}"
 
 
 class Look(Protocol):
@@ -53,13 +56,22 @@ class SqliteLook:
 class PostgresLook:
     """A connection to PostgreSQL, with no transaction open; a round trip a question."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, replacement: Replacement) -> None:
+        self._replacement = replacement
         self._connection: Connection = engine.connect()
         self._connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def ask(self) -> Hashable:
-        """The server's snapshot."""
-        return str(self._connection.exec_driver_sql(_POSTGRES).scalar_one())
+        """The server's snapshot.
+
+        Raises:
+            DisconnectionError: The server takes no changes any more, so others may commit theirs elsewhere.
+        """
+        snapshot, serves = self._connection.exec_driver_sql(_POSTGRES).one()
+        if not serves:
+            self._replacement.found(self._connection)
+            raise DisconnectionError("the server takes no changes any more")
+        return str(snapshot)
 
     def close(self) -> None:
         """Close the connection."""

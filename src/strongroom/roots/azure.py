@@ -23,7 +23,7 @@ from strongroom.errors import (
     StrongroomError,
     UsageError,
 )
-from strongroom.roots import addresses, indirect, names, outbound, wraps
+from strongroom.roots import addresses, indirect, managed_identity, names, outbound, wraps
 from strongroom.roots.base import Context, RootDescription, WrapRecord
 from strongroom.roots.kinds import WAY, Given, LogWords, Option, RootKind
 from strongroom.roots.settings import RootSettings
@@ -34,8 +34,6 @@ _Secrets = tuple[foreign_words.Secret, ...]
 
 KIND = "azure"
 ALGORITHM = "RSA-OAEP-256"
-CONNECT_S = 3
-READ_S = 5
 #: Longest wait that a throttling vault may ask for; beyond it the caller's own backoff is better.
 MAX_WAIT_S = 5.0
 _TRIES = 3
@@ -147,24 +145,20 @@ class SdkVault:
         """
         import logging
 
-        from azure.identity import ManagedIdentityCredential
         from azure.keyvault.keys import KeyClient
         from azure.keyvault.keys.crypto import CryptographyClient
 
-        # requests at this level would fill the log, and a local wrap that we do not want "failed"
-        logging.getLogger("azure").setLevel(logging.WARNING)
+        # a local wrap that we do not want "failed"
         logging.getLogger("azure.keyvault.keys.crypto").setLevel(logging.ERROR)
-        # AzureRoot retries, not the SDK, which would sleep for as long as a Retry-After header asks
-        shared: dict[str, Any] = {"retry_total": 0}
-        self._identity = {"client_id": options["client_id"]} if "client_id" in options else {}
+        self._client_id = options.get("client_id", "")
         # two sessions, for the vault and for the token endpoint: only the first trusts the private cloud's
         # certificates
         ca_file = options.get("ca_file", "")
-        self._shared = {**shared, **_transport(outbound.session())}
         trusted = {"connection_verify": ca_file} if ca_file else {}
-        self._options = {**shared, **trusted, **_transport(outbound.session(ca_file))}
+        # AzureRoot retries, not the SDK
+        transport = managed_identity.transport(outbound.session(ca_file))
+        self._options = {**managed_identity.NO_RETRIES, **trusted, **transport}
         self._url = options["vault"]
-        self._credential_class: Any = ManagedIdentityCredential
         self._keys_class = KeyClient
         # Any, since the SDK's annotations do not allow a plain text as algorithm
         self._client_class: Any = CryptographyClient
@@ -172,7 +166,7 @@ class SdkVault:
 
     def renew(self) -> None:
         """Forget the token: it is kept by the credential, even if the vault does not take it."""
-        self._credential = self._credential_class(**self._shared, **self._identity)
+        self._credential = managed_identity.credential(self._client_id)
         self._keys = self._keys_class(self._url, self._credential, **self._options)
 
     def newest(self, name: str) -> tuple[str, str]:
@@ -194,20 +188,6 @@ class SdkVault:
         """Unwrap in the vault."""
         with self._client_class(key_id, self._credential, **self._options) as client:
             return bytes(client.unwrap_key(ALGORITHM, blob).key)
-
-
-def _transport(session: Any) -> dict[str, Any]:
-    """The options that make a client of the SDK use a session that ignores the environment and follows no redirect."""
-    from azure.core.pipeline.transport import RequestsTransport
-
-    transport = RequestsTransport(
-        session=session,
-        session_owner=False,
-        use_env_settings=False,
-        connection_timeout=CONNECT_S,
-        read_timeout=READ_S,
-    )
-    return {"transport": transport, "permit_redirects": False}
 
 
 class AzureRoot:

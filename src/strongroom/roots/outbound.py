@@ -49,7 +49,10 @@ def shown_proxy(url: str) -> Mapping[str, str]:
     proxy = proxy_for(url)
     if not proxy:
         return {}
-    parts = urlsplit(proxy)
+    try:
+        parts = urlsplit(proxy)
+    except ValueError:
+        return {"proxy": "an address that cannot be read"}
     return {"proxy": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"}
 
 
@@ -62,10 +65,16 @@ def whose() -> str:
 
 def secrets() -> tuple[str, ...]:
     """The texts of the environment that no message may show: the proxies' passwords."""
-    found = (
-        urlsplit(f"//{proxy.rpartition('//')[2]}") for proxy in getproxies_environment().values()
-    )
-    return tuple(parts.password for parts in found if parts.password)
+    found = (_password(proxy) for proxy in getproxies_environment().values())
+    return tuple(one for one in found if one)
+
+
+def _password(proxy: str) -> str:
+    """The password in the address of a proxy; the whole of one that cannot be read, for it may be anywhere in it."""
+    try:
+        return urlsplit(f"//{proxy.rpartition('//')[2]}").password or ""
+    except ValueError:
+        return proxy
 
 
 def trusted(ca_file: str = "", *variables: str) -> str | bool:

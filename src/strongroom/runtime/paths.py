@@ -153,7 +153,7 @@ class DataPaths(NamedTuple):
         return self.tabsvc / "logs"
 
     def service_log(self, service: str, number: int = 0) -> Path:
-        """The log of one service (A-16, A-17)."""
+        """The log of one service (A-16, A-17), as the process in one place of the node writes it."""
         return self.logs / f"{service}_{self.node_id}-{number}.log"
 
     @property

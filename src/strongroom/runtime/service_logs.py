@@ -3,8 +3,9 @@
 The first part of a logger's name is its service: lines of `logging.getLogger("vizqlserver.AwsKmsEncryptionEnvelope")`
 go to the log of vizqlserver, under the name after the dot; lines of other loggers go to the log of the process. Each
 service has a level (`set_level`). Lines of libraries below info are never written, since they contain whole requests.
-Several processes may write to one log: lines are appended whole, and a lock is held to rotate. Anything that looks like
-a secret is masked, in messages and in tracebacks.
+The server and the first backgrounder of a node write to the same logs, and each further backgrounder to logs of its own
+place: lines are appended whole, and a lock is held to rotate. Anything that looks like a secret is masked, in messages
+and in tracebacks.
 """
 
 import fcntl
@@ -46,6 +47,7 @@ def configure(
     paths: DataPaths,
     service: str,
     *,
+    number: int = 0,
     file_modes: durable.FileModes = durable.PRIVATE,
 ) -> None:
     """Send this process's logging to the service logs; called once, at the start of the process.
@@ -55,16 +57,18 @@ def configure(
     Args:
         paths: The paths of the node.
         service: The service of this process, to whose log lines of other loggers go.
+        number: The number in the names of all files that this process writes: its place among several processes of its
+            service, so that what each did is read in one piece.
         file_modes: Mode and group of the files.
     """
     durable.make_folder(paths.logs, file_modes)
     for name in SERVICES:
         logger = logging.getLogger(name)
         logger.propagate = False
-        _set_handler(logger, ServiceLogHandler(paths.service_log(name), file_modes))
+        _set_handler(logger, ServiceLogHandler(paths.service_log(name, number), file_modes))
         logger.setLevel(logging.INFO)
     root = logging.getLogger()
-    _set_handler(root, ServiceLogHandler(paths.service_log(service), file_modes))
+    _set_handler(root, ServiceLogHandler(paths.service_log(service, number), file_modes))
     root.setLevel(logging.INFO)
     logging.getLogger(_OURS).setLevel(logging.NOTSET)
 

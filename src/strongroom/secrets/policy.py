@@ -1,9 +1,11 @@
 """The longest age of secrets: the rules `PATTERN=DAYS` of the setting `secrets.policy` (field P15); pure."""
 
+import re
 from typing import NamedTuple
 
 _MAX_DAYS = 36_500
 _MAX_RULES = 256
+_DAYS = re.compile(r"[0-9]{1,6}")
 
 
 class Rule(NamedTuple):
@@ -50,7 +52,7 @@ def max_age_days(rules: tuple[Rule, ...], name: str) -> int | None:
 def _rule(word: str) -> Rule:
     pattern, _, days = word.rpartition("=")
     named = pattern and not set(pattern) & set("[]?")
-    if not named or not (days.isascii() and days.isdigit()) or not 0 < int(days[:6]) <= _MAX_DAYS:
+    if not named or not _DAYS.fullmatch(days) or not 0 < int(days) <= _MAX_DAYS:
         message = f"rules of the form PATTERN=DAYS, such as 'redis.password=30 *=365', not {word!r}"
         raise ValueError(message)
     return Rule(pattern, int(days))

@@ -178,7 +178,7 @@ def test_a_backup_while_the_server_works_and_no_restore(
         assert maintenance("backup", "-f", "y", "--recipient", recipient) == 0
         capsys.readouterr()
         assert maintenance("restore", "-f", "x", "--ignore-prompt") == 7
-        assert "stop 'strongroom serve'" in capsys.readouterr().err
+        assert "then tsm stop" in capsys.readouterr().err
     assert maintenance("restore", "-f", "x", "--ignore-prompt") == 0
     assert backups.contents(source) == wanted
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from strongroom.cli import dispatch
 from strongroom.cli.node import start_up
 from strongroom.cli.terminal.session import Session, SessionOptions
 from strongroom.node import agent, opening
@@ -14,6 +16,13 @@ from tests.contract.joining.commands import Said, make
 from tests.support.web_client import Served
 
 Run = Callable[..., Said]
+
+
+def run_aside(tool: str, home: Path, *words: str) -> Said:
+    """Run a command for what several tests have: pytest keeps what a test itself prints, and nothing else."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = dispatch.main(tool, [*words, "--data-dir", str(home)])
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 def nodes(run: Run, home: Path) -> dict[str, dict[str, Any]]:

@@ -2,19 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import chdir, closing
 from pathlib import Path
 
 import pytest
 
 from strongroom.cli import dispatch
-from strongroom.cluster.services_file import ZOOKEEPER
 from strongroom.node import opening
-from tests.contract.cluster.commands import Run
-from tests.contract.cluster.password_lab import passwords, root_of
+from tests.contract.cluster.commands import Run, joined, run_aside
 from tests.contract.cluster.test_enable import enable
 from tests.contract.joining.commands import Said
-from tests.support import object_stores
+from tests.support import object_stores, web_client
 from tests.support.cluster_services import ClusterServices, make_cluster_services
 from tests.support.components.postgres import Postgres
 from tests.support.components.zookeeper_ensemble import Ensemble
@@ -23,14 +21,11 @@ from tests.support.ready_cluster import ReadyCluster
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+def server(moto_store: Aws) -> Iterator[Aws]:
     """A store for the extracts of a module's clusters; its credentials are in the environment meanwhile."""
-    with (
-        object_stores.running("moto", tmp_path_factory.mktemp("moto")) as running,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(running, patch)
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        object_stores.credentials(moto_store, patch)
+        yield moto_store
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +50,22 @@ def ready(
     assert enable(home, made) == 0
     kept = ReadyCluster.keep(made, home)
     made.empty_tree(installation)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def ready_pair(
+    ready: ReadyCluster, installation: str, tmp_path_factory: pytest.TempPathFactory
+) -> ReadyCluster:
+    """The same with a second node that has joined, and nobody serves either."""
+    folder = tmp_path_factory.mktemp("pair")
+    one, two = folder / "node", folder / "two"
+    ready.services.empty_tree(installation)
+    ready.put_back(one)
+    with web_client.serve(one) as served, chdir(folder):
+        joined(served, run_aside, two)
+    kept = ReadyCluster.keep(ready.services, one, two)
+    ready.services.empty_tree(installation)
     return kept
 
 
@@ -83,20 +94,30 @@ def services(
 
 
 @pytest.fixture
-def cluster_home(ready: ReadyCluster, services: ClusterServices, tmp_path: Path) -> Path:
-    """The data directory of the first node of a cluster."""
+def cluster_home(
+    request: pytest.FixtureRequest, ready: ReadyCluster, services: ClusterServices, tmp_path: Path
+) -> Path:
+    """The data directory of the first node of a cluster; its only one, unless the test has `second_home`."""
     assert services.database == ready.services.database
-    ready.put_back(tmp_path / "node")
-    return tmp_path / "node"
+    homes = [tmp_path / "node"]
+    if "second_home" in request.fixturenames:
+        ready = request.getfixturevalue("ready_pair")
+        homes.append(tmp_path / "two" / "node")
+    ready.put_back(*homes)
+    return homes[0]
 
 
 @pytest.fixture
-def home(cluster_home: Path, services: ClusterServices) -> Iterator[Path]:
-    """The same, and its passwords are put back at the end."""
-    yield cluster_home
-    installation = root_of(cluster_home).rpartition("/")[2]
-    known = [one.reveal().decode() for one in passwords(cluster_home, ZOOKEEPER).all]
-    services.empty_tree(installation, *known, "by hand")
+def second_home(ready_pair: ReadyCluster, cluster_home: Path) -> Path:
+    """The data directory of its second node, which is active; nobody serves either of them."""
+    assert len(ready_pair.homes) == 2
+    return cluster_home.parent / "two" / "node"
+
+
+@pytest.fixture
+def home(cluster_home: Path) -> Path:
+    """The same: a test may change its passwords, and all that has them is put back for the next one."""
+    return cluster_home
 
 
 @pytest.fixture

@@ -64,13 +64,10 @@ def followed(home: Path, moment: datetime) -> None:
 
 
 def test_nodes_call_each_other_and_a_removed_one_is_refused_at_once(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, second_home: Path
 ) -> None:
     """Row 39: by the registry as it is at the call, not by the certificate, which is good for months."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
-    with controlled(cluster_home) as one, controlled(second) as two:
+    with controlled(cluster_home) as one, controlled(second_home) as two:
         for each in (one, two):
             certificates.service(each.node).follow("os:tests", each.endpoint.text)
         assert (node_said(one, "node2"), node_said(two, "node1")) == ("node2", "node1")

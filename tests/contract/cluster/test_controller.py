@@ -16,10 +16,10 @@ from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.paths import DataPaths
 from strongroom.services.nodes.controller import LOCK
-from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
+from tests.contract.cluster.commands import Run, at_work, nodes, opened
 from tests.contract.cluster.takeover_lab import wait_for
 from tests.contract.joining.commands import Said, told
-from tests.support import servers, web_client
+from tests.support import servers
 
 
 @contextmanager
@@ -27,7 +27,10 @@ def served(home: Path, folder: Path) -> Iterator[servers.Process]:
     """A server as people run it."""
     own = servers.TestNode(folder, environment={"STRONGROOM_HOME": str(home)}).variables()
     command = [str(servers.BIN / "strongroom"), "serve", "--port", "0", "--no-backgrounder"]
-    with servers.ready(command, folder / f"{home.name}.err", folder, own) as (process, _):
+    with servers.ready(command, folder / f"{home.name}.err", folder, own, forks=True) as (
+        process,
+        _,
+    ):
         try:
             yield process
         finally:
@@ -48,12 +51,14 @@ def epochs(*nodes: Node) -> list[tuple[int, str]]:
 
 
 def test_another_node_becomes_the_controller_without_a_hand(
-    cluster_home: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster_home: Path,
+    second_home: Path,
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """E8: killed, and paused; the one that wakes is a candidate like any other."""
-    homes = {"node1": cluster_home, "node2": tmp_path / "two"}
-    with web_client.serve(cluster_home) as first:
-        joined(first, run, homes["node2"])
+    homes = {"node1": cluster_home, "node2": second_home}
     taken = {}
     with ExitStack() as stack:
         processes = {
@@ -88,12 +93,9 @@ def test_another_node_becomes_the_controller_without_a_hand(
 
 
 def test_a_controller_that_was_cut_off_changes_nothing_in_either_store(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, second_home: Path
 ) -> None:
     """E4, matrix 6: its lock goes to another node, and what it still does is refused by ZooKeeper and by PostgreSQL."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as first:
-        joined(first, run, second)
     with (
         opened(cluster_home) as one,
         one.coordinator.lock(LOCK, wait_s=0) as lease,
@@ -103,7 +105,7 @@ def test_a_controller_that_was_cut_off_changes_nothing_in_either_store(
         one.configuration.set("gateway.https.port", "9443", actor="os:tests")
         # the session ends, as when nobody hears of a paused process
         one.entry_store.close()
-        with at_work(second) as two:
+        with at_work(second_home) as two:
             wait_for(lambda: told(two, "CONTROLLER_TAKEN"), "node2 does not take over")
             before = dict(two.coordinator.list(""))
             with pytest.raises(ConflictError, match="'controller' is no longer held"):
@@ -122,22 +124,19 @@ def test_a_controller_that_was_cut_off_changes_nothing_in_either_store(
 
 
 def test_a_node_follows_what_is_said_of_it_on_another(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, second_home: Path, run: Run, tmp_path: Path
 ) -> None:
     """`set-process` on node1 ends and begins the web service of node2, which goes on to stand for controller."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as first:
-        joined(first, run, second)
 
     def say(process: str, count: int, *more: str) -> Said:
         words = ("-n", "node2", "-pr", process, "-c", str(count), *more)
         return run("tsm", cluster_home, "topology", "set-process", *words)
 
     def has_web() -> bool:
-        found = running.find(DataPaths(second))
+        found = running.find(DataPaths(second_home))
         return found is not None and bool(found.url)
 
-    with served(second, tmp_path), opened(cluster_home) as one:
+    with served(second_home, tmp_path), opened(cluster_home) as one:
         wait_for(has_web, "node2 has no web service")
         # node1 has one, too, by the topology: nobody is asked
         assert say("web", 0).out == "node2: web 0\n"

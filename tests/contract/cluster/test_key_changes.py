@@ -40,10 +40,9 @@ ACTOR = "os:tests"
 
 
 @pytest.fixture
-def second(cluster_home: Path, run: Run, tmp_path: Path) -> Path:
+def second(second_home: Path) -> Path:
     """The data directory of a second node that is active and not served."""
-    with web_client.serve(cluster_home) as served:
-        return joined(served, run, tmp_path / "two" / "node")
+    return second_home
 
 
 def until_staged(node: Node) -> staged.StagedStore:

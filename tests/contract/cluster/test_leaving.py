@@ -21,7 +21,7 @@ from strongroom.node.opening import Node
 from strongroom.services.keys.replacing import RESTORE_LOCK
 from strongroom.services.nodes.service_passwords import ServicePasswords
 from strongroom.services.nodes.shared_passwords import OtherNodes
-from tests.contract.cluster.commands import Run, joined, nodes
+from tests.contract.cluster.commands import Run, nodes
 from tests.contract.cluster.password_lab import (
     BOTH,
     OLD,
@@ -38,10 +38,9 @@ from tests.support.cluster_services import ClusterServices
 
 
 @pytest.fixture
-def second(home: Path, run: Run, tmp_path: Path) -> Path:
+def second(second_home: Path) -> Path:
     """A second node of the cluster of `home`, which does not run."""
-    with web_client.serve(home) as served:
-        return joined(served, run, tmp_path / "two")
+    return second_home
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from strongroom.node import opening
 from strongroom.node.opening import Node
 from strongroom.services.keys import log_signing
 from strongroom.services.nodes.join import JoinPorts, JoinService
-from tests.contract.cluster.commands import Run, joined, nodes
+from tests.contract.cluster.commands import Run, nodes
 from tests.contract.cluster.test_enable import enable
 from tests.contract.joining.commands import told
 from tests.support import web_client
@@ -106,11 +106,12 @@ def check_own(home: Path, run: Run, *, rekeys: int) -> None:
 # ---- the attack ----------------------------------------------------------------------------------
 
 
-def test_no_node_signs_the_log_of_another(cluster_home: Path, run: Run, tmp_path: Path) -> None:
+def test_no_node_signs_the_log_of_another(
+    cluster_home: Path, second_home: Path, run: Run, tmp_path: Path
+) -> None:
     """X7: with the one key in the configuration node1 wrote events in node2's name, and everybody believed them."""
-    second, copy = tmp_path / "two", tmp_path / "node2.jsonl"
+    copy = tmp_path / "node2.jsonl"
     with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
         keys = own_keys.read(served.node.paths)
         assert keys.log is not None
         seeds = {
@@ -121,7 +122,7 @@ def test_no_node_signs_the_log_of_another(cluster_home: Path, run: Run, tmp_path
 
     def copied() -> tuple[int, str]:
         for ending in (".jsonl", ".checkpoint"):
-            shutil.copy(second / f"tabsvc/events/node2{ending}", copy.with_suffix(ending))
+            shutil.copy(second_home / f"tabsvc/events/node2{ending}", copy.with_suffix(ending))
         words = ("events", "verify", "--log", str(copy))
         found = run("strongroom", cluster_home, *words, "--node", "node2")
         other = run("strongroom", cluster_home, *words, "--node", "node1")
@@ -131,19 +132,19 @@ def test_no_node_signs_the_log_of_another(cluster_home: Path, run: Run, tmp_path
     assert copied()[0] == 0
     for words, seed in seeds.items():
         raw = base64.b64decode(seed) if isinstance(seed, str) else seed
-        key = forge(second, "node2", raw)
+        key = forge(second_home, "node2", raw)
         code, err = copied()
         assert (code, "is not signed by" in err) == (20, True), words
-        found = run("strongroom", second, "events", "verify")
+        found = run("strongroom", second_home, "events", "verify")
         assert (found.code, "is not signed by" in found.err) == (20, True), words
         # nothing else is wrong with it: who trusts that key believes every line
         found = run(
             "strongroom", cluster_home, "events", "verify", "--log", str(copy), "--key", key
         )
         assert (found.code, "os:eve" in copy.read_text()) == (0, True), words
-        put_back(second)
+        put_back(second_home)
     assert copied()[0] == 0
-    check_own(second, run, rekeys=0)
+    check_own(second_home, run, rekeys=0)
     check_own(cluster_home, run, rekeys=1)
     assert nodes(run, cluster_home).keys() == {"node1", "node2"}
 

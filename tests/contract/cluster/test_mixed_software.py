@@ -15,7 +15,7 @@ from strongroom.node.opening import Node
 from strongroom.repository import revision
 from strongroom.services.jobs.processes import SEVERAL
 from strongroom.system import version
-from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
+from tests.contract.cluster.commands import Run, at_work, nodes, opened
 from tests.contract.cluster.takeover_lab import wait_for
 from tests.contract.joining.commands import told
 from tests.support import servers, web_client
@@ -47,13 +47,11 @@ def working(home: Path, monkeypatch: pytest.MonkeyPatch, number: str) -> Iterato
 
 
 @pytest.fixture
-def pair(cluster_home: Path, run: Run, tmp_path: Path) -> tuple[Path, Path]:
+def pair(cluster_home: Path, second_home: Path) -> tuple[Path, Path]:
     """The data directories of two nodes, of which neither is served; what joined has said what it is."""
-    with web_client.serve(cluster_home) as served:
-        second = joined(served, run, tmp_path / "two" / "node")
     with opened(cluster_home) as one:
         assert one.software.say()
-    return cluster_home, second
+    return cluster_home, second_home
 
 
 def test_a_node_of_an_older_release_is_no_controller_and_nothing_new_begins_before_all_know_it(

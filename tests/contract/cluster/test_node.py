@@ -1,7 +1,6 @@
 """A node on ZooKeeper and PostgreSQL does what a single one does (issue 11 B)."""
 
 import shutil
-import subprocess
 import time
 from itertools import count
 from pathlib import Path
@@ -19,17 +18,11 @@ from strongroom.jobs.model import JobKind, JobState
 from strongroom.repository.rows import SiteMode
 from strongroom.services.keys import stored
 from tests.contract.cluster.test_enable import CONTENT, command, opened
-from tests.support import backups, servers, web_client
+from tests.support import backups, forked, servers, web_client
 from tests.support.cluster_services import ClusterServices
 from tests.support.links import Mode
 
 Said = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def home(cluster_home: Path) -> Path:
-    """The data directory of a node of a cluster, whose passwords stay as they are."""
-    return cluster_home
 
 
 def test_it_publishes_and_serves_extracts(home: Path) -> None:
@@ -266,20 +259,14 @@ def test_a_served_node_is_seen_and_a_copy_of_its_disk_is_not_served(
     node, copy = servers.TestNode(home.parent / home.name), tmp_path / "copy"
     shutil.copytree(home, copy, symlinks=True)
     command = [str(servers.BIN / "strongroom"), "serve", "--port", "0", "--data-dir"]
-    with servers.ready([*command, str(home)], tmp_path / "err", tmp_path, node.variables()):
+    with servers.ready(
+        [*command, str(home)], tmp_path / "err", tmp_path, node.variables(), forks=True
+    ):
         with opened(home) as other:
             assert other.coordinator.members() == ["node1"]
-        refused = subprocess.run(
-            [*command, str(copy)],
-            cwd=tmp_path,
-            env=node.variables(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        refused = forked.run([*command, str(copy)], folder=tmp_path, environment=node.variables())
     assert refused.returncode == ConflictError.exit_code, refused.stderr
-    assert "another process is alive as node1" in refused.stderr
-    assert "whether a disk was copied" in refused.stderr
+    assert b"another process is alive as node1" in refused.stderr
+    assert b"whether a disk was copied" in refused.stderr
     with opened(home) as other:
         assert other.coordinator.members() == []

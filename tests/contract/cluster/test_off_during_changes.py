@@ -14,12 +14,12 @@ from strongroom.errors import IntegrityError, StrongroomError
 from strongroom.joining import key_bundles, node_keys, own_keys
 from strongroom.joining.registry import NodeState
 from strongroom.keystore.replicas import KeystoreDirectory
-from strongroom.node import kept_keys, key_changes, opening
+from strongroom.kms.cache import Asking
+from strongroom.node import agent, kept_keys, key_changes, opening, replacing
 from strongroom.node.opening import Node
 from strongroom.services.keys.received_keys import ReceivedKeys
-from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
+from tests.contract.cluster.commands import Run, at_work, nodes, opened
 from tests.contract.joining.commands import told
-from tests.support import web_client
 
 BUNDLE = key_bundles.entry("node2")
 REGENERATE = ("security", "regenerate-internal-tokens", "--only", "keys")
@@ -30,14 +30,12 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def second(cluster_home: Path, run: Run, tmp_path: Path) -> Path:
+def second(second_home: Path) -> Path:
     """The data directory of a second node that was served once, and is off."""
-    with web_client.serve(cluster_home) as served:
-        home = joined(served, run, tmp_path / "two" / "node")
-    with opened(home) as node:
+    with opened(second_home) as node:
         kept_keys.remember(node)
         assert node.paths.known_nodes.exists()
-    return home
+    return second_home
 
 
 def regenerated(run: Run, home: Path) -> None:
@@ -83,6 +81,26 @@ def test_a_node_that_was_off_catches_up_by_itself(
         assert {event["place"] for event in moved} == {"node2"}
     with at_work(second):
         assert run("tsm", cluster_home, *REGENERATE).code == 0
+    with opened(cluster_home) as one:
+        is_well(second, one)
+
+
+def test_a_node_that_was_cut_off_meanwhile_ends_to_begin_anew(
+    cluster_home: Path, second: Path, run: Run
+) -> None:
+    """Row 30, ADR 69: it runs, and had no session; it opens nothing by the keys in its memory, and its next start does."""
+    ended = list[str]()
+    with opened(second) as two:
+        assert not replacing.was_replaced(two)
+        two.kms_cache.opened()
+        regenerated(run, cluster_home)
+        with pytest.raises(IntegrityError):
+            two.kms_cache.opened(asking=Asking.ITSELF)
+        agent._look_at_membership(
+            two, lambda: ended.append("for good"), lambda: ended.append("to begin anew")
+        )
+    assert ended == ["to begin anew"]
+    start(second)
     with opened(cluster_home) as one:
         is_well(second, one)
 

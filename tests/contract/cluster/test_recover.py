@@ -3,27 +3,38 @@
 The other node here is opened in this process, and does what `strongroom serve` does at its start.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strongroom.crypto import age
-from strongroom.errors import StateError
+from strongroom.errors import IntegrityError, StateError
 from strongroom.joining.registry import NodeState
-from strongroom.node import joining, kept_keys, replacing
+from strongroom.node import agent, in_the_way, joining, kept_keys, replacing
+from strongroom.runtime.paths import DataPaths
 from strongroom.services.keys.replacing import RESTORE_LOCK
+from strongroom.services.recovery.condition import Condition
+from strongroom.services.recovery.new_keys import NewKeys
 from strongroom.services.recovery.recover import RecoverService
 from tests.contract.cluster.commands import Run, joined, nodes, opened, started
+from tests.contract.cluster.takeover_lab import wait_for
+from tests.contract.cluster.test_controller import served
 from tests.contract.cluster.test_log_key import KilledError, killed
 from tests.support import web_client
 
 RECOVER = ("recover", "--identity", "identity")
-BEFORE = ("_begin", "_add_key")
+Step = tuple[type, str]
+BEGIN: Step = (RecoverService, "_begin")
+OTHER_ROOTS: Step = (NewKeys, "_others")
+FINISH: Step = (RecoverService, "_finish")
+BEFORE: tuple[Step, ...] = (BEGIN, (NewKeys, "add_key"))
 """Steps before which nothing is written that another node could not prove."""
-IN_BETWEEN = ("_others", "_settle_key", "_finish")
+IN_BETWEEN: tuple[Step, ...] = (OTHER_ROOTS, (NewKeys, "settle_key"), FINISH)
 
 
 @pytest.fixture
@@ -36,25 +47,26 @@ def second(cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     with web_client.serve(cluster_home) as served:
         joined(served, run, tmp_path / "two")
     Path("identity").write_bytes(identity.text.reveal() + b"\n")
-    monkeypatch.setattr(RecoverService, "_is_whole", lambda *_: False)
+    monkeypatch.setattr(Condition, "is_whole", lambda *_: False)
     with opened(tmp_path / "two") as two, two.announced():
         kept_keys.remember(two)
     return tmp_path / "two"
 
 
 @contextmanager
-def meanwhile(step: str, happens: Callable[[], None]) -> Iterator[None]:
+def meanwhile(step: Step, happens: Callable[[], None]) -> Iterator[None]:
     """Have something happen once, in the midst of a recovery."""
-    whole: Callable[..., Any] = getattr(RecoverService, step)
+    place, name = step
+    whole: Callable[..., Any] = getattr(place, name)
     left = [happens]
 
-    def stepped(self: RecoverService, *given: Any) -> Any:
+    def stepped(self: object, *given: Any) -> Any:
         while left:
             left.pop()()
         return whole(self, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecoverService, step, stepped)
+        patch.setattr(place, name, stepped)
         yield
     assert not left
 
@@ -95,7 +107,7 @@ def test_a_node_that_starts_in_the_midst_of_a_recovery_is_kept_away(
         said.append(refused.value.message)
         said.append(run("strongroom", second, *RECOVER).err)
 
-    with meanwhile("_begin", others), meanwhile("_others", begins):
+    with meanwhile(BEGIN, others), meanwhile(OTHER_ROOTS, begins):
         done = run("strongroom", cluster_home, *RECOVER)
     assert done.code == 0, done.err
     *refusals, second_recovery, late = said
@@ -104,6 +116,53 @@ def test_a_node_that_starts_in_the_midst_of_a_recovery_is_kept_away(
     assert "recover is locked by" in second_recovery
     has_followed(cluster_home, second)
     killed_anywhere(cluster_home, second, run)
+
+
+def test_a_node_that_was_cut_off_for_a_whole_recovery_ends_to_begin_anew(
+    cluster_home: Path, second: Path, run: Run, tmp_path: Path
+) -> None:
+    """M1, ADR 69: paused until its session is gone; when it wakes, the recovery has ended, and its keys are those of before."""
+    with served(second, tmp_path) as process, opened(cluster_home) as one:
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: not in_the_way.find(one).served, "its session goes on")
+        said = run("strongroom", cluster_home, *RECOVER)
+        assert said.code == 0, said.err
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(60) == StateError.exit_code
+    assert "replaced while it was cut off" in (tmp_path / f"{second.name}.err").read_text()
+    has_followed(cluster_home, second)
+
+
+def test_a_node_that_was_cut_off_serves_by_no_key_of_before(
+    cluster_home: Path, second: Path, run: Run
+) -> None:
+    """M1: in the moment between its return and its end; what is recovered had lost nothing, or the keys of its own."""
+    for lost in (False, True):
+        ended = list[str]()
+        with opened(second) as two:
+            before = two.kms_cache.opened().ring.active.id
+            assert not replacing.was_replaced(two)
+            if lost:
+                DataPaths(cluster_home).node_keys.unlink()
+            said = run("strongroom", cluster_home, *RECOVER)
+            assert said.code == 0, said.err
+            wait_for(partial(is_refused, two.kms_cache.ring), "it seals by a key of before")
+            wait_for(partial(is_refused, two.kms_cache.ring_for, before), "it opens by such a key")
+            agent._look_at_membership(
+                two, partial(ended.append, "for good"), partial(ended.append, "to begin anew")
+            )
+        assert ended == ["to begin anew"]
+        if not lost:
+            has_followed(cluster_home, second)
+
+
+def is_refused(use: Callable[..., object], *given: object) -> bool:
+    """Whether the keys are refused; what ZooKeeper told of the store last may be a moment old."""
+    try:
+        use(*given)
+    except IntegrityError:
+        return True
+    return False
 
 
 def killed_anywhere(cluster_home: Path, second: Path, run: Run) -> None:
@@ -122,8 +181,9 @@ def killed_anywhere(cluster_home: Path, second: Path, run: Run) -> None:
     has_followed(cluster_home, second)
 
 
-def killed_at(step: str, run: Run, home: Path) -> None:
+def killed_at(step: Step, run: Run, home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RecoverService, step, killed)
+        place, name = step
+        patch.setattr(place, name, killed)
         with pytest.raises(KilledError):
             run("strongroom", home, *RECOVER)

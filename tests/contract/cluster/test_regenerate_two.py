@@ -21,7 +21,7 @@ from strongroom.repository.rows import SiteMode
 from strongroom.services.keys import words
 from strongroom.services.keys.spread_keys import SpreadKeys
 from strongroom.services.keys.words import Words
-from tests.contract.cluster.commands import Run, at_work, joined, opened
+from tests.contract.cluster.commands import Run, at_work, opened
 from tests.contract.joining.commands import told
 from tests.support import web_client
 from tests.support.memory_consumer import KilledError
@@ -39,16 +39,14 @@ def key_files(node: Node) -> tuple[frozenset[str], bytes]:
 
 
 def test_after_a_regeneration_both_nodes_have_the_new_keys_and_none_of_the_old(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, second_home: Path
 ) -> None:
     """A-22, a2-6: by bundles, of which nothing is left; both read what was there, and take more."""
-    second = tmp_path / "two" / "node"
     with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
         client = served.site("Sales", SiteMode.ENFORCED)
         item = client.publish("before").find("datasource").attrib["id"]
         one = served.node
-        with at_work(second) as two:
+        with at_work(second_home) as two:
             old_key = one.configuration.document().configuration_key_id
             (old_alias,) = one.keystore.load().aliases
             assert two.kms_store.prove().problems == ()
@@ -74,21 +72,18 @@ def test_after_a_regeneration_both_nodes_have_the_new_keys_and_none_of_the_old(
                 assert node.event_log_faults() == ()
         assert client.download(item).body == web_client.HYPER
     # and from nothing in memory
-    with opened(second) as two:
+    with opened(second_home) as two:
         assert two.kms_store.prove().problems == ()
         assert two.state_faults() == ()
         assert two.event_log_faults() == ()
-    with web_client.serve(second) as served:
+    with web_client.serve(second_home) as served:
         assert served.client("Sales").publish("after").status == 201
 
 
 def test_a_regeneration_that_is_killed_anywhere_between_two_nodes_is_finished_by_the_next(
-    cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster_home: Path, run: Run, second_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Matrix 29: before keys are given, when they are given and nobody has waited for the word, and when they were."""
-    second = tmp_path / "two" / "node"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
     points, done = Counter[str](), set[str]()
 
     def die(point: str) -> None:
@@ -110,7 +105,7 @@ def test_a_regeneration_that_is_killed_anywhere_between_two_nodes_is_finished_by
 
     killed_once(SpreadKeys, "give")
     killed_once(Words, "wait")
-    with at_work(second) as two:
+    with at_work(second_home) as two:
         for _ in range(40):
             try:
                 with opened(cluster_home) as one:
@@ -130,21 +125,18 @@ def test_a_regeneration_that_is_killed_anywhere_between_two_nodes_is_finished_by
 
 
 def test_a_node_that_does_not_take_the_keys_holds_the_run_up_before_anything_is_sealed_by_them(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, second_home: Path
 ) -> None:
     """Both serve on by the old ones; the same command goes on when the node is there."""
-    second = tmp_path / "two" / "node"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
     with opened(cluster_home) as one:
         before = one.configuration.document().configuration_key_id
-        with opened(second) as two, two.announced(), words.waiting(1):
+        with opened(second_home) as two, two.announced(), words.waiting(1):
             with pytest.raises(NodesError, match="node2: it did not answer within 1 s"):
                 one.regenerate.run(ACTOR, lambda _: None, KEYS)
             for node in (one, two):
                 assert node.configuration.document().configuration_key_id == before
                 assert node.kms_store.prove().problems == ()
-        with at_work(second) as two:
+        with at_work(second_home) as two:
             done = one.regenerate.run(ACTOR, lambda _: None, KEYS)
             assert done.resumed
             assert two.configuration.document().configuration_key_id == done.configuration_key_id
@@ -152,13 +144,10 @@ def test_a_node_that_does_not_take_the_keys_holds_the_run_up_before_anything_is_
 
 
 def test_keys_of_a_node_that_is_not_active_are_not_taken(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, second_home: Path
 ) -> None:
     """(f) 4: nor older ones, nor what was given for another moment; the cause is told, and nothing is written."""
-    second = tmp_path / "two" / "node"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
-    with opened(cluster_home) as one, at_work(second) as two:
+    with opened(cluster_home) as one, at_work(second_home) as two:
         own = own_keys.read(one.paths)
         present, node2 = one.present_keys().present, one.peers.all()["node2"]
         bundle = KeyBundle(

@@ -29,12 +29,9 @@ LIMIT_S = 60.0
 
 
 @pytest.fixture
-def homes(cluster_home: Path, run: Run, tmp_path: Path) -> tuple[Path, Path]:
+def homes(cluster_home: Path, second_home: Path) -> tuple[Path, Path]:
     """The directories of two active nodes, which nobody serves."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
-    return cluster_home, second
+    return cluster_home, second_home
 
 
 @contextmanager

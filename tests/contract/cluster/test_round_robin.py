@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import tableauserverclient as tsc
 
+from strongroom.ids import new_id
 from strongroom.repository.rows import SiteMode
 from tests.contract.cluster.commands import Run, joined
 from tests.support import object_stores, web_client
+from tests.support.emulators import Aws
 from tests.support.round_robin import RoundRobin, round_robin
 from tests.support.web_client import ADMIN, HYPER, PASSWORD
 
@@ -22,13 +24,16 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def proxy(
-    cluster_home: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster_home: Path,
+    run: Run,
+    tmp_path: Path,
+    moto_store: Aws,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[RoundRobin]:
     """Three nodes that share their extracts, behind one address."""
     with ExitStack() as stack:
-        store = stack.enter_context(object_stores.running("moto", _folder(tmp_path / "s3")))
-        object_stores.credentials(store, monkeypatch)
-        address = object_stores.bucket(store.url, "extracts").address.text
+        object_stores.credentials(moto_store, monkeypatch)
+        address = object_stores.bucket(moto_store.url, new_id()).address.text
         assert run("strongroom", cluster_home, "extracts", "move", "--to", address).code == 0
         first = stack.enter_context(web_client.serve(cluster_home))
         first.site("Sales", SiteMode.ENFORCED)
@@ -94,11 +99,6 @@ def tabcmd_signs_in_publishes_and_reads_on_different_nodes(
     [back] = tmp_path.glob("back.*")  # TSC chooses the ending
     assert back.read_bytes() == HYPER
     assert {number for _, number in proxy.handed} == {0, 1, 2}
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
 
 
 def _digest(path: Path) -> str:

@@ -24,7 +24,7 @@ from strongroom.node import agent, joining, kept_keys, key_changes, opening
 from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
 from strongroom.services.nodes.draining import Draining, DrainingPorts
-from strongroom.services.recovery.recover import RecoverService
+from strongroom.services.recovery.condition import Condition
 from tests.contract.cluster.commands import Run, at_work, joined, nodes, opened
 from tests.contract.joining.commands import told
 from tests.support import web_client
@@ -32,33 +32,30 @@ from tests.support import web_client
 CONTENT = web_client.HYPER + bytes(range(256)) * 300
 
 
-def test_both_nodes_serve_one_installation(cluster_home: Path, run: Run, tmp_path: Path) -> None:
+def test_both_nodes_serve_one_installation(cluster_home: Path, run: Run, second_home: Path) -> None:
     """What one changes the other reads; each has its own extracts, and says so."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as one:
-        joined(one, run, second)
-        with web_client.serve(second) as two:
-            one.site("Sales", SiteMode.ENFORCED)
-            client, other = one.client("Sales"), two.client("Sales")
-            made = other.publish("there", CONTENT)
-            assert made.status == 201, made.body
-            there = made.find("datasource").attrib["id"]
-            here = client.publish("here", CONTENT).find("datasource").attrib["id"]
-            assert other.download(there).body == CONTENT
-            assert client.download(here).body == CONTENT
-            refused = client.download(there)
-            assert refused.status == 409, refused.body
-            assert b"it lies on the disk of the node that took it, node2" in refused.body
-            assert other.download(here).status == 409
-            key = "gateway.https.port"
-            one.node.configuration.set(key, "9443", actor="os:tests")
-            one.node.configuration.apply(actor="os:tests")
-            assert two.node.configuration.effective(key) == "9443"
-            a_node_drains_by_its_own_word_alone(one.node, two.node)
-            for node in (one.node, two.node):
-                assert node.state_faults() == ()
-                assert node.event_log_faults() == ()
-    said = run("tsm", second, "configuration", "get", "-k", "gateway.https.port")
+    with web_client.serve(cluster_home) as one, web_client.serve(second_home) as two:
+        one.site("Sales", SiteMode.ENFORCED)
+        client, other = one.client("Sales"), two.client("Sales")
+        made = other.publish("there", CONTENT)
+        assert made.status == 201, made.body
+        there = made.find("datasource").attrib["id"]
+        here = client.publish("here", CONTENT).find("datasource").attrib["id"]
+        assert other.download(there).body == CONTENT
+        assert client.download(here).body == CONTENT
+        refused = client.download(there)
+        assert refused.status == 409, refused.body
+        assert b"it lies on the disk of the node that took it, node2" in refused.body
+        assert other.download(here).status == 409
+        key = "gateway.https.port"
+        one.node.configuration.set(key, "9443", actor="os:tests")
+        one.node.configuration.apply(actor="os:tests")
+        assert two.node.configuration.effective(key) == "9443"
+        a_node_drains_by_its_own_word_alone(one.node, two.node)
+        for node in (one.node, two.node):
+            assert node.state_faults() == ()
+            assert node.event_log_faults() == ()
+    said = run("tsm", second_home, "configuration", "get", "-k", "gateway.https.port")
     assert (said.code, said.out) == (0, "9443\n")
     said = run("tsm", cluster_home, "configuration", "get", "-k", "gateway.https.port")
     assert (said.code, said.out) == (0, "9443\n")
@@ -101,13 +98,9 @@ def a_node_drains_by_its_own_word_alone(one: Node, two: Node) -> None:
         assert not gate.is_closed
 
 
-def test_a_node_leaves_the_work_of_others_alone(
-    cluster_home: Path, run: Run, tmp_path: Path
-) -> None:
+def test_a_node_leaves_the_work_of_others_alone(cluster_home: Path, second_home: Path) -> None:
     """a2-1, a2-2: a start cleans up after its own node only."""
-    second = tmp_path / "two"
     with web_client.serve(cluster_home) as one:
-        joined(one, run, second)
         one.site("Sales", SiteMode.ENFORCED)
         site = one.node.sites.find("Sales").id
         writer = one.node.stored_files.create(Placement(site, new_id()), encrypted=True)
@@ -115,7 +108,7 @@ def test_a_node_leaves_the_work_of_others_alone(
         job = one.node.jobs.enqueue(JobKind.REWRAP, site, actor="os:tests")
         with one.node.repository.transaction() as tx:
             assert tx.jobs.claim(job.id, "2026-11-30T00:00:00Z")
-        with closing(opening.open_node(str(second))) as two:
+        with closing(opening.open_node(str(second_home))) as two:
             before = len(list(one.node.paths.extracts.rglob("*")))
             assert two.stored_files.recover() == 0
             upkeep.at_start(two)
@@ -128,12 +121,9 @@ def test_a_node_leaves_the_work_of_others_alone(
 
 
 def test_keys_are_not_changed_under_another_node(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, second_home: Path
 ) -> None:
     """One that is not alive would be shut out; and without shared extracts no MEK is retired."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
     regenerate = ("security", "regenerate-internal-tokens", "--only", "keys")
     said_ = run("tsm", cluster_home, *regenerate)
     assert said_.code == 1
@@ -146,7 +136,7 @@ def test_keys_are_not_changed_under_another_node(
     assert "node2 cannot be asked" in said_.err
     with closing(opening.open_node(str(cluster_home))) as node:
         mek = node.kms_cache.opened().ring.active.id
-        with at_work(second) as two:
+        with at_work(second_home) as two:
             node.meks.rotate("os:tests")
             # what is changed for a recipient reaches the other node as well
             said_ = run("tsm", cluster_home, *add, recipient)
@@ -159,21 +149,19 @@ def test_keys_are_not_changed_under_another_node(
             assert node.coordinator.list("keystore/") == {}
         with pytest.raises(StateError, match="the extracts of node2 lie on their own disks"):
             node.meks.retire(mek, "os:tests")
-    with closing(opening.open_node(str(second))) as two:
+    with closing(opening.open_node(str(second_home))) as two:
         assert two.kms_store.prove().problems == ()
         assert mek in {one.id for one in two.kms_cache.opened().ring}
         assert two.state_faults() == ()
 
 
 def test_a_backup_is_not_restored_under_another_node(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, second_home: Path
 ) -> None:
     """Its rows are everybody's, and its files are not; what it lacks it names."""
-    second = tmp_path / "two"
     with web_client.serve(cluster_home) as one:
-        joined(one, run, second)
         one.site("Sales", SiteMode.ENFORCED)
-        with web_client.serve(second) as two:
+        with web_client.serve(second_home) as two:
             assert two.client("Sales").publish("there", CONTENT).status == 201
         made = run("tsm", cluster_home, "maintenance", "backup", "-f", "b")
         assert made.code == 43
@@ -184,10 +172,10 @@ def test_a_backup_is_not_restored_under_another_node(
     assert "the extracts of node2 lie on their own disks" in said.err
 
 
-def test_a_node_is_left_out_by_name(cluster_home: Path, run: Run, tmp_path: Path) -> None:
-    second = tmp_path / "two"
+def test_a_node_is_left_out_by_name(
+    cluster_home: Path, second_home: Path, run: Run, tmp_path: Path
+) -> None:
     with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
         client = served.site("Sales", SiteMode.ENFORCED)
         assert client.publish("one", CONTENT).status == 201
         regenerate = ("security", "regenerate-internal-tokens", "--only", "keys")
@@ -200,7 +188,7 @@ def test_a_node_is_left_out_by_name(cluster_home: Path, run: Run, tmp_path: Path
         assert [one["node_id"] for one in told(served.node, "NODE_LEFT_OUT")] == ["node2"]
         assert nodes(run, cluster_home)["node2"]["state"] == "left out"
         assert served.node.peers.leave_out("os:tests", ["node2"]) == ()
-        said_ = run("strongroom", second, "serve", "--port", "0")
+        said_ = run("strongroom", second_home, "serve", "--port", "0")
         assert said_.code != 0
         third = tmp_path / "three"
         joined(served, run, third)
@@ -209,15 +197,13 @@ def test_a_node_is_left_out_by_name(cluster_home: Path, run: Run, tmp_path: Path
 
 
 def test_a_node_that_was_left_out_before_the_keys_changed_is_not_served(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, second_home: Path
 ) -> None:
-    second = tmp_path / "two"
     with web_client.serve(cluster_home) as served:
-        joined(served, run, second)
         served.node.peers.leave_out("os:tests", ["node2"])
         with pytest.raises(NotFoundError):
             served.node.peers.leave_out("os:tests", ["node1"])
-    said_ = run("strongroom", second, "serve", "--port", "0")
+    said_ = run("strongroom", second_home, "serve", "--port", "0")
     assert said_.code == 7
     assert "node2 was left out at" in said_.err
 
@@ -256,7 +242,7 @@ def test_a_recovery_on_one_node_reaches_all_that_know_it(
         joined(served, run, second)
     Path("identity").write_bytes(identity.text.reveal() + b"\n")
     # as if the root were lost: in local mode, it lies in the keystore, which a node of a cluster needs to begin
-    monkeypatch.setattr(RecoverService, "_is_whole", lambda *_: False)
+    monkeypatch.setattr(Condition, "is_whole", lambda *_: False)
     recover = ("recover", "--identity", "identity")
     with opened(second) as two, two.announced():
         kept_keys.remember(two)
@@ -290,17 +276,15 @@ def test_a_recovery_on_one_node_reaches_all_that_know_it(
 
 
 def test_extracts_of_a_node_that_was_left_out_keep_their_keys(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, second_home: Path
 ) -> None:
     """Until somebody deletes them: a scan of one disk says nothing of another."""
-    second = tmp_path / "two"
     with web_client.serve(cluster_home) as one:
-        joined(one, run, second)
         one.site("Sales", SiteMode.ENFORCED)
-        with web_client.serve(second) as two:
+        with web_client.serve(second_home) as two:
             item = two.client("Sales").publish("there", CONTENT).find("datasource").attrib["id"]
         mek = one.node.kms_cache.opened().ring.active.id
-        with at_work(second):
+        with at_work(second_home):
             one.node.meks.rotate("os:tests")
         one.node.peers.leave_out("os:tests", ["node2"])
         with pytest.raises(StateError, match="the extracts of node2 lie on their own disks"):
@@ -321,19 +305,20 @@ def test_a_start_registers_a_node_of_before_the_registry(cluster_home: Path) -> 
 
 
 def test_the_files_of_a_service_follow_what_another_node_applies(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, second_home: Path
 ) -> None:
     """C-20, matrix: a node that serves has its YAML files written anew within seconds, without a command of its own."""
-    second = tmp_path / "two"
-    with web_client.serve(cluster_home) as one:
-        joined(one, run, second)
-        with closing(opening.open_node(str(second))) as two, agent.at_work(two):
-            files = [*two.paths.tabsvc.rglob("*.yml")]
-            assert files
-            key = "gateway.https.port"
-            one.node.configuration.set(key, "9443", actor="os:tests")
-            one.node.configuration.apply(actor="os:tests")
-            end = time.monotonic() + 60
-            while not any("9443" in file.read_text() for file in files) and time.monotonic() < end:
-                time.sleep(0.1)
-            assert any("9443" in file.read_text() for file in files)
+    with (
+        web_client.serve(cluster_home) as one,
+        closing(opening.open_node(str(second_home))) as two,
+        agent.at_work(two),
+    ):
+        files = [*two.paths.tabsvc.rglob("*.yml")]
+        assert files
+        key = "gateway.https.port"
+        one.node.configuration.set(key, "9443", actor="os:tests")
+        one.node.configuration.apply(actor="os:tests")
+        end = time.monotonic() + 60
+        while not any("9443" in file.read_text() for file in files) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert any("9443" in file.read_text() for file in files)

@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from strongroom.errors import ConflictError, NotFoundError, StorageError, UsageE
 from strongroom.filestore.base import BLOCK_BYTES, HEADER_BYTES, FileStore, ReadableFile
 from strongroom.filestore.local import LocalFileStore
 from strongroom.objectstore.store import ObjectFileStore
-from tests.support import object_stores
+from tests.support import object_stores, store_kinds
 
 Opener = Callable[[Path], FileStore]
 _BODY = bytes(range(256)) * 64
@@ -30,7 +31,7 @@ def open_local(folder: Path) -> FileStore:
     return LocalFileStore(folder / "extracts")
 
 
-@pytest.fixture(scope="module", params=["local", *object_stores.SERVERS])
+@pytest.fixture(scope="module", params=["local", "SeaweedFS", *store_kinds.KINDS])
 def opener(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Opener]:
@@ -38,16 +39,20 @@ def opener(
     if kind == "local":
         yield open_local
         return
-    with (
-        object_stores.running(kind, tmp_path_factory.mktemp("server")) as server,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        object_stores.credentials(server, patch)
-
-        def open_bucket(folder: Path) -> FileStore:
-            return ObjectFileStore(object_stores.bucket(server.url, folder.name), "node1")
-
-        yield open_bucket
+    folder = tmp_path_factory.mktemp("server")
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        if kind == "SeaweedFS":
+            real = stack.enter_context(object_stores.running(kind, folder))
+            object_stores.credentials(real, patch)
+            bucket = partial(object_stores.bucket, real.url)
+        else:
+            of_kind = store_kinds.KINDS[kind]
+            server = stack.enter_context(of_kind.running(folder))
+            for name, value in server.environment.items():
+                patch.setenv(name, value)
+            bucket = partial(of_kind.bucket, server.url)
+        yield lambda folder: ObjectFileStore(bucket(folder.name), "node1")
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from strongroom.roots.settings import RootSettings
 from strongroom.secrets import committed, enc
 from strongroom.services.keys.roots import RootState
 from strongroom.services.recovery import journal as recovery_journal
+from strongroom.services.recovery.lost_keystore import LostKeystore
+from strongroom.services.recovery.new_keys import NewKeys
 from strongroom.services.recovery.recover import RecoverService
 from tests.support.stored_forms import differing_files
 
@@ -100,3 +102,13 @@ def event_ids(node: Node) -> list[str]:
 
 def installation(node: Node) -> str:
     return node.configuration.document().installation_id
+
+
+STEPS: dict[str, tuple[type, str]] = {
+    "new keystore": (LostKeystore, "renew"),
+    "wraps by it": (LostKeystore, "_rewrap_keys"),
+    "new configuration key": (NewKeys, "add_key"),
+    "new store": (NewKeys, "replace_store"),
+    "end": (RecoverService, "_finish"),
+}
+"""Steps of a recovery that a test cuts: the class and its method, by what the step makes."""

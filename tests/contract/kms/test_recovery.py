@@ -36,12 +36,12 @@ from strongroom.runtime import running
 from strongroom.services.keys import regenerate
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.recovery import journal as recovery_journal
-from strongroom.services.recovery.recover import RecoverService
 from tests.contract.kms.recovery_lab import (
     ACTOR,
     BAO,
     GCP,
     HERE,
+    STEPS,
     add,
     check_new_key,
     check_recovered,
@@ -293,9 +293,7 @@ def test_a_journal_that_an_upgrade_brought_over_gets_its_key(
 
 
 @pytest.mark.table
-@pytest.mark.parametrize(
-    "step", ["_renew_keystore", "_add_key", "_replace_store", "_finish", "_rewrap_keys"]
-)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_was_cut_is_taken_up_again(
     node: Node, identity: Identity, tmp_path: Path, step: str, moment: str
@@ -303,7 +301,8 @@ def test_a_run_that_was_cut_is_taken_up_again(
     """docs/format/recovery.md 6.3; the kills at every call are in tests/torture."""
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
-    real = getattr(RecoverService, step)
+    place, method = STEPS[step]
+    real = getattr(place, method)
 
     def cut(*words: object) -> None:
         if moment == "after":
@@ -313,16 +312,16 @@ def test_a_run_that_was_cut_is_taken_up_again(
     old_key_id = node.configuration.document().configuration_key_id
     with elsewhere(node, tmp_path, keystore=False) as again:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(RecoverService, step, cut)
+            patch.setattr(place, method, cut)
             with pytest.raises(CutError):
                 service(again).recover((identity,), ACTOR, quiet)
         assert (again.coordinator.get(recovery_journal.JOURNAL) is None) is (
-            (step, moment) == ("_finish", "after")
+            (step, moment) == ("end", "after")
         )
         later = opening.open_node(str(again.paths.root))
         done = service(later).recover((identity,), ACTOR, quiet)
         check_recovered(later, file)
-        assert done.done is not ((step, moment) == ("_finish", "after"))
+        assert done.done is not ((step, moment) == ("end", "after"))
         assert len(later.kms_store.status().meks) == 2
         check_new_key(later, old_key_id)
         later.close()
@@ -385,7 +384,7 @@ def test_a_node_that_is_served_is_left_alone(node: Node, identity: Identity) -> 
     with running.sole_server(node.paths):
         with pytest.raises(StateError, match="is served") as caught, recovering.alone(node):
             raise AssertionError
-        assert "stop 'strongroom serve'" in caught.value.hint
+        assert "then tsm stop" in caught.value.hint
     with recovering.alone(node):
         pass
     with pytest.raises(ConflictError, match="of the work itself"), recovering.alone(node):

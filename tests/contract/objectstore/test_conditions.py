@@ -8,9 +8,10 @@ import pytest
 from strongroom.errors import ConflictError, IntegrityError, StorageError
 from strongroom.filestore.base import HEADER_BYTES
 from strongroom.objectstore import heads, proof
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.objectstore.store import ObjectFileStore
 from tests.support.object_stores import Between, Fault
+from tests.support.store_kinds import Kind
 
 _BODY = bytes(range(256)) * 80
 FAULTS = {
@@ -103,15 +104,12 @@ def test_a_body_stays_when_nobody_knows_whether_it_is_named(
 
 
 def test_without_credentials_it_says_so_at_once(
-    through: Bucket, between: Between, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: Kind, through: Bucket, between: Between, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    advice = kind.no_rights(monkeypatch, tmp_path)
     with pytest.raises(StorageError, match="no credentials") as caught:
         through.read("head/one")
-    assert "attach a role" in caught.value.hint
+    assert advice in caught.value.hint
     assert not between.asked
 
 
@@ -134,14 +132,19 @@ def test_a_store_that_keeps_the_old_head_is_told(store: ObjectFileStore, between
         store.swap_header("one", lambda page: b"x" * 512 + page[512:])
 
 
-@pytest.mark.parametrize("part", ["uploads", "partNumber=2", "uploadId="])
+@pytest.mark.parametrize("step", ["begin", "part", "complete"])
 @pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "503"])
 def test_an_upload_of_parts_goes_on(
-    part: str, lost: bool, store: ObjectFileStore, between: Between, monkeypatch: pytest.MonkeyPatch
+    kind: Kind,
+    step: str,
+    lost: bool,
+    store: ObjectFileStore,
+    between: Between,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Begun, written or completed twice: the file is whole."""
     monkeypatch.setattr("strongroom.objectstore.pending.PART_BYTES", 5 << 20)
-    method = "PUT" if "part" in part else "POST"
+    method, part = kind.uploads[step]
     fault = Fault(method, part, answer_lost=lost, status=0 if lost else 503, code="SlowDown")
     between.faults.append(fault)
     data = _BODY * 600
@@ -164,35 +167,40 @@ def test_a_body_that_lost_bytes_is_never_named(
 
 @pytest.mark.parametrize(
     ("left_out", "words"),
-    [("if-none-match", "If-None-Match"), ("if-match", "If-Match"), ("range", "gave 3 of 2 bytes")],
+    [
+        ("creating", "let an object be created twice"),
+        ("replacing", "let another version be replaced"),
+        ("range", "gave 3 of 2 bytes"),
+    ],
 )
 def test_a_store_without_conditions_is_refused(
-    left_out: str, words: str, through: Bucket, between: Between
+    kind: Kind, left_out: str, words: str, through: Bucket, between: Between
 ) -> None:
     """Matrix 23; E16."""
-    between.left_out.add(left_out)
+    between.left_out = kind.headers[left_out]
     with pytest.raises(StorageError, match=words):
         proof.prove(through)
-    between.left_out.clear()
+    between.left_out = None
     proof.prove(through)
     assert list(through.list("probe")) == []
 
 
 @pytest.mark.parametrize(
-    ("method", "part", "status", "words"),
+    ("method", "status", "words"),
     [
-        ("PUT", "probe", 412, "refuses If-None-Match"),
-        ("PUT", "probe", 403, "does not let us"),
-        ("PUT", "probe", 404, "no bucket"),
-        ("DELETE", "probe", 200, "still shows"),
+        ("PUT", 412, "that is not there"),
+        ("PUT", 403, "does not let us"),
+        ("PUT", 404, ""),
+        ("DELETE", 200, "still shows"),
     ],
 )
 def test_a_store_that_does_something_else_is_refused(
-    method: str, part: str, status: int, words: str, through: Bucket, between: Between
+    kind: Kind, method: str, status: int, words: str, through: Bucket, between: Between
 ) -> None:
-    code = {412: "PreconditionFailed", 403: "AccessDenied", 404: "NoSuchBucket"}.get(status, "")
-    between.faults.append(Fault(method, part, status=status, code=code))
-    with pytest.raises(StorageError, match=words):
+    missing, words_of_missing = kind.no_container
+    code = {412: "PreconditionFailed", 403: "AccessDenied", 404: missing}.get(status, "")
+    between.faults.append(Fault(method, "probe", status=status, code=code))
+    with pytest.raises(StorageError, match=words or words_of_missing):
         proof.prove(through)
 
 

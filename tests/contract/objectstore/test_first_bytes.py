@@ -11,7 +11,7 @@ from strongroom.envelope.header import DEFAULT_SEGMENT_BYTES, FORMAT_2, Placemen
 from strongroom.errors import IntegrityError, StorageError
 from strongroom.extracts.vault import ExtractVault, StoredFile
 from strongroom.ids import new_id
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.objectstore.expected import GAP_BYTES
 from strongroom.objectstore.store import ObjectFileStore
 from tests.support.memory_keys import MemoryKeys

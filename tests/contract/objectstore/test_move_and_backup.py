@@ -15,7 +15,7 @@ from strongroom.ids import new_id
 from strongroom.node import backup, file_moves, opening
 from strongroom.node.opening import Node
 from strongroom.objectstore import lasting
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.services.backups.keys import BackupKeys
 from strongroom.services.backups.make import BackupMade, BackupRequest
 from strongroom.services.content import move_files

@@ -19,7 +19,7 @@ from strongroom.ids import new_id
 from strongroom.node import backup, create, file_moves, opening
 from strongroom.node.opening import Node
 from strongroom.objectstore import lasting, sweep
-from strongroom.objectstore.bucket import Bucket
+from strongroom.objectstore.base import Bucket
 from strongroom.services.backups import checks
 from strongroom.services.backups.keys import BackupKeys
 from strongroom.services.backups.make import BackupMade, BackupRequest
@@ -134,10 +134,10 @@ def test_what_is_gone_is_named_and_nothing_is_changed(world: World) -> None:
 def test_an_outage_is_no_loss(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store refuses to say whether a body is there: a restore ends, whatever was agreed to, and changes nothing."""
 
-    def away(bucket: Bucket, name: str) -> int:
+    def away(_: Bucket, name: str) -> int:
         raise StorageError(f"the store does not let us look at {name}")
 
-    monkeypatch.setattr(Bucket, "size", away)
+    monkeypatch.setattr(type(world.bucket), "size", away)
     before = backups.State.of(world.node)
     with pytest.raises(StorageError, match="does not let us"):
         world.restore(despite_missing=True)

@@ -122,6 +122,21 @@ def test_a_user_proves_itself_by_password_and_the_server_by_its_name(
     assert "cannot be reached" in opened(renamed, PASSWORD)
 
 
+def test_a_socket_may_ask_for_a_password(postgres_databases: PostgresDatabases) -> None:
+    """Found by faults 14: an empty list of methods lets nobody in who is asked for one (libpq 18)."""
+    server, url = postgres_databases.server, postgres_databases.empty()
+    name = url.partition("?")[0].rpartition("/")[2]
+    server.run(
+        f"CREATE ROLE socketed LOGIN PASSWORD '{server.verifier(PASSWORD)}'",
+        f"ALTER DATABASE {name} OWNER TO socketed",
+    )
+    where = f"host={server.sockets} port={server.port} dbname={name}"
+    asked = postgres_address.postgres_url(f"{where} user=socketed")
+    assert opened(asked, PASSWORD) == ""
+    assert "password authentication failed" in opened(asked, "another")
+    assert opened(postgres_address.postgres_url(f"{where} user=postgres")) == ""
+
+
 @pytest.mark.parametrize(
     ("dsn", "words"),
     [
@@ -156,7 +171,7 @@ def test_nothing_is_left_to_the_environment() -> None:
     assert found["passfile"].startswith("/dev/null/")
     local = postgres_address.parameters({"dbname": "x"}, known)
     assert local["sslmode"] == "prefer"
-    assert local["require_auth"] == ""
+    assert local["require_auth"] == "none,scram-sha-256"
 
 
 #: By code, and without one by the driver's class.

@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import override
 
 from strongroom.clock import SystemClock
-from strongroom.roots import azure
+from strongroom.roots import azure, managed_identity
 from strongroom.roots.base import RootProvider
 from strongroom.roots.settings import RootSettings
 from tests.contract.roots.harness import FrontedLab, Told, Unfit
@@ -56,7 +56,7 @@ class AzureLab(FrontedLab):
 
     @override
     def await_answers(self, seconds: float, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(azure, "READ_S", seconds)
+        patch.setattr(managed_identity, "READ_S", seconds)
 
     @override
     def root(self, settings: RootSettings | None = None) -> RootProvider:

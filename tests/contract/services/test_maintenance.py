@@ -1,6 +1,7 @@
 """The entry of the maintenance on a single node: entered, left, killed in between; its words (maintenance.md 1, 2; b14)."""
 
 import json
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -226,3 +227,32 @@ def test_a_word_that_is_said_while_it_ends_is_taken_away_too(
     assert said == []
     assert node.coordinator.list(form.PREFIX) == {}
     assert len(told(node, "MAINTENANCE_LEFT")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told_words"),
+    [
+        (("maintenance", "enter", "--reason", "x", "-y"), "stays in maintenance until 'tsm maint"),
+        (("topology", "drain", "-n", "node1", "-y"), "node1 stays drained until 'tsm topology und"),
+    ],
+    ids=["all", "one"],
+)
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), CoordinationError("it is away")])
+def test_whoever_stops_waiting_is_told_what_goes_on(
+    node: Node,
+    words: tuple[str, ...],
+    told_words: str,
+    cause: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """D11: `interrupted` alone reads as if nothing had happened, and no client was served any more."""
+
+    def stopped(_: float) -> None:
+        raise cause
+
+    home = str(node.paths.root)
+    with node.sole_worker.hold(), monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", stopped)
+        assert dispatch.main("tsm", [*words, "--data-dir", home]) != 0
+    assert told_words in capsys.readouterr().err

@@ -1,11 +1,13 @@
 """Three real servers of ZooKeeper with TLS for clients and between servers, from the configuration in `deploy/zookeeper`."""
 
+import hashlib
 import json
 import re
 import socket
 import ssl
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +31,13 @@ TICK_MS = 250
 SESSION_S = 4.0
 LIMITS = Limits(session_s=SESSION_S, read_s=8.0, put_s=20.0, poll_s=5.0, connect_s=2.0)
 _LEAN = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_SUPER = "super:of the ensemble's tests"
+_OF_THE_TESTS = (
+    "-Dzookeeper.DigestAuthenticationProvider.superDigest=super:"
+    + b64encode(hashlib.sha1(_SUPER.encode()).digest()).decode(),
+    # tests end servers, and no machine: what was written is there without waiting for a disk
+    "-Dzookeeper.forceSync=no",
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,15 @@ class Ensemble:
         finally:
             client.stop()
             client.close()
+
+    @contextmanager
+    def keeper(self) -> Iterator[Any]:
+        """The same as the super user, whom no ACL stops: for what is done before and after tests, not by them.
+
+        No client stays for the next test: while a test ends the servers, kazoo leaves one socket open for each attempt.
+        """
+        with self.judge(_SUPER) as client:
+            yield client
 
     def leader(self) -> Server:
         """The server that leads now; waits until one does."""
@@ -306,7 +324,7 @@ def _java_words(folder: Path) -> list[str]:
     (folder / "log4j.properties").write_text(_LOG)
     jars = told["CLASSPATH"].strip('"').replace("/etc/zookeeper/conf", str(folder))
     options = told["JAVA_OPTS"].strip('"').split()
-    return [*options, *_LEAN, "-cp", jars, told["ZOOMAIN"].strip('"')]
+    return [*options, *_LEAN, *_OF_THE_TESTS, "-cp", jars, told["ZOOMAIN"].strip('"')]
 
 
 _LOG = """

@@ -80,6 +80,11 @@ def test_hcl_and_json_say_the_same() -> None:
         ('path "a\n" { }', "line 1"),
         ('path "" { }', "no path"),
         ("{", "JSON"),
+        # a reader of JSON drops the first of two members, and with it the `deny`
+        ('{"path": {"a": {"capabilities": ["deny"]}, "a": {"policy": "read"}}}', "twice"),
+        ('{"path": {"a": {"capabilities": ["deny"], "capabilities": ["read"]}}}', "twice"),
+        ('{"path": {"a": {"policy": "deny"}}, "path": {"a": {"policy": "read"}}}', "twice"),
+        ('{"path": {"a": {"policy": "deny"}, "\\u0061": {"policy": "read"}}}', "twice"),
         ("#" * (acl_text.MAX_BYTES + 1), "bytes"),
     ],
 )

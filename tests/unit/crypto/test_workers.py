@@ -67,3 +67,22 @@ def test_a_page_buffer_is_aligned_and_as_long_as_asked() -> None:
 
 def test_there_is_at_least_one_core() -> None:
     assert workers.default_threads() >= 1
+
+
+def test_fewer_threads_do_the_work_where_the_system_gives_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by faults R16: the threads that had begun went on behind the caller's back, who had raised."""
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def start_one(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    seen = []
+    workers.run_parallel(4, lambda _: seen.append(threading.get_ident()))
+    assert len(seen) == 2
+    assert not begun[0].is_alive()

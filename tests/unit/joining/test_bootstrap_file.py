@@ -102,6 +102,9 @@ REFUSED = {
     "clear text over a network": (changed(server="http://example.test"), "reached by https"),
     "half a bracket": (changed(server="https://[::1"), "no address of a server"),
     "no address": (changed(server="https://user@example.test"), "no address of a server"),
+    "a port beyond all": (changed(server="https://example.test:99999"), "no address of a server"),
+    "the port 0": (changed(server="https://example.test:0"), "no address of a server"),
+    "a port that is a name": (changed(server="https://example.test:x"), "no address of a server"),
 }
 
 

@@ -241,6 +241,27 @@ def test_no_reader_waits_for_a_root_that_hangs(lab: Lab, monkeypatch: pytest.Mon
     assert (lab.asked, age(keys)) == (2, 0)
 
 
+def test_a_system_that_gives_no_thread_is_a_failure_like_another(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R17: a reader was refused, and no root was ever asked again by this process."""
+    keys = lab.cache()
+    keys.ring()
+    monkeypatch.setattr(cache, "_PATIENCE_S", 10)
+    lab.seconds = 61
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        assert keys.ring() == lab.ring
+    assert (lab.asked, age(keys)) == (1, 61)
+    lab.seconds = 70
+    keys.ring()
+    assert (lab.asked, age(keys)) == (2, 0)
+
+
+def _no_thread(_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_an_exception_that_nobody_expected_is_a_failure_like_another(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

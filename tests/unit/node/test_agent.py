@@ -1,5 +1,6 @@
 """A node that was cut off ends when it comes back to what replaces its keys, though it can prove nothing any more (ADR 60)."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import pytest
 
 from strongroom.coordination.base import Change
 from strongroom.errors import FormatError
-from strongroom.node import agent
+from strongroom.node import agent, replacing
 from strongroom.node.opening import Node
 from strongroom.services.keys.peers import PREFIX
-from strongroom.services.keys.replacing import RECOVER_LOCK, RESTORE_LOCK
+from strongroom.services.keys.replacing import RECOVER_LOCK, RESTORE_LOCK, find_mark
 from tests.support.small_node import copy_small_node
 
 
@@ -30,13 +31,31 @@ def test_a_node_that_can_prove_nothing_ends_all_the_same(node: Node, lock: str) 
     """A node that comes back behind the put of such a command: only the lock says why the entries are strange."""
     ended = list[str]()
     with node.coordinator.lock(lock, wait_s=0):
-        agent._look_at_membership(node, lambda: ended.append(lock))
+        agent._look_at_membership(node, lambda: ended.append(lock), lambda: ended.append("anew"))
     assert ended == [lock]
+
+
+@pytest.mark.parametrize("lock", [RECOVER_LOCK, RESTORE_LOCK])
+def test_a_node_that_comes_back_when_all_is_over_begins_anew(node: Node, lock: str) -> None:
+    """ADR 69: neither lock nor command is there any more, and only the mark is another one than at its start."""
+    before = node.mark_at_start
+    with node.coordinator.lock(lock, wait_s=0):
+        replacing.leave_mark(node, lock)
+    ended = list[str]()
+    agent._look_at_membership(node, lambda: ended.append("for good"), lambda: ended.append(lock))
+    assert ended == [lock]
+    assert before == b""
+    assert json.loads(find_mark(node.entry_store))["command"] == lock
+    # a second one of the same kind is another one as well
+    node.__dict__["mark_at_start"] = find_mark(node.entry_store)
+    assert not replacing.was_replaced(node)
+    replacing.leave_mark(node, lock)
+    assert replacing.was_replaced(node)
 
 
 def test_entries_that_are_refused_end_no_node(node: Node) -> None:
     """Without such a command they are an error, which the next look finds again: whoever writes them ends nobody."""
     ended = list[str]()
     with pytest.raises(FormatError):
-        agent._look_at_membership(node, lambda: ended.append(""))
+        agent._look_at_membership(node, lambda: ended.append(""), lambda: ended.append(""))
     assert ended == []

@@ -3,7 +3,7 @@
 import pytest
 
 from strongroom.errors import UsageError
-from strongroom.objectstore import address
+from strongroom.objectstore import azure_connection, registry
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,33 @@ from strongroom.objectstore import address
             "s3://bucket?region=us-east-1&endpoint=http://127.0.0.1:9000",
             "s3://bucket at http://127.0.0.1:9000",
         ),
+        (
+            "az://account/container/",
+            "az://account/container",
+            "az://account/container",
+        ),
+        (
+            "AZ://account/con-tainer/p/q?client_id=1-a&endpoint=http://127.0.0.1:10000/",
+            "az://account/con-tainer/p/q?endpoint=http://127.0.0.1:10000&client_id=1-a",
+            "az://account/con-tainer/p/q at http://127.0.0.1:10000",
+        ),
+        ("gs://bucket_1.example/p/", "gs://bucket_1.example/p", "gs://bucket_1.example/p"),
+        (
+            "gs://bucket?endpoint=https://name.p.googleapis.com",
+            "gs://bucket?endpoint=https://name.p.googleapis.com",
+            "gs://bucket at https://name.p.googleapis.com",
+        ),
     ],
 )
 def test_one_spelling(given: str, text: str, shown: str) -> None:
-    found = address.parse(given)
+    found = registry.parse(given)
     assert (found.text, found.shown) == (text, shown)
-    assert address.parse(text) == found
+    assert registry.parse(text) == found
 
 
 def test_names() -> None:
-    assert address.parse("s3://bucket").name("head/a") == "head/a"
-    assert address.parse("s3://bucket/p/q").name("head/a") == "p/q/head/a"
+    assert registry.parse("s3://bucket").name("head/a") == "head/a"
+    assert registry.parse("s3://bucket/p/q").name("head/a") == "p/q/head/a"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +60,7 @@ def test_names() -> None:
     [
         "",
         "disk2",
-        "gs://bucket",
+        "ftp://bucket",
         "s3:bucket",
         "s3://",
         "s3://B",
@@ -61,9 +77,42 @@ def test_names() -> None:
         "s3://bucket?endpoint=http://objects.example.org",
         "s3://bucket?endpoint=https://user:secret@host",
         "s3://[bucket",
+        "gs://B",
+        "gs://bucket?region=eu",
+        "az://account",
+        "az://account/",
+        "az://account/con--tainer",
+        "az://ac-count/container",
+        "az://account/container//a",
+        "az://account:secret@x/container",
+        "az://account/container?region=r1",
+        "az://account/container?client_id=a/b",
     ],
 )
 def test_what_is_refused(given: str) -> None:
     with pytest.raises(UsageError) as caught:
-        address.parse(given)
+        registry.parse(given)
     assert "secret" not in caught.value.with_hint
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "root"),
+    [
+        ("az://account/con", "https://account.blob.core.windows.net", ""),
+        (
+            "az://account/con?endpoint=https://account.blob.core.chinacloudapi.cn",
+            "https://account.blob.core.chinacloudapi.cn",
+            "",
+        ),
+        ("az://account/con?endpoint=http://127.0.0.1:10000", "http://127.0.0.1:10000", "/account"),
+        (
+            "az://account/con?endpoint=https://accounts.example.org",
+            "https://accounts.example.org",
+            "/account",
+        ),
+    ],
+)
+def test_the_account_is_in_the_host_or_in_the_path(given: str, url: str, root: str) -> None:
+    """A cloud of its own has the account in its name; an emulator has not (format/object-store.md 9.2)."""
+    found = registry.parse(given)
+    assert (azure_connection.url(found), azure_connection.root(found)) == (url, root)

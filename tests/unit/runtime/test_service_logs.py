@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.config import catalog
 from strongroom.errors import UsageError
-from strongroom.runtime import service_logs
+from strongroom.runtime import log_archive, service_logs
 from strongroom.runtime.paths import DataPaths
 from strongroom.runtime.service_logs import ServiceLogHandler
 from strongroom.system import durable
@@ -36,6 +36,26 @@ def test_lines_go_to_the_log_of_their_service_under_the_seeds_names(paths: DataP
     form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    \d+ AwsKmsEncryptionEnvelope: "
     assert re.fullmatch(form + r"Using RMK with ID r\n", line)
     assert "uvicorn.error: elsewhere" in paths.service_log("vizportal").read_text()
+
+
+def test_each_further_process_of_a_service_has_logs_of_its_own(paths: DataPaths) -> None:
+    """ADR 61: what one backgrounder did is not read between the lines of seven others."""
+    for place in (0, 2):
+        service_logs.configure(paths, "backgrounder", number=place)
+        logging.getLogger("backgrounder.Jobs").info("a job of place %d", place)
+        logging.getLogger("vizqlserver.X").info("opened in place %d", place)
+        logging.getLogger("sqlalchemy").warning("told by a library in place %d", place)
+    for service, lines in (("backgrounder", 2), ("vizqlserver", 1)):
+        for place in (0, 2):
+            text = paths.service_log(service, place).read_text()
+            assert text.count(f"in place {place}") + text.count(f"of place {place}") == lines
+            assert text.count("\n") == lines
+    assert len(list(paths.logs.iterdir())) == 4
+    assert {name for name, _ in log_archive.logs(paths)} == {
+        f"logs/{service}_node1-{place}.log"
+        for service in ("backgrounder", "vizqlserver")
+        for place in (0, 2)
+    }
 
 
 def test_configuring_twice_writes_each_line_once(paths: DataPaths) -> None:

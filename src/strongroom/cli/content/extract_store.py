@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.terminal import sizes
 from strongroom.cli.terminal.session import Session
+from strongroom.objectstore import registry
 from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--to",
         required=True,
         metavar="ADDRESS",
-        help="s3://BUCKET/PREFIX?region=R&endpoint=URL, or disk",
+        help=f"{', '.join(row.usage for row in registry.ROWS)}, or disk",
     )
     moving.add_argument(
         "--dry-run", action="store_true", help="prove the store, and say how much there is"

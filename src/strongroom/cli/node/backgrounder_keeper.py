@@ -107,7 +107,8 @@ class Backgrounder:
             yield
             return
         if self._seat.is_placed() and not self._seat.is_ending():
-            self._start()
+            with suppress(OSError):  # no process, no memory: the keeper tries again
+                self._start()
         keeper = threading.Thread(target=self._keep, name="backgrounder-keeper", daemon=True)
         keeper.start()
         try:

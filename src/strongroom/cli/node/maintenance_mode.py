@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.terminal import asking, parsing
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import UsageError
+from strongroom.errors import StrongroomError, UsageError
 from strongroom.system.plural import counted
 
 if TYPE_CHECKING:
@@ -108,7 +108,20 @@ def _enter(arguments: argparse.Namespace, session: Session) -> int:
 def awaited(
     session: Session, service: "MaintenanceService", found: "Maintenance", most_s: float
 ) -> "tuple[NodeStanding, ...]":
-    """The nodes, when none of those that are alive drains any more, or the time is over; each that has is told."""
+    """The nodes, when none of those that are alive drains any more, or the time is over; each that has is told.
+
+    Whoever stops waiting is told what goes on all the same: no client is served until somebody ends it (findings D11).
+    """
+    try:
+        return _awaited(session, service, found, most_s)
+    except (KeyboardInterrupt, StrongroomError):
+        session.note(service.goes_on)
+        raise
+
+
+def _awaited(
+    session: Session, service: "MaintenanceService", found: "Maintenance", most_s: float
+) -> "tuple[NodeStanding, ...]":
     end, told = time.monotonic() + most_s, set[str]()
     while True:
         nodes = service.standing(found)

@@ -18,7 +18,7 @@ from strongroom.cli.node import placement, places, remote_control, start_up
 from strongroom.cli.node.backgrounder_keeper import Backgrounder, Backgrounders, Seat
 from strongroom.cli.terminal import parsing
 from strongroom.cli.terminal.session import Session
-from strongroom.errors import StrongroomError
+from strongroom.errors import StateError, StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.cli.node.placement import Placement
@@ -78,7 +78,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
         # the other nodes of a cluster see this one, and a copy of its disk is refused on another machine
         stack.enter_context(node.announced())
         start_up.check_nobody_replaces(session)
-        _begin_duties(session, stack)
+        leaving = _Leaving()
+        _begin_duties(session, stack, leaving)
         gate = Gate()
         placed = stack.enter_context(placement.followed(node, gate))
         note = _Note(node)
@@ -105,10 +106,39 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
                     _serve(arguments, session, doors, placed, ending)
                 else:
                     _wait(session, doors, placed, ending)
+    leaving.check()
     return 0
 
 
-def _begin_duties(session: Session, stack: ExitStack) -> None:
+class _Leaving:
+    """Ends this process by itself, as by SIGTERM: what runs is finished within its bound."""
+
+    def __init__(self) -> None:
+        self._begins_anew = False
+
+    def leave(self) -> None:
+        """End for good: a start would be refused."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def begin_anew(self) -> None:
+        """End to be started again by a supervisor, which does so after a failure."""
+        self._begins_anew = True
+        self.leave()
+
+    def check(self) -> None:
+        """Fail if the process is to be started again.
+
+        Raises:
+            StateError: The keys or rows that the node served were replaced.
+        """
+        if self._begins_anew:
+            raise StateError(
+                "what this node served was replaced while it was cut off, so it ended",
+                hint="start it again: it takes what is there now",
+            )
+
+
+def _begin_duties(session: Session, stack: ExitStack, leaving: _Leaving) -> None:
     """Begin what the node does beside serving; of a single node, that is what the controller of an installation does."""
     from strongroom.node import controller
 
@@ -117,12 +147,7 @@ def _begin_duties(session: Session, stack: ExitStack) -> None:
         return
     from strongroom.node import agent
 
-    stack.enter_context(agent.at_work(session.whole_node, _leave))
-
-
-def _leave() -> None:
-    """End as by SIGTERM: what runs is finished within its bound."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    stack.enter_context(agent.at_work(session.whole_node, leaving.leave, leaving.begin_anew))
 
 
 class _Note:

@@ -78,13 +78,18 @@ def check_nobody_replaces(session: Session) -> None:
     A start asks before it changes anything, and again when the node is announced.
 
     Raises:
-        StateError: A node does one of both now.
+        StateError: A node does one of both now, or has done so since the first look of this start.
     """
     if not session.node.paths.services.exists():
         return
     from strongroom.node import replacing
 
     replacing.check_may_serve(session.whole_node)
+    if replacing.was_replaced(session.whole_node):
+        raise StateError(
+            "a restore or a recovery replaced what this node would serve, while it started",
+            hint="start it again",
+        )
 
 
 def _finish_move(session: Session) -> None:

@@ -157,14 +157,25 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return is_taken
 
     @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a thread for a connection; its place is free again if the system gives none (findings R17)."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self._leave(str(client_address[0]))
+            raise
+
+    @override
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        peer = str(client_address[0])
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._calls[peer] -= 1
-                self._calls += Counter()  # drops those of which there is none
+            self._leave(str(client_address[0]))
+
+    def _leave(self, peer: str) -> None:
+        with self._lock:
+            self._calls[peer] -= 1
+            self._calls += Counter()  # drops those of which there is none
 
     @override
     def finish_request(self, request: Any, client_address: Any) -> None:

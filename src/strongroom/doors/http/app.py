@@ -109,7 +109,7 @@ class _Dispatcher:
         tap: BodyTap = request.scope["extensions"][EXTENSION]["tap"]  # our own protocol's
         try:
             return await self._answer(route, request, tap)
-        except BusyError:
+        except (BusyError, MemoryError):
             busy = RefusalError(429, "429000", _BUSY, retry_after_s=RETRY_AFTER_S)
             return _error_response(busy, route.noun, request)
         except ClientGoneError:

@@ -5,11 +5,13 @@ noted of a call without one is bounded.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from strongroom.access.acl import Capability
 from strongroom.access.service_tokens import seconds
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import feed
@@ -20,11 +22,13 @@ from strongroom.doors.http.protocol import EXTENSION, BodyTap
 from strongroom.doors.vault import approle, kv, protocol, system, tokens, transit
 from strongroom.doors.vault.batches import Batches, Done
 from strongroom.doors.vault.ports import VaultServices
-from strongroom.doors.vault.recorder import Recorder
+from strongroom.doors.vault.recorder import Recorder, Written
 from strongroom.doors.vault.routing import Call, Handle, Route, Table
 from strongroom.doors.vault.wire import (
+    BODILESS,
     MAX_BODY_BYTES,
     MAX_PATH,
+    MAX_STRANGERS_BYTES,
     Answer,
     Fields,
     Request,
@@ -85,9 +89,9 @@ class Door:
         self._gate = gate or Gate()
         self._lane = Lane("vault", limits or LaneLimits(16, 16, 2048, 2048), self._gate.working)
         self._body = body or feed.BodyLimits(whole_s=30.0)
-        self._recorder = Recorder(services.events.append)
+        self._recorder = Recorder(services.events.append, self._gate.working)
         self._strangers = Throttle(services.clock)
-        self.batches = Batches(self._use, services.service_rows.one_look, services.events.append)
+        self.batches = Batches(self._use, self._one_look, services.events.append)
         """For plain requests that use keys."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -96,9 +100,11 @@ class Door:
         headers: list[tuple[bytes, bytes]] = []
         try:
             request = await self._read(scope, receive, tap)
-            done = await self._lane.run(tap.peer, partial(self._done, request), lambda: tap.is_gone)
+            written = Written()
+            work = partial(self._recorded, request, written)
+            done = await self._lane.run(tap.peer, work, lambda: tap.is_gone)
             if done.event is not None:
-                await self._recorder.write(done.event)
+                await written.wait()
             answer = done.answer
         except ClientGoneError:
             answer = errors(408)  # the client has left, so this answer is never sent
@@ -121,25 +127,60 @@ class Door:
         namespace = headers.get(b"x-vault-namespace", b"").strip(b"/ ")
         if namespace not in {b"", b"root"}:
             raise UsageError("there are no namespaces")
-        body = await feed.BodyFeed(receive, self._body, tap).collect(MAX_BODY_BYTES)
+        token = _token_of(headers)
+        most = await self._most_bytes(headers, token, tap)
+        body = await feed.BodyFeed(receive, self._body, tap).collect(most)
         return Request(
             operation,
             path.removeprefix(_PREFIX).strip("/"),
             query,
             body,
             headers.get(b"content-type", b"").decode("latin-1"),
-            _token_of(headers),
+            token,
             headers.get(b"x-vault-wrap-ttl", b"").decode("latin-1").strip(),
             str((scope.get("client") or ("",))[0]),
         )
 
+    async def _most_bytes(
+        self, headers: Mapping[bytes, bytes], token: SecretBytes, tap: BodyTap
+    ) -> int:
+        """The most bytes of a request's body: a long one is read of whoever has a token.
+
+        Each connection holds what came of a body until the rest is there. Strangers could fill the memory with that.
+        """
+        declared = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" not in headers and int(declared) <= MAX_STRANGERS_BYTES:
+            return MAX_STRANGERS_BYTES
+        admit = partial(self._is_known, token)
+        is_known = await self._lane.run(tap.peer, admit, lambda: tap.is_gone)
+        return MAX_BODY_BYTES if is_known else MAX_STRANGERS_BYTES
+
     # ---- in a thread -----------------------------------------------------------------------------
+
+    @contextmanager
+    def _one_look(self) -> Iterator[None]:
+        """Within the block, a thread works a group of calls off, which are all there."""
+        with self._gate.working(), self._services.service_rows.one_look():
+            yield
+
+    def _is_known(self, token: SecretBytes) -> bool:
+        try:
+            self._services.service_tokens.caller_of(token)
+        except AuthenticationError:
+            return False
+        return True
+
+    def _recorded(self, request: Request, written: Written) -> Done:
+        """Work a call off, and hand its event over before this thread ends: nobody may wait for the call any more."""
+        done = self._done(request)
+        if done.event is not None:
+            self._recorder.put(done.event, written)
+        return done
 
     def _use(self, request: Request) -> Done | None:
         """Work a call off that only uses keys; None for one that writes, and then nothing was done."""
         try:
-            with self._gate.working():
-                return self._done(request, only_uses=True)
+            return self._done(request, only_uses=True)
         except _WritesError:
             return None
 
@@ -153,10 +194,14 @@ class Door:
 
         by = By("service:nobody", "", record, noted.append)
         try:
-            caller = self._caller(request, only_uses=only_uses)
+            way = self._known_way(request) if only_uses else None
+            caller = self._caller(request, only_uses=only_uses) if way is None else way.caller
             if caller is not None:
                 by = By(caller.actor, caller.token.id, record, noted.append)
-            answer = self._answer(request, by, caller, only_uses=only_uses)
+            if only_uses and caller is not None:
+                answer = self._used(request, by, way or self._way(request, by, caller))
+            else:
+                answer = self._answer(request, by, caller)
         except StrongroomError as error:
             return Done(_refused(error), self._told(request, by, error, [*written, *noted]))
         except _WritesError:
@@ -212,13 +257,16 @@ class Door:
         found = TABLE.find("sys", request.operation, request.path)
         if found is not None:
             return found[0].is_open
-        return request.path.startswith("auth/") and request.path.endswith("/login")
+        if not (request.path.startswith("auth/") and request.path.endswith("/login")):
+            return False
+        try:
+            mount, rest = self._services.service_mounts.find(request.path)
+        except NotFoundError:
+            return True  # there is nothing behind it
+        found = TABLE.find(mount.kind, request.operation, rest)
+        return found is None or found[0].is_open  # a role may have the name `login`
 
-    def _answer(
-        self, request: Request, by: By, caller: Caller | None, *, only_uses: bool
-    ) -> Answer:
-        if only_uses and caller is not None:
-            return self._used(request, by, caller)
+    def _answer(self, request: Request, by: By, caller: Caller | None) -> Answer:
         route, call = self._routed(request, by, caller)
         if not route.is_open:
             route.check(call.caller, call)
@@ -230,12 +278,29 @@ class Door:
         answer = route.handle(call)
         return system.wrapped(answer, call, ttl_s) if ttl_s and answer.code() < 300 else answer
 
-    def _used(self, request: Request, by: By, caller: Caller) -> Answer:
-        """The answer to a call that only uses a key.
+    # ---- calls that only use a key ---------------------------------------------------------------
 
-        Where its path leads, and that its caller may go there, is found once for each caller and path, and known for as
-        long as no row of the database changed. Only the ways to keys that exist are kept: of names that somebody
-        guesses there are as many as he likes, and they would displace what others need.
+    def _used(self, request: Request, by: By, way: "_Way") -> Answer:
+        fields = Fields(parsed_body(request))
+        call = Call(self._services, request, by, way.caller, way.parts, fields, way.mount)
+        return way.handle(call)
+
+    def _known_way(self, request: Request) -> "_Way | None":
+        """The way of the call before with this head, if no row changed since and its token did not end."""
+        if not request.digest:
+            return None
+        found = self._services.service_rows.known(("head", request.digest))
+        if not isinstance(found, _Way):
+            return None
+        self._services.service_tokens.check_lasts(found.caller)
+        return found
+
+    def _way(self, request: Request, by: By, caller: Caller) -> "_Way":
+        """Where the path of a call leads that only uses a key.
+
+        That, and that the caller may go there, is found once for each caller and path, and known for as long as no row of
+        the database changed. Only the ways to keys that exist are kept: of names that somebody guesses there are as many
+        as he likes, and they would displace what others need. A head leads to its way once it came a second time.
         """
         rows = self._services.service_rows
 
@@ -244,24 +309,23 @@ class Door:
             if route.engine != transit.ENGINE or route.exists is not None:
                 raise _WritesError
             route.check(caller, call)
-            return _Way(route.handle, call.parts, call.mount)
+            return _Way(route.handle, call.parts, call.mount, caller)
 
         def lasting() -> _Way | None:
             found = admitted()
-            if found.mount is None or found.parts.keys() != {"name"}:
+            if found.mount is None or not transit.is_one_of_few(found.parts):
                 return None
             return found if rows.key(found.mount, found.parts["name"]) is not None else None
 
-        name = ("way", caller.token.id, request.path)
-        way = rows.derived(name, lasting) or admitted()
-        fields = Fields(parsed_body(request))
-        return way.handle(Call(self._services, request, by, caller, way.parts, fields, way.mount))
+        way = rows.derived(("way", caller.token.id, request.path), lasting)
+        if way is None:
+            return admitted()
+        if request.digest:
+            rows.derived(("head", request.digest), lambda: way)
+        return way
 
     def _routed(self, request: Request, by: By, caller: Caller | None) -> tuple[Route, Call]:
-        mount, rest, engine = None, request.path, "sys"
-        if not any(f"{request.path}/".startswith(f"{own}/") for own in _OWN):
-            mount, rest = self._services.service_mounts.find(request.path)
-            engine = mount.kind
+        mount, rest, engine = self._place(request.path)
         found = TABLE.find(engine, request.operation, rest)
         if found is None:
             if TABLE.knows(engine, rest):
@@ -269,7 +333,24 @@ class Door:
             raise NotFoundError(f"unsupported path {request.path[:128]!r}")
         route, parts = found
         fields = Fields(parsed_body(request))
-        return route, Call(self._services, request, by, caller, parts, fields, mount)
+        call = Call(self._services, request, by, caller, parts, fields, mount)
+        return route, call if caller is None else call._replace(
+            may_at=partial(self._may_at, caller)
+        )
+
+    def _place(self, path: str) -> tuple[ServiceMountRow | None, str, str]:
+        """The mount of a path, the rest as the patterns of its engine have it, and that engine."""
+        if any(f"{path}/".startswith(f"{own}/") for own in _OWN):
+            return None, path, "sys"
+        mount, rest = self._services.service_mounts.find(path)
+        return mount, rest, mount.kind
+
+    def _may_at(self, caller: Caller, path: str) -> frozenset[Capability]:
+        try:
+            _, rest, engine = self._place(path)
+        except NotFoundError:
+            return caller.acl.capabilities(path)  # the rules of a mount that is to be made
+        return TABLE.may(engine, rest, caller, path)
 
 
 class _Way(NamedTuple):
@@ -278,6 +359,7 @@ class _Way(NamedTuple):
     handle: Handle
     parts: Mapping[str, str]
     mount: ServiceMountRow | None
+    caller: Caller
 
 
 class _WritesError(Exception):
@@ -339,7 +421,11 @@ async def _send(
         "status": answer.code(),
         "headers": [
             *([(b"content-type", b"application/json")] if body else []),
-            *([(b"content-length", str(len(body)).encode())] if answer.code() != 204 else []),
+            *(
+                [(b"content-length", str(len(body)).encode())]
+                if answer.code() not in BODILESS
+                else []
+            ),
             *headers,
         ],
     }

@@ -2,25 +2,26 @@
 
 from typing import Any
 
-from strongroom.access.service_tokens import seconds
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault import tokens
+from strongroom.doors.vault.role_options import RoleForm
 from strongroom.doors.vault.routing import NAME, Call, Route
 from strongroom.doors.vault.wire import Answer
 from strongroom.errors import NotFoundError, UsageError
 from strongroom.repository.service_rows import ServiceSecretIdRow
 from strongroom.services.service_keys.mounts import APPROLE
 
-_TIMES = ("secret_id_ttl", "token_explicit_max_ttl", "token_max_ttl", "token_period", "token_ttl")
-_COUNTS = ("secret_id_num_uses", "token_num_uses")
-_TRUTHS = ("bind_secret_id", "token_no_default_policy")
-_OLDER = {"policies": "token_policies", "period": "token_period"}
-_ONLY_EMPTY = (
-    "secret_id_bound_cidrs",
-    "token_bound_cidrs",
-    "local_secret_ids",
-    "enable_local_secret_ids",
+_FORM = RoleForm(
+    times=frozenset({"secret_id_ttl", "token_explicit_max_ttl", "token_max_ttl"})
+    | {"token_period", "token_ttl"},
+    counts=frozenset({"secret_id_num_uses", "token_num_uses"}),
+    truths=frozenset({"bind_secret_id", "token_no_default_policy"}),
+    names=frozenset({"token_policies"}),
+    texts={"token_type": {"default": "default", "service": "service", "": "default"}},
+    older={"policies": "token_policies", "period": "token_period"},
+    only_empty=frozenset({"secret_id_bound_cidrs", "token_bound_cidrs"})
+    | {"local_secret_ids", "enable_local_secret_ids"},
 )
 
 
@@ -37,24 +38,7 @@ def read(call: Call) -> Answer:
 
 def write(call: Call) -> Answer:
     """Make or change a role."""
-    fields, options = call.fields, dict[str, object]()
-    for name in fields.members:
-        target = _OLDER.get(name, name)
-        if name not in fields:
-            continue
-        if target in _TIMES:
-            options[target] = seconds(fields.members[name], name)
-        elif target in _COUNTS:
-            options[target] = fields.number(name)
-        elif target in _TRUTHS:
-            options[target] = fields.truth(name)
-        elif target == "token_policies":
-            options[target] = [one.lower() for one in fields.texts(name)]
-        elif target == "token_type" and fields.text(name) in {"default", "service", ""}:
-            options[target] = fields.text(name) or "default"
-        elif target not in _ONLY_EMPTY or fields.members[name]:
-            raise UsageError(f"{name[:60]} is not understood")
-    call.services.service_roles.write(call.by, _name(call), options)
+    call.services.service_roles.write(call.by, _name(call), _FORM.read(call.fields))
     return Answer()
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from strongroom.doors.vault.recorder import MOST_AT_ONCE
 from strongroom.doors.vault.wire import Answer, Request, errors, refusal
-from strongroom.errors import StrongroomError
+from strongroom.errors import StateError, StrongroomError
 from strongroom.eventlog.base import Event
 
 _log = logging.getLogger("strongroom.web.vault")
@@ -67,11 +67,24 @@ class Batches:
         self._is_busy = False
         self._waits: asyncio.Handle | None = None
 
-    def put(self, given: Given) -> None:
-        """Have a call worked off; each connection has one at a time, so the line is as long as there are connections."""
+    def has_thread(self) -> bool:
+        """Whether a thread works calls off; begins it. False if the system gives none now (findings R17)."""
         if self._loop is None:
+            try:
+                threading.Thread(target=self._run, name="vault-batches", daemon=True).start()
+            except RuntimeError:
+                return False
             self._loop = asyncio.get_running_loop()
-            threading.Thread(target=self._run, name="vault-batches", daemon=True).start()
+        return True
+
+    def put(self, given: Given) -> None:
+        """Have a call worked off; each connection has one at a time, so the line is as long as there are connections.
+
+        Raises:
+            StateError: There is no thread; `has_thread` says so.
+        """
+        if not self.has_thread() or self._loop is None:
+            raise StateError("no thread works calls off")
         self._new.append(given)
         self._gather(self._loop)
 

@@ -33,12 +33,19 @@ class VaultProtocol(BoundedProtocol):
     _held = b""
     _is_short_way = False  # a plain request is under way
     _is_stopping = False
+    _idle_timer: Any = None
 
     def __init__(
-        self, *, batches: Batches | None = None, gate: Gate | None = None, **usual: Any
+        self,
+        *,
+        batches: Batches | None = None,
+        heads: plain.Heads | None = None,
+        gate: Gate | None = None,
+        **usual: Any,
     ) -> None:
         super().__init__(**usual)
         self._batches = batches
+        self._heads = heads or plain.Heads()
         self._gate = gate or Gate()
         self._inside: object = None
 
@@ -74,6 +81,14 @@ class VaultProtocol(BoundedProtocol):
         if not self._is_short_way:
             super().shutdown()
 
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        super().connection_lost(exc)
+
     # ---- the short way ---------------------------------------------------------------------------
 
     def _goes_short_way(self, data: bytes) -> bool:
@@ -81,8 +96,8 @@ class VaultProtocol(BoundedProtocol):
             return False
         if self.flow.write_paused:
             return False  # the client does not read: the usual way waits until it does
-        request = plain.parsed(data, self.peer)
-        if request is None:
+        request = self._heads.parsed(data, self.peer)
+        if request is None or not self._batches.has_thread():
             return False
         self._inside = self._gate.enter(self._cut)
         if self._inside is None:
@@ -120,9 +135,23 @@ class VaultProtocol(BoundedProtocol):
             self.close_in_time()
             return
         self._waits_for_client, self.waiting_since = True, self.loop.time()
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        if self._idle_timer is None:
+            self._look_later(self.timeout_keep_alive)
         if held:
             self.flow.resume_reading()
             self.data_received(held)
+
+    def _look_later(self, seconds: float) -> None:
+        self._idle_timer = self.loop.call_later(seconds, self._look_whether_idle)
+
+    def _look_whether_idle(self) -> None:
+        """Give a client up that does not ask again; one timer is for all answers of the short way, not for each."""
+        self._idle_timer = None
+        is_seen_to = self._timer is not None or self.timeout_keep_alive_task is not None
+        if self.is_lost or is_seen_to or not self._waits_for_client:
+            return
+        left = self.waiting_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_later(left)
+        else:
+            self.timeout_keep_alive_handler()

@@ -25,6 +25,16 @@ _BY_OPERATION = {
 }
 
 
+_ASKED = {operation: frozenset({one}) for operation, one in _BY_OPERATION.items()} | {
+    "write": frozenset({Capability.CREATE, Capability.UPDATE})
+}
+
+
+def _nothing_at(_: str) -> frozenset[Capability]:
+    """The capabilities of nobody, at whatever path: none."""
+    return frozenset()
+
+
 class Call(NamedTuple):
     """A call on its way to its handler.
 
@@ -33,6 +43,7 @@ class Call(NamedTuple):
         known: The caller with its token; None on a route that is open to all.
         parts: The segments of the path, by the names of the route's pattern.
         mount: The mount below which the path lies; None for the system's own paths.
+        may_at: Returns the capabilities by which a call of the caller at some path would be judged.
     """
 
     services: "VaultServices"
@@ -42,6 +53,7 @@ class Call(NamedTuple):
     parts: Mapping[str, str]
     fields: Fields
     mount: ServiceMountRow | None = None
+    may_at: Callable[[str], frozenset[Capability]] = _nothing_at
 
     @property
     def caller(self) -> Caller:
@@ -136,12 +148,21 @@ class Route:
         needed = _BY_OPERATION[self.operation]
         if self.exists is not None and not self.exists(call):
             needed = Capability.CREATE
-        path = self.judged(call.request.path)
-        may = self._may(caller, path)
-        if path != call.request.path and Capability.DENY in self._may(caller, call.request.path):
-            may = frozenset()  # a rule that was written with the capitals forbids them still
+        may = self.may(caller, call.request.path)
         if needed not in may or (self.sudo and Capability.SUDO not in may):
             raise PermissionDeniedError("1 error occurred:\n\t* permission denied\n\n")
+
+    def may(self, caller: Caller, path: str) -> frozenset[Capability]:
+        """The capabilities by which a call of this route is judged.
+
+        Args:
+            caller: The caller.
+            path: The path of the call, as it is written; it fits the route.
+        """
+        kept = self.judged(path)
+        if kept != path and Capability.DENY in self._may(caller, path):
+            return frozenset()  # a rule that was written with the capitals forbids them still
+        return self._may(caller, kept)
 
     def _may(self, caller: Caller, path: str) -> frozenset[Capability]:
         if self.operation != "list":
@@ -183,6 +204,22 @@ class Table:
                 if parts is not None:
                     return route, parts
         return None
+
+    def may(self, engine: str, rest: str, caller: Caller, path: str) -> frozenset[Capability]:
+        """The capabilities of a caller at a path, each operation as its own route judges it; without any, none and not `deny`.
+
+        Args:
+            engine: `sys`, or the kind of the mount below which the path lies.
+            rest: The path as the patterns of that engine have it.
+            caller: The caller.
+            path: The whole path.
+        """
+        found = set[Capability]()
+        for operation, asked in _ASKED.items():
+            route = self.find(engine, operation, rest)
+            may = caller.acl.capabilities(path) if route is None else route[0].may(caller, path)
+            found |= may & (asked | {Capability.SUDO})
+        return frozenset(found)
 
     def knows(self, engine: str, path: str) -> bool:
         """Whether the path has a route of any operation."""

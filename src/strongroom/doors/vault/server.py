@@ -13,6 +13,7 @@ from strongroom.doors.http.https import HttpsListener
 from strongroom.doors.http.protocol import Connections
 from strongroom.doors.http.settings import WebSettings
 from strongroom.doors.vault.app import Door, wrapped
+from strongroom.doors.vault.plain import Heads
 from strongroom.doors.vault.ports import VaultServices
 from strongroom.doors.vault.protocol import VaultProtocol
 from strongroom.errors import NotFoundError, StateError
@@ -84,7 +85,7 @@ class _Server(http.BoundedServer):
         gate: Gate,
     ) -> None:
         door = Door(node, body=settings.small_body, gate=gate)
-        protocol = partial(VaultProtocol, batches=door.batches, gate=gate)
+        protocol = partial(VaultProtocol, batches=door.batches, heads=Heads(), gate=gate)
         config = http.config_of(wrapped(door, gate), settings, protocol)
         super().__init__(config, lambda _: None, tls, settings.connections)
         self._bound, self._is_https = bound, tls is not None

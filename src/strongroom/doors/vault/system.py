@@ -1,9 +1,11 @@
 """`sys/`: health, mounts, policies, what a token may do, and wrapped answers."""
 
+import re
 import time
 from typing import Any
 
 from strongroom.access import acl
+from strongroom.access.service_tokens import seconds
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault.routing import NAME, Call, Route
@@ -15,8 +17,10 @@ from strongroom.system.version import VERSION
 
 _LONGEST_S = 32 * 86_400
 _TUNE = "/tune"
-_TUNED = frozenset({"description", "default_lease_ttl", "max_lease_ttl", "options"})
+_LEASES = ("default_lease_ttl", "max_lease_ttl")
+_TUNED = frozenset({"description", "options", *_LEASES})
 _HEALTHY, _SEALED = 200, 503
+_STATUS = re.compile(r"[2-5][0-9]{2}")
 
 
 # ---- what needs no token -------------------------------------------------------------------------
@@ -26,7 +30,7 @@ def health(call: Call) -> Answer:
     """Whether the node is able to do its work; nothing is recorded, since probes ask every second."""
     sealed = _is_sealed(call)
     wanted = call.request.query.get("sealedcode" if sealed else "activecode", "")
-    status = int(wanted) if wanted.isdigit() and 200 <= int(wanted) < 600 else 0
+    status = int(wanted) if _STATUS.fullmatch(wanted) else 0
     state = {
         "initialized": True,
         "sealed": sealed,
@@ -157,9 +161,21 @@ def disable_sign_in(call: Call) -> Answer:
 
 
 def _tune(call: Call, path: str) -> Answer:
-    for name in call.fields.members:
+    """Take settings that a mount has already: none of them can be changed, and a client must not believe otherwise."""
+    fields = call.fields
+    for name in fields.members:
         if name not in _TUNED:
             raise UsageError(f"{name[:60]} is not understood")
+    mount, _ = call.services.service_mounts.find(path)
+    for name in _LEASES:
+        if seconds(fields.members.get(name), name) not in {0, _LONGEST_S}:
+            raise UsageError(f"{name} stays: no other is kept here")
+    options = _options(mount) or {}
+    for name, value in fields.mapping("options").items():
+        if str(value) != options.get(name):
+            raise UsageError(f"the option {name[:60]!r} of a mount stays as it was made")
+    if "description" in fields and fields.text("description") != mount.description:
+        raise UsageError("the description of a mount stays as it was made")
     call.services.service_mounts.change(call.by, path)
     return Answer()
 
@@ -235,14 +251,14 @@ def delete_policy(call: Call) -> Answer:
 
 
 def capabilities(call: Call) -> Answer:
-    """List the capabilities of the caller at some paths."""
+    """List the capabilities of the caller at some paths, as a call of each would be judged."""
     paths = call.fields.texts("paths") or call.fields.texts("path")
     if not paths:
         raise UsageError("missing paths")
     rules = call.caller.acl
     found: dict[str, object] = {}
     for path in paths:
-        may = sorted(rules.capabilities(path.strip("/")))
+        may = sorted(call.may_at(path.strip("/")))
         found[path] = [acl.ROOT] if rules.is_root else [one.value for one in may] or ["deny"]
     call.by.access_read("sys/capabilities-self", "read")
     found["capabilities"] = found[paths[0]]
@@ -305,9 +321,11 @@ def _wrapping_token(call: Call) -> SecretBytes:
     return SecretBytes(given.encode()) if given else call.request.token
 
 
-def _route(operation: str, pattern: str, handle: Any, *, is_open: bool = False) -> Route:
+def _route(
+    operation: str, pattern: str, handle: Any, *, is_open: bool = False, sudo: bool = False
+) -> Route:
     folds = NAME in pattern
-    return Route("sys", operation, f"sys/{pattern}", handle, is_open=is_open, folds=folds)
+    return Route("sys", operation, f"sys/{pattern}", handle, is_open, sudo, folds=folds)
 
 
 ROUTES = (
@@ -321,8 +339,9 @@ ROUTES = (
     _route("delete", "mounts/{path*}", disable_mount),
     _route("read", "internal/ui/mounts/{path*}", read_visible),
     _route("read", "auth", sign_ins),
-    _route("write", "auth/{path*}", enable_sign_in),
-    _route("delete", "auth/{path*}", disable_sign_in),
+    # with `sudo`, as Vault has it: a policy that moves here opens no more than it did there
+    _route("write", "auth/{path*}", enable_sign_in, sudo=True),
+    _route("delete", "auth/{path*}", disable_sign_in, sudo=True),
     _route("list", "policies/acl", policies),
     _route("read", "policies/acl", policies),
     _route("read", "policies/acl/{name}", read_policy),

@@ -6,6 +6,7 @@ from typing import Any
 from strongroom.access.service_tokens import seconds
 from strongroom.clock import parse_utc
 from strongroom.crypto.secret import SecretBytes
+from strongroom.doors.vault.role_options import RoleForm
 from strongroom.doors.vault.routing import NAME, Call, Route
 from strongroom.doors.vault.wire import Answer
 from strongroom.errors import UsageError
@@ -17,14 +18,20 @@ _UNDERSTOOD = frozenset(
     {"policies", "meta", "no_parent", "no_default_policy", "renewable", "ttl", "lease", "type"}
     | {"explicit_max_ttl", "display_name", "num_uses", "period"}
 )
-_ROLE_TIMES = frozenset({"token_period", "token_explicit_max_ttl"})
-_ROLE_LISTS = frozenset({"allowed_policies", "disallowed_policies"})
-_ROLE_TRUTHS = frozenset({"orphan", "renewable", "token_no_default_policy"})
-_ROLE_TYPES = frozenset({"service", "default-service", "default", ""})
-_OLDER = {"period": "token_period", "explicit_max_ttl": "token_explicit_max_ttl"}
-_ONLY_EMPTY = frozenset(
-    {"allowed_entity_aliases", "allowed_policies_glob", "disallowed_policies_glob"}
-    | {"bound_cidrs", "token_bound_cidrs"}
+_FORM = RoleForm(
+    times=frozenset({"token_period", "token_explicit_max_ttl"}),
+    counts=frozenset({"token_num_uses"}),
+    truths=frozenset({"orphan", "renewable", "token_no_default_policy"}),
+    names=frozenset({"allowed_policies", "disallowed_policies"}),
+    texts={
+        "path_suffix": {},
+        "token_type": {one: one for one in ("service", "default-service", "default", "")},
+    },
+    older={"period": "token_period", "explicit_max_ttl": "token_explicit_max_ttl"},
+    only_empty=frozenset({"allowed_entity_aliases", "allowed_policies_glob"})
+    | {"disallowed_policies_glob", "bound_cidrs", "token_bound_cidrs"},
+    # the name is that of the path
+    passed_over=frozenset({"role_name"}),
 )
 
 
@@ -162,26 +169,7 @@ def read_role(call: Call) -> Answer:
 
 def write_role(call: Call) -> Answer:
     """Make or change a role of tokens."""
-    fields, options = call.fields, dict[str, object]()
-    for name in fields.members:
-        target = _OLDER.get(name, name)
-        if name not in fields:
-            continue
-        if target in _ROLE_TIMES:
-            options[target] = _seconds(call, name)
-        elif target in _ROLE_LISTS:
-            options[target] = [one.lower() for one in fields.texts(name)]
-        elif target in _ROLE_TRUTHS:
-            options[target] = fields.truth(name)
-        elif target == "token_num_uses":
-            options[target] = fields.number(name)
-        elif target == "path_suffix" or (
-            target == "token_type" and fields.text(name) in _ROLE_TYPES
-        ):
-            options[target] = fields.text(name)
-        elif (target not in _ONLY_EMPTY or fields.members[name]) and target != "role_name":
-            raise UsageError(f"{name[:60]} is not understood")
-    call.services.service_roles.write(call.by, _role(call), options)
+    call.services.service_roles.write(call.by, _role(call), _FORM.read(call.fields))
     return Answer()
 
 

@@ -32,6 +32,8 @@ _NAMES = {kind.value: name for name, kind in KINDS.items()} | {
     KeyKind.AES256_GCM_DERIVED.value: _AES,
     KeyKind.AES256_GCM_CONVERGENT.value: _AES,
 }
+_FORMS = {"plaintext": True, "wrapped": False}
+"""The forms of a data key, and whether the key itself is in the answer."""
 _A_COPY = "the original is there still: this copy of it opens no ciphertext that the original made"
 _CREATE = frozenset(
     {"type", "exportable", "allow_plaintext_backup", "derived", "convergent_encryption"}
@@ -250,7 +252,7 @@ def rewrap(call: Call) -> Answer:
 
 def data_key(call: Call) -> Answer:
     """A fresh key, with its ciphertext."""
-    reveal = {"plaintext": True, "wrapped": False}.get(call.parts["form"])
+    reveal = _FORMS.get(call.parts["form"])
     if reveal is None:
         raise UsageError("a data key is either plaintext or wrapped")
     _refuse(call.fields, "nonce")
@@ -312,6 +314,13 @@ def _signed(outcome: Outcome) -> dict[str, object]:
     return data
 
 
+def is_one_of_few(parts: Mapping[str, str]) -> bool:
+    """Whether a path has no part that its caller may choose but the name of a key."""
+    return parts.keys() == {"name"} or (
+        parts.keys() == {"name", "form"} and parts["form"] in _FORMS
+    )
+
+
 # ---- parts ---------------------------------------------------------------------------------------
 
 
@@ -349,6 +358,10 @@ def _to_decrypt(call: Call) -> list[ToDecrypt]:
 
 def _to_sign(call: Call, made: str = "") -> list[ToSign]:
     fields = call.fields
+    _refuse(fields, "signature_context")
+    if fields.text("marshaling_algorithm", "asn1") not in {"asn1", ""}:
+        # a signature in another form than the caller reads would be taken for a wrong one
+        raise UsageError("marshaling_algorithm is asn1: signatures have no other form here")
     named = call.parts.get("algorithm", "")
     default = fields.text("hash_algorithm") or fields.text("algorithm") or "sha2-256"
     prehashed = fields.truth("prehashed")

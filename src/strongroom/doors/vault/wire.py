@@ -3,9 +3,12 @@
 import base64
 import binascii
 import json
+import math
+import re
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from strongroom.crypto.secret import SecretBytes
@@ -23,7 +26,12 @@ from strongroom.errors import (
 from strongroom.ids import new_id
 from strongroom.system.compat import override
 
+_Item = TypeVar("_Item")
+BODILESS = frozenset({204, 304})
+"""The statuses behind which no body comes (RFC 9110 section 6.4.1), and that a caller may have chosen."""
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_STRANGERS_BYTES = 64 * 1024
+"""Bytes of a body without a valid token: two ids, or a token."""
 MAX_DEPTH = 32
 MAX_FIELDS = 1000
 
@@ -32,9 +40,18 @@ def _no_number(_: str) -> None:
     raise ValueError
 
 
+def _finite(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError  # no JSON spells what that would become
+    return found
+
+
 # made once: json.loads and json.dumps with options make theirs anew in every call
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+_TEXTS = json.JSONEncoder(ensure_ascii=False)
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _SAME = '"lease_id":"","renewable":false,"lease_duration":0,"data":'
 _NONE = ',"wrap_info":null,"warnings":null,"auth":null'
 _FORM = "application/x-www-form-urlencoded"
@@ -69,6 +86,7 @@ class Request(NamedTuple):
         path: The path behind `/v1/`, without slashes at its ends.
         token: The caller's token; empty without one.
         wrap_ttl: For how long the answer shall wait for another reader, as the client wrote it; empty for no such wish.
+        digest: SHA-256 of the head, if the same bytes were a head before; else empty.
     """
 
     operation: str
@@ -79,6 +97,7 @@ class Request(NamedTuple):
     token: SecretBytes
     wrap_ttl: str = ""
     peer: str = ""
+    digest: bytes = b""
 
     @override
     def __repr__(self) -> str:
@@ -118,8 +137,8 @@ class Answer(NamedTuple):
         return 204 if empty and self.wrap_info is None and not self.warnings else 200
 
     def body(self) -> bytes:
-        """The bytes of the answer; empty with 204."""
-        if self.code() == 204:
+        """The bytes of the answer; empty with a status that has none: what follows would be read as the next answer."""
+        if self.code() in BODILESS:
             return b""
         if isinstance(self.whole, bytes):
             return self.whole
@@ -127,7 +146,7 @@ class Answer(NamedTuple):
             return rendered(self.whole)
         if self.auth is None and self.wrap_info is None and not (self.warnings or self.beside):
             # nearly all answers: what is the same in each of them is not spelled anew
-            return f'{{"request_id":"{new_id()}",{_SAME}{_ENCODER.encode(self.data)}{_NONE}}}\n'.encode()
+            return f'{{"request_id":"{new_id()}",{_SAME}{_spelled(self.data)}{_NONE}}}\n'.encode()
         return rendered(
             {
                 **self.beside,
@@ -141,6 +160,21 @@ class Answer(NamedTuple):
                 "auth": self.auth,
             }
         )
+
+
+def _spelled(data: Mapping[str, object] | None) -> str:
+    """The text that the encoder gives; most answers have texts and numbers only, which need none made for them."""
+    if data is None:
+        return "null"
+    parts = []
+    for name, value in data.items():
+        if type(value) is str:
+            parts.append(f"{_quoted(name)}:{_quoted(value)}")
+        elif type(value) is int:
+            parts.append(f"{_quoted(name)}:{value}")
+        else:
+            return _ENCODER.encode(data)
+    return f"{{{','.join(parts)}}}"
 
 
 def rendered(value: object) -> bytes:
@@ -180,15 +214,28 @@ def parsed_body(request: Request) -> dict[str, Any]:
             raise FormatError("error parsing the form") from None
         return dict(pairs)
     try:
-        found = _DECODER.decode(request.body.decode())
+        found = _decoded(request.body.decode())
     except (ValueError, RecursionError):
         raise FormatError("error parsing JSON") from None
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise FormatError("error parsing JSON: no object")
-    if any(isinstance(one, dict | list) for one in found.values()):
+    return found
+
+
+def _decoded(text: str) -> object:
+    """A value of JSON, which is not too deep, and whose texts are text.
+
+    Raises:
+        ValueError: The text is no JSON; JSON can spell halves of characters, which no text has.
+        FormatError: The value is too deep.
+    """
+    found: object = _DECODER.decode(text)
+    if isinstance(found, dict) and any(isinstance(one, dict | list) for one in found.values()):
         _check_depth(found)
+    if _HALF.search(text):
+        _TEXTS.encode(found).encode()  # an error of this is a ValueError
     return found
 
 
@@ -204,6 +251,18 @@ def _check_depth(value: object) -> None:
         if not level:
             return
     raise FormatError("error parsing JSON: too deep")
+
+
+def _listed(name: str, text: str) -> list[str]:
+    found = text.split(",", MAX_FIELDS)
+    return _bounded(name, found)
+
+
+def _bounded(name: str, listed: list[_Item]) -> list[_Item]:
+    """A list that is not too long: each of its items may cost a look at every rule of a policy, or at a row."""
+    if len(listed) > MAX_FIELDS:
+        raise UsageError(f"{name} has more than {MAX_FIELDS} items")
+    return listed
 
 
 class Fields:
@@ -277,10 +336,10 @@ class Fields:
         if found is None:
             return []
         if isinstance(found, str):
-            return [one.strip() for one in found.split(",") if one.strip()]
+            found = [one.strip() for one in _listed(name, found) if one.strip()]
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
             raise UsageError(f"{name} should be a list of texts")
-        return found
+        return _bounded(name, found)
 
     def numbers(self, name: str) -> list[int]:
         """A list of whole numbers, or a text with commas.
@@ -289,9 +348,10 @@ class Fields:
             UsageError: The member is neither.
         """
         found = self.members.get(name)
-        listed = found.split(",") if isinstance(found, str) else found if found is not None else []
+        listed = _listed(name, found) if isinstance(found, str) else [] if found is None else found
         if not isinstance(listed, list):
             raise UsageError(f"{name} should be a list of whole numbers")
+        _bounded(name, listed)
         return [Fields({name: one}).number(name) for one in listed]
 
     def mapping(self, name: str) -> dict[str, Any]:
@@ -303,7 +363,7 @@ class Fields:
         found = self.members.get(name)
         if isinstance(found, str):
             try:
-                found = json.loads(found)
+                found = _decoded(found)
             except (ValueError, RecursionError):
                 raise UsageError(f"{name} should be an object") from None
         if found is None:

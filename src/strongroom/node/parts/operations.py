@@ -100,18 +100,12 @@ class OperationsPart(KeysPart):
         keys = self.authority.present()
         return KeysSeen(keys.active.id, keys.generation)
 
-    def served_elsewhere(self) -> tuple[str, ...]:
-        """The ids of the other nodes of the cluster of which a process serves or works on jobs now.
+    @cached_property
+    def mark_at_start(self) -> bytes:
+        """The mark of the last restore or recovery of the cluster, as it was when this process first asked for it."""
+        from strongroom.services.keys import replacing
 
-        Raises:
-            CoordinationError: The coordination service cannot be asked.
-        """
-        if self.outside is None:
-            return ()
-        from strongroom.coordination.base import Group
-
-        found = {one for group in Group for one in self.coordinator.members(group)}
-        return tuple(sorted(found - {self.paths.node_id}))
+        return replacing.find_mark(self.entry_store)
 
     @cached_property
     def readiness(self) -> "Readiness":

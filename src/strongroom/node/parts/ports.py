@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from strongroom.filestore.base import NodeFiles, PinningStore
     from strongroom.keystore.replicas import KeystoreDirectory
     from strongroom.node.outside import OutsideServices
-    from strongroom.objectstore.bucket import Bucket
+    from strongroom.objectstore.base import Bucket
     from strongroom.repository.marks_alone import Marks
     from strongroom.repository.unit_of_work import Repository, Transaction
     from strongroom.repository.workflow_database import WorkflowDatabase
@@ -283,11 +283,9 @@ class Ports:
         Raises:
             UsageError: The text is no address.
         """
-        from strongroom.objectstore import address as addresses
-        from strongroom.objectstore.bucket import Bucket
-        from strongroom.objectstore.connection import Connection
+        from strongroom.objectstore import registry
 
-        return Bucket(Connection(addresses.parse(address)))
+        return registry.bucket(registry.parse(address))
 
     def remove_unfinished(self) -> int:
         """Remove the stored files that dead processes had not made visible; returns how many went."""

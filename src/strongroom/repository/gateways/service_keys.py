@@ -151,6 +151,14 @@ class _ValuesTable(TableGateway[ServiceValueRow]):
         statement = select(self.table).where(_VALUE.mount_id == mount_id, _VALUE.path == path)
         return self._all(statement.order_by(_VALUE.version))
 
+    def of_no_token(self, mount_id: str, limit: int) -> Sequence[ServiceValueRow]:
+        """Some values of a mount whose paths are ids of tokens that do not exist."""
+        tokens = select(tables.service_tokens.c.id)
+        statement = select(self.table).where(
+            _VALUE.mount_id == mount_id, _VALUE.path.not_in(tokens)
+        )
+        return self._all(statement.limit(limit))
+
     def change(self, row: ServiceValueRow, **changes: object) -> None:
         """Change columns of a version; refused if the MEK that is to seal it is being retired."""
         MekGuards(self._connection).check_usable(str(changes.get("mek_id", "")))

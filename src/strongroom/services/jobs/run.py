@@ -5,9 +5,8 @@ and gets the result of the piece, from the work or, after a crash, from an earli
 die at any moment:
 
 * Planning a batch is a step of its own before the work on it, so that a resumed job works on the same extracts.
-* For each extract the action is decided anew from row and header, since an earlier process may have done it. A new file
-is
-  written, synced and read back; one transaction writes the event and switches the row, if the row still names the old
+* For each extract the action is decided anew from row and header, since an earlier process may have done it. A new
+  file is written, synced and read back; one transaction writes the event and switches the row, if the row still names the old
   file; then the old file is deleted.
 * At the end all rows are looked at again. Extracts in a wrong state get another round, since keys may have been rotated
   meanwhile; if an extract failed, the job fails and names it with the reason.

@@ -45,6 +45,46 @@ class KeptPorts(NamedTuple):
     keep_before: Callable[[bytes], None]
 
 
+class Kept(NamedTuple):
+    """Keys that are kept for this node, newer than its own, and signed by a node that it knows.
+
+    Attributes:
+        sealed: The bundle, as it lies there.
+        bundle: The content.
+        giver: The public keys of whoever kept it.
+        files: The key files of this node, as they are.
+    """
+
+    sealed: SealedBundle
+    bundle: KeyBundle
+    giver: NodePublic
+    files: ConfigurationKeys
+
+
+def find(ports: KeptPorts) -> Kept | None:
+    """The keys that are kept for this node, if they are newer than its own; nothing is changed.
+
+    Raises:
+        IntegrityError: The giver is no node that this one knows, or has not signed them.
+        StrongroomError: The keys cannot be read.
+    """
+    own = ports.own
+    found = proving.unproved(ports.store, key_bundles.entry(own.node_id))
+    if found is None:
+        return None
+    sealed = key_bundles.parse(found.signed_payload)
+    files = _opened(ports)
+    if sealed.occasion.generation <= files.present.generation:
+        return None
+    giver = ports.known().get(sealed.by)
+    if giver is None:
+        raise IntegrityError(
+            f"keys were changed while this node was off, and {sealed.by}, which kept the new ones for it, is not known here",
+            hint=_HINT,
+        )
+    return Kept(sealed, sealed.opened(own, giver), giver, files)
+
+
 def take(ports: KeptPorts) -> bool:
     """Write the keys that are kept for this node, if they are newer than its own; may be repeated.
 
@@ -56,26 +96,15 @@ def take(ports: KeptPorts) -> bool:
         StateError: The node is none of the installation any more.
         StrongroomError: The keys cannot be read or written.
     """
-    own = ports.own
-    found = proving.unproved(ports.store, key_bundles.entry(own.node_id))
-    if found is None:
+    kept = find(ports)
+    if kept is None:
         return False
-    sealed = key_bundles.parse(found.signed_payload)
-    files = _opened(ports)
-    if sealed.occasion.generation <= files.present.generation:
-        return False
-    giver = ports.known().get(sealed.by)
-    if giver is None:
-        raise IntegrityError(
-            f"keys were changed while this node was off, and {sealed.by}, which kept the new ones for it, is not known here",
-            hint=_HINT,
-        )
-    bundle = sealed.opened(own, giver)
+    bundle = kept.bundle
     keystore = Keystore(tuple(pkcs12.parse(bundle.keystore, bundle.password)))
-    read = generations.read(bundle.records, own.installation_id, keystore)
-    _check(sealed, read, keystore)
-    _check_registry(ports, sealed.by, giver, read, keystore)
-    _write(ports, files, keystore, bundle)
+    read = generations.read(bundle.records, ports.own.installation_id, keystore)
+    _check(kept.sealed, read, keystore)
+    _check_registry(ports, kept.sealed.by, kept.giver, read, keystore)
+    _write(ports, kept.files, keystore, bundle)
     return True
 
 

@@ -171,6 +171,13 @@ class MaintenanceService:
                 hint=f"'{ends}' ends it",
             )
 
+    @property
+    def goes_on(self) -> str:
+        """The words for a person who stops waiting: what goes on all the same."""
+        if node_id := self._place.node_id:
+            return f"{node_id} stays drained until 'tsm topology undrain -n {node_id}'"
+        return "the installation stays in maintenance until 'tsm maintenance leave'"
+
     # ---- by a person -----------------------------------------------------------------------------
 
     def enter(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from strongroom.coordination import floors
+from strongroom.coordination.base import Change, Coordinator
 from strongroom.coordination.floors import Point
 from strongroom.services.keys import store_journals
 
@@ -52,3 +54,36 @@ class Journal:
             found.text("key_id"),
             found.text("old_key_id"),
         )
+
+
+def find(coordinator: Coordinator, present: Point) -> Journal | None:
+    """The journal of a run that has not ended; None if there is none.
+
+    Args:
+        coordinator: The coordination service.
+        present: Epoch and digest of the present KMS store.
+
+    Raises:
+        FormatError: The journal is damaged.
+        IntegrityError: The journal is not of the present store (entries.md 3.4).
+    """
+    found = coordinator.get(JOURNAL)
+    if found is None:
+        return None
+    journal = Journal.parse(found.value)
+    floors.check_same_store(journal.store, present)
+    return journal
+
+
+def write(coordinator: Coordinator, journal: Journal) -> Journal:
+    """Put the journal, in the place of another one, and return it."""
+    found = coordinator.get(JOURNAL)
+    coordinator.put({JOURNAL: Change(journal.serialize(), found.version if found else 0)})
+    return journal
+
+
+def drop(coordinator: Coordinator, name: str) -> None:
+    """Take a journal away, if it is there."""
+    found = coordinator.get(name)
+    if found is not None:
+        coordinator.put({name: Change(None, found.version)})

@@ -29,6 +29,10 @@ class Seen:
         self.state = state
         self._found: dict[Hashable, object] = {}
 
+    def known(self, name: Hashable) -> object:
+        """The row of a name; None if it is not known."""
+        return self._found.get(name)
+
     def get(self, name: Hashable, find: Callable[[], _Found]) -> _Found:
         """The row of a name, found now if it is not known."""
         try:
@@ -78,6 +82,10 @@ class Present:
                 return find(tx)
 
         return self._now().get(name, found)
+
+    def known(self, name: Hashable) -> object:
+        """The result of `get` or `derived` under a name; None if there is none, or if a row has changed since."""
+        return self._now().known(name)
 
     def derived(self, name: Hashable, make: Callable[[], _Found]) -> _Found:
         """Something that follows from rows alone, under a name that begins with its kind."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from strongroom.access import acl, service_tokens
-from strongroom.clock import Clock, format_utc
+from strongroom.clock import Clock, format_utc, is_future, parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import AuthenticationError, NotFoundError, UsageError
 from strongroom.ids import new_id
@@ -17,11 +17,13 @@ from strongroom.service_keys.model import check_name
 from strongroom.services.service_keys import token_roles
 from strongroom.services.service_keys.by import By
 from strongroom.services.service_keys.tokens import (
+    MAX_POLICIES,
     Caller,
     Made,
     ServiceTokensService,
     Wanted,
     check_lasting,
+    check_metadata,
 )
 
 DEFAULTS: Mapping[str, object] = {
@@ -76,6 +78,7 @@ class ServiceRolesService:
         policies = options.get("token_policies", [])
         if isinstance(policies, list) and acl.ROOT in policies:
             raise UsageError("a role cannot give the policy 'root'")
+        _check_policies(options)
         with self._repository.transaction() as tx:
             found = tx.service_roles.find(clean)
             if found is None:
@@ -164,8 +167,10 @@ class ServiceRolesService:
 
         Raises:
             NotFoundError: No role has that name.
-            UsageError: The caller's own secret, or a network, is not possible.
+            UsageError: The caller's own secret, a network or the metadata are not possible.
         """
+        # the tokens say the role's name as well
+        check_metadata({**metadata, "role_name": name.rpartition("/")[2]})
         if own is not None and not 0 < len(own) <= MAX_OWN_ID:
             raise UsageError("no secret id")
         secret = own or service_tokens.new_secret_id()
@@ -243,15 +248,27 @@ class ServiceRolesService:
         Raises:
             AuthenticationError: The ids are not those of a role; the error does not say which is wrong.
         """
+        with self._repository.reading() as tx:
+            # a stranger, who knows no ids, neither waits for other writers nor keeps them waiting
+            self._secret_id_of(tx, self._signing_in(tx, mount, role_id), secret, peer)
         with self._repository.transaction() as tx:
-            role = tx.service_roles.find_by_role_id(role_id)
-            if role is None or not role.name.startswith(f"{mount}/"):
-                raise AuthenticationError(_REFUSED)
-            name = role.name.rpartition("/")[2]
-            metadata = {**self._used(tx, role, secret, peer), "role_name": name}
+            # in one transaction: no use of a secret id is taken for which no token is given
+            role = self._signing_in(tx, mount, role_id)
+            wanted = self._wanted(role, mount, self._used(tx, role, secret, peer))
+            return self._tokens.create_in(tx, replace(by, actor=f"service:{wanted.name}"), wanted)
+
+    def _signing_in(self, tx: Transaction, mount: str, role_id: str) -> ServiceRoleRow:
+        role = tx.service_roles.find_by_role_id(role_id)
+        if role is None or not role.name.startswith(f"{mount}/"):
+            raise AuthenticationError(_REFUSED)
+        return role
+
+    def _wanted(self, role: ServiceRoleRow, mount: str, metadata: Mapping[str, str]) -> Wanted:
+        """The token that a role gives."""
+        name = role.name.rpartition("/")[2]
         policies, period = role.options.get("token_policies", []), _number(role, "token_period")
         longest = 0 if period else _number(role, "token_max_ttl")
-        wanted = Wanted(
+        return Wanted(
             name=f"approle-{name}",
             policies=[str(one) for one in policies] if isinstance(policies, list) else [],
             ttl_s=_number(role, "token_ttl"),
@@ -260,28 +277,40 @@ class ServiceRolesService:
             uses=_number(role, "token_num_uses"),
             with_default=not role.options.get("token_no_default_policy"),
             is_orphan=True,
-            metadata=metadata,
+            metadata={**metadata, "role_name": name},
             origin=f"{mount}/login",
         )
-        return self._tokens.create(replace(by, actor=f"service:{wanted.name}"), wanted)
 
     def _used(
         self, tx: Transaction, role: ServiceRoleRow, secret: SecretBytes, peer: str
     ) -> dict[str, str]:
         """Count a use of a secret id; returns its metadata."""
-        if not role.options.get("bind_secret_id", True):
+        row = self._secret_id_of(tx, role, secret, peer)
+        if row is None:
             return {}
-        row = tx.service_secret_ids.find_by_hash(service_tokens.hash_of(secret))
-        now = format_utc(self._clock.now())
-        if row is None or row.role != role.name or (row.expires_at or "~") <= now:
-            raise AuthenticationError(_REFUSED)
-        if row.cidrs and not _is_within(peer, row.cidrs):
-            raise AuthenticationError(_REFUSED)
         if row.uses_left == 1:
             tx.service_secret_ids.delete(row.id)
         elif row.uses_left:
             tx.service_secret_ids.update(row.id, uses_left=row.uses_left - 1)
         return {name: str(value) for name, value in row.metadata.items()}
+
+    def _secret_id_of(
+        self, tx: Transaction, role: ServiceRoleRow, secret: SecretBytes, peer: str
+    ) -> ServiceSecretIdRow | None:
+        """The secret id of a sign-in; None for a role that wants none."""
+        if not role.options.get("bind_secret_id", True):
+            return None
+        row = tx.service_secret_ids.find_by_hash(service_tokens.hash_of(secret))
+        now = self._clock.now()
+        if row is None or row.role != role.name or (row.expires_at or "~") <= format_utc(now):
+            raise AuthenticationError(_REFUSED)
+        if is_future(
+            parse_utc(row.created_at), now
+        ):  # the clock was set back since, and the end would come as late (R13)
+            raise AuthenticationError(_REFUSED)
+        if row.cidrs and not _is_within(peer, row.cidrs):
+            raise AuthenticationError(_REFUSED)
+        return row
 
     # ---- parts -----------------------------------------------------------------------------------
 
@@ -310,6 +339,18 @@ def _kept(name: str) -> str:
     """
     mount, slash, own = name.rpartition("/")
     return f"{mount}{slash}{own.lower()}"
+
+
+def _check_policies(options: Json) -> None:
+    """Refuse policies now with which no token could be made later."""
+    for name in ("token_policies", "allowed_policies", "disallowed_policies"):
+        given = options.get(name, [])
+        if not isinstance(given, list):
+            continue
+        for one in given:
+            check_name(str(one))
+        if name == "token_policies" and len({*given, acl.DEFAULT}) > MAX_POLICIES:
+            raise UsageError(f"a token has at most {MAX_POLICIES} policies")
 
 
 def _number(role: ServiceRoleRow, name: str) -> int:

@@ -1,6 +1,6 @@
 """Tokens of services: made, checked, renewed, revoked; a token's secret is returned once, and only its hash stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from strongroom.access import acl, service_tokens
 from strongroom.access.acl import Acl, Capability
-from strongroom.clock import Clock, format_utc, parse_utc
+from strongroom.clock import Clock, format_utc, is_future, parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     AuthenticationError,
@@ -19,13 +19,27 @@ from strongroom.ids import new_id
 from strongroom.repository.service_rows import ServiceTokenRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.service_keys.model import check_name
-from strongroom.services.service_keys import policies
+from strongroom.services.service_keys import policies, wrapping
 from strongroom.services.service_keys.by import By
 from strongroom.services.service_keys.present import Present
 
 _SWEEP = 500
 MAX_POLICIES = 100
 MAX_METADATA = 64
+MAX_GENERATIONS = 32
+"""The most makers that a token has, one behind the other: each of them is looked at when the token is used."""
+
+
+class Span(NamedTuple):
+    """The time in which a token is valid, by its own row and those of its makers.
+
+    Attributes:
+        begins_at: When the last of them was made.
+        ends_at: When the first of them ends; None if none of them ends by time.
+    """
+
+    begins_at: str
+    ends_at: str | None
 
 
 class Caller(NamedTuple):
@@ -33,6 +47,7 @@ class Caller(NamedTuple):
 
     token: ServiceTokenRow
     acl: Acl
+    span: Span
 
     @property
     def actor(self) -> str:
@@ -112,9 +127,18 @@ class ServiceTokensService:
             raise AuthenticationError("permission denied")
         wanted = service_tokens.hash_of(secret)
         caller = self._present.get(("caller", wanted), lambda tx: _caller(tx, wanted))
-        if caller is None or self._has_ended(caller.token):
+        if caller is None or not self._is_now(caller.span):
             raise AuthenticationError("permission denied")
         return caller
+
+    def check_lasts(self, caller: Caller) -> None:
+        """Refuse a caller whose rows are the present ones, and whose token has ended since.
+
+        Raises:
+            AuthenticationError: The token has ended.
+        """
+        if not self._is_now(caller.span):
+            raise AuthenticationError("permission denied")
 
     def _use_once(self, token: ServiceTokenRow) -> None:
         with self._repository.transaction() as tx:
@@ -138,17 +162,35 @@ class ServiceTokensService:
         Raises:
             PermissionDeniedError: The maker has not all of the wanted policies, or wants what ends later than a token
                 of its own making may, without `sudo` at the path.
-            UsageError: A name, a time or a number is not possible.
+            UsageError: A name, a time or a number is not possible; or the maker's own uses are numbered, or it has too
+                many makers.
+            AuthenticationError: The maker has ended meanwhile.
         """
+        if maker is not None and maker.token.uses_left:
+            # a child would be used without a number, so that the number of its maker would bound nothing
+            raise UsageError("restricted use token cannot generate child tokens")
         if maker is not None and not wanted.is_by_role:
             check_lasting(maker, wanted.origin, wanted)
+        with self._repository.transaction() as tx:
+            if maker is not None:
+                # the maker may have been revoked since it was admitted, and would leave a child that nobody ends
+                self._check_line(tx, maker.token, is_orphan=wanted.is_orphan)
+            return self.create_in(tx, by, wanted, maker)
+
+    def create_in(
+        self, tx: Transaction, by: By, wanted: Wanted, maker: Caller | None = None
+    ) -> Made:
+        """Make a token in a transaction of the caller's, who checked that the maker may.
+
+        Raises:
+            PermissionDeniedError: The maker has not all of the wanted policies.
+            UsageError: A name, a time or a number is not possible.
+        """
         secret = service_tokens.new_token()
         row = self._new(wanted, maker, service_tokens.hash_of(secret))
-        with self._repository.transaction() as tx:
-            for old in tx.service_tokens.expired(format_utc(self._clock.now()), _SWEEP):
-                self._end(tx, old)
-            tx.service_tokens.insert(row)
-            by.access_changed(f"{wanted.origin} {row.id}", "create a token")
+        self._sweep(tx)
+        tx.service_tokens.insert(row)
+        by.access_changed(f"{wanted.origin} {row.id}", "create a token")
         return Made(row, secret)
 
     def _new(self, wanted: Wanted, maker: Caller | None, secret_hash: str) -> ServiceTokenRow:
@@ -164,7 +206,7 @@ class ServiceTokensService:
             created_at=format_utc(now),
             expires_at=None if expires is None else format_utc(expires),
             policies=names,
-            metadata=_checked_metadata(wanted.metadata),
+            metadata=check_metadata(wanted.metadata),
             ttl_s=0 if expires is None else int((expires - now).total_seconds()),
             max_ttl_s=wanted.max_ttl_s,
             period_s=wanted.period_s,
@@ -186,7 +228,7 @@ class ServiceTokensService:
             names.append(acl.DEFAULT)
         if maker is not None and not _may_give(maker, set(names) - wanted.granted):
             raise PermissionDeniedError("child policies must be subset of parent")
-        if len(names) > MAX_POLICIES:
+        if len(set(names)) > MAX_POLICIES:
             raise UsageError(f"a token has at most {MAX_POLICIES} policies")
         return sorted(set(names))
 
@@ -200,6 +242,14 @@ class ServiceTokensService:
         most = [service_tokens.MAX_TTL, *_spans(wanted.max_ttl_s)]
         return now + min([*(_spans(wanted.ttl_s) or [service_tokens.DEFAULT_TTL]), *most])
 
+    def _check_line(self, tx: Transaction, maker: ServiceTokenRow, *, is_orphan: bool) -> None:
+        present = tx.service_tokens.find(maker.id)
+        line = None if present is None else _line(tx.service_tokens.find, present)
+        if line is None or not self._is_now(_span(line)):
+            raise AuthenticationError("permission denied")
+        if len(line) >= MAX_GENERATIONS and not is_orphan:
+            raise UsageError(f"a token has at most {MAX_GENERATIONS} makers behind each other")
+
     # ---- looking ---------------------------------------------------------------------------------
 
     def of_secret(self, secret: SecretBytes) -> ServiceTokenRow:
@@ -210,8 +260,8 @@ class ServiceTokensService:
         """
         with self._repository.reading() as tx:
             token = tx.service_tokens.find_by_hash(service_tokens.hash_of(secret))
-        if token is None or self._has_ended(token):
-            raise PermissionDeniedError("bad token")
+            if token is None or not self._is_valid(tx.service_tokens.find, token):
+                raise PermissionDeniedError("bad token")
         return token
 
     def of_accessor(self, accessor: str) -> ServiceTokenRow:
@@ -222,14 +272,15 @@ class ServiceTokensService:
         """
         with self._repository.reading() as tx:
             token = tx.service_tokens.find(accessor)
-        if token is None or self._has_ended(token):
-            raise UsageError("invalid accessor")
+            if token is None or not self._is_valid(tx.service_tokens.find, token):
+                raise UsageError("invalid accessor")
         return token
 
     def list(self) -> list[ServiceTokenRow]:
         """All tokens that are valid, without their secrets and without an event."""
         with self._repository.reading() as tx:
-            return [one for one in tx.service_tokens.list() if not self._has_ended(one)]
+            rows = {one.id: one for one in tx.service_tokens.list()}
+        return [one for one in rows.values() if self._is_valid(rows.get, one)]
 
     def left_s(self, token: ServiceTokenRow) -> int:
         """For how many seconds a token is valid still; 0 for one without an end."""
@@ -277,15 +328,51 @@ class ServiceTokensService:
             self._end(tx, token)
             by.access_changed(f"auth/token {token.id}", "revoke a token")
 
+    def remove_ended(self) -> int:
+        """Remove the tokens whose time has ended, with all that they made, and answers that nobody will read.
+
+        Returns:
+            How many tokens' time had ended.
+        """
+        removed = 0
+        while True:
+            with self._repository.reading() as tx:
+                is_any = tx.service_tokens.expired(format_utc(self._clock.now()), 1)
+                orphans = wrapping.without_token(tx)
+            if not is_any and not orphans:
+                return removed
+            with self._repository.transaction() as tx:
+                removed += self._sweep(tx)
+                for value in wrapping.without_token(tx):
+                    tx.service_secrets.remove(value.mount_id, value.path)
+
+    def _sweep(self, tx: Transaction) -> int:
+        ended = tx.service_tokens.expired(format_utc(self._clock.now()), _SWEEP)
+        for old in ended:
+            self._end(tx, old)
+        return len(ended)
+
     def _end(self, tx: Transaction, token: ServiceTokenRow) -> None:
         waiting = [token]
         while waiting:
             one = waiting.pop()
             waiting += tx.service_tokens.children(one.id)
-            tx.service_tokens.delete(one.id)
+            wrapping.remove(tx, one)
 
-    def _has_ended(self, token: ServiceTokenRow) -> bool:
-        return token.expires_at is not None and token.expires_at <= format_utc(self._clock.now())
+    def _is_valid(
+        self, find: Callable[[str], ServiceTokenRow | None], token: ServiceTokenRow
+    ) -> bool:
+        """Whether a token has not ended; one that was made before the clock was set back is shown, and can be revoked."""
+        line = _line(find, token)
+        return line is not None and not _is_over(_span(line), format_utc(self._clock.now()))
+
+    def _is_now(self, span: Span) -> bool:
+        """Whether a token is of use by the clock; one that was made before the clock was set back is not (R13)."""
+        now = self._clock.now()
+        text = format_utc(now)
+        if _is_over(span, text):
+            return False
+        return span.begins_at <= text or not is_future(parse_utc(span.begins_at), now)
 
 
 def check_lasting(maker: Caller, path: str, wanted: Wanted) -> None:
@@ -303,7 +390,32 @@ def check_lasting(maker: Caller, path: str, wanted: Wanted) -> None:
 
 def _caller(tx: Transaction, secret_hash: str) -> Caller | None:
     token = tx.service_tokens.find_by_hash(secret_hash)
-    return None if token is None else Caller(token, policies.acl_of(tx, token.policies))
+    line = None if token is None else _line(tx.service_tokens.find, token)
+    if token is None or line is None:
+        return None
+    return Caller(token, policies.acl_of(tx, token.policies), _span(line))
+
+
+def _line(
+    find: Callable[[str], ServiceTokenRow | None], token: ServiceTokenRow
+) -> list[ServiceTokenRow] | None:
+    """A token and its makers, one behind the other; None if one of them is gone, so that the token is of no use."""
+    line = [token]
+    while line[-1].parent_id:
+        maker = find(line[-1].parent_id)
+        if maker is None:
+            return None
+        line.append(maker)
+    return line
+
+
+def _is_over(span: Span, now: str) -> bool:
+    return span.ends_at is not None and span.ends_at <= now
+
+
+def _span(line: Sequence[ServiceTokenRow]) -> Span:
+    ends = (one.expires_at for one in line if one.expires_at is not None)
+    return Span(max(one.created_at for one in line), min(ends, default=None))
 
 
 def _may_give(maker: Caller, names: AbstractSet[str]) -> bool:
@@ -322,7 +434,12 @@ def _shown_name(name: str) -> str:
     return clean or "token"
 
 
-def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of a token.
+
+    Raises:
+        UsageError: The pairs are too many or too long.
+    """
     if len(metadata) > MAX_METADATA or any(
         len(one) > 512 for pair in metadata.items() for one in pair
     ):

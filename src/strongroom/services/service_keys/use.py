@@ -1,5 +1,6 @@
 """Use cases of a key and values: encrypt, decrypt, authenticate, sign. Nothing here writes a row."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from strongroom.services.service_keys.keys import KeyAt, is_gone, versions_of
 from strongroom.services.service_keys.present import Present
 
 MOST_AT_ONCE = 1000
+_VERSION = re.compile(r"[0-9]{1,9}")
 DATA_KEY_BITS = (128, 256, 512)
 _Item = TypeVar("_Item")
 
@@ -414,7 +416,7 @@ def _signs(kind: KeyKind) -> str:
 def _wanted(row: ServiceKeyRow, version: str) -> list[int]:
     if not version:
         return list(range(row.to_decrypt, row.latest + 1))
-    if version != "latest" and not version.isdigit():
+    if version != "latest" and not _VERSION.fullmatch(version):
         raise UsageError(f"no version of a key: {version[:20]!r}")
     wanted = row.latest if version == "latest" else int(version)
     versions_of(row).check_old(wanted)

@@ -1,10 +1,11 @@
 """Answers that are kept for whoever has a token of one use (response wrapping)."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 from strongroom.access import service_tokens
-from strongroom.clock import Clock, format_utc, parse_utc
+from strongroom.clock import Clock, format_utc, is_future, parse_utc
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import UsageError
 from strongroom.ids import new_id
@@ -15,6 +16,7 @@ from strongroom.services.service_keys.material import Material
 
 _MOUNT_ID = "00000000-0000-4000-8000-777261707065"
 _ORIGIN = "sys/wrapping"
+_PIECE = 500
 _BAD = "wrapping token is not valid or does not exist"
 
 
@@ -97,13 +99,16 @@ class ServiceWrapping:
         Raises:
             UsageError: The token is none of a wrapped answer, or was used.
         """
+        with self._repository.reading() as tx:
+            # a stranger, who has no such token, neither waits for other writers nor keeps them waiting
+            self._found(tx, secret)
         with self._repository.transaction() as tx:
             token = self._found(tx, secret)
             value = tx.service_secrets.values.find_version(_MOUNT_ID, token.id, 1)
             if value is None:
                 raise UsageError(_BAD)
             answer = self._material.open_value(value)
-            self._remove(tx, token)
+            remove(tx, token)
             by.access_changed(f"{_ORIGIN} {token.id}", "unwrap an answer")
         return answer
 
@@ -111,15 +116,24 @@ class ServiceWrapping:
         token = tx.service_tokens.find_by_hash(service_tokens.hash_of(secret))
         if token is None or token.origin != _ORIGIN or token.expires_at is None:
             raise UsageError(_BAD)
-        if parse_utc(token.expires_at) <= self._clock.now():
+        now = self._clock.now()
+        if parse_utc(token.expires_at) <= now or is_future(parse_utc(token.created_at), now):
             raise UsageError(_BAD)
         return token
 
     def _remove_expired(self, tx: Transaction) -> None:
         for token in tx.service_tokens.expired(format_utc(self._clock.now()), 500):
             if token.origin == _ORIGIN:
-                self._remove(tx, token)
+                remove(tx, token)
 
-    def _remove(self, tx: Transaction, token: ServiceTokenRow) -> None:
-        tx.service_tokens.delete(token.id)
+
+def remove(tx: Transaction, token: ServiceTokenRow) -> None:
+    """Remove a token, and the answer that waits for whoever has it: without the token nobody reads that any longer."""
+    tx.service_tokens.delete(token.id)
+    if token.origin == _ORIGIN:
         tx.service_secrets.remove(_MOUNT_ID, token.id)
+
+
+def without_token(tx: Transaction) -> Sequence[ServiceValueRow]:
+    """Some answers whose token is gone: those of a backup, since a restore ends all tokens."""
+    return tx.service_secrets.values.of_no_token(_MOUNT_ID, _PIECE)

@@ -1,5 +1,6 @@
 """`strongroom serve` and its child: C-20, M7."""
 
+import errno
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli import dispatch
+from strongroom.cli.node import backgrounder_keeper
 from strongroom.cli.node.backgrounder_keeper import Backgrounder, Patience
 from strongroom.jobs.model import JobKind, JobState
 from strongroom.kms.links import Known
@@ -150,6 +152,24 @@ def test_a_backgrounder_that_says_nothing_is_replaced_ever_more_rarely(node_dir:
     assert gaps[-1] > gaps[0]
     assert gaps[-1] >= 0.05 * 2**4
     assert not is_alive(backgrounder.pid)
+
+
+def test_one_that_cannot_be_started_is_tried_again(
+    node_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ADR 61: a machine without a free process ended the thread that keeps all places of a node."""
+    real, refused = backgrounder_keeper._Child, [OSError(errno.EAGAIN, "no process")]
+
+    def start(data_dir: Path, place: int) -> object:
+        if refused:
+            raise refused.pop()
+        return real(data_dir, place)
+
+    monkeypatch.setattr(backgrounder_keeper, "_Child", start)
+    backgrounder = Backgrounder(node_dir, enabled=True, patience=Patience(poll_s=0.05))
+    with backgrounder.kept_running():
+        assert not refused
+        until(lambda: bool(backgrounder.pid) and is_alive(backgrounder.pid))
 
 
 def test_one_that_is_heard_is_left_alone(node_dir: Path) -> None:

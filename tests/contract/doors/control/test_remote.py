@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -271,6 +272,24 @@ def test_one_address_has_a_bounded_number_of_connections(one: Controlled) -> Non
     finally:
         for each in waiting:
             each.close()
+
+
+def test_a_place_is_free_again_although_the_system_gave_no_thread(
+    one: Controlled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R17: each such connection kept its place, and soon nobody was let in until the node was started anew."""
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    refusals: list[object] = []
+    monkeypatch.setattr(remote_server._Server, "handle_error", lambda *_: refusals.append(None))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        for _ in range(remote_server.MOST_OF_ONE):
+            socket.create_connection(one.endpoint, 10).close()
+        until(lambda: len(refusals) == remote_server.MOST_OF_ONE)
+    assert hello(one) is not None
 
 
 def test_what_answers_nothing_of_use_is_named(tmp_path: Path) -> None:

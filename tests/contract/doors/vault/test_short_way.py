@@ -3,22 +3,25 @@
 ADR 51.
 """
 
+import json
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import pytest
 
+from strongroom.clock import FixedClock
 from strongroom.doors.vault import plain
 from strongroom.doors.vault.protocol import VaultProtocol
 from strongroom.doors.vault.wire import MAX_PATH, Answer
 from strongroom.node import opening
 from strongroom.service_keys.model import KeyKind
-from strongroom.services.service_keys.keys import own
+from strongroom.services.service_keys.keys import Settings, own
 from tests.support.vault_door import b64
 from tests.support.vault_edges import BY, Edge, edge, request
 
@@ -60,8 +63,8 @@ def test_both_ways_say_the_same(door: Edge) -> None:
     ):
         short = request(path, body, token)
         long = request(path, body, token, more="X-Not-Known: 1\r\n")
-        assert plain.parsed(short, "") is not None, path
-        assert plain.parsed(long, "") is None
+        assert plain.Heads().parsed(short, "") is not None, path
+        assert plain.Heads().parsed(long, "") is None
         with door.line() as line:
             found = [line.call(short), line.call(long), line.call(short)]
         assert found[0].told == found[1].told == found[2].told, path
@@ -140,9 +143,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_plain_goes_to_the_parser(name: str) -> None:
     whole = request("transit/encrypt/k", BODY, "hvs.a")
-    assert plain.parsed(whole, "") is not None
+    assert plain.Heads().parsed(whole, "") is not None
     first, rest = whole.split(b"\r\n", 1)
-    assert plain.parsed(first + b"\r\n" + REFUSED[name] + rest, "") is None
+    assert plain.Heads().parsed(first + b"\r\n" + REFUSED[name] + rest, "") is None
 
 
 @pytest.mark.parametrize(
@@ -164,13 +167,13 @@ def test_what_is_not_plain_goes_to_the_parser(name: str) -> None:
 )
 def test_other_lines_go_to_the_parser(line: bytes) -> None:
     whole = request("transit/encrypt/k", BODY, "hvs.a")
-    assert plain.parsed(line + b"\r\n" + whole.split(b"\r\n", 1)[1], "") is None
+    assert plain.Heads().parsed(line + b"\r\n" + whole.split(b"\r\n", 1)[1], "") is None
 
 
 def test_the_longest_path_that_the_usual_way_takes_is_plain_too() -> None:
     path = "transit/encrypt/" + "k" * 1004
     assert len(f"/v1/{path}") == MAX_PATH
-    assert plain.parsed(request(path, BODY, "hvs.a"), "") is not None
+    assert plain.Heads().parsed(request(path, BODY, "hvs.a"), "") is not None
 
 
 def test_names_that_somebody_guesses_are_not_remembered(door: Edge) -> None:
@@ -189,10 +192,98 @@ def test_names_that_somebody_guesses_are_not_remembered(door: Edge) -> None:
 
 def test_a_request_that_is_cut_or_followed_is_not_plain() -> None:
     whole = request("transit/encrypt/k", BODY, "hvs.a")
-    assert all(plain.parsed(whole[:end], "") is None for end in range(len(whole)))
-    assert plain.parsed(whole + b"P", "") is None
-    # with `Content-Length: 0` a token that the network had cut was taken for a whole one, and refused
+    assert all(plain.Heads().parsed(whole[:end], "") is None for end in range(len(whole)))
+    assert plain.Heads().parsed(whole + b"P", "") is None
+    long = request("transit/encrypt/k", b" " * plain.MOST_BYTES, "hvs.a")
+    assert plain.Heads().parsed(long, "") is None
+
+
+def test_a_head_without_its_end_is_not_plain_though_its_body_is_empty() -> None:
+    """With `Content-Length: 0` a token that was cut by the network was taken for a whole one, and refused."""
     empty = request("transit/datakey/plaintext/k", b"", "hvs.a")
-    assert plain.parsed(empty, "") is not None
-    assert all(plain.parsed(empty[:end], "") is None for end in range(len(empty)))
-    assert plain.parsed(request("transit/encrypt/k", b" " * plain.MOST_BYTES, "hvs.a"), "") is None
+    heads = plain.Heads()
+    assert heads.parsed(empty, "") is not None
+    assert all(heads.parsed(empty[:end], "") is None for end in range(len(empty)))
+
+
+def test_a_head_that_comes_again_says_the_same() -> None:
+    heads, other = plain.Heads(), request("transit/encrypt/k", BODY, "hvs.other")
+    whole = request("transit/encrypt/k", BODY, "hvs.a", more="Accept: hvs.b\r\n")
+    first, second = heads.parsed(whole, "a"), heads.parsed(whole, "b")
+    assert first is not None
+    assert second is not None
+    assert first.digest == b""
+    assert len(second.digest) == 32
+    assert second._replace(digest=b"", peer="a") == first
+    assert (first.token.reveal(), first.path) == (b"hvs.a", "transit/encrypt/k")
+    theirs = heads.parsed(other, "a")
+    assert theirs is not None
+    assert theirs.token.reveal() == b"hvs.other"
+    assert theirs.digest == b""
+    head, _, body = whole.partition(b"\r\n\r\n")
+    for wrong in (body[:-1], body + b" ", b""):
+        assert heads.parsed(head + b"\r\n\r\n" + wrong, "a") is None
+    same_length = b'"batch_input"'.center(len(body))
+    assert heads.parsed(head + b"\r\n\r\n" + same_length, "a") is None
+
+
+def test_no_token_is_kept_with_a_head_and_heads_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plain, "MOST_HEADS", 3)
+    heads = plain.Heads()
+    for number in range(7):
+        assert (
+            heads.parsed(request("transit/encrypt/k", BODY, f"hvs.secret{number}"), "") is not None
+        )
+        assert 0 < len(heads._known) <= 3
+    assert "secret" not in str(heads._known)
+
+
+def test_a_token_that_ends_is_refused_though_its_head_is_known(
+    door: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row changes when its time is over."""
+    clock = FixedClock(door.node.clock.now())
+    monkeypatch.setattr(door.node.service_tokens, "_clock", clock)
+    token = door.token(policies=["root"], ttl_s=60)
+    with door.line() as line:
+        whole = request("transit/datakey/plaintext/k", {"bits": 256}, token)
+        assert [line.call(whole).status for _ in range(4)] == [200] * 4
+        clock.moment += timedelta(seconds=61)
+        assert [line.call(whole).status for _ in range(2)] == [403] * 2
+
+
+def test_ways_are_known_by_their_heads_while_no_row_changes(door: Edge) -> None:
+    """A data key has a form in its path, of which there are two."""
+    token = door.token(policies=["root"])
+    with door.line() as line:
+        found = {
+            form: [
+                line.call(request(f"transit/datakey/{form}/k", {"bits": 256}, token))
+                for _ in range(3)
+            ]
+            for form in ("plaintext", "wrapped")
+        }
+        assert {one.status for some in found.values() for one in some} == {200}
+        assert ["plaintext" in one.json["data"] for one in found["plaintext"]] == [True] * 3
+        assert ["plaintext" in one.json["data"] for one in found["wrapped"]] == [False] * 3
+        kept = {name for name in door.node.service_rows._seen._found if "head" in name}  # type: ignore[operator]
+        assert len(kept) == 2
+        door.node.service_keys.configure(BY, own("k"), Settings(exportable=True))
+        assert line.call(request("transit/encrypt/k", BODY, door.root)).status == 200
+        assert kept.isdisjoint(door.node.service_rows._seen._found)
+
+
+def test_an_answer_is_spelled_as_the_encoder_does() -> None:
+    for data in (
+        {"ciphertext": "vault:v1:AAAA", "key_version": 7, "plaintext": 'a"\\\u2028é\n'},
+        {"valid": True, "n": 1},
+        {"keys": ["a"], "none": None},
+        {"half": 0.5},
+        {},
+    ):
+        body = json.loads(Answer(data, warnings=("w",)).body())
+        short = Answer(data).body()
+        assert json.dumps(data, separators=(",", ":")).encode() in short
+        assert json.loads(short)["data"] == body["data"] == data

@@ -219,6 +219,29 @@ def test_older_paths_of_the_system_say_everything_beside_data_as_well(door: Vaul
     assert door.call("GET", "sys/mounts/secret/tune").json["options"] == {"version": "2"}
 
 
+def test_a_token_is_told_what_its_calls_then_do(door: VaultDoor) -> None:
+    """service-keys.md 4.8: capitals, doubled slashes, dots and slashes at the ends, as the door takes them."""
+    rules = """path "sys/policies/acl/+" { capabilities = ["read", "delete"] }
+path "sys/policies/acl/kept" { capabilities = ["deny"] }
+path "secret/data/a" { capabilities = ["read"] }
+path "secret/metadata/a/" { capabilities = ["list"] }
+path "sys/capabilities-self" { capabilities = ["update"] }"""
+    door.policy("spelled", rules)
+    token = door.token("spelled")
+    methods = {"read": "GET", "list": "LIST", "delete": "DELETE"}
+    for path in (
+        *("sys/policies/acl/other", "sys/policies/acl/Other", "sys/policies/acl/KEPT"),
+        *("sys/policies/acl/kept/", "sys/policies/acl//kept", "sys/policies//acl/kept"),
+        *("secret/data/a", "secret/data/A", "secret/data//a", "secret/data/./a", "/secret/data/a/"),
+        *("secret/metadata/a", "secret/metadata/a/", "secret/metadata/A"),
+    ):
+        asked = door.call("POST", "sys/capabilities-self", {"paths": [path]}, token=token)
+        for capability, method in methods.items():
+            said = door.call(method, path, token=token)
+            if said.status != 405 and "unsupported path" not in said.raw.decode():
+                assert (said.status != 403) == (capability in asked.data[path]), (method, path)
+
+
 def test_a_disabled_key_and_a_key_that_waits_are_of_no_use_on_the_next_call(
     door: VaultDoor,
 ) -> None:

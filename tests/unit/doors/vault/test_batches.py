@@ -1,13 +1,17 @@
 """Groups of calls: one look and one append for all, and an answer for each, whatever goes wrong (ADR 51)."""
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
+
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault.batches import Batches, Done, Given
+from strongroom.doors.vault.recorder import Recorder, Written
 from strongroom.doors.vault.wire import Answer, Request
-from strongroom.errors import StorageError
+from strongroom.errors import StateError, StorageError
 from strongroom.eventlog.base import Event
 
 REQUEST = Request("write", "transit/encrypt/k", {}, b"", "", SecretBytes(b"hvs.a"))
@@ -82,3 +86,36 @@ def test_calls_that_come_together_share_a_look_and_an_append() -> None:
     assert sum(parts.appended) == 2000
     assert max(parts.appended) == 64
     assert parts.looks < 2000
+
+
+async def _written(recorder: Recorder, event_id: str) -> None:
+    written = Written()
+    recorder.put(Event(event_id, "system", {}), written)
+    await written.wait()
+
+
+def test_a_thread_that_the_system_did_not_give_is_begun_by_the_next_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R17: the door took itself to have a thread, and no later call was ever answered."""
+    parts = Parts()
+    events: list[Event] = []
+
+    def no_thread(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        batches = Batches(parts.work, parts.one_look, parts.append)
+        recorder = Recorder(events.extend)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            assert not batches.has_thread()
+            with pytest.raises(StateError):
+                batches.put(Given(REQUEST, lambda _: None))
+            with pytest.raises(StorageError, match="no thread"):
+                await _written(recorder, "A")
+        assert await answers(batches, [REQUEST]) == [200]
+        await asyncio.wait_for(_written(recorder, "B"), 60)
+
+    asyncio.run(run())
+    assert [one.id for one in events] == ["B"]

@@ -27,7 +27,9 @@ def is_allowed(route: Route, path: str, rules: dict[str, frozenset[Capability]])
     nothing: Any = None
     request: Any = type("Request", (), {"path": path})
     try:
-        route.check(Caller(nothing, Acl(rules)), Call(nothing, request, nothing, None, {}, nothing))
+        route.check(
+            Caller(nothing, Acl(rules), nothing), Call(nothing, request, nothing, None, {}, nothing)
+        )
     except PermissionDeniedError:
         return False
     return True

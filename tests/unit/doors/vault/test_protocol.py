@@ -7,7 +7,9 @@ import pytest
 
 from strongroom.doors.http.gate import Gate
 from strongroom.doors.http.protocol import BoundedProtocol
+from strongroom.doors.vault.plain import Heads
 from strongroom.doors.vault.protocol import VaultProtocol
+from strongroom.doors.vault.wire import Answer
 from tests.support.vault_edges import request
 
 WHOLE = request("transit/encrypt/k", {"plaintext": ""}, "hvs.a")
@@ -21,7 +23,10 @@ class Connection:
         self.protocol: Any = object.__new__(VaultProtocol)
         self.flow = SimpleNamespace(write_paused=False, resume_reading=lambda: None)
         known = {
-            "_batches": SimpleNamespace(put=lambda _: self.did.append("put")),
+            "_batches": SimpleNamespace(
+                has_thread=lambda: True, put=lambda _: self.did.append("put")
+            ),
+            "_heads": Heads(),
             "_gate": Gate(),
             "_inside": None,
             "transport": SimpleNamespace(is_closing=lambda: False),
@@ -65,3 +70,78 @@ def test_a_call_that_goes_to_the_parser_after_all_ends_with_the_server(
 def test_a_client_that_reads_has_it(connection: Connection) -> None:
     connection.protocol.data_received(WHOLE)
     assert connection.did == ["put"]
+
+
+class Clockwork:
+    """A loop whose time a test sets, and whose timers it fires."""
+
+    def __init__(self) -> None:
+        self.now, self.timers = 0.0, list[tuple[float, Any]]()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, work: Any) -> object:
+        timer = self.now + seconds, work
+        self.timers.append(timer)
+        return SimpleNamespace(cancel=lambda: self.timers.remove(timer))
+
+    def go_to(self, moment: float) -> None:
+        self.now = moment
+        for at, work in [one for one in self.timers if one[0] <= moment]:
+            self.timers.remove((at, work))
+            work()
+
+
+@pytest.fixture
+def idle(connection: Connection) -> tuple[Connection, Clockwork]:
+    loop, protocol = Clockwork(), connection.protocol
+    protocol.loop, protocol.timeout_keep_alive, protocol.scheme = loop, 75.0, "http"
+    protocol.server_state = SimpleNamespace(default_headers=[], total_requests=0)
+    protocol.transport.write = lambda _: connection.did.append("write")
+    protocol.timeout_keep_alive_handler = lambda: connection.did.append("close")
+    return connection, loop
+
+
+def _call(connection: Connection) -> None:
+    connection.protocol.data_received(WHOLE)
+    connection.protocol._answer(WHOLE, Answer({"a": 1}))
+
+
+def test_one_timer_gives_up_a_client_that_asks_no_more(idle: tuple[Connection, Clockwork]) -> None:
+    connection, loop = idle
+    for moment in (0.0, 10.0, 60.0):
+        loop.go_to(moment)
+        _call(connection)
+        assert len(loop.timers) == 1
+    loop.go_to(80.0)  # 75 seconds after the first answer, and 20 after the last
+    assert "close" not in connection.did
+    loop.go_to(134.0)
+    assert "close" not in connection.did
+    loop.go_to(136.0)
+    assert connection.did[-1] == "close"
+    assert not loop.timers
+
+
+def test_a_client_whose_call_is_under_way_is_not_given_up(
+    idle: tuple[Connection, Clockwork],
+) -> None:
+    connection, loop = idle
+    _call(connection)
+    loop.go_to(70.0)
+    connection.protocol.data_received(WHOLE)
+    loop.go_to(200.0)
+    assert connection.did[-1] == "put"
+    connection.protocol._answer(WHOLE, Answer({"a": 1}))
+    loop.go_to(276.0)
+    assert connection.did[-2:] == ["write", "close"]
+
+
+def test_a_client_that_is_gone_leaves_no_timer(
+    idle: tuple[Connection, Clockwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, loop = idle
+    _call(connection)
+    monkeypatch.setattr(BoundedProtocol, "connection_lost", lambda *_: None)
+    connection.protocol.connection_lost(None)
+    assert not loop.timers

@@ -104,18 +104,18 @@ def test_a_recovery_whose_new_root_lies_puts_nothing(
     lose_keystore(whole)
     opened = service(whole)._ports.opener.open((identity,))
     journal = service(whole)._begin(opened)
-    service(whole)._renew_keystore(opened, ACTOR)
+    service(whole)._keystore.renew(opened, ACTOR)
     open_anew(whole)
-    journal = service(whole)._add_key(journal, opened, ACTOR)
+    journal = service(whole)._keys.add_key(journal, opened, ACTOR)
     before = whole.configuration.document()
     roots = lie_about_new_wraps(whole, LIES[name])
     with pytest.raises(StrongroomError):
-        service(whole)._replace_store(journal, opened, (identity,), ACTOR, quiet)
+        service(whole)._keys.replace_store(journal, opened, (identity,), ACTOR, quiet)
     assert roots.asked
     assert whole.configuration.document().values == before.values
     assert key_events.NODE_RECOVERED not in event_ids(whole)
     roots.honest_calls = 1000
-    service(whole)._replace_store(journal, opened, (identity,), ACTOR, quiet)
+    service(whole)._keys.replace_store(journal, opened, (identity,), ACTOR, quiet)
     assert whole.kms_store.status().is_ok
     assert whole.envelope_keys.open_envelope(header, HERE).dek == dek
 

@@ -190,7 +190,8 @@ def test_a_certificate_is_due_before_it_ends_without_any_policy(lab: Lab) -> Non
     lab.clock.moment = end - timedelta(days=31)
     one = lab.one(CERTIFICATES[0])
     assert one.due_at == one.ends_at
-    assert abs(parse_utc(one.ends_at) - end) < timedelta(minutes=5)
+    # the node is a copy of one that the session made, up to some hours ago
+    assert abs(parse_utc(one.ends_at) - end) < timedelta(hours=12)
     assert not lab.inventory().due()
     assert lab.inventory().ending() == ()
     lab.clock.moment = end - timedelta(days=29)

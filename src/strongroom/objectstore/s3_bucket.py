@@ -1,22 +1,29 @@
-"""The requests to an object store, each with its outcomes in words of ours; the one place that knows boto3's errors.
+"""The objects of a bucket in S3, or in a server that speaks as S3 does; the one place that knows boto3's errors."""
 
-A request that changes nothing, or that may be done twice, is repeated when the store does not answer. A conditional
-write is sent once: its caller looks what became of it (format/object-store.md §3.2).
-"""
-
-import time
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
-from strongroom.errors import NotFoundError, StorageError
-from strongroom.objectstore.connection import Connection
+from strongroom.errors import StorageError
+from strongroom.objectstore.address import Address
+from strongroom.objectstore.base import (
+    ConditionError,
+    Listed,
+    MissingError,
+    Object,
+    OpenUpload,
+    UnansweredError,
+    missing,
+    repeated,
+    unanswered,
+)
+from strongroom.objectstore.kinds import ENDPOINT, Option, StoreKind
+from strongroom.objectstore.s3_connection import Connection
 
 T = TypeVar("T")
-ATTEMPTS: Final = 4
-_PAUSE_S: Final = 0.2
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound", "NoSuchUpload"})
 _CONDITIONS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _FORBIDDEN = frozenset({"AccessDenied", "403", "Forbidden"})
@@ -26,59 +33,7 @@ _BUSY = frozenset(
 _SERVERS_FAULT: Final = 500
 
 
-class MissingError(NotFoundError):
-    """The store has no object of this name."""
-
-
-class ConditionError(Exception):
-    """The store says that the condition of a write did not hold, which may be about an attempt whose answer was lost."""
-
-
-class UnansweredError(StorageError):
-    """The store did not answer, or not as a store does; a write may have been done all the same."""
-
-
-class Object(NamedTuple):
-    """An object that was read.
-
-    Attributes:
-        data: The bytes of the object.
-        tag: The ETag, by which the object can be replaced.
-    """
-
-    data: bytes
-    tag: str
-
-
-class Listed(NamedTuple):
-    """An object in a list.
-
-    Attributes:
-        name: The name of the object below the prefix.
-        size: The length of the object in bytes.
-        changed: The time of the last write, by the store's clock.
-    """
-
-    name: str
-    size: int
-    changed: datetime
-
-
-class OpenUpload(NamedTuple):
-    """An upload of parts that was not completed.
-
-    Attributes:
-        name: The name of the object that it would become, below the prefix.
-        id: The store's id of the upload.
-        begun: The time of its beginning, by the store's clock.
-    """
-
-    name: str
-    id: str
-    begun: datetime
-
-
-class Bucket:
+class S3Bucket:
     """The objects below the prefix of one address."""
 
     def __init__(self, connection: Connection) -> None:
@@ -95,9 +50,8 @@ class Bucket:
             StorageError: The store refuses, or does not answer.
         """
 
-        def ask(client: Any) -> Object:
-            answer = client.get_object(**self._named(name))
-            return Object(answer["Body"].read(), answer["ETag"])
+        def ask(_: Any) -> Object:
+            return Object(*self._connection.reading.whole(self.address.name(name)))
 
         return self._repeated(f"read {name}", ask)
 
@@ -109,10 +63,8 @@ class Bucket:
             StorageError: The store refuses, does not answer, or gives other bytes than those.
         """
 
-        def ask(client: Any) -> bytes:
-            wanted = f"bytes={start}-{start + count - 1}"
-            answer = client.get_object(**self._named(name), Range=wanted)
-            data: bytes = answer["Body"].read()
+        def ask(_: Any) -> bytes:
+            data = self._connection.reading.range(self.address.name(name), start, count)
             if len(data) != count:
                 raise self._unanswered(f"gave {len(data)} of {count} bytes of {name}")
             return data
@@ -151,7 +103,7 @@ class Bucket:
         while True:
             page = self._page(folder, token)
             for one in page.get("Contents", ()):
-                yield Listed(self._below(one["Key"]), int(one["Size"]), one["LastModified"])
+                yield Listed(self.address.below(one["Key"]), int(one["Size"]), one["LastModified"])
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -261,7 +213,7 @@ class Bucket:
         while True:
             page = self._uploads_page(place)
             for one in page.get("Uploads", ()):
-                yield OpenUpload(self._below(one["Key"]), one["UploadId"], one["Initiated"])
+                yield OpenUpload(self.address.below(one["Key"]), one["UploadId"], one["Initiated"])
             if not page.get("IsTruncated"):
                 return
             place = {
@@ -276,7 +228,7 @@ class Bucket:
         return self._repeated(
             f"list {folder}",
             lambda client: client.list_objects_v2(
-                Bucket=self.address.bucket, Prefix=prefix, **token
+                Bucket=self.address.container, Prefix=prefix, **token
             ),
         )
 
@@ -285,23 +237,15 @@ class Bucket:
         return self._repeated(
             "list uploads",
             lambda client: client.list_multipart_uploads(
-                Bucket=self.address.bucket, Prefix=prefix, **place
+                Bucket=self.address.container, Prefix=prefix, **place
             ),
         )
 
     def _named(self, name: str) -> dict[str, str]:
-        return {"Bucket": self.address.bucket, "Key": self.address.name(name)}
-
-    def _below(self, key: str) -> str:
-        return key.removeprefix(self.address.name(""))
+        return {"Bucket": self.address.container, "Key": self.address.name(name)}
 
     def _repeated(self, what: str, ask: Callable[[Any], T]) -> T:
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return self._once(what, ask)
-            except UnansweredError:
-                time.sleep(_PAUSE_S * 2**attempt)
-        return self._once(what, ask)
+        return repeated(lambda: self._once(what, ask))
 
     def _once(self, what: str, ask: Callable[[Any], T]) -> T:
         client = self._connection.client()
@@ -331,14 +275,14 @@ class Bucket:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         place = self.address.shown
         if code in _MISSING:
-            return MissingError(f"the object store {place} has no {what.rpartition(' ')[2]}")
+            return missing(self.address, what.rpartition(" ")[2])
         if code in _CONDITIONS or status in {409, 412}:
             return ConditionError()
         if code in _BUSY or status >= _SERVERS_FAULT or status == 429:
             return self._unanswered(f"did not {what}: {code} (HTTP {status})")
         if code == "NoSuchBucket":
             return StorageError(
-                f"there is no bucket {self.address.bucket} ({place})",
+                f"there is no bucket {self.address.container} ({place})",
                 hint="make the bucket, or correct the address",
             )
         if code in _FORBIDDEN:
@@ -351,7 +295,22 @@ class Bucket:
         return StorageError(f"the object store {place} did not {what}: {words}")
 
     def _unanswered(self, why: str) -> UnansweredError:
-        return UnansweredError(
-            f"the object store {self.address.shown} {why}",
-            hint="look whether the store is up and can be reached, and try again",
-        )
+        return unanswered(self.address, why)
+
+
+def build(address: Address) -> S3Bucket:
+    """The objects of an address; asks nobody."""
+    return S3Bucket(Connection(address))
+
+
+STORE: Final = StoreKind(
+    "s3",
+    build,
+    example="s3://bucket/prefix?region=eu-central-1",
+    container=((re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "names no bucket"),),
+    options={
+        "region": Option(re.compile(r"[a-z0-9-]{2,40}"), "names no region", "us-east-1"),
+        "endpoint": ENDPOINT,
+    },
+    options_words="one region and one endpoint",
+)
