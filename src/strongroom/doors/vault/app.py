@@ -321,6 +321,8 @@ class Door:
         if way is None:
             return admitted()
         if request.digest:
+            # in the same look at the rows by which the way was judged (`_one_look`): under a later one, rights that were
+            # taken away meanwhile would be kept
             rows.derived(("head", request.digest), lambda: way)
         return way
 

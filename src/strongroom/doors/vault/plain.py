@@ -45,9 +45,8 @@ class Heads:
         """The request of some bytes, or None if it is not plain; such a request uses keys, or is refused."""
         end = data.find(_END)
         if end < 0 or len(data) > MOST_BYTES:
-            return (
-                None  # long, or cut in its head, where a token may end too soon and be another one
-            )
+            # long, or cut in its head, where a token may end too soon and be another one
+            return None
         head, body = data[:end], data[end + len(_END) :]
         digest = hashlib.sha256(head).digest()
         known = self._known.get(digest)
