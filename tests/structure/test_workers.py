@@ -87,6 +87,23 @@ import time
 def test_waits(part):
     time.sleep(600)
 """
+THREE = """
+import signal
+import time
+import pytest
+
+@pytest.mark.timeout(1)
+def test_hangs(part):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    time.sleep(600)
+
+def test_z(part): pass
+"""
+IMPATIENT = """
+from tests.support import workers
+
+workers._SILENT_S, workers._LOOK_S = 1.0, 0.2
+"""
 
 
 def _command(folder: Path, *words: str) -> tuple[list[str], dict[str, str]]:
@@ -146,6 +163,17 @@ def test_a_fork_that_dies_fails_the_test_that_it_ran_and_no_other(tmp_path: Path
     assert "FAILED test_two.py::test_dies[2] - worker 0 died while it ran this test" in said
     assert "signal SIGSEGV" in said
     assert [word for word, _ in _notes(tmp_path)][-1] == "end session"
+
+
+def test_a_fork_that_no_limit_ends_is_ended_by_the_process_that_collected(tmp_path: Path) -> None:
+    """A lock in a library in C, that another thread held at the fork, is one that no signal's handler comes behind."""
+    (tmp_path / "test_two.py").write_text(THREE)
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    code, said = _run(tmp_path, "-p", "impatient")
+    assert code == 1, said
+    assert "1 failed, 1 passed" in said
+    assert "FAILED test_two.py::test_hangs - worker 0 died while it ran this te" in said
+    assert "\nworker 0 died while it ran this test: nothing was heard of it for" in said
 
 
 def test_the_most_failures_that_are_borne(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from the beginning: the servers take long to start, and other workers need none.
 once by one worker, since its modules are the longest: the documents take a third of a run. A worker in which they had
 imported the product unseen would not be one for what counts.
 
-A worker that dies fails the test that it ran, by its name, and another one goes on behind it.
+A worker that dies fails the test that it ran, by its name, and another one goes on behind it. So does one that is silent
+for longer than a phase of its test may take: a lock of a library in C that a fork took along is given back by nobody, and
+no limit within the fork ends what waits for it.
 """
 
 import os
@@ -35,6 +37,9 @@ from tests.support import unmeasured, worker_process
 _DEAR: Final = frozenset({"ensemble"})
 """Fixtures of a session that cost a worker much, though nobody uses them."""
 _END_S: Final = 60.0
+_SILENT_S: Final = 120.0
+"""How long a worker may be silent beyond the time that its test has."""
+_LOOK_S: Final = 5.0
 
 
 class Kind(Enum):
@@ -132,6 +137,8 @@ class _Worker:
         given: The tests that it has, and has not begun.
         running: The test that it runs.
         has_ended: Whether it said so.
+        heard: When it said something, in seconds of the monotonic clock.
+        was_ended: Why this process ended it; empty if it did not.
     """
 
     name: str
@@ -140,6 +147,8 @@ class _Worker:
     given: deque[int] = field(default_factory=deque)
     running: int | None = None
     has_ended: bool = False
+    heard: float = field(default_factory=time.monotonic)
+    was_ended: str = ""
 
 
 class Workers:
@@ -168,9 +177,10 @@ class Workers:
         try:
             self._fill()
             while self._workers:
-                for channel in wait(list(self._workers)):
+                for channel in wait(list(self._workers), timeout=_LOOK_S):
                     assert isinstance(channel, Connection)
                     self._attend(channel)
+                self._end_silent()
         finally:
             self._end_all()
         if self._session.shouldfail:
@@ -216,6 +226,7 @@ class Workers:
             # outside of the handler: a fork that is made within would show the error in each of its own
             self._gone(channel, worker)
             return
+        worker.heard = time.monotonic()
         what, content = message
         if what == worker_process.NEXT:
             scope = self._plan.take(worker.kind)
@@ -235,6 +246,26 @@ class Workers:
             worker.has_ended = True
         else:
             raise RuntimeError(f"worker {worker.name}: {content}")
+
+    def _end_silent(self) -> None:
+        """End workers of which nothing was heard for longer than a phase of a test may take."""
+        for worker in self._workers.values():
+            silent = time.monotonic() - worker.heard
+            if not worker.was_ended and silent > self._limit(worker):
+                worker.was_ended = f"nothing was heard of it for {silent:.0f} s"
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _limit(self, worker: _Worker) -> float:
+        """How long a worker may say nothing, in seconds; for ever, if its test has no limit."""
+        config, mark = self._session.config, None
+        if worker.running is not None:
+            mark = self._session.items[worker.running].get_closest_marker("timeout")
+        seconds = config.getini("timeout")
+        if config.getoption("timeout", None) is not None:
+            seconds = config.getoption("timeout")
+        if mark is not None:
+            seconds = mark.args[0] if mark.args else mark.kwargs["timeout"]
+        return float(seconds or "inf") + _SILENT_S
 
     def _tell(self, content: dict[str, Any]) -> None:
         """Have all plugins of this process hear of a phase of a test."""
@@ -259,6 +290,7 @@ class Workers:
 
     def _tell_of_death(self, worker: _Worker, item: pytest.Item, status: int) -> None:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+        how = worker.was_ended or how
         now = time.time()
         failed = pytest.TestReport(
             item.nodeid,

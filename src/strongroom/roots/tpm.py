@@ -4,11 +4,15 @@ The sealing parent is a primary key, made anew for each operation from the owner
 the TPM, and only this very TPM, not cleared, opens the wrap. Data goes over the bus in salted, encrypted
 sessions. A seal binds no context: an inner one does (kms-store.md 1.3, indirect). A wrong password is tried
 a few times only, since the TPM counts them and locks itself.
+
+A TPM holds a handful of keys and sessions at once. Behind a resource manager (`/dev/tpmrm0`, tpm2-abrmd) each caller
+has all of them for itself; without one, callers fill them for each other, and who comes too late waits.
 """
 
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -45,6 +49,11 @@ _TCTI_OF_BACKUP = re.compile(
 )
 #: Errors of the TPM library specification, part 2, 6.6.3.
 _AUTH_FAIL, _BAD_AUTH, _HIERARCHY, _LOCKOUT = 0x8E, 0xA2, 0x85, 0x921
+#: No room for one more object, session or handle of either; a warning, after which the command may be given again.
+_FULL = frozenset({0x902, 0x903, 0x904, 0x905, 0x906})
+#: How long a full TPM is waited for, in seconds, and how long between two tries at most: by chance, so that two callers part.
+FULL_S = 10.0
+_PAUSE_S = 0.05
 #: A TPM does one thing after the other, and without a resource manager for one caller.
 _PROCESS_LOCK = threading.Lock()
 
@@ -104,6 +113,10 @@ ROOT = RootKind(
     version=r"(?P<key>.*)/[0-9a-f]{8,}",
     of_backup=of_backup,
 )
+
+
+class _TpmFullError(RootUnavailableError):
+    """The TPM has no room for one more key or session at the moment."""
 
 
 class TpmRoot:
@@ -196,7 +209,21 @@ class TpmRoot:
     # ---- at the TPM ------------------------------------------------------------------------------
 
     def _call(self, work: Callable[[Any, Any, str], T]) -> T:
-        """Do some work under the primary key; it is given its handle and its name."""
+        """Do some work under the primary key; it is given its handle and its name.
+
+        Raises:
+            RootUnavailableError: Others fill the TPM for all of `FULL_S`, or it fails.
+        """
+        end = time.monotonic() + FULL_S
+        while True:
+            try:
+                return self._attempt(work)
+            except _TpmFullError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_PAUSE_S * rng.random_bytes(1)[0] / 255)
+
+    def _attempt(self, work: Callable[[Any, Any, str], T]) -> T:
         from tpm2_pytss import ESYS_TR, TPM2B_SENSITIVE_CREATE
 
         with _PROCESS_LOCK:
@@ -260,6 +287,12 @@ class TpmRoot:
                 hint="enable it in the firmware's settings (storage hierarchy)",
             )
         said = foreign_words.of(error, self._auth)
+        if code & 0xFFFF in _FULL:
+            return _TpmFullError(
+                f"the TPM {key} cannot {action} now: other callers fill it: {said}",
+                hint="reach it by a resource manager (--tcti device:/dev/tpmrm0, or tabrmd:); what a program that was"
+                " killed has left in a TPM without one goes when the machine starts anew",
+            )
         return RootUnavailableError(
             f"the TPM {key} cannot {action} now: {self._missing() or said}",
             hint=f"it is tried again by itself; {self._way_out()}",

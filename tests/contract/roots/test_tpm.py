@@ -1,6 +1,9 @@
 """TPM 2.0: passwords, lockout, and a TPM that was cleared; each with an swtpm of its own."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import IntegrityError, RootRefusedError, RootUnavailableError
 from strongroom.ids import new_id
 from strongroom.roots import tpm
-from strongroom.roots.base import Context
+from strongroom.roots.base import Context, RootProvider, WrapRecord
 from strongroom.roots.settings import RootSettings
 from tests.contract.roots.provider_tpm import TpmLab
 from tests.support import emulators
@@ -85,6 +88,71 @@ def test_bytes_behind_the_seal_and_bytes_that_are_none(lab: TpmLab) -> None:
         with pytest.raises(IntegrityError):
             root.unwrap(replace(record, blob=blob))
     assert root.unwrap(record) == key
+
+
+@contextmanager
+def filled(lab: TpmLab) -> Iterator[Callable[[], None]]:
+    """Another caller, who holds all keys that this TPM has room for; gives what lets them go."""
+    import tpm2_pytss
+    from tpm2_pytss import ESYS_TR
+
+    with tpm2_pytss.ESAPI(lab.settings.options["tcti"]) as other:
+        # a TPM need not hold more than three
+        held = [other.create_primary(None, primary_handle=ESYS_TR.OWNER)[0] for _ in range(3)]
+        with pytest.raises(tpm2_pytss.TSS2_Exception, match="out of memory for object contexts"):
+            other.create_primary(None, primary_handle=ESYS_TR.OWNER)
+
+        def let_go() -> None:
+            while held:
+                other.flush_context(held.pop())
+
+        yield let_go
+        let_go()
+
+
+def test_a_tpm_that_others_fill_is_waited_for(lab: TpmLab) -> None:
+    root = lab.root()
+    key, record = root.generate_data_key(fresh())
+    with filled(lab) as let_go, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(root.unwrap, record)
+        with pytest.raises(TimeoutError):
+            asked.result(timeout=0.3)
+        let_go()
+        assert asked.result() == key
+
+
+def test_a_tpm_that_stays_full_is_told_as_such(
+    lab: TpmLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tpm, "FULL_S", 0.1)
+    root = lab.root()
+    key, record = root.generate_data_key(fresh())
+    with filled(lab):
+        for ask in (lambda: root.unwrap(record), root.check):
+            with pytest.raises(RootUnavailableError, match="other callers fill it") as caught:
+                ask()
+            assert "device:/dev/tpmrm0" in caught.value.hint
+    assert root.unwrap(record) == key
+
+
+def _unwrapping(root: RootProvider, record: WrapRecord, key: SecretBytes) -> int:
+    """Start a process that unwraps ten times; it ends with 0 if that gave the key each time."""
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        code = int(not all(root.unwrap(record) == key for _ in range(10)))
+    finally:
+        os._exit(code)
+
+
+def test_processes_share_a_tpm_without_a_resource_manager(lab: TpmLab) -> None:
+    """Room is for three keys, and every unwrapping needs two: a served node beside commands."""
+    root = lab.root()
+    key, record = root.generate_data_key(fresh())
+    started = [_unwrapping(root, record, key) for _ in range(6)]
+    ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in started]
+    assert ended == [0] * len(started)
 
 
 @pytest.mark.parametrize("tcti", ["nonsense:x", "device:/nonexistent"])
