@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.vault.wire import MAX_PATH, Answer, Request
+from strongroom.recent import Recent
 
 MOST_BYTES = 16 * 1024
 """Of a request with its head: what is larger may take long, and others would wait for it."""
-MOST_HEADS = 20_000
-"""So many heads are known, some 10 MB; then all are forgotten."""
+MOST_HEADS = 40_000
+"""So many heads are known at most, some 20 MB."""
 _MOST_PATH = MAX_PATH - len("/v1/")  # the usual way refuses a longer one
 _LINE = re.compile(rb"(?:POST|PUT) /v1/([A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){2,3}) HTTP/1\.1")
 _HEADER = re.compile(rb"([A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
@@ -39,7 +40,7 @@ class Heads:
     """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Head] = {}
+        self._known: Recent[bytes, _Head] = Recent(MOST_HEADS)
 
     def parsed(self, data: bytes, peer: str) -> Request | None:
         """The request of some bytes, or None if it is not plain; such a request uses keys, or is refused."""
@@ -55,9 +56,7 @@ class Heads:
             known = _read(head)
             if known is None:
                 return None
-            if len(self._known) >= MOST_HEADS:
-                self._known.clear()
-            self._known[digest] = known
+            self._known.keep(digest, known)
         if known.length != len(body) or b"batch_input" in body:
             return None
         start, stop = known.token

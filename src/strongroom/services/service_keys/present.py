@@ -8,17 +8,19 @@ compare, at every use.
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TypeVar
 
 from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import UsageError
+from strongroom.recent import Recent
 from strongroom.repository.service_rows import ServiceKeyRow, ServiceKeyVersionRow, ServiceMountRow
 from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.service_keys.material import Material
 
-MOST = 50_000
-"""Rows in memory, of all kinds: some 50 MB at most; then all are forgotten."""
+MOST = 200_000
+"""Rows in memory, of all kinds. A key in use has five, for each caller two of them: some 5 kB together."""
 _Found = TypeVar("_Found")
 
 
@@ -27,7 +29,7 @@ class Seen:
 
     def __init__(self, state: Hashable) -> None:
         self.state = state
-        self._found: dict[Hashable, object] = {}
+        self._found: Recent[Hashable, object] = Recent(MOST)
 
     def known(self, name: Hashable) -> object:
         """The row of a name; None if it is not known."""
@@ -35,16 +37,17 @@ class Seen:
 
     def get(self, name: Hashable, find: Callable[[], _Found]) -> _Found:
         """The row of a name, found now if it is not known."""
-        try:
-            return self._found[name]  # type: ignore[return-value]  # the name begins with the kind
-        except KeyError:
-            pass
-        if len(self._found) >= MOST:
-            self._found = {}
+        known = self._found.get(name)
+        if known is not None:
+            return known  # type: ignore[return-value]  # the name begins with the kind
         found = find()
         if found is not None:  # or names that somebody guesses would fill the memory
-            self._found[name] = found
+            self._found.keep(name, found)
         return found
+
+    def names(self) -> AbstractSet[Hashable]:
+        """The names of all rows that are known."""
+        return self._found.names()
 
 
 class Present:
