@@ -4,7 +4,8 @@ Nineteen thousand tests share two cores with ZooKeeper, PostgreSQL, object store
 all, the first question is always the same: does the test fail by itself? `scripts/test.sh` asks it, under limits that keep
 it from becoming a way to live with faults (docs/adr/0045-a-failure-is-tried-once-more.md):
 
-- At most three failures are tried again. More than that is no accident.
+- Failures of at most three modules are tried again. More than that is no accident. Tests of a module share what it sets
+  up: where that fails, all of them do, for one reason.
 - Tests that draw what they try are not (torture, properties, vectors, canary, structure): their failure is a finding.
 - Whatever passed only alone is named at the end of the run, each by its id: such a test is a fault of its own, to be
   explained and mended as any other.
@@ -36,8 +37,11 @@ def refusal(names: Sequence[str]) -> str:
     """The reason why these failures stand as they are; empty if they may be tried again."""
     if not names:
         return "no test is on record as failed"
-    if len(names) > MOST:
-        return f"{len(names)} tests failed, and at most {MOST} are tried again"
+    modules = {name.partition("::")[0] for name in names}
+    if len(modules) > MOST:
+        return (
+            f"tests of {len(modules)} modules failed, and those of at most {MOST} are tried again"
+        )
     drawn = [name for name in names if not name.startswith(FOLDERS) or "::" not in name]
     if drawn:
         return f"{drawn[0]} is not tried again: what it found is found"

@@ -32,7 +32,9 @@ def _in(folder: str, *, test: str = "::one") -> str:
     ("names", "said"),
     [
         ([], "no test is on record"),
-        ([_in("unit")] * 4, "4 tests failed"),
+        ([_in(f"unit/{place}") for place in "abcd"], "tests of 4 modules failed"),
+        # one fixture of the module
+        ([_in("docs", test=f"::test_{number}") for number in range(20)], ""),
         ([_in("unit"), _in("torture")], "torture"),
         ([_in("structure")], "is not tried again"),
         ([_in("unit", test="")], "is not tried again"),  # a module that cannot be imported
