@@ -1,17 +1,21 @@
 """Data keys by the wire of Vault, beside OpenBao's transit with its audit file (F12).
 
 Both are asked by the same client, in turns. Ours syncs each event before its answer; OpenBao's audit writes to a file
-and never syncs, and its keys are in memory.
+and never syncs, and its keys are in memory. So the disk sets a limit to ours that OpenBao does not have, and the same
+run measures it: one sync for as many events as there are connections, one behind the other, with no work in between.
 """
 
 import http.client
 import json
+import os
 import secrets
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.measure import BenchError
@@ -23,6 +27,7 @@ from benchmarks.workshop import Workshop
 CONNECTIONS = (8, 64)
 _FEW, _MANY = 10, 10_000
 _SECONDS, _LEAST_S = 3.0, 0.3
+_EVENT_BYTES, _SYNCS = 600, 200
 _SETTINGS = "unsafe_allow_api_audit_creation = true\n"
 
 
@@ -123,6 +128,24 @@ def _report(shop: Workshop, found: Mapping[tuple[str, int], _Run], many: int) ->
             figures[f"data keys cpu/openbao {connections}"] = one.cpu_us / ours.cpu_us
         if name == "many":
             figures[f"data keys many/few {connections}"] = one.rate / ours.rate
+    for connections in CONNECTIONS:
+        limit = _synced(shop.folder, connections)
+        words = f"the disk: {connections} events, one sync, and again"
+        table.add(words, str(connections), f"{limit:,.0f}", *["–"] * 4)
+        shop.findings.figures[f"data keys, the disk's limit {connections}"] = limit
+
+
+def _synced(folder: Path, connections: int) -> float:
+    """Events a second that are appended to a file and synced, as many at once as there are connections."""
+    path, data = folder / "synced", bytes(_EVENT_BYTES * connections)
+    with path.open("wb", buffering=0) as file:
+        began = time.monotonic()
+        for _ in range(_SYNCS):
+            file.write(data)
+            os.fdatasync(file.fileno())
+        seconds = time.monotonic() - began
+    path.unlink()
+    return connections * _SYNCS / seconds
 
 
 def _asked(door: _Door, connections: int, seconds: float) -> _Run:
