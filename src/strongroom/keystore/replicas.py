@@ -321,7 +321,7 @@ class KeystoreDirectory:
 
     @staticmethod
     def _checker(password: SecretBytes) -> Callable[[bytes], Keystore]:
-        """What opens contents; the same ones once, since each derivation is slow and most replicas are the same."""
+        """A function that opens contents; the same ones once, since each derivation is slow and most replicas are the same."""
         opened: dict[bytes, Keystore] = {}
 
         def check(data: bytes) -> Keystore:

@@ -37,7 +37,7 @@ def secrets(credentials: Any) -> tuple[foreign_words.Secret, ...]:
 
 @lru_cache(maxsize=1)
 def _models(folders: str | None) -> Any:
-    """What reads botocore's descriptions of services, and keeps what it has read, as each client does: once for all sessions.
+    """The reader of botocore's descriptions of services, which keeps what it has read, as each client does: one for all.
 
     A session of its own looks through four hundred folders for each client, and reads a megabyte of JSON anew.
 
