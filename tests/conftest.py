@@ -18,11 +18,20 @@ from tests.support import derivations
 
 derivations.watch()  # before anything else of the product is imported
 
-from tests.support import big_values, costs, crossed, open_databases, worker_process, workers  # noqa: E402
+from tests.support import (  # noqa: E402
+    big_values,
+    costs,
+    crossed,
+    open_databases,
+    stretched,
+    worker_process,
+    workers,
+)
 from tests.support.no_skips import no_skip  # noqa: E402
 from tests.support.reports import pytest_report_to_serializable  # noqa: E402, F401  a hook
 
 open_databases.watch()
+stretched.remembered()
 big_values.told_briefly()
 
 # helpers that assert: told before any test imports them

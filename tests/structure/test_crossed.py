@@ -15,6 +15,7 @@ FAULTS = ["full", "closed", "slow"]
 @dataclass(eq=False)
 class _Case:
     callspec: SimpleNamespace
+    get_closest_marker: Any = None
 
 
 def _table(*values: list[str]) -> list[Any]:
@@ -42,6 +43,18 @@ def test_another_seed_takes_others_and_the_same_seed_the_same() -> None:
 def test_a_table_of_one_thing_is_taken_whole() -> None:
     table = _table(COMMANDS)
     assert crossed.chosen(table, "1") == set(table)
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_of_a_sampled_test_a_part_is_taken_and_never_none(seed: str) -> None:
+    for count, taken in ((40, 14), (3, 1), (1, 1)):
+        table = _table(COMMANDS[:count])
+        for case in table:
+            case.get_closest_marker = lambda _: pytest.mark.sampled(3).mark
+        found = crossed.drawn(set(table), table, seed)
+        assert len(found) == taken
+        assert found <= set(table)
+        assert found == crossed.drawn(set(table), table, seed)
 
 
 @pytest.mark.crossed

@@ -5,6 +5,9 @@ breaks is mostly one of the two. Of a test marked `crossed` or `torture` that is
 as many cases, by its seed, as show every value of each `parametrize`. `--torture whole` takes all of them, and so does
 a command line that names a case.
 
+Of a test marked `sampled(n)` a run takes, by its seed, one case of each n of those that are left then: an enumeration
+that is long for what one more of its cases finds, as the same fault in twenty commands.
+
 Coverage leaves them out (`unmeasured`): lines that count may not depend on a seed.
 """
 
@@ -51,10 +54,21 @@ def split(
     left = {
         item
         for name, table in tables.items()
-        for item in set(table) - chosen(table, f"{seed} {name}")
+        for item in set(table) - drawn(chosen(table, f"{seed} {name}"), table, f"{seed} {name}")
         if not any(one.endswith(item.nodeid) for one in asked)
     }
     return [one for one in items if one not in left], [one for one in items if one in left]
+
+
+def drawn(
+    taken: set[pytest.Function], table: Sequence[pytest.Function], seed: str
+) -> set[pytest.Function]:
+    """One of each n of the cases that were taken, at least one, if their test is marked `sampled(n)`; else all of them."""
+    mark = table[0].get_closest_marker("sampled")
+    if mark is None:
+        return taken
+    cases = [one for one in table if one in taken]
+    return set(random.Random(f"{seed} sampled").sample(cases, -(-len(cases) // mark.args[0])))
 
 
 def chosen(table: Sequence[pytest.Function], seed: str) -> set[pytest.Function]:
@@ -75,7 +89,9 @@ def chosen(table: Sequence[pytest.Function], seed: str) -> set[pytest.Function]:
 
 def _is_crossed(item: pytest.Item) -> bool:
     """An enumeration of faults is so, too: over formats, commands and kinds of faults."""
-    return any(item.get_closest_marker(name) is not None for name in ("crossed", "torture"))
+    return any(
+        item.get_closest_marker(one) is not None for one in ("crossed", "sampled", "torture")
+    )
 
 
 def _values(item: pytest.Function) -> list[tuple[str, int]]:

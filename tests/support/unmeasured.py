@@ -39,7 +39,9 @@ def environment() -> dict[str, str]:
 
 def is_measured(item: pytest.Item) -> bool:
     """Whether coverage counts what a test runs."""
-    is_table = any(item.get_closest_marker(name) is not None for name in ("table", "crossed"))
+    is_table = any(
+        item.get_closest_marker(name) is not None for name in ("table", "crossed", "sampled")
+    )
     return _folder(item) in _MEASURED_FOLDERS and not is_table
 
 

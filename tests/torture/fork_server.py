@@ -4,6 +4,7 @@
 itself, never starts a thread and never runs a command in its own process: what one child does cannot reach the next.
 """
 
+import gc
 import json
 import os
 import socket
@@ -33,6 +34,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             answer(channel, {"threads": len(list(Path("/proc/self/task").iterdir()))})
             continue
         begin, started = os.pipe()
+        gc.freeze()  # no look for garbage in a child copies what all of them share
         child = os.fork()
         if not child:
             os.close(started)
@@ -105,7 +107,10 @@ def become(request: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve; a child goes on from here as the command, and ends as every interpreter does."""
+    """Serve; a child goes on from here as the command.
+
+    One that is followed ends as every interpreter does, so that each call of its end is a point.
+    """
     sys.path.remove(_ROOT)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         request = serve(channel)
@@ -113,6 +118,8 @@ def main() -> None:
         become(request)
         if request["words"][0] != "-m":
             seen.allow()
+        if request["trace"] is None:
+            fork_child.run_and_end(request["words"])
         fork_child.run(request["words"])
 
 

@@ -20,7 +20,8 @@ from tests.torture.harness import FULL, Lab, Outcome
 from tests.torture.root_moves import Prepare
 from tests.torture.test_root_moves import lab_of
 
-pytestmark = pytest.mark.torture
+#: Of the commands a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 #: On a node with a pending change.
 COMMANDS = {
     "kms rotate": "tsm security kms rotate",

@@ -9,7 +9,8 @@ from tests.torture import harness, nodes
 from tests.torture.harness import INTERRUPT, Lab, Outcome
 from tests.torture.nodes import run
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 _INTERRUPTED = 130
 _COMMANDS = {
     "encrypt": ("encrypt", "{place}/plain", "{place}/out"),

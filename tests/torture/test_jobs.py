@@ -17,7 +17,8 @@ from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 from tests.torture.nodes import run
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 DATA = {"big": nodes.CANARY + b"x" * 600_000, "small": nodes.CANARY, "empty": b""}
 
 

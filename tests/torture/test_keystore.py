@@ -11,7 +11,8 @@ from tests.support.servers import ROOT
 from tests.torture import actions, harness
 from tests.torture.harness import EVERY_FAULT, Lab, Outcome
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 
 
 @pytest.fixture

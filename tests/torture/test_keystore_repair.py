@@ -12,7 +12,8 @@ from tests.torture.harness import FAULTS, Outcome
 from tests.torture.nodes import run
 from tests.torture.test_node import lab_of
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 _NAMES = ("tableauserver.jks", "configuration_keys.json")
 
 

@@ -16,7 +16,8 @@ from tests.support.servers import BIN
 from tests.torture import harness, nodes
 from tests.torture.harness import BROKEN, FULL, KILL, Lab, Outcome
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 
 
 def _receipt(place: Path) -> dict[str, object]:

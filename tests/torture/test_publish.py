@@ -16,7 +16,8 @@ from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.publish_actions import NEW, OLD
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from tests.torture.harness import KILL, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.publish_actions import NEW, OLD
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 #: Whoever seals may hold a lock that the other one needs: then it goes on first.
 _PATIENCE_S = 2.0
 _END_S = 90.0

@@ -25,7 +25,8 @@ from tests.torture.harness import FAULTS, Lab, Outcome
 from tests.torture.nodes import run
 from tests.torture.test_node import lab_of
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 SECRET = "svcmonitor.notification.smtp.password"
 IMPORTED = {"gateway.timeout": "900", SECRET: nodes.CANARY.decode(), "vizportal.log.level": "debug"}
 

@@ -26,7 +26,8 @@ from tests.torture.harness import TERM, Lab, Outcome, Point
 from tests.torture.nodes import run
 from tests.torture.publish_actions import NEW, OLD
 
-pytestmark = pytest.mark.torture
+#: Of the cases of each test a run takes a third, by its seed; `make torture` takes all.
+pytestmark = [pytest.mark.torture, pytest.mark.sampled(3)]
 _READY_S = 60.0
 _HALF = len(NEW) // 2
 _STEPS = ("publish", "read", "begin", "part", "part", "replace", "read", "delete")

@@ -321,7 +321,15 @@ class KeystoreDirectory:
 
     @staticmethod
     def _checker(password: SecretBytes) -> Callable[[bytes], Keystore]:
-        return lambda data: Keystore(pkcs12.parse(data, password))
+        """A function that opens contents; the same ones once, since each derivation is slow and most replicas are the same."""
+        opened: dict[bytes, Keystore] = {}
+
+        def check(data: bytes) -> Keystore:
+            if data not in opened:
+                opened[data] = Keystore(pkcs12.parse(data, password))
+            return opened[data]
+
+        return check
 
     def _explained(self, error: KeystoreError, password: SecretBytes) -> KeystoreError:
         """The error of the primary replica, with a hint that depends on the other replicas."""

@@ -18,7 +18,7 @@ from tests.support.web_client import Client, Served
 
 LIMIT_S = 120.0
 """For what takes a second session, a sweep and the work, on a machine that is busy."""
-EXTRACTS = 30
+EXTRACTS = 16
 ACTOR = "os:tests"
 HEAD = b"Hyper\x08\x00\x00\x01\x00\x02\x00"
 
@@ -28,7 +28,7 @@ def wait_for(is_true: Callable[[], object], what: str) -> None:
     end = time.monotonic() + LIMIT_S
     while not is_true():
         assert time.monotonic() < end, what
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Site:
 
 def filled(served: Served, client: Client, name: str, count: int = EXTRACTS) -> Site:
     """The extracts of a site; work on them is slow enough to be met in its middle."""
-    for key, value in (("bytes_per_second", "400000"), ("concurrency", "1")):
+    for key, value in (("bytes_per_second", "200000"), ("concurrency", "1")):
         served.node.configuration.set(f"backgrounder.extracts.{key}", value, actor=ACTOR)
     served.node.configuration.apply(actor=ACTOR)
     published = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from strongroom.kms.cache import Asking
 from strongroom.node import agent, kept_keys, key_changes, opening, replacing
 from strongroom.node.opening import Node
 from strongroom.services.keys.received_keys import ReceivedKeys
+from tests.conftest import Torture
 from tests.contract.cluster.commands import Run, at_work, nodes, opened
 from tests.contract.joining.commands import told
 
@@ -129,9 +131,11 @@ def killed(kind: type, name: str, behind: bool) -> Iterator[None]:
         yield
 
 
-def test_a_start_that_is_killed_begins_again(cluster_home: Path, second: Path, run: Run) -> None:
-    """Row 30: at each step of the catching up; the next start ends it."""
-    for kind, name in points():
+def test_a_start_that_is_killed_begins_again(
+    cluster_home: Path, second: Path, run: Run, torture: Torture
+) -> None:
+    """Row 30: at each step of the catching up, of which a run takes three; the next start ends it."""
+    for kind, name in replace(torture, size=3).choose(list(points())):
         regenerated(run, cluster_home)
         for behind in (False, True):
             with killed(kind, name, behind), pytest.raises(KilledError):

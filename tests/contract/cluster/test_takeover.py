@@ -57,10 +57,10 @@ def pair(cluster_home: Path, run: Run, tmp_path: Path, server: Aws) -> Iterator[
     address = object_stores.bucket(server.url, tmp_path.name.replace("_", "-")).address.text
     assert run("strongroom", cluster_home, "extracts", "move", "--to", address).code == 0
     second = tmp_path / "two"
-    with web_client.serve(cluster_home) as one:
+    with web_client.serve(cluster_home, upkeep_s=5) as one:
         joined(one, run, second)
         # its agent stands for controller, which sees to the jobs
-        with web_client.serve(second) as two, at_work(second):
+        with web_client.serve(second, upkeep_s=5) as two, at_work(second):
             site = filled(one, one.site("Sales", SiteMode.ENABLED), "Sales")
             yield Pair(one, two, site, two.client("Sales", ADMIN, PASSWORD))
 

@@ -103,7 +103,7 @@ def _contents(path: Path) -> bytes | None:
     return contents_of(path) if path.is_file() else None
 
 
-@pytest.mark.table
+@pytest.mark.crossed
 @pytest.mark.parametrize("position", range(len(SERVICES)))
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_keystore_that_does_not_belong_is_found_and_replaced_and_kept(
@@ -165,7 +165,7 @@ def test_keystore_and_records_are_judged_together(node: Node, before: Before) ->
     _check_whole(node)
 
 
-@pytest.mark.table
+@pytest.mark.crossed
 @pytest.mark.parametrize("position", range(len(SERVICES)))
 @pytest.mark.parametrize("stale", ["records", "keystore", "both"])
 def test_what_a_regeneration_removed_does_not_come_back(

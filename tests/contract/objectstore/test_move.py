@@ -1,6 +1,7 @@
 """A move of files is old or new, whenever it ends, and can be gone on with or undone (issue 12 A; object-store.md §8)."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from strongroom.coordination.base import Change
-from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import (
     ConflictError,
     IntegrityError,
@@ -20,7 +20,7 @@ from strongroom.errors import (
 from strongroom.extracts import place
 from strongroom.extracts.place import Place
 from strongroom.filestore.base import FileStore
-from strongroom.node import create, file_moves, opening
+from strongroom.node import file_moves, opening
 from strongroom.node.opening import Node
 from strongroom.objectstore.base import Bucket
 from strongroom.services.content import move_files
@@ -28,19 +28,23 @@ from tests.conftest import Torture
 from tests.contract.objectstore.test_node import ACTOR, move, silent
 from tests.support import backups
 from tests.support.object_stores import Between
-from tests.support.web_client import ADMIN, PASSWORD
 
 WANTED: Mapping[str, bytes] = {"small": b"x", "plain": b"p" * 9000, "large": bytes(300_000)}
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "node"
-    create.create_node(str(path), ADMIN, SecretBytes(PASSWORD.encode()))
+@pytest.fixture(scope="module")
+def filled(pristine_node: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node with content on its disk; not to be changed."""
+    path = Path(shutil.copytree(pristine_node, tmp_path_factory.mktemp("filled") / "node"))
     with closing(opening.open_node(str(path))) as node:
         for name, data in WANTED.items():
             backups.publish(node, name, data, encrypted=name != "plain")
     return path
+
+
+@pytest.fixture
+def root(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "node"))
 
 
 @contextmanager
@@ -76,7 +80,7 @@ def test_a_move_that_ends_anywhere(
     if back:
         move(root, target)
     count = _requests(root, there, between, here)
-    few = replace(torture, size=5)
+    few = replace(torture, size=3)
     for point in few.choose(range(count)):
         between.dies_after = point
         with pytest.raises(StrongroomError):

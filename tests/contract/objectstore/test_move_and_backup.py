@@ -19,12 +19,12 @@ from strongroom.objectstore.base import Bucket
 from strongroom.services.backups.keys import BackupKeys
 from strongroom.services.backups.make import BackupMade, BackupRequest
 from strongroom.services.content import move_files
-from tests.contract.objectstore.test_move import all_is_well, opened, root
+from tests.contract.objectstore.test_move import all_is_well, filled, opened, root
 from tests.contract.objectstore.test_node import ACTOR, move, silent
 from tests.support import backups
 
 DAY = timedelta(days=1)
-__all__ = ["root"]
+__all__ = ["filled", "root"]
 
 
 @pytest.fixture

@@ -7,21 +7,20 @@ from pathlib import Path
 import pytest
 
 from strongroom.coordination.base import Change
-from strongroom.crypto.secret import SecretBytes
 from strongroom.doors.http import upkeep
 from strongroom.envelope.header import Placement
 from strongroom.errors import StateError
 from strongroom.eventlog.events import extract_events
 from strongroom.extracts import place
 from strongroom.ids import new_id
-from strongroom.node import backup, create, file_moves, opening
+from strongroom.node import backup, file_moves, opening
 from strongroom.node.opening import Node
 from strongroom.objectstore.base import Bucket
 from strongroom.repository.rows import SiteMode
 from strongroom.services.content.move_files import Moved
 from tests.support import backups
 from tests.support.object_stores import Between
-from tests.support.web_client import ADMIN, HYPER, PASSWORD, serve
+from tests.support.web_client import HYPER, serve
 
 ACTOR = "os:test"
 
@@ -32,10 +31,8 @@ def silent(_: int) -> Callable[[int], None]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "node"
-    create.create_node(str(path), ADMIN, SecretBytes(PASSWORD.encode()))
-    return path
+def root(node_dir: Path) -> Path:
+    return node_dir
 
 
 @pytest.fixture

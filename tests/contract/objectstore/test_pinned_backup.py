@@ -40,11 +40,10 @@ DAY = timedelta(days=1)
 
 
 class World:
-    """A node whose extracts lie in a bucket, and a backup of it by a pin."""
+    """A node, which is in its folder already, whose extracts lie in a bucket, and a backup of it by a pin."""
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         self.root, self.bucket = folder / "node", bucket
-        create.create_node(str(self.root), ADMIN, SecretBytes(PASSWORD.encode()))
         self.rows: dict[str, ContentRow] = {}
         with closing(opening.open_node(str(self.root))) as node:
             for name, data in WANTED.items():
@@ -85,8 +84,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, bucket: Bucket) -> Iterator[World]:
-    made = World(tmp_path, bucket)
+def world(node_dir: Path, bucket: Bucket) -> Iterator[World]:
+    made = World(node_dir.parent, bucket)
     yield made
     made.node.close()
 
@@ -238,11 +237,10 @@ def test_the_commands(
         assert file_moves.present(node).address == world.bucket.address.text
 
 
-def test_a_disk_pins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_pins_nothing(node_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from strongroom.cli import dispatch
 
-    root = tmp_path / "node"
-    create.create_node(str(root), ADMIN, SecretBytes(PASSWORD.encode()))
+    root = node_dir
     for words, code in (
         (("make", "-f", "x", "--extracts", "pin"), StateError.exit_code),
         (("pins", "list"), 0),

@@ -4,9 +4,9 @@ One of six ways to send an upload let the server end; the others kept it alive u
 """
 
 import contextlib
+import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.repository.rows import SiteMode
+from tests.support import servers
 from tests.support.servers import BIN
 from tests.support.web_client import ADMIN, BOUNDARY, HYPER, PASSWORD, Client, multipart, serve
 
@@ -24,6 +25,7 @@ SHORT_S = 1.0
 # far more than the bound, for a machine that is busy; before the repair it was never
 LATEST_S = 90.0
 PROGRAM = (
+    f"#!{sys.executable}\n"
     "import sys, logging\n"
     "from strongroom.node import opening\nfrom strongroom.doors.http import server\n"
     "logging.basicConfig(level=logging.INFO, stream=sys.stderr)\n"
@@ -156,18 +158,13 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], errors: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    with errors.open("w") as file:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
-    assert process.stdout is not None
+def running(
+    command: list[str], errors: Path, *, forks: bool = False
+) -> Iterator[tuple[servers.Process, int]]:
     try:
-        line = process.stdout.readline()
-        assert line.startswith("ready: "), errors.read_text()
-        yield process, int(line.rpartition(":")[2])
+        with servers.ready(command, errors, errors.parent, os.environ, forks=forks) as (one, url):
+            yield one, int(url.rpartition(":")[2])
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
         for raw in KEPT:
             raw.close()
         KEPT.clear()
@@ -186,8 +183,10 @@ def test_it_ends_whatever_one_client_does(
 ) -> None:
     """findings R1."""
     root, item = furnished
-    errors = tmp_path / "errors"
-    with running([sys.executable, "-c", PROGRAM, str(root)], errors) as (process, port):
+    errors, program = tmp_path / "errors", tmp_path / "program"
+    program.write_text(PROGRAM)
+    program.chmod(0o700)
+    with running([str(program), str(root)], errors, forks=True) as (process, port):
         stage = prepared(port, item)
         WAYS[way](stage)
         time.sleep(0.3)  # for it to be under way
