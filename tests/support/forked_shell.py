@@ -1,6 +1,6 @@
-"""The product's commands for a shell: each is a small program that has a fork (`forked`) do the work, on the shell's streams.
+"""The product's commands, and tabcmd, for a shell: small programs that have forks (`forked`) do the work, on its streams.
 
-It begins twenty times sooner than the command. A server is started as ever, and so is a command whose environment no fork
+Each begins twenty times sooner than the command. A server is started as ever, and so is a command whose environment no fork
 can have, or that is given further descriptors.
 """
 
@@ -10,12 +10,15 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support import forked
-from tests.support.servers import BIN, OURS
+from tests.support.servers import BIN, FORKED
+
+Run = Callable[[Mapping[str, Any], Sequence[int]], int | None]
 
 _MESSAGE = 180_000
 _STREAMS = 3
@@ -41,14 +44,15 @@ sys.exit(code)
 
 
 @contextmanager
-def commands(folder: Path) -> Iterator[Path]:
+def commands(folder: Path, run: Run = forked.on_streams) -> Iterator[Path]:
     """A folder with the commands, to stand first in a shell's PATH.
 
     Args:
         folder: An empty folder whose path fits into the name of a socket.
+        run: What runs a command on given streams, or returns None where it has to be a process.
     """
     address = str(folder / "door")
-    for name in OURS:
+    for name in FORKED:
         program = folder / name
         program.write_text(
             _PROGRAM.format(python=sys.executable, real=str(BIN / name), address=address)
@@ -57,7 +61,7 @@ def commands(folder: Path) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(address)
         door.listen()
-        thread = threading.Thread(target=_attend, args=(door,), daemon=True)
+        thread = threading.Thread(target=_attend, args=(door, run), daemon=True)
         thread.start()
         try:
             yield folder
@@ -66,21 +70,21 @@ def commands(folder: Path) -> Iterator[Path]:
             thread.join()
 
 
-def _attend(door: socket.socket) -> None:
+def _attend(door: socket.socket, run: Run) -> None:
     """Answer until the door is shut; each caller in a thread of its own."""
     while True:
         try:
             caller, _ = door.accept()
         except OSError:
             return
-        threading.Thread(target=_serve, args=(caller,), daemon=True).start()
+        threading.Thread(target=_serve, args=(caller, run), daemon=True).start()
 
 
-def _serve(caller: socket.socket) -> None:
+def _serve(caller: socket.socket, run: Run) -> None:
     with caller:
         packet, streams, _, _ = socket.recv_fds(caller, _MESSAGE, _STREAMS)
         try:
-            code = forked.on_streams(json.loads(packet), streams)
+            code = run(json.loads(packet), streams)
         finally:
             for descriptor in streams:
                 os.close(descriptor)
