@@ -10,15 +10,12 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.support import forked
 from tests.support.servers import BIN, FORKED
-
-Run = Callable[[Mapping[str, Any], Sequence[int]], int | None]
 
 _MESSAGE = 180_000
 _STREAMS = 3
@@ -44,12 +41,11 @@ sys.exit(code)
 
 
 @contextmanager
-def commands(folder: Path, run: Run = forked.on_streams) -> Iterator[Path]:
+def commands(folder: Path) -> Iterator[Path]:
     """A folder with the commands, to stand first in a shell's PATH.
 
     Args:
         folder: An empty folder whose path fits into the name of a socket.
-        run: What runs a command on given streams, or returns None where it has to be a process.
     """
     address = str(folder / "door")
     for name in FORKED:
@@ -61,7 +57,7 @@ def commands(folder: Path, run: Run = forked.on_streams) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(address)
         door.listen()
-        thread = threading.Thread(target=_attend, args=(door, run), daemon=True)
+        thread = threading.Thread(target=_attend, args=(door,), daemon=True)
         thread.start()
         try:
             yield folder
@@ -70,21 +66,21 @@ def commands(folder: Path, run: Run = forked.on_streams) -> Iterator[Path]:
             thread.join()
 
 
-def _attend(door: socket.socket, run: Run) -> None:
+def _attend(door: socket.socket) -> None:
     """Answer until the door is shut; each caller in a thread of its own."""
     while True:
         try:
             caller, _ = door.accept()
         except OSError:
             return
-        threading.Thread(target=_serve, args=(caller, run), daemon=True).start()
+        threading.Thread(target=_serve, args=(caller,), daemon=True).start()
 
 
-def _serve(caller: socket.socket, run: Run) -> None:
+def _serve(caller: socket.socket) -> None:
     with caller:
         packet, streams, _, _ = socket.recv_fds(caller, _MESSAGE, _STREAMS)
         try:
-            code = run(json.loads(packet), streams)
+            code = forked.on_streams(json.loads(packet), streams)
         finally:
             for descriptor in streams:
                 os.close(descriptor)
