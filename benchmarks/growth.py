@@ -28,7 +28,7 @@ Costs = dict[str, float]
 
 def run(shop: Workshop) -> None:
     """Fill, measure, and fill further."""
-    sizes = [shop.count(size, max(_LEAST, size // 100)) for size in _SIZES]
+    sizes = [shop.count(size, _LEAST << number) for number, size in enumerate(_SIZES)]
     found: dict[int, Costs] = {}
     for size in sizes:
         shop.say(f"growth: {size} extracts")

@@ -21,7 +21,7 @@ _SITE, _SAMPLES, _RANGE_BYTES, _PAUSE_S = "BenchPressed", 200, 64 * 1024, 0.05
 
 def run(shop: Workshop) -> None:
     """First in quiet, then beside the attackers."""
-    samples = shop.count(_SAMPLES, 10)
+    samples = shop.count(_SAMPLES, 4)
     shop.say(
         f"pressure: {samples} probes and first bytes, in quiet and beside {ATTACKERS} sign-ins"
     )

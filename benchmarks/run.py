@@ -63,7 +63,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="strongroom-bench-", dir=options.folder))
     began, load = time.monotonic(), machine.load()
     size = options.size
-    scale = min(1.0, max(0.01, size / _FULL_BYTES))
+    scale = min(1.0, max(0.001, size / _FULL_BYTES))
     shop = Workshop(folder, size, options.rounds, scale, _say)
     try:
         failed = _run(shop, options.suite or list(SUITES))

@@ -1,5 +1,6 @@
 """The node's commands, its server, the real tabcmd and the real TSC, as the demo uses them."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -24,10 +25,21 @@ _NOISE = ("logging:", "=====", "Tabcmd ", "Tableau Server Site:", "Connecting to
 
 
 class Clients:
-    """Runs commands in the demo's folder and prints them with their answers."""
+    """Runs commands in the demo's folder and prints them with their answers.
+
+    Args:
+        folder: Where they run.
+        story: What prints.
+        variables: Of their environment, beside those of this process.
+        commands: The folder that has them.
+    """
 
     def __init__(
-        self, folder: Path, story: Story, variables: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        story: Story,
+        variables: Mapping[str, str] | None = None,
+        commands: Path = BIN,
     ) -> None:
         self.folder = folder
         self.home = folder / "node"
@@ -35,6 +47,7 @@ class Clients:
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._story = story
+        self._commands = commands
         self.variables = dict(variables or {})
 
     def run(self, *words: str, expect: int = 0, show: int = 40, quiet: bool = False) -> str:
@@ -42,7 +55,7 @@ class Clients:
         if not quiet:
             self._story.command(shlex.join(words))
         done = subprocess.run(
-            [str(BIN / words[0]), *words[1:]],
+            [str(self._commands / words[0]), *words[1:]],
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -71,7 +84,7 @@ class Clients:
         self._story.command(f"{line} &")
         with (self.folder / "serve.log").open("wb") as log:
             process = subprocess.Popen(
-                [str(BIN / "strongroom"), *line.split()[1:]],
+                [str(self._commands / "strongroom"), *line.split()[1:]],
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -125,6 +138,17 @@ class Clients:
         mine = {"STRONGROOM_HOME": str(self.home), "HOME": str(self.folder), "NO_COLOR": "1"}
         # TSC warns of options of its own that it has renamed
         return {**os.environ, **mine, "PYTHONWARNINGS": "ignore", **self.variables}
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Let whoever starts the demo say where its commands are."""
+    parser.add_argument(
+        "--commands",
+        type=Path,
+        metavar="FOLDER",
+        default=BIN,
+        help="a folder with the commands, in the place of those beside this Python",
+    )
 
 
 def pause_until_idle(clients: Clients, known: set[str]) -> list[str]:

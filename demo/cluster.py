@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from demo import cluster_rig
-from demo.clients import ADMIN, Clients
+from demo import clients, cluster_rig
+from demo.clients import ADMIN, BIN, Clients
 from demo.cluster_rig import Rig
 from demo.show import DemoError, Story
 
@@ -36,12 +36,15 @@ _SHORT = 12
 class ClusterDemo:
     """The steps in their order."""
 
-    def __init__(self, folder: Path, story: Story, rig: Rig, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, story: Story, rig: Rig, stack: ExitStack, commands: Path = BIN
+    ) -> None:
         self.story = story
         self.rig = rig
         self.stack = stack
         self.nodes = {
-            name: Clients(_folder(folder / name), story, rig.identity(name)) for name in NODES
+            name: Clients(_folder(folder / name), story, rig.identity(name), commands)
+            for name in NODES
         }
         self.first, self.second, self.third = self.nodes.values()
 
@@ -279,7 +282,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         allow_abbrev=False, prog="make demo-cluster", description="three nodes, from nothing"
     )
-    parser.parse_args()
+    clients.add_option(parser)
+    commands = parser.parse_args().commands
     folder = Path(tempfile.mkdtemp(prefix="strongroom-cluster-"))
     story = Story()
     story.say(
@@ -287,7 +291,7 @@ def main() -> int:
     )
     try:
         with cluster_rig.running(folder) as rig, ExitStack() as stack:
-            ClusterDemo(folder, story, rig, stack).run()
+            ClusterDemo(folder, story, rig, stack, commands).run()
     except DemoError as error:
         print(f"\nthe demo failed: {error}", file=sys.stderr)
         return 1

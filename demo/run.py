@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from demo import data, disk
-from demo.clients import ADMIN, Clients, pause_until_idle
+from demo import clients, data, disk
+from demo.clients import ADMIN, BIN, Clients, pause_until_idle
 from demo.show import DemoError, Story
 
 SITE = "Flights"
@@ -22,10 +22,10 @@ SITE = "Flights"
 class Demo:
     """The steps in their order, and what later steps must remember."""
 
-    def __init__(self, folder: Path, story: Story) -> None:
+    def __init__(self, folder: Path, story: Story, commands: Path = BIN) -> None:
         self.folder = folder
         self.story = story
-        self.clients = Clients(folder, story)
+        self.clients = Clients(folder, story, commands=commands)
         self.hyper = folder / "flights.hyper"
         self.parquet = folder / "flights.parquet"
         self.words: list[bytes] = []
@@ -268,7 +268,9 @@ def main() -> int:
         allow_abbrev=False, prog="make demo", description="the main job, with the real clients"
     )
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
-    keep = parser.parse_args().keep
+    clients.add_option(parser)
+    options = parser.parse_args()
+    keep = options.keep
     # TSC warns of options of its own that it has renamed
     warnings.simplefilter("ignore")
     folder = Path(tempfile.mkdtemp(prefix="strongroom-demo-"))
@@ -277,7 +279,7 @@ def main() -> int:
         f"strongroom demo. Everything happens in {folder}{'' if keep else ', which is removed at the end'}."
     )
     try:
-        Demo(folder, story).run()
+        Demo(folder, story, options.commands).run()
     except DemoError as error:
         print(f"\nthe demo failed: {error}", file=sys.stderr)
         return 1

@@ -14,13 +14,17 @@ from tests.support import forked
 _SAMPLE_S = 0.005
 _LONG_SAMPLE_S = 0.02
 _BUFFER = 65536
-# a fork shows its parent's words until it becomes a program, and no command of ours lives for a shorter time than this takes
+# a child shows its parent's words until it becomes a program, or a fork its own, and no command of ours lives for a shorter
+# time than this takes
 _ENOUGH = 5
 _RARELY = 10
 
 
 class Sampler:
-    """Collects what the kernel shows of all processes, until it is stopped; commands are processes meanwhile, not forks.
+    """Collects what the kernel shows of all processes, until it is stopped.
+
+    A command that is a fork shows what a process from its start would; where the kernel cannot have that, commands are such
+    processes meanwhile.
 
     Attributes:
         seen: Each text once.
@@ -37,7 +41,8 @@ class Sampler:
         self._processes = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._processes.enter_context(forked.as_processes())
+        if not forked.are_seen():
+            self._processes.enter_context(forked.as_processes())
         self._thread.start()
         return self
 

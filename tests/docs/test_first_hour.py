@@ -19,9 +19,9 @@ from tests.support.servers import BIN
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the source and its contracts."""
+    """A copy of the source, with its bytecode, and its contracts."""
     copy = tmp_path / "tree"
-    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", copy / "src")
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy
 

@@ -1,12 +1,13 @@
 """The consumer of `docs/first-hour.md` is one file and one line, and what rotates secrets knows it (ADR 26)."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs import patches
-from tests.docs.installation import Installation
+from tests.docs.installation import Installation, forks_of
 from tests.docs.test_first_hour import environment, tree
 
 __all__ = ["tree"]
@@ -14,11 +15,12 @@ PATCH = patches.changes("A new consumer")
 
 
 @pytest.fixture
-def node(tree: Path, tmp_path: Path) -> Installation:
+def node(tree: Path, tmp_path: Path) -> Iterator[Installation]:
     for change in PATCH:
         change.apply(tree)
-    home = tmp_path / "home"
-    return Installation(home, environment(tree, home)).made()
+    variables = environment(tree, tmp_path / "home")
+    with forks_of(variables) as forks:
+        yield Installation(tmp_path / "home", variables, forks).made()
 
 
 def password(node: Installation) -> str:
@@ -64,6 +66,7 @@ def test_without_the_line_its_keys_are_unknown(tree: Path, tmp_path: Path) -> No
     """Or the commands above would prove nothing."""
     (module,) = (change for change in PATCH if change.old is None)
     module.apply(tree)
-    home = tmp_path / "home"
-    found = Installation(home, environment(tree, home)).made()
-    assert "Unknown key" in found.run("tsm configuration get -k pager.file", code=5)
+    variables = environment(tree, tmp_path / "home")
+    with forks_of(variables) as forks:
+        found = Installation(tmp_path / "home", variables, forks).made()
+        assert "Unknown key" in found.run("tsm configuration get -k pager.file", code=5)

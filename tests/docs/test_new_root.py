@@ -1,14 +1,16 @@
 """The root of `docs/first-hour.md` is one file and one line, and every command that a root has knows it (ADR 26)."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from strongroom.crypto import age
 from tests.docs import patches
-from tests.docs.installation import Installation
+from tests.docs.installation import Installation, forks_of
 from tests.docs.test_first_hour import environment, layers, tree
+from tests.support import forked
 
 __all__ = ["tree"]
 PATCH = patches.changes("A new root")
@@ -27,8 +29,15 @@ def patched(tree: Path) -> Path:
 
 
 @pytest.fixture
-def node(patched: Path, tmp_path: Path) -> Installation:
-    found = Installation(tmp_path / "home", environment(patched, tmp_path / "home")).made()
+def forks(patched: Path, tmp_path: Path) -> Iterator[forked.Forks]:
+    with forks_of(environment(patched, tmp_path)) as found:
+        yield found
+
+
+@pytest.fixture
+def node(patched: Path, forks: forked.Forks, tmp_path: Path) -> Installation:
+    home = tmp_path / "home"
+    found = Installation(home, environment(patched, home), forks).made()
     for name in ("root.key", "other.key"):
         (found.home / name).write_bytes(name.encode().ljust(32, b"."))
     return found
@@ -75,11 +84,12 @@ def test_commands_know_it(node: Installation) -> None:
 
 
 def test_a_backup_is_opened_by_it_elsewhere(
-    node: Installation, patched: Path, tmp_path: Path
+    node: Installation, patched: Path, forks: forked.Forks, tmp_path: Path
 ) -> None:
     node.run("tsm security kms set-mode keyfile --key-file root.key")
     made = node.told("strongroom backup make -f nightly")["file"]
-    other = Installation(tmp_path / "other", environment(patched, tmp_path / "other")).made()
+    home = tmp_path / "other"
+    other = Installation(home, environment(patched, home), forks).made()
     refused = other.run(f"strongroom backup restore -f {made} --yes", code=30)
     assert "--use-backup-roots" in refused
     other.run(f"strongroom backup restore -f {made} --yes --use-backup-roots")
@@ -100,6 +110,8 @@ def test_without_the_line_it_is_no_kind(tree: Path, tmp_path: Path) -> None:
     """Or the commands above would prove nothing."""
     (module,) = (change for change in PATCH if change.old is None)
     module.apply(tree)
-    found = Installation(tmp_path / "home", environment(tree, tmp_path / "home"))
-    said = found.run("tsm security kms set-mode keyfile --key-file root.key", code=2)
+    variables = environment(tree, tmp_path / "home")
+    with forks_of(variables) as forks:
+        found = Installation(tmp_path / "home", variables, forks)
+        said = found.run("tsm security kms set-mode keyfile --key-file root.key", code=2)
     assert "invalid choice: 'keyfile'" in said

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import forked_shell
 from tests.support.servers import BIN, ROOT
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -39,11 +40,23 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture
+def commands() -> Iterator[Path]:
+    """A folder with the commands, which begin sooner (`forked_shell`); servers are processes from their start."""
+    with (
+        tempfile.TemporaryDirectory(prefix="commands-") as name,
+        forked_shell.commands(Path(name)) as made,
+    ):
+        yield made
+
+
 @pytest.mark.parametrize("name", ["demo.run", "demo.cluster"])
-def test_the_demo_keeps_its_promises_and_leaves_nothing(name: str, folder: Path) -> None:
-    """E1, E2, E6 for the cluster: the seeds' story over three nodes, by the real tabcmd and TSC."""
+def test_the_demo_keeps_its_promises_and_leaves_nothing(
+    name: str, folder: Path, commands: Path
+) -> None:
+    """E1, E2, E6 for the cluster: the seeds' story over three nodes, by the real tabcmd and TSC; commands are forks."""
     done = subprocess.run(
-        [str(BIN / "python"), "-m", name],
+        [str(BIN / "python"), "-m", name, "--commands", str(commands)],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(folder)},
         capture_output=True,

@@ -3,14 +3,15 @@
 The archive is downloaded by `make dev` with the hash of the lock. Nothing of it is in this tree.
 """
 
+import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support import vault_shim
 from tests.support.servers import ROOT
 
 VENV = ROOT / ".venv-vault"
@@ -45,22 +46,19 @@ def test_hvacs_own_tests_pass_but_those_that_are_left_out_by_name(tmp_path: Path
     (suite / _TESTS / "config_files" / "generated").mkdir(exist_ok=True)
     vault = tmp_path / "bin" / "vault"
     vault.parent.mkdir()
-    vault.write_text(
-        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -P -m tests.support.vault_shim "$@"\n'
-    )
-    vault.chmod(0o755)
     report = tmp_path / "report.xml"
     options = ["-o", "addopts=", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}"]
     chosen = " and ".join(f"not {name}" for name in LEFT_OUT)
-    done = subprocess.run(
-        [str(VENV / "bin/python"), "-m", "pytest", *options, "-k", chosen, *FILES],
-        cwd=suite,
-        env={"PATH": f"{vault.parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
+    with vault_shim.program(vault, f"\0the tests' vault, {os.getpid()}"):
+        done = subprocess.run(
+            [str(VENV / "bin/python"), "-m", "pytest", *options, "-k", chosen, *FILES],
+            cwd=suite,
+            env={"PATH": f"{vault.parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=800,
+            check=False,
+        )
     passed = [case for case in ET.parse(report).iter("testcase") if not len(case)]
     counts = {
         file: sum(

@@ -101,15 +101,37 @@ def test_it_ends_as_a_process_does(tmp_path: Path, text: str, code: int, said: b
     assert bool(done.stderr) == bool(said)
 
 
-def test_who_looks_at_processes_sees_a_command_s_own_arguments(tmp_path: Path) -> None:
-    """A fork's arguments are its server's: what the recorder looked for could not be seen, however it leaked."""
+def test_who_looks_at_processes_sees_a_command_s_own_arguments_and_variables(
+    tmp_path: Path,
+) -> None:
+    """The recorders look for these: of a fork that shows those of its server nothing could be seen, however it leaked."""
+    line = [str(_program(tmp_path, "import time; time.sleep(0.5)")), "of-the-test", ""]
+    with recorder.arguments() as arguments, recorder.environments(b"OF_THE_TEST=") as variables:
+        forked.run(line, folder=tmp_path, environment={**os.environ, "OF_THE_TEST": "yes"})
+    assert "\0".join([sys.executable, *line, ""]).encode() in arguments.seen
+    assert any(one.endswith(b"\0OF_THE_TEST=yes\0") for one in variables.seen)
+
+
+def test_a_command_that_begins_as_a_process_is_seen_as_well(tmp_path: Path) -> None:
+    """Where a kernel does not show what is a fork's own, the recorders ask for processes."""
     line = [str(BIN / "tsm"), "securety", "of-the-test"]
     for _ in range(5):  # one process is short
-        with recorder.arguments() as arguments:
+        with recorder.arguments() as arguments, forked.as_processes():
             forked.run(line, folder=tmp_path, environment=dict(os.environ))
         if [one for one in arguments.seen if one.endswith("\0".join(["", *line, ""]).encode())]:
             return
     raise AssertionError("the command's arguments were not seen")
+
+
+def test_a_fork_takes_the_warnings_of_its_environment(tmp_path: Path) -> None:
+    """The demo says `PYTHONWARNINGS=ignore`, and a start of an interpreter is what reads it."""
+    line = [str(_program(tmp_path, "import warnings; warnings.warn('of the test')"))]
+    said = [
+        forked.run(line, folder=tmp_path, environment={**os.environ, "PYTHONWARNINGS": how}).stderr
+        for how in ("default", "ignore")
+    ]
+    assert b"UserWarning: of the test" in said[0]
+    assert said[1] == b""
 
 
 def test_what_takes_too_long_is_killed(tmp_path: Path) -> None:
@@ -243,6 +265,7 @@ class Watched(type(os.environ)):
         return super().__iter__()
 
 os.environ.__class__ = Watched
+import tabcmd.tabcmd
 import azure.identity, azure.keyvault.keys.aio, azure.keyvault.keys.crypto, boto3, botocore.httpsession, google.cloud.kms
 import google.auth.compute_engine, botocore.credentials, botocore.client, botocore.session, s3transfer.manager, msal
 print("\\n".join(sorted(read)))
@@ -250,12 +273,22 @@ print("\\n".join(sorted(read)))
 
 
 def test_what_a_library_of_a_cloud_reads_when_it_is_imported_makes_a_process_of_its_own() -> None:
-    """All else it reads when it is used, where a fork has the variables of its own command."""
+    """All else it reads when it is used, where a fork has the variables of its own command; the same of tabcmd's."""
     done = subprocess.run(
         [sys.executable, "-c", _WATCHES], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    of_clouds = ("AWS_", "AZURE_", "BOTO_", "GCE_", "GOOGLE_", "IDENTITY_", "MSI_", "NO_GCE")
+    of_clouds = (
+        "AWS_",
+        "AZURE_",
+        "BOTO_",
+        "GCE_",
+        "GOOGLE_",
+        "IDENTITY_",
+        "MSI_",
+        "NO_GCE",
+        "TSC_",
+    )
     found = {one for one in done.stdout.splitlines() if one.startswith((*of_clouds, "all, by"))}
     assert {"GCE_METADATA_HOST", "NO_GCE_CHECK"} <= found
     assert not [one for one in found if not one.startswith(forked._READ_AT_THE_START)]

@@ -2,16 +2,29 @@
 
 import atexit
 import contextlib
+import ctypes
 import faulthandler
 import importlib
 import json
+import mmap
 import os
 import runpy
+import struct
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+# prctl(2): PR_SET_MM with PR_SET_MM_MAP, which asks for no right; the fields of proc_pid_stat(5), counted from the state
+_SET_MM, _MAP = 35, 14
+_CODE, _DATA, _HEAP, _STACK = slice(23, 25), slice(42, 44), 44, 25
+_NO_FILE = 0xFFFF_FFFF
+#: An interpreter reads it at its start; a fork does it again.
+WARNINGS = "PYTHONWARNINGS"
+_shown: list[mmap.mmap] = []
+"""The pages that the kernel reads for `/proc/PID/cmdline` and `environ`."""
 
 
 def load(names: list[str]) -> None:
@@ -32,7 +45,36 @@ def settle(environment: Mapping[str, str], folder: str, descriptors: Mapping[int
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    if environment.get(WARNINGS):
+        sys.warnoptions[:] = environment[WARNINGS].split(",")
+        warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
     faulthandler.enable()  # else whoever dies of SIGSEGV says nothing
+
+
+def show(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Have the kernel show these words and variables of this process, as of one that was started with them.
+
+    Returns:
+        Whether it does; a kernel without CONFIG_CHECKPOINT_RESTORE goes on to show those of the server.
+    """
+    line = b"".join(os.fsencode(word) + b"\0" for word in words)
+    variables = b"".join(os.fsencode(f"{name}={it}") + b"\0" for name, it in environment.items())
+    pages = mmap.mmap(
+        -1, len(line) + len(variables) + 1, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    )
+    pages.write(line + variables)
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    middle, end = begin + len(line), begin + len(line) + len(variables)
+    library = ctypes.CDLL(None)
+    library.sbrk.restype = ctypes.c_void_p
+    told = Path("/proc/self/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
+    places = [*told[_CODE], *told[_DATA], told[_HEAP], library.sbrk(0), told[_STACK]]
+    asked = struct.pack("=12Q2I", *map(int, places), begin, middle, middle, end, 0, 0, _NO_FILE)
+    given = ctypes.create_string_buffer(asked, len(asked))
+    _shown.append(pages)
+    where, size = ctypes.c_void_p(ctypes.addressof(given)), ctypes.c_ulong(len(asked))
+    refused: int = library.prctl(_SET_MM, ctypes.c_ulong(_MAP), where, size, ctypes.c_ulong(0))
+    return not refused
 
 
 def report_modules_at_the_end(descriptor: int) -> None:

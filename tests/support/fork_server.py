@@ -137,6 +137,7 @@ def become(request: dict[str, Any], measured: probes.Probes | None) -> None:
     for place, descriptor in zip(request.get("passed", ()), more, strict=True):
         request["words"][place] = str(descriptor)
     fork_child.settle(request["environment"], request["folder"], {0: stdin, 1: out, 2: err})
+    fork_child.show([sys.executable, *request["words"]], request["environment"])
     del told
     if measured is not None:
         measured.switch(on=request.get("is_measured", False))

@@ -1,9 +1,11 @@
 """Runs the product's commands as forks of a process that has their modules already: most of a command's time is imports.
 
 What a child runs is the command's own script, from its first line, with its own arguments, environment, folder, standard
-streams and end; a test sees the difference by time alone. What imports do is tested elsewhere, by processes from the start
-(`tests/unit/cli/test_lean_imports.py`, `tests/contract/cli/node/test_serve.py`, the documents and the canaries). A server
-is a fork as well (`start`), unless somebody looks at processes.
+streams and end, and the kernel shows these arguments and variables to whoever looks at processes; a test sees the
+difference by time alone. What imports do is tested elsewhere, by processes from the start
+(`tests/unit/cli/test_lean_imports.py`, `tests/contract/cli/node/test_serve.py`, the README). A server is a fork as well
+(`start`). The real tabcmd is a program of Python, too: its commands are forks of a process of their own, which has nothing
+of the product.
 """
 
 import json
@@ -19,10 +21,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tests.support import fork_server, forked_backgrounder
+from tests.support import fork_child, fork_server, forked_backgrounder
 from tests.support.unmeasured import measurement
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -43,11 +46,17 @@ Ended = subprocess.CompletedProcess[bytes]
 
 
 class Forks:
-    """A server, started when it is first needed; for any number of threads and runs at once."""
+    """A server, started when it is first needed; for any number of threads and runs at once.
 
-    def __init__(self) -> None:
+    Args:
+        environment: All its variables, if they are not those of the tests: such as a `PYTHONPATH` to other code.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
+        self._ending: Callable[[], object] | None = None
         self._start: dict[str, str] = {}
         self._pid = 0
         self._known: set[str] = set()
@@ -140,11 +149,19 @@ class Forks:
             self._learn(report.read())
         return code
 
+    def end(self) -> None:
+        """End the server, if there is one; else it ends with this object."""
+        if self._ending is not None:
+            self._ending()
+
     def _begun(self) -> socket.socket:
         """The channel to the server; with the lock held."""
         if self._channel is None:
             # a child is measured if its request says so, which needs a server that is
             environment = {**_BEFORE_ANY_TEST, **measurement.variables}
+            if self._environment is not None:
+                environment = dict(self._environment)
+            environment.pop(fork_child.WARNINGS, None)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
@@ -158,7 +175,7 @@ class Forks:
             ours.settimeout(_START_S)
             self._start = _read_at_the_start(environment)
             self._channel, self._pid = ours, process.pid
-            weakref.finalize(self, _end, ours, process)
+            self._ending = weakref.finalize(self, _end, ours, process)
         return self._channel
 
     def _learn(self, report: bytes) -> None:
@@ -352,7 +369,9 @@ def _request(words: Sequence[str], folder: Path, environment: Mapping[str, str])
 
 def _read_at_the_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {
-        name: value for name, value in environment.items() if name.startswith(_READ_AT_THE_START)
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_READ_AT_THE_START) and name != fork_child.WARNINGS
     }
 
 
@@ -367,13 +386,29 @@ def _end(channel: socket.socket, process: "subprocess.Popen[bytes]") -> None:
 
 _COMMANDS = Forks()
 """The server of this test process."""
+_TABCMD = Forks()
+"""One more, for the commands of the real tabcmd."""
 _watching: list[None] = []
-"""An entry for each who looks at processes from outside now."""
+"""An entry for each who needs processes from their start now."""
+
+
+def _of(words: Sequence[str]) -> Forks:
+    return _TABCMD if Path(words[0]).name == "tabcmd" else _COMMANDS
+
+
+@cache
+def are_seen() -> bool:
+    """Whether a fork shows its own arguments and variables to whoever looks at processes (`fork_child.show`)."""
+    asked = "from tests.support import fork_child; print(fork_child.show(['x'], {}))"
+    told = subprocess.run(
+        [sys.executable, "-c", asked], cwd=_ROOT, stdout=subprocess.PIPE, check=True
+    )
+    return told.stdout == b"True\n"
 
 
 @contextmanager
 def as_processes() -> Iterator[None]:
-    """Have each command be a process from its start meanwhile: a fork shows the arguments of its server, not its own."""
+    """Have each command be a process from its start meanwhile."""
     _watching.append(None)
     try:
         yield
@@ -389,7 +424,7 @@ def run(
     stdin: bytes | int = b"",
     limit_s: float = 120,
 ) -> Ended:
-    """Run one of the product's commands; as a fork, if a fork can have that environment and nobody looks at processes.
+    """Run a command of the product or of tabcmd; as a fork, if a fork can have that environment.
 
     Args:
         words: The path of the command's script, and its arguments.
@@ -401,8 +436,8 @@ def run(
     Raises:
         subprocess.TimeoutExpired: It had not ended in time, and was killed.
     """
-    if not _watching and _COMMANDS.fit(environment):
-        return _COMMANDS.run(
+    if not _watching and _of(words).fit(environment):
+        return _of(words).run(
             words, folder=folder, environment=environment, stdin=stdin, limit_s=limit_s
         )
     return subprocess.run(
@@ -428,6 +463,7 @@ def start(
 
 def on_streams(request: Mapping[str, Any], streams: Sequence[int]) -> int | None:
     """Run a command as a fork on somebody's streams (`Forks.on_streams`); None where `run` would take a process."""
-    if _watching or not _COMMANDS.fit(request["environment"]):
+    forks = _of(request["words"])
+    if _watching or not forks.fit(request["environment"]):
         return None
-    return _COMMANDS.on_streams(request, streams)
+    return forks.on_streams(request, streams)

@@ -1,6 +1,6 @@
-"""The product's commands for a shell: each is a small program that has a fork (`forked`) do the work, on the shell's streams.
+"""The product's commands, and tabcmd, for a shell: small programs that have forks (`forked`) do the work, on its streams.
 
-It begins twenty times sooner than the command. A server is started as ever, and so is a command whose environment no fork
+Each begins twenty times sooner than the command. A server is started as ever, and so is a command whose environment no fork
 can have, or that is given further descriptors.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import forked
-from tests.support.servers import BIN, OURS
+from tests.support.servers import BIN, FORKED
 
 _MESSAGE = 180_000
 _STREAMS = 3
@@ -48,7 +48,7 @@ def commands(folder: Path) -> Iterator[Path]:
         folder: An empty folder whose path fits into the name of a socket.
     """
     address = str(folder / "door")
-    for name in OURS:
+    for name in FORKED:
         program = folder / name
         program.write_text(
             _PROGRAM.format(python=sys.executable, real=str(BIN / name), address=address)

@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMIN = "admin"
 PASSWORD = "correct horse battery"
-OURS = ("strongroom", "tsm", "initialize-tsm")
+FORKED = ("strongroom", "tsm", "initialize-tsm", "tabcmd")
 _STOP_LIMIT_S = 120
 Process = subprocess.Popen[str] | forked.Fork
 
@@ -72,11 +72,11 @@ class TestNode:
     ) -> Answer:
         """Run a command of `.venv/bin`; its home directory is the test's folder.
 
-        The product's own commands are forks of a process that has their modules (`forked`).
+        The product's own commands, and those of tabcmd, are forks of a process that has their modules (`forked`).
         """
         line, environment = [str(BIN / words[0]), *map(str, words[1:])], self.variables()
         given = (stdin if stdin is not None else "").encode()
-        if words[0] in OURS:
+        if words[0] in FORKED:
             done = forked.run(
                 line, folder=self.folder, environment=environment, stdin=given, limit_s=limit
             )
