@@ -19,7 +19,7 @@ from strongroom.services.keys import (
     keeper,
     log_anchor,
     log_signing,
-    regenerate,
+    regeneration,
     stored,
 )
 from strongroom.services.nodes import admit
@@ -36,7 +36,7 @@ def test_entries_of_the_coordination_service() -> None:
         rotation.PREFIX,
         rotation.RECORDS,
         rotation.KEPT,
-        regenerate.JOURNAL,
+        regeneration.JOURNAL,
         recovery_journal.JOURNAL,
         admit.CREDENTIALS,
         place.ENTRY,

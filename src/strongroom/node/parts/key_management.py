@@ -7,6 +7,7 @@ from strongroom.node.parts.content import ContentPart
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from contextlib import AbstractContextManager
 
     from strongroom.services.keys.history import Outside
     from strongroom.services.keys.key_files import KeyFilesService
@@ -143,8 +144,12 @@ class KeyManagementPart(ContentPart):
             self._keys_to_give,
             self.kms_store.point,
             lambda: own_keys.read(self.paths),
-            self.coordinator.for_all,
+            (self.coordinator.for_all, self.coordinator.having_given),
+            self._taking_keys,
         )
+
+    def _taking_keys(self) -> "AbstractContextManager[None]":
+        return self.received_keys.alone()
 
     def _keys_to_give(self) -> "PresentKeys":
         from strongroom.joining.key_bundles import KeyBundle
