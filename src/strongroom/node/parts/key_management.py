@@ -149,7 +149,10 @@ class KeyManagementPart(ContentPart):
         )
 
     def _taking_keys(self) -> "AbstractContextManager[None]":
-        return self.received_keys.alone()
+        from contextlib import nullcontext
+
+        # a node that is not registered yet is given nothing
+        return self.received_keys.alone() if self.paths.node_keys.exists() else nullcontext()
 
     def _keys_to_give(self) -> "PresentKeys":
         from strongroom.joining.key_bundles import KeyBundle

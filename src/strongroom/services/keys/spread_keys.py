@@ -81,7 +81,7 @@ class SpreadKeys:
     @property
     def node_id(self) -> str:
         """The id of this node."""
-        return self._own().node_id
+        return self._ports.peers.node_id
 
     def own_removed(self) -> dict[str, Change]:
         """The removal of the keys that lie there for this node."""
