@@ -110,7 +110,7 @@ class KeyRecords(NamedTuple):
         """
         if records == self.records:
             return self
-        self._check_settled()
+        self.check_settled()
         return self._changed(records=records)
 
     def with_next(self, record: ConfigurationKeyRecord) -> "KeyRecords":
@@ -119,7 +119,7 @@ class KeyRecords(NamedTuple):
         Raises:
             StateError: Another key is to become active already.
         """
-        self._check_settled()
+        self.check_settled()
         return self._changed(records=(*self.records, record), next=record.id)
 
     def settled(self, active: str) -> "KeyRecords":
@@ -202,7 +202,12 @@ class KeyRecords(NamedTuple):
             upcoming,
         )
 
-    def _check_settled(self) -> None:
+    def check_settled(self) -> None:
+        """Refuse a change that has to wait for the end of a regeneration.
+
+        Raises:
+            StateError: A key is to become active.
+        """
         if self.next is not None:
             raise StateError(
                 f"a regeneration is under way: the configuration key {self.next} is to become active",

@@ -15,11 +15,13 @@ import pytest
 
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
+from strongroom.crypto import age
 from strongroom.errors import ConflictError, NodesError, StateError
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.node import kept_keys
 from strongroom.node.opening import Node
-from strongroom.services.keys import store_journals
+from strongroom.roots import recipient
+from strongroom.services.keys import key_recipients, store_journals
 from strongroom.services.keys.attempts import Attempts
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.keys.regeneration import JOURNAL, ROOM, Journal
@@ -266,6 +268,30 @@ def test_a_command_whose_lock_has_passed_on_changes_no_key_file(
         with pytest.raises(ConflictError, match="'kms' is no longer held"):
             one.regenerate.run(ACTOR, lambda _: None, KEYS)
         assert [key_files(one)] == before
+
+
+def test_recipients_that_one_node_has_not_given_give_way_to_those_of_the_other(
+    cluster_home: Path, second_home: Path
+) -> None:
+    """4.10: the first node dies with wraps on its disk alone, and takes those of the other, and changes them, afterwards."""
+    names = [age.new_identity().recipient for _ in range(3)]
+    with at_work(second_home) as two:
+        with pytest.MonkeyPatch.context() as patch, at_work(cluster_home) as one:
+            patch.setattr(SpreadKeys, "give", killed)
+            with pytest.raises(KilledError):
+                one.roots.add(recipient.settings(names[0]), ACTOR)
+        with at_work(cluster_home) as one:
+            assert one.present_keys().present.generation > two.present_keys().present.generation
+            two.roots.add(recipient.settings(names[1]), ACTOR)
+            one.roots.add(recipient.settings(names[2]), ACTOR)
+            for node in (one, two):
+                assert node.present_keys().drift(names[1:]) == ()
+            check([one, two])
+        assert two.coordinator.version(key_recipients.JOURNAL) == 0
+
+
+def killed(*_: object) -> None:
+    raise KilledError
 
 
 def test_a_regeneration_does_not_begin_while_a_recovery_is_unfinished(

@@ -78,9 +78,13 @@ class KeyManagementPart(ContentPart):
     @cached_property
     def roots(self) -> "RootsService":
         """The wraps of the RMK: recovery roots, closed stores."""
+        from strongroom.services.keys.key_recipients import KeyRecipients
         from strongroom.services.keys.roots import RootsService
 
-        return RootsService(self.kms_store, self.present_keys, self._other_nodes())
+        recipients = KeyRecipients(
+            self.present_keys, self.keystore, self.coordinator, self._other_nodes()
+        )
+        return RootsService(self.kms_store, recipients)
 
     @cached_property
     def older_store(self) -> "OlderStore":

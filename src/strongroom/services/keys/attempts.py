@@ -16,10 +16,10 @@ from strongroom.coordination.base import Change, Coordinator
 from strongroom.errors import StateError
 from strongroom.ids import new_id
 from strongroom.keystore import master_key
-from strongroom.services.keys import store_journals
+from strongroom.services.keys import key_recipients, regeneration, store_journals
 from strongroom.services.keys.keeper import StoreKeeper
 from strongroom.services.keys.key_holders import KeyHolders
-from strongroom.services.keys.regeneration import JOURNAL, ROOM, Journal
+from strongroom.services.keys.regeneration import JOURNAL, Journal
 
 
 class Progress(Enum):
@@ -121,8 +121,13 @@ class Attempts:
                 "a recovery was begun and not finished, which makes new keys by itself",
                 hint="run 'strongroom recover' again on the node where it began",
             )
-        latest = max(self._present().generation, journal.generation)
-        return replace(journal, node=self._others.node_id, generation=latest + ROOM)
+        number = regeneration.above(
+            self._coordinator,
+            self._present().generation,
+            journal.generation,
+            key_recipients.begun(self._coordinator),
+        )
+        return replace(journal, node=self._others.node_id, generation=number)
 
     def _put(self, journal: Journal, version: int) -> Journal:
         changes = {JOURNAL: Change(journal.serialize(), version)}

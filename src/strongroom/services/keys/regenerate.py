@@ -11,13 +11,13 @@ after that. Secrets that an administrator supplied keep their values and are enc
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from strongroom.config import reseal
 from strongroom.config.document import ConfigDocument
 from strongroom.configuration_keys.keys import ConfigurationKeys
-from strongroom.coordination import floors
+from strongroom.coordination import floors, leases
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.coordination.leases import lease_lost
 from strongroom.crypto import rng
 from strongroom.errors import StateError
 from strongroom.eventlog.base import Event
@@ -170,11 +170,7 @@ class RegenerateService:
     def _alone(self) -> Iterator[None]:
         """Hold the lock, and change no key file of this node without it: in a cluster it may pass to another node."""
         with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S) as lease:
-
-            def check() -> None:
-                if not self._coordinator.is_in_force(lease):
-                    raise lease_lost(lease.name)
-
+            check = partial(leases.check, self._coordinator, lease)
             with self._attempts.guarded(check):
                 yield
 

@@ -114,6 +114,18 @@ def explains_newer(entries: ProvingLoader, keys: EntryKeys) -> bool:
     return known.number < keys.generation or known == Point(keys.generation, keys.digest)
 
 
+def above(coordinator: Coordinator, *numbers: int) -> int:
+    """A generation above all that another attempt, or another change of recipients, can have used (key-changes.md 4.8).
+
+    Args:
+        coordinator: Holds the journal of an unfinished run.
+        numbers: The generations that are known otherwise: of the records, and those that were taken before.
+    """
+    found = coordinator.get(JOURNAL)
+    begun = Journal.parse(found.value).generation if found else 0
+    return max(begun, *numbers) + ROOM
+
+
 def coming_key(coordinator: Coordinator) -> str:
     """The id of the configuration key that an unfinished run adds; empty if no run is under way, or it renews no keys."""
     found = coordinator.get(JOURNAL)

@@ -116,7 +116,7 @@ class UpgradePorts:
 
     configuration: PresentConfiguration
     open_keys: Callable[[], ConfigurationKeys]
-    changing_keys: Callable[[], AbstractContextManager[None]]
+    changing_keys: Callable[[], AbstractContextManager[object]]
     check_keys: Callable[[], None]
     coordinator: UpgradingCoordinator
     event_log: EventLog

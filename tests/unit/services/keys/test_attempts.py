@@ -14,14 +14,19 @@ import pytest
 
 from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.coordination.base import Change
-from strongroom.errors import StateError
+from strongroom.coordination.leases import lease_lost
+from strongroom.crypto import age
+from strongroom.errors import ConflictError, StateError
 from strongroom.keystore.replicas import FILE_NAME, KeystoreDirectory
 from strongroom.node.opening import Node
-from strongroom.services.keys import store_journals
+from strongroom.roots import recipient
+from strongroom.services.keys import key_recipients, store_journals
 from strongroom.services.keys.attempts import Attempts
 from strongroom.services.keys.key_holders import KeyHolders
+from strongroom.services.keys.key_recipients import KeyRecipients
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.keys.regeneration import JOURNAL, ROOM, Journal
+from strongroom.services.keys.roots import RootsService
 from tests.support.memory_consumer import KilledError
 
 if TYPE_CHECKING:
@@ -138,12 +143,23 @@ POINTS: Final[Sequence[tuple[type, str]]] = (
 )
 
 
+RECIPIENT_POINTS: Final[Sequence[tuple[type, str]]] = (
+    (KeyRecipients, "_begin"),
+    (ConfigurationKeys, "advance"),
+    (ConfigurationKeys, "set_recipients"),
+    (Disks, "give"),
+    (KeyRecipients, "_end"),
+)
+
+
 class Deaths:
     """Kills a run once before and once behind each call of a point, counted from the last death on."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, points: Sequence[tuple[type, str]] = POINTS
+    ) -> None:
         self.told, self._calls = list[str](), Counter[str]()
-        for kind, name in POINTS:
+        for kind, name in points:
             patch.setattr(kind, name, self._dying(getattr(kind, name), name))
 
     def _dying(self, real: Callable[..., object], name: str) -> Callable[..., object]:
@@ -243,3 +259,164 @@ def test_a_regeneration_does_not_begin_while_a_recovery_is_unfinished(
     with pytest.raises(StateError, match="recovery was begun"):
         service.run(ACTOR, lambda _: None, KEYS)
     assert whole.coordinator.version(JOURNAL) == 0
+
+
+# ---- recovery recipients (key-changes.md 4.10) ---------------------------------------------------
+
+
+@pytest.fixture
+def roots(whole: Node, disks: Disks) -> RootsService:
+    """The recovery roots of a node of a cluster."""
+    others = cast("SpreadKeys", disks)
+    recipients = KeyRecipients(whole.present_keys, whole.keystore, whole.coordinator, others)
+    return RootsService(whole.kms_store, recipients)
+
+
+def add(roots: RootsService, name: str) -> None:
+    roots.add(recipient.settings(name), ACTOR)
+
+
+def check_recipients(node: Node, disks: Disks, *names: str) -> None:
+    """Both disks have the same records, wrapped for these recipients, and nothing is left over."""
+    assert disks.files("node1") == disks.files("node2")
+    assert node.kms_store.current()[0].recipients == names
+    assert node.present_keys().drift(names) == ()
+    assert key_recipients.begun(node.coordinator) == 0
+    assert node.state_faults() == ()
+
+
+@pytest.mark.parametrize("turn", ["both in turn", "not always"])
+def test_a_change_of_recipients_that_dies_anywhere_is_made_again_by_any_node(
+    whole: Node, disks: Disks, roots: RootsService, turn: str
+) -> None:
+    """The wraps are random: two nodes that made them under one number would refuse each other's for ever."""
+    name = age.new_identity().recipient
+    with pytest.MonkeyPatch.context() as patch:
+        deaths = Deaths(patch, RECIPIENT_POINTS)
+        for number in range(100):
+            if turn == "both in turn" or number % 3:
+                disks.go_to("node2" if disks.node_id == "node1" else "node1")
+            try:
+                add(roots, name)
+            except KilledError:
+                continue
+            break
+    assert {place.split()[1] for place in deaths.told} == {name for _, name in RECIPIENT_POINTS}
+    check_recipients(whole, disks, name)
+    disks.go_to("node2")
+    (wrap,) = (one.wrap_id for one in roots.list() if one.kind == "age")
+    roots.remove(wrap, ACTOR)
+    check_recipients(whole, disks)
+
+
+def died_between(roots: RootsService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node has written its records for a recipient, and given them to nobody."""
+
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disks, "give", die)
+        with pytest.raises(KilledError):
+            add(roots, age.new_identity().recipient)
+
+
+def test_records_that_were_not_given_are_named_by_no_anchor(
+    whole: Node, disks: Disks, roots: RootsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4.4: the other node, which has those of before, is not told that they were put back, and starts."""
+    died_between(roots, monkeypatch)
+    whole.configuration.set("gateway.https.port", "9443", actor=ACTOR)
+    assert whole.state_faults() == ()
+    disks.go_to("node2")
+    assert whole.state_faults() == ()
+
+
+def test_another_recipient_at_another_node_takes_the_place_of_one_that_was_not_given(
+    whole: Node, disks: Disks, roots: RootsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = whole.present_keys().present.generation
+    died_between(roots, monkeypatch)
+    assert key_recipients.begun(whole.coordinator) == before + ROOM
+    disks.go_to("node2")
+    assert whole.present_keys().present.generation == before
+    name = age.new_identity().recipient
+    add(roots, name)
+    assert whole.present_keys().present.generation == before + 2 * ROOM + 1
+    check_recipients(whole, disks, name)
+
+
+def test_a_repair_at_another_node_takes_off_a_recipient_that_was_not_given(
+    whole: Node, disks: Disks, roots: RootsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died_between(roots, monkeypatch)
+    disks.go_to("node2")
+    roots.repair(ACTOR)
+    check_recipients(whole, disks)
+
+
+def test_a_regeneration_goes_on_above_a_change_of_recipients_that_was_not_given(
+    whole: Node,
+    disks: Disks,
+    service: RegenerateService,
+    roots: RootsService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    died_between(roots, monkeypatch)
+    disks.go_to("node2")
+    service.run(ACTOR, lambda _: None, KEYS)
+    check(whole, disks)
+    assert roots.repair(ACTOR) == ()
+    check_recipients(whole, disks)
+
+
+def test_recipients_change_above_a_regeneration_that_another_node_began(
+    whole: Node,
+    disks: Disks,
+    service: RegenerateService,
+    roots: RootsService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first node has the next key on its disk; what the other one gives has it no more."""
+
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegenerateService, "_replace_values", die)
+        real = Disks.give
+        given = list[int]()
+
+        def give(self: Disks, actor: str) -> None:
+            given.append(1)
+            if len(given) == 2:
+                raise KilledError
+            real(self, actor)
+
+        patch.setattr(Disks, "give", give)
+        with pytest.raises(KilledError):
+            service.run(ACTOR, lambda _: None, KEYS)
+    with pytest.raises(StateError, match="a regeneration is under way"):
+        roots.repair(ACTOR)
+    disks.go_to("node2")
+    name = age.new_identity().recipient
+    add(roots, name)
+    check_recipients(whole, disks, name)
+    service.run(ACTOR, lambda _: None, KEYS)
+    check(whole, disks)
+    check_recipients(whole, disks, name)
+
+
+def test_a_change_of_recipients_whose_lock_has_passed_on_writes_no_records(
+    whole: Node, disks: Disks, roots: RootsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4.9: another node may have changed them since."""
+
+    def lost(*_: object) -> None:
+        raise lease_lost("kms")
+
+    before = disks.files("node1")
+    monkeypatch.setattr("strongroom.coordination.leases.check", lost)
+    with pytest.raises(ConflictError, match="'kms' is no longer held"):
+        add(roots, age.new_identity().recipient)
+    assert disks.files("node1") == before

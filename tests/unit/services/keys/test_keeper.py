@@ -175,7 +175,7 @@ def test_what_a_change_prepares_is_prepared_once_it_is_proved(whole: Node) -> No
         return next_store.rotated(present.opened, local(whole), whole.clock.now())
 
     with pytest.raises(IntegrityError):
-        whole.kms_store.commit(build, events_of, prepare=prepared.append)
+        whole.kms_store.commit(build, events_of, prepare=lambda change, _: prepared.append(change))
     assert prepared == []
 
 
