@@ -28,6 +28,8 @@ class Link:
     def __init__(self, real: Path, folder: Path, port: int) -> None:
         self.folder = folder
         self.at_commit = AtCommit.PASSES
+        #: What the connection must have asked since its last COMMIT, for this one to be meant.
+        self.of_statement = b""
         self.commits = 0
         self.is_down = False
         self._real = real
@@ -61,9 +63,14 @@ class Link:
         answers: threading.Event,
         dropped: threading.Event,
     ) -> None:
+        asked = b""
         with suppress(OSError):
             while data := client.recv(_PIECE):
+                asked += data
+                is_meant = self.of_statement in asked
                 if _COMMIT in data:
+                    asked = b""
+                if _COMMIT in data and is_meant:
                     self.commits += 1
                     how, self.at_commit = self.at_commit, AtCommit.PASSES
                     if how is AtCommit.HELD:

@@ -110,7 +110,7 @@ class KeyRecords(NamedTuple):
         """
         if records == self.records:
             return self
-        self._check_settled()
+        self.check_settled()
         return self._changed(records=records)
 
     def with_next(self, record: ConfigurationKeyRecord) -> "KeyRecords":
@@ -119,7 +119,7 @@ class KeyRecords(NamedTuple):
         Raises:
             StateError: Another key is to become active already.
         """
-        self._check_settled()
+        self.check_settled()
         return self._changed(records=(*self.records, record), next=record.id)
 
     def settled(self, active: str) -> "KeyRecords":
@@ -137,6 +137,29 @@ class KeyRecords(NamedTuple):
         if self.next is None:
             return self
         return self._changed(active=active, next=None)
+
+    def advanced(self, generation: int, active: str, upcoming: str) -> "KeyRecords":
+        """The same keys under a later generation, which an attempt of a regeneration begins with (4.3).
+
+        Args:
+            generation: The generation.
+            active: The key that the configuration names: the present one, or the next one if its put was made.
+            upcoming: The new key of the regeneration; another next key, of an attempt that was given up, is dropped.
+
+        Raises:
+            StateError: The generation is not a later one, or the key is neither of the two.
+        """
+        if generation <= self.generation:
+            raise StateError(f"the generation {generation} is not above {self.generation}")
+        if active not in {self.active, self.next}:
+            raise StateError(f"the configuration key {active} is neither active nor the next one")
+        stays = {self.next} & {upcoming} - {active}
+        gone = {self.next} - {None, active, upcoming}
+        records = tuple(one for one in self.records if one.id not in gone)
+        upcoming_now = next(iter(stays), None)
+        return self._changed(
+            generation=generation, records=records, active=active, next=upcoming_now
+        )
 
     def with_floors(self, **formats: int) -> "KeyRecords":
         """The next generation with raised floors; the same ones change nothing.
@@ -179,7 +202,12 @@ class KeyRecords(NamedTuple):
             upcoming,
         )
 
-    def _check_settled(self) -> None:
+    def check_settled(self) -> None:
+        """Refuse a change that has to wait for the end of a regeneration.
+
+        Raises:
+            StateError: A key is to become active.
+        """
         if self.next is not None:
             raise StateError(
                 f"a regeneration is under way: the configuration key {self.next} is to become active",
@@ -187,7 +215,7 @@ class KeyRecords(NamedTuple):
             )
 
     def _changed(self, **members: object) -> "KeyRecords":
-        changed = self._replace(generation=self.generation + 1, **members)  # type: ignore[arg-type]
+        changed = self._replace(**{"generation": self.generation + 1, **members})  # type: ignore[arg-type]
         records = (one._replace(state=_state(one.id, changed.active)) for one in changed.records)
         return changed._replace(records=tuple(records)).checked()
 

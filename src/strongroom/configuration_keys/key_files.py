@@ -233,10 +233,11 @@ class KeyFiles:
             return pair
         with suppress(KeystoreError):
             proved = unproved.prove(pair.keys)
-            for coming in ("", *self._named.begun):
-                with suppress(IntegrityError):
-                    generations.check_alias(proved, pair.keys, coming=coming)
-                    return pair._replace(authenticated_by=proved.alias)
+            # an unfinished regeneration, of which another node may have had other keys before, explains any newer key
+            coming = pair.keys.newest if self._named.begun else ""
+            with suppress(IntegrityError):
+                generations.check_alias(proved, pair.keys, coming=coming)
+                return pair._replace(authenticated_by=proved.alias)
         return pair
 
     def _judged(self, pair: _Pair, folders: int) -> tuple[_Score, _Best]:

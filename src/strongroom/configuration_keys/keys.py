@@ -26,7 +26,7 @@ from strongroom.keystore.replicas import KeystoreDirectory
 
 Records = tuple[ConfigurationKeyRecord, ...]
 Coming = Callable[[EntryKeys], str]
-"""The alias of the master key that an unfinished regeneration has added, given the keys of its journal; or empty."""
+"""The alias of a newer master key than that of the records, if something explains it, given the records' keys; or empty."""
 
 
 class ConfigurationKeys:
@@ -238,6 +238,20 @@ class ConfigurationKeys:
 
         self._change(change)
 
+    def advance(self, generation: int, active: str, upcoming: str) -> None:
+        """Write the same keys under a later generation, before they are given to other nodes (key-changes.md 4.8).
+
+        Args:
+            generation: The generation, above every one that an attempt on another disk may have used.
+            active: The key that the configuration names.
+            upcoming: The new key of the regeneration; another one that was to become active goes.
+
+        Raises:
+            StateError: The generation is not a later one, or the key is neither active nor the next one.
+            StorageError: A replica cannot be written.
+        """
+        self._change(lambda old: old.advanced(generation, active, upcoming))
+
     def raise_floors(self) -> None:
         """Take no older format any more than those that this release writes; raising them twice is harmless.
 
@@ -305,7 +319,8 @@ class ConfigurationKeys:
         if found.alias and found.alias != self._keystore.newest:
             self._loaded = found  # the journal is proved by keys that open through it
             try:
-                coming = self._coming(found.present.entry_keys(self.open))
+                keys = found.present.entry_keys(self.open)._replace(digest=found.digest)
+                coming = self._coming(keys)
                 generations.check_alias(found, self._keystore, coming=coming)
             except BaseException:
                 self._loaded = None

@@ -252,7 +252,11 @@ class Anchoring:
         described = self._described(stored, None if self._anew.everything else entry, put)
         logs = self._ports.logs(entry.logs if entry else {}, anew=anew)
         unread = 0 if entry is None or found.beside.is_readable else entry.repository
-        unknown = entry.records if entry else Point(keys.generation, bytes(_DIGEST_BYTES))
+        if entry and (put.author.generation < keys.generation or not keys.digest):
+            # those that every node was given (key-changes.md 4.4), or that were there before a recovery
+            records = entry.records
+        else:
+            records = Point(keys.generation, keys.digest or bytes(_DIGEST_BYTES))
         return Anchor(
             number=max(numbers, default=0) + 1,
             at=self._ports.now(),
@@ -260,7 +264,7 @@ class Anchoring:
             entries=_after(points(stored), changes),
             kms=described.kms,
             logs=logs,
-            records=Point(keys.generation, keys.digest) if keys.digest else unknown,
+            records=records,
             repository=row.number if row else unread,
             accepted=found.beside.accepted if described.kms else None,
         )

@@ -5,14 +5,16 @@ services that know of no lease: `under` gives such a thread the lease for as lon
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
-from strongroom.coordination.base import Lease
+from strongroom.coordination.base import Coordinator, Lease
 from strongroom.errors import ConflictError
 
 Lock = TypeVar("Lock")
+Check = Callable[[], object]
+"""Raises once another command may hold the lock under which something is done."""
 
 
 class _Holding(NamedTuple, Generic[Lock]):
@@ -80,6 +82,16 @@ class Leases(Generic[Lock]):
         with self._guard:
             found = self._held.get(lease)
         return None if found is None else found.lock
+
+
+def check(coordinator: Coordinator, lease: Lease) -> None:
+    """Refuse to go on once another command may hold the lock.
+
+    Raises:
+        ConflictError: The lease is not in force any more.
+    """
+    if not coordinator.is_in_force(lease):
+        raise lease_lost(lease.name)
 
 
 def lease_lost(name: str) -> ConflictError:

@@ -30,6 +30,7 @@ DECLARED: Final[Mapping[str, Scope]] = {
     "configuration": Scope.CLUSTER,
     "controller": Scope.CLUSTER,
     "extracts": Scope.CLUSTER,
+    "key-files": Scope.NODE,
     "kms": Scope.CLUSTER,
     "maintenance": Scope.CLUSTER,
     "recover": Scope.CLUSTER,

@@ -32,6 +32,7 @@ _ATTEMPTS = 100
 class _Renewing(threading.local):
     key_id: str | None = None
     is_for_all: bool = False
+    has_given: bool = False
 
 
 class EntryAuthority(Protocol):
@@ -59,6 +60,8 @@ class ProvedCoordinator:
         store: Coordinator,
         authority: EntryAuthority,
         find_anchoring: "Callable[[], Anchoring | None]" = lambda: None,
+        *,
+        is_shared: bool = False,
     ) -> None:
         """Take the store of unproved entries.
 
@@ -67,10 +70,12 @@ class ProvedCoordinator:
             authority: Knows the keys of entries.
             find_anchoring: Returns what makes the anchor of each put; it is asked by the first put, since whoever only
                 reads must not pay for it.
+            is_shared: Whether nodes read the entries whose records may be of an earlier generation for a while.
         """
         self.store = store
         self.authority = authority
         self._find_anchoring = find_anchoring
+        self._is_shared = is_shared
         self._renewing = _Renewing()
 
     def members(self, group: Group = Group.NODES) -> list[str]:
@@ -165,12 +170,38 @@ class ProvedCoordinator:
                 if name not in changes and name != ENTRY:
                     payloads[name] = UnprovedEntry(name, lies).prove(keys).payload
                     versions[name] = lies.version
-        generation = keys.generation
+        author = Author(keys.installation_id, self._generation(keys, stored), by)
+        return Put(keys, author, payloads, versions, new_id())
+
+    def _generation(self, keys: EntryKeys, stored: "Stored") -> int:
+        """The generation that a put gives to its entries (docs/format/key-changes.md 4.4)."""
+        from strongroom.coordination.anchor import ENTRY
+
         if self._renewing.is_for_all and stored:
             found = (UnprovedEntry(name, lies).prove(keys) for name, lies in stored.items())
-            generation = min(one.generation for one in found)
-        author = Author(keys.installation_id, generation, by)
-        return Put(keys, author, payloads, versions, new_id())
+            return min(one.generation for one in found)
+        is_own = self._renewing.has_given or self._renewing.key_id is not None
+        if is_own or not self._is_shared or ENTRY not in stored:
+            return keys.generation
+        # records on the disk of this node alone are not given yet, and each put has written the anchor
+        try:
+            given = UnprovedEntry(ENTRY, stored[ENTRY]).prove(keys).generation
+        except (FormatError, IntegrityError):
+            # an administrator puts it anew, or the making of the next anchor refuses it
+            return keys.generation
+        return min(keys.generation, given)
+
+    @contextmanager
+    def having_given(self) -> Iterator[None]:
+        """Let each put of this thread, within the block, be read by nobody whose records are older than those of this node.
+
+        Every other node has been given them (docs/format/key-changes.md 4.4).
+        """
+        self._renewing.has_given = True
+        try:
+            yield
+        finally:
+            self._renewing.has_given = False
 
     @contextmanager
     def renewing(self, key_id: str) -> Iterator[None]:

@@ -30,6 +30,11 @@ class Place(NamedTuple):
     coming: str = ""
     leaving: str = ""
 
+    @property
+    def object_stores(self) -> tuple[str, ...]:
+        """The addresses of object stores in use: the one in force, and the one to which the files are being moved."""
+        return tuple(one for one in (self.address, self.coming) if one not in {DISK, ""})
+
     def serialize(self) -> bytes:
         """The bytes of the entry."""
         return KIND.dumps({**self._asdict(), "v": VERSION})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from strongroom.crypto import rng
@@ -40,6 +40,11 @@ class Keystore(NamedTuple):
         if not self.entries:
             raise KeystoreError("the keystore has no master key")
         return max(enumerate(self.entries), key=lambda item: (item[1].created_at, item[0]))[1].alias
+
+    def after(self, now: datetime) -> datetime:
+        """A time that makes a further master key the newest, even if the clock of another node was ahead."""
+        latest = max(entry.created_at for entry in self.entries)
+        return now if now > latest else latest + timedelta(seconds=1)
 
     def find(self, alias: str) -> SecretKeyEntry | None:
         """The entry of an alias; None if the keystore has no such alias."""

@@ -7,6 +7,7 @@ name (`kept`).
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -56,6 +57,10 @@ class ReplicaState(NamedTuple):
     detail: str = ""
 
 
+class _Guard(threading.local):
+    check: Callable[[], object] | None = None
+
+
 class KeystoreDirectory:
     """The replicas of one node and the password that opens them."""
 
@@ -78,6 +83,7 @@ class KeystoreDirectory:
         self.password_file = password_file
         self.file_modes = file_modes
         self._clock = clock or SystemClock()
+        self._guard = _Guard()
 
     @property
     def primary(self) -> Path:
@@ -265,6 +271,19 @@ class KeystoreDirectory:
             return False
 
     @contextmanager
+    def guarded(self, check: Callable[[], object]) -> Iterator[None]:
+        """Call `check` before each change of files by this thread within the block; it raises if nothing may change any more.
+
+        The lock of the files is held by then: whoever is paused behind the check keeps the other processes of this node
+        from changing them until it has written what it may.
+        """
+        self._guard.check = check
+        try:
+            yield
+        finally:
+            self._guard.check = None
+
+    @contextmanager
     def changing(self) -> Iterator[None]:
         """Hold the lock under which replicated files change."""
         with self._lock():
@@ -422,6 +441,8 @@ class KeystoreDirectory:
             ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            if self._guard.check is not None:
+                self._guard.check()
             yield
         finally:
             os.close(handle)

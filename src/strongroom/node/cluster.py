@@ -26,7 +26,7 @@ from strongroom.errors import StateError
 from strongroom.eventlog.base import SYSTEM
 from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
-from strongroom.node import backup, joining, outside
+from strongroom.node import backup, joining, object_stores, outside
 from strongroom.node.opening import Node
 from strongroom.repository import postgres_address
 from strongroom.repository.rows import Owner
@@ -126,6 +126,7 @@ def check(node: Node, given: Given | None) -> Iterator[Finding]:
                 hint="name the services to check, as for 'strongroom cluster enable'",
             )
         yield from node.outside.probe()
+        yield from object_stores.prove(node)
         return
     services = given.services(node.claimed_installation(), new_id())
     settings = given.zookeeper_settings(services, node.paths, "cluster check")

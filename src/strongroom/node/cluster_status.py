@@ -11,7 +11,9 @@ from strongroom.coordination.zookeeper import looking as zookeeper_looking
 from strongroom.coordination.zookeeper.looking import ServerState, SessionState
 from strongroom.coordination.zookeeper.settings import ZookeeperSettings
 from strongroom.errors import StateError, StrongroomError
+from strongroom.node import object_stores
 from strongroom.node.opening import Node
+from strongroom.objectstore.looking import StoreState
 from strongroom.repository import looking as postgres_looking
 from strongroom.repository.looking import DatabaseState
 from strongroom.runtime import running
@@ -21,7 +23,9 @@ from strongroom.system import hosts, together
 
 LIMIT_S: Final = 12.0
 """How long all services together are waited for; and then, what this node reads by them."""
-_SESSION, _DATABASE, _OWN = "session", "database", "own"
+_STORE_S: Final = 8.0
+"""How long object stores are waited for of that."""
+_SESSION, _DATABASE, _OWN, _STORES = "session", "database", "own", "stores"
 
 
 def look(node: Node, now: Callable[[], float] = time.time) -> Standing:
@@ -63,7 +67,18 @@ def look(node: Node, now: Callable[[], float] = time.time) -> Standing:
     if not first.is_connected:
         return first
     own = together.within(LIMIT_S, {_OWN: lambda: _own(node, with_faults=first.is_stored)})[_OWN]
-    return first._replace(own=own or Own(problem=late))
+    if own is None or own.problem:
+        return first._replace(own=own or Own(problem=late))
+    # behind it: the parts of a node are made when they are met first, by one thread at a time
+    stores = together.within(LIMIT_S, {_STORES: lambda: _stores(node)})[_STORES]
+    return first._replace(own=own, stores=stores)
+
+
+def _stores(node: Node) -> tuple[StoreState, ...] | None:
+    try:
+        return object_stores.look(node, _STORE_S)
+    except StrongroomError:
+        return None  # why the state cannot be read is told of the node
 
 
 def _server(one: hosts.Endpoint, settings: ZookeeperSettings) -> Callable[[], ServerState]:

@@ -43,9 +43,11 @@ def recovery_of(node: Node) -> RecoverService:
         replacing.leave_mark(node, RECOVER_LOCK)
         others = node.peers.others()
         names = [one.node_id for one in others]
-        if not is_known:
-            return node.peers.leave_out(actor, names)
-        node.peers.go_on_without(actor, names)
+        # from here on nothing is read by a node that has not got these keys: it says for whose next run it has to wait
+        with node.coordinator.having_given():
+            if not is_known:
+                return node.peers.leave_out(actor, names)
+            node.peers.go_on_without(actor, names)
         return tuple(one.node_id for one in others if one.state is NodeState.JOINING)
 
     @contextmanager

@@ -17,6 +17,7 @@ from strongroom.joining import own_keys, probes
 from strongroom.joining.node_keys import NodeKeys
 from strongroom.joining.node_reports import KeysSeen, NodeReport, OwnProof, StoreSeen
 from strongroom.kms import store as kms_store
+from strongroom.node import object_stores
 from strongroom.node.opening import Node
 from strongroom.runtime import running
 from strongroom.runtime.duties import Duty
@@ -34,6 +35,8 @@ BEAT_S: Final = judging.BEAT_MS / 1000
 PROVE_EVERY_S: Final = 5.0
 """The least time between the begins of two proofs, for all readers together: each asks the roots."""
 _LOOK_S: Final = 0.5
+_STORE_S: Final = 4.0
+"""How long a proof waits for the object store before it begins: a reader waits for 15 seconds."""
 _log = logging.getLogger("strongroom.reporting")
 
 
@@ -47,6 +50,7 @@ class Reporter:
         self._proof: OwnProof | None = None
         self._began_s = -PROVE_EVERY_S
         self._failure = ""
+        self._of_files: dict[str, str] = {}
         self._store: tuple[int, StoreSeen] | None = None
         #: Has the next report made now.
         self.hasten: Callable[[], None] = lambda: None
@@ -84,6 +88,7 @@ class Reporter:
         if set(asked) <= set(answered) or now_s < self._began_s + PROVE_EVERY_S:
             return
         self._began_s = now_s
+        self._of_files = _of_files(self._node)
         self._proof = self._proved(asked)
         # clients of SDKs are in cycles, and keep their connections until these are found
         gc.collect()
@@ -117,7 +122,7 @@ class Reporter:
             document,
             keys,
             store,
-            _processes(node),
+            {**_processes(node), **self._of_files},
             _free_bytes(node),
             cause,
             self._proof,
@@ -212,6 +217,16 @@ def _processes(node: Node) -> dict[str, str]:
         name: trouble.get(name, "running" if is_there else "stopped")
         for name, is_there in there.items()
     }
+
+
+def _of_files(node: Node) -> dict[str, str]:
+    """How this node, by its own credentials, reaches the object store; nothing of a node with its files on its disk."""
+    try:
+        found = object_stores.look(node, _STORE_S)
+    except StrongroomError as error:
+        return {running.OBJECT_STORE: error.message}
+    problems = [one.problem for one in found if one.problem]
+    return {running.OBJECT_STORE: next(iter(problems), "running")} if found else {}
 
 
 def _free_bytes(node: Node) -> int | None:

@@ -15,6 +15,8 @@ from strongroom.system import disk, durable
 
 MAINTAINED: Final = "in maintenance"
 """The word for a web service that turns clients away, as long as somebody wants that."""
+OBJECT_STORE: Final = "object store"
+"""The name under which a node tells, among its processes, how it reaches the store of its extracts."""
 
 
 @dataclass(frozen=True)

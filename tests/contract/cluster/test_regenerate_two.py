@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from strongroom.kms.cache import Asking
 from strongroom.node.opening import Node
 from strongroom.repository.rows import SiteMode
 from strongroom.services.keys import words
+from strongroom.services.keys.regeneration import JOURNAL, Journal
 from strongroom.services.keys.spread_keys import SpreadKeys
 from strongroom.services.keys.words import Words
 from tests.conftest import Torture
@@ -93,23 +95,25 @@ def test_a_regeneration_that_is_killed_anywhere_between_two_nodes_is_finished_by
 
     A run kills at a third of the points, by its seed.
     """
-    points, done = Counter[str](), set[str]()
-
-    def is_tried(point: str) -> bool:
-        return torture.whole or not random.Random(f"{torture.seed} {point}").randrange(3)
+    points, met = Counter[str](), set[str]()
 
     def die(point: str) -> None:
-        if point not in done and is_tried(point):
-            done.add(point)
+        if point in met:
+            return
+        met.add(point)
+        if torture.whole or random.Random(f"{torture.seed} {point}").random() < 0.3:
             raise KilledError(point)
 
     def killed_once(kind: type, name: str) -> None:
         real = getattr(kind, name)
 
-        def call(*args: object, **more: object) -> object:
-            die(f"before {name} {points[name]}")
-            result = real(*args, **more)
-            die(f"after {name} {points[name]}")
+        def call(self: Any, *args: object, **more: object) -> object:
+            # each attempt gives the keys before it goes on with a step
+            journal = self._ports.coordinator.get(JOURNAL) if points[name] else None
+            step = Journal.parse(journal.value).step if journal else "its beginning"
+            die(f"before {name} at {step}")
+            result = real(self, *args, **more)
+            die(f"after {name} at {step}")
             points[name] += 1
             return result
 
@@ -118,7 +122,8 @@ def test_a_regeneration_that_is_killed_anywhere_between_two_nodes_is_finished_by
     killed_once(SpreadKeys, "give")
     killed_once(Words, "wait")
     with at_work(second_home) as two:
-        for _ in range(40):
+        for _ in range(60):
+            points.clear()
             try:
                 with opened(cluster_home) as one:
                     one.regenerate.run(ACTOR, lambda _: None, KEYS)
@@ -126,7 +131,9 @@ def test_a_regeneration_that_is_killed_anywhere_between_two_nodes_is_finished_by
             except KilledError:
                 two.kms_cache.opened(asking=Asking.ITSELF)
                 two.configuration.effective("gateway.https.port")
-        assert points["give"] >= 4
+        else:
+            pytest.fail(f"it never ended: {sorted(met)}")
+        assert len({point for point in met if "give" in point}) >= 8, sorted(met)
         with opened(cluster_home) as one:
             assert key_files(one) == key_files(two)
             assert len(one.keystore.load().aliases) == 1

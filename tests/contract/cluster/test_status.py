@@ -33,7 +33,9 @@ def status(home: Path, capsys: Said) -> tuple[int, dict[str, Any]]:
     code = command(home, "cluster", "status", "--json")
     assert time.monotonic() - begun < MOST_S
     found = json.loads(capsys.readouterr().out)
-    assert found.keys() == {"ok", "zookeeper", "postgres", "node", "nodes", "problems"}
+    assert found.keys() == {
+        *("ok", "zookeeper", "postgres", "object_stores", "node", "nodes", "problems")
+    }
     assert found["ok"] == (code == 0) == (not found["problems"])
     return code, found
 
@@ -78,6 +80,7 @@ def test_all_is_well(home: Path, services: ClusterServices, capsys: Said) -> Non
     assert found["node"]["anchor"] > 0
     assert found["node"]["incarnation"] is None
     assert found["nodes"] == [{"id": "node1", "serving": False}]
+    assert found["object_stores"] == []
 
 
 def test_for_people(home: Path, capsys: Said) -> None:
@@ -86,6 +89,7 @@ def test_for_people(home: Path, capsys: Said) -> None:
     assert "a quorum, 3 of 3 servers serve" in said.out
     assert ": leader, 3." in said.out
     assert f"writable, schema {REVISION}" in said.out
+    assert "Extracts: on the disk of each node" in said.out
     assert "Nodes: node1 is not served" in said.out
     assert said.err == ""
 
@@ -153,11 +157,13 @@ def test_without_a_quorum_nothing_remembered_is_shown(
     assert found["zookeeper"]["servers"][2]["problem"] == "runs, and is in no quorum"
     assert found["node"]["configuration"] is None
     assert found["nodes"] is None
+    assert found["object_stores"] is None
     assert found["postgres"]["writable"]
     assert command(home, "cluster", "status") == 40
     said = capsys.readouterr()
     assert "no session, no quorum, 0 of 3 servers serve" in said.out
     assert "configuration not known now" in said.out
+    assert "Extracts: not known now" in said.out
     assert "Nodes: not known now" in said.out
 
 

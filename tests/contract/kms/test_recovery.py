@@ -33,7 +33,7 @@ from strongroom.node.opening import Node
 from strongroom.roots import recipient
 from strongroom.roots.settings import RootSettings
 from strongroom.runtime import running
-from strongroom.services.keys import regenerate
+from strongroom.services.keys import regeneration
 from strongroom.services.keys.regenerate import RegenerateService
 from strongroom.services.recovery import journal as recovery_journal
 from tests.contract.kms.recovery_lab import (
@@ -231,7 +231,7 @@ def test_a_regeneration_that_was_under_way_does_not_come_in_the_way(
 ) -> None:
     add(node, identity)
     file = node.envelope_keys.new_envelope(HERE)
-    node.coordinator.put({regenerate.JOURNAL: Change(b"{}", 0)})
+    node.coordinator.put({regeneration.JOURNAL: Change(b"{}", 0)})
     with elsewhere(node, tmp_path, keystore=False) as again:
         service(again).recover((identity,), ACTOR, quiet)
         check_recovered(again, file)
@@ -263,16 +263,16 @@ def test_a_regeneration_that_was_cut_is_given_up(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RegenerateService, step, cut)
         with pytest.raises(CutError):
-            node.regenerate.run(ACTOR, quiet, [regenerate.KEYS])
+            node.regenerate.run(ACTOR, quiet, [regeneration.KEYS])
     old_key_id = node.configuration.document().configuration_key_id
     outside.failure = RootUnavailableError("gone for ever")
     with elsewhere(node, tmp_path, keystore=keystore) as again:
         service(again).recover((identity,), ACTOR, quiet)
         check_recovered(again, file)
         check_new_key(again, old_key_id)
-        assert again.coordinator.get(regenerate.JOURNAL) is None
+        assert again.coordinator.get(regeneration.JOURNAL) is None
         later = opening.open_node(str(again.paths.root))
-        later.regenerate.run(ACTOR, quiet, [regenerate.KEYS])
+        later.regenerate.run(ACTOR, quiet, [regeneration.KEYS])
         check_recovered(later, file)
         later.close()
 

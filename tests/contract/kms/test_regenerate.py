@@ -17,7 +17,8 @@ from strongroom.node.opening import Node
 from strongroom.repository.rows import CredentialRow
 from strongroom.secrets import enc
 from strongroom.secrets.generate import generated_names
-from strongroom.services.keys.regenerate import JOURNAL, RegenerateService
+from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.keys.regeneration import JOURNAL
 from strongroom.services.secrets import rotate
 from tests.support.stored_forms import differing_files
 

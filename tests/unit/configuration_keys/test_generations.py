@@ -182,6 +182,27 @@ def test_the_newest_master_key_authenticates() -> None:
         )
 
 
+def test_the_same_keys_under_a_later_generation() -> None:
+    """docs/format/key-changes.md 4.8: what an attempt of a regeneration begins with."""
+    settled, coming = first(), record()
+    under_way = settled.with_next(coming)
+    begun = settled.advanced(2049, settled.active, new_id())
+    assert begun == settled._replace(generation=2049)
+    assert generations.serialize(begun, KEYSTORE)
+    # the put was not made, and it was
+    kept = under_way.advanced(2050, settled.active, coming.id)
+    assert kept == under_way._replace(generation=2050)
+    put = under_way.advanced(2050, coming.id, coming.id)
+    assert (put.active, put.next, put.ids) == (coming.id, None, under_way.ids)
+    # the next key of an attempt that was given up goes
+    dropped = under_way.advanced(2050, settled.active, new_id())
+    assert (dropped.next, dropped.records) == (None, settled.records)
+    with pytest.raises(StateError, match="not above"):
+        settled.advanced(1, settled.active, coming.id)
+    with pytest.raises(StateError, match="neither active"):
+        settled.advanced(2049, coming.id, coming.id)
+
+
 def test_the_keys_of_entries_are_those_of_the_records() -> None:
     keys = {name: rng.new_key() for name in ("active", "next")}
     one, other = record(keys["active"]), record(keys["next"])

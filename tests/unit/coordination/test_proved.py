@@ -137,6 +137,35 @@ def test_a_regeneration_changes_every_entry_in_one_put(
     assert proved.latest_generation() == 2
 
 
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_entries_of_a_cluster_are_of_the_generation_that_every_node_was_given(
+    store: LocalCoordinator, records: Records, is_shared: bool
+) -> None:
+    """docs/format/key-changes.md 4.4: a node that dies has nobody kept from reading what it put by the way."""
+    proved = ProvedCoordinator(store, records, is_shared=is_shared)
+    proved.put({"anchor": Change(b"1", 0), "config": Change(b"1", 0)})
+    others = records.keys
+    records.keys = others._replace(generation=3)
+
+    def generation() -> int:
+        version = proved.version("config")
+        proved.put({name: Change(b"x", version) for name in ("anchor", "config")})
+        return UnprovedEntry("config", stored(store, "config")).prove(records.keys).generation
+
+    assert generation() == (others.generation if is_shared else 3)
+    with proved.having_given():
+        assert generation() == 3
+    assert generation() == 3
+    with pytest.raises(IntegrityError, match="generation 3"):
+        UnprovedEntry("config", stored(store, "config")).prove(others)
+    with proved.for_all():
+        assert generation() == 3
+    # an anchor that is refused is put anew by an administrator, and by nobody else
+    store.put({"anchor": Change(b"changed", store.version("anchor"))})
+    proved.put({"config": Change(b"x", proved.version("config"))})
+    assert proved.get("config")
+
+
 def test_nothing_comes_under_a_key_that_the_records_do_not_name(
     proved: ProvedCoordinator, store: LocalCoordinator
 ) -> None:

@@ -50,3 +50,13 @@ def test_the_last_master_key_stays() -> None:
     assert keystore.without("unknown").aliases == (two.alias,)
     with pytest.raises(ConflictError, match="the last master key"):
         keystore.without(two.alias)
+
+
+def test_a_further_master_key_is_the_newest_whatever_the_clock_of_another_node_said() -> None:
+    """docs/format/configuration-keys.md 4.4."""
+    ahead = SecretKeyEntry("a", rng.new_key(), _NOW + timedelta(minutes=5))
+    keystore = Keystore((ahead, SecretKeyEntry("b", rng.new_key(), _NOW)))
+    later = SecretKeyEntry("c", rng.new_key(), keystore.after(_NOW))
+    assert keystore.with_entry(later).newest == "c"
+    much_later = _NOW + timedelta(days=1)
+    assert keystore.after(much_later) == much_later

@@ -1,5 +1,7 @@
 """The keystore's replicas on the disk (C-03, C-09, C-10)."""
 
+import fcntl
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -230,3 +232,29 @@ def test_what_reads_back_as_no_keystore_is_refused(directory: KeystoreDirectory)
 def test_the_opened_keystore_shows_no_key(directory: KeystoreDirectory) -> None:
     keystore: Keystore = directory.load()
     assert keystore.master_key("master-key-1").reveal().hex() not in repr(keystore)
+
+
+def test_a_guard_is_asked_behind_the_lock_of_the_files_and_before_each_change(
+    directory: KeystoreDirectory,
+) -> None:
+    """docs/format/key-changes.md 4.9."""
+    before, asked = _contents(directory), list[bool]()
+
+    def check() -> None:
+        handle = os.open(directory.password_file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            asked.append(True)
+        finally:
+            os.close(handle)
+        raise ConflictError("the lock is gone")
+
+    with directory.guarded(check):
+        with pytest.raises(ConflictError, match="the lock is gone"):
+            directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
+        with pytest.raises(ConflictError, match="the lock is gone"), directory.changing():
+            raise AssertionError
+    assert asked == [True, True]
+    assert _contents(directory) == before
+    directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)

@@ -34,7 +34,8 @@ def build_parser(prog: str, verb: str) -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     checking = verbs.add_parser(
-        "check", help="prove every link to ZooKeeper and PostgreSQL: of this node, or as given"
+        "check",
+        help="prove every link to ZooKeeper and PostgreSQL, of this node or as given, and its object store",
     )
     _add_services(checking)
     checking.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -159,7 +160,8 @@ def _code(found: "list[Finding]") -> int:
     links = {one.link.partition(" ")[0] for one in bad}
     if "zookeeper" in links:
         return CoordinationError.exit_code
-    return StorageError.exit_code if "postgres" in links else LinkError.exit_code
+    is_stored = links.isdisjoint({"postgres", "object"})
+    return LinkError.exit_code if is_stored else StorageError.exit_code
 
 
 def _enable(arguments: argparse.Namespace, session: Session) -> int:

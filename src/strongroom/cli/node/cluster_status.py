@@ -1,4 +1,4 @@
-"""`strongroom cluster status`: how ZooKeeper and PostgreSQL stand, as this node sees them now."""
+"""`strongroom cluster status`: how ZooKeeper, PostgreSQL and the object store stand, as this node sees them now."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ _SERVED = {True: "is served", False: "is not served", None: "is not known here"}
 def add_verb(verbs: Any) -> None:
     """Add the command to the parser of `cluster`."""
     parser = verbs.add_parser(
-        "status", help="tell how ZooKeeper and PostgreSQL stand now, and what this node reads there"
+        "status",
+        help="tell how ZooKeeper, PostgreSQL and the object store stand now, and what this node reads there",
     )
     parser.add_argument("--json", action="store_true", help="print the status as JSON")
     parser.set_defaults(run=_run)
@@ -66,6 +67,12 @@ def _as_json(found: "Standing", node_id: str) -> dict[str, object]:
             "connections": {"used": database.used, "limit": database.limit},
             "clock_skew_s": database.skew_s,
         },
+        "object_stores": None
+        if found.stores is None
+        else [
+            {"address": one.address, "reachable": not one.problem, "problem": one.problem or None}
+            for one in found.stores
+        ],
         "node": {
             "id": node_id,
             "configuration": own.configuration,
@@ -88,6 +95,7 @@ def _lines(found: "Standing", node_id: str) -> "Iterator[str]":
         tls = "TLS" if one.is_reachable else "-"
         yield f"  {one.server}: {one.role or '-'}, {one.version or '-'}, {tls}"
     yield f"PostgreSQL: {_database(found)}"
+    yield from _stores(found)
     own = found.own
     version = _UNKNOWN if own.configuration is None else own.configuration
     none = "none yet" if found.is_stored else _UNKNOWN
@@ -100,6 +108,15 @@ def _lines(found: "Standing", node_id: str) -> "Iterator[str]":
         return
     words = (f"{one.id} {_SERVED[one.is_serving]}" for one in own.nodes)
     yield f"Nodes: {', '.join(words)}"
+
+
+def _stores(found: "Standing") -> "Iterator[str]":
+    if found.stores is None:
+        yield f"Extracts: {_UNKNOWN}"
+    elif not found.stores:
+        yield "Extracts: on the disk of each node"
+    for one in found.stores or ():
+        yield f"Extracts: {one.address}, {'does not serve' if one.problem else 'can be read'}"
 
 
 def _database(found: "Standing") -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from strongroom.runtime.running import MAINTAINED
+from strongroom.runtime.running import MAINTAINED, OBJECT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ def of_controller(*, is_it: bool) -> tuple[str, ...]:
 
 
 def line(name: str, phrase: str) -> str:
-    """The line of a process: `web service`, `backgrounder`, or `backgrounder 1` for the second one."""
+    """The line of a process: `web service`, `backgrounder`, or `backgrounder 1` for the second one; or of the object store."""
     words, _, number = name.partition("backgrounder ")
     shown = "Backgrounder" if number else words.title()
     return f"\t'Strongroom {shown} {number or 0}' {phrase}."
@@ -59,7 +59,8 @@ def lines(one: "Judged") -> "Iterator[str]":
     yield f"\tStatus: {word(one)}"
     told = one.report.processes if one.report else {}
     more = sorted(name for name in told if name.startswith(f"{_NAMES[-1]} "))
-    for name in (*_NAMES, *more):
+    store = [OBJECT_STORE] if OBJECT_STORE in told else []
+    for name in (*_NAMES, *more, *store):
         yield line(name, _phrase(one, name))
     yield f"\t'Strongroom Key Management 0' {_KEYS[one.state.value]}."
 

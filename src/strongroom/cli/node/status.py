@@ -7,6 +7,7 @@ from strongroom.cli.keys import node_states
 from strongroom.cli.node import maintenance_mode, node_blocks
 from strongroom.cli.terminal.session import Session
 from strongroom.errors import CoordinationError, StrongroomError
+from strongroom.runtime.running import OBJECT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _STOPPED, _RUNNING, _DEGRADED, _PREPARED = "STOPPED", "RUNNING", "DEGRADED", "PREPARED"
 _JOINING = "JOINING"
+_OF_STORE = node_blocks.line(OBJECT_STORE, "")[:-1]
 _UNPROVED = ("ERROR", "STALE")
 """The states of nodes that are there, and have not proved their keys."""
 
@@ -54,7 +56,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> int:
     is_shown = (arguments.json or arguments.verbose) and not arguments.local_only
     controller = _controller(session) if is_shown else ""
     maintenance = _maintenance(session)
-    trouble = _trouble(session, found, maintenance)
+    trouble = {**_trouble(session, found, maintenance), **_store_trouble(asked, node.paths.node_id)}
     whole = _Whole(node.paths.node_id, asked, found, problem, trouble, controller)
     fingerprint = _fingerprint(session)
     ending = _ending(session)
@@ -183,6 +185,12 @@ def _trouble(
     }
 
 
+def _store_trouble(asked: "Asked", node_id: str) -> "Mapping[str, str]":
+    """How this node, by its report, does not reach the object store with its extracts."""
+    own = (node_blocks.trouble(one) for one in asked.nodes if one.node_id == node_id)
+    return {name: words for told in own for name, words in told.items() if name == OBJECT_STORE}
+
+
 def _print_prepared(
     waiting: "PreparedNode", arguments: argparse.Namespace, session: Session
 ) -> int:
@@ -224,6 +232,7 @@ def _print_services(session: Session, whole: _Whole) -> None:
     own.append(
         f"\t'Strongroom Key Management 0' {node_blocks.IN_ERROR if keys else node_blocks.RUNNING}."
     )
+    own += [line for line in blocks.get(whole.node_id, ()) if line.startswith(_OF_STORE)]
     blocks[whole.node_id] = own
     for node_id, lines in blocks.items():
         is_it = node_id == whole.controller

@@ -7,6 +7,7 @@ from strongroom.node.parts.content import ContentPart
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from contextlib import AbstractContextManager
 
     from strongroom.services.keys.history import Outside
     from strongroom.services.keys.key_files import KeyFilesService
@@ -77,9 +78,13 @@ class KeyManagementPart(ContentPart):
     @cached_property
     def roots(self) -> "RootsService":
         """The wraps of the RMK: recovery roots, closed stores."""
+        from strongroom.services.keys.key_recipients import KeyRecipients
         from strongroom.services.keys.roots import RootsService
 
-        return RootsService(self.kms_store, self.present_keys, self._other_nodes())
+        recipients = KeyRecipients(
+            self.present_keys, self.keystore, self.coordinator, self._other_nodes()
+        )
+        return RootsService(self.kms_store, recipients)
 
     @cached_property
     def older_store(self) -> "OlderStore":
@@ -143,8 +148,15 @@ class KeyManagementPart(ContentPart):
             self._keys_to_give,
             self.kms_store.point,
             lambda: own_keys.read(self.paths),
-            self.coordinator.for_all,
+            (self.coordinator.for_all, self.coordinator.having_given),
+            self._taking_keys,
         )
+
+    def _taking_keys(self) -> "AbstractContextManager[None]":
+        from contextlib import nullcontext
+
+        # a node that is not registered yet is given nothing
+        return self.received_keys.alone() if self.paths.node_keys.exists() else nullcontext()
 
     def _keys_to_give(self) -> "PresentKeys":
         from strongroom.joining.key_bundles import KeyBundle

@@ -133,7 +133,7 @@ class OperationsPart(KeysPart):
             lambda: self.configuration.effective("gateway.data_keys") == "true",
         )
 
-    def _changing_keys(self) -> "AbstractContextManager[None]":
+    def _changing_keys(self) -> "AbstractContextManager[object]":
         # the keeper is built only when called, since few files are encrypted while keys are rotated
         return self.kms_store.changing()
 

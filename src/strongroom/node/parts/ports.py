@@ -175,7 +175,12 @@ class Ports:
         """The coordination service: every entry is proved when it is loaded, and authenticated when it is put."""
         from strongroom.coordination.proved import ProvedCoordinator
 
-        return ProvedCoordinator(self.entry_store, self.authority, lambda: self.anchoring)
+        return ProvedCoordinator(
+            self.entry_store,
+            self.authority,
+            lambda: self.anchoring,
+            is_shared=self.outside is not None,
+        )
 
     @cached_property
     def anchoring(self) -> "Anchoring | None":
@@ -197,11 +202,12 @@ class Ports:
         return found.installation_id
 
     def coming_master_key(self, keys: "EntryKeys") -> str:
-        """The master key that an unfinished regeneration has added, before the records are under it."""
+        """The newest master key, if something explains that the records are not under it; else empty."""
         from strongroom.coordination.proving import ProvingLoader
-        from strongroom.services.keys import regenerate
+        from strongroom.services.keys import regeneration
 
-        return regenerate.coming_alias(ProvingLoader(self.entry_store, keys))
+        entries = ProvingLoader(self.entry_store, keys)
+        return self.keystore.load().newest if regeneration.explains_newer(entries, keys) else ""
 
     def announced(self) -> "AbstractContextManager[None]":
         """Be seen by the other nodes of a cluster until the end of the block; one process of a node at a time.

@@ -15,7 +15,7 @@ from strongroom.errors import ConflictError
 from strongroom.eventlog.base import Event, EventLog
 
 #: Holds the lock under which keys change, for a block.
-Changing = Callable[[], AbstractContextManager[None]]
+Changing = Callable[[], AbstractContextManager[object]]
 
 
 class SealedOutside:

@@ -16,12 +16,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from strongroom.clock import Clock, format_utc
 from strongroom.config import versions
 from strongroom.config.document import ConfigDocument
+from strongroom.coordination import leases
 from strongroom.coordination.base import Change, Coordinator
 from strongroom.coordination.floors import Point
 from strongroom.errors import IntegrityError, RootError
@@ -247,14 +248,14 @@ class StoreKeeper:
     # ---- changing --------------------------------------------------------------------------------
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Hold the lock under which keys change.
+    def changing(self) -> Iterator[leases.Check]:
+        """Hold the lock under which keys change; gives what raises once another command may hold it.
 
         Raises:
             ConflictError: Another command holds it for too long.
         """
-        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            yield
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S) as lease:
+            yield partial(leases.check, self._coordinator, lease)
 
     def commit(
         self,
@@ -262,7 +263,7 @@ class StoreKeeper:
         events_of: EventsOf,
         settings: SettingsChange | None = None,
         *,
-        prepare: Callable[[NextStore], None] | None = None,
+        prepare: Callable[[NextStore, leases.Check], None] | None = None,
     ) -> NextStore:
         """Put a new store in place of the present one: build, prove, put, log, settle.
 
@@ -274,15 +275,16 @@ class StoreKeeper:
             build: Builds the next store from the present one, which it opens or takes as it is stored.
             events_of: Returns the events of the change.
             settings: Returns the root settings that belong to the next store; None leaves the present ones.
-            prepare: Makes what must exist before the put; called when the next store is proved.
+            prepare: Makes what must exist before the put; called with the proved store, and with the check of the lock.
 
         Raises:
             ConflictError: Another process changed the configuration meanwhile.
             IntegrityError: The store was rolled back: a new one in its place would hide that.
             StrongroomError: The next store cannot be built or does not prove.
         """
-        with self.changing():
-            _, change = self.commit_unsettled(build, events_of, settings, prepare=prepare)
+        with self.changing() as check:
+            ready = None if prepare is None else lambda change: prepare(change, check)
+            _, change = self.commit_unsettled(build, events_of, settings, prepare=ready)
             self._settle_if_proved()
         return change
 

@@ -17,7 +17,7 @@ from strongroom.keystore.replicas import KeystoreDirectory, ReplicaState
 from strongroom.kms import store as kms_store
 from strongroom.secrets import committed
 from strongroom.services.configuration.service import ConfigurationService
-from strongroom.services.keys import regenerate
+from strongroom.services.keys import regeneration
 from strongroom.services.keys.keeper import LOCK, LOCK_WAIT_S
 from strongroom.services.keys.stored import STORE
 
@@ -118,8 +118,8 @@ class KeyFilesService:
 
     def _begun(self) -> frozenset[str]:
         """The keys of an unfinished regeneration: they are in no document yet, and must not be taken for strangers."""
-        found = self._coordinator.get(regenerate.JOURNAL)
-        journal = regenerate.Journal.parse(found.value) if found else None
+        found = self._coordinator.get(regeneration.JOURNAL)
+        journal = regeneration.Journal.parse(found.value) if found else None
         names = (journal.alias, journal.key_id) if journal is not None else ()
         return frozenset(filter(None, names))
 

@@ -37,7 +37,7 @@ class Peers:
         self._coordinator = coordinator
         self._event_log = event_log
         self._clock = clock
-        self._node_id = node_id
+        self.node_id = node_id
         self._installation_id = installation_id
 
     def all(self) -> "Mapping[str, RegisteredNode]":
@@ -62,7 +62,7 @@ class Peers:
         return tuple(
             one
             for one in self.all().values()
-            if one.node_id != self._node_id and not one.state.is_gone
+            if one.node_id != self.node_id and not one.state.is_gone
         )
 
     def active_others(self) -> "tuple[RegisteredNode, ...]":
@@ -159,7 +159,7 @@ class Peers:
     def _named(self, names: Collection[str]) -> "list[RegisteredNode]":
         known = self.all()
         for name in names:
-            if name not in known or name == self._node_id:
+            if name not in known or name == self.node_id:
                 raise NotFoundError(
                     f"there is no other node {name[:80]!r}",
                     hint="'tsm topology list-nodes' shows them",

@@ -5,14 +5,15 @@ records are under the new one.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 
 from strongroom.clock import format_utc
 from strongroom.configuration_keys import generations
 from strongroom.configuration_keys.generations import ReadRecords
 from strongroom.configuration_keys.keys import ConfigurationKeys
-from strongroom.coordination.base import Change
+from strongroom.coordination.base import Change, Versioned
 from strongroom.errors import IntegrityError, KeystoreError, StrongroomError
 from strongroom.eventlog.base import SYSTEM, Event
 from strongroom.eventlog.checkpoints import CheckpointFile
@@ -27,6 +28,10 @@ from strongroom.keystore.master_key import Keystore
 from strongroom.keystore.replicas import KeystoreDirectory
 from strongroom.services.keys.keeper import KmsPorts, StoreKeeper
 from strongroom.services.keys.peers import Peers
+
+LOCK: Final = "key-files"
+"""Held by the process of this node that takes keys, or that makes sure that none is taken meanwhile."""
+_LOCK_WAIT_S: Final = 60.0
 
 
 class NodeFiles(NamedTuple):
@@ -77,10 +82,28 @@ class ReceivedKeys:
         Raises:
             StrongroomError: Nothing could be read or written; the next look tries again.
         """
+        if self._given() is not None:
+            with self.alone():
+                pass
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Take the keys that are there for this node, and let no other process of it take any until the end of the block.
+
+        Raises:
+            StrongroomError: Nothing could be read or written, or another process takes keys for too long.
+        """
+        with self._ports.coordinator.lock(LOCK, wait_s=_LOCK_WAIT_S):
+            entry = self._given()
+            if entry is not None:
+                self._take_and_say(entry)
+            yield
+
+    def _given(self) -> Versioned | None:
+        return self._ports.coordinator.get(key_bundles.entry(self._keys.node_id))
+
+    def _take_and_say(self, entry: Versioned) -> None:
         coordinator = self._ports.coordinator
-        entry = coordinator.get(key_bundles.entry(self._keys.node_id))
-        if entry is None:
-            return
         sealed = key_bundles.parse(entry.value)
         change_id, prefix = sealed.occasion.change_id, acknowledgements.KEYS_PREFIX
         name = acknowledgements.entry(change_id, self._keys.node_id, prefix)

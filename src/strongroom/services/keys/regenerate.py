@@ -3,21 +3,21 @@
 Passwords and certificates come first, each brought into the component that uses it (`services/secrets/rotate`, with
 journals of its own), then the keys from master key to MEK. A journal in the coordination service holds the step that is
 done and the ids of the new keys, so that the next run of a killed command continues with the same ids. Each step may be
-repeated. Exactly one step, `_replace_values`, puts the new keys in force, by a single put: before it every value opens
-by the old keys, after it by the new ones. Old keys are removed only after that. Secrets that an administrator supplied
-keep their values and are encrypted under the new keys.
+repeated, in a cluster by another node as well (`attempts`). Exactly one step, `_replace_values`, puts the new keys in
+force, by a single put: before it every value opens by the old keys, after it by the new ones. Old keys are removed only
+after that. Secrets that an administrator supplied keep their values and are encrypted under the new keys.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from strongroom.config import reseal
 from strongroom.config.document import ConfigDocument
 from strongroom.configuration_keys.keys import ConfigurationKeys
-from strongroom.coordination import floors
+from strongroom.coordination import floors, leases
 from strongroom.coordination.base import Change, Coordinator
-from strongroom.coordination.floors import Point
-from strongroom.coordination.proving import ProvingLoader
 from strongroom.crypto import rng
 from strongroom.errors import StateError
 from strongroom.eventlog.base import Event
@@ -27,7 +27,8 @@ from strongroom.keystore import master_key
 from strongroom.kms import next_store
 from strongroom.kms.next_store import NextStore
 from strongroom.secrets import asset_ring, enc
-from strongroom.services.keys import log_signing, store_journals
+from strongroom.services.keys import log_signing
+from strongroom.services.keys.attempts import Attempts, Progress
 from strongroom.services.keys.keeper import (
     LOCK,
     LOCK_WAIT_S,
@@ -36,79 +37,13 @@ from strongroom.services.keys.keeper import (
     StoreKeeper,
 )
 from strongroom.services.keys.key_holders import KeyHolders
+from strongroom.services.keys.regeneration import JOURNAL, Journal
 from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.secrets import embedded
 from strongroom.services.secrets import rotate as secret_rotation
 from strongroom.services.secrets.embedded import AssetService
 from strongroom.services.secrets.rotate import SecretRotation
 from strongroom.services.secrets.scope import Outcome, Planned
-
-JOURNAL = store_journals.REGENERATE
-_VERSION = store_journals.VERSIONS[JOURNAL]
-KEYS = "keys"
-"""The word of a scope that stands for the key hierarchy; a scope's other words are those of a secret rotation."""
-
-
-@dataclass(frozen=True)
-class Journal:
-    """The decisions and the progress of a run, as they are stored.
-
-    Attributes:
-        step: The last step that is done.
-        alias: The new master key's alias.
-        key_id: The new configuration key's id.
-        old_key_id: The configuration key that was active before.
-        run: The id under which secrets are rotated.
-        store: Epoch and digest of the present KMS store.
-        only: The scope: `keys` and words of a rotation; empty is everything.
-    """
-
-    step: int
-    alias: str
-    key_id: str
-    old_key_id: str
-    run: str
-    store: Point
-    only: tuple[str, ...] = ()
-
-    @property
-    def keys(self) -> bool:
-        """Whether the run renews the keys."""
-        return not self.only or KEYS in self.only
-
-    @property
-    def secrets(self) -> tuple[str, ...] | None:
-        """The scope of the secret rotation, empty for every secret; None if the run rotates no secret."""
-        words = tuple(word for word in self.only if word != KEYS)
-        return words if words or not self.only else None
-
-    def serialize(self) -> bytes:
-        """Canonical bytes."""
-        members = {"step": self.step, "alias": self.alias, "key_id": self.key_id, "run": self.run}
-        more = {"old_key_id": self.old_key_id, "only": list(self.only), "v": _VERSION}
-        return store_journals.KIND.dumps(
-            {**members, **more, "store": store_journals.plain(self.store)}
-        )
-
-    @classmethod
-    def parse(cls, raw: bytes) -> "Journal":
-        """Parse the bytes of a journal.
-
-        Raises:
-            FormatError: The journal is not canonical, of another version, or has wrong members.
-        """
-        found = store_journals.KIND.loads(raw)
-        found.check_version("v", _VERSION)
-        found.check_names((*cls.__annotations__, "v"))
-        return cls(
-            found.number("step"),
-            found.text("alias"),
-            found.text("key_id"),
-            found.text("old_key_id"),
-            found.text("run"),
-            store_journals.point_of(found),
-            found.texts("only"),
-        )
 
 
 @dataclass(frozen=True)
@@ -148,18 +83,6 @@ class RegeneratePlan:
 Step = Callable[[Journal, str], None]
 
 
-def coming_alias(entries: ProvingLoader) -> str:
-    """The alias of the master key that an unfinished run adds; empty if no run is under way, or it renews no keys."""
-    found = entries.load(JOURNAL)
-    return Journal.parse(found.payload).alias if found else ""
-
-
-def coming_key(coordinator: Coordinator) -> str:
-    """The id of the configuration key that an unfinished run adds; empty as for `coming_alias`."""
-    found = coordinator.get(JOURNAL)
-    return Journal.parse(found.value).key_id if found else ""
-
-
 class RegenerateService:
     """The steps and their order."""
 
@@ -179,6 +102,7 @@ class RegenerateService:
         self._coordinator = ports.coordinator
         self._event_log = ports.event_log
         self._clock = ports.clock
+        self._attempts = Attempts(holders, keeper, ports.coordinator, ports.clock)
 
     def run(
         self, actor: str, report: Callable[[str], None], only: Sequence[str] = ()
@@ -196,8 +120,8 @@ class RegenerateService:
             StateError: Changes are pending, or the keys are not in order now.
             UsageError: The scope names a secret that cannot be rotated.
         """
-        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S):
-            journal, resumed = self._begin(tuple(only))
+        with self._alone():
+            journal, resumed = self._begin(tuple(only), actor)
             rotated: list[Outcome] = []
             steps = self._steps(journal, report, rotated)
             for number, (step, sentence) in enumerate(steps, start=1):
@@ -242,20 +166,34 @@ class RegenerateService:
 
     # ---- the journal -----------------------------------------------------------------------------
 
-    def _begin(self, only: tuple[str, ...]) -> tuple[Journal, bool]:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock, and change no key file of this node without it: in a cluster it may pass to another node."""
+        with self._coordinator.lock(LOCK, wait_s=LOCK_WAIT_S) as lease:
+            check = partial(leases.check, self._coordinator, lease)
+            with self._attempts.guarded(check):
+                yield
+
+    def _begin(self, only: tuple[str, ...], actor: str) -> tuple[Journal, bool]:
+        with self._attempts.alone():
+            journal, resumed = self._decide(only)
+        if journal.keys:
+            self._attempts.equal(journal, actor)
+        return journal, resumed
+
+    def _decide(self, only: tuple[str, ...]) -> tuple[Journal, bool]:
         found = self._found()
         asked = found or Journal(0, "", "", "", new_id(), self._keeper.point(), only)
         if asked.keys:
             self._holders.check_others()
         if found is not None:
-            return found, True
+            return self._attempts.go_on(found, self._progress(found)), True
         if asked.secrets is not None:
             # A wrong scope is refused before the journal is written: once stored, every later run would resume it and
             # fail.
             self._rotation.check(asked.secrets)
         journal = self._with_keys(asked) if asked.keys else asked
-        self._coordinator.put({JOURNAL: Change(journal.serialize(), 0)})
-        return journal, False
+        return self._attempts.begin(journal), False
 
     def _with_keys(self, journal: Journal) -> Journal:
         """The journal with the ids of the new keys, chosen before any key is made so that a resumed run knows them."""
@@ -281,15 +219,21 @@ class RegenerateService:
         journal = Journal.parse(entry.value)
         floors.check_same_store(journal.store, self._keeper.point())
         present = self._holders.open_keys().present
-        is_added = journal.step >= self._number(journal, self._add_configuration_key)
+        is_added = self._progress(journal) is Progress.ADDED
+        if is_added:
+            self._attempts.check_here(journal, present)
         if journal.keys and (is_added or journal.key_id in present.ids):
             active, upcoming = present.active, present.next
             floors.check_regeneration(journal.key_id, active=active, next_id=upcoming)
         return journal
 
-    def _number(self, journal: Journal, wanted: Step) -> int:
+    def _progress(self, journal: Journal) -> Progress:
+        """How far the new keys have come, by the journal."""
         steps = [step for step, _ in self._steps(journal, lambda _: None, [])]
-        return steps.index(wanted) + 1 if wanted in steps else len(steps) + 1
+        if not journal.keys or journal.step < steps.index(self._add_master_key) + 1:
+            return Progress.NONE
+        is_added = journal.step >= steps.index(self._add_configuration_key) + 1
+        return Progress.ADDED if is_added else Progress.MASTER_KEY
 
     def _advance(self, journal: Journal, step: int) -> Journal:
         found = self._coordinator.get(JOURNAL)
@@ -314,8 +258,10 @@ class RegenerateService:
 
     def _add_master_key(self, journal: Journal, actor: str) -> None:
         directory = self._holders.directory
-        if directory.load().find(journal.alias) is None:
-            directory.add_alias(journal.alias, rng.new_key(), created_at=self._clock.now())
+        present = directory.load()
+        if present.find(journal.alias) is None:
+            now = present.after(self._clock.now())
+            directory.add_alias(journal.alias, rng.new_key(), created_at=now)
         else:
             directory.replicate()
         self._event_log.append([key_events.key_generated(actor, "master", journal.alias)])

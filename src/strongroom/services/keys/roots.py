@@ -4,13 +4,13 @@ A root wraps the RMK. The root of the mode is asked in daily use, and chosen in 
 wrap the same RMK for emergencies.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
 
-from strongroom.configuration_keys.keys import ConfigurationKeys
 from strongroom.configuration_keys.recovery_copy import RecipientDrift, recipients_in
+from strongroom.coordination.leases import Check
 from strongroom.errors import StateError, StrongroomError
 from strongroom.eventlog.base import Event
 from strongroom.eventlog.events import key_events
@@ -27,9 +27,7 @@ from strongroom.roots.registry import AGE, RECIPIENT_KINDS
 from strongroom.roots.settings import RootSettings
 from strongroom.services.keys import trials
 from strongroom.services.keys.keeper import Present, StoreKeeper
-
-if TYPE_CHECKING:
-    from strongroom.services.keys.spread_keys import SpreadKeys
+from strongroom.services.keys.key_recipients import KeyRecipients
 
 
 @dataclass(frozen=True)
@@ -84,19 +82,17 @@ class RootsService:
     def __init__(
         self,
         keeper: StoreKeeper,
-        open_keys: Callable[[], ConfigurationKeys],
-        others: "SpreadKeys | None" = None,
+        recipients: KeyRecipients,
     ) -> None:
         """Take the ports.
 
         Args:
             keeper: The KMS store.
-            open_keys: The configuration keys, which recovery recipients have wraps of as well.
-            others: The other nodes of a cluster, which get the changed key files; None for a single node.
+            recipients: The recovery recipients of the configuration keys, which have wraps of them as well.
         """
         self._keeper = keeper
-        self._open_keys = open_keys
-        self._others = others
+        self._recipients = recipients
+        self._open_keys = recipients.open_keys
 
     def list(self) -> tuple[RootState, ...]:
         """Every wrap of the RMK, proved now where it can be."""
@@ -136,7 +132,7 @@ class RootsService:
         def build(present: Present) -> NextStore:
             opened = present.opened
             if is_recipient:
-                self._check_others()
+                self._recipients.check_others()
             _check_new(opened.store, found)
             found.check_apart(opened.store.wraps, self._keeper.root_settings())
             apart = same_key.renamed(opened, settings, self._keeper.providers.find)
@@ -152,7 +148,7 @@ class RootsService:
             # A key's replica in another region opens the same wraps. It was added as a root of its own, so its settings
             # must not replace those of the key it mirrors.
             replace(found, opened=()).settle,
-            prepare=(lambda change: self._wrap_keys(change, actor)) if is_recipient else None,
+            prepare=partial(self._wrap_keys, actor) if is_recipient else None,
         )
         return added.store.wraps[-1].id
 
@@ -191,13 +187,13 @@ class RootsService:
         def build(present: Present) -> NextStore:
             change = next_store.without_wrap(present.opened, wrap_id)
             if self._keys_left_to(change):
-                self._check_others()
+                self._recipients.check_others()
             return change
 
         self._keeper.commit(
             build,
             lambda old, _: [key_events.root_removed(actor, *_named(old.opened, wrap_id))],
-            prepare=lambda change: self._unwrap_keys(change, actor),
+            prepare=partial(self._unwrap_keys, actor),
         )
 
     def repair(self, actor: str) -> tuple[str, ...]:
@@ -206,17 +202,13 @@ class RootsService:
         Raises:
             KeystoreError: A configuration key cannot be opened.
         """
-        with self._keeper.changing():
+        with self._keeper.changing() as check:
             store, _ = self._keeper.current()
-            keys = self._open_keys()
-            found = keys.drift(store.recipients)
-            if found:
-                self._check_others()
-            if keys.set_recipients(store.recipients):
+            found = self._open_keys().drift(store.recipients)
+            # also what a command that was killed has left to one node alone
+            if self._recipients.change(store.recipients, actor, check):
                 moves = [self._keys_moved(actor, one) for one in store.recipients]
                 self._keeper.event_log.append([event for moved in moves for event in moved])
-            # also what a command that was killed has left to this node alone
-            self._give(actor)
         return tuple(f"{one.recipient}: {one.problem}" for one in found)
 
     def adopt(self, actor: str, find: FindRoot | None = None) -> tuple[str, ...]:
@@ -287,29 +279,17 @@ class RootsService:
             details,
         )
 
-    def _check_others(self) -> None:
-        """Refuse a change of the key files that another node could not follow."""
-        if self._others is not None:
-            self._others.check()
-
-    def _give(self, actor: str) -> None:
-        """Give the other nodes the key files as they are now."""
-        if self._others is not None:
-            self._others.give(actor)
-
-    def _wrap_keys(self, change: NextStore, actor: str) -> None:
+    def _wrap_keys(self, actor: str, change: NextStore, check: Check) -> None:
         # Runs before the commit. If we die in between, the configuration keys have a wrap for a recipient too many,
         # which is harmless: that recipient has no wrap of the RMK. The other order could leave a recipient who opens
         # the RMK and not the configuration, so that the kit that was handed out would not bring the node back.
-        self._open_keys().set_recipients(change.store.recipients)
-        self._give(actor)
+        self._recipients.change(change.store.recipients, actor, check)
 
-    def _unwrap_keys(self, change: NextStore, actor: str) -> None:
+    def _unwrap_keys(self, actor: str, change: NextStore, check: Check) -> None:
         # Runs before the commit. If we die in between, the RMK's wrap still names the recipient, so the command can be
         # repeated. The other order could leave a removed recipient who still opens the configuration keys, unseen.
         if self._keys_left_to(change):
-            self._open_keys().set_recipients(change.store.recipients)
-            self._give(actor)
+            self._recipients.change(change.store.recipients, actor, check)
 
     def _keys_left_to(self, change: NextStore) -> bool:
         """Whether the configuration keys are wrapped for a recipient for whom the RMK will not be."""

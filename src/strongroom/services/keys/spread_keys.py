@@ -5,9 +5,9 @@ in a bundle that it alone can open, and say that they have written and opened th
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from strongroom.coordination.base import Change
 from strongroom.coordination.floors import Point
@@ -18,6 +18,10 @@ from strongroom.joining.key_bundles import KeyBundle, Occasion
 from strongroom.joining.node_keys import NodeKeys
 from strongroom.services.keys.words import Expected, SpreadPorts, Words
 
+if TYPE_CHECKING:
+    from strongroom.joining.registry import RegisteredNode
+
+Around = Callable[[], AbstractContextManager[None]]
 _CANNOT: Final = "not every node has taken the new keys; the same command goes on from here"
 _HINT: Final = "start it, or go on without, and bring it in anew afterwards"
 _DOING: Final = "a change of the key files"
@@ -48,7 +52,8 @@ class SpreadKeys:
         present: Callable[[], PresentKeys],
         point: Callable[[], Point],
         own: Callable[[], NodeKeys],
-        for_all: Callable[[], AbstractContextManager[None]],
+        puts: tuple[Around, Around],
+        alone: Callable[[], AbstractContextManager[None]],
     ) -> None:
         """Take the ports.
 
@@ -57,19 +62,32 @@ class SpreadKeys:
             present: Reads the key files of this node.
             point: Epoch and digest of the present KMS store.
             own: The keys of this node.
-            for_all: Lets a put be read by nodes whose records are older.
+            puts: Lets a put be read by nodes whose records are older; and by none of these any more.
+            alone: Takes the keys that lie there for this node, and lets no other process of it take any meanwhile.
         """
         self._ports = ports
         self._present = present
         self._point = point
         self._own = own
-        self._for_all = for_all
+        self.for_all, self._having_given = puts
+        self.alone = alone
         self._words = Words(ports)
 
     @property
     def is_needed(self) -> bool:
         """Whether there are other nodes."""
         return bool(self._ports.peers.active_others() or self._ports.peers.stale_others())
+
+    @property
+    def node_id(self) -> str:
+        """The id of this node."""
+        return self._ports.peers.node_id
+
+    def own_removed(self) -> dict[str, Change]:
+        """The removal of the keys that lie there for this node."""
+        name = key_bundles.entry(self.node_id)
+        version = self._ports.coordinator.version(name)
+        return {name: Change(None, version)} if version else {}
 
     def check(self) -> None:
         """Refuse a change of the key files that another node could not follow.
@@ -90,8 +108,14 @@ class SpreadKeys:
             NodesError: A node has not taken them.
         """
         nodes, stale = self._ports.peers.active_others(), self._ports.peers.stale_others()
-        if not nodes and not stale:
-            return
+        if nodes or stale:
+            self._give(actor, nodes, stale)
+        else:
+            self._finish({})
+
+    def _give(
+        self, actor: str, nodes: "Sequence[RegisteredNode]", stale: "Sequence[RegisteredNode]"
+    ) -> None:
         self.check()
         present, own = self._present(), self._own()
         occasion = Occasion(new_id(), present.generation, self._point())
@@ -115,7 +139,7 @@ class SpreadKeys:
         for node_id, raw in bundles.items():
             name = key_bundles.entry(node_id)
             changes[name] = Change(raw, left[name].version if name in left else 0)
-        with self._for_all():
+        with self.for_all():
             coordinator.put(changes)
         staged = {name: hashlib.sha256(raw).hexdigest() for name, raw in bundles.items()}
         expected = Expected(
@@ -126,6 +150,7 @@ class SpreadKeys:
             acknowledgements.KEYS_PREFIX,
         )
         if not nodes:
+            self._finish({})
             return
         said = self._words.wait(expected, nodes, _CANNOT)
         # a bundle for a node that is stale stays
@@ -133,4 +158,9 @@ class SpreadKeys:
             name: Change(None, coordinator.version(name))
             for name in (key_bundles.entry(one.node_id) for one in nodes)
         }
-        coordinator.put({**said.removals, **gone})
+        self._finish({**said.removals, **gone})
+
+    def _finish(self, removals: Mapping[str, Change]) -> None:
+        """From here on entries are of the generation that every node has, or takes before it reads any."""
+        with self._having_given():
+            self._ports.coordinator.put(removals)

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from strongroom.coordination.zookeeper.looking import ServerState, SessionState
 from strongroom.errors import CoordinationError, StorageError
+from strongroom.objectstore.looking import StoreState
 from strongroom.repository.looking import DatabaseState
 
 SKEW_S: Final = 300.0
@@ -65,6 +66,8 @@ class Standing(NamedTuple):
         database: The database of PostgreSQL.
         anchor: The number of the newest anchor that the database knows; None if it is not known now.
         own: The values that the node reads by both.
+        stores: The object stores with the extracts; none if they lie on the disks of the nodes; None if that is not
+            known now.
     """
 
     servers: tuple[ServerState, ...]
@@ -72,6 +75,7 @@ class Standing(NamedTuple):
     database: DatabaseState
     anchor: int | None
     own: Own
+    stores: tuple[StoreState, ...] | None = None
 
     @property
     def has_quorum(self) -> bool:
@@ -90,6 +94,11 @@ class Standing(NamedTuple):
         return not self.database.problem
 
     @property
+    def is_filed(self) -> bool:
+        """Whether the object stores with the extracts serve this node, as far as they are known."""
+        return not any(one.problem for one in self.stores or ())
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """All that is not as it should be."""
         found = [Problem(f"zookeeper {one.server}", one.problem) for one in self.servers]
@@ -97,6 +106,7 @@ class Standing(NamedTuple):
             Problem("zookeeper", self.session.problem),
             Problem("postgres", self.database.problem),
             Problem("postgres", self._skew()),
+            *(Problem(f"object store {one.address}", one.problem) for one in self.stores or ()),
             Problem("node", self.own.problem),
             *(Problem("node", words) for words in self.own.faults),
         ]
@@ -107,7 +117,7 @@ class Standing(NamedTuple):
         """0 if all is well, 40 or 41 if a service does not serve this node, else 1."""
         if not self.is_connected:
             return CoordinationError.exit_code
-        if not self.is_stored:
+        if not self.is_stored or not self.is_filed:
             return StorageError.exit_code
         return _DEGRADED if self.problems else 0
 

@@ -20,7 +20,7 @@ from strongroom.eventlog.base import EventLog
 from strongroom.eventlog.events import node_events
 from strongroom.ids import new_id
 from strongroom.services.configuration.present import PresentConfiguration
-from strongroom.services.keys import regenerate
+from strongroom.services.keys import regeneration
 
 JOURNAL = "journal/upgrade"
 _VERSION = 1
@@ -116,7 +116,7 @@ class UpgradePorts:
 
     configuration: PresentConfiguration
     open_keys: Callable[[], ConfigurationKeys]
-    changing_keys: Callable[[], AbstractContextManager[None]]
+    changing_keys: Callable[[], AbstractContextManager[object]]
     check_keys: Callable[[], None]
     coordinator: UpgradingCoordinator
     event_log: EventLog
@@ -240,7 +240,7 @@ class UpgradeService:
         del actor
         keys = self._ports.open_keys()
         active = self._ports.configuration.document().configuration_key_id
-        coming = regenerate.coming_key(self._ports.coordinator)
+        coming = regeneration.coming_key(self._ports.coordinator)
         is_begun = coming in keys.present.ids and coming != active
         keys.upgrade(active, coming if is_begun else None)
 

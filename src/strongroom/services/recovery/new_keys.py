@@ -19,7 +19,7 @@ from strongroom.kms.opening import OpenStore
 from strongroom.kms.store import KmsStore
 from strongroom.roots.base import RootProvider
 from strongroom.roots.registry import LOCAL
-from strongroom.services.keys import regenerate
+from strongroom.services.keys import regenerate, regeneration
 from strongroom.services.keys.keeper import Present
 from strongroom.services.keys.rotation_events import rotation_events
 from strongroom.services.recovery import journal as journal_of
@@ -62,7 +62,7 @@ class NewKeys:
         # A regeneration that was under way is given up: its key is not `next` any more, and its master key may be lost.
         # Its journal goes after the records were written, which are under the newest master key since then: without the
         # journal, nothing would explain records under an older one.
-        journal_of.drop(self._ports.coordinator, regenerate.JOURNAL)
+        journal_of.drop(self._ports.coordinator, regeneration.JOURNAL)
         return journal
 
     def replace_store(

@@ -26,7 +26,7 @@ from strongroom.kms.keyring import KeyRing
 from strongroom.kms.links import Known
 from strongroom.kms.next_store import NextStore, RootSet
 from strongroom.node.opening import Node
-from strongroom.services.keys import keeper, regenerate
+from strongroom.services.keys import keeper, regenerate, regeneration
 from strongroom.services.keys.keeper import PREVIOUS_STORE, Present
 from strongroom.services.keys.stored import STORE
 from tests.support.lying_roots import LIES, lie_about_new_wraps
@@ -133,7 +133,7 @@ def test_a_regeneration_whose_root_lied_is_finished_once_it_is_honest(whole: Nod
     with pytest.raises(IntegrityError):
         _regenerate(whole)
     assert old < {record.id for record in key_records(whole)}
-    assert whole.coordinator.get(regenerate.JOURNAL) is not None
+    assert whole.coordinator.get(regeneration.JOURNAL) is not None
     roots.honest_calls = 1000
     assert whole.regenerate.run(ACTOR, quiet).resumed
     assert whole.kms_store.status().is_ok
@@ -175,7 +175,7 @@ def test_what_a_change_prepares_is_prepared_once_it_is_proved(whole: Node) -> No
         return next_store.rotated(present.opened, local(whole), whole.clock.now())
 
     with pytest.raises(IntegrityError):
-        whole.kms_store.commit(build, events_of, prepare=prepared.append)
+        whole.kms_store.commit(build, events_of, prepare=lambda change, _: prepared.append(change))
     assert prepared == []
 
 

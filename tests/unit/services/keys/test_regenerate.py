@@ -14,8 +14,9 @@ from strongroom.ids import new_id
 from strongroom.kms.links import Known
 from strongroom.node.opening import Node
 from strongroom.secrets.committed import ValueKey
-from strongroom.services.keys import regenerate
-from strongroom.services.keys.regenerate import JOURNAL, Journal, RegenerateService
+from strongroom.services.keys import regeneration
+from strongroom.services.keys.regenerate import RegenerateService
+from strongroom.services.keys.regeneration import JOURNAL, Journal
 from tests.support.rotation_lab import REDIS, Lab
 from tests.support.rotation_lab import one as one_consumer
 
@@ -179,7 +180,7 @@ def test_the_scope_of_a_journal_counts_not_what_is_asked_later(whole: Node) -> N
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"step":0}', b"null", b'{"other":1}'])
 def test_a_damaged_journal_is_refused(whole: Node, raw: bytes) -> None:
-    whole.coordinator.put({regenerate.JOURNAL: Change(raw, 0)})
+    whole.coordinator.put({regeneration.JOURNAL: Change(raw, 0)})
     before = whole.configuration.document()
     with pytest.raises(FormatError, match="journal of a change of keys"):
         whole.regenerate.run(ACTOR, quiet)

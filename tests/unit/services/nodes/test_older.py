@@ -19,7 +19,7 @@ from strongroom.crypto.secret import SecretBytes
 from strongroom.errors import FormatError, KeyNotFoundError, StateError
 from strongroom.kms import any_store
 from strongroom.secrets import committed, enc
-from strongroom.services.keys import regenerate
+from strongroom.services.keys import regeneration
 from strongroom.services.nodes.older import Older
 from strongroom.services.recovery import journal as recovery_journal
 
@@ -145,9 +145,9 @@ def test_rotations_are_bound_to_the_present_document() -> None:
 
 
 JOURNALS: dict[str, tuple[dict[str, Any], Callable[[bytes], Any]]] = {
-    regenerate.JOURNAL: (
+    regeneration.JOURNAL: (
         {"step": 3, "alias": "master-key-2", "key_id": RUN, "old_key_id": ACTIVE},
-        regenerate.Journal.parse,
+        regeneration.Journal.parse,
     ),
     recovery_journal.JOURNAL: (
         {"rmk_id": RUN, "keystore": True, "v": 1},
