@@ -153,13 +153,10 @@ class KeyRecords(NamedTuple):
             raise StateError(f"the generation {generation} is not above {self.generation}")
         if active not in {self.active, self.next}:
             raise StateError(f"the configuration key {active} is neither active nor the next one")
-        stays = {self.next} & {upcoming} - {active}
+        stays = self.next if self.next == upcoming != active else None
         gone = {self.next} - {None, active, upcoming}
         records = tuple(one for one in self.records if one.id not in gone)
-        upcoming_now = next(iter(stays), None)
-        return self._changed(
-            generation=generation, records=records, active=active, next=upcoming_now
-        )
+        return self._changed(generation=generation, records=records, active=active, next=stays)
 
     def with_floors(self, **formats: int) -> "KeyRecords":
         """The next generation with raised floors; the same ones change nothing.

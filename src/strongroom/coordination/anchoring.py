@@ -253,7 +253,7 @@ class Anchoring:
         logs = self._ports.logs(entry.logs if entry else {}, anew=anew)
         unread = 0 if entry is None or found.beside.is_readable else entry.repository
         if entry and (put.author.generation < keys.generation or not keys.digest):
-            # those that every node was given (key-changes.md 4.4), or that were there before a recovery
+            # the records that every node was given (key-changes.md 4.4), or that were there before a recovery
             records = entry.records
         else:
             records = Point(keys.generation, keys.digest or bytes(_DIGEST_BYTES))

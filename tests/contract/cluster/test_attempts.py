@@ -56,10 +56,16 @@ MOST: Final = 80
 
 
 class Deaths:
-    """Kills a run once before and once behind each call of a point, counted from the last death on."""
+    """Kills a run once before and once behind each call of a point, counted from the last death on.
 
-    def __init__(self, patch: pytest.MonkeyPatch, points: Sequence[tuple[type, str]]) -> None:
+    A run of every day leaves two of three places out, by its seed, but dies at each point at least once.
+    """
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, points: Sequence[tuple[type, str]], torture: Torture
+    ) -> None:
         self.told, self._calls = list[str](), Counter[str]()
+        self._torture, self._left_out = torture, set[str]()
         for kind, name in points:
             self._dies(patch, kind, name)
 
@@ -78,10 +84,16 @@ class Deaths:
         patch.setattr(kind, name, call)
 
     def _die(self, place: str) -> None:
-        if place not in self.told:
-            self.told.append(place)
-            self._calls.clear()
-            raise KilledError(place)
+        if place in self.told or place in self._left_out:
+            return
+        chance = random.Random(f"{self._torture.seed} {place}")
+        has_died_here = any(one.split()[1] == place.split()[1] for one in self.told)
+        if has_died_here and not self._torture.whole and chance.randrange(3):
+            self._left_out.add(place)
+            return
+        self.told.append(place)
+        self._calls.clear()
+        raise KilledError(place)
 
 
 def finished(deaths: Deaths, runners: Iterator[Node]) -> Node:
@@ -121,7 +133,7 @@ def alternating(nodes: Sequence[Node]) -> Iterator[Node]:
 
 
 def test_a_run_that_dies_anywhere_is_finished_by_the_nodes_in_turn(
-    cluster_home: Path, run: Run, tmp_path: Path
+    cluster_home: Path, run: Run, tmp_path: Path, torture: Torture
 ) -> None:
     """Each death hands the run to the other node; every point is one at which a run died."""
     with web_client.serve(cluster_home) as served:
@@ -129,7 +141,7 @@ def test_a_run_that_dies_anywhere_is_finished_by_the_nodes_in_turn(
     with ExitStack() as stack:
         nodes = [stack.enter_context(at_work(home)) for home in (cluster_home, second)]
         with pytest.MonkeyPatch.context() as patch:
-            deaths = Deaths(patch, POINTS)
+            deaths = Deaths(patch, POINTS, torture)
             finished(deaths, alternating(nodes))
         assert {place.split()[1] for place in deaths.told} == {name for _, name in POINTS}
         check(nodes)
