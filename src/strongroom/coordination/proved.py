@@ -197,11 +197,11 @@ class ProvedCoordinator:
 
         Every other node has been given them (docs/format/key-changes.md 4.4).
         """
-        self._renewing.has_given = True
+        before, self._renewing.has_given = self._renewing.has_given, True
         try:
             yield
         finally:
-            self._renewing.has_given = False
+            self._renewing.has_given = before
 
     @contextmanager
     def renewing(self, key_id: str) -> Iterator[None]:
@@ -209,11 +209,11 @@ class ProvedCoordinator:
 
         A regeneration's one put is made within it (docs/format/configuration-keys.md 4.3).
         """
-        self._renewing.key_id = key_id
+        before, self._renewing.key_id = self._renewing.key_id, key_id
         try:
             yield
         finally:
-            self._renewing.key_id = None
+            self._renewing.key_id = before
 
     @contextmanager
     def for_all(self) -> Iterator[None]:
@@ -221,11 +221,11 @@ class ProvedCoordinator:
 
         The entries get the lowest generation of all that is there (docs/format/key-changes.md 4.4).
         """
-        self._renewing.is_for_all = True
+        before, self._renewing.is_for_all = self._renewing.is_for_all, True
         try:
             yield
         finally:
-            self._renewing.is_for_all = False
+            self._renewing.is_for_all = before
 
     def version(self, key: str) -> int:
         """The version of an entry, 0 if it does not exist; nothing is proved."""

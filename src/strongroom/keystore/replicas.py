@@ -277,11 +277,11 @@ class KeystoreDirectory:
         The lock of the files is held by then: whoever is paused behind the check keeps the other processes of this node
         from changing them until it has written what it may.
         """
-        self._guard.check = check
+        before, self._guard.check = self._guard.check, check
         try:
             yield
         finally:
-            self._guard.check = None
+            self._guard.check = before
 
     @contextmanager
     def changing(self) -> Iterator[None]:

@@ -253,6 +253,9 @@ def test_a_guard_is_asked_behind_the_lock_of_the_files_and_before_each_change(
     with directory.guarded(check):
         with pytest.raises(ConflictError, match="the lock is gone"):
             directory.add_alias("master-key-2", rng.new_key(), created_at=_NOW)
+        # a block within is guarded by its own check, and what comes behind it by this one again
+        with directory.guarded(lambda: None), directory.changing():
+            pass
         with pytest.raises(ConflictError, match="the lock is gone"), directory.changing():
             raise AssertionError
     assert asked == [True, True]

@@ -20,7 +20,7 @@ from strongroom.repository.unit_of_work import Repository, Transaction
 from strongroom.services.service_keys.material import Material
 
 MOST = 200_000
-"""Rows in memory, of all kinds. A key in use has five, for each caller two of them: some 5 kB together."""
+"""Rows in memory, of all kinds. A key in use has five, for each caller two of them: 5.6 kB together, so 220 MB at most."""
 _Found = TypeVar("_Found")
 
 
